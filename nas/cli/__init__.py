@@ -1,0 +1,1 @@
+"""The `nas` command: one thin module a command group - parse, call, print."""

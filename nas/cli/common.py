@@ -1,0 +1,148 @@
+"""What every command needs: machine output on stdout, everything else on stderr, one look.
+
+Progress bars, tables and error sentences are made here so that all commands behave alike.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from nas.errors import NasError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nas.progress import Progress
+
+EXIT_DONE, EXIT_OUR_FAULT, EXIT_USER = 0, 1, 2
+
+
+def console(*, stderr: bool = True) -> Console:
+    """A rich console on stderr (messages) or stdout (results)."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def note(message: str) -> None:
+    """Prints one message for the person at the terminal (stderr)."""
+    console().print(message, markup=False)
+
+
+def print_error(error: NasError) -> None:
+    """Prints the sentence and the hint of an error to stderr."""
+    out = console()
+    out.print("[bold red]Error:[/] ", end="")
+    out.print(error.message, markup=False)
+    if error.hint:
+        out.print("[bold]Hint:[/] ", end="")
+        out.print(error.hint, markup=False)
+
+
+def to_json(value: Any) -> Any:
+    """Plain JSON data: NaN and infinity become null, tuples become lists."""
+    if isinstance(value, dict):
+        return {str(k): to_json(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [to_json(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+        return to_json(value.item())
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    return str(value)
+
+
+def emit_json(value: Any) -> None:
+    """Writes one JSON document to stdout."""
+    sys.stdout.write(json.dumps(to_json(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def emit(text: str) -> None:
+    """Writes plain text to stdout."""
+    sys.stdout.write(text.rstrip("\n") + "\n")
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
+    """Prints a table to stdout; numbers are right-aligned."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for i, heading in enumerate(headings):
+        numeric = bool(rows) and all(isinstance(row[i], (int, float)) or row[i] in (None, "") for row in rows)
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*["" if cell is None else str(cell) for cell in row])
+    console(stderr=False).print(table)
+
+
+@contextmanager
+def progress_bar(title: str, *, enabled: bool = True) -> Iterator[Progress]:
+    """A bar with ETA on stderr; yields a `Progress` to call. Off a terminal it prints sparse lines."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    if not enabled:
+        yield lambda done, total, what="": None
+        return
+    out = console()
+    if not out.is_terminal:
+        yield _sparse_lines(title)
+        return
+    columns = (
+        TextColumn("[bold]{task.fields[title]}[/]"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
+    with Bar(*columns, console=out, transient=False) as bar:
+        task = bar.add_task("", total=None, title=title)
+
+        def report(done: int, total: int, what: str = "") -> None:
+            bar.update(task, completed=done, total=total, description=what)
+
+        yield report
+
+
+def _sparse_lines(title: str, every_s: float = 10.0) -> Callable[..., None]:
+    """A `Progress` for logs: one line at most every ten seconds, and the last one."""
+    import time
+
+    begun = time.monotonic()
+    last = begun
+
+    def report(done: int, total: int, what: str = "") -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < every_s:
+            return
+        last = now
+        left = (now - begun) / done * (total - done) if done else math.nan
+        eta = f", about {_duration(left)} left" if math.isfinite(left) else ""
+        note(f"{title}: {done}/{total}{eta} {what}".rstrip())
+
+    return report
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def duration(seconds: float) -> str:
+    """A time span as a person says it.
+
+    >>> duration(3725), duration(75), duration(4.2)
+    ('1 h 02 min', '1 min 15 s', '4 s')
+    """
+    return _duration(seconds)
