@@ -1,0 +1,37 @@
+# Two commands set everything up on a fresh machine (see README): `make system` (as root) and `make install`.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help system install quickstart test lint smoke benchmarks clean
+
+help:            ## this list
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
+
+system:          ## Debian packages for stills, browser tests and PostgreSQL tests (as root)
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium postgresql fonts-dejavu-core git make python3-venv
+
+$(BIN)/nas: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $(BIN)/nas
+
+install: $(BIN)/nas  ## the virtual environment with everything
+
+quickstart: $(BIN)/nas  ## the main job: a small study on generated data, on the CPU
+	$(BIN)/nas run studies/quickstart.yaml
+
+test: $(BIN)/nas  ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(BIN)/nas  ## ruff, mypy and the floors of the house
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:           ## removes the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
