@@ -1,0 +1,200 @@
+"""Where a block can be placed: the sites of each backbone, as tables.
+
+Site 1 is after the stem, then there is one after each residual block (or unit). Shapes and stages are needed to count
+a space, to state rules and to carry them to another backbone, none of which should load a network; the networks
+themselves are in `nas.networks`, whose tests hold these tables against the real modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+
+from nas.errors import SpaceError, unknown_name
+
+
+@dataclass(frozen=True)
+class Site:
+    """One place for a block.
+
+    Attributes:
+        number: 1 for the site after the stem, then counted through the network.
+        stage: 0 for the stem, then 1, 2, ...: the blocks of one resolution (of one `layer` in a ResNet).
+        place: 1 for the first site of its stage.
+        stage_length: number of sites in the stage.
+        channels: channels of the tensor there, at width 1.
+        stride: input pixels for one pixel there.
+        after: the module before the site, for people (`layer2[0]`).
+    """
+
+    number: int
+    stage: int
+    place: int
+    stage_length: int
+    channels: int
+    stride: int
+    after: str
+
+    @property
+    def is_stage_end(self) -> bool:
+        """Whether this is the last site of a stage; the stem is no stage."""
+        return self.stage > 0 and self.place == self.stage_length
+
+    def shape(self, height: int = 256, width: int = 128) -> tuple[int, int, int]:
+        """Channels, height and width of the tensor at this site, for an input in pixels."""
+        return self.channels, -(-height // self.stride), -(-width // self.stride)
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The sites of one backbone.
+
+    Attributes:
+        backbone: name.
+        title: name for people.
+        sites: all sites in order.
+    """
+
+    backbone: str
+    title: str
+    sites: tuple[Site, ...]
+
+    @property
+    def stage_ends(self) -> tuple[int, ...]:
+        """Numbers of the last site of each stage."""
+        return tuple(site.number for site in self.sites if site.is_stage_end)
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """Stage numbers, the stem (0) left out."""
+        return tuple(sorted({site.stage for site in self.sites} - {0}))
+
+    def site(self, number: int) -> Site:
+        """The site of that number.
+
+        Raises:
+            SpaceError: when the backbone has no such site.
+        """
+        if not 1 <= number <= len(self.sites):
+            raise SpaceError(f"{self.backbone} has no site {number}; its sites are 1 to {len(self.sites)}")
+        return self.sites[number - 1]
+
+    def of_stage(self, stage: int) -> tuple[Site, ...]:
+        """The sites of one stage.
+
+        Raises:
+            SpaceError: when the backbone has no such stage.
+        """
+        sites = tuple(site for site in self.sites if site.stage == stage)
+        if not sites:
+            raise SpaceError(f"{self.backbone} has no stage {stage}; its stages are 0 (stem) to {self.stages[-1]}")
+        return sites
+
+    def relative(self, number: int) -> tuple[int, float, int]:
+        """A site without its number: stage, place from 0 (first) to 1 (last) in the stage, stride in pixels."""
+        site = self.site(number)
+        place = 1.0 if site.stage_length == 1 else (site.place - 1) / (site.stage_length - 1)
+        return site.stage, place, site.stride
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """One row of a backbone's table: channels of each unit, the stride of the first, and how units are called."""
+
+    channels: tuple[int, ...]
+    stride: int
+    after: Callable[[int], str]
+
+
+@dataclass(frozen=True)
+class _Backbone:
+    title: str
+    stem_channels: int
+    stem_stride: int
+    stages: tuple[_Stage, ...]
+
+
+def _resnet(title: str, depths: tuple[int, int, int, int], expansion: int) -> _Backbone:
+    def layer(number: int) -> Callable[[int], str]:
+        return lambda place: f"layer{number}[{place}]"
+
+    stages = tuple(
+        _Stage((64 * 2**i * expansion,) * depth, 1 if i == 0 else 2, layer(i + 1)) for i, depth in enumerate(depths)
+    )
+    return _Backbone(title, 64, 4, stages)
+
+
+def _shufflenet(title: str, channels: tuple[int, int, int]) -> _Backbone:
+    def stage(number: int) -> Callable[[int], str]:
+        return lambda place: f"stage{number}[{place}]"
+
+    repeats = (4, 8, 4)
+    stages = tuple(_Stage((c,) * n, 2, stage(i + 2)) for i, (c, n) in enumerate(zip(channels, repeats, strict=True)))
+    return _Backbone(title, 24, 4, stages)
+
+
+def _mobilenet(title: str, stages: tuple[tuple[tuple[int, ...], int], ...]) -> _Backbone:
+    def features(first: int) -> Callable[[int], str]:
+        return lambda place: f"features[{first + place}]"
+
+    rows, first = [], 1
+    for channels, stride in stages:
+        rows.append(_Stage(channels, stride, features(first)))
+        first += len(channels)
+    return _Backbone(title, 16, 2, tuple(rows))
+
+
+_BACKBONES: Mapping[str, _Backbone] = MappingProxyType(
+    {
+        "resnet18": _resnet("ResNet-18", (2, 2, 2, 2), 1),
+        "resnet34": _resnet("ResNet-34", (3, 4, 6, 3), 1),
+        "resnet50": _resnet("ResNet-50", (3, 4, 6, 3), 4),
+        "resnet101": _resnet("ResNet-101", (3, 4, 23, 3), 4),
+        "resnet152": _resnet("ResNet-152", (3, 8, 36, 3), 4),
+        "shufflenet_v2_x1_0": _shufflenet("ShuffleNet v2 1.0x", (116, 232, 464)),
+        "shufflenet_v2_x2_0": _shufflenet("ShuffleNet v2 2.0x", (244, 488, 976)),
+        # Stages of MobileNet v3 are its runs of equal resolution: (channels of each block, stride of the first).
+        "mobilenet_v3_small": _mobilenet(
+            "MobileNet v3 small",
+            (((16,), 2), ((24, 24), 2), ((40, 40, 40, 48, 48), 2), ((96, 96, 96), 2)),
+        ),
+        "mobilenet_v3_large": _mobilenet(
+            "MobileNet v3 large",
+            (((16,), 1), ((24, 24), 2), ((40, 40, 40), 2), ((80, 80, 80, 80, 112, 112), 2), ((160, 160, 160), 2)),
+        ),
+    }
+)
+
+BACKBONES: tuple[str, ...] = tuple(_BACKBONES)
+"""Names of the backbones with a table of sites."""
+
+
+@lru_cache(maxsize=None)
+def get_topology(backbone: str, last_stride: int = 1) -> Topology:
+    """The sites of a backbone.
+
+    >>> get_topology("resnet50").stage_ends
+    (4, 8, 14, 17)
+
+    Args:
+        backbone: a name of `BACKBONES`.
+        last_stride: stride of the first block of the last stage; 1 (usual in re-identification) keeps its resolution.
+
+    Raises:
+        SpaceError: for an unknown backbone or a last stride other than 1 and 2.
+    """
+    if backbone not in _BACKBONES:
+        raise SpaceError(unknown_name("backbone", backbone, BACKBONES))
+    if last_stride not in (1, 2):
+        raise SpaceError(f"last_stride of {backbone} must be 1 or 2, not {last_stride!r}")
+    row = _BACKBONES[backbone]
+    sites = [Site(1, 0, 1, 1, row.stem_channels, row.stem_stride, "stem")]
+    stride = row.stem_stride
+    for number, stage in enumerate(row.stages, start=1):
+        stride *= last_stride if number == len(row.stages) else stage.stride
+        for place, channels in enumerate(stage.channels, start=1):
+            after = stage.after(place - 1)
+            sites.append(Site(len(sites) + 1, number, place, len(stage.channels), channels, stride, after))
+    return Topology(backbone, row.title, tuple(sites))
