@@ -11,7 +11,7 @@ import importlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any, Literal
@@ -167,11 +167,7 @@ _CATALOGUE = (
         "agw",
         "AGW non-local",
         "non-local",
-        (
-            ParamSpec(
-                "inner", ("half", "one"), "half", "inner channels: half of the input's, or one as in released code"
-            ),
-        ),
+        (ParamSpec("inner", ("half", "one"), "half", "inner channels: half, or one as in the released code"),),
         "Ye et al., Deep Learning for Person Re-Identification: A Survey and Outlook, TPAMI 2021",
         "A non-local block without softmax between positions, added to its input.",
     ),
@@ -196,9 +192,7 @@ _CATALOGUE = (
         "C-NL",
         "channel-wise",
         (
-            ParamSpec(
-                "width", ("full", "half", "reduced"), "full", "inner channels: all, half, or divided by reduction"
-            ),
+            ParamSpec("width", ("full", "half", "reduced"), "full", "inner channels: all, half, or C/reduction"),
             ParamSpec(
                 "reduction",
                 (4, 8, 16, 32),
@@ -253,7 +247,7 @@ BLOCKS: Mapping[str, BlockSpec] = MappingProxyType({spec.name: spec for spec in 
 """The blocks that come with the package, by name, in the order they are listed to people."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def get_block_spec(name: str) -> BlockSpec:
     """The declaration of a block: shipped, from an entry point in `nas.blocks`, or `module:Class`.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from types import MappingProxyType
 
 from nas.errors import SpaceError, unknown_name
@@ -171,7 +171,7 @@ BACKBONES: tuple[str, ...] = tuple(_BACKBONES)
 """Names of the backbones with a table of sites."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def get_topology(backbone: str, last_stride: int = 1) -> Topology:
     """The sites of a backbone.
 
