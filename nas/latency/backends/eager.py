@@ -1,0 +1,114 @@
+"""PyTorch operation by operation: the backend that is always there.
+
+The session is also what `compile` and `cudagraph` time, with another callable inside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from nas.latency.backends.base import LatencyBackend, Session, cuda_versions, load_network, no_cuda
+from nas.latency.protocol import LatencyProtocol
+from nas.latency.subject import Subject
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class TorchSession:
+    """A PyTorch callable and its batch.
+
+    Args:
+        network: the network the callable was made from; its parameters count as memory.
+        images: the batch, (B, 3, H, W), on the device.
+        forward: what is timed; the network itself when None.
+    """
+
+    def __init__(self, network: nn.Module, images: torch.Tensor, forward: Callable[..., Any] | None = None) -> None:
+        import torch
+
+        self._torch = torch
+        self._network: nn.Module | None = network
+        self._images = images
+        self._forward: Callable[..., Any] | None = forward or network
+        if images.is_cuda:
+            torch.cuda.reset_peak_memory_stats(images.device)
+
+    def run(self) -> None:
+        """One forward pass, waited for."""
+        assert self._forward is not None
+        with self._torch.inference_mode():
+            self._forward(self._images)
+        if self._images.is_cuda:
+            self._torch.cuda.synchronize(self._images.device)
+
+    def peak_memory_mb(self) -> float | None:
+        """Weights and activations at their peak: the CUDA allocator's figure, or one profiled pass on a CPU."""
+        if self._images.is_cuda:
+            return float(self._torch.cuda.max_memory_allocated(self._images.device)) / 1e6
+        assert self._network is not None
+        weights = sum(tensor.nbytes for tensor in [*self._network.parameters(), *self._network.buffers()])
+        activations = peak_of_allocations(self.run)
+        return None if activations is None else (weights + self._images.nbytes + activations) / 1e6
+
+    def close(self) -> None:
+        """Drops the network and, on a GPU, the allocator's cache."""
+        self._network = self._forward = None
+        if self._images.is_cuda:
+            self._torch.cuda.empty_cache()
+
+
+def peak_of_allocations(run: Callable[[], None]) -> int | None:
+    """The highest sum of live CPU allocations PyTorch makes during one call, in bytes; None when not read."""
+    import torch
+
+    with _quiet_profiler(), torch.autograd.profiler.profile(profile_memory=True, use_kineto=False) as profile:
+        run()
+    results = profile.kineto_results
+    if results is None:
+        return None
+    live = peak = 0
+    for event in results.events():
+        if event.name() == "[memory]":
+            live += event.nbytes()
+            peak = max(peak, live)
+    return peak or None
+
+
+@contextlib.contextmanager
+def _quiet_profiler() -> Iterator[None]:
+    # The profiler's library writes its comings and goings to stderr unless told before its first use.
+    name, told = "KINETO_LOG_LEVEL", "KINETO_LOG_LEVEL" in os.environ
+    os.environ.setdefault(name, "99")
+    try:
+        yield
+    finally:
+        if not told:
+            os.environ.pop(name, None)
+
+
+class Eager:
+    """The network as written."""
+
+    name = "eager"
+
+    def unavailable(self, protocol: LatencyProtocol) -> str | None:
+        """Only a missing CUDA device stands in the way."""
+        return no_cuda(protocol)
+
+    def versions(self) -> dict[str, str]:
+        """CUDA and cuDNN."""
+        return cuda_versions()
+
+    def open(self, subject: Subject, protocol: LatencyProtocol, build: int) -> Session:
+        """The network itself."""
+        return TorchSession(*load_network(subject, protocol))
+
+
+def make(name: str) -> LatencyBackend:
+    """The backend."""
+    return Eager()

@@ -1,0 +1,91 @@
+"""Where a figure was made: machine, processor, GPU, libraries, threads, package version and commit.
+
+Stored with every record; None for what could not be read.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import nas
+from nas.latency.device_agent import read_machine, read_temperatures
+from nas.latency.gpu import gpu_index, read_clocks, read_gpu
+from nas.latency.protocol import LatencyProtocol
+
+LIBRARIES = ("torch", "torchvision", "timm", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt")
+
+
+def read_environment(protocol: LatencyProtocol, versions: dict[str, str] | None = None) -> dict[str, Any]:
+    """Everything known about the machine that measures.
+
+    Args:
+        protocol: decides whether a GPU is looked at.
+        versions: versions of further libraries, from the backend (CUDA, cuDNN, the engine).
+    """
+    index = gpu_index(protocol.device)
+    return {
+        **read_machine(),
+        "gpu": None if index is None else read_gpu(index),
+        "libraries": {**library_versions(), **(versions or {})},
+        "package": nas.__version__,
+        "commit": git_commit(),
+    }
+
+
+@lru_cache(maxsize=1)
+def library_versions() -> dict[str, str]:
+    """Installed versions of the libraries that bear on a latency."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@lru_cache(maxsize=1)
+def git_commit() -> str | None:
+    """The commit of the checkout this package runs from, with `+` when files differ from it; None outside one."""
+    root = Path(nas.__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        command = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--abbrev=12", "--match="]
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None
+
+
+def read_state(protocol: LatencyProtocol) -> dict[str, Any] | None:
+    """Clocks, temperatures and throttling at this moment, or None where the device shows none of them."""
+    index = gpu_index(protocol.device)
+    if index is not None:
+        return read_clocks(index)
+    state = {"cpu_mhz": _cpu_mhz(), "temperatures": read_temperatures()}
+    return state if any(value is not None for value in state.values()) else None
+
+
+def _cpu_mhz() -> float | None:
+    import psutil
+
+    try:
+        found = psutil.cpu_freq()
+    except (OSError, NotImplementedError):
+        return None
+    return None if found is None or not found.current else float(found.current)
+
+
+def device_name(protocol: LatencyProtocol) -> str:
+    """The name figures are compared under: the processor with its threads, or the GPU."""
+    index = gpu_index(protocol.device)
+    if index is not None:
+        return (read_gpu(index) or {}).get("name") or protocol.device
+    machine = read_machine()
+    threads = protocol.threads or machine["cpus"]
+    return f"{machine['cpu']} ({threads} thread{'s' if threads > 1 else ''})"
