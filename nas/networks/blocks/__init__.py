@@ -1,0 +1,70 @@
+"""The attention blocks, one file each, and the registry that finds a block's class by its name.
+
+`nas.spaces.blocks` declares the same names without torch; here they become modules.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from importlib.metadata import entry_points
+from types import MappingProxyType
+from typing import Any
+
+from nas.errors import SpaceError
+from nas.networks.blocks.abd import DualAttention
+from nas.networks.blocks.agw import NonLocal
+from nas.networks.blocks.base import FORMS, AttentionBlock, FeatureShape, Form
+from nas.networks.blocks.cbam import ConvolutionalBlockAttention
+from nas.networks.blocks.cnl import ChannelNonLocal
+from nas.networks.blocks.eca import EfficientChannelAttention
+from nas.networks.blocks.gc import GlobalContextBlock
+from nas.networks.blocks.hac import HarmoniousChannelAttention
+from nas.networks.blocks.raga import RelationAwareAttention
+from nas.networks.blocks.se import SqueezeExcitation
+from nas.spaces.blocks import ENTRY_POINT_GROUP, get_block_spec
+
+_CLASSES: tuple[type[AttentionBlock], ...] = (
+    SqueezeExcitation,
+    HarmoniousChannelAttention,
+    NonLocal,
+    RelationAwareAttention,
+    DualAttention,
+    ChannelNonLocal,
+    EfficientChannelAttention,
+    GlobalContextBlock,
+    ConvolutionalBlockAttention,
+)
+
+BLOCK_CLASSES: Mapping[str, type[AttentionBlock]] = MappingProxyType({cls.spec.name: cls for cls in _CLASSES})
+"""The classes of the shipped blocks, by name."""
+
+
+@cache
+def get_block(name: str) -> type[AttentionBlock]:
+    """The class of a block: shipped, from an entry point in the group `nas.blocks`, or `module:Class`.
+
+    >>> get_block("se").__name__
+    'SqueezeExcitation'
+
+    Raises:
+        SpaceError: when the name is unknown, or leads to something that is no `AttentionBlock`.
+    """
+    if name in BLOCK_CLASSES:
+        return BLOCK_CLASSES[name]
+    get_block_spec(name)  # refuses unknown names and what cannot be imported, with the closest known name
+    loaded = _load(name)
+    if not (isinstance(loaded, type) and issubclass(loaded, AttentionBlock)):
+        raise SpaceError(f"block {name!r} must be a subclass of nas.networks.blocks.AttentionBlock, not {loaded!r}")
+    return loaded
+
+
+def _load(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    if attribute:
+        return getattr(importlib.import_module(module), attribute)
+    return next(point.load() for point in entry_points(group=ENTRY_POINT_GROUP) if point.name == name)
+
+
+__all__ = ["BLOCK_CLASSES", "FORMS", "AttentionBlock", "FeatureShape", "Form", "get_block"]

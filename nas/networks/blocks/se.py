@@ -1,0 +1,41 @@
+"""SE: squeeze-and-excitation (Hu et al., CVPR 2018), a gate a channel from two linear layers on pooled features."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from nas.networks.blocks.base import AttentionBlock, FeatureShape, Form, hidden_channels, over_map, pool
+from nas.spaces.blocks import BLOCKS, BlockSpec
+
+
+class SqueezeExcitation(AttentionBlock):
+    """out = x * sigmoid(W2 ReLU(W1 p)), p the global average of x; both layers with bias."""
+
+    spec: ClassVar[BlockSpec] = BLOCKS["se"]
+    params_text = "2C²/r + C/r + C"
+    macs_text = "2C²/r"
+
+    def __init__(self, shape: FeatureShape, *, reduction: int) -> None:
+        super().__init__()
+        hidden = hidden_channels(shape.channels, reduction)
+        self.squeeze = nn.Linear(shape.channels, hidden)
+        self.excite = nn.Linear(hidden, shape.channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scales each channel of (B, C, H, W) by a gate in (0, 1)."""
+        gate = self.excite(torch.relu(self.squeeze(pool(x))))
+        return x * over_map(torch.sigmoid(gate))
+
+    @classmethod
+    def params_formula(cls, shape: FeatureShape, **params: Any) -> int:
+        """2Ch + h + C, h = C/r."""
+        c, h = shape.channels, hidden_channels(shape.channels, cls.complete(params)["reduction"])
+        return 2 * c * h + h + c
+
+    @classmethod
+    def macs_formula(cls, shape: FeatureShape, form: Form = "plain", **params: Any) -> int:
+        """2Ch, h = C/r."""
+        return 2 * shape.channels * hidden_channels(shape.channels, cls.complete(params)["reduction"])

@@ -1,0 +1,170 @@
+"""A candidate becomes a network: backbone, blocks at their sites, head.
+
+The backbone's parameters keep torchvision's names below `backbone.`, blocks live apart below `blocks.<site>.`: the
+weights of a trained baseline load into any candidate on the same backbone. How weights are found and read is left to
+`nas.networks.weights`, training to `nas.training`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nas.errors import SpaceError, unknown_name
+from nas.networks.backbones import build_backbone
+from nas.networks.blocks import AttentionBlock, Form, get_block
+from nas.networks.head import POOLINGS, BNNeck, ReidOutputs, make_classifier
+from nas.networks.sites import FoundSite, plan, run_with_blocks
+from nas.networks.survey import survey
+from nas.networks.weights import load_weights
+from nas.spaces.blocks import Params
+from nas.spaces.candidate import Candidate, as_candidate
+
+
+class ReidNetwork(nn.Module):
+    """A re-identification network with attention blocks at some of its sites.
+
+    In training mode `forward` returns `ReidOutputs`, in evaluation mode the embedding (B, D).
+
+    Attributes:
+        candidate: what was built.
+        input_size: (height, width) that shapes were computed for; other sizes run too, unless a block refuses them.
+        pooling: "gap" or "gem".
+        form: "fast" or "plain", of all blocks.
+        backbone: trunk with torchvision's parameter names.
+        blocks: the blocks, by site number as text.
+        bnneck: batch normalisation with a frozen bias.
+        classifier: bias-free linear layer, or None.
+        embedding_dim: D.
+    """
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        backbone: nn.Sequential,
+        sites: tuple[FoundSite, ...],
+        blocks: dict[int, AttentionBlock],
+        *,
+        input_size: tuple[int, int],
+        num_classes: int | None,
+        pooling: str,
+        form: Form,
+        embedding_dim: int,
+    ) -> None:
+        super().__init__()
+        self.candidate, self.input_size, self.pooling, self.form = candidate, input_size, pooling, form
+        self.embedding_dim = embedding_dim
+        self.sites = sites
+        self.backbone = backbone
+        self.blocks = nn.ModuleDict({str(number): block for number, block in blocks.items()})
+        self.pool = POOLINGS[pooling]()
+        self.bnneck: nn.Module = BNNeck(embedding_dim)
+        self.classifier = None if num_classes is None else make_classifier(embedding_dim, num_classes)
+        self._plan = plan(backbone)
+        self._after = {sites[number - 1].path: str(number) for number in blocks}
+
+    def forward(self, images: Tensor) -> ReidOutputs | Tensor:
+        """Normalised images (B, 3, H, W) to `ReidOutputs` (training) or embeddings (B, D) (evaluation)."""
+        pooled = self.pool(self.feature_map(images))
+        embedding: Tensor = self.bnneck(pooled)
+        if not self.training:
+            return embedding
+        return ReidOutputs(pooled, embedding, None if self.classifier is None else self.classifier(embedding))
+
+    def feature_map(self, images: Tensor) -> Tensor:
+        """The last feature map, (B, C, h, w)."""
+        return run_with_blocks(self.backbone, self._plan, self.blocks, self._after, images)
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of identities the classifier knows."""
+        return None if self.classifier is None else self.classifier.out_features
+
+
+def build_network(
+    candidate: Candidate | str,
+    *,
+    num_classes: int | None = None,
+    input_size: tuple[int, int] = (256, 128),
+    weights: str | Path | None = None,
+    pooling: str = "gap",
+    form: Form = "fast",
+    seed: int | None = None,
+) -> ReidNetwork:
+    """Builds the network of a candidate.
+
+    >>> build_network("resnet18(width=0.25)+se@9", seed=0).embedding_dim
+    128
+
+    Args:
+        candidate: a candidate or its notation, e.g. `resnet50+cnl@6,8,14`.
+        num_classes: identities of the training set; None builds no classifier.
+        input_size: (height, width) of the images, in pixels.
+        weights: a torchvision name such as `IMAGENET1K_V1`, a file, or None for fresh weights.
+        pooling: `gap` or `gem`.
+        form: `fast` or `plain` form of the blocks.
+        seed: makes the fresh weights reproducible. Backbone, each block and head draw from streams of their own, so
+            candidates with the same seed share the backbone's weights.
+
+    Raises:
+        SpaceError: when the candidate cannot be built for this input size.
+        TrainingError: when the weights cannot be found or do not fit.
+    """
+    candidate = as_candidate(candidate)
+    if pooling not in POOLINGS:
+        raise SpaceError(unknown_name("pooling", pooling, POOLINGS))
+    found = survey(candidate.backbone, candidate.backbone_params, input_size)
+    with _seeded(seed, 0):
+        backbone = build_backbone(candidate.backbone, **dict(candidate.backbone_params))
+    blocks = {}
+    for placement in candidate.placements:
+        with _seeded(seed, placement.site):
+            site = found.sites[placement.site - 1]
+            blocks[placement.site] = _build_block(placement.block, site, form, placement.params)
+    with _seeded(seed, -1):
+        network = ReidNetwork(
+            candidate,
+            backbone,
+            found.sites,
+            blocks,
+            input_size=input_size,
+            num_classes=num_classes,
+            pooling=pooling,
+            form=form,
+            embedding_dim=found.out_channels,
+        )
+    if weights is not None:
+        load_weights(network, weights)
+    return network
+
+
+def _build_block(name: str, site: FoundSite, form: Form, params: Params) -> AttentionBlock:
+    return get_block(name).build(site.shape, form=form, **dict(params))
+
+
+@contextlib.contextmanager
+def _seeded(seed: int | None, stream: int) -> Iterator[None]:
+    """Draws from a stream of its own and leaves the caller's generators as they were; nothing for seed None."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed((seed * 1_000_003 + stream) % 2**63)
+        yield
+
+
+def replace_classifier(network: ReidNetwork, num_classes: int | None, seed: int | None = None) -> None:
+    """Gives a network a fresh classifier for other identities (None removes it), where the old one was.
+
+    Args:
+        num_classes: identities of the new training set.
+        seed: makes the new weights reproducible.
+    """
+    place = network.bnneck.weight
+    with _seeded(seed, -1):
+        fresh = None if num_classes is None else make_classifier(network.embedding_dim, num_classes)
+    network.classifier = None if fresh is None else fresh.to(device=place.device, dtype=place.dtype)

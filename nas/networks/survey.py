@@ -1,0 +1,59 @@
+"""What a backbone looks like at one input size: sites with shapes, output, cost. Found once, without data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from nas.errors import SpaceError
+from nas.networks.backbones import build_backbone
+from nas.networks.counting import Cost, count_cost
+from nas.networks.sites import FoundSite, find_sites, with_shapes
+from nas.spaces.blocks import Params
+
+SMALLEST_INPUT = 8
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A backbone at one input size.
+
+    Attributes:
+        sites: all sites, with the shapes of their feature maps.
+        out_channels: channels of the last feature map, the size of the embedding.
+        cost: of the backbone alone, for one image.
+    """
+
+    sites: tuple[FoundSite, ...]
+    out_channels: int
+    cost: Cost
+
+
+@lru_cache(maxsize=256)
+def survey(backbone: str, backbone_params: Params = (), input_size: tuple[int, int] = (256, 128)) -> Survey:
+    """Looks at a backbone.
+
+    >>> [site.number for site in survey("resnet50").sites if site.place == site.stage_length]
+    [1, 4, 8, 14, 17]
+
+    Args:
+        backbone: its name.
+        backbone_params: pairs of `width` and `last_stride`, as in a candidate.
+        input_size: (height, width) in pixels.
+
+    Raises:
+        SpaceError: for an unknown backbone or an input that is too small.
+    """
+    if min(input_size) < SMALLEST_INPUT:
+        raise SpaceError(f"an input of {input_size[0]}x{input_size[1]} pixels is too small; at least {SMALLEST_INPUT}")
+    settings = dict(backbone_params)
+    with torch.device("meta"):
+        sites = find_sites(build_backbone(backbone, **(settings | {"last_stride": 2})))
+        trunk = build_backbone(backbone, **settings).eval()
+        shaped = with_shapes(trunk, sites, input_size)
+        with torch.no_grad():
+            out_channels = trunk(torch.empty(1, 3, *input_size)).shape[1]
+        cost = count_cost(trunk, torch.empty(1, 3, *input_size))
+    return Survey(shaped, out_channels, cost)

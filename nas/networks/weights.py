@@ -1,0 +1,188 @@
+"""Where pretrained weights come from: a torchvision enumeration by name, a local file, or nowhere.
+
+`find_weights` is what a study calls before anything starts: it says what is missing and where to put it. `load_weights`
+reads a file into a network's backbone, and names what does not fit.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import WeightsEnum, get_model_weights
+
+from nas.errors import TrainingError, unknown_name
+from nas.progress import Progress
+
+_HEADS = ("fc.", "classifier.", "avgpool.")
+_PREFIXES = ("module.", "backbone.", "base.", "model.")
+_CHUNK = 1 << 20
+
+
+def weight_names(backbone: str) -> tuple[str, ...]:
+    """Names of the published weights of a backbone, as torchvision calls them.
+
+    >>> "IMAGENET1K_V1" in weight_names("resnet50")
+    True
+    """
+    return tuple(entry.name for entry in get_model_weights(backbone))
+
+
+def find_weights(backbone: str, weights: str | Path, progress: Progress | None = None) -> Path:
+    """The local file of the weights; published ones are downloaded into torch's own cache when they are not there.
+
+    Args:
+        backbone: name of the backbone.
+        weights: `IMAGENET1K_V1` and the like, `DEFAULT`, or the path of a file.
+        progress: called with bytes read and in all.
+
+    Raises:
+        TrainingError: when a name is unknown, a file is missing, or a download fails; the sentence says how to get
+            the file and where to put it.
+    """
+    entry = _published(backbone, weights)
+    if entry is None:
+        return _existing_file(backbone, weights)
+    target = cached_path(entry)
+    if not target.is_file():
+        _download(backbone, entry, target, progress)
+    return target
+
+
+def cached_path(entry: WeightsEnum) -> Path:
+    """Where torch keeps the file of published weights (below TORCH_HOME when that is set)."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urllib.parse.urlparse(entry.url).path).name
+
+
+def _published(backbone: str, weights: str | Path) -> WeightsEnum | None:
+    """The entry of torchvision's enumeration, or None when `weights` is a path."""
+    enumeration = get_model_weights(backbone)
+    if str(weights) == "DEFAULT":
+        return enumeration.DEFAULT
+    return enumeration.__members__.get(str(weights))
+
+
+def _existing_file(backbone: str, weights: str | Path) -> Path:
+    path = Path(weights).expanduser()
+    if path.is_file():
+        return path
+    if path.suffix or len(path.parts) > 1:
+        raise TrainingError(
+            f"no weights file at {path}", f"Published weights of {backbone}: {', '.join(weight_names(backbone))}."
+        )
+    raise TrainingError(
+        unknown_name(f"weights of {backbone}", str(weights), weight_names(backbone)), "Or give the path of a file."
+    )
+
+
+def _download(backbone: str, entry: WeightsEnum, target: Path, progress: Progress | None) -> None:
+    partial: str | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=target.parent, prefix=target.name)
+        with os.fdopen(handle, "wb") as out, urllib.request.urlopen(entry.url, timeout=20) as source:
+            _copy(source, out, target.name, progress)
+        os.replace(partial, target)
+    except (OSError, urllib.error.URLError) as error:
+        if partial is not None:
+            Path(partial).unlink(missing_ok=True)
+        reason = getattr(error, "reason", error)
+        raise TrainingError(
+            f"weights {entry.name} of {backbone} are not on this machine and cannot be downloaded ({reason})",
+            f"On a machine with network get {entry.url} and put it at {target}; or set weights to the path of a file,"
+            " or to none.",
+        ) from error
+
+
+def _copy(source: Any, out: Any, name: str, progress: Progress | None) -> None:
+    total, done = int(source.headers.get("Content-Length") or 0), 0
+    while chunk := source.read(_CHUNK):
+        out.write(chunk)
+        done += len(chunk)
+        if progress is not None:
+            progress(done, total, name)
+    if done < total:
+        raise OSError(f"the connection ended after {done} of {total} bytes")
+
+
+def load_weights(network: nn.Module, weights: str | Path, backbone: str | None = None) -> None:
+    """Loads weights into the backbone of a network; heads in the file are left out, blocks and BNNeck stay as they are.
+
+    Args:
+        network: a `ReidNetwork`, or a trunk when `backbone` names it.
+        weights: `IMAGENET1K_V1` and the like, or the path of a file with a state dictionary (.pth, .pt, .safetensors).
+        backbone: name of the backbone, where `network` is a trunk.
+
+    Raises:
+        TrainingError: when the file is missing or broken, or does not fit; names the first parameters that differ.
+    """
+    trunk = network.backbone if hasattr(network, "backbone") else network
+    name = backbone or network.candidate.backbone  # type: ignore[union-attr]
+    path = find_weights(str(name), weights)
+    state = {key: value for key, value in _plain_names(read_state(path)).items() if not key.startswith(_HEADS)}
+    _check_fit(trunk, state, path, str(name))  # type: ignore[arg-type]
+    trunk.load_state_dict(state)  # type: ignore[union-attr]
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The state dictionary in a file; only tensors are read, no code is run.
+
+    Raises:
+        TrainingError: when the file is broken or holds something else.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise TrainingError(f"weights file {path} cannot be read: {first_line}") from error
+    for key in ("state_dict", "model"):
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
+            loaded = loaded[key]
+    state = {str(k): v for k, v in loaded.items() if isinstance(v, Tensor)} if isinstance(loaded, Mapping) else {}
+    if not state:
+        raise TrainingError(f"weights file {path} holds no state dictionary of tensors")
+    return state
+
+
+def _plain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Names without the prefixes that wrappers leave (`module.`, `backbone.`, ...)."""
+    for prefix in _PREFIXES:
+        shorter = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        state = shorter or state
+    return state
+
+
+def _check_fit(trunk: nn.Module, state: Mapping[str, Tensor], path: Path, backbone: str) -> None:
+    own = trunk.state_dict()
+    # Old files lack the counters of batch normalisation.
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+    extra = [key for key in state if key not in own]
+    other = [
+        f"{key} is {tuple(state[key].shape)} in the file, {tuple(own[key].shape)} in the network"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    problems = [
+        *(f"{key} is missing in the file" for key in missing),
+        *(f"{key} is not in the network" for key in extra),
+        *other,
+    ]
+    if problems:
+        rest = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        raise TrainingError(
+            f"weights file {path} does not fit {backbone}: {'; '.join(problems[:3])}{rest}",
+            "Published weights fit width 1 only.",
+        )
