@@ -1,0 +1,83 @@
+"""What every part of the repository shares: one transaction a method, repeated until it succeeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+from sqlalchemy import Row, Select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import DeclarativeBase, Session
+
+from nas.storage.database import Database
+from nas.storage.retry import with_retries
+
+T = TypeVar("T")
+AnySelect: TypeAlias = Select[*tuple[Any, ...]]
+# PostgreSQL takes 65 535 bound values a statement, SQLite 32 766; our widest table has about 30 columns.
+ROWS_A_STATEMENT = 500
+
+
+class RepositoryPart:
+    """Runs work on a database; the parts of `Repository` derive from it.
+
+    Args:
+        database: from `open_database`.
+        patience_s: how long a database that is away is waited for, seconds.
+    """
+
+    def __init__(self, database: Database, *, patience_s: float = 300.0) -> None:
+        self.database = database
+        self.patience_s = patience_s
+
+    def _write(self, work: Callable[[Session], T]) -> T:
+        """One writing transaction; `work` may run again, also after a commit whose answer was lost."""
+
+        def once() -> T:
+            with self.database.write() as session:
+                return work(session)
+
+        return with_retries(once, url=self.database.url, patience_s=self.patience_s)
+
+    def _read(self, work: Callable[[Session], T]) -> T:
+        def once() -> T:
+            with self.database.read() as session:
+                return work(session)
+
+        return with_retries(once, url=self.database.url, patience_s=self.patience_s)
+
+    def _rows(self, query: AnySelect) -> Sequence[Row[*tuple[Any, ...]]]:
+        return self._read(lambda session: session.execute(query).all())
+
+
+def counted(rows: Iterable[Row[Any, int]]) -> dict[Any, int]:
+    """Rows of (what, how many) as a mapping."""
+    return {row[0]: row[1] for row in rows}
+
+
+def chunks(rows: Sequence[T], size: int = ROWS_A_STATEMENT) -> Iterator[Sequence[T]]:
+    """The rows in pieces that fit one statement."""
+    return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def insert_missing(session: Session, table: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Inserts rows, leaving those whose key is there already untouched."""
+    for piece in chunks(rows):
+        session.execute(_insert(session, table).values(list(piece)).on_conflict_do_nothing())
+
+
+def insert_or_update(
+    session: Session, table: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]], key: Iterable[str]
+) -> None:
+    """Inserts rows; one whose key is there already takes the new values."""
+    key = list(key)
+    for piece in chunks(rows):
+        statement = _insert(session, table).values(list(piece))
+        changed = {name: statement.excluded[name] for name in piece[0] if name not in key}
+        session.execute(statement.on_conflict_do_update(index_elements=key, set_=changed))
+
+
+def _insert(session: Session, table: type[DeclarativeBase]) -> sqlite.Insert | postgresql.Insert:
+    if session.get_bind().dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return postgresql.insert(table)

@@ -1,0 +1,291 @@
+"""Who trains what: claims, leases, signs of life, and the end of a training.
+
+A claim is one transaction in which exactly one owner gets the next training of a study, in the
+order of stages, batches and positions. A lease that is not renewed runs out by the database's
+clock, and the training goes to whoever asks next. Ending a training and closing it for every stage
+that waits for it is one transaction as well.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from nas.errors import StorageError
+from nas.storage.base import RepositoryPart, insert_or_update
+from nas.storage.clock import database_now
+from nas.storage.models import CandidateRow, DatasetRow, Epoch, RecipeRow, Stage, StageTraining, Study, Training
+from nas.storage.plain import clean, clean_text, finite
+from nas.storage.records import ClaimedTraining, TrainingOutcome
+
+MAX_ATTEMPTS = 3
+_LONGEST_TEXT = 100_000
+
+
+class Claims(RepositoryPart):
+    """Hands trainings out to owners (worker ids) and takes results back."""
+
+    def claim_training(
+        self, study_id: int, owner: str, lease_seconds: float = 60.0, *, stage_id: int | None = None
+    ) -> ClaimedTraining | None:
+        """The next training of a study, now this owner's until the lease runs out; None when there is none.
+
+        Order: stage, batch, position. A running training whose lease ran out counts as waiting.
+        """
+        token = uuid.uuid4().hex
+
+        tries = iter(range(1_000_000))
+
+        def work(session: Session) -> ClaimedTraining | None:
+            # A claim whose commit went through but whose answer was lost is found again by its token.
+            taken = _taken_by(session, token, study_id) if next(tries) else None
+            taken = taken or _take_next(session, study_id, stage_id, owner, token, lease_seconds)
+            return None if taken is None else _describe(session, *taken)
+
+        return self._write(work)
+
+    def heartbeat(self, training_id: int, owner: str) -> bool:
+        """A sign of life: extends the lease by its length. False: the training is no longer this owner's."""
+        now = database_now()
+        beat = (
+            update(Training)
+            .where(_mine(training_id, owner))
+            .values(heartbeat_at=now, lease_until=now + Training.lease_seconds)
+            .returning(Training.id)
+        )
+        return self._write(lambda session: session.scalar(beat)) is not None
+
+    def release(self, training_id: int, owner: str) -> bool:
+        """Gives a training back unfinished (Ctrl-C, preemption); the attempt does not count."""
+        values = {**_NOBODY, "status": "waiting", "attempts": Training.attempts - 1}
+        freed = update(Training).where(_mine(training_id, owner)).values(values).returning(Training.id)
+        return self._write(lambda session: session.scalar(freed)) is not None
+
+    def record_checkpoint(self, training_id: int, owner: str, uri: str, sha256: str) -> bool:
+        """Notes where an unfinished training can be resumed from."""
+        values = {"checkpoint_uri": uri, "checkpoint_sha256": sha256}
+        noted = update(Training).where(_mine(training_id, owner)).values(values).returning(Training.id)
+        return self._write(lambda session: session.scalar(noted)) is not None
+
+    def record_epochs(self, training_id: int, epochs: Sequence[Mapping[str, Any]]) -> None:
+        """Stores epochs (`epoch`, `lr`, `losses`, `seconds`, `images`); one told again is replaced."""
+        rows = [_epoch_row(training_id, epoch) for epoch in epochs]
+        if rows:
+            self._write(lambda session: insert_or_update(session, Epoch, rows, ("training_id", "epoch")))
+
+    def finish_training(self, training_id: int, owner: str, outcome: TrainingOutcome) -> bool:
+        """Stores the result, once and for all stages that wait for it.
+
+        The first result wins: it is taken also from an owner whose lease ran out meanwhile, as long as
+        the training has not ended. Returns False when it has ended already by somebody else.
+
+        Raises:
+            StorageError: a metric is not a finite number (record a failure of kind "diverged" instead).
+        """
+        _check_finite(outcome)
+        values = _outcome_values(outcome)
+
+        def work(session: Session) -> bool:
+            training = session.get_one(Training, training_id, with_for_update=True)
+            if training.status not in ("running", "waiting"):
+                return training.status == "finished" and training.owner == owner
+            _end(session, training_id, {**values, "status": "finished", "owner": owner})
+            return True
+
+        return self._write(work)
+
+    def fail_training(
+        self,
+        training_id: int,
+        owner: str,
+        kind: str,
+        reason: str,
+        traceback: str = "",
+        *,
+        retry: bool = False,
+        max_attempts: int = MAX_ATTEMPTS,
+    ) -> str | None:
+        """Records a failure; returns the new status, None when the training is no longer this owner's.
+
+        Args:
+            kind: "out_of_memory", "diverged", "data", "killed" or "error".
+            reason: one sentence; `traceback` may be long.
+            retry: whether another attempt may succeed; it is made until `max_attempts` were made.
+        """
+        what = {
+            "failure_kind": kind,
+            "failure_reason": clean_text(reason)[:_LONGEST_TEXT],
+            "failure_traceback": clean_text(traceback)[-_LONGEST_TEXT:],
+        }
+
+        def work(session: Session) -> str | None:
+            training = session.get_one(Training, training_id, with_for_update=True)
+            if training.status != "running" or training.owner != owner:
+                return training.status if (training.owner, training.status) == (owner, "failed") else None
+            if retry and training.attempts < max_attempts:
+                session.execute(_one(training_id).values({**what, **_NOBODY, "status": "waiting"}))
+                return "waiting"
+            _end(session, training_id, {**what, "status": "failed"})
+            return "failed"
+
+        return self._write(work)
+
+
+_NOBODY: dict[str, Any] = {
+    "owner": None,
+    "claim_token": None,
+    "lease_until": None,
+    "lease_seconds": None,
+    "heartbeat_at": None,
+}
+
+
+def _one(training_id: int) -> Any:
+    return update(Training).where(Training.id == training_id)
+
+
+def _mine(training_id: int, owner: str) -> ColumnElement[bool]:
+    return and_(Training.id == training_id, Training.owner == owner, Training.status == "running")
+
+
+def _take_next(
+    session: Session, study_id: int, stage_id: int | None, owner: str, token: str, lease_seconds: float
+) -> tuple[int, int] | None:
+    """Claims the first claimable training of the first stage that has one; returns (stage, training)."""
+    stages = select(Stage.id).where(Stage.study_id == study_id).order_by(Stage.position)
+    for stage in session.scalars(stages).all() if stage_id is None else [stage_id]:
+        training_id = session.scalar(_claim(stage, owner, token, lease_seconds))
+        if training_id is not None:
+            return stage, training_id
+    return None
+
+
+def _claim(stage_id: int, owner: str, token: str, lease_seconds: float) -> Any:
+    now = database_now()
+    first = (
+        select(Training.id)
+        .join(StageTraining, StageTraining.training_id == Training.id)
+        .where(StageTraining.stage_id == stage_id, StageTraining.is_open)
+        .where(or_(Training.status == "waiting", and_(Training.status == "running", Training.lease_until < now)))
+        .order_by(StageTraining.batch, StageTraining.position)
+        .limit(1)
+        # PostgreSQL: pass over those that another claim holds at this moment (SQLite has one writer anyway).
+        .with_for_update(of=Training, skip_locked=True)
+    )
+    values = {
+        "status": "running",
+        "owner": owner,
+        "claim_token": token,
+        "lease_seconds": lease_seconds,
+        "lease_until": now + lease_seconds,
+        "heartbeat_at": now,
+        "attempts": Training.attempts + 1,
+        "started_at": func.coalesce(Training.started_at, now),
+    }
+    return update(Training).where(Training.id == first.scalar_subquery()).values(values).returning(Training.id)
+
+
+def _taken_by(session: Session, token: str, study_id: int) -> tuple[int, int] | None:
+    query = (
+        select(StageTraining.stage_id, Training.id)
+        .join(Training, Training.id == StageTraining.training_id)
+        .join(Stage, Stage.id == StageTraining.stage_id)
+        .where(Training.status == "running", Training.claim_token == token, Stage.study_id == study_id)
+        .order_by(Stage.position)
+        .limit(1)
+    )
+    row = session.execute(query).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+def _describe(session: Session, stage_id: int, training_id: int) -> ClaimedTraining:
+    resume, init = aliased(Training), aliased(Training)
+    query = (
+        select(
+            Training.id,
+            Training.owner,
+            Training.attempts.label("attempt"),
+            Training.lease_until,
+            Study.name.label("study"),
+            Stage.id.label("stage_id"),
+            Stage.name.label("stage"),
+            StageTraining.role,
+            Training.candidate_id,
+            CandidateRow.definition.label("candidate"),
+            CandidateRow.notation,
+            Training.recipe_id,
+            RecipeRow.definition.label("recipe"),
+            Training.dataset_id,
+            DatasetRow.spec.label("dataset"),
+            Training.fidelity,
+            Training.fidelity_label,
+            Training.epochs,
+            Training.seed,
+            Training.split,
+            Training.checkpoint_uri,
+            Training.checkpoint_sha256,
+            Training.resume_from_id.label("resume_from"),
+            resume.checkpoint_uri.label("resume_from_uri"),
+            resume.checkpoint_sha256.label("resume_from_sha256"),
+            Training.init_from_id.label("init_from"),
+            init.checkpoint_uri.label("init_from_uri"),
+            init.checkpoint_sha256.label("init_from_sha256"),
+        )
+        .join(StageTraining, StageTraining.training_id == Training.id)
+        .join(Stage, Stage.id == StageTraining.stage_id)
+        .join(Study, Study.id == Stage.study_id)
+        .join(CandidateRow, CandidateRow.id == Training.candidate_id)
+        .join(RecipeRow, RecipeRow.id == Training.recipe_id)
+        .join(DatasetRow, DatasetRow.id == Training.dataset_id)
+        .outerjoin(resume, resume.id == Training.resume_from_id)
+        .outerjoin(init, init.id == Training.init_from_id)
+        .where(Training.id == training_id, Stage.id == stage_id)
+    )
+    return ClaimedTraining(**session.execute(query).one()._mapping)
+
+
+def _end(session: Session, training_id: int, values: dict[str, Any]) -> None:
+    ended = {**values, "claim_token": None, "lease_until": None, "finished_at": database_now()}
+    session.execute(_one(training_id).values(ended))
+    session.execute(update(StageTraining).where(StageTraining.training_id == training_id).values(is_open=False))
+
+
+def _check_finite(outcome: TrainingOutcome) -> None:
+    for name in ("map", "rank1", "minp"):
+        value = getattr(outcome, name)
+        if value is not None and not math.isfinite(value):
+            raise StorageError(f"{name} is {value}, which is no result", 'record a failure of kind "diverged" instead')
+
+
+def _outcome_values(outcome: TrainingOutcome) -> dict[str, Any]:
+    values = {
+        "map": float(outcome.map),
+        "rank1": finite(outcome.rank1),
+        "minp": finite(outcome.minp),
+        "metrics": clean(outcome.metrics),
+        "seconds": finite(outcome.seconds),
+        "images_per_s": finite(outcome.images_per_s),
+        "checkpoint_uri": outcome.checkpoint_uri,
+        "checkpoint_sha256": outcome.checkpoint_sha256,
+        "environment_id": outcome.environment_id,
+        "failure_kind": None,
+        "failure_reason": None,
+        "failure_traceback": None,
+    }
+    return values if outcome.epochs is None else {**values, "epochs": outcome.epochs}
+
+
+def _epoch_row(training_id: int, epoch: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "training_id": training_id,
+        "epoch": int(epoch["epoch"]),
+        "lr": finite(epoch.get("lr")),
+        "losses": clean(epoch.get("losses") or {}),
+        "seconds": finite(epoch.get("seconds")),
+        "images": epoch.get("images"),
+    }

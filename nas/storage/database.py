@@ -1,0 +1,185 @@
+"""Opens one database, SQLite file or PostgreSQL, and hands out transactions that behave alike on both.
+
+On SQLite a writing transaction begins with `BEGIN IMMEDIATE` (otherwise two readers that both want to
+write dead-lock, and work is handed out twice); a reading one never takes the write lock. What is
+stored is `nas.storage.models`, when to try again is `nas.storage.retry`.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from nas.errors import StorageError
+from nas.storage import schema
+from nas.storage.plain import dump_json
+from nas.storage.retry import with_retries
+from nas.storage.urls import parse_url, shown
+
+BUSY_TIMEOUT_S = 60.0
+OPEN_PATIENCE_S = 10.0
+CONNECT_TIMEOUT_S = 10
+_BEGIN = "nas_begin"
+
+
+class Database:
+    """One open database; safe to share between threads, and usable again after a fork.
+
+    Attributes:
+        url: the address as it may be shown (password masked).
+        read_only: whether every transaction is refused to write.
+    """
+
+    def __init__(self, url: URL, *, read_only: bool = False) -> None:
+        self.address = url
+        self.url = shown(url)
+        self.read_only = read_only
+        self.engine = _make_engine(url, read_only)
+        self._pid = os.getpid()
+        self._writing = sessionmaker(self.engine, expire_on_commit=False)
+        self._reading = sessionmaker(self.engine.execution_options(**_reading_options(url)), expire_on_commit=False)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is an SQLite file (else PostgreSQL)."""
+        return self.address.drivername == "sqlite"
+
+    @property
+    def path(self) -> Path | None:
+        """The SQLite file; None for PostgreSQL."""
+        return Path(self.address.database or "") if self.is_sqlite else None
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """One writing transaction: committed at the end, rolled back on any exception."""
+        if self.read_only:
+            raise StorageError(f"{self.url} was opened for reading only")
+        self._leave_parents_connections()
+        with self._writing.begin() as session:
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """One reading transaction: sees one moment of the database and never blocks a writer."""
+        self._leave_parents_connections()
+        with self._reading.begin() as session:
+            yield session
+
+    def _leave_parents_connections(self) -> None:
+        # A connection shared by two processes garbles both; after a fork the child makes its own.
+        if os.getpid() != self._pid:
+            self.engine.dispose(close=False)
+            self._pid = os.getpid()
+
+    def close(self) -> None:
+        """Closes all connections; the object may be used again and then opens new ones."""
+        self.engine.dispose()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Database({self.url!r}{', read_only=True' if self.read_only else ''})"
+
+
+def open_database(url: str, *, create: bool = True, read_only: bool = False) -> Database:
+    """Opens a database; a new one is created, an older one upgraded, under a lock.
+
+    Args:
+        url: `sqlite:///study.db`, a plain path, or `postgresql://user@host/database`.
+        create: False refuses a database that holds no study tables yet.
+        read_only: refuse every write (dashboard); never creates or upgrades.
+
+    Raises:
+        StorageError: cannot be reached, read or written, is no database of ours, or was made by a
+            newer version.
+    """
+    address = parse_url(url)
+    _check_file(address, create=create and not read_only)
+    database = Database(address, read_only=read_only)
+    try:
+        with_retries(
+            lambda: schema.prepare(database.engine, database.url, create=create, read_only=read_only),
+            url=database.url,
+            patience_s=OPEN_PATIENCE_S,
+        )
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _check_file(url: URL, *, create: bool) -> None:
+    if url.drivername != "sqlite":
+        return
+    path = Path(url.database or "")
+    if path.is_dir():
+        raise StorageError(f"{path} is a folder, not a database file", "add a file name, e.g. study.db")
+    if not path.exists() and not create:
+        raise StorageError(
+            f"there is no database at {path}", "check the path, or run a study first: nas run STUDY.yaml"
+        )
+    if not path.parent.is_dir():
+        raise StorageError(f"the folder {path.parent} of the database does not exist", "create it first")
+
+
+def _make_engine(url: URL, read_only: bool) -> Engine:
+    if url.drivername != "sqlite":
+        return _postgresql_engine(url, read_only)
+    engine = create_engine(url, json_serializer=dump_json, **sqlite_arguments(url, read_only))
+    tame_sqlite(engine, read_only=read_only)
+    return engine
+
+
+def _postgresql_engine(url: URL, read_only: bool) -> Engine:
+    arguments: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "nas"}
+    if read_only:
+        arguments["options"] = "-c default_transaction_read_only=on"
+    return create_engine(
+        url, json_serializer=dump_json, pool_pre_ping=True, connect_args={**arguments, **dict(url.query)}
+    )
+
+
+def sqlite_arguments(url: URL, read_only: bool = False) -> dict[str, Any]:
+    """`create_engine` arguments for an SQLite file: patience with other writers, and read-only opening."""
+    arguments: dict[str, Any] = {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
+    if not read_only:
+        return {"connect_args": arguments}
+    path = Path(url.database or "").absolute()
+    return {"creator": lambda: sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, **arguments)}
+
+
+def tame_sqlite(engine: Engine, *, read_only: bool = False, foreign_keys: bool = True) -> None:
+    """Makes SQLite transactions explicit and safe for many processes (also used on Optuna's engine).
+
+    Without `BEGIN IMMEDIATE`, a transaction that reads and then writes fails or does work twice.
+    """
+
+    @event.listens_for(engine, "connect")
+    def _settle(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute(f"PRAGMA query_only={'ON' if read_only else 'OFF'}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        default = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+        connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, default))
+
+
+def _reading_options(url: URL) -> dict[str, Any]:
+    if url.drivername == "sqlite":
+        return {_BEGIN: "BEGIN"}
+    return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}

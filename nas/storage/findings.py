@@ -1,0 +1,61 @@
+"""Derived rules with their evidence and verdicts, as a stage left them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.orm import Session
+
+from nas.storage.base import RepositoryPart
+from nas.storage.models import Finding, Stage
+from nas.storage.plain import clean, clean_text
+
+
+class Findings(RepositoryPart):
+    """Stores what a stage found out and gives it back."""
+
+    def store_findings(self, study_id: int, stage_id: int, findings: Sequence[Mapping[str, Any]]) -> None:
+        """Replaces the findings of a stage.
+
+        Args:
+            findings: findings as plain data: `rule` (with `kind` and `strength`), `verdict`, `reason`,
+                and `sentence`; the whole mapping is kept.
+        """
+        rows = [_row(study_id, stage_id, position, finding) for position, finding in enumerate(findings)]
+
+        def work(session: Session) -> None:
+            session.execute(delete(Finding).where(Finding.stage_id == stage_id))
+            if rows:
+                session.execute(insert(Finding), rows)
+
+        self._write(work)
+
+    def findings(self, study_id: int, *, stage_id: int | None = None) -> list[dict[str, Any]]:
+        """The findings of a study, stage by stage; each with `stage_id` and `stage` (its name) added."""
+        query = (
+            select(Finding.finding, Stage.id, Stage.name)
+            .join(Stage, Stage.id == Finding.stage_id)
+            .where(Finding.study_id == study_id)
+            .order_by(Stage.position, Finding.position)
+        )
+        if stage_id is not None:
+            query = query.where(Finding.stage_id == stage_id)
+        rows = self._rows(query)
+        return [{**finding, "stage_id": id_, "stage": name} for finding, id_, name in rows]
+
+
+def _row(study_id: int, stage_id: int, position: int, finding: Mapping[str, Any]) -> dict[str, Any]:
+    rule = finding.get("rule") or {}
+    return {
+        "study_id": study_id,
+        "stage_id": stage_id,
+        "position": position,
+        "kind": str(rule.get("kind", "")),
+        "strength": str(rule.get("strength", "hard")),
+        "verdict": str(finding["verdict"]),
+        "reason": clean_text(str(finding.get("reason", ""))),
+        "sentence": clean_text(str(finding.get("sentence", ""))),
+        "finding": clean(finding),
+    }

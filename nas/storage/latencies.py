@@ -1,0 +1,107 @@
+"""Latencies: one row a measurement, by architecture, protocol and device, never overwritten.
+
+Repeated measurements of a reference show drift, so all are kept; `find_latency` and the results
+table take the newest, a measured one before a predicted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import insert, select
+
+from nas.storage.base import RepositoryPart, chunks, insert_missing
+from nas.storage.models import Device, Latency
+from nas.storage.plain import clean, finite
+from nas.storage.records import JsonDict, LatencyInfo
+
+_COLUMNS = [getattr(Latency, field.name) for field in fields(LatencyInfo)]
+_NUMBERS = ("mean_ms", "p5_ms", "p95_ms", "sd_ms", "batches_per_s", "peak_memory_mb", "drift")
+_NEWEST_FIRST = (Latency.measured.desc(), Latency.id.desc())
+
+
+class Latencies(RepositoryPart):
+    """Stores and finds latencies."""
+
+    def ensure_device(self, device: str, description: JsonDict | None = None) -> None:
+        """Stores a device once; `device` is the name figures are filed under."""
+        row = {"id": device, "description": clean(description or {})}
+        self._write(lambda session: insert_missing(session, Device, [row]))
+
+    def store_latency(
+        self,
+        record: Mapping[str, Any],
+        *,
+        architecture_id: str,
+        notation: str,
+        protocol_id: str,
+        device: str,
+        measured: bool = True,
+        environment_id: str | None = None,
+    ) -> int:
+        """Files one latency record; returns its id.
+
+        Args:
+            record: the whole record as plain data. `median_ms` is needed; `mean_ms`, `p5_ms`,
+                `p95_ms`, `sd_ms`, `batches_per_s`, `batches`, `peak_memory_mb`, `isolated`, `drift`
+                and `protocol` get columns of their own when there.
+            measured: False for a figure that a model predicted.
+        """
+        row = Latency(
+            architecture_id=architecture_id,
+            notation=notation,
+            protocol_id=protocol_id,
+            protocol=clean(record.get("protocol") or {}),
+            device=device,
+            measured=measured,
+            median_ms=float(record["median_ms"]),
+            batches=record.get("batches"),
+            isolated=record.get("isolated"),
+            record=clean(record),
+            environment_id=environment_id,
+            **{name: finite(record.get(name)) for name in _NUMBERS},
+        )
+        values = {key: value for key, value in row.__dict__.items() if key != "_sa_instance_state"}
+        self.ensure_device(device)
+        return self._write(
+            lambda session: session.scalars(insert(Latency).values(**values).returning(Latency.id)).one()
+        )
+
+    def find_latency(
+        self, architecture_id: str, protocol_id: str, device: str, *, measured_only: bool = True
+    ) -> LatencyInfo | None:
+        """The newest figure of one architecture, None when there is none."""
+        found = self.find_latencies([architecture_id], protocol_id, device, measured_only=measured_only)
+        return found.get(architecture_id)
+
+    def find_latencies(
+        self,
+        architecture_ids: Iterable[str] | None,
+        protocol_id: str,
+        device: str,
+        *,
+        measured_only: bool = True,
+    ) -> dict[str, LatencyInfo]:
+        """The newest figure of each architecture that has one, by architecture id.
+
+        Args:
+            architecture_ids: None for all that were timed under this protocol on this device.
+        """
+        query = select(*_COLUMNS).where(Latency.protocol_id == protocol_id, Latency.device == device)
+        if measured_only:
+            query = query.where(Latency.measured)
+        query = query.order_by(*_NEWEST_FIRST)
+        pieces = [None] if architecture_ids is None else list(chunks(sorted(set(architecture_ids))))
+        found: dict[str, LatencyInfo] = {}
+        for piece in pieces:
+            asked = query if piece is None else query.where(Latency.architecture_id.in_(piece))
+            for row in self._rows(asked):
+                found.setdefault(row.architecture_id, LatencyInfo(**row._mapping))
+        return found
+
+    def latency_records(self, architecture_id: str) -> list[dict[str, Any]]:
+        """All records of one architecture, oldest first."""
+        query = select(Latency.record).filter_by(architecture_id=architecture_id).order_by(Latency.id)
+        return list(self._read(lambda session: session.scalars(query).all()))

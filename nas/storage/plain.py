@@ -1,0 +1,67 @@
+"""Turns what callers hand in into what both engines store: JSON without NaN, text without NUL.
+
+PostgreSQL refuses NaN inside JSON and NUL inside text, SQLite accepts both; cleaning here keeps the
+two engines equal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def clean_text(text: str) -> str:
+    """Text that every engine stores: no NUL, no lone surrogates (file names may carry them).
+
+    >>> clean_text("a\\0b")
+    'a\\ufffdb'
+    """
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def clean(value: Any) -> Any:
+    """Plain JSON data: NaN and infinity become None, tuples lists, NumPy scalars numbers.
+
+    >>> clean({"a": (1, float("nan"))})
+    {'a': [1, None]}
+    """
+    if isinstance(value, Mapping):
+        return {clean_text(str(key)): clean(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [clean(item) for item in value]
+    if isinstance(value, str):
+        return clean_text(value)
+    if hasattr(value, "tolist"):  # NumPy arrays and scalars
+        return clean(value.tolist())
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    return clean_text(str(value))
+
+
+def dump_json(value: Any) -> str:
+    """The JSON text that is stored."""
+    return json.dumps(clean(value), ensure_ascii=False, allow_nan=False)
+
+
+def content_id(value: Any) -> str:
+    """A hash of plain data that does not depend on the order of keys (32 hexadecimal digits).
+
+    >>> content_id({"a": 1, "b": 2}) == content_id({"b": 2, "a": 1})
+    True
+    """
+    text = json.dumps(clean(value), ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def finite(value: float | None) -> float | None:
+    """A number as it is stored: NaN and infinity mean "not measured", NULL.
+
+    >>> finite(float("nan")) is None, finite(0.5)
+    (True, 0.5)
+    """
+    return None if value is None or not math.isfinite(value) else float(value)

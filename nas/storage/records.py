@@ -1,0 +1,171 @@
+"""What goes into the repository and comes out of it: small frozen values, no database in them.
+
+Rows of the database stay inside `nas.storage`; callers see these and pandas tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+JsonDict = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """One training a stage wants done; equal natural keys mean the same training.
+
+    The natural key is (candidate_id, recipe_id, dataset_id, fidelity_label, seed).
+
+    Attributes:
+        candidate_id: of a candidate stored before by `ensure_candidates`.
+        recipe_id: hash of `recipe`, every number of the training recipe as it will be used.
+        dataset_id: of a data-set view stored before by `ensure_dataset`.
+        fidelity: what is cheaper than the full recipe; `fidelity_label` names it ("e60").
+        seed: of the training itself.
+        role: "candidate", "baseline" or "reference".
+        sampler: who proposed it ("random", "nsga2", ...); adaptive samples are biased, so it is kept.
+        batch: number of the proposal round inside the stage; one (role, batch) is planned once.
+        position: order inside the batch, the order in which trainings are claimed.
+        split: "val" or "test", the split its metrics are read on.
+        epochs: epochs it will have run at its end; None when not known before.
+        resume_from: training whose checkpoint it continues (next rung of the same candidate).
+        init_from: training whose weights it starts from (`init: inherit`).
+    """
+
+    candidate_id: str
+    recipe_id: str
+    recipe: JsonDict
+    dataset_id: str
+    fidelity: JsonDict
+    fidelity_label: str
+    seed: int
+    role: str = "candidate"
+    sampler: str = "given"
+    batch: int = 0
+    position: int = 0
+    sampler_attrs: JsonDict = field(default_factory=dict)
+    split: str = "val"
+    epochs: int | None = None
+    resume_from: int | None = None
+    init_from: int | None = None
+
+
+@dataclass(frozen=True)
+class ClaimedTraining:
+    """A training that is now this owner's: all that is needed to run it.
+
+    `checkpoint_uri` is its own last checkpoint when somebody began it before; the `resume_from_*` and
+    `init_from_*` checkpoints are those of the trainings it builds on.
+    """
+
+    id: int
+    owner: str
+    attempt: int
+    lease_until: float
+    study: str
+    stage_id: int
+    stage: str
+    role: str
+    candidate_id: str
+    candidate: dict[str, Any]
+    notation: str
+    recipe_id: str
+    recipe: dict[str, Any]
+    dataset_id: str
+    dataset: dict[str, Any]
+    fidelity: dict[str, Any]
+    fidelity_label: str
+    epochs: int | None
+    seed: int
+    split: str
+    checkpoint_uri: str | None
+    checkpoint_sha256: str | None
+    resume_from: int | None
+    resume_from_uri: str | None
+    resume_from_sha256: str | None
+    init_from: int | None
+    init_from_uri: str | None
+    init_from_sha256: str | None
+
+
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """What a finished training measured; `map`, `rank1` and `minp` are shares, 0-1.
+
+    `metrics` holds everything else worth keeping (the whole CMC curve, query counts, protocol).
+    """
+
+    map: float
+    rank1: float | None = None
+    minp: float | None = None
+    metrics: JsonDict = field(default_factory=dict)
+    seconds: float | None = None
+    images_per_s: float | None = None
+    epochs: int | None = None
+    checkpoint_uri: str | None = None
+    checkpoint_sha256: str | None = None
+    environment_id: str | None = None
+
+
+@dataclass(frozen=True)
+class StudyInfo:
+    """A stored study; `definition` is the content of its file as it was given."""
+
+    id: int
+    name: str
+    definition: dict[str, Any]
+    seed: int
+    space_id: str | None
+    protocol_id: str | None
+    device: str | None
+    created_at: float
+
+
+@dataclass(frozen=True)
+class StageInfo:
+    """A stored stage; `status` is one of waiting, running, finished, failed."""
+
+    id: int
+    study_id: int
+    position: int
+    name: str
+    kind: str
+    settings: dict[str, Any]
+    status: str
+    space_id: str | None
+    result: dict[str, Any] | None
+    started_at: float | None
+    finished_at: float | None
+
+
+@dataclass(frozen=True)
+class SpaceInfo:
+    """A stored design space; `size` is its exact number of candidates."""
+
+    id: str
+    name: str
+    size: int
+    parent_id: str | None
+    definition: dict[str, Any]
+    rules: list[Any]
+    created_at: float
+
+
+@dataclass(frozen=True)
+class LatencyInfo:
+    """The newest latency of one architecture under one protocol on one device."""
+
+    id: int
+    architecture_id: str
+    notation: str
+    protocol_id: str
+    device: str
+    measured: bool
+    median_ms: float
+    p5_ms: float | None
+    p95_ms: float | None
+    batches_per_s: float | None
+    record: dict[str, Any]
+    measured_at: float

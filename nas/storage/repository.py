@@ -1,0 +1,30 @@
+"""The one way the rest of `nas` reads and writes a database.
+
+`Repository` only joins its parts; each part is one module: studies (with spaces, stages and the
+planner's lease), trainings, claims, latencies, findings, tables, status. Every method is one
+transaction that is repeated when the database was busy or away.
+"""
+
+from __future__ import annotations
+
+from nas.storage.claims import Claims
+from nas.storage.findings import Findings
+from nas.storage.latencies import Latencies
+from nas.storage.status import Status
+from nas.storage.tables import Tables
+from nas.storage.trainings import Trainings
+
+
+class Repository(Trainings, Claims, Latencies, Findings, Tables, Status):
+    """Everything that is stored of studies; safe to share between threads.
+
+    Example:
+        >>> from nas.storage import Repository, open_database
+        >>> import tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> repository = Repository(open_database(f"sqlite:///{folder.name}/study.db"))
+        >>> study_id = repository.ensure_study("quick", {"seed": 1}, seed=1, space_id=None)
+        >>> [study.name for study in repository.studies()]
+        ['quick']
+        >>> repository.database.close(); folder.cleanup()
+    """

@@ -1,0 +1,115 @@
+"""Which database errors pass by themselves, how long they are waited for, and what the others mean.
+
+Every method of the repository goes through `with_retries`, so a busy SQLite file or a PostgreSQL
+server that is away for a minute is never seen by the caller. What cannot pass by itself (no space,
+wrong password, not a database) becomes a `StorageError` with one sentence.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from nas.errors import StorageError
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 2.0
+
+_SQLITE_TRANSIENT = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
+# Connection exceptions, serialisation and deadlock, server starting, stopping or full of connections.
+_SQLSTATE_TRANSIENT = ("08", "40001", "40P01", "53300", "55P03", "57P01", "57P02", "57P03", "25P03")
+_NEVER_TRANSIENT = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied")
+
+# (SQLite error name or SQLSTATE or part of the message, sentence, hint)
+_SENTENCES = (
+    ("SQLITE_FULL", "no space left on the disk of {url}", "free some space, then run the same command again"),
+    ("53100", "no space left on the disk of {url}", "free some space, then run the same command again"),
+    ("SQLITE_IOERR", "the disk of {url} cannot be read or written", "check its free space and the file system"),
+    ("SQLITE_READONLY", "{url} may not be written", "change the file's permissions or choose another place"),
+    ("SQLITE_CANTOPEN", "{url} cannot be opened", "check that its folder exists and that you may write there"),
+    ("SQLITE_NOTADB", "{url} is not an SQLite database", "choose another file name"),
+    ("SQLITE_CORRUPT", "{url} is damaged", "restore it from a copy; `nas db check` tells what is wrong"),
+    ("authentication failed", "{url} refuses the user or password", "check the database URL"),
+    ("no password supplied", "{url} asks for a password", "put it into the database URL or into ~/.pgpass"),
+    ("no pg_hba.conf entry", "{url} does not accept this machine or user", "ask who runs the server"),
+    ("42501", "{url}: this user may not do that", "grant the user rights on the database's schema"),
+    ("25006", "{url} was opened for reading only", None),
+    ("does not exist", "{url}: the database or its user does not exist", "create it (createdb) or check the URL"),
+)
+
+
+def _codes(error: DBAPIError) -> tuple[str, str, str]:
+    """SQLite's error name, the SQLSTATE and the message, each empty when there is none."""
+    original = error.orig
+    return (
+        getattr(original, "sqlite_errorname", None) or "",
+        getattr(original, "sqlstate", None) or "",
+        str(original),
+    )
+
+
+def is_transient(error: DBAPIError) -> bool:
+    """Whether the same work may succeed when tried again later."""
+    name, sqlstate, message = _codes(error)
+    if name:
+        return name.startswith(_SQLITE_TRANSIENT)
+    if sqlstate:
+        return sqlstate.startswith(_SQLSTATE_TRANSIENT)
+    if any(part in message for part in _NEVER_TRANSIENT):
+        return False
+    return error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError))
+
+
+def as_storage_error(error: DBAPIError, url: str) -> StorageError | None:
+    """The sentence for an error that a person can put right; None for one that is our fault."""
+    name, sqlstate, message = _codes(error)
+    for mark, sentence, hint in _SENTENCES:
+        if name.startswith(mark) or sqlstate == mark or mark in message:
+            return StorageError(sentence.format(url=url), hint)
+    return None
+
+
+def with_retries(work: Callable[[], T], *, url: str, patience_s: float) -> T:
+    """Runs `work` until it succeeds, waiting out transient database errors.
+
+    Args:
+        work: does one whole transaction; must be safe to repeat, also when its commit went through
+            and only the answer was lost.
+        url: the database as it may be shown (password masked).
+        patience_s: seconds after which a transient error is given up.
+
+    Raises:
+        StorageError: the error does not pass by itself, or patience ran out.
+    """
+    begun = time.monotonic()
+    pause = FIRST_PAUSE_S
+    while True:
+        try:
+            return work()
+        except DBAPIError as error:
+            _raise_unless_worth_waiting(error, url, patience_s, time.monotonic() - begun)
+            log.debug("%s: %s; trying again in %.2f s", url, error.orig, pause)
+        # Jitter, so that workers that failed together do not come back together.
+        time.sleep(pause * random.uniform(0.5, 1.5))
+        pause = min(2 * pause, LONGEST_PAUSE_S)
+
+
+def _raise_unless_worth_waiting(error: DBAPIError, url: str, patience_s: float, waited_s: float) -> None:
+    if is_transient(error):
+        if waited_s < patience_s:
+            return
+        raise StorageError(
+            f"{url} did not answer for {waited_s:.0f} s ({str(error.orig).strip().splitlines()[0]})",
+            "check that the database server runs and can be reached",
+        ) from error
+    known = as_storage_error(error, url)
+    if known is None:
+        raise error
+    raise known from error

@@ -1,0 +1,127 @@
+"""Creates and upgrades our tables: Alembic under our own version table, once, under the database's lock.
+
+Several workers may start on an empty database at the same moment; the first does the work inside one
+transaction, the others wait and find it done. A database from a newer version is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, inspect, text
+
+from nas.errors import StorageError
+
+VERSION_TABLE = "nas_alembic_version"
+# Any number that nobody else uses on the same server: "nas" in ASCII, then our own counter.
+ADVISORY_LOCK = 0x6E6173_01
+
+
+@dataclass(frozen=True)
+class SchemaVersion:
+    """What a database holds and what this program knows."""
+
+    current: str | None
+    newest: str
+
+    @property
+    def is_newest(self) -> bool:
+        """Whether nothing has to be upgraded."""
+        return self.current == self.newest
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
+    folder = Path(__file__).with_name("migrations")
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+@cache
+def known_revisions() -> tuple[str, ...]:
+    """All schema versions this program knows, oldest first."""
+    script = ScriptDirectory.from_config(_config())
+    return tuple(reversed([revision.revision for revision in script.walk_revisions()]))
+
+
+def is_ours(name: str | None, kind: str, parents: Any = None) -> bool:
+    """Alembic's `include_name` filter: only our tables, so that Optuna's are never touched."""
+    return kind != "table" or (name or "").startswith("nas_")
+
+
+def version(connection: Connection) -> SchemaVersion:
+    """The schema version of a database, None when it holds no tables of ours."""
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    has_table = inspect(connection).has_table(VERSION_TABLE)
+    return SchemaVersion(context.get_current_revision() if has_table else None, known_revisions()[-1])
+
+
+def prepare(engine: Engine, url: str, *, create: bool, read_only: bool) -> SchemaVersion:
+    """Makes sure that the database can be used: creates, upgrades or refuses it.
+
+    Raises:
+        StorageError: newer than this program, or old or empty and not to be changed.
+    """
+    with engine.connect() as connection:
+        found = version(connection)
+    if found.is_newest:
+        return found
+    _refuse_newer(found, url)
+    if found.current is None and (read_only or not create):
+        raise StorageError(f"{url} holds no studies", "check the address, or run a study first: nas run STUDY.yaml")
+    if read_only:
+        raise StorageError(f"{url} was made by an older version of nas", "run `nas db upgrade` on it first")
+    return upgrade(engine, url)
+
+
+def upgrade(engine: Engine, url: str, revision: str = "head") -> SchemaVersion:
+    """Brings the schema to `revision`, all or nothing; returns the version found before."""
+    if engine.dialect.name == "sqlite":
+        _use_wal(engine)
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            # Outside of a transaction: tables may be rebuilt while others refer to them.
+            _driver(connection).execute("PRAGMA foreign_keys=OFF")
+        try:
+            with connection.begin():
+                return _upgrade_locked(connection, url, revision)
+        finally:
+            if engine.dialect.name == "sqlite":
+                _driver(connection).execute("PRAGMA foreign_keys=ON")
+
+
+def _upgrade_locked(connection: Connection, url: str, revision: str) -> SchemaVersion:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+    found = version(connection)
+    _refuse_newer(found, url)
+    if not found.is_newest:
+        command.upgrade(_config(connection), revision)
+    return found
+
+
+def _refuse_newer(found: SchemaVersion, url: str) -> None:
+    if found.current is not None and found.current not in known_revisions():
+        raise StorageError(
+            f"{url} was made by a newer version of nas (schema {found.current}, this one knows up to {found.newest})",
+            "upgrade nas, or use another database",
+        )
+
+
+def _use_wal(engine: Engine) -> None:
+    # Write-ahead logging is a lasting property of the file; it cannot be switched inside a transaction.
+    with engine.connect() as connection:
+        _driver(connection).execute("PRAGMA journal_mode=WAL")
+
+
+def _driver(connection: Connection) -> Any:
+    return connection.connection.driver_connection

@@ -1,0 +1,121 @@
+"""Where a study stands: counts a stage, failures by kind, and what is left; cheap enough to poll."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, func, select
+from sqlalchemy.orm import Session
+
+from nas.storage.base import AnySelect, counted
+from nas.storage.clock import database_now
+from nas.storage.models import TRAINING_STATUSES, CandidateRow, Stage, StageTraining, Study, Training
+from nas.storage.studies import Studies
+
+
+class Status(Studies):
+    """Summaries for `nas status`, `nas studies` and the dashboard's head."""
+
+    def status(self, study: str) -> dict[str, Any]:
+        """Counts of one study.
+
+        Returns:
+            `study`, `study_id`, `now` (database time, s), `stages` (list of `stage_id`, `position`,
+            `stage`, `kind`, `status`, `space_id`, `trainings` {waiting, running, finished, failed},
+            `seconds` (sum over finished), `mean_seconds`, `started_at`, `finished_at`), `trainings`
+            (distinct ones, over all stages), `failures` {kind: count}, `running` (list of
+            `training_id`, `owner`, `notation`, `started_at`, `heartbeat_at`, `lease_until`,
+            `attempts`) and `finished` (whether every stage is).
+        """
+        self.study(study)
+        return self._read(lambda session: _summary(session, study))
+
+
+def _summary(session: Session, study: str) -> dict[str, Any]:
+    stages = [_stage(row) for row in session.execute(_stages_query(study))]
+    running = session.execute(_running_query(study)).all()
+    return {
+        "study": study,
+        "study_id": session.scalar(select(Study.id).filter_by(name=study)),
+        "now": session.scalar(select(database_now())),
+        "stages": stages,
+        "trainings": _distinct_counts(session, study),
+        "failures": counted(session.execute(_failures_query(study))),
+        "running": [dict(row._mapping) for row in running],
+        "finished": bool(stages) and all(stage["status"] == "finished" for stage in stages),
+    }
+
+
+def _count(status: str) -> ColumnElement[int]:
+    return func.count(Training.id).filter(Training.status == status).label(status)
+
+
+def _stages_query(study: str) -> AnySelect:
+    return (
+        select(
+            Stage.id.label("stage_id"),
+            Stage.position,
+            Stage.name.label("stage"),
+            Stage.kind,
+            Stage.status,
+            Stage.space_id,
+            Stage.started_at,
+            Stage.finished_at,
+            func.sum(Training.seconds).filter(Training.status == "finished").label("seconds"),
+            func.avg(Training.seconds).filter(Training.status == "finished").label("mean_seconds"),
+            *[_count(status).label(f"n_{status}") for status in TRAINING_STATUSES],
+        )
+        .join(Study, Study.id == Stage.study_id)
+        .outerjoin(StageTraining, StageTraining.stage_id == Stage.id)
+        .outerjoin(Training, Training.id == StageTraining.training_id)
+        .where(Study.name == study)
+        .group_by(Stage.id)
+        .order_by(Stage.position)
+    )
+
+
+def _stage(row: Row[Any]) -> dict[str, Any]:
+    values = dict(row._mapping)
+    counts = {status: values.pop(f"n_{status}") for status in TRAINING_STATUSES}
+    return {**values, "trainings": counts}
+
+
+def _of_study(study: str) -> AnySelect:
+    """Ids of the trainings of a study, each once."""
+    return (
+        select(StageTraining.training_id)
+        .join(Stage, Stage.id == StageTraining.stage_id)
+        .join(Study, Study.id == Stage.study_id)
+        .where(Study.name == study)
+    )
+
+
+def _distinct_counts(session: Session, study: str) -> dict[str, int]:
+    query = select(Training.status, func.count()).where(Training.id.in_(_of_study(study))).group_by(Training.status)
+    found = counted(session.execute(query))
+    return {status: found.get(status, 0) for status in TRAINING_STATUSES}
+
+
+def _failures_query(study: str) -> AnySelect:
+    return (
+        select(Training.failure_kind, func.count())
+        .where(Training.id.in_(_of_study(study)), Training.status == "failed")
+        .group_by(Training.failure_kind)
+    )
+
+
+def _running_query(study: str) -> AnySelect:
+    return (
+        select(
+            Training.id.label("training_id"),
+            Training.owner,
+            CandidateRow.notation,
+            Training.attempts,
+            Training.started_at,
+            Training.heartbeat_at,
+            Training.lease_until,
+        )
+        .join(CandidateRow, CandidateRow.id == Training.candidate_id)
+        .where(Training.status == "running", Training.id.in_(_of_study(study)))
+        .order_by(Training.started_at)
+    )

@@ -1,0 +1,250 @@
+"""Spaces, studies and stages: what is searched, in which order, and who plans the next batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import Row, select, update
+from sqlalchemy.orm import Session
+
+from nas.errors import StorageError, StudyError, unknown_name
+from nas.storage.base import RepositoryPart, insert_missing
+from nas.storage.clock import database_now
+from nas.storage.models import STAGE_STATUSES, Environment, Space, Stage, Study
+from nas.storage.plain import clean, content_id
+from nas.storage.records import JsonDict, SpaceInfo, StageInfo, StudyInfo
+
+_STUDY_COLUMNS = [getattr(Study, field.name) for field in fields(StudyInfo)]
+_STAGE_COLUMNS = [getattr(Stage, field.name) for field in fields(StageInfo)]
+_UNCHANGED: Any = object()
+
+
+class Studies(RepositoryPart):
+    """Studies, their stages and their spaces."""
+
+    def ensure_environment(self, facts: JsonDict) -> str:
+        """Stores where numbers are made; returns its id, a hash of the content."""
+        environment_id = content_id(facts)
+        row = {"id": environment_id, "facts": clean(facts)}
+        self._write(lambda session: insert_missing(session, Environment, [row]))
+        return environment_id
+
+    def environment(self, environment_id: str) -> dict[str, Any] | None:
+        """The facts stored under an id."""
+        return self._read(lambda session: session.scalar(select(Environment.facts).filter_by(id=environment_id)))
+
+    def ensure_space(
+        self,
+        space_id: str,
+        name: str,
+        size: int,
+        definition: JsonDict,
+        *,
+        parent_id: str | None = None,
+        rules: Sequence[Any] = (),
+    ) -> None:
+        """Stores a design space once; `rules` are those that made it from its parent."""
+        row = {
+            "id": space_id,
+            "name": name,
+            "size": str(size),
+            "definition": clean(definition),
+            "parent_id": parent_id,
+            "rules": clean(rules),
+        }
+        self._write(lambda session: insert_missing(session, Space, [row]))
+
+    def space(self, space_id: str) -> SpaceInfo | None:
+        """A stored space."""
+        row = self._read(lambda session: session.get(Space, space_id))
+        return None if row is None else _space_info(row)
+
+    def lineage(self, space_id: str) -> list[SpaceInfo]:
+        """A space and its ancestors, the first one first."""
+        line: list[SpaceInfo] = []
+        found = self.space(space_id)
+        while found is not None and found.id not in {space.id for space in line}:
+            line.append(found)
+            found = self.space(found.parent_id) if found.parent_id else None
+        return line[::-1]
+
+    def ensure_study(
+        self,
+        name: str,
+        definition: JsonDict,
+        seed: int,
+        space_id: str | None,
+        *,
+        environment_id: str | None = None,
+        update_definition: bool = False,
+    ) -> int:
+        """Stores a study or finds it again; returns its id.
+
+        Raises:
+            StudyError: a study of this name was made from a different file, unless `update_definition`.
+        """
+        row = {
+            "name": name,
+            "definition": clean(definition),
+            "seed": seed,
+            "space_id": space_id,
+            "environment_id": environment_id,
+        }
+
+        def work(session: Session) -> int:
+            insert_missing(session, Study, [row])
+            study = session.scalars(select(Study).filter_by(name=name)).one()
+            if study.definition != row["definition"]:
+                if not update_definition:
+                    raise _different(name, study.definition, row["definition"])
+                study.definition, study.seed, study.space_id = row["definition"], seed, space_id
+            return study.id
+
+        return self._write(work)
+
+    def study(self, name: str) -> StudyInfo:
+        """A study by name.
+
+        Raises:
+            StudyError: there is none of this name (lists those there are).
+        """
+
+        def work(session: Session) -> StudyInfo:
+            row = session.execute(select(*_STUDY_COLUMNS).where(Study.name == name)).one_or_none()
+            if row is None:
+                known = session.scalars(select(Study.name)).all()
+                raise StudyError(unknown_name("study", name, known), f"database: {self.database.url}")
+            return StudyInfo(**row._mapping)
+
+        return self._read(work)
+
+    def studies(self) -> list[StudyInfo]:
+        """All studies, oldest first."""
+        rows = self._read(lambda session: session.execute(select(*_STUDY_COLUMNS).order_by(Study.id)).all())
+        return [StudyInfo(**row._mapping) for row in rows]
+
+    def set_study_latency(self, study_id: int, protocol_id: str, device: str) -> None:
+        """Says which latency figures the study speaks of: one protocol on one device."""
+        values = {"protocol_id": protocol_id, "device": device}
+        self._write(lambda session: session.execute(update(Study).filter_by(id=study_id).values(values)))
+
+    def ensure_stage(self, study_id: int, position: int, name: str, kind: str, settings: JsonDict) -> int:
+        """Stores a stage or finds it again; returns its id.
+
+        Raises:
+            StudyError: the stage at this position is another one.
+        """
+        row = {
+            "study_id": study_id,
+            "position": position,
+            "name": name,
+            "kind": kind,
+            "settings": clean(settings),
+            "status": "waiting",
+        }
+
+        def work(session: Session) -> int:
+            insert_missing(session, Stage, [row])
+            found = session.scalars(select(Stage).filter_by(study_id=study_id, position=position)).one_or_none()
+            if found is None or (found.name, found.kind) != (name, kind):
+                raise StudyError(
+                    f"stage {position} of this study was {found.name if found else 'elsewhere'!r}, now it is {name!r}",
+                    "give the study another name, or put its stages back in their order",
+                )
+            if found.status == "waiting":
+                found.settings = row["settings"]
+            return found.id
+
+        return self._write(work)
+
+    def stages(self, study_id: int) -> list[StageInfo]:
+        """The stages of a study in their order."""
+        query = select(*_STAGE_COLUMNS).where(Stage.study_id == study_id).order_by(Stage.position)
+        return [_stage_info(row) for row in self._rows(query)]
+
+    def stage(self, stage_id: int) -> StageInfo:
+        """A stage by id."""
+        query = select(*_STAGE_COLUMNS).where(Stage.id == stage_id)
+        return _stage_info(self._read(lambda session: session.execute(query).one()))
+
+    def set_stage(
+        self,
+        stage_id: int,
+        *,
+        status: str = _UNCHANGED,
+        space_id: str | None = _UNCHANGED,
+        result: JsonDict | None = _UNCHANGED,
+    ) -> None:
+        """Changes what is given; `running` and `finished` set the stage's times (once) as well.
+
+        Raises:
+            StorageError: `status` is not one of waiting, running, finished, failed.
+        """
+        if status is not _UNCHANGED and status not in STAGE_STATUSES:
+            raise StorageError(unknown_name("stage status", str(status), STAGE_STATUSES))
+
+        def work(session: Session) -> None:
+            stage = session.get_one(Stage, stage_id, with_for_update=True)
+            for name, value in (("status", status), ("space_id", space_id), ("result", clean_or(result))):
+                if value is not _UNCHANGED:
+                    setattr(stage, name, value)
+            now = session.scalar(select(database_now()))
+            if stage.started_at is None and stage.status != "waiting":
+                stage.started_at = now
+            stage.finished_at = (stage.finished_at or now) if stage.status in ("finished", "failed") else None
+
+        self._write(work)
+
+    def lease_stage(self, stage_id: int, owner: str, seconds: float = 60.0) -> bool:
+        """Takes or extends the right to plan a stage; False while somebody else holds it."""
+        now = database_now()
+        free = (Stage.planner.is_(None)) | (Stage.planner == owner) | (Stage.planner_until < now)
+        taken = (
+            update(Stage)
+            .where(Stage.id == stage_id, free)
+            .values(planner=owner, planner_until=now + seconds)
+            .returning(Stage.id)
+        )
+        return self._write(lambda session: session.scalar(taken)) is not None
+
+    def release_stage(self, stage_id: int, owner: str) -> None:
+        """Gives the planning right back, if it is still this owner's."""
+        freed = update(Stage).filter_by(id=stage_id, planner=owner).values(planner=None, planner_until=None)
+        self._write(lambda session: session.execute(freed))
+
+    @contextmanager
+    def stage_lock(self, stage_id: int, owner: str, seconds: float = 60.0) -> Iterator[bool]:
+        """`with repository.stage_lock(...) as mine:` - True when this owner may plan the stage now.
+
+        A planner that takes longer than `seconds` calls `lease_stage` again in between.
+        """
+        mine = self.lease_stage(stage_id, owner, seconds)
+        try:
+            yield mine
+        finally:
+            if mine:
+                self.release_stage(stage_id, owner)
+
+
+def clean_or(value: Any) -> Any:
+    """Plain JSON data, or the mark for "not given" as it is."""
+    return value if value is _UNCHANGED else clean(value)
+
+
+def _space_info(row: Space) -> SpaceInfo:
+    return SpaceInfo(row.id, row.name, int(row.size), row.parent_id, row.definition, row.rules, row.created_at)
+
+
+def _stage_info(row: Row[Any]) -> StageInfo:
+    return StageInfo(**row._mapping)
+
+
+def _different(name: str, old: dict[str, Any], new: dict[str, Any]) -> StudyError:
+    keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    return StudyError(
+        f"the database holds a study {name!r} made from a different file (changed: {', '.join(keys)})",
+        f"give the study another name, or: nas studies rename {name} NEW_NAME, or: nas studies delete {name}",
+    )

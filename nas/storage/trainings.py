@@ -1,0 +1,198 @@
+"""Candidates, data sets and trainings: what is asked for, and the facts that come of it.
+
+A training is keyed by (candidate, recipe, data, fidelity, seed); a stage that asks for one that is
+there already shares it. Who runs it, and until when, is in `nas.storage.claims`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import func, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from nas.errors import StorageError
+from nas.storage.base import RepositoryPart, chunks, counted, insert_missing
+from nas.storage.models import TRAINING_STATUSES, CandidateRow, DatasetRow, RecipeRow, Stage, StageTraining, Training
+from nas.storage.plain import clean, clean_text
+from nas.storage.records import JsonDict, TrainingRequest
+
+OPEN = ("waiting", "running")
+_KEY = (Training.candidate_id, Training.recipe_id, Training.dataset_id, Training.fidelity_label, Training.seed)
+_Key = tuple[str, str, str, str, int]
+
+
+class Trainings(RepositoryPart):
+    """Stores what can be trained and what is asked for."""
+
+    def ensure_candidates(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Stores candidates that are not there yet.
+
+        Args:
+            rows: mappings with `id`, `architecture_id`, `notation`, `backbone`, `n_blocks` and
+                `definition` (the candidate as plain data).
+        """
+        stored = [
+            {
+                "id": row["id"],
+                "architecture_id": row["architecture_id"],
+                "notation": row["notation"],
+                "backbone": row["backbone"],
+                "n_blocks": row["n_blocks"],
+                "definition": clean(row["definition"]),
+            }
+            for row in rows
+        ]
+        self._write(lambda session: insert_missing(session, CandidateRow, stored))
+
+    def set_complexity(self, architecture_id: str, params: int, macs: int, details: JsonDict | None = None) -> None:
+        """Stores parameters and multiply-adds of an architecture, for all its candidates."""
+        values = {"params": params, "macs": macs, "complexity": clean(details or {})}
+        changed = update(CandidateRow).filter_by(architecture_id=architecture_id).values(values)
+        self._write(lambda session: session.execute(changed))
+
+    def ensure_dataset(self, dataset_id: str, name: str, spec: JsonDict, counts: JsonDict) -> None:
+        """Stores a data-set view once; `spec` says how to make it again."""
+        row = {"id": dataset_id, "name": name, "spec": clean(spec), "counts": clean(counts)}
+        self._write(lambda session: insert_missing(session, DatasetRow, [row]))
+
+    def request_trainings(self, stage_id: int, requests: Sequence[TrainingRequest]) -> list[int]:
+        """Asks for trainings, all in one transaction; returns their ids.
+
+        An existing training is linked, never repeated. A (role, batch) of a stage is planned once: when
+        it is there already, its stored ids are returned (in order of position) and nothing changes, so
+        that a planner that was cut off, or two at once, end with one plan. Without an earlier plan
+        the ids come in the order of the requests.
+
+        Raises:
+            StorageError: a candidate or data set of a request was not stored before.
+        """
+        return self._write(lambda session: _request(session, stage_id, requests))
+
+    def stage_trainings(self, stage_id: int) -> dict[str, int]:
+        """How many trainings of a stage are waiting, running, finished and failed."""
+        query = (
+            select(Training.status, func.count())
+            .join(StageTraining, StageTraining.training_id == Training.id)
+            .where(StageTraining.stage_id == stage_id)
+            .group_by(Training.status)
+        )
+        found = counted(self._rows(query))
+        return {status: found.get(status, 0) for status in TRAINING_STATUSES}
+
+    def has_open_trainings(self, stage_id: int) -> bool:
+        """Whether a stage still waits for a training (a fast poll)."""
+        query = select(StageTraining.training_id).where(StageTraining.stage_id == stage_id, StageTraining.is_open)
+        return self._read(lambda session: session.scalar(query.limit(1))) is not None
+
+    def training(self, training_id: int) -> dict[str, Any] | None:
+        """All that is stored of one training, candidate, recipe and data included."""
+        query = (
+            select(Training, CandidateRow, RecipeRow.definition, DatasetRow)
+            .join(CandidateRow, CandidateRow.id == Training.candidate_id)
+            .join(RecipeRow, RecipeRow.id == Training.recipe_id)
+            .join(DatasetRow, DatasetRow.id == Training.dataset_id)
+            .where(Training.id == training_id)
+        )
+        row = self._read(lambda session: session.execute(query).one_or_none())
+        if row is None:
+            return None
+        training, candidate, recipe, dataset = row
+        columns = {column.key: getattr(training, column.key) for column in Training.__table__.columns}
+        return {
+            **columns,
+            "notation": candidate.notation,
+            "architecture_id": candidate.architecture_id,
+            "candidate": candidate.definition,
+            "params": candidate.params,
+            "macs": candidate.macs,
+            "recipe": recipe,
+            "dataset": dataset.spec,
+            "dataset_name": dataset.name,
+        }
+
+
+def _request(session: Session, stage_id: int, requests: Sequence[TrainingRequest]) -> list[int]:
+    # The stage's row is the lock under which a batch is planned.
+    session.execute(select(Stage.id).where(Stage.id == stage_id).with_for_update())
+    planned = _planned(session, stage_id, {(request.role, request.batch) for request in requests})
+    fresh = [request for request in requests if (request.role, request.batch) not in planned]
+    ids = iter(_link(session, stage_id, fresh))
+    return [training_id for batch in planned.values() for training_id in batch] + list(ids)
+
+
+def _planned(session: Session, stage_id: int, batches: set[tuple[str, int]]) -> dict[tuple[str, int], list[int]]:
+    query = (
+        select(StageTraining.role, StageTraining.batch, StageTraining.training_id)
+        .where(StageTraining.stage_id == stage_id, tuple_(StageTraining.role, StageTraining.batch).in_(batches))
+        .order_by(StageTraining.batch, StageTraining.position, StageTraining.training_id)
+    )
+    found: dict[tuple[str, int], list[int]] = {}
+    for role, batch, training_id in session.execute(query):
+        found.setdefault((role, batch), []).append(training_id)
+    return found
+
+
+def _link(session: Session, stage_id: int, requests: Sequence[TrainingRequest]) -> list[int]:
+    if not requests:
+        return []
+    _check_known(session, CandidateRow, {request.candidate_id for request in requests}, "candidate")
+    _check_known(session, DatasetRow, {request.dataset_id for request in requests}, "data set")
+    recipes = {request.recipe_id: clean(request.recipe) for request in requests}
+    insert_missing(session, RecipeRow, [{"id": key, "definition": value} for key, value in recipes.items()])
+    insert_missing(session, Training, [_training_row(request) for request in requests])
+    stored = _stored(session, [_key(request) for request in requests])
+    links = [_link_row(stage_id, request, *stored[_key(request)]) for request in requests]
+    insert_missing(session, StageTraining, links)
+    return [stored[_key(request)][0] for request in requests]
+
+
+def _check_known(session: Session, table: type[CandidateRow] | type[DatasetRow], ids: set[str], what: str) -> None:
+    found: set[str] = set()
+    for piece in chunks(sorted(ids)):
+        found.update(session.scalars(select(table.id).where(table.id.in_(piece))))
+    if missing := sorted(ids - found):
+        raise StorageError(f"{what} {missing[0]} is not in the database", "store it before asking for its training")
+
+
+def _key(request: TrainingRequest) -> _Key:
+    return (request.candidate_id, request.recipe_id, request.dataset_id, request.fidelity_label, request.seed)
+
+
+def _stored(session: Session, keys: Sequence[_Key]) -> dict[_Key, tuple[int, str]]:
+    found: dict[_Key, tuple[int, str]] = {}
+    for piece in chunks(keys, 200):
+        query = select(*_KEY, Training.id, Training.status).where(tuple_(*_KEY).in_(piece))
+        found.update({(a, b, c, d, e): (id_, status) for a, b, c, d, e, id_, status in session.execute(query)})
+    return found
+
+
+def _training_row(request: TrainingRequest) -> dict[str, Any]:
+    return {
+        "candidate_id": request.candidate_id,
+        "recipe_id": request.recipe_id,
+        "dataset_id": request.dataset_id,
+        "fidelity_label": clean_text(request.fidelity_label),
+        "seed": request.seed,
+        "fidelity": clean(request.fidelity),
+        "epochs": request.epochs,
+        "split": request.split,
+        "resume_from_id": request.resume_from,
+        "init_from_id": request.init_from,
+        "status": "waiting",
+        "attempts": 0,
+    }
+
+
+def _link_row(stage_id: int, request: TrainingRequest, training_id: int, status: str) -> dict[str, Any]:
+    return {
+        "stage_id": stage_id,
+        "training_id": training_id,
+        "role": request.role,
+        "sampler": request.sampler,
+        "batch": request.batch,
+        "position": request.position,
+        "sampler_attrs": clean(request.sampler_attrs),
+        "is_open": status in OPEN,
+    }

@@ -1,0 +1,100 @@
+"""A PostgreSQL server of our own on a free loopback port, for tests and benchmarks.
+
+PostgreSQL refuses to run as root, so as root it runs as the `postgres` user of Debian's package.
+Everything lives in one temporary folder that is removed at the end.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+PASSWORD = "kept-out-of-sight"
+MISSING = "no PostgreSQL server binaries found (apt-get install postgresql)"
+
+
+def find_binaries() -> Path | None:
+    """The folder with `initdb` and `pg_ctl`, newest version first; None when not installed."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda path: -float(path.parts[-3]))
+    on_path = shutil.which("pg_ctl")
+    return found[0].parent if found else Path(on_path).parent if on_path else None
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class PrivatePostgres:
+    """One server; `create_database` gives a URL with a password, `stop` and `start` play an outage."""
+
+    def __init__(self, *, durable: bool = False) -> None:
+        binaries = find_binaries()
+        if binaries is None:
+            raise FileNotFoundError(MISSING)
+        self.binaries = binaries
+        self.port = _free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="nas-postgres-"))
+        self._names = (f"nas_{number}" for number in itertools.count())
+        self._initialise(durable)
+        self.start()
+
+    def _initialise(self, durable: bool) -> None:
+        password = self.folder / "password"
+        password.write_text(PASSWORD)
+        if os.geteuid() == 0:
+            for path in (self.folder, password):
+                shutil.chown(path, "postgres")
+        self._run(
+            "initdb", "-D", str(self.folder / "data"), "-U", "nas", "--auth-host=scram-sha-256", "--auth-local=trust",
+            f"--pwfile={password}", "-E", "UTF8", "--locale=C", *([] if durable else ["--no-sync"]),
+        )  # fmt: skip
+        settings = f"port={self.port}\nlisten_addresses='127.0.0.1'\nunix_socket_directories='{self.folder}'\n"
+        settings += "max_connections=200\n" if durable else "max_connections=200\nfsync=off\n"
+        with (self.folder / "data" / "postgresql.conf").open("a") as conf:
+            conf.write(settings)
+
+    def _run(self, program: str, *arguments: str) -> str:
+        command = [str(self.binaries / program), *arguments]
+        if os.geteuid() == 0:
+            command = ["runuser", "-u", "postgres", "--", *command]
+        # A file, not a pipe: the server inherits it and would keep a pipe open for ever.
+        with tempfile.TemporaryFile("w+") as output:
+            code = subprocess.run(command, stdout=output, stderr=output, cwd="/", timeout=120).returncode
+            output.seek(0)
+            text = output.read()
+        if code:
+            raise RuntimeError(f"{program} failed with {code}: {text}")
+        return text
+
+    def start(self) -> None:
+        """Starts the server and waits until it answers."""
+        self._run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-l", str(self.folder / "log"), "start")
+
+    def stop(self, mode: str = "immediate") -> None:
+        """Stops the server: `immediate` cuts all connections as a crash does, `fast` is orderly."""
+        self._run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-m", mode, "stop")
+
+    def psql(self, statement: str, database: str = "postgres") -> str:
+        """Runs a statement as the owner of the server."""
+        return self._run("psql", "-h", str(self.folder), "-p", str(self.port), "-U", "nas", "-Atc", statement, database)
+
+    def create_database(self) -> str:
+        """A new empty database; returns its URL, password included."""
+        name = next(self._names)
+        self.psql(f"CREATE DATABASE {name}")
+        return f"postgresql://nas:{PASSWORD}@127.0.0.1:{self.port}/{name}"
+
+    def close(self) -> None:
+        """Stops the server and removes all it wrote."""
+        try:
+            self.stop()
+        except RuntimeError:
+            pass  # it was stopped already
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,43 @@
+"""Databases for the storage tests: a fresh one a test, on each engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from private_postgres import MISSING, PrivatePostgres, find_binaries
+
+from nas.storage import Database, Repository, open_database
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PrivatePostgres]:
+    """One private PostgreSQL server for all tests of the session."""
+    if find_binaries() is None:
+        pytest.skip(MISSING)
+    server = PrivatePostgres()
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/study.db"
+    server: PrivatePostgres = request.getfixturevalue("postgres")
+    return server.create_database()
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    """An open database with the newest schema."""
+    with open_database(url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def repository(database: Database) -> Repository:
+    """A repository on a fresh database."""
+    return Repository(database, patience_s=20)

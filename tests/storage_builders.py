@@ -1,0 +1,66 @@
+"""Small made-up studies for tests: candidates, requests and outcomes with as little as they need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nas.storage import Repository, TrainingOutcome, TrainingRequest
+
+RECIPE = {"name": "strong_baseline", "epochs": 60}
+
+
+def candidate_row(number: int) -> dict[str, Any]:
+    """The row of a made-up candidate: `resnet50+cnl@<number>`."""
+    return {
+        "id": f"c{number:015d}",
+        "architecture_id": f"a{number:015d}",
+        "notation": f"resnet50+cnl@{number}",
+        "backbone": "resnet50",
+        "n_blocks": 1,
+        "definition": {"backbone": "resnet50", "placements": [[number, "cnl", {}]]},
+    }
+
+
+def request(number: int, **changes: Any) -> TrainingRequest:
+    """The wish to train made-up candidate `number`; `position` is the number unless given."""
+    values: dict[str, Any] = {
+        "candidate_id": f"c{number:015d}",
+        "recipe_id": "recipe",
+        "recipe": RECIPE,
+        "dataset_id": "data",
+        "fidelity": {"epochs": 10},
+        "fidelity_label": "e10",
+        "seed": 0,
+        "position": number,
+        "sampler": "random",
+        "epochs": 10,
+    }
+    return TrainingRequest(**{**values, **changes})
+
+
+def fill(
+    repository: Repository, trainings: int, *, study: str = "made_up", stages: Sequence[str] = ("sweep",)
+) -> tuple[int, list[int], list[int]]:
+    """A study whose first stage asks for `trainings` trainings: (study id, stage ids, training ids)."""
+    repository.ensure_candidates([candidate_row(number) for number in range(trainings)])
+    repository.ensure_dataset("data", "generated", {"generated": {"seed": 0}}, {"train": 10})
+    study_id = repository.ensure_study(study, {"name": study, "seed": 1}, 1, None)
+    stage_ids = [repository.ensure_stage(study_id, i, f"{i}-{kind}", kind, {}) for i, kind in enumerate(stages)]
+    ids = repository.request_trainings(stage_ids[0], [request(number) for number in range(trainings)])
+    return study_id, stage_ids, ids
+
+
+def outcome(map_: float = 0.5, **changes: Any) -> TrainingOutcome:
+    """A result."""
+    values: dict[str, Any] = {"rank1": 0.7, "minp": 0.2, "metrics": {"cmc": [0.7, 0.8]}, "seconds": 60.0}
+    return TrainingOutcome(**{"map": map_, **values, **changes})
+
+
+def finish_all(repository: Repository, study_id: int, owner: str = "w") -> list[int]:
+    """Claims and finishes everything there is to do; returns the ids in that order."""
+    done = []
+    while claim := repository.claim_training(study_id, owner):
+        assert repository.finish_training(claim.id, owner, outcome(0.5 + 0.001 * (claim.id % 100)))
+        done.append(claim.id)
+    return done
