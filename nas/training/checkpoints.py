@@ -1,0 +1,200 @@
+"""The checkpoint file: everything a training needs to go on to the bit, and everything a network needs to be rebuilt.
+
+Plain tensors, numbers and text, read with `weights_only=True`: opening a checkpoint never runs code. Written whole
+or not at all (`nas.training.files`).
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+import nas
+from nas.errors import NasError, TrainingError
+from nas.networks import ReidNetwork, build_network
+from nas.spaces.candidate import Candidate
+from nas.training.files import sha256_of, write_atomically
+from nas.training.recipe import Recipe, load_recipe
+from nas.training.results import EpochRecord
+
+FORMAT, VERSION = "nas-checkpoint", 1
+
+Weights = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training at a step boundary.
+
+    Attributes:
+        candidate: what is trained.
+        recipe: how, overrides of the candidate included.
+        dataset_id: on what (`PreparedData.dataset_id`).
+        seed: with which random numbers.
+        input_size: (height, width).
+        num_classes: identities of the classifier.
+        epoch: whole epochs done.
+        step: steps done of the epoch after them; 0 between epochs.
+        network: state of the trained network.
+        averaged: averaged weights (`AveragedWeights.state_dict`) or None.
+        training: what only a resumed training needs (optimisers, scaler, random numbers, sums); empty once it is done.
+        records: the epochs so far.
+        versions: package and torch that wrote it.
+    """
+
+    candidate: Candidate
+    recipe: Recipe
+    dataset_id: str
+    seed: int
+    input_size: tuple[int, int]
+    num_classes: int
+    epoch: int
+    step: int
+    network: Weights
+    averaged: Mapping[str, Any] | None
+    training: Mapping[str, Any]
+    records: tuple[EpochRecord, ...]
+    versions: Mapping[str, str] = field(
+        default_factory=lambda: {"nas": nas.__version__, "torch": str(torch.__version__)}
+    )
+
+    @property
+    def weights(self) -> Weights:
+        """The weights that are evaluated: the averaged ones where there are some."""
+        if self.averaged is None:
+            return self.network
+        return {name: value for name, value in self.averaged.items() if name != "updates"}
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs of the recipe are done."""
+        return self.epoch >= self.recipe.total_epochs
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> str:
+    """Writes a checkpoint whole or not at all; returns the SHA-256 of the file.
+
+    Raises:
+        TrainingError: the file cannot be written (no space, no permission); an older one stays as it was.
+    """
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "candidate": checkpoint.candidate.to_dict(),
+        "recipe": checkpoint.recipe.to_dict(),
+        "records": [{**asdict(r), "losses": dict(r.losses)} for r in checkpoint.records],
+        **{name: getattr(checkpoint, name) for name in _PLAIN},
+    }
+    return write_atomically(path, lambda file: torch.save(content, cast(IO[bytes], file)))
+
+
+_PLAIN = (
+    "dataset_id",
+    "seed",
+    "input_size",
+    "num_classes",
+    "epoch",
+    "step",
+    "network",
+    "averaged",
+    "training",
+    "versions",
+)
+
+
+def load_checkpoint(path: str | Path, *, sha256: str | None = None) -> Checkpoint:
+    """Reads a checkpoint onto the CPU.
+
+    Args:
+        path: a file written by `save_checkpoint`.
+        sha256: the digest the file must have, when it is known.
+
+    Raises:
+        TrainingError: the file is missing, damaged, of another kind or newer than this version; names it.
+    """
+    path = Path(path)
+    if sha256 is not None and path.is_file() and sha256_of(path) != sha256:
+        raise TrainingError(f"{path} is not the file that was written: its SHA-256 differs", "Copy or train it again.")
+    content = _read(path)
+    try:
+        return Checkpoint(
+            candidate=Candidate.from_dict(content["candidate"]),
+            recipe=load_recipe(content["recipe"]),
+            records=tuple(EpochRecord(**record) for record in content["records"]),
+            **{name: content[name] for name in _PLAIN if name != "input_size"},
+            input_size=(int(content["input_size"][0]), int(content["input_size"][1])),
+        )
+    except (KeyError, TypeError, IndexError, NasError) as error:
+        raise TrainingError(f"{path} is a damaged checkpoint: {error}", "Train the candidate again.") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise TrainingError(f"there is no checkpoint {path}", "Train one with `nas train`.") from error
+    except pickle.UnpicklingError as error:
+        raise TrainingError(
+            f"{path} is no checkpoint: it is damaged, or holds more than tensors and numbers"
+        ) from error
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise TrainingError(f"{path} cannot be read as a checkpoint: {first}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise TrainingError(f"{path} is no checkpoint of this program", "Give a file that `nas train` wrote.")
+    if content.get("version") != VERSION:
+        raise TrainingError(f"{path} has format version {content.get('version')}, not {VERSION}", "Update the package.")
+    return content
+
+
+def network_from_checkpoint(
+    source: str | Path | Checkpoint, device: str | torch.device = "cpu", form: str = "fast"
+) -> ReidNetwork:
+    """The trained network of a checkpoint, in evaluation mode.
+
+    Raises:
+        TrainingError: see `load_checkpoint`; also when the weights do not fit the network.
+    """
+    checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source)
+    network = build_network(
+        checkpoint.candidate,
+        num_classes=checkpoint.num_classes,
+        input_size=checkpoint.input_size,
+        pooling=checkpoint.recipe.pooling,
+        form=form,  # type: ignore[arg-type]
+    )
+    restore(network, checkpoint.weights, f"the checkpoint of {checkpoint.candidate}")
+    return network.to(device).eval()
+
+
+def restore(network: nn.Module, weights: Weights, what: str) -> None:
+    """Loads all weights, all of them and nothing else; a misfit is a `TrainingError` that names `what`."""
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise TrainingError(f"{what} does not fit its network: {_last_line(error)}") from error
+
+
+def copy_weights(network: nn.Module, weights: Weights, what: str, skip: Callable[[str], bool]) -> None:
+    """Copies weights by name; those for which `skip(name)` keep what the network has.
+
+    Raises:
+        TrainingError: a weight that is not skipped is missing on either side, or has another shape.
+    """
+    own = network.state_dict()
+    wanted = {name for name in own if not skip(name)}
+    offered = {name for name in weights if not skip(name)}
+    misfits = sorted(wanted ^ offered) or [n for n in sorted(wanted) if own[n].shape != weights[n].shape]
+    if misfits:
+        raise TrainingError(f"{what} does not fit {type(network).__name__}: {misfits[0]} and {len(misfits) - 1} more")
+    network.load_state_dict({**own, **{name: weights[name] for name in wanted}})
+
+
+def _last_line(error: RuntimeError) -> str:
+    return str(error).strip().splitlines()[-1].strip()

@@ -1,0 +1,134 @@
+"""Embeddings of images: of packed splits while evaluating, of files and arrays for a user (`FeatureExtractor`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from nas.data.augment import BatchAugmenter
+from nas.data.images import read_image
+from nas.data.prepared import PackedSplit
+from nas.data.records import ImageRecord
+from nas.errors import DataError
+from nas.networks import ReidNetwork
+from nas.progress import Progress, silent
+from nas.training.settings import Augmentation
+
+EVALUATION_BATCH = 128
+"""Images at a time when nothing is trained."""
+
+
+def embed_batches(
+    network: ReidNetwork, batches: Iterable[Tensor], augmentation: Augmentation, device: torch.device
+) -> Iterator[Tensor]:
+    """Embeddings of uint8 batches (B, 3, H, W): fp32 (B, D), L2-normalised, on the device.
+
+    The network is put into evaluation mode and back; nothing is augmented, only normalised.
+    """
+    was_training = network.training
+    network.eval()
+    normalise = BatchAugmenter(augmentation, network.input_size, device).normalise
+    try:
+        for batch in batches:
+            with torch.inference_mode():
+                images = normalise(batch).contiguous(memory_format=torch.channels_last)
+                embedding = network(images)
+                yield functional.normalize(embedding.float(), dim=1)
+    finally:
+        network.train(was_training)
+
+
+def embed_split(
+    network: ReidNetwork,
+    split: PackedSplit,
+    augmentation: Augmentation,
+    *,
+    batch: int = EVALUATION_BATCH,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Embeddings of all images of a split: fp32 (N, D), L2-normalised, on the network's device."""
+    device = next(network.parameters()).device
+    tell = progress or silent
+    places = [torch.arange(i, min(i + batch, len(split))) for i in range(0, len(split), batch)]
+    parts = []
+    for embedding in embed_batches(network, map(split.gather, places), augmentation, device):
+        parts.append(embedding)
+        tell(min(len(parts) * batch, len(split)), len(split), "embedding images")
+    return torch.cat(parts) if parts else torch.empty((0, network.embedding_dim), device=device)
+
+
+class FeatureExtractor:
+    """Turns images into re-identification features with a trained network.
+
+    Args:
+        checkpoint: file written by a training.
+        device: `cpu`, `cuda`, ...
+        batch: images at a time.
+
+    Example: `features = FeatureExtractor("last.pt")(["a.jpg", "b.jpg"])` gives a float32 array (2, D) whose rows have
+    length 1, so that `features @ features.T` are cosine similarities.
+
+    Raises:
+        TrainingError: the checkpoint is missing or damaged.
+    """
+
+    def __init__(self, checkpoint: str | Path, device: str = "cpu", batch: int = 64) -> None:
+        from nas.training.checkpoints import load_checkpoint, network_from_checkpoint
+
+        loaded = load_checkpoint(checkpoint)
+        self.candidate, self.size, self.batch = loaded.candidate, loaded.input_size, batch
+        self.device = torch.device(device)
+        self._augmentation = loaded.recipe.augmentation
+        self._network = network_from_checkpoint(loaded, self.device)
+        self._network.to(memory_format=torch.channels_last)
+
+    @property
+    def dim(self) -> int:
+        """Length of a feature."""
+        return self._network.embedding_dim
+
+    def __call__(self, images: Sequence[Any], progress: Progress | None = None) -> NDArray[np.float32]:
+        """Features (N, D) of N images: paths, PIL images or uint8 arrays (H, W, 3), in any mixture and size.
+
+        Raises:
+            DataError: an image cannot be read; names it.
+        """
+        tell = progress or silent
+        features = np.empty((len(images), self.dim), dtype=np.float32)
+        done = 0
+        for part in embed_batches(self._network, self._batches(images), self._augmentation, self.device):
+            features[done : done + len(part)] = part.cpu().numpy()
+            done += len(part)
+            tell(done, len(images), "extracting features")
+        return features
+
+    def _batches(self, images: Sequence[Any]) -> Iterator[Tensor]:
+        for begin in range(0, len(images), self.batch):
+            pixels = [self._pixels(image) for image in images[begin : begin + self.batch]]
+            yield torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+
+    def _pixels(self, image: Any) -> NDArray[np.uint8]:
+        if isinstance(image, (str, Path)):
+            return read_image(ImageRecord(Path(image), 0, 0), self.size)
+        return _resized(image, self.size)
+
+
+def _resized(image: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A PIL image or uint8 array (H, W, 3), resized as the packed store does."""
+    from PIL import Image
+
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise DataError(f"an image array must be uint8 (H, W, 3), not {image.dtype} {image.shape}")
+        image = Image.fromarray(image)
+    if not isinstance(image, Image.Image):
+        raise DataError(f"an image must be a path, a PIL image or an array, not {type(image).__name__}")
+    resized = image.convert("RGB").resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.asarray(resized, dtype=np.uint8)

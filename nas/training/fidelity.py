@@ -1,0 +1,43 @@
+"""How much of a full training is spent on one candidate: epochs, image size, share of the identities.
+
+Torch-free. Applying a fidelity to a recipe is `Recipe.at`; drawing fewer identities is left to `nas.data.prepare`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Pixels = Annotated[int, Field(ge=8)]
+
+
+class Fidelity(BaseModel):
+    """A cheaper version of a recipe; what is not given stays as the recipe says.
+
+    >>> Fidelity(epochs=60).label, Fidelity().label, Fidelity(epochs=9, input=(64, 32), identities=0.5).label
+    ('e60', 'full', 'e9-64x32-i0.5')
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: Annotated[int, Field(ge=1)] | None = Field(None, description="epochs; the schedule shrinks with them")
+    input: tuple[Pixels, Pixels] | None = Field(None, description="image height and width in pixels")
+    identities: Annotated[float, Field(gt=0.0, le=1.0)] | None = Field(None, description="share of the identities")
+
+    @property
+    def label(self) -> str:
+        """Short name for tables: `full`, or the parts that differ joined by dashes."""
+        parts = []
+        if self.epochs is not None:
+            parts.append(f"e{self.epochs}")
+        if self.input is not None:
+            parts.append(f"{self.input[0]}x{self.input[1]}")
+        if self.identities not in (None, 1.0):
+            parts.append(f"i{self.identities:g}")
+        return "-".join(parts) or "full"
+
+    @property
+    def identities_share(self) -> float:
+        """The share of training identities, 1.0 when not given (for `nas.data.prepare`)."""
+        return 1.0 if self.identities is None else self.identities

@@ -1,0 +1,47 @@
+"""Which number format a training computes in, and the autocast and gradient scaling that go with it."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import AbstractContextManager
+
+import torch
+
+from nas.errors import TrainingError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """`auto` becomes bf16 where it is faster; anything else is checked against the device.
+
+    On a GPU that is compute capability 8 or newer. On a CPU it is a processor with bf16 matrix tiles (AMX): with
+    AVX-512 bf16 dot products alone, fp32 was as fast or faster for networks of the quickstart's size
+    (`benchmarks/training_step.py` measures both).
+
+    Raises:
+        TrainingError: fp16 on a CPU, where its gradients underflow and no scaling is available.
+    """
+    if precision == "auto":
+        return "bf16" if _has_fast_bf16(device) else "fp32"
+    if precision == "fp16" and device.type == "cpu":
+        raise TrainingError("fp16 training needs a GPU", "Use precision: bf16 or fp32 on a CPU.")
+    return precision
+
+
+def _has_fast_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """The autocast context for a resolved precision; none for fp32."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=DTYPES[precision])
+
+
+def gradient_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:
+    """A scaler that scales for fp16 and passes everything through otherwise."""
+    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")

@@ -1,0 +1,290 @@
+"""A recipe: every number of a training, with the published strong baseline as the default.
+
+Torch-free and frozen; equal recipes have equal ids. What the numbers do is left to the trainer. Defaults are the
+published configuration of Luo et al. 2019 (Bag of Tricks), not its code's defaults.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from nas.errors import TrainingError, closest, unknown_name
+from nas.training.fidelity import Fidelity, Pixels
+from nas.training.settings import (
+    Augmentation,
+    Center,
+    CircleSoftmax,
+    CrossEntropy,
+    NonNegative,
+    Orthogonality,
+    PairwiseCircle,
+    Positive,
+    Section,
+    Share,
+    Transfer,
+    Triplet,
+    WeightedTriplet,
+)
+
+LOSS_TERMS = (
+    "cross_entropy",
+    "triplet",
+    "weighted_triplet",
+    "center",
+    "pairwise_circle",
+    "circle_softmax",
+    "feature_orthogonality",
+    "weight_orthogonality",
+)
+"""Terms a loss can be made of; each has a section of the same name in the recipe."""
+
+LOSS_SETUPS: Mapping[str, tuple[str, ...]] = {
+    "ce": ("cross_entropy", "triplet", "center"),  # the strong baseline
+    "circle": ("circle_softmax", "triplet", "center"),  # only the identity loss changes: one factor at a time
+    "circle_pairwise": ("cross_entropy", "pairwise_circle"),
+    "agw": ("cross_entropy", "weighted_triplet", "center"),
+}
+"""Named loss set-ups; anything else is written as terms joined by `+`."""
+
+NOT_IN_ID = frozenset({"name", "keep", "evaluate_every", "checkpoint_seconds", "compile"})
+"""Fields that leave the result as it is: where files stay, when the network is looked at, how it is executed."""
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Recipe(Section):
+    """Everything that decides how a candidate is trained. Frozen; unknown keys are refused.
+
+    >>> Recipe().epochs, Recipe().base_lr, Recipe().batch
+    (120, 0.00035, 64)
+    """
+
+    name: str = Field("strong_baseline", description="shown in tables; not part of the id")
+    # The network's start
+    weights: str | None = Field("IMAGENET1K_V1", description="torchvision weights, a file, or null for random")
+    init: Literal["weights", "inherit"] = Field("weights", description="inherit: the trained baseline's weights")
+    pooling: Literal["gap", "gem"] = Field("gap", description="global average or generalised mean pooling")
+    classifier_std: Positive = Field(0.001, description="deviation of the classifier's initial weights")
+    input: tuple[Pixels, Pixels] = Field((256, 128), description="image height and width in pixels")
+    # Schedule: the learning rate of an epoch (or of a step, see `per`)
+    epochs: Count = 120
+    base_lr: Positive = 3.5e-4
+    schedule: Literal["steps", "cosine", "constant"] = "steps"
+    milestones: tuple[Count, ...] = Field((40, 70), description="epochs from which the rate is multiplied by `decay`")
+    decay: Positive = 0.1
+    final_lr_factor: Share = Field(0.01, description="cosine only: the last rate as a share of base_lr")
+    warmup_epochs: Annotated[int, Field(ge=0)] = 10
+    warmup_factor: Share = Field(0.01, description="where the linear warm-up starts, as a share of base_lr")
+    per: Literal["epoch", "step"] = Field("epoch", description="whether the rate changes every epoch or every step")
+    # Optimiser
+    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    weight_decay: NonNegative = Field(5e-4, description="on every trained parameter")
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    eps: Positive = 1e-8
+    momentum: Share = Field(0.9, description="sgd only")
+    clip_norm: Positive | None = Field(None, description="largest norm of the gradient; null for no clipping")
+    ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
+        None, description="averaged weights are the ones evaluated and kept; null for none"
+    )
+    # Batches: P identities x K images
+    identities: Annotated[int, Field(ge=2)] = 16
+    images: Annotated[int, Field(ge=2)] = 4
+    camera_aware: bool = Field(False, description="the K images of an identity prefer different cameras")
+    augmentation: Augmentation = Augmentation()
+    # Loss: a set-up (ce, circle, ...) or terms joined by +, and one section of numbers a term
+    loss: str = "ce"
+    cross_entropy: CrossEntropy = CrossEntropy()
+    triplet: Triplet = Triplet()
+    weighted_triplet: WeightedTriplet = WeightedTriplet()
+    center: Center = Center()
+    pairwise_circle: PairwiseCircle = PairwiseCircle()
+    circle_softmax: CircleSoftmax = CircleSoftmax()
+    feature_orthogonality: Orthogonality = Orthogonality(weight=1e-6)
+    weight_orthogonality: Orthogonality = Orthogonality(weight=1e-3)
+    # Numerics
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    channels_last: bool = True
+    compile: bool = Field(False, description="torch.compile the network; pays off in long trainings")
+    deterministic: bool = Field(True, description="deterministic algorithms on a GPU too")
+    # Transfer, evaluation and files
+    transfer: Transfer | None = None
+    rerank: bool = Field(False, description="k-reciprocal re-ranking (20, 6, 0.3) in the evaluation; always named")
+    evaluate_every: Count | None = Field(None, description="also evaluate every n epochs; the last epoch is the score")
+    keep: Literal["last", "best", "none"] = Field("last", description="which weights stay on disk afterwards")
+    checkpoint_seconds: NonNegative = Field(60.0, description="least time between two checkpoints in a training")
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _no_weights(cls, value: Any) -> Any:
+        return None if value in ("none", "null", "") else value
+
+    @field_validator("loss", mode="before")
+    @classmethod
+    def _join_terms(cls, value: Any) -> Any:
+        return "+".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+
+    @field_validator("loss")
+    @classmethod
+    def _known_terms(cls, value: str) -> str:
+        loss_terms(value)
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if self.keep == "best" and self.evaluate_every is None:
+            raise ValueError("keep: best needs evaluate_every, or no epoch is ever known to be best")
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError("milestones must rise")
+        return self
+
+    @property
+    def batch(self) -> int:
+        """Images a step: P x K."""
+        return self.identities * self.images
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the loss terms in use."""
+        return loss_terms(self.loss)
+
+    @property
+    def head_epochs(self) -> int:
+        """Epochs of transfer's first step; they come before `epochs`."""
+        return self.transfer.head_epochs if self.transfer else 0
+
+    @property
+    def total_epochs(self) -> int:
+        """All epochs of a training, transfer's first step included."""
+        return self.head_epochs + self.epochs
+
+    @property
+    def id(self) -> str:
+        """16 hex digits, equal for equal trainings (see `NOT_IN_ID`)."""
+        content = self.model_dump(mode="json", by_alias=True, exclude=set(NOT_IN_ID))
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON data that `load_recipe` turns back into an equal recipe."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def with_overrides(self, overrides: Mapping[str, Any]) -> Recipe:
+        """A copy with some fields changed; `a.b` reaches into a section.
+
+        >>> Recipe().with_overrides({"base_lr": 1e-3, "triplet.margin": 0.5}).triplet.margin
+        0.5
+
+        Raises:
+            TrainingError: naming the key that is unknown or has a value that cannot be.
+        """
+        return _validated(_merged(self.to_dict(), overrides)) if overrides else self
+
+    def at(self, fidelity: Fidelity | None) -> Recipe:
+        """The recipe at a fidelity: fewer epochs shrink warm-up and milestones with them.
+
+        >>> Recipe().at(Fidelity(epochs=60)).milestones
+        (20, 35)
+        """
+        if fidelity is None:
+            return self
+        changes: dict[str, Any] = {} if fidelity.input is None else {"input": fidelity.input}
+        if fidelity.epochs is not None and fidelity.epochs != self.epochs:
+            changes |= self._shrunk_schedule(fidelity.epochs)
+        return self.with_overrides(changes)
+
+    def _shrunk_schedule(self, epochs: int) -> dict[str, Any]:
+        share = epochs / self.epochs
+        return {
+            "epochs": epochs,
+            "warmup_epochs": round(self.warmup_epochs * share),
+            "milestones": sorted({max(1, round(m * share)) for m in self.milestones}),
+        }
+
+    @classmethod
+    def named(cls, name: str) -> Recipe:
+        """A recipe by its name; the known ones are in `nas.training.named`."""
+        from nas.training.named import NAMED
+
+        if name not in NAMED:
+            raise TrainingError(unknown_name("recipe", name, NAMED))
+        return _validated({"name": name, **NAMED[name]})
+
+
+def loss_terms(loss: str) -> tuple[str, ...]:
+    """The terms of a loss, given as a set-up or as terms joined by `+`.
+
+    >>> loss_terms("ce"), loss_terms("cross_entropy+pairwise_circle")
+    (('cross_entropy', 'triplet', 'center'), ('cross_entropy', 'pairwise_circle'))
+
+    Raises:
+        ValueError: for an unknown or repeated term.
+    """
+    terms = LOSS_SETUPS.get(loss) or tuple(loss.split("+"))
+    for term in terms:
+        if term not in LOSS_TERMS:
+            raise ValueError(unknown_name("loss", term, [*LOSS_SETUPS, *LOSS_TERMS]))
+    if len(set(terms)) < len(terms):
+        raise ValueError(f"loss {loss!r} names a term twice")
+    return terms
+
+
+def load_recipe(spec: str | Mapping[str, Any] | Recipe) -> Recipe:
+    """A recipe from its name, from `{extends: NAME, key: value, ...}`, or itself.
+
+    >>> load_recipe({"extends": "strong_baseline", "epochs": 60}).epochs
+    60
+
+    Raises:
+        TrainingError: for an unknown name or key, or a value that cannot be; the sentence names it.
+    """
+    if isinstance(spec, Recipe):
+        return spec
+    if isinstance(spec, str):
+        return Recipe.named(spec)
+    changes = dict(spec)
+    base = Recipe.named(str(changes.pop("extends", "strong_baseline")))
+    return base.with_overrides(changes)
+
+
+def _merged(base: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with overrides laid over it, section by section."""
+    for key, value in overrides.items():
+        head, _, rest = key.partition(".")
+        inner = base.get(head)
+        if rest:
+            base[head] = _merged(dict(inner) if isinstance(inner, dict) else {}, {rest: value})
+        elif isinstance(value, Mapping) and isinstance(inner, dict):
+            base[head] = _merged(dict(inner), value)
+        else:
+            base[head] = value
+    return base
+
+
+def _validated(data: Mapping[str, Any]) -> Recipe:
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise TrainingError(_sentence(error)) from error
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(first["loc"][:-1])
+        guess = closest(str(first["loc"][-1]), known)
+        return f"recipe: unknown key {path!r}; " + (f"did you mean {guess!r}?" if guess else f"known: {known}")
+    what = first["msg"].removeprefix("Value error, ")
+    return f"recipe: {what}" if not path else f"recipe: {path}: {what} (it is {first['input']!r})"
+
+
+def _known_keys(path: tuple[int | str, ...]) -> list[str]:
+    if not path:
+        return list(Recipe.model_fields)
+    section = Recipe.model_fields[str(path[0])].default
+    kind = Transfer if path[0] == "transfer" else type(section)
+    return [field.alias or name for name, field in kind.model_fields.items()]

@@ -1,0 +1,300 @@
+"""`train`: one candidate from its first step, or from its checkpoint, to its score.
+
+Decides when to stop, what to write and what to keep; the steps themselves are `nas.training.trainer`'s.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from nas.data.prepared import PreparedData
+from nas.errors import TrainingError
+from nas.progress import Progress, silent
+from nas.retrieval import RetrievalMetrics
+from nas.spaces.candidate import Candidate, as_candidate
+from nas.training.checkpoints import load_checkpoint, save_checkpoint
+from nas.training.failures import TrainingInterrupted, is_out_of_memory, out_of_memory
+from nas.training.fidelity import Fidelity
+from nas.training.files import remove_stale_partials, sha256_of
+from nas.training.inherit import inherit_weights
+from nas.training.monitor import LossMonitor
+from nas.training.recipe import Recipe
+from nas.training.results import EpochRecord, TrainingResult
+from nas.training.schedule import learning_rate
+from nas.training.scoring import score
+from nas.training.trainer import Trainer, reproducible
+from nas.training.transfer import load_source
+
+OnEpoch = Callable[[EpochRecord], None]
+
+
+def train(
+    candidate: Candidate | str,
+    recipe: Recipe,
+    data: PreparedData,
+    *,
+    seed: int,
+    fidelity: Fidelity | None = None,
+    checkpoint: Path | None = None,
+    resume: bool = True,
+    resume_from: Path | None = None,
+    device: str = "cpu",
+    stop_epoch: int | None = None,
+    init_from: Path | None = None,
+    on_epoch: OnEpoch | None = None,
+    between_steps: Callable[[], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    progress: Progress | None = None,
+) -> TrainingResult:
+    """Trains a candidate and scores its last epoch on query and gallery.
+
+    The same arguments give the same numbers on the same machine with the same number of threads, however often the
+    training was interrupted.
+
+    Args:
+        candidate: or its notation; its own recipe values override the recipe's.
+        recipe: how to train.
+        data: prepared at the recipe's input size.
+        seed: everything random follows from it.
+        fidelity: fewer epochs than the recipe says, applied after the candidate's own values.
+        checkpoint: file to write to and to go on from; None writes nothing.
+        resume: go on from `checkpoint` when it exists, instead of starting anew.
+        resume_from: go on from this file when `checkpoint` does not exist (a lower rung's).
+        device: `cpu`, `cuda` or `cuda:1`.
+        stop_epoch: stop after this epoch of the whole schedule (a rung); call again with a later one to go on.
+        init_from: the trained baseline's checkpoint, needed for `init: inherit`.
+        on_epoch: told about each epoch.
+        between_steps: called before each step, not timed; may wait, and may raise to end the training.
+        should_stop: asked before each step; when true the training is written down and `TrainingInterrupted` raised.
+        progress: told the number of steps done.
+
+    Raises:
+        OutOfMemory: the device's memory was not enough.
+        Diverged: a loss became NaN or infinite.
+        TrainingInterrupted: `should_stop` said so.
+        TrainingError: recipe, data and checkpoint do not go together, or a file cannot be read or written.
+        DataError, SpaceError: the data cannot be sampled, the candidate not built.
+    """
+    candidate = as_candidate(candidate)
+    recipe = final_recipe(candidate, recipe, fidelity)
+    _check_arguments(recipe, data, stop_epoch, init_from)
+    place = _device(device)
+    run = _Run(candidate, recipe, data, seed, place, checkpoint, on_epoch, between_steps, should_stop, progress)
+    full: str | None = None
+    try:
+        with reproducible(seed, place, deterministic=recipe.deterministic):
+            return run.go(stop_epoch or recipe.total_epochs, resume, resume_from, init_from)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        full = str(error)
+    # Raised out here, where the frames that hold the tensors are gone, so that the memory can be given back.
+    del run
+    if place.type == "cuda":
+        torch.cuda.empty_cache()
+    raise out_of_memory(recipe.batch, recipe.precision, full)
+
+
+def final_recipe(candidate: Candidate, recipe: Recipe, fidelity: Fidelity | None = None) -> Recipe:
+    """The recipe a candidate is trained with: its own values over the given recipe, then the fidelity."""
+    return recipe.with_overrides(dict(candidate.recipe)).at(fidelity)
+
+
+def _check_arguments(recipe: Recipe, data: PreparedData, stop_epoch: int | None, init_from: Path | None) -> None:
+    if tuple(recipe.input) != tuple(data.size):
+        raise TrainingError(
+            f"the recipe asks for images of {recipe.input[0]}x{recipe.input[1]}, "
+            f"but {data.name} was prepared at {data.size[0]}x{data.size[1]}",
+            "Prepare the data at the recipe's input size.",
+        )
+    if stop_epoch is not None and not 1 <= stop_epoch <= recipe.total_epochs:
+        raise TrainingError(f"a training of {recipe.total_epochs} epochs cannot stop after epoch {stop_epoch}")
+    if (init_from is not None) != (recipe.init == "inherit"):
+        raise TrainingError("init: inherit and the baseline's checkpoint go together", "Give both or neither.")
+    if recipe.transfer is not None and recipe.init == "inherit":
+        raise TrainingError("transfer and init: inherit both say where a training starts", "Give one of them.")
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise TrainingError(f"unknown device {name!r}", "Use cpu, cuda or cuda:N.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("there is no GPU that torch can use", "Use device cpu.")
+    return device
+
+
+class _Run:
+    """One call of `train`: the trainer, and who wants to know or to interfere."""
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        recipe: Recipe,
+        data: PreparedData,
+        seed: int,
+        device: torch.device,
+        checkpoint: Path | None,
+        on_epoch: OnEpoch | None,
+        between_steps: Callable[[], None] | None,
+        should_stop: Callable[[], bool] | None,
+        progress: Progress | None,
+    ) -> None:
+        self.recipe, self.seed, self.checkpoint = recipe, seed, checkpoint
+        self.data = data.to(device)
+        self.trainer = Trainer(candidate, recipe, self.data, seed, device)
+        self.on_epoch = on_epoch or (lambda record: None)
+        self.between_steps = between_steps or (lambda: None)
+        self.should_stop = should_stop or (lambda: False)
+        self.progress = progress or silent
+        self.saved_at = time.monotonic()
+        self.sha256: str | None = None
+
+    def go(self, stop: int, resume: bool, resume_from: Path | None, init_from: Path | None) -> TrainingResult:
+        self._start(resume, resume_from, init_from)
+        if self.trainer.epoch > stop:
+            raise TrainingError(f"{self.checkpoint} is already past epoch {stop}, at {self.trainer.epoch}")
+        begun_at = self.trainer.epoch
+        while self.trainer.epoch < stop:
+            self._epoch(self.trainer.epoch + 1)
+        if self.trainer.epoch > begun_at or self.sha256 is None:
+            self._save(final=self.trainer.epoch == self.recipe.total_epochs)
+        return self._result()
+
+    # ------------------------------------------------------------------ starting
+
+    def _start(self, resume: bool, resume_from: Path | None, init_from: Path | None) -> None:
+        trainer = self.trainer
+        source = self._checkpoint_to_resume(resume, resume_from)
+        if source is None:
+            if init_from is not None:
+                inherit_weights(trainer.network, init_from)
+            if self.recipe.transfer is not None:
+                load_source(trainer.network, self.recipe.transfer.source)
+        trainer.prepare()
+        if source is not None:
+            trainer.resume(load_checkpoint(source), str(source))
+            if source == self.checkpoint and trainer.step == 0:
+                self.sha256 = sha256_of(source)
+
+    def _checkpoint_to_resume(self, resume: bool, resume_from: Path | None) -> Path | None:
+        if self.checkpoint is not None:
+            remove_stale_partials(self.checkpoint)
+            if resume and self.checkpoint.exists():
+                return self.checkpoint
+        return resume_from
+
+    # ------------------------------------------------------------------ epochs
+
+    def _epoch(self, epoch: int) -> None:
+        trainer, steps = self.trainer, self.trainer.batches.steps(epoch)
+        monitor = LossMonitor(epoch, trainer.sums, trainer.step)
+        lr = learning_rate(self.recipe, epoch, steps, steps)
+        with trainer.phase(epoch):
+            for step in range(trainer.step + 1, steps + 1):
+                self._pause(monitor)
+                lr = learning_rate(self.recipe, epoch, step, steps)
+                self._step(epoch, step, lr, monitor)
+                self._tell_step(epoch, step, steps)
+            begun = time.perf_counter()
+            monitor.check()
+            trainer.seconds += time.perf_counter() - begun
+        self._finish_epoch(epoch, lr, monitor, steps * self.recipe.batch)
+
+    def _step(self, epoch: int, step: int, lr: float, monitor: LossMonitor) -> None:
+        begun = time.perf_counter()
+        batch = self.trainer.batches.get(epoch, step)
+        total, terms = self.trainer.train_step(batch, lr, head_only=epoch <= self.recipe.head_epochs)
+        monitor.add(total, terms, lr)
+        self.trainer.step = step
+        self.trainer.seconds += time.perf_counter() - begun
+
+    def _pause(self, monitor: LossMonitor) -> None:
+        """Gives others their turn between two steps; writes everything down when asked to stop, or after a while."""
+        self.between_steps()
+        stop = self.should_stop()
+        if stop or self._checkpoint_is_due():
+            monitor.check()
+            self.trainer.sums = monitor.sums()
+            self._save(final=False)
+        if stop:
+            raise TrainingInterrupted(
+                f"stopped in epoch {self.trainer.epoch + 1} after {self.trainer.step} steps",
+                "Run the same command again to go on." if self.checkpoint else None,
+            )
+
+    def _checkpoint_is_due(self) -> bool:
+        return self.checkpoint is not None and time.monotonic() - self.saved_at >= self.recipe.checkpoint_seconds
+
+    def _finish_epoch(self, epoch: int, lr: float, monitor: LossMonitor, images: int) -> None:
+        trainer, due = self.trainer, self.recipe.evaluate_every
+        trainer.epoch, trainer.step = epoch, 0
+        found = self._score().map if due and (epoch % due == 0 or epoch == self.recipe.total_epochs) else None
+        record = EpochRecord(epoch, lr, monitor.means(), trainer.seconds, images, found)
+        trainer.sums, trainer.seconds = {}, 0.0
+        best_before = max((r.map for r in trainer.records if r.map is not None), default=float("-inf"))
+        trainer.records.append(record)
+        if found is not None and found > best_before and self.recipe.keep == "best":
+            self._save_best()
+        self.on_epoch(record)
+
+    def _tell_step(self, epoch: int, step: int, steps: int) -> None:
+        total = self.recipe.total_epochs
+        self.progress((epoch - 1) * steps + step, total * steps, f"epoch {epoch} of {total}")
+
+    # ------------------------------------------------------------------ files and the end
+
+    def _save(self, *, final: bool) -> None:
+        self.saved_at = time.monotonic()
+        if self.checkpoint is not None and not (final and self.recipe.keep == "none"):
+            # A finished training has no use for its optimiser: two thirds of the file.
+            self.sha256 = save_checkpoint(self.trainer.checkpoint(with_training_state=not final), self.checkpoint)
+
+    def _save_best(self) -> None:
+        if self.checkpoint is not None:
+            save_checkpoint(self.trainer.checkpoint(with_training_state=False), best_path(self.checkpoint))
+
+    def _score(self) -> RetrievalMetrics:
+        return score(self.trainer.scored_network, self.data, self.recipe)
+
+    def _result(self) -> TrainingResult:
+        begun = time.perf_counter()
+        metrics = self._score()
+        records = tuple(self.trainer.records)
+        seconds, images = sum(r.seconds for r in records), sum(r.images for r in records)
+        kept, digest = self._kept_file()
+        return TrainingResult(
+            metrics=metrics,
+            epochs=records,
+            seconds=seconds,
+            evaluation_seconds=time.perf_counter() - begun,
+            images_per_second=images / seconds if seconds > 0 else 0.0,
+            precision=self.trainer.precision,
+            checkpoint=kept,
+            checkpoint_sha256=digest,
+            seed=self.seed,
+        )
+
+    def _kept_file(self) -> tuple[Path | None, str | None]:
+        """The file that stays, by the recipe's `keep`; an unfinished training always keeps its last one."""
+        if self.checkpoint is None:
+            return None, None
+        if self.trainer.epoch < self.recipe.total_epochs or self.recipe.keep == "last":
+            return self.checkpoint, self.sha256
+        self.checkpoint.unlink(missing_ok=True)
+        best = best_path(self.checkpoint)
+        return (best, sha256_of(best)) if self.recipe.keep == "best" and best.exists() else (None, None)
+
+
+def best_path(checkpoint: Path) -> Path:
+    """Where `keep: best` puts the best epoch's weights.
+
+    >>> best_path(Path("runs/a.pt")).name
+    'a.best.pt'
+    """
+    return checkpoint.with_name(f"{checkpoint.stem}.best{checkpoint.suffix}")

@@ -1,0 +1,41 @@
+"""The score of a network on prepared data: embeddings, then the one evaluation protocol."""
+
+from __future__ import annotations
+
+from nas.data.prepared import PreparedData
+from nas.networks import ReidNetwork
+from nas.progress import Progress
+from nas.retrieval import Rerank, RetrievalMetrics, evaluate
+from nas.training.extraction import embed_split
+from nas.training.recipe import Recipe
+
+
+def score(
+    network: ReidNetwork,
+    data: PreparedData,
+    recipe: Recipe,
+    *,
+    per_query: bool = False,
+    progress: Progress | None = None,
+) -> RetrievalMetrics:
+    """mAP, CMC and mINP of a network: L2-normalised feature after the BNNeck, cosine, fp32.
+
+    Args:
+        network: in any mode; left as it was.
+        data: query and gallery are used.
+        recipe: its normalisation and `rerank`.
+        per_query: also keep each query's average precision.
+    """
+    query = embed_split(network, data.query, recipe.augmentation, progress=progress)
+    gallery = embed_split(network, data.gallery, recipe.augmentation, progress=progress)
+    return evaluate(
+        query,
+        data.query.identities,
+        data.query.cameras,
+        gallery,
+        data.gallery.identities,
+        data.gallery.cameras,
+        metric="cosine",
+        rerank=Rerank() if recipe.rerank else None,
+        per_query=per_query,
+    )

@@ -1,0 +1,104 @@
+"""The sections of a recipe: augmentation, loss terms, transfer - every number with its published default.
+
+Plain pydantic models without torch, so that study files can be checked on a machine that never trains. What the
+numbers do is left to `nas.data` (augmentation) and to the modules of `nas.training.losses`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Augmentation(Section):
+    """What happens to a training image, in this order; the strong baseline's values (Luo et al. 2019)."""
+
+    flip: Share = 0.5
+    pad: Annotated[int, Field(ge=0)] = 10
+    brightness: NonNegative = 0.0
+    contrast: NonNegative = 0.0
+    saturation: NonNegative = 0.0
+    blur: Share = 0.0
+    blur_sigma: tuple[Positive, Positive] = (0.1, 2.0)
+    erasing: Share = 0.5
+    erasing_area: tuple[Positive, Positive] = (0.02, 0.4)
+    erasing_aspect: tuple[Positive, Positive] = (0.3, 3.33)
+    erasing_fill: tuple[float, float, float] = IMAGENET_MEAN
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[Positive, Positive, Positive] = IMAGENET_STD
+
+
+class CrossEntropy(Section):
+    """Identity classification on the feature after the BNNeck."""
+
+    weight: NonNegative = 1.0
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.1, description="eps/C form")
+
+
+class Triplet(Section):
+    """Batch-hard triplet on the feature before the BNNeck, Euclidean, not normalised."""
+
+    weight: NonNegative = 1.0
+    margin: NonNegative = 0.3
+    soft_margin: bool = Field(False, description="softplus instead of the margin")
+
+
+class WeightedTriplet(Section):
+    """Weighted regularised triplet (AGW): no margin, no mining."""
+
+    weight: NonNegative = 1.0
+
+
+class Center(Section):
+    """Center loss; its gradient on the centres is divided by the weight, so `lr` alone sets their speed."""
+
+    weight: Positive = 5e-4
+    lr: Positive = Field(0.5, description="learning rate of plain SGD on the centres")
+
+
+class PairwiseCircle(Section):
+    """Circle loss, pairwise form, on L2-normalised features."""
+
+    weight: NonNegative = 1.0
+    margin: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
+    gamma: Positive = 128.0
+    feature: Literal["pooled", "embedding"] = Field("embedding", description="before or after the BNNeck")
+
+
+class CircleSoftmax(Section):
+    """Circle loss, class-level form, on the cosines between embedding and classifier weights."""
+
+    weight: NonNegative = 1.0
+    scale: Positive = 64.0
+    margin: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.35
+
+
+class Orthogonality(Section):
+    """ABD-Net's regularisers: spread of the eigenvalues of F F^T (final feature map) or W W^T (convolutions)."""
+
+    weight: NonNegative
+
+
+class Transfer(Section):
+    """Two-step fine-tuning: first the new classifier alone, then everything."""
+
+    source: Path = Field(alias="from", description="checkpoint of the source network")
+    head_epochs: Annotated[int, Field(ge=0)] = Field(10, description="epochs that train only the classifier")
+    head_lr: Positive | None = Field(
+        None, description="learning rate of that step; the recipe's base_lr when not given"
+    )

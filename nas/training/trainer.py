@@ -1,0 +1,272 @@
+"""One training: network, losses, optimisers and random numbers, moved on a step at a time.
+
+The trainer knows how to make a step, and how to turn itself into a `Checkpoint` and back. When to stop, what to keep
+and how to score is left to `nas.training.run`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nas.data.prepared import PreparedData
+from nas.errors import TrainingError
+from nas.networks import ReidNetwork, ReidOutputs, build_network
+from nas.spaces.candidate import Candidate
+from nas.training.batches import Batch, TrainingBatches
+from nas.training.checkpoints import Checkpoint, restore
+from nas.training.ema import AveragedWeights
+from nas.training.losses import LossInputs, TotalLoss
+from nas.training.optimisers import centre_optimiser, network_optimiser, set_learning_rate
+from nas.training.precision import autocast, gradient_scaler, resolve_precision
+from nas.training.recipe import Recipe
+from nas.training.results import EpochRecord
+from nas.training.transfer import IDENTITY_TERMS, only_trainable
+
+_HEAD = 0x4EAD
+
+
+class Trainer:
+    """A training in memory.
+
+    Args:
+        candidate: what to train; its own recipe values must be in `recipe` already.
+        recipe: how.
+        data: only the training split is used.
+        seed: network, centres and batches all follow from it.
+        device: where.
+
+    Attributes:
+        network: the network that is trained.
+        averaged: its averaged weights, or None.
+        epoch, step: whole epochs done, and steps done of the one after.
+        records: the epochs done.
+        sums, seconds: losses and time of the unfinished epoch, for a checkpoint in the middle of it.
+
+    Raises:
+        SpaceError: the candidate cannot be built at this input size.
+        DataError: too few identities for the recipe's batches.
+    """
+
+    def __init__(
+        self, candidate: Candidate, recipe: Recipe, data: PreparedData, seed: int, device: torch.device
+    ) -> None:
+        self.candidate, self.recipe, self.data, self.seed, self.device = candidate, recipe, data, seed, device
+        self.precision = resolve_precision(recipe.precision, device)
+        self.batches = TrainingBatches(data.train, recipe, seed, device)
+        self.network = self._build_network()
+        generator = torch.Generator().manual_seed(_stream(seed))
+        _initialise_classifier(self.network, recipe.classifier_std, generator)
+        self.loss = TotalLoss(recipe, data.num_classes, self.network.embedding_dim, generator).to(device)
+        self._captured: list[Tensor] = []
+        if self.loss.needs_feature_map:
+            self.network.pool.register_forward_pre_hook(self._capture)
+        self.epoch, self.step = 0, 0
+        self.records: list[EpochRecord] = []
+        self.sums: dict[str, float] = {}
+        self.seconds = 0.0
+
+    def _build_network(self) -> ReidNetwork:
+        return build_network(
+            self.candidate,
+            num_classes=self.data.num_classes,
+            input_size=self.data.size,
+            weights=self.recipe.weights if self.recipe.init == "weights" and not self.recipe.transfer else None,
+            pooling=self.recipe.pooling,
+            seed=self.seed,
+        )
+
+    def prepare(self) -> None:
+        """To be called once the starting weights are in place: moves to the device and makes the optimisers."""
+        self.network.to(self.device)
+        if self.recipe.channels_last:
+            self.network.to(memory_format=torch.channels_last)
+        if self.recipe.compile:
+            self.network.compile()
+        self.optimiser = network_optimiser(self.network, self.recipe)
+        self.centre_optimiser = centre_optimiser(self.loss, self.recipe)
+        self.scaler = gradient_scaler(self.precision, self.device)
+        decay = self.recipe.ema_decay
+        self.averaged = None if decay is None else AveragedWeights(self.network, decay)
+
+    @property
+    def scored_network(self) -> ReidNetwork:
+        """The network whose metrics count: the averaged one where there is one."""
+        return cast(ReidNetwork, self.averaged.network) if self.averaged else self.network
+
+    @contextlib.contextmanager
+    def phase(self, epoch: int) -> Iterator[None]:
+        """The mode an epoch is trained in: transfer's head epochs train the classifier only, all else in eval mode."""
+        if epoch > self.recipe.head_epochs:
+            self.network.train()
+            yield
+            return
+        self.network.eval()
+        with only_trainable(self.network, self.classifier):
+            yield
+
+    @property
+    def classifier(self) -> nn.Linear:
+        """The classifier; a network is always built with one here."""
+        if self.network.classifier is None:
+            raise RuntimeError("a network without classifier cannot be trained")
+        return self.network.classifier
+
+    def train_step(self, batch: Batch, lr: float, *, head_only: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
+        """One optimiser step; returns the total loss and its terms, both without gradient and on the device."""
+        set_learning_rate(self.optimiser, lr)
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.centre_optimiser is not None:
+            self.centre_optimiser.zero_grad(set_to_none=True)
+        with autocast(self.precision, self.device):
+            inputs = self._head_inputs(batch) if head_only else self._inputs(batch)
+        total, terms = self.loss(inputs, IDENTITY_TERMS if head_only else None)
+        self.scaler.scale(total).backward()
+        self._update()
+        if self.averaged is not None:
+            self.averaged.update(self.network)
+        return total.detach(), terms
+
+    def _inputs(self, batch: Batch) -> LossInputs:
+        outputs: ReidOutputs = self.network(batch.images)
+        logits = outputs.logits
+        if logits is None:
+            raise RuntimeError("a network without classifier cannot be trained")
+        feature_map = self._captured.pop() if self._captured else None
+        return LossInputs(
+            outputs.pooled, outputs.embedding, logits, batch.labels, self.classifier, self.network, feature_map
+        )
+
+    def _head_inputs(self, batch: Batch) -> LossInputs:
+        with torch.no_grad():
+            embedding = self.network(batch.images)
+        self._captured.clear()
+        logits = self.classifier(embedding)
+        return LossInputs(embedding, embedding, logits, batch.labels, self.classifier, self.network)
+
+    def _capture(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if self.network.training:
+            self._captured[:] = [inputs[0]]
+
+    def _update(self) -> None:
+        """Clips, undoes the loss weight in the centres' gradient, and lets both optimisers step."""
+        self.scaler.unscale_(self.optimiser)
+        if self.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
+        self.scaler.step(self.optimiser)
+        if self.centre_optimiser is not None and self.loss.centres is not None and self.loss.centres.has_gradient:
+            self.scaler.unscale_(self.centre_optimiser)
+            self.loss.rescale_centre_gradient()
+            self.scaler.step(self.centre_optimiser)
+        self.scaler.update()
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def checkpoint(self, *, with_training_state: bool = True) -> Checkpoint:
+        """The training as it is now. Tensors are not copied: write it before the next step."""
+        return Checkpoint(
+            candidate=self.candidate,
+            recipe=self.recipe,
+            dataset_id=self.data.dataset_id,
+            seed=self.seed,
+            input_size=self.data.size,
+            num_classes=self.data.num_classes,
+            epoch=self.epoch,
+            step=self.step,
+            network=self.network.state_dict(),
+            averaged=None if self.averaged is None else self.averaged.state_dict(),
+            training=self._training_state() if with_training_state else {},
+            records=tuple(self.records),
+        )
+
+    def _training_state(self) -> dict[str, Any]:
+        return {
+            "optimiser": self.optimiser.state_dict(),
+            "centres": self.loss.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "random": _random_state(self.device),
+            "sums": dict(self.sums),
+            "seconds": self.seconds,
+        }
+
+    def resume(self, saved: Checkpoint, what: str) -> None:
+        """Takes over a checkpoint of the same training.
+
+        Raises:
+            TrainingError: it belongs to another candidate, recipe, data set or seed; says which and names `what`.
+        """
+        self._check_same(saved, what)
+        restore(self.network, saved.network, what)
+        if self.averaged is not None and saved.averaged is not None:
+            self.averaged.load_state_dict(saved.averaged)
+        self.epoch, self.step, self.records = saved.epoch, saved.step, list(saved.records)
+        if saved.training:
+            self._restore_training_state(saved.training)
+
+    def _restore_training_state(self, state: Mapping[str, Any]) -> None:
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.loss.load_state_dict(state["centres"])
+        self.scaler.load_state_dict(state["scaler"])
+        _set_random_state(state["random"], self.device)
+        self.sums, self.seconds = dict(state["sums"]), float(state["seconds"])
+
+    def _check_same(self, saved: Checkpoint, what: str) -> None:
+        pairs = {
+            "candidate": (saved.candidate.notation, self.candidate.notation),
+            "recipe": (saved.recipe.id, self.recipe.id),
+            "data": (saved.dataset_id, self.data.dataset_id),
+            "seed": (saved.seed, self.seed),
+        }
+        for name, (theirs, mine) in pairs.items():
+            if theirs != mine:
+                raise TrainingError(
+                    f"{what} belongs to another training: its {name} is {theirs}, not {mine}",
+                    "Give another checkpoint file, or do not resume.",
+                )
+
+
+def _initialise_classifier(network: ReidNetwork, std: float, generator: torch.Generator) -> None:
+    if network.classifier is not None:
+        nn.init.normal_(network.classifier.weight, std=std, generator=generator)
+
+
+def _stream(seed: int) -> int:
+    return int(np.random.SeedSequence([_HEAD, seed]).generate_state(1, np.uint64)[0])
+
+
+def _random_state(device: torch.device) -> dict[str, Tensor]:
+    """torch's own generators: blocks of a user may draw from them (dropout)."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def _set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+
+
+@contextlib.contextmanager
+def reproducible(seed: int, device: torch.device, *, deterministic: bool) -> Iterator[None]:
+    """Seeds torch and asks for deterministic algorithms inside; the caller's generators and settings come back."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    with _forked(device):
+        torch.manual_seed(seed)
+        torch.use_deterministic_algorithms(deterministic, warn_only=True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+def _forked(device: torch.device) -> AbstractContextManager[None]:
+    gpus = [device] if device.type == "cuda" else []
+    return torch.random.fork_rng(devices=gpus)

@@ -1,0 +1,48 @@
+"""Two-step fine-tuning: a new classifier on a source network, trained alone first, then with everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from torch import nn
+
+from nas.errors import TrainingError
+from nas.networks import ReidNetwork
+from nas.training.checkpoints import copy_weights, load_checkpoint
+
+IDENTITY_TERMS = frozenset({"cross_entropy", "circle_softmax"})
+"""Loss terms with a gradient for the classifier; the only ones of the first step."""
+
+
+@contextmanager
+def only_trainable(network: nn.Module, part: nn.Module) -> Iterator[None]:
+    """Inside, no parameter outside `part` is trained; afterwards exactly those that were trained before are again.
+
+    What was frozen for another reason (the BNNeck's bias) stays frozen throughout.
+    """
+    kept = {id(parameter) for parameter in part.parameters()}
+    frozen = [p for p in network.parameters() if p.requires_grad and id(p) not in kept]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+
+
+def load_source(network: ReidNetwork, path: Path) -> None:
+    """Copies all weights but the classifier's from a checkpoint of the same candidate (its recipe may differ).
+
+    Raises:
+        TrainingError: the file cannot be read, or holds another network; names both.
+    """
+    source = load_checkpoint(path)
+    if source.candidate.architecture != network.candidate.architecture:
+        raise TrainingError(
+            f"{path} holds {source.candidate.architecture}, not {network.candidate.architecture}",
+            "Transfer goes on with the same network on other data; use init: inherit to add blocks to a baseline.",
+        )
+    copy_weights(network, source.weights, str(path), skip=lambda name: name.startswith("classifier."))
