@@ -1,0 +1,223 @@
+"""`nas run`, `nas worker`, `nas status`: launches a study, joins one, tells where it stands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nas.cli.common import console, duration, emit_json, note, print_table
+
+if TYPE_CHECKING:
+    from nas.search.definition import StudyDefinition
+    from nas.storage import Repository
+
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
+Url = Annotated[
+    str | None, typer.Option("--db", metavar="URL", help="Database; default: the study's, or $NAS_DATABASE.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("run")(run)
+    app.command("worker")(worker)
+    app.command("status")(status)
+
+
+def run(
+    study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="Study file.")],
+    db: Url = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Training processes; default: the study's.")] = None,
+    profile: Annotated[str | None, typer.Option(help="One of the study's profiles, such as smoke.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print stages, trainings and hours.")] = False,
+    report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
+    json: Json = False,
+) -> None:
+    """Launch a study, or resume it where it stopped.
+
+    Example: nas run studies/quickstart.yaml
+    """
+    from nas.search.definition import load_study
+    from nas.storage import Repository, open_database
+
+    definition = load_study(study, profile)
+    url = db or os.environ.get("NAS_DATABASE") or definition.database
+    if dry_run:
+        _dry_run(definition, url, json)
+        return
+    _check_early(definition)
+    with open_database(url) as database:
+        repository = Repository(database)
+        result = _run(definition, repository, url, workers or definition.workers)
+        if report:
+            result["report"] = _report(database, definition.name)
+    if json:
+        emit_json(result)
+
+
+def _check_early(definition: StudyDefinition) -> None:
+    """Everything that can be wrong with the user's input is found before the database is touched."""
+    from nas.search.checks import check_study
+
+    check_study(definition)
+
+
+def _run(definition: StudyDefinition, repository: Repository, url: str, workers: int) -> dict[str, Any]:
+    from nas.cli.live import StudyView
+    from nas.search.context import StudyContext
+    from nas.search.runner import LocalWorkers, log_folder, prepare, register, run_workers
+
+    study_id = register(definition, repository)
+    context = StudyContext(definition, repository, study_id)
+    before = repository.status(definition.name)
+    if before["finished"]:
+        note(f"Study {definition.name!r} is finished; nothing to do.")
+        return _outcome(before)
+    prepare(context, _bar("Preparing data"))
+    with StudyView(context, workers) as view:
+        local = LocalWorkers(definition.name, url, workers, log_folder())
+        after = run_workers(repository, local, view.update)
+    note(f"Study {definition.name!r} is finished: {after['trainings']['finished']} trainings.")
+    return _outcome(after)
+
+
+def _bar(title: str) -> Any:
+    from nas.cli.common import progress_bar
+
+    return progress_bar(title)
+
+
+def _outcome(status: dict[str, Any]) -> dict[str, Any]:
+    return {"study": status["study"], "finished": status["finished"], "trainings": status["trainings"]}
+
+
+def _report(database: Any, name: str) -> dict[str, str]:
+    from nas.reporting import load_study_data, write_report
+
+    folder = Path("reports") / name
+    written = write_report(load_study_data(database, name), folder)
+    note("Report:")
+    for path in written.values():
+        note(f"  {path}")
+    return {key: str(path) for key, path in written.items()}
+
+
+def _dry_run(definition: StudyDefinition, url: str, json: bool) -> None:
+    from nas.search.context import StudyContext, training_device
+    from nas.search.estimate import estimate
+
+    with _database_if_there(url) as database:
+        from nas.storage import Repository
+
+        repository = Repository(database)
+        known = {s.name: s.id for s in repository.studies()}
+        context = StudyContext(
+            definition, repository, known.get(definition.name, 0), device=training_device(definition)
+        )
+        found = estimate(context)
+    if json:
+        emit_json({"study": definition.name, **found.to_dict()})
+        return
+    rows = [
+        (s.name, s.kind, s.preview.trainings or "", s.preview.epochs or "", _hours(s.hours), s.preview.note)
+        for s in found.stages
+    ]
+    print_table(("stage", "kind", "trainings", "epochs", "time", "what"), rows, title=f"Study {definition.name}")
+    total = "unknown" if found.hours is None else duration(found.hours * 3600)
+    note(f"Space: {found.space_size:,} candidates. At most {found.trainings} trainings, about {total} on one worker.")
+    note(f"Speed: {_speed(found.images_per_s)} ({found.basis}).")
+
+
+def _database_if_there(url: str) -> Any:
+    """The database, or an empty one in memory: a dry run leaves nothing behind."""
+    from nas.errors import NasError
+    from nas.storage import open_database
+
+    try:
+        return open_database(url, create=False, read_only=True)
+    except NasError:
+        return open_database("sqlite://")
+
+
+def _hours(hours: float | None) -> str:
+    return "?" if hours is None else duration(hours * 3600)
+
+
+def _speed(images_per_s: float | None) -> str:
+    return "not needed" if images_per_s is None else f"{images_per_s:.0f} images/s"
+
+
+def worker(
+    study: Annotated[str, typer.Argument(help="Name of a study in the database, or its file.")],
+    db: Url = None,
+    number: Annotated[int, typer.Option(help="Number of this worker, for logs.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all.")] = None,
+    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
+    lease: Annotated[
+        float, typer.Option(min=1, help="Seconds of silence after which a training is given away.")
+    ] = 60.0,
+) -> None:
+    """Join a running study from any machine.
+
+    Example: nas worker market1501 --db postgresql://user@server/nas
+    """
+    from nas.errors import StudyError
+    from nas.search.joining import join
+
+    url = db or os.environ.get("NAS_DATABASE")
+    if url is None:
+        raise StudyError("nas worker needs the study's database", "give --db URL, or set NAS_DATABASE")
+    done = join(study, url, number=number, threads=threads, parent=parent, lease_s=lease)
+    note(f"Worker done: {done} trainings.")
+
+
+def status(
+    study: Annotated[str, typer.Argument(help="Name of a study, or its file.")],
+    db: Url = None,
+    json: Json = False,
+) -> None:
+    """Tell where a study stands.
+
+    Example: nas status quickstart
+    """
+    from nas.search.joining import find_study
+    from nas.storage import Repository, open_database
+
+    name, url = find_study(study, db or os.environ.get("NAS_DATABASE"))
+    with open_database(url, create=False, read_only=True) as database:
+        found = Repository(database).status(name)
+    if json:
+        emit_json(found)
+        return
+    _print_status(found)
+
+
+def _print_status(found: dict[str, Any]) -> None:
+    rows = [
+        (
+            s["stage"],
+            s["status"],
+            *(s["trainings"][k] for k in ("finished", "running", "waiting", "failed")),
+            "" if not s["seconds"] else duration(s["seconds"]),
+        )
+        for s in found["stages"]
+    ]
+    headings = ("stage", "state", "finished", "running", "waiting", "failed", "training time")
+    print_table(headings, rows, title=f"Study {found['study']}")
+    for row in found["running"]:
+        silent = found["now"] - row["heartbeat_at"]
+        console(stderr=False).print(
+            f"  running: {row['notation']} on {row['owner']}, heard {silent:.0f} s ago", markup=False
+        )
+    for kind, count in found["failures"].items():
+        console(stderr=False).print(f"  failed, {kind}: {count}", markup=False)
+    if found["finished"]:
+        console(stderr=False).print(f"  finished; report: reports/{found['study']}/report.html", markup=False)
+    sys.stdout.flush()
+
+
+__all__ = ["StudyContext", "register"] if TYPE_CHECKING else ["register"]

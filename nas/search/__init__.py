@@ -1,0 +1,12 @@
+"""Studies: from a study file to trainings, stage by stage, over any number of workers.
+
+`definition` reads the file, `stages` decide what to train or measure next, `proposals` choose
+candidates, `worker` does the work and `runner` starts workers and watches them. Numbers go to
+`nas.storage`; rules are derived in `nas.shrinking`; pictures are drawn in `nas.reporting`.
+"""
+
+from __future__ import annotations
+
+from nas.search.definition import StudyDefinition, load_study
+
+__all__ = ["StudyDefinition", "load_study"]

@@ -1,0 +1,98 @@
+"""Where the checkpoints of a study's trainings are, and which of them stay.
+
+Files are named by what was trained, so stages and studies that share a training share its file. A
+checkpoint that cannot be read is put aside, and the training starts again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.errors import NasError
+
+if TYPE_CHECKING:
+    from nas.storage import ClaimedTraining
+    from nas.storage.checkpoint_store import CheckpointStore
+
+
+class CheckpointFiles:
+    """Local files of running trainings, and the store that keeps what outlives them.
+
+    Args:
+        store: where finished (and interrupted) checkpoints are kept, shared between machines or not.
+        work: a local folder for trainings that are running here.
+    """
+
+    def __init__(self, store: CheckpointStore, work: Path) -> None:
+        self._store = store
+        self._work = work
+
+    def begin(self, claim: ClaimedTraining) -> Path:
+        """The local file a training writes to; holds what an earlier attempt or rung left, if readable."""
+        path = self.path(claim)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sources = ((claim.checkpoint_uri, claim.checkpoint_sha256), (claim.resume_from_uri, claim.resume_from_sha256))
+        for uri, sha256 in sources:
+            if path.exists() and not _readable(path):
+                _put_aside(path)
+            if not path.exists() and uri is not None:
+                self._fetch(uri, sha256, path)
+        if path.exists() and not _readable(path):
+            _put_aside(path)
+        return path
+
+    def fetch_initial(self, claim: ClaimedTraining) -> Path | None:
+        """The file whose weights are inherited, or None."""
+        if claim.init_from is None or claim.init_from_uri is None:
+            return None
+        path = self._work / "initial" / f"{claim.init_from}.pt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            self._store.fetch(claim.init_from_uri, path, claim.init_from_sha256)
+        return path
+
+    def interrupted(self, claim: ClaimedTraining) -> tuple[str, str] | None:
+        """Puts an unfinished checkpoint where the next worker finds it; None when there is none."""
+        path = self.path(claim)
+        return self._store.put(path, key(claim)) if path.exists() else None
+
+    def finish(self, claim: ClaimedTraining, path: Path | None) -> tuple[str | None, str | None]:
+        """Hands a finished checkpoint to the store; returns its address and hash."""
+        if path is None:
+            self.path(claim).unlink(missing_ok=True)
+            return None, None
+        stored = self._store.put(path, key(claim))
+        path.unlink(missing_ok=True)
+        return stored
+
+    def path(self, claim: ClaimedTraining) -> Path:
+        """The local file of a training."""
+        return self._work / f"{key(claim)}"
+
+    def _fetch(self, uri: str, sha256: str | None, path: Path) -> None:
+        with contextlib.suppress(NasError):  # a lost checkpoint costs time, not the training
+            self._store.fetch(uri, path, sha256)
+
+
+def key(claim: ClaimedTraining) -> str:
+    """Name of a training's checkpoint: equal for equal trainings, whatever study asked."""
+    parts = (claim.candidate_id, claim.recipe_id, claim.dataset_id, claim.fidelity_label, f"s{claim.seed}")
+    return "-".join(parts) + ".pt"
+
+
+def _readable(path: Path) -> bool:
+    from nas.training import load_checkpoint
+
+    try:
+        load_checkpoint(path)
+    except (NasError, OSError):
+        return False
+    return True
+
+
+def _put_aside(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        shutil.move(path, path.with_suffix(".unreadable"))

@@ -1,0 +1,215 @@
+"""Everything a stage or a worker needs of its study: the space, the data, the recipe, the protocol.
+
+Loaded when first asked for, so that `nas status` reads no image and imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.errors import StudyError
+from nas.progress import Progress
+from nas.search.definition import StudyDefinition
+from nas.spaces import Candidate, DesignSpace
+from nas.training.fidelity import Fidelity
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nas.data import PreparedData, ReidDataset
+    from nas.latency import LatencyProtocol
+    from nas.search.replay import ReplayTable
+    from nas.storage import Repository, StageInfo
+    from nas.training import Recipe
+
+SELECT, FINAL = "select", "final"
+
+
+@dataclass
+class StudyContext:
+    """A study in a database, with its parts loaded on demand.
+
+    Attributes:
+        definition: the study file.
+        repository: the database.
+        study_id: the study's row.
+        owner: who works here, for leases; unique a process.
+        device: `cpu` or `cuda`, where this process trains.
+        progress: told about slow preparations (generated images, packing, measuring).
+        stopping: asked between slow steps; true ends them early.
+    """
+
+    definition: StudyDefinition
+    repository: Repository
+    study_id: int
+    owner: str = "nobody"
+    device: str = "cpu"
+    progress: Progress | None = None
+    stopping: Callable[[], bool] = lambda: False
+    _datasets: dict[str, ReidDataset] = field(default_factory=dict)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The study's recipe at full fidelity."""
+        from nas.training import load_recipe
+
+        return load_recipe(self.definition.recipe)
+
+    @cached_property
+    def space(self) -> DesignSpace:
+        """The space the study starts from."""
+        return load_space(self.definition)
+
+    def space_of(self, stage: StageInfo) -> DesignSpace:
+        """The space a stage works in: the one that the stage before it left."""
+        stored = None if stage.space_id is None else self.repository.space(stage.space_id)
+        return self.space if stored is None else DesignSpace.from_dict(stored.definition)
+
+    @cached_property
+    def protocol(self) -> LatencyProtocol:
+        """How networks are timed in this study."""
+        return latency_protocol(self.definition)
+
+    @property
+    def measures_here(self) -> bool:
+        """Whether this machine measures latencies itself; else a far device of that name does."""
+        return self.definition.latency.device.split(":")[0] in ("auto", "cpu", "cuda")
+
+    @cached_property
+    def device_name(self) -> str:
+        """The device that latencies are of, as stored."""
+        from nas.latency.environment import device_name
+
+        return device_name(self.protocol) if self.measures_here else self.definition.latency.device
+
+    @cached_property
+    def environment_id(self) -> str:
+        """Id of what this process runs on, stored once."""
+        from nas.search.environment import environment
+
+        return self.repository.ensure_environment(environment(self.device))
+
+    @cached_property
+    def baselines(self) -> list[Candidate]:
+        """Backbones of the space without blocks."""
+        return self.space.baselines()
+
+    @cached_property
+    def reference(self) -> Candidate:
+        """The larger network that a good placement must beat, at the baseline's width."""
+        return reference_candidate(self.definition.latency.reference, self.baselines[0])
+
+    @cached_property
+    def replay(self) -> ReplayTable | None:
+        """The table that stands for trainings, when the study replays one."""
+        objective = self.definition.objective
+        if objective is None:
+            return None
+        unknown = set(objective) - {"table"}
+        if unknown or "table" not in objective:
+            raise StudyError("objective: write {table: FILE.csv}")
+        from nas.search.replay import ReplayTable
+
+        path = Path(str(objective["table"]))
+        path = path if path.is_absolute() or path.exists() else self.definition.folder / path
+        return ReplayTable.read(path, self.baselines[0].notation, self.definition.cost)
+
+    def dataset(self, view: str) -> ReidDataset:
+        """The data of a view: `select` (validation identities) or `final` (test split)."""
+        from nas.data import dataset_view, load_dataset
+
+        if not self._datasets:
+            self._datasets["whole"] = load_dataset(self.definition.data, progress=self.progress)
+        if view not in self._datasets:
+            held_out = self.definition.validation
+            self._datasets[view] = dataset_view(
+                self._datasets["whole"], view, val_share=held_out.share, seed=held_out.seed
+            )
+        return self._datasets[view]
+
+    @property
+    def search_view(self) -> str:
+        """The view that everything before `confirm` selects on."""
+        return FINAL if self.definition.select_on == "test" else SELECT
+
+    def prepared(self, view: str, fidelity: Fidelity) -> PreparedData:
+        """Packed images of a view at a fidelity's size and share of identities."""
+        from nas.data import prepare
+
+        recipe = self.recipe.at(fidelity)
+        return prepare(
+            self.dataset(view),
+            recipe.input,
+            identities_share=fidelity.identities_share,
+            seed=self.definition.validation.seed,
+            progress=self.progress,
+            device=self.device,
+        )
+
+    def results(self) -> pd.DataFrame:
+        """The results table of this study."""
+        return self.repository.results(self.definition.name)
+
+
+def load_space(definition: StudyDefinition) -> DesignSpace:
+    """The design space that a study file names or contains."""
+    if isinstance(definition.space, str):
+        path = definition.folder / definition.space
+        if not path.exists():
+            raise StudyError(
+                f"{definition.source}: space: no such file {path}", "paths there start from the study's folder"
+            )
+        return DesignSpace.from_yaml(path)
+    return DesignSpace.from_dict(definition.space)
+
+
+def reference_candidate(notation: str, baseline: Candidate) -> Candidate:
+    """The reference network; a plain name takes the baseline's width and last stride."""
+    candidate = Candidate.parse(notation)
+    if "(" in notation or not notation.startswith("resnet"):
+        return candidate
+    return Candidate.make(candidate.backbone, candidate.placements, dict(baseline.backbone_params))
+
+
+def latency_protocol(definition: StudyDefinition) -> LatencyProtocol:
+    """The measuring protocol of a study file, with `auto` resolved on this machine."""
+    from nas.latency import LatencyProtocol
+
+    given = definition.latency.model_dump(exclude={"reference", "wait_for_device", "max_relative_error", "device"})
+    values = {key: value for key, value in given.items() if value is not None}
+    return LatencyProtocol.from_dict({**values, "device": latency_device(definition)})
+
+
+def latency_device(definition: StudyDefinition) -> str:
+    """`cpu` or `cuda`; a far device measures with its own, so `cuda` stands for it."""
+    device = definition.latency.device
+    if device == "auto":
+        return "cuda" if _has_cuda() else "cpu"
+    return device if device.split(":")[0] in ("cpu", "cuda") else "cuda"
+
+
+def training_device(definition: StudyDefinition) -> str:
+    """Where this machine trains: the study's `device`, or what there is."""
+    if definition.device != "auto":
+        if definition.device == "cuda" and not _has_cuda():
+            raise StudyError("device: cuda, but this machine has no CUDA device that torch can use", "set device: auto")
+        return definition.device
+    return "cuda" if _has_cuda() else "cpu"
+
+
+@lru_cache(maxsize=1)
+def _has_cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def cache_folder() -> Path:
+    """Where checkpoints and logs of this folder's studies live: `.nas` here, or `$NAS_HOME`."""
+    import os
+
+    return Path(os.environ.get("NAS_HOME", ".nas"))

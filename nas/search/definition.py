@@ -1,0 +1,321 @@
+"""The study file: what is searched, on which data, how it is trained, timed and shrunk.
+
+This module only says what a valid study is and resolves its paths; what the stages do is in
+`nas.search.stages`. Every field below is one documented key of the YAML file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from nas.errors import StudyError, unknown_name
+from nas.spaces.yaml_source import load_yaml, validate
+from nas.training.fidelity import Fidelity
+
+RuleFamily = Literal[
+    "cost",
+    "sites",
+    "stage_ends",
+    "block_preference",
+    "distance",
+    "distinct_stages",
+    "mix",
+    "count",
+    "hyperparameters",
+]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LatencySettings(_Settings):
+    """How networks are timed; the whole protocol is stored with every figure."""
+
+    backend: str = Field("eager", description="eager, compile, cuda_graphs, onnxruntime, tensorrt, openvino, ...")
+    device: str = Field("auto", description="cpu, cuda, auto, or the name of a far device")
+    precision: Literal["fp32", "fp16", "bf16"] = Field("fp32", description="number format of the timed network")
+    batch: PositiveInt = Field(16, description="images a batch")
+    input: tuple[PositiveInt, PositiveInt] = Field((256, 128), description="height and width, px")
+    warmup: PositiveInt | None = Field(None, description="untimed batches first")
+    batches: PositiveInt | None = Field(None, description="timed batches; null: as many as fit the time budget")
+    time_budget_s: PositiveFloat | None = Field(None, description="seconds of timed batches a network")
+    threads: PositiveInt | None = Field(None, description="CPU threads; null: all cores")
+    builds: PositiveInt = Field(1, description="engine builds a network")
+    reference: str = Field("resnet101", description="network a good placement must beat in time and mAP")
+    isolated: bool = Field(True, description="no training of ours runs while a network is timed")
+    wait_for_device: bool = Field(True, description="far device: wait for its figures before a stage closes")
+    max_relative_error: Share = Field(0.05, description="additive model is trusted to screen below this error")
+
+
+class ValidationSettings(_Settings):
+    """Identities held out of the training set, on which the search selects."""
+
+    share: Share = Field(0.25, description="share of the training identities held out")
+    seed: int = Field(0, description="which identities")
+
+
+class ProfileStage(_Settings):
+    """Latency of the baselines and of every single placement; nothing is trained."""
+
+    blocks: list[str] | None = Field(None, description="block types to time; null: all of the space")
+    multi: int = Field(0, ge=0, description="random multi-block networks timed too, to fit the additive model")
+
+
+class SweepStage(_Settings):
+    """Random, stratified or exhaustive candidates with replicates: the samples statistics use."""
+
+    blocks: int | None = Field(None, ge=0, description="number of blocks a candidate; null: any the space admits")
+    design: Literal["random", "stratified", "exhaustive"] = Field("random", description="how candidates are drawn")
+    candidates: PositiveInt | None = Field(None, description="number of candidates; not with exhaustive")
+    seeds: PositiveInt = Field(1, description="trainings a candidate, each with its own seed")
+    baselines: bool = Field(True, description="also train the network without blocks and the reference")
+    fidelity: Fidelity = Field(Fidelity(), description="cheaper training, see fidelity")
+    init: Literal["scratch", "inherit"] = Field("scratch", description="inherit: start from the trained baseline")
+    scratch_check: int = Field(0, ge=0, description="inherit: candidates trained from scratch too (Kendall tau)")
+
+    @model_validator(mode="after")
+    def _counted(self) -> SweepStage:
+        if self.design == "exhaustive" and self.candidates is not None:
+            raise ValueError("design: exhaustive trains every candidate; leave `candidates` out")
+        if self.design != "exhaustive" and self.candidates is None:
+            raise ValueError("say how many `candidates` to train, or use design: exhaustive")
+        return self
+
+
+class ShrinkStage(_Settings):
+    """Derives rules from the results so far, proposes a child space and confirms it on fresh draws."""
+
+    families: list[RuleFamily] = Field(
+        ["cost", "sites", "stage_ends", "block_preference", "count"], description="families of rules to test"
+    )
+    confirm: int = Field(12, ge=0, description="fresh draws from parent and from child each; 0: derive only")
+    seeds: PositiveInt = Field(1, description="trainings a fresh draw")
+    fidelity: Fidelity | None = Field(None, description="of the fresh draws; null: as the last sweep")
+    alpha: Share = Field(0.05, description="false discovery rate (Benjamini-Hochberg)")
+    margin: float = Field(0.0005, ge=0, description="mAP within which two choices count as equal")
+
+
+class AutoShrinkStage(_Settings):
+    """Sweeps and shrinks by itself until no rule passes or the budget is spent."""
+
+    trainings: PositiveInt | None = Field(None, description="budget in trainings")
+    hours: PositiveFloat | None = Field(None, description="budget in hours of training")
+    candidates: PositiveInt = Field(40, description="candidates a round")
+    confirm: int = Field(12, ge=0, description="fresh draws from parent and from child each, a round")
+    seeds: PositiveInt = Field(1, description="trainings a candidate")
+    rounds: PositiveInt = Field(6, description="rounds at most")
+    fidelity: Fidelity = Field(Fidelity(), description="cheaper training, see fidelity")
+    alpha: Share = Field(0.05, description="false discovery rate (Benjamini-Hochberg)")
+    margin: float = Field(0.0005, ge=0, description="mAP within which two choices count as equal")
+
+    @model_validator(mode="after")
+    def _bounded(self) -> AutoShrinkStage:
+        if self.trainings is None and self.hours is None:
+            raise ValueError("shrink: auto needs a budget: `trainings` or `hours`")
+        return self
+
+
+class SearchStage(_Settings):
+    """Adaptive multi-objective search inside the current space, for the Pareto front."""
+
+    sampler: str = Field("placement", description="placement (ours), random, tpe, gp, nsga2, nsga3, qmc, brute_force")
+    trainings: PositiveInt = Field(description="budget: candidates trained")
+    batch: PositiveInt = Field(
+        4, description="candidates proposed together; results of the batch before the last are used"
+    )
+    seeds: PositiveInt = Field(1, description="trainings a candidate")
+    rungs: list[PositiveInt] | None = Field(None, description="epochs at which the better part goes on, ascending")
+    keep: Share = Field(0.34, description="share promoted at each rung")
+    max_slowdown: PositiveFloat | None = Field(None, description="latency limit, % over the baseline")
+    max_latency_ms: PositiveFloat | None = Field(None, description="latency limit, ms")
+    fidelity: Fidelity = Field(Fidelity(), description="cheaper training, see fidelity")
+    init: Literal["scratch", "inherit"] = Field("scratch", description="inherit: start from the trained baseline")
+
+    @field_validator("rungs")
+    @classmethod
+    def _ascending(cls, rungs: list[int] | None) -> list[int] | None:
+        if rungs is not None and (len(rungs) < 2 or sorted(set(rungs)) != rungs):
+            raise ValueError("rungs are two or more epochs in ascending order, such as [10, 40, 120]")
+        return rungs
+
+
+class ConfirmStage(_Settings):
+    """The front and the baselines at the full recipe; the test split is read here, once."""
+
+    front: bool = Field(True, description="confirm the Pareto front found so far")
+    candidates: list[str] = Field([], description="candidates confirmed besides, in notation")
+    baselines: list[str] | None = Field(
+        None, description="networks without attention; null: the space's and the reference"
+    )
+    max_candidates: PositiveInt = Field(12, description="front candidates at most, spread over latency")
+    seeds: PositiveInt = Field(3, description="trainings a candidate")
+    fidelity: Fidelity = Field(Fidelity(), description="null: the full recipe")
+
+
+OBJECTIVES = ("latency_ms", "slowdown_percent", "peak_memory_mb", "params", "macs", "energy_j")
+STAGE_KINDS = ("profile", "sweep", "shrink", "auto_shrink", "search", "confirm")
+
+
+class StageItem(_Settings):
+    """One entry of `stages`: exactly one kind with its settings, and a name where a kind comes twice."""
+
+    name: str | None = Field(None, description="names the stage; default: its kind")
+    profile: ProfileStage | None = None
+    sweep: SweepStage | None = None
+    shrink: ShrinkStage | None = None
+    auto_shrink: AutoShrinkStage | None = Field(None, description="also written `shrink: {auto: {...}}`")
+    search: SearchStage | None = None
+    confirm: ConfirmStage | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, item: Any) -> Any:
+        if isinstance(item, str):
+            item = {item: {}}
+        if not isinstance(item, Mapping):
+            raise ValueError("a stage is a mapping such as {sweep: {candidates: 20}}")
+        item = {k: ({} if v is None and k in STAGE_KINDS else v) for k, v in item.items()}
+        shrink = item.get("shrink")
+        if shrink == "auto":
+            item["auto_shrink"] = {"trainings": 200}
+            del item["shrink"]
+        elif isinstance(shrink, Mapping) and "auto" in shrink:
+            item["auto_shrink"] = item.pop("shrink")["auto"]
+        return item
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> StageItem:
+        kinds = [k for k in STAGE_KINDS if getattr(self, k) is not None]
+        if len(kinds) != 1:
+            raise ValueError(
+                f"a stage has exactly one kind of {', '.join(STAGE_KINDS)}; this one has {kinds or 'none'}"
+            )
+        return self
+
+    @property
+    def kind(self) -> str:
+        """Which of the kinds this stage is."""
+        return next(k for k in STAGE_KINDS if getattr(self, k) is not None)
+
+    @property
+    def settings(self) -> Any:
+        """The settings model of the stage's kind."""
+        return getattr(self, self.kind)
+
+
+@dataclass(frozen=True)
+class StageDefinition:
+    """A stage with the name and place it has in its study."""
+
+    position: int
+    name: str
+    kind: str
+    settings: Any
+
+    def stored(self) -> dict[str, Any]:
+        """Settings as plain JSON data."""
+        return dict(self.settings.model_dump(mode="json"))
+
+
+class StudyDefinition(_Settings):
+    """A study file. Paths are taken from the folder of the file; the database and caches from the current one."""
+
+    name: str = Field(description="letters, digits, - and _; names the study in the database and its report folder")
+    title: str = Field("", description="one line for people")
+    question: str = Field("", description="what the study wants to know; opens the report")
+    space: str | dict[str, Any] = Field(description="a search-space file, or the space itself")
+    data: dict[str, Any] | list[dict[str, Any]] = Field({"generated": {}}, description="data set(s) to train on")
+    test_data: dict[str, Any] | None = Field(None, description="another set to evaluate on (cross-domain)")
+    recipe: str | dict[str, Any] = Field("strong_baseline", description="a recipe's name, or {extends: name, ...}")
+    latency: LatencySettings = Field(LatencySettings(), description="how networks are timed")
+    objective: dict[str, Any] | None = Field(None, description="{table: FILE} replays results instead of training")
+    cost: Literal[OBJECTIVES] = Field("latency_ms", description="what is paid for mAP on the front")  # type: ignore[valid-type]
+    database: str = Field("sqlite:///nas.db", description="SQLAlchemy URL; SQLite file or PostgreSQL")
+    checkpoints: str | None = Field(None, description="folder or fsspec URL; null: .nas/checkpoints")
+    keep_checkpoints: Literal["last", "best", "none"] = Field("best", description="which checkpoints stay at the end")
+    seed: int = Field(0, ge=0, description="seed of everything drawn")
+    select_on: Literal["validation", "test"] = Field("validation", description="test: the paper's own protocol")
+    validation: ValidationSettings = Field(ValidationSettings(), description="identities held out for selection")
+    workers: PositiveInt = Field(1, description="processes that train, on this machine")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks train")
+    max_attempts: PositiveInt = Field(3, description="tries of a training that was interrupted or failed")
+    stages: list[StageItem] = Field(description="in order, see the stage kinds", min_length=1)
+    profiles: dict[str, dict[str, Any]] = Field({}, description="named changes to this file, `nas run --profile NAME`")
+    source: str | None = Field(None, exclude=True)
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}", name):
+            raise ValueError("a study's name is made of letters, digits, '-', '_' and '.', 80 at most")
+        return name
+
+    @model_validator(mode="after")
+    def _stage_names_differ(self) -> StudyDefinition:
+        names = [stage.name for stage in self.named_stages()]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"the stage name {twice[0]!r} is used twice; give one of them another `name`")
+        return self
+
+    def named_stages(self) -> list[StageDefinition]:
+        """The stages in order; a kind that comes again gets a number: `sweep`, `sweep-2`."""
+        found: list[StageDefinition] = []
+        for position, item in enumerate(self.stages):
+            before = sum(1 for stage in found if stage.kind == item.kind)
+            default = item.kind if not before else f"{item.kind}-{before + 1}"
+            found.append(StageDefinition(position, item.name or default, item.kind, item.settings))
+        return found
+
+    @property
+    def folder(self) -> Path:
+        """The folder that relative paths of the file start from."""
+        return Path(self.source).resolve().parent if self.source else Path.cwd()
+
+    def stored(self) -> dict[str, Any]:
+        """The definition as it is kept in the database: plain data that says what is computed, not where."""
+        left_out = {"workers", "database", "source", "profiles", "checkpoints", "max_attempts", "device"}
+        data = self.model_dump(mode="json", exclude=left_out | {"stages"})
+        data["stages"] = [{s.kind: s.stored(), "name": s.name} for s in self.named_stages()]
+        return data
+
+
+def load_study(path: str | Path, profile: str | None = None) -> StudyDefinition:
+    """Reads a study file.
+
+    Args:
+        path: the YAML file.
+        profile: name of one of the file's `profiles`, whose changes are laid over it.
+
+    Raises:
+        StudyError: the file is missing, or a key or value in it is not valid (with line and column).
+    """
+    source = load_yaml(path, StudyError)
+    if profile is not None and isinstance(source.data, dict):
+        profiles = source.data.get("profiles") or {}
+        if profile not in profiles:
+            raise StudyError(f"{path}: " + unknown_name("profile", profile, profiles))
+        source = replace(source, data=merge(source.data, profiles[profile]))
+    study = validate(StudyDefinition, source, StudyError)
+    return study.model_copy(update={"source": str(path)})
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it: mappings merge, everything else is replaced.
+
+    >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
+    {'a': {'b': 3, 'c': 2}}
+    """
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged

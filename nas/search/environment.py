@@ -1,0 +1,75 @@
+"""What every number was made with: package, commit, libraries, machine."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import nas
+
+LIBRARIES = ("torch", "torchvision", "timm", "numpy", "optuna", "SQLAlchemy", "pandas", "scipy")
+
+
+def environment(device: str = "cpu") -> dict[str, Any]:
+    """Facts about this process: versions, commit when in a checkout, CPU, GPU and driver.
+
+    Args:
+        device: `cpu` or `cuda`, where it trains.
+    """
+    import os
+
+    import torch
+
+    facts: dict[str, Any] = {
+        "nas": nas.__version__,
+        "commit": commit(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": device,
+        "libraries": {name: _version(name) for name in LIBRARIES},
+    }
+    if device.startswith("cuda"):
+        facts |= {"gpu": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
+    return facts
+
+
+def commit() -> str | None:
+    """The git commit of the checkout this package lies in, with `+changes` when files differ; None elsewhere."""
+    root = Path(nas.__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        head = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head + ("+changes" if changed else "")
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+
+def cpu_model() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,134 @@
+"""Does one claimed training: data, weights to start from, train, and the outcome as it is stored.
+
+Knows nothing of stages. What goes wrong is told apart by kind; whether it is tried again is the
+worker's decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.errors import StudyError
+from nas.search.context import StudyContext
+from nas.spaces import Candidate
+from nas.training.fidelity import Fidelity
+
+if TYPE_CHECKING:
+    from nas.search.checkpoints import CheckpointFiles
+    from nas.storage import ClaimedTraining, TrainingOutcome
+    from nas.training import EpochRecord, Recipe
+
+_OWN_KEYS = ("view", "stop_epoch")
+
+
+class Execution:
+    """Carries out claimed trainings of one study in this process.
+
+    Args:
+        context: the study.
+        files: where checkpoints are.
+        between_steps: called between two training steps; lets measurements pass, may raise to stop.
+    """
+
+    def __init__(
+        self, context: StudyContext, files: CheckpointFiles, between_steps: Callable[[], None] | None = None
+    ) -> None:
+        self._context = context
+        self._files = files
+        self._between_steps = between_steps
+        self._sized: set[str] = set()
+
+    def run(self, claim: ClaimedTraining, should_stop: Callable[[], bool]) -> TrainingOutcome:
+        """Trains and evaluates; raises what the training raises."""
+        candidate = Candidate.from_dict(claim.candidate)
+        if self._context.replay is not None:
+            return self._replayed(candidate, claim)
+        self._store_size(candidate)
+        return self._trained(candidate, claim, should_stop)
+
+    def _trained(
+        self, candidate: Candidate, claim: ClaimedTraining, should_stop: Callable[[], bool]
+    ) -> TrainingOutcome:
+        from nas.storage import TrainingOutcome
+        from nas.training import train
+
+        recipe = self._recipe(claim)
+        fidelity = Fidelity(**{k: v for k, v in claim.fidelity.items() if k not in _OWN_KEYS})
+        data = self._context.prepared(claim.fidelity["view"], fidelity)
+        checkpoint = self._files.begin(claim)
+        result = train(
+            candidate,
+            recipe,
+            data,
+            seed=claim.seed,
+            checkpoint=checkpoint,
+            device=self._context.device,
+            on_epoch=lambda record: self._note_epoch(claim, record),
+            between_steps=self._between_steps,
+            should_stop=should_stop,
+            init_from=self._files.fetch_initial(claim),
+            stop_epoch=claim.fidelity.get("stop_epoch"),
+        )
+        uri, sha256 = self._files.finish(claim, result.checkpoint)
+        return TrainingOutcome(
+            map=result.metrics.map,
+            rank1=result.metrics.rank1,
+            minp=result.metrics.minp,
+            metrics=_plain(asdict(result.metrics)),
+            seconds=result.seconds,
+            images_per_s=result.images_per_second,
+            epochs=result.epochs[-1].epoch if result.epochs else None,
+            checkpoint_uri=uri,
+            checkpoint_sha256=sha256,
+            environment_id=self._context.environment_id,
+        )
+
+    def _recipe(self, claim: ClaimedTraining) -> Recipe:
+        from nas.training import load_recipe
+
+        return load_recipe(claim.recipe)
+
+    def _note_epoch(self, claim: ClaimedTraining, record: EpochRecord) -> None:
+        self._context.repository.record_epochs(claim.id, [asdict(record)])
+
+    def _store_size(self, candidate: Candidate) -> None:
+        """Parameters and MACs of the network, once an architecture."""
+        from nas.networks import complexity
+
+        architecture = candidate.architecture
+        if architecture.id in self._sized:
+            return
+        size = complexity(architecture, input_size=self._context.definition.latency.input)
+        self._context.repository.set_complexity(architecture.id, size.params, size.macs, asdict(size))
+        self._sized.add(architecture.id)
+
+    def _replayed(self, candidate: Candidate, claim: ClaimedTraining) -> TrainingOutcome:
+        from nas.storage import TrainingOutcome
+
+        assert self._context.replay is not None
+        value = self._context.replay.lookup(candidate, claim.seed)
+        if value is None:
+            raise StudyError(f"{candidate.notation} is not in the table {self._context.replay.name}")
+        return TrainingOutcome(map=value, environment_id=self._context.environment_id)
+
+
+def _plain(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Metrics without per-query arrays, as JSON data."""
+    kept = {k: v for k, v in metrics.items() if not k.startswith("per_query")}
+    return {k: (v.tolist() if hasattr(v, "tolist") else v) for k, v in kept.items()}
+
+
+def failure_of(error: BaseException) -> tuple[str, str]:
+    """Kind and one-sentence reason of a failed training."""
+    from nas.training.failures import failure_kind
+
+    text = str(error).strip() or type(error).__name__
+    return failure_kind(error), text
+
+
+def checkpoint_folder(root: Path, claim: ClaimedTraining) -> Path:
+    """Where a training's files are: named by content, so that two studies share them."""
+    return root / claim.candidate_id / f"{claim.recipe_id}-{claim.dataset_id}-{claim.fidelity_label}-s{claim.seed}"

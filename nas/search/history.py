@@ -1,0 +1,107 @@
+"""From the results table to what samplers and stages need: one observation a candidate, and fronts.
+
+Means are over the seeds at one fidelity on one view of the data; a candidate whose trainings all
+failed stays, without a value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from nas.search.proposals.base import Observation
+from nas.spaces import Candidate
+
+Cost = Callable[[Candidate], float | None]
+
+
+def observations(results: pd.DataFrame, cost: Cost) -> list[Observation]:
+    """One observation a candidate, in the order in which candidates were first asked for.
+
+    Args:
+        results: rows of the results table at one fidelity; waiting and running rows are left out.
+        cost: cost of a candidate, None where unknown.
+    """
+    done = results[results["status"].isin(["finished", "failed"])]
+    done = done.drop_duplicates("training_id")
+    found: list[Observation] = []
+    for notation, rows in done.groupby("notation", sort=False):
+        candidate = Candidate.parse(str(notation))
+        values = rows.loc[rows["status"] == "finished", "map"].dropna()
+        attrs = next((a for a in rows.get("sampler_attrs", []) if isinstance(a, dict) and a), {})
+        mean = float(values.mean()) if len(values) else None
+        found.append(Observation(candidate, mean, cost(candidate), len(values), attrs))
+    return found
+
+
+def seed_noise(results: pd.DataFrame) -> float | None:
+    """Pooled standard deviation of mAP between seeds of one candidate; None without replicates."""
+    finished = results[results["status"] == "finished"].drop_duplicates("training_id")
+    groups = [g["map"].to_numpy(float) for _, g in finished.groupby("candidate_id") if len(g) > 1]
+    freedom = sum(len(g) - 1 for g in groups)
+    if not freedom:
+        return None
+    return math.sqrt(sum(float(((g - g.mean()) ** 2).sum()) for g in groups) / freedom)
+
+
+def front(found: Iterable[Observation]) -> list[Observation]:
+    """Observations that no other beats in mAP and cost together, cheapest first."""
+    known = [o for o in found if o.map is not None and o.cost is not None]
+    if not known:
+        return []
+    import moocore
+
+    points = np.array([[-float(o.map or 0), float(o.cost or 0)] for o in known])
+    keep = moocore.is_nondominated(points)
+    return sorted((o for o, k in zip(known, keep, strict=True) if k), key=lambda o: (o.cost, o.candidate.id))
+
+
+def promoted(found: Sequence[Observation], count: int) -> list[Observation]:
+    """The `count` best by non-domination rank, then by crowding distance (Deb et al. 2002)."""
+    left = [o for o in found if o.map is not None and o.cost is not None]
+    chosen: list[Observation] = []
+    while left and len(chosen) < count:
+        layer = front(left)
+        ids = {o.candidate.id for o in layer}
+        left = [o for o in left if o.candidate.id not in ids]
+        chosen += by_crowding(layer)[: count - len(chosen)]
+    return chosen
+
+
+def by_crowding(layer: Sequence[Observation]) -> list[Observation]:
+    """One non-dominated layer, the least crowded first; its ends come first of all."""
+    points = np.array([[float(o.map or 0), float(o.cost or 0)] for o in layer])
+    distance = crowding_distance(points)
+    order = sorted(range(len(layer)), key=lambda i: (-distance[i], layer[i].candidate.id))
+    return [layer[i] for i in order]
+
+
+def crowding_distance(points: np.ndarray) -> np.ndarray:
+    """Crowding distance of each row of `points` (n, objectives); infinite at the ends.
+
+    >>> crowding_distance(np.array([[0.0, 2.0], [1.0, 1.0], [2.0, 0.0]])).tolist()
+    [inf, 2.0, inf]
+    """
+    distance = np.zeros(len(points))
+    for column in points.T:
+        order = np.argsort(column, kind="stable")
+        spread = column[order[-1]] - column[order[0]]
+        distance[order[[0, -1]]] = np.inf
+        if spread > 0 and len(points) > 2:
+            distance[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / spread
+    return distance
+
+
+def spread_over_cost(chosen: Sequence[Observation], count: int) -> list[Observation]:
+    """At most `count` of a front, spread over its cost; the cheapest and the best stay.
+
+    >>> spread_over_cost([], 3)
+    []
+    """
+    if len(chosen) <= count:
+        return list(chosen)
+    picks = np.unique(np.round(np.linspace(0, len(chosen) - 1, count)).astype(int))
+    return [chosen[i] for i in picks]

@@ -1,0 +1,82 @@
+"""Joins a study that is in a database: reads its definition back and works on it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from nas.errors import StudyError
+from nas.search.definition import StudyDefinition, load_study
+
+
+def find_study(name_or_file: str, url: str | None) -> tuple[str, str]:
+    """Name and database of a study, given by name or by file.
+
+    Raises:
+        StudyError: a name without a database to look in.
+    """
+    path = Path(name_or_file)
+    if path.suffix in (".yaml", ".yml"):
+        definition = load_study(path)
+        return definition.name, url or definition.database
+    if url is not None:
+        return name_or_file, url
+    for candidate in (Path("studies") / f"{name_or_file}.yaml", Path(f"{name_or_file}.yaml")):
+        if candidate.exists():
+            definition = load_study(candidate)
+            return definition.name, definition.database
+    raise StudyError(
+        f"which database is the study {name_or_file!r} in?", "give --db URL, set NAS_DATABASE, or name the study's file"
+    )
+
+
+def stored_definition(data: dict[str, object]) -> StudyDefinition:
+    """The definition that a study was registered with."""
+    return StudyDefinition.model_validate(data)
+
+
+def join(
+    study: str,
+    url: str,
+    *,
+    number: int = 0,
+    threads: int | None = None,
+    parent: int | None = None,
+    lease_s: float = 60.0,
+) -> int:
+    """Works on a study until nothing is left; returns the number of trainings finished here.
+
+    Args:
+        study: name of a study in the database, or its file.
+        url: the database.
+        number: this worker's number.
+        threads: CPU threads of torch; None leaves them.
+        parent: stop when this process is gone.
+        lease_s: silence after which others take a training over.
+    """
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    for noisy in ("alembic", "torch", "PIL"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    import torch
+
+    from nas.search.checkpoints import CheckpointFiles
+    from nas.search.context import StudyContext, cache_folder, training_device
+    from nas.search.worker import Worker, stop_on_signals, worker_name
+    from nas.storage import Repository, open_database
+    from nas.storage.checkpoint_store import CheckpointStore
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    name, url = find_study(study, url)
+    with open_database(url, create=False) as database:
+        repository = Repository(database)
+        stored = repository.study(name)
+        definition = stored_definition(stored.definition)
+        context = StudyContext(
+            definition, repository, stored.id, owner=worker_name(number), device=training_device(definition)
+        )
+        store = CheckpointStore(definition.checkpoints or str(cache_folder() / "checkpoints"))
+        worker = Worker(context, CheckpointFiles(store, cache_folder() / "work"), lease_s, parent)
+        context.stopping = lambda: worker.stopping
+        stop_on_signals(worker)
+        return worker.run()

@@ -1,0 +1,93 @@
+"""What a sampler is asked and what it answers; plain values, no database, no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+from nas.spaces import Candidate, DesignSpace
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What is known of one candidate: the mean over its trainings.
+
+    Attributes:
+        candidate: the candidate.
+        map: mean mAP of its finished trainings, 0-1; None when every training failed.
+        cost: what is paid, in the study's unit (ms a batch); None when unknown.
+        replicates: number of finished trainings.
+        attrs: what the sampler noted when it proposed the candidate.
+    """
+
+    candidate: Candidate
+    map: float | None
+    cost: float | None
+    replicates: int = 1
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A candidate to train, and what the sampler wants to be reminded of later."""
+
+    candidate: Candidate
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call for proposals.
+
+    Attributes:
+        space: where candidates may lie.
+        history: observations in a fixed order.
+        count: how many candidates are wanted.
+        seed: seed of the stage.
+        batch: number of this batch; with `seed` it fixes every random draw.
+        cost: cost of a candidate before it is trained, or None where unknown.
+        max_cost: candidates known to cost more are not proposed.
+        taken: ids of candidates that must not be proposed (trained or waiting), beside the history's.
+        noise: standard deviation of mAP between seeds, when known.
+    """
+
+    space: DesignSpace
+    history: Sequence[Observation]
+    count: int
+    seed: int
+    batch: int = 0
+    cost: Callable[[Candidate], float | None] | None = None
+    max_cost: float | None = None
+    taken: frozenset[str] = frozenset()
+    noise: float | None = None
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """Ids of all candidates that are not new."""
+        return self.taken | {o.candidate.id for o in self.history}
+
+    def rng(self, purpose: str = "") -> random.Random:
+        """A generator fixed by seed, batch and purpose."""
+        return random.Random(self.number(purpose))
+
+    def number(self, purpose: str = "") -> int:
+        """A seed below 2**31 fixed by seed, batch and purpose."""
+        text = f"{self.seed}/{self.batch}/{purpose}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % (2**31)
+
+    def affordable(self, candidate: Candidate) -> bool:
+        """Whether the candidate is not known to be over the cost limit."""
+        if self.max_cost is None or self.cost is None:
+            return True
+        cost = self.cost(candidate)
+        return cost is None or cost <= self.max_cost
+
+
+class Sampler(Protocol):
+    """Anything that answers a request with up to `request.count` feasible, new candidates."""
+
+    def __call__(self, request: Request) -> list[Proposal]: ...

@@ -1,0 +1,73 @@
+"""Makes any suggestion feasible and new: the nearest change that obeys the rules.
+
+A sampler that knows nothing of rules suggests; here placements are dropped until the rules hold,
+then single changes are tried, then exactly uniform draws. The number of tries is bounded.
+"""
+
+from __future__ import annotations
+
+import random
+
+from nas.search.proposals.base import Request
+from nas.spaces import Candidate
+
+_FRESH_DRAWS = 64
+
+
+class NewCandidates:
+    """Turns suggestions into feasible candidates that nobody has proposed before.
+
+    Args:
+        request: the space, the limit and the candidates already known.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._given: set[str] = set(request.known)
+        self._rng = request.rng("feasible")
+
+    def admits(self, candidate: Candidate) -> bool:
+        """Whether the candidate lies in the space, is new and not known to be too expensive."""
+        fresh = candidate.id not in self._given
+        return fresh and self._request.space.contains(candidate) and self._request.affordable(candidate)
+
+    def take(self, suggestion: Candidate | None) -> Candidate | None:
+        """The suggestion, or the nearest feasible new candidate; None when the space has none left."""
+        found = self._nearest(suggestion) if suggestion is not None else None
+        found = found or self._drawn()
+        if found is not None:
+            self._given.add(found.id)
+        return found
+
+    def _nearest(self, suggestion: Candidate) -> Candidate | None:
+        if self.admits(suggestion):
+            return suggestion
+        feasible = _drop_until(suggestion, self._request.space.contains, self._rng)
+        if feasible is None:
+            return None
+        if self.admits(feasible):
+            return feasible
+        neighbours = self._request.space.neighbours(feasible)
+        self._rng.shuffle(neighbours)
+        return next((n for n in neighbours if self.admits(n)), None)
+
+    def _drawn(self) -> Candidate | None:
+        space = self._request.space
+        for candidate in space.sample(_FRESH_DRAWS, self._rng, distinct=True, at_most=True):
+            if self.admits(candidate):
+                return candidate
+        # A nearly exhausted space: look through it once, from its start.
+        return next((c for c in space.enumerate() if self.admits(c)), None)
+
+
+def _drop_until(candidate: Candidate, contains: object, rng: random.Random) -> Candidate | None:
+    """Drops placements in random order until the candidate lies in the space."""
+    assert callable(contains)
+    placements = list(candidate.placements)
+    while True:
+        kept = Candidate.make(candidate.backbone, placements, dict(candidate.backbone_params), dict(candidate.recipe))
+        if contains(kept):
+            return kept
+        if not placements:
+            return None
+        placements.pop(rng.randrange(len(placements)))

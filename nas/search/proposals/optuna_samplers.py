@@ -1,0 +1,127 @@
+"""Optuna's samplers, asked in memory: history in, suggestions out.
+
+The in-memory study is built anew for every batch from the observations, so nothing depends on a
+process that may be killed; the generation that a genetic sampler notes on its trials travels with
+the observations.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from nas.errors import StudyError
+from nas.search.proposals.base import Observation, Proposal, Request
+from nas.search.proposals.encoding import Encoding
+from nas.search.proposals.feasible import NewCandidates
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.samplers import BaseSampler
+    from optuna.trial import FrozenTrial
+
+
+def _tpe(seed: int) -> BaseSampler:
+    from optuna.samplers import TPESampler
+
+    return TPESampler(seed=seed, multivariate=True, n_startup_trials=10)
+
+
+def _gp(seed: int) -> BaseSampler:
+    from optuna.samplers import GPSampler
+
+    return GPSampler(seed=seed)
+
+
+def _nsga2(seed: int) -> BaseSampler:
+    from optuna.samplers import NSGAIISampler
+
+    return NSGAIISampler(seed=seed, population_size=20)
+
+
+def _nsga3(seed: int) -> BaseSampler:
+    from optuna.samplers import NSGAIIISampler
+
+    return NSGAIIISampler(seed=seed, population_size=20)
+
+
+def _qmc(seed: int) -> BaseSampler:
+    from optuna.samplers import QMCSampler
+
+    return QMCSampler(seed=seed, scramble=True, warn_asynchronous_seeding=False)
+
+
+OPTUNA_SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "tpe": _tpe,
+    "gp": _gp,
+    "nsga2": _nsga2,
+    "nsga3": _nsga3,
+    "qmc": _qmc,
+}
+# A low-discrepancy sequence must continue, not start anew, with every batch.
+_ONE_SEED_A_STAGE = {"qmc"}
+
+
+class OptunaProposals:
+    """A `Sampler` that asks one of Optuna's.
+
+    Args:
+        name: key of `OPTUNA_SAMPLERS`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, request: Request) -> list[Proposal]:
+        encoding = Encoding(request.space)
+        study = self._study(request, encoding)
+        fresh = NewCandidates(request)
+        found: list[Proposal] = []
+        while len(found) < request.count:
+            trial = study.ask(encoding.distributions())
+            candidate = fresh.take(encoding.decode(trial.params))
+            if candidate is None:
+                break
+            found.append(Proposal(candidate, {"system_attrs": dict(trial.system_attrs)}))
+        return found
+
+    def _study(self, request: Request, encoding: Encoding) -> optuna.Study:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        warnings.filterwarnings("ignore", module="optuna")
+        seed = request.seed % (2**31) if self._name in _ONE_SEED_A_STAGE else request.number(self._name)
+        study = optuna.create_study(
+            directions=["maximize", "minimize"], sampler=OPTUNA_SAMPLERS[self._name](seed), storage=None
+        )
+        distributions = encoding.distributions()
+        trials = [_frozen(o, encoding, distributions) for o in request.history]
+        study.add_trials([trial for trial in trials if trial is not None])
+        return study
+
+
+def _frozen(observation: Observation, encoding: Encoding, distributions: dict[str, Any]) -> FrozenTrial | None:
+    """A finished trial for an observation; None when the space of this stage cannot hold it."""
+    import optuna
+
+    params = encoding.encode(observation.candidate)
+    if params is None:
+        return None
+    complete = observation.map is not None and observation.cost is not None
+    return optuna.create_trial(
+        state=optuna.trial.TrialState.COMPLETE if complete else optuna.trial.TrialState.FAIL,
+        values=[observation.map, observation.cost] if complete else None,  # type: ignore[list-item]
+        params=params,
+        distributions=distributions,
+        system_attrs=dict(observation.attrs.get("system_attrs", {})),
+    )
+
+
+def require_sampler(name: str, known: object) -> None:
+    """Raises a `StudyError` that lists the samplers when `name` is none."""
+    from nas.errors import unknown_name
+
+    names = list(known)  # type: ignore[call-overload]
+    if name not in names:
+        raise StudyError(unknown_name("sampler", name, names))

@@ -1,0 +1,247 @@
+"""Runs a study on this machine: registers it, starts workers, watches them, ends cleanly.
+
+The runner trains nothing itself. Workers are processes of their own, so a crash of one is a line in
+a log; they stop when their runner is gone. Progress is read from the database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.errors import StudyError
+from nas.search.context import StudyContext, cache_folder
+from nas.search.definition import StudyDefinition
+from nas.search.stages.shrink import store_space
+
+if TYPE_CHECKING:
+    from nas.storage import Repository
+
+POLL_S = 0.5
+RESTARTS = 5  # crashes in a row, without a finished training between them, that are forgiven
+GRACE_S = 60.0  # time a worker has to write its checkpoint
+
+
+def register(definition: StudyDefinition, repository: Repository) -> int:
+    """Stores study, space and stages, or finds them again; returns the study's id.
+
+    Raises:
+        StudyError: a study of this name with other settings is in the database.
+    """
+    context = StudyContext(definition, repository, 0)
+    space = context.space
+    store_space(context, space)
+    stored = {**definition.stored(), "space": space.to_dict()}
+    study_id = repository.ensure_study(definition.name, stored, definition.seed, space.id)
+    for stage in definition.named_stages():
+        repository.ensure_stage(study_id, stage.position, stage.name, stage.kind, stage.stored())
+    if context.replay is None:
+        repository.set_study_latency(study_id, context.protocol.id, context.device_name)
+    return study_id
+
+
+@dataclass
+class LocalWorkers:
+    """The worker processes of one `nas run`.
+
+    Attributes:
+        study: name of the study.
+        url: database URL.
+        count: number of workers.
+        log_folder: one log file a worker.
+    """
+
+    study: str
+    url: str
+    count: int
+    log_folder: Path
+    lease_s: float | None = None
+    _processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _crashes: int = 0
+    _finished_at_crash: int = -1
+
+    def start(self) -> None:
+        """Starts all workers."""
+        self.log_folder.mkdir(parents=True, exist_ok=True)
+        for number in range(self.count):
+            self._processes[number] = self._spawn(number)
+
+    def log_file(self, number: int) -> Path:
+        """Where a worker writes what it does."""
+        return self.log_folder / f"{self.study}-worker{number}.log"
+
+    def _spawn(self, number: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "nas", "worker", self.study, "--parent", str(os.getpid())]
+        command += ["--number", str(number), "--threads", str(self._threads())]
+        if self.lease_s is not None:
+            command += ["--lease", str(self.lease_s)]
+        with self.log_file(number).open("ab") as log:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=_environment(self.url, number, self._threads()),
+                start_new_session=True,  # Ctrl-C reaches the runner only, which then asks politely
+            )
+
+    def _threads(self) -> int:
+        return max(1, usable_cores() // self.count)
+
+    def check(self, finished: int) -> None:
+        """Starts crashed workers again.
+
+        Args:
+            finished: trainings finished so far; progress resets the count of crashes.
+
+        Raises:
+            StudyError: a worker says that the user must act, or crashes come one after the other.
+        """
+        for number, process in list(self._processes.items()):
+            code = process.poll()
+            if code is None or code == 0:
+                continue
+            if code == 2:
+                raise StudyError(*_last_error(self.log_file(number)))
+            self._count_crash(number, code, finished)
+            self._processes[number] = self._spawn(number)
+
+    def _count_crash(self, number: int, code: int, finished: int) -> None:
+        self._crashes = 1 if finished > self._finished_at_crash else self._crashes + 1
+        self._finished_at_crash = finished
+        if self._crashes > RESTARTS:
+            raise StudyError(
+                f"worker {number} ended {RESTARTS} times in a row without finishing a training (exit code {code})",
+                f"what it said is in {self.log_file(number)}",
+            )
+
+    @property
+    def running(self) -> bool:
+        """Whether any worker is alive."""
+        return any(process.poll() is None for process in self._processes.values())
+
+    def stop(self) -> None:
+        """Asks all workers to checkpoint and give back; kills those that do not come back in time."""
+        for process in self._processes.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        until = time.monotonic() + GRACE_S
+        for process in self._processes.values():
+            try:
+                process.wait(max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def usable_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _environment(url: str, number: int, threads: int) -> dict[str, str]:
+    """Environment of a worker: its share of the cores, its own GPU; the URL stays out of `ps`."""
+    values = dict(os.environ, NAS_DATABASE=url, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
+    values["PYTHONUNBUFFERED"] = "1"
+    gpus = _gpu_ids()
+    if gpus:
+        values["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+    return values
+
+
+def _gpu_ids() -> list[str]:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [part for part in visible.split(",") if part]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+        listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+        return listed.split()
+    return []
+
+
+def _last_error(log: Path) -> tuple[str, str | None]:
+    """The error sentence and hint a worker printed last."""
+    lines = log.read_text(errors="replace").splitlines()[-200:]
+    sentence, hint = "a worker stopped", None
+    for line in lines:
+        if line.startswith("Error: "):
+            sentence, hint = line.removeprefix("Error: "), None
+        elif line.startswith("Hint: "):
+            hint = line.removeprefix("Hint: ")
+    return sentence, hint or f"the whole log is in {log}"
+
+
+@contextlib.contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """SIGTERM to the runner (preemption, systemd) ends it as Ctrl-C does."""
+
+    def handle(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def run_workers(
+    repository: Repository, workers: LocalWorkers, watch: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """Runs a registered study to its end; returns its last status.
+
+    Args:
+        repository: the database, for polling.
+        workers: not yet started.
+        watch: called with the study's status about twice a second.
+
+    Raises:
+        StudyError: the study cannot go on; the sentence says what to do.
+        KeyboardInterrupt: after all workers have checkpointed and given back what they had.
+    """
+    with _terminate_as_interrupt():
+        status = repository.status(workers.study)
+        try:
+            workers.start()
+            while not status["finished"]:
+                time.sleep(POLL_S)
+                status = repository.status(workers.study)
+                watch(status)
+                workers.check(status["trainings"]["finished"])
+            return status
+        finally:
+            workers.stop()
+
+
+def log_folder() -> Path:
+    """Where workers of this folder's studies write what they do."""
+    return cache_folder() / "logs"
+
+
+def prepare(context: StudyContext, bar: contextlib.AbstractContextManager[Any]) -> None:
+    """Makes and packs the images once, before workers ask for them at the same time."""
+    from nas.search.context import FINAL
+
+    if context.replay is not None:
+        return
+    with bar as progress:
+        context.progress = progress
+        views = {context.search_view: None}
+        fidelities = []
+        for stage in context.definition.named_stages():
+            fidelity = getattr(stage.settings, "fidelity", None)
+            if fidelity is not None:
+                fidelities.append((FINAL if stage.kind == "confirm" else context.search_view, fidelity))
+        del views
+        for view, fidelity in dict.fromkeys(fidelities):
+            context.prepared(view, fidelity)
+        context.progress = None

@@ -1,0 +1,33 @@
+"""The kinds of stages a study is made of, and which handler does which."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nas.search.stages.auto import AutoShrink
+from nas.search.stages.base import Preview, StageHandler
+from nas.search.stages.confirm import Confirm
+from nas.search.stages.profile import Profile
+from nas.search.stages.search import Search
+from nas.search.stages.shrink import Shrink
+from nas.search.stages.sweep import Sweep
+
+if TYPE_CHECKING:
+    from nas.search.definition import StudyDefinition
+    from nas.storage import StageInfo
+
+HANDLERS: dict[str, StageHandler] = {
+    "profile": Profile(),
+    "sweep": Sweep(),
+    "shrink": Shrink(),
+    "auto_shrink": AutoShrink(),
+    "search": Search(),
+    "confirm": Confirm(),
+}
+
+__all__ = ["HANDLERS", "Preview", "StageHandler", "settings_of"]
+
+
+def settings_of(definition: StudyDefinition, stage: StageInfo) -> Any:
+    """The settings model of a stored stage."""
+    return definition.named_stages()[stage.position].settings

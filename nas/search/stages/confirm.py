@@ -1,0 +1,93 @@
+"""`confirm`: the front and the baselines at the full recipe; the test split is read here, once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from nas.errors import StudyError
+from nas.search.context import FINAL, StudyContext
+from nas.search.costs import CostModel
+from nas.search.definition import ConfirmStage
+from nas.search.history import front, observations, spread_over_cost
+from nas.search.stages.base import (
+    BASELINE,
+    CANDIDATE,
+    REFERENCE,
+    Preview,
+    Wish,
+    all_terminal,
+    anchors,
+    ask,
+    replicated,
+    stage_rows,
+)
+from nas.spaces import Candidate, DesignSpace
+
+if TYPE_CHECKING:
+    from nas.storage import StageInfo
+
+
+class Confirm:
+    """Handler of `confirm` stages."""
+
+    def advance(self, context: StudyContext, stage: StageInfo, settings: ConfirmStage) -> bool:
+        """Chooses on what was selected on, then asks for full trainings read on the test split."""
+        rows = stage_rows(context, stage)
+        if rows.empty:
+            ask(context, stage, replicated(self._wishes(context, stage, settings), settings.seeds))
+            rows = stage_rows(context, stage)
+        return all_terminal(rows)
+
+    def preview(self, context: StudyContext, space: DesignSpace, settings: ConfirmStage) -> Preview:
+        """At most: the front's largest number, the given candidates and the baselines."""
+        front_count = settings.max_candidates if settings.front else 0
+        count = front_count + len(settings.candidates) + len(self._anchors(context, space, settings))
+        note = f"at most {count} networks x {settings.seeds} seeds, test split"
+        return Preview(count * settings.seeds, context.recipe.at(settings.fidelity).epochs, note=note)
+
+    def _wishes(self, context: StudyContext, stage: StageInfo, settings: ConfirmStage) -> list[Wish]:
+        chosen = [Candidate.parse(text) for text in settings.candidates]
+        if settings.front:
+            chosen += self._front(context, settings)
+        fixed = self._anchors(context, context.space_of(stage), settings)
+        taken = {wish.candidate.id for wish in fixed}
+        fresh = [c for c in dict.fromkeys(chosen) if c.id not in taken]
+        common = {"fidelity": settings.fidelity, "view": FINAL}
+        return fixed + [Wish(candidate=c, sampler="front", batch=1, **common) for c in fresh]  # type: ignore[arg-type]
+
+    def _front(self, context: StudyContext, settings: ConfirmStage) -> list[Candidate]:
+        rows = deepest(context.results())
+        found = observations(rows[rows["role"] == CANDIDATE], CostModel.of(context).cost)
+        return [o.candidate for o in spread_over_cost(front(found), settings.max_candidates)]
+
+    def _anchors(self, context: StudyContext, space: DesignSpace, settings: ConfirmStage) -> list[Wish]:
+        common = {"fidelity": settings.fidelity, "view": FINAL}
+        if settings.baselines is None:
+            return anchors(context, space, **common)
+        return [
+            Wish(candidate=c, role=BASELINE if i == 0 else REFERENCE, sampler="fixed", **common)  # type: ignore[arg-type]
+            for i, c in enumerate(_network(text, context) for text in settings.baselines)
+        ]
+
+
+def _network(text: str, context: StudyContext) -> Candidate:
+    from nas.search.context import reference_candidate
+
+    candidate = reference_candidate(text, context.baselines[0])
+    if candidate.placements:
+        raise StudyError(f"confirm: baselines holds {text!r}, which has blocks", "list it under `candidates`")
+    return candidate
+
+
+def deepest(results: pd.DataFrame) -> pd.DataFrame:
+    """Finished validation rows at the fidelity with most epochs that candidates reached.
+
+    A study may select on the test split; then its search rows are `test` rows of earlier stages.
+    """
+    rows = results[(results["status"] == "finished") & (results["stage_kind"] != "confirm")]
+    candidates = rows[rows["role"] == CANDIDATE]
+    if candidates.empty:
+        return rows
+    return rows[rows["epochs"] == candidates["epochs"].max()]

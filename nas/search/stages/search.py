@@ -1,0 +1,176 @@
+"""`search`: adaptive multi-objective proposals in batches, with rungs.
+
+A batch is planned once, from the results of all batches but the one before it, so that workers need
+not wait for each other and the candidates are the same whatever was killed in between.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from nas.search.context import StudyContext
+from nas.search.costs import CostModel
+from nas.search.definition import SearchStage
+from nas.search.history import observations, promoted, seed_noise
+from nas.search.proposals import Request, propose
+from nas.search.stages.base import (
+    BASELINE,
+    CANDIDATE,
+    TERMINAL,
+    Preview,
+    Wish,
+    all_terminal,
+    anchors,
+    ask,
+    inherited,
+    replicated,
+    stage_rows,
+)
+from nas.spaces import DesignSpace
+
+if TYPE_CHECKING:
+    from nas.storage import StageInfo
+
+RUNG_BATCHES = 1_000_000  # batches of rung r are numbered from r times this
+
+
+class Search:
+    """Handler of `search` stages."""
+
+    def advance(self, context: StudyContext, stage: StageInfo, settings: SearchStage) -> bool:
+        """Plans the batches that can be planned now, then the next rung."""
+        if settings.init == "inherit" and not self._baselines_ready(context, stage, settings):
+            return False
+        rows = stage_rows(context, stage)
+        rows = rows[rows["role"] == CANDIDATE]
+        planned = rows[rows["batch"] < RUNG_BATCHES]
+        while (batch := self._next_batch(planned, settings)) is not None:
+            if not self._plan(context, stage, settings, planned, batch):
+                break
+            planned = stage_rows(context, stage)
+            planned = planned[(planned["role"] == CANDIDATE) & (planned["batch"] < RUNG_BATCHES)]
+        rows = stage_rows(context, stage)
+        if not all_terminal(rows):
+            return False
+        return not self._promote(context, stage, settings, rows)
+
+    def preview(self, context: StudyContext, space: DesignSpace, settings: SearchStage) -> Preview:
+        """Trainings at the first rung and the shares promoted from it."""
+        count = min(settings.trainings, space.size())
+        epochs = context.recipe.at(settings.fidelity).epochs
+        if not settings.rungs:
+            return Preview(count * settings.seeds, epochs, note=f"{count} candidates proposed by {settings.sampler}")
+        sizes = [count]
+        for _ in settings.rungs[1:]:
+            sizes.append(max(1, math.ceil(sizes[-1] * settings.keep)))
+        # Only the epochs beyond the rung before are trained at each rung.
+        steps = [b - a for a, b in zip([0, *settings.rungs], settings.rungs, strict=False)]
+        total = sum(n * e for n, e in zip(sizes, steps, strict=True))
+        mean = max(1, round(total / sum(sizes)))
+        note = "rungs " + " -> ".join(f"{n} to epoch {e}" for n, e in zip(sizes, settings.rungs, strict=True))
+        return Preview(sum(sizes) * settings.seeds, mean, note=note)
+
+    def _baselines_ready(self, context: StudyContext, stage: StageInfo, settings: SearchStage) -> bool:
+        wishes = [
+            w for w in anchors(context, context.space_of(stage), fidelity=settings.fidelity) if w.role == BASELINE
+        ]
+        ask(context, stage, replicated(wishes, settings.seeds))
+        rows = stage_rows(context, stage)
+        return all_terminal(rows[rows["role"] == BASELINE])
+
+    def _next_batch(self, planned: pd.DataFrame, settings: SearchStage) -> int | None:
+        """Number of the batch that may be planned now, or None."""
+        count = planned["candidate_id"].nunique()
+        if count >= settings.trainings:
+            return None
+        batch = 0 if planned.empty else int(planned["batch"].max()) + 1
+        before = planned[planned["batch"] <= batch - 2]
+        return batch if bool(before["status"].isin(TERMINAL).all()) else None
+
+    def _plan(
+        self, context: StudyContext, stage: StageInfo, settings: SearchStage, planned: pd.DataFrame, batch: int
+    ) -> bool:
+        wanted = min(settings.batch, settings.trainings - planned["candidate_id"].nunique())
+        proposals = propose(settings.sampler, request_for(context, stage, settings, planned, batch, wanted))
+        wishes = [
+            Wish(
+                candidate=p.candidate,
+                sampler=settings.sampler,
+                batch=batch,
+                fidelity=settings.fidelity,
+                stop_epoch=settings.rungs[0] if settings.rungs else None,
+                attrs=dict(p.attrs),
+            )
+            for p in proposals
+        ]
+        wishes = replicated(wishes, settings.seeds)
+        if settings.init == "inherit":
+            wishes = inherited(context, stage, wishes)
+        return bool(ask(context, stage, wishes))
+
+    def _promote(self, context: StudyContext, stage: StageInfo, settings: SearchStage, rows: pd.DataFrame) -> bool:
+        """Asks for the next rung; False when there is none left."""
+        if not settings.rungs:
+            return False
+        rows = rows[rows["role"] == CANDIDATE]
+        reached = int(rows["batch"].max()) // RUNG_BATCHES if len(rows) else 0
+        if reached + 1 >= len(settings.rungs):
+            return False
+        here = rows[rows["batch"] // RUNG_BATCHES == reached]
+        found = observations(here, CostModel.of(context).cost)
+        chosen = promoted(found, max(1, math.ceil(len(found) * settings.keep)))
+        if not chosen:
+            return False
+        ids = {(row.candidate_id, row.seed): int(row.training_id) for row in here.itertuples()}
+        wishes = [
+            Wish(
+                candidate=o.candidate,
+                replicate=replicate,
+                sampler=settings.sampler,
+                batch=(reached + 1) * RUNG_BATCHES,
+                fidelity=settings.fidelity,
+                stop_epoch=settings.rungs[reached + 1],
+                resume_from=ids.get((o.candidate.id, context.definition.seed + replicate)),
+                attrs=dict(o.attrs),
+            )
+            for replicate in range(settings.seeds)
+            for o in chosen
+        ]
+        ask(context, stage, wishes)
+        return True
+
+
+def request_for(
+    context: StudyContext, stage: StageInfo, settings: SearchStage, planned: pd.DataFrame, batch: int, count: int
+) -> Request:
+    """What a sampler is told for one batch: results of all but the batch before it."""
+    costs = CostModel.of(context)
+    results = context.results()
+    elsewhere = results[(results["stage"] != stage.name) & results["role"].isin([CANDIDATE, BASELINE])]
+    here = planned[planned["batch"] <= batch - 2]
+    known = pd.concat([comparable(elsewhere, here, planned, settings, context), here])
+    return Request(
+        space=context.space_of(stage),
+        history=observations(known, costs.cost),
+        count=count,
+        seed=context.definition.seed * 1000 + stage.position,
+        batch=batch,
+        cost=costs.cost,
+        max_cost=costs.limit(settings.max_latency_ms, settings.max_slowdown),
+        taken=frozenset(planned["candidate_id"]),
+        noise=seed_noise(known),
+    )
+
+
+def comparable(
+    elsewhere: pd.DataFrame, here: pd.DataFrame, planned: pd.DataFrame, settings: SearchStage, context: StudyContext
+) -> pd.DataFrame:
+    """Earlier results at this stage's fidelity and split; mAP at another fidelity is another quantity."""
+    if settings.rungs:
+        return elsewhere.iloc[:0]
+    label = Wish(candidate=context.baselines[0], fidelity=settings.fidelity).label
+    split = "test" if context.definition.select_on == "test" else "val"
+    return elsewhere[(elsewhere["fidelity"] == label) & (elsewhere["split"] == split)]

@@ -1,0 +1,166 @@
+"""`shrink`: rules from the sweeps so far, a child space, and its confirmation on fresh draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from nas.search.context import StudyContext
+from nas.search.costs import CostModel
+from nas.search.definition import ShrinkStage
+from nas.search.proposals.base import Request
+from nas.search.stages.base import Preview, Wish, all_terminal, ask, stage_rows
+from nas.spaces import Candidate, DesignSpace
+from nas.training.fidelity import Fidelity
+
+if TYPE_CHECKING:
+    from nas.spaces.rules import Finding
+    from nas.storage import StageInfo
+
+PARENT, CHILD, FRESH = "parent", "child", "fresh"
+# Replicate numbers of fresh draws start here, stage by stage: far from those of any sweep.
+FRESH_SEEDS = 1000
+
+
+class Shrink:
+    """Handler of `shrink` stages."""
+
+    def advance(self, context: StudyContext, stage: StageInfo, settings: ShrinkStage) -> bool:
+        """Derives once, asks for fresh draws once, decides once."""
+        step = ShrinkStep(context, stage, settings, settings.fidelity or last_fidelity(context, stage))
+        if stage.result is None:
+            proposal = step.derive(list(settings.families))
+            context.repository.set_stage(stage.id, result=proposal)
+        else:
+            proposal = stage.result
+        if "space_id" in proposal:
+            return True
+        if not step.ask_fresh(proposal, batch=0):
+            step.keep_parent(proposal)
+            return True
+        rows = stage_rows(context, stage)
+        if not all_terminal(rows):
+            return False
+        context.repository.set_stage(stage.id, result=step.decided(proposal, rows))
+        return True
+
+    def preview(self, context: StudyContext, space: DesignSpace, settings: ShrinkStage) -> Preview:
+        """Fresh draws from parent and child; none when no rule passes."""
+        draws = 2 * min(settings.confirm, space.size()) * settings.seeds
+        epochs = context.recipe.at(settings.fidelity).epochs if settings.fidelity else context.recipe.epochs
+        return Preview(draws, epochs, note=f"tests {', '.join(settings.families)}; at most {draws} fresh draws")
+
+
+@dataclass
+class ShrinkStep:
+    """One derive - confirm - decide round inside a stage."""
+
+    context: StudyContext
+    stage: StageInfo
+    settings: Any
+    fidelity: Fidelity
+
+    def derive(self, families: list[str], batch: int = 0) -> dict[str, Any]:
+        """Tests the families and stores every finding; returns the proposal as plain data."""
+        from nas.shrinking import derive_findings, propose_child
+
+        space = self.context.space_of(self.stage)
+        findings = derive_findings(
+            self.samples(),
+            space,
+            families=families,
+            latency=CostModel.of(self.context).latency,
+            reference=self.context.reference,
+            alpha=self.settings.alpha,
+            margin=self.settings.margin,
+            stage=self.stage.name,
+            seed=self.context.definition.seed + self.stage.position,
+        )
+        self.store(findings)
+        child = propose_child(space, findings)
+        if child is None or child.id == space.id:
+            return {"space_id": space.id, "why": "no rule passed", "parent": space.to_dict()}
+        store_space(self.context, child, space)
+        return {
+            "parent_id": space.id,
+            "child_id": child.id,
+            PARENT: self._draws(space, f"{PARENT}{batch}"),
+            CHILD: self._draws(child, f"{CHILD}{batch}"),
+        }
+
+    def samples(self) -> pd.DataFrame:
+        """Rows that statistics may use: sweeps and fresh draws at this fidelity, no adaptive proposals."""
+        results = self.context.results()
+        label = Wish(candidate=self.context.baselines[0], fidelity=self.fidelity).label
+        view = "test" if self.context.definition.select_on == "test" else "val"
+        rows = results[(results["fidelity"] == label) & (results["split"] == view)]
+        rows = rows[rows["stage_kind"].isin(["sweep", "shrink", "auto_shrink"])]
+        return rows[rows["status"].isin(["finished", "failed"])].drop_duplicates("training_id")
+
+    def ask_fresh(self, proposal: dict[str, Any], batch: int) -> bool:
+        """Asks for the fresh draws of a proposal, with seeds no sweep used; False when none are wanted."""
+        drawn = [Candidate.parse(n) for n in dict.fromkeys([*proposal[PARENT], *proposal[CHILD]])]
+        own_seeds = FRESH_SEEDS * (self.stage.position + 1)
+        wishes = [
+            Wish(
+                candidate=c, replicate=own_seeds + r, role=FRESH, sampler="random", batch=batch, fidelity=self.fidelity
+            )
+            for r in range(self.settings.seeds)
+            for c in drawn
+        ]
+        return bool(ask(self.context, self.stage, wishes))
+
+    def _draws(self, space: DesignSpace, purpose: str) -> list[str]:
+        """Notations of fresh, exactly uniform draws."""
+        rng = Request(space, (), 0, self.context.definition.seed, self.stage.position).rng(purpose)
+        count = min(self.settings.confirm, space.size())
+        return [c.notation for c in space.sample(count, rng, distinct=True)] if count else []
+
+    def decided(self, proposal: dict[str, Any], rows: pd.DataFrame) -> dict[str, Any]:
+        """The proposal with its decision: the child is kept only when the fresh draws do not speak against it."""
+        from nas.shrinking import confirm, confirmed_findings
+
+        decision = confirm(
+            rows[rows["notation"].isin(proposal[PARENT])],
+            rows[rows["notation"].isin(proposal[CHILD])],
+            seed=self.context.definition.seed + self.stage.position,
+        )
+        self.store(confirmed_findings(self._findings(), decision))
+        kept = proposal["child_id"] if decision.accepted else proposal["parent_id"]
+        return {**proposal, "space_id": kept, "why": decision.reason, "confirmation": decision.to_dict()}
+
+    def keep_parent(self, proposal: dict[str, Any]) -> None:
+        """Without fresh draws nothing is confirmed, so the space stays as it was."""
+        result = {**proposal, "space_id": proposal["parent_id"], "why": "rules derived, not confirmed (confirm: 0)"}
+        self.context.repository.set_stage(self.stage.id, result=result)
+
+    def store(self, findings: list[Finding]) -> None:
+        """Stores the findings of this stage, replacing earlier ones."""
+        plain = [{**f.to_dict(), "sentence": f.sentence()} for f in findings]
+        self.context.repository.store_findings(self.context.study_id, self.stage.id, plain)
+
+    def _findings(self) -> list[Finding]:
+        from nas.spaces.rules import Finding
+
+        stored = self.context.repository.findings(self.context.study_id, stage_id=self.stage.id)
+        return [Finding.from_dict(row) for row in stored]
+
+
+def store_space(context: StudyContext, space: DesignSpace, parent: DesignSpace | None = None) -> None:
+    """Stores a space with its exact size and its parent."""
+    context.repository.ensure_space(
+        space.id,
+        space.name,
+        space.size(),
+        space.to_dict(),
+        parent_id=None if parent is None else parent.id,
+        rules=[rule.to_dict() for rule in space.rules],
+    )
+
+
+def last_fidelity(context: StudyContext, stage: StageInfo) -> Fidelity:
+    """The fidelity of the sweep before this stage; fresh draws must be comparable with it."""
+    before = [s for s in context.definition.named_stages() if s.position < stage.position and s.kind == "sweep"]
+    return before[-1].settings.fidelity if before else Fidelity()

@@ -1,0 +1,249 @@
+"""A worker: claims trainings of a study one after the other, and plans stages when there are none.
+
+Everything it needs is in the database, so a worker can join from any machine and die at any moment.
+A heartbeat thread keeps its claim; Ctrl-C and SIGTERM write a checkpoint and give the claim back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from nas.errors import DataError, NasError, StorageError
+from nas.search.checkpoints import CheckpointFiles
+from nas.search.context import StudyContext
+from nas.search.execution import Execution, failure_of
+from nas.search.measuring import measure_trained
+from nas.search.mirror import Mirror
+from nas.search.stages import HANDLERS, settings_of
+from nas.spaces import Candidate
+
+if TYPE_CHECKING:
+    from nas.storage import ClaimedTraining, StageInfo
+
+log = logging.getLogger("nas.worker")
+
+LEASE_S = 60.0
+IDLE_S = 0.5
+# Trying again helps against what the machine did, not against what the candidate is.
+RETRIED_KINDS = frozenset({"killed", "error"})
+
+
+def worker_name(number: int | None = None) -> str:
+    """Host, process and a random part: unique among all workers of a study."""
+    tail = "" if number is None else f"#{number}"
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}{tail}"
+
+
+@dataclass
+class Worker:
+    """Works on one study until it is finished or told to stop.
+
+    Attributes:
+        context: the study.
+        files: checkpoints.
+        lease_s: a training whose worker was silent this long is given to another.
+        parent: process id of the `nas run` that started this worker; when it is gone, the worker stops.
+    """
+
+    context: StudyContext
+    files: CheckpointFiles
+    lease_s: float = LEASE_S
+    parent: int | None = None
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _lost: threading.Event = field(default_factory=threading.Event)
+
+    def stop(self) -> None:
+        """Asks the worker to give back what it has and return."""
+        self._stop.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the worker was asked to stop, or its parent is gone."""
+        return self._stop.is_set() or (self.parent is not None and os.getppid() != self.parent)
+
+    def run(self) -> int:
+        """Works until nothing is left; returns the number of trainings it finished."""
+        done = 0
+        mirror = Mirror(self.context)
+        mirror.reconcile()
+        while not self.stopping:
+            claim = self._claim()
+            if claim is not None:
+                done += self._train(claim, mirror)
+            elif not self._advance():
+                if self._finished():
+                    break
+                self._stop.wait(IDLE_S)
+        return done
+
+    def _claim(self) -> ClaimedTraining | None:
+        return self.context.repository.claim_training(self.context.study_id, self.context.owner, self.lease_s)
+
+    def _finished(self) -> bool:
+        stages = self.context.repository.stages(self.context.study_id)
+        return all(stage.status in ("finished", "failed") for stage in stages)
+
+    # -- planning
+
+    def _advance(self) -> bool:
+        """Lets the current stage plan or close; True when something may have changed."""
+        stage = next((s for s in self._stages() if s.status not in ("finished", "failed")), None)
+        if stage is None:
+            return False
+        with self.context.repository.stage_lock(stage.id, self.context.owner, self.lease_s) as mine:
+            if not mine:
+                return False
+            with self._renewing(lambda: self._keep_planning(stage)):
+                return self._plan(self.context.repository.stage(stage.id))
+
+    def _stages(self) -> list[StageInfo]:
+        return self.context.repository.stages(self.context.study_id)
+
+    def _keep_planning(self, stage: StageInfo) -> None:
+        self.context.repository.lease_stage(stage.id, self.context.owner, self.lease_s)
+
+    def _plan(self, stage: StageInfo) -> bool:
+        repository = self.context.repository
+        if stage.status in ("finished", "failed"):
+            return True
+        if stage.status == "waiting":
+            repository.set_stage(stage.id, status="running", space_id=self._space_before(stage))
+            stage = repository.stage(stage.id)
+        before = repository.stage_trainings(stage.id)
+        finished = HANDLERS[stage.kind].advance(self.context, stage, settings_of(self.context.definition, stage))
+        if finished:
+            repository.set_stage(stage.id, status="finished")
+        return finished or repository.stage_trainings(stage.id) != before
+
+    def _space_before(self, stage: StageInfo) -> str | None:
+        """The space that the stage before left: its child if it shrank, else its own."""
+        before = [s for s in self._stages() if s.position < stage.position]
+        if not before:
+            return self.context.space.id
+        left = (before[-1].result or {}).get("space_id")
+        return left or before[-1].space_id or self.context.space.id
+
+    # -- training
+
+    def _train(self, claim: ClaimedTraining, mirror: Mirror) -> int:
+        from nas.latency import training_presence
+
+        self._lost.clear()
+        begun = time.monotonic()
+        log.info("training %s %s seed %s", claim.notation, claim.fidelity_label, claim.seed)
+        with self._renewing(lambda: self._beat(claim)):
+            try:
+                with training_presence(while_waiting=self._raise_if_stopping) as presence:
+                    execution = Execution(self.context, self.files, lambda: self._between_steps(presence.give_way))
+                    outcome = execution.run(claim, lambda: self.stopping or self._lost.is_set())
+                kept = self.context.repository.finish_training(claim.id, self.context.owner, outcome)
+                self._measure(claim)
+            except BaseException as error:
+                return self._ended_badly(claim, error)
+        log.info("finished %s in %.1f s, mAP %.4f", claim.notation, time.monotonic() - begun, outcome.map)
+        if kept:
+            mirror.add(claim, outcome)
+        return int(kept)
+
+    def _measure(self, claim: ClaimedTraining) -> None:
+        """Times the trained network; a device that cannot measure must not cost the training."""
+        try:
+            measure_trained(self.context, Candidate.from_dict(claim.candidate), lambda: self.stopping)
+        except NasError as error:
+            log.warning("latency of %s not measured: %s", claim.notation, error)
+
+    def _between_steps(self, give_way: Callable[[], object]) -> None:
+        give_way()
+
+    def _raise_if_stopping(self) -> None:
+        if self.stopping:
+            raise KeyboardInterrupt
+
+    def _ended_badly(self, claim: ClaimedTraining, error: BaseException) -> int:
+        kind, reason = failure_of(error)
+        repository, owner = self.context.repository, self.context.owner
+        if self._lost.is_set():
+            log.warning("training %s was given to another worker meanwhile", claim.id)
+            return 0
+        if self.stopping or kind == "killed":
+            saved = self.files.interrupted(claim)
+            if saved is not None:
+                repository.record_checkpoint(claim.id, owner, *saved)
+            repository.release(claim.id, owner)
+            self._stop.set()
+            return 0
+        if isinstance(error, (DataError, StorageError)) or _no_space(error):
+            # Nothing is wrong with the candidate: whoever runs this must act, then run again.
+            repository.release(claim.id, owner)
+            raise error
+        text = "".join(traceback.format_exception(error))
+        status = repository.fail_training(
+            claim.id,
+            owner,
+            kind,
+            reason,
+            text,
+            retry=kind in RETRIED_KINDS,
+            max_attempts=self.context.definition.max_attempts,
+        )
+        log.warning("training %s failed (%s): %s; now %s", claim.notation, kind, reason, status)
+        return 0
+
+    # -- signs of life
+
+    def _beat(self, claim: ClaimedTraining) -> None:
+        if not self.context.repository.heartbeat(claim.id, self.context.owner):
+            self._lost.set()
+
+    @contextlib.contextmanager
+    def _renewing(self, beat: Callable[[], None]) -> Iterator[None]:
+        """Calls `beat` three times a lease from a thread of its own."""
+        over = threading.Event()
+
+        def loop() -> None:
+            while not over.wait(self.lease_s / 3):
+                try:
+                    beat()
+                except Exception as error:
+                    # An outage must not end the heart: the next beat may get through.
+                    log.warning("heartbeat failed: %s", error)
+
+        thread = threading.Thread(target=loop, name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join(timeout=5)
+
+
+def _no_space(error: BaseException) -> bool:
+    import errno
+
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        seen = seen.__cause__
+    return False
+
+
+def stop_on_signals(worker: Worker) -> None:
+    """SIGINT and SIGTERM make the worker write a checkpoint and give its claim back."""
+
+    def handle(_number: int, _frame: object) -> None:
+        worker.stop()
+
+    signal.signal(signal.SIGINT, handle)
+    signal.signal(signal.SIGTERM, handle)
