@@ -5,6 +5,7 @@
 
 from nas.networks.blocks import AttentionBlock, FeatureShape, get_block
 from nas.networks.complexity import Complexity, complexity
+from nas.networks.folding import fold_batchnorm
 from nas.networks.head import ReidOutputs
 from nas.networks.network import ReidNetwork, build_network, replace_classifier
 from nas.networks.weights import find_weights, load_weights
@@ -18,6 +19,7 @@ __all__ = [
     "build_network",
     "complexity",
     "find_weights",
+    "fold_batchnorm",
     "get_block",
     "load_weights",
     "replace_classifier",

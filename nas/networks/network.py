@@ -19,7 +19,7 @@ from nas.networks.backbones import build_backbone
 from nas.networks.blocks import AttentionBlock, Form, get_block
 from nas.networks.head import POOLINGS, BNNeck, ReidOutputs, make_classifier
 from nas.networks.sites import FoundSite, plan, run_with_blocks
-from nas.networks.survey import survey
+from nas.networks.survey import backbone_settings, survey
 from nas.networks.weights import load_weights
 from nas.spaces.blocks import Params
 from nas.spaces.candidate import Candidate, as_candidate
@@ -119,7 +119,8 @@ def build_network(
         raise SpaceError(unknown_name("pooling", pooling, POOLINGS))
     found = survey(candidate.backbone, candidate.backbone_params, input_size)
     with _seeded(seed, 0):
-        backbone = build_backbone(candidate.backbone, **dict(candidate.backbone_params))
+        width, last_stride = backbone_settings(candidate.backbone_params)
+        backbone = build_backbone(candidate.backbone, width=width, last_stride=last_stride)
     blocks = {}
     for placement in candidate.placements:
         with _seeded(seed, placement.site):
@@ -164,7 +165,7 @@ def replace_classifier(network: ReidNetwork, num_classes: int | None, seed: int 
         num_classes: identities of the new training set.
         seed: makes the new weights reproducible.
     """
-    place = network.bnneck.weight
+    place = next(network.parameters())
     with _seeded(seed, -1):
         fresh = None if num_classes is None else make_classifier(network.embedding_dim, num_classes)
     network.classifier = None if fresh is None else fresh.to(device=place.device, dtype=place.dtype)

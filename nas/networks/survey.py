@@ -31,6 +31,12 @@ class Survey:
     cost: Cost
 
 
+def backbone_settings(params: Params) -> tuple[float, int]:
+    """Width and last stride from the parameters of a candidate's backbone; 1 where one is missing."""
+    values = dict(params)
+    return float(values.get("width", 1)), int(values.get("last_stride", 1))
+
+
 @lru_cache(maxsize=256)
 def survey(backbone: str, backbone_params: Params = (), input_size: tuple[int, int] = (256, 128)) -> Survey:
     """Looks at a backbone.
@@ -48,10 +54,10 @@ def survey(backbone: str, backbone_params: Params = (), input_size: tuple[int, i
     """
     if min(input_size) < SMALLEST_INPUT:
         raise SpaceError(f"an input of {input_size[0]}x{input_size[1]} pixels is too small; at least {SMALLEST_INPUT}")
-    settings = dict(backbone_params)
+    width, last_stride = backbone_settings(backbone_params)
     with torch.device("meta"):
-        sites = find_sites(build_backbone(backbone, **(settings | {"last_stride": 2})))
-        trunk = build_backbone(backbone, **settings).eval()
+        sites = find_sites(build_backbone(backbone, width=width, last_stride=2))
+        trunk = build_backbone(backbone, width=width, last_stride=last_stride).eval()
         shaped = with_shapes(trunk, sites, input_size)
         with torch.no_grad():
             out_channels = trunk(torch.empty(1, 3, *input_size)).shape[1]

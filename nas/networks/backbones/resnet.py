@@ -43,8 +43,8 @@ def resnet_trunk(name: str, width: float) -> nn.Sequential:
     return trunk
 
 
-def _layer(block: type[nn.Module], inputs: int, planes: int, depth: int, stride: int) -> nn.Sequential:
-    outputs = planes * int(block.expansion)  # type: ignore[arg-type]
+def _layer(block: type[BasicBlock | Bottleneck], inputs: int, planes: int, depth: int, stride: int) -> nn.Sequential:
+    outputs = planes * block.expansion
     shortcut = None
     if stride != 1 or inputs != outputs:
         shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))

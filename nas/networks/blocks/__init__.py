@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from functools import cache, lru_cache
+from functools import cache
 from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from nas.errors import SpaceError
 from nas.networks.blocks.abd import DualAttention
 from nas.networks.blocks.agw import NonLocal
-from nas.networks.blocks.base import FORMS, AttentionBlock, FeatureShape, Form
+from nas.networks.blocks.base import FORMS, AttentionBlock, Form
 from nas.networks.blocks.cbam import ConvolutionalBlockAttention
 from nas.networks.blocks.cnl import ChannelNonLocal
 from nas.networks.blocks.eca import EfficientChannelAttention
@@ -23,6 +23,7 @@ from nas.networks.blocks.gc import GlobalContextBlock
 from nas.networks.blocks.hac import HarmoniousChannelAttention
 from nas.networks.blocks.raga import RelationAwareAttention
 from nas.networks.blocks.se import SqueezeExcitation
+from nas.networks.shapes import FeatureShape
 from nas.spaces.blocks import ENTRY_POINT_GROUP, get_block_spec
 
 _CLASSES: tuple[type[AttentionBlock], ...] = (

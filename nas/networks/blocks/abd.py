@@ -12,14 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.networks.blocks.base import (
-    AttentionBlock,
-    FeatureShape,
-    Form,
-    at_least_single,
-    hidden_channels,
-    no_autocast,
-)
+from nas.networks.blocks.base import AttentionBlock, Form, as_map, at_least_single, hidden_channels, no_autocast
+from nas.networks.shapes import FeatureShape
 from nas.spaces.blocks import BLOCKS, BlockSpec
 
 _REDUCTION = 8
@@ -48,7 +42,7 @@ class DualAttention(AttentionBlock):
         out = x
         for branch in (self.positions, self.channels):
             if branch is not None:
-                out = out + branch(x, flat, self.form).unflatten(2, x.shape[2:])
+                out = out + as_map(branch(x, flat, self.form), x)
         return out
 
     @classmethod

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from nas.networks.blocks.base import AttentionBlock, FeatureShape, Form
+from nas.networks.blocks.base import AttentionBlock, Form, as_map
+from nas.networks.shapes import FeatureShape
 from nas.spaces.blocks import BLOCKS, BlockSpec
 
 
@@ -40,7 +41,8 @@ class NonLocal(AttentionBlock):
         """Adds to each position of (B, C, H, W) a sum over all positions, weighted by dot products."""
         theta, phi, value = (layer(x).flatten(2) for layer in (self.theta, self.phi, self.value))
         related = self._relate(theta, phi / theta.shape[2], value)
-        return x + self.norm(self.output(related.unflatten(2, x.shape[2:])))
+        added: Tensor = self.norm(self.output(as_map(related, x)))
+        return x + added
 
     def _relate(self, theta: Tensor, phi: Tensor, value: Tensor) -> Tensor:
         """(B, C', N) each to (B, C', N)."""

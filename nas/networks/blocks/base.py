@@ -138,6 +138,11 @@ def pool(x: Tensor) -> Tensor:
     return x.mean((2, 3))
 
 
+def as_map(x: Tensor, like: Tensor) -> Tensor:
+    """Positions in a row back on the map: (B, C, N) to (B, C, H, W) of `like`."""
+    return x.reshape(*x.shape[:2], *like.shape[2:])
+
+
 def over_map(gate: Tensor) -> Tensor:
     """A vector a sample as a factor for feature maps: (B, C) to (B, C, 1, 1)."""
     return gate[:, :, None, None]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from timm.layers import get_attn
+from timm.layers.cbam import CbamModule
 from torch import Tensor
 
-from nas.networks.blocks.base import AttentionBlock, FeatureShape, Form
+from nas.networks.blocks.base import AttentionBlock, Form
+from nas.networks.shapes import FeatureShape
 from nas.spaces.blocks import BLOCKS, BlockSpec
 
 _KERNEL_AREA = 7 * 7
@@ -22,7 +23,7 @@ class ConvolutionalBlockAttention(AttentionBlock):
 
     def __init__(self, shape: FeatureShape, *, reduction: int) -> None:
         super().__init__()
-        self.layer = get_attn("cbam")(shape.channels, rd_ratio=1 / reduction)
+        self.layer = CbamModule(shape.channels, rd_ratio=1 / reduction)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scales channels, then positions, of (B, C, H, W) by gates in (0, 1)."""

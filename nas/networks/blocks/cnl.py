@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from nas.networks.blocks.base import (
     AttentionBlock,
-    FeatureShape,
     Form,
     PooledNorm,
     at_least_single,
@@ -27,6 +26,7 @@ from nas.networks.blocks.base import (
     over_map,
     pool,
 )
+from nas.networks.shapes import FeatureShape
 from nas.spaces.blocks import BLOCKS, BlockSpec
 
 
@@ -69,7 +69,8 @@ class ChannelNonLocal(AttentionBlock):
         """Gates (or shifts) each channel of (B, C, H, W) by what its pooled value means beside the others."""
         query, key, value = self._project(pool(x))
         with no_autocast(x):
-            related = relate(*map(at_least_single, (query, key, value)), self.norm, self.form)
+            full = [at_least_single(t) for t in (query, key, value)]
+            related = relate(full[0], full[1], full[2], self.norm, self.form)
         z = self.output_norm(self.output(related.to(query.dtype)))
         return _fuse(x, over_map(z), self.fuse)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from timm.layers import EcaModule
+from timm.layers.eca import EcaModule
 from torch import Tensor
 
-from nas.networks.blocks.base import AttentionBlock, FeatureShape, Form
+from nas.networks.blocks.base import AttentionBlock, Form
+from nas.networks.shapes import FeatureShape
 from nas.spaces.blocks import BLOCKS, BlockSpec
 
 

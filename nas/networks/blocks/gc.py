@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from timm.layers import GlobalContext
+from timm.layers.global_context import GlobalContext
 from torch import Tensor
 
-from nas.networks.blocks.base import AttentionBlock, FeatureShape, Form, hidden_channels
+from nas.networks.blocks.base import AttentionBlock, Form, hidden_channels
+from nas.networks.shapes import FeatureShape
 from nas.spaces.blocks import BLOCKS, BlockSpec
 
 

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from nas.networks.blocks.base import AttentionBlock, FeatureShape, Form, PooledNorm, hidden_channels, over_map, pool
+from nas.networks.blocks.base import AttentionBlock, Form, PooledNorm, hidden_channels, over_map, pool
+from nas.networks.shapes import FeatureShape
 from nas.spaces.blocks import BLOCKS, BlockSpec
 
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from nas.errors import SpaceError
-from nas.networks.blocks.base import AttentionBlock, FeatureShape, Form, hidden_channels
+from nas.networks.blocks.base import AttentionBlock, Form, as_map, hidden_channels
+from nas.networks.shapes import FeatureShape
 from nas.spaces.blocks import BLOCKS, BlockSpec
 
 _RATIO = 8
@@ -40,7 +41,7 @@ class RelationAwareAttention(AttentionBlock):
         """Scales positions, channels or both of (B, C, H, W); raises `SpaceError` for another C, H or W."""
         self._check(x)
         if self.spatial is not None:
-            x = x * torch.sigmoid(self.spatial(x.flatten(2), self.form)).unflatten(2, x.shape[2:])
+            x = x * as_map(torch.sigmoid(self.spatial(x.flatten(2), self.form)), x)
         if self.channel is not None:
             x = x * torch.sigmoid(self.channel(x.flatten(2).transpose(1, 2), self.form)).transpose(1, 2)[..., None]
         return x
@@ -83,7 +84,8 @@ class RelationGate(nn.Module):
         embedding, relations = hidden_channels(features, _RATIO), hidden_channels(nodes, _RATIO)
         hidden = hidden_channels(1 + relations, _RATIO)
         self.embed = _conv_norm(features, 3 * embedding)
-        self.compare = _conv_norm(2 * nodes, relations)
+        self.compare = nn.Conv1d(2 * nodes, relations, 1, bias=False)
+        self.compare_norm = nn.BatchNorm1d(relations)
         self.hidden = _conv_norm(1 + relations, hidden)
         self.gate = _conv_norm(hidden, 1)
 
@@ -91,7 +93,8 @@ class RelationGate(nn.Module):
         """(B, F, M) to (B, 1, M)."""
         theta, phi, own = torch.relu(self.embed(x)).chunk(3, 1)
         relations = self._relations_fast(theta, phi) if form == "fast" else self._relations_plain(theta, phi)
-        joint = torch.cat((own.mean(1, keepdim=True), torch.relu(relations)), 1)
+        related = torch.relu(self.compare_norm(relations))
+        joint = torch.cat((own.mean(1, keepdim=True), related), 1)
         gate: Tensor = self.gate(torch.relu(self.hidden(joint)))
         return gate
 
@@ -102,11 +105,8 @@ class RelationGate(nn.Module):
         return compared
 
     def _relations_fast(self, theta: Tensor, phi: Tensor) -> Tensor:
-        convolution, norm = self.compare
-        incoming, outgoing = convolution.weight[:, :, 0].chunk(2, 1)
-        compared = (incoming @ phi.transpose(1, 2)) @ theta + (outgoing @ theta.transpose(1, 2)) @ phi
-        normalised: Tensor = norm(compared)
-        return normalised
+        incoming, outgoing = self.compare.weight[:, :, 0].chunk(2, 1)
+        return (incoming @ phi.transpose(1, 2)) @ theta + (outgoing @ theta.transpose(1, 2)) @ phi
 
 
 def _conv_norm(inputs: int, outputs: int) -> nn.Sequential:

@@ -1,0 +1,99 @@
+"""Folds batch normalisation into the layers before it: the network as it is deployed, timed and exported.
+
+Which normalisation follows which layer is seen by running the network once, not by names, so own blocks are folded
+too. What follows no convolution or linear layer stays, except BNNeck, which becomes one multiplication and addition.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from nas.networks.network import ReidNetwork
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_LAYERS = (*_CONVOLUTIONS, nn.Linear)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+class ScaleShift(nn.Module):
+    """out = x * scale + shift for (B, D): a batch normalisation whose statistics no longer change."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, norm: nn.BatchNorm1d) -> None:
+        super().__init__()
+        mean, variance = norm.running_mean, norm.running_var
+        if mean is None or variance is None:
+            raise TypeError("only a normalisation with running statistics can be folded")
+        scale = (norm.weight / torch.sqrt(variance + norm.eps)).detach()
+        self.register_buffer("scale", scale)
+        self.register_buffer("shift", (norm.bias - mean * scale).detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scales and shifts each feature."""
+        return x * self.scale + self.shift
+
+
+def fold_batchnorm(network: ReidNetwork) -> ReidNetwork:
+    """A copy of a network as deployed: evaluation mode, normalisation folded, no classifier.
+
+    Args:
+        network: any network; it is left as it is.
+
+    Returns:
+        A network whose embeddings equal those of `network` in evaluation mode up to rounding.
+    """
+    folded = copy.deepcopy(network).eval()
+    folded.classifier = None
+    for layer, norm in _followed_by_norm(folded):
+        _fuse(folded, layer, norm)
+    if isinstance(folded.bnneck, nn.BatchNorm1d):
+        folded.bnneck = ScaleShift(folded.bnneck)
+    folded.requires_grad_(False)
+    return folded
+
+
+def _followed_by_norm(network: ReidNetwork) -> list[tuple[str, str]]:
+    """Names of (layer, norm) where the norm takes exactly what the layer returned, each used once in a forward."""
+    names = {module: name for name, module in network.named_modules()}
+    calls: Counter[str] = Counter()
+    made: list[tuple[Tensor, str]] = []  # keeps the tensors alive, so that their identity stays unique
+    pairs: list[tuple[str, str]] = []
+
+    def after_layer(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        calls[names[module]] += 1
+        made.append((output, names[module]))
+
+    def before_norm(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        calls[names[module]] += 1
+        pairs.extend((layer, names[module]) for tensor, layer in made if tensor is inputs[0])
+
+    hooks = [module.register_forward_hook(after_layer) for module in names if isinstance(module, _LAYERS)]
+    hooks += [module.register_forward_pre_hook(before_norm) for module in names if isinstance(module, _NORMS)]
+    place = next(network.parameters())
+    try:
+        with torch.no_grad():
+            network(torch.zeros(1, 3, *network.input_size, device=place.device, dtype=place.dtype))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [pair for pair in pairs if calls[pair[0]] == calls[pair[1]] == 1]
+
+
+def _fuse(network: nn.Module, layer_name: str, norm_name: str) -> None:
+    layer, norm = network.get_submodule(layer_name), network.get_submodule(norm_name)
+    fuse: Any = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
+    _replace(network, layer_name, fuse(layer, norm))
+    _replace(network, norm_name, nn.Identity())
+
+
+def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(network.get_submodule(parent), child, module)
