@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -259,7 +261,7 @@ def get_block_spec(name: str) -> BlockSpec:
     if name in BLOCKS:
         return BLOCKS[name]
     if _OWN_BLOCK.match(name):
-        return _spec_of(name, _import_class(name))
+        return _spec_of(name, import_own_block(name))
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if point.name == name:
             return _spec_of(name, point.load())
@@ -273,15 +275,32 @@ def block_names() -> Iterator[str]:
     yield from (point.name for point in entry_points(group=ENTRY_POINT_GROUP) if point.name not in BLOCKS)
 
 
-def _import_class(name: str) -> Any:
+def import_own_block(name: str) -> Any:
+    """The class that `module:Class` names. This runs the module, as the person who wrote the name asked for.
+
+    The module may be installed, or lie in the folder where the command was started.
+
+    Raises:
+        SpaceError: when the module cannot be imported or has no such class.
+    """
     module_name, class_name = name.split(":")
     try:
-        return getattr(importlib.import_module(module_name), class_name)
+        return getattr(_import_here(module_name), class_name)
     except ImportError as error:
-        hint = "The module must be importable: install it, or start from the folder that holds it."
+        hint = "Install the module, or start the command in the folder that holds it."
         raise SpaceError(f"block {name!r}: module {module_name!r} cannot be imported: {error}", hint) from error
     except AttributeError as error:
         raise SpaceError(f"block {name!r}: module {module_name!r} has no class {class_name!r}") from error
+
+
+def _import_here(module_name: str) -> Any:
+    """Imports a module, looking last in the current folder, which a console script does not search."""
+    here = str(Path.cwd())
+    sys.path.append(here)
+    try:
+        return importlib.import_module(module_name)
+    finally:
+        sys.path.remove(here)
 
 
 def _spec_of(name: str, block: Any) -> BlockSpec:

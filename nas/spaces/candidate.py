@@ -56,7 +56,7 @@ class Placement:
         return {"site": self.site, "block": self.block, "params": dict(self.params)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Candidate:
     """A network to train, and the hyperparameters of the recipe it is trained with.
 
@@ -124,6 +124,9 @@ class Candidate:
 
     def __str__(self) -> str:
         return self.notation
+
+    def __repr__(self) -> str:
+        return f"Candidate({self.notation!r})"
 
     @cached_property
     def id(self) -> str:

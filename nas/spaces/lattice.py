@@ -9,14 +9,16 @@ What rules mean is left to `nas.spaces.rules`; recipes and several backbones to 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from nas.spaces.blocks import Params
 from nas.spaces.candidate import Placement
 from nas.spaces.sites import Site
 
-State: TypeAlias = Hashable
+State: TypeAlias = Any
+"""What an automaton remembers: any hashable value but None. Each automaton knows the type of its own."""
+
 Options: TypeAlias = Mapping[int, Mapping[str, Sequence[Params]]]
 """For each site number: which blocks may stand there, with which hyperparameters."""
 

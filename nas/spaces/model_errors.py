@@ -11,14 +11,18 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from nas.errors import unknown_name
+from nas.errors import NasError, unknown_name
 
 Location: TypeAlias = tuple[str | int, ...]
 
+TAG = "kind"
+"""The field that tells members of a union apart; a file writes it as a key, never as this field."""
+
 
 def sentence_for(
-    problem: ValidationError, model: type[BaseModel], in_file: Callable[[Location], Location] = lambda place: place
+    problem: ValidationError, model: Any, in_file: Callable[[Location], Location] = lambda place: place
 ) -> tuple[str, Location]:
     """What is wrong first, and where in the data.
 
@@ -26,7 +30,7 @@ def sentence_for(
 
     Args:
         problem: what pydantic raised.
-        model: the model that was asked for.
+        model: the model, or the type of a field, that was asked for.
         in_file: keeps the parts of a location that the file has, leaving out names of union members.
     """
     errors = problem.errors(include_url=False)
@@ -35,9 +39,14 @@ def sentence_for(
     return _sentence(first, location, model, in_file), in_file(location)
 
 
-def _sentence(
-    error: Mapping[str, Any], location: Location, model: type[BaseModel], in_file: Callable[[Location], Location]
-) -> str:
+def at_location(error: NasError, location: Location, given: Any = None) -> ValidationError:
+    """A problem that a validator found deeper in its data, in the form that pydantic passes on with the location."""
+    text = error.message + (f". {error.hint}" if error.hint else "")
+    kind = PydanticCustomError("nas", "{text}", {"text": text, "error": NasError(text)})
+    return ValidationError.from_exception_data("data", [InitErrorDetails(type=kind, loc=location, input=given)])
+
+
+def _sentence(error: Mapping[str, Any], location: Location, model: Any, in_file: Callable[[Location], Location]) -> str:
     if error["type"] == "extra_forbidden":
         known = {name for owner in models_at(model, location[:-1]) for name in _keys(owner)}
         return _at(in_file(location[:-1]), unknown_name("key", str(location[-1]), known))
@@ -50,12 +59,28 @@ def _at(location: Location, message: str) -> str:
     return f"{readable(location)}: {message}" if location else message
 
 
+_NEEDED = {
+    "tuple_type": "a list is needed",
+    "list_type": "a list is needed",
+    "dict_type": "keys and values are needed",
+    "model_type": "keys and values are needed",
+    "string_type": "text is needed",
+    "int_type": "a whole number is needed",
+    "int_parsing": "a whole number is needed",
+    "int_from_float": "a whole number is needed",
+    "float_type": "a number is needed",
+    "float_parsing": "a number is needed",
+    "bool_type": "true or false is needed",
+    "bool_parsing": "true or false is needed",
+}
+
+
 def _plain(error: Mapping[str, Any]) -> str:
     """Pydantic's message, begun in lower case, without its prefix, with what was given."""
     cause = error.get("ctx", {}).get("error")
     if cause is not None:
         return str(getattr(cause, "message", cause))
-    message = str(error["msg"])
+    message = _NEEDED.get(str(error["type"]), str(error["msg"]))
     given = error.get("input")
     shown = f", not {given!r}" if isinstance(given, (str, int, float, bool, type(None))) else ""
     return message[:1].lower() + message[1:] + shown
@@ -86,6 +111,8 @@ def _inside(kind: Any, location: Location) -> Iterator[type[BaseModel]]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         if not location:
             yield kind
+        elif TAG in kind.model_fields and kind.model_fields[TAG].default == location[0]:
+            yield from _inside(kind, location[1:])
         elif location[0] in kind.model_fields:
             yield from models_at(kind.model_fields[str(location[0])].annotation, location[1:])
     elif location:
@@ -107,5 +134,5 @@ def _alternatives(annotation: Any) -> Iterator[Any]:
 
 def _keys(model: type[BaseModel]) -> Iterator[str]:
     for name, field in model.model_fields.items():
-        if not field.exclude:
+        if not field.exclude and name != TAG:
             yield field.alias or name

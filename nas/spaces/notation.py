@@ -69,11 +69,26 @@ def parse_candidate(text: str) -> Candidate:
         raise SpaceError(f"candidate {text!r}: {error.message}", error.hint) from error
 
 
+def parse_block(text: str) -> tuple[str, Params]:
+    """A block with some hyperparameters, e.g. `agw(inner=one)`: its name and what is written, not looked up.
+
+    Raises:
+        SpaceError: when the text is not in the notation.
+    """
+    reader = _Reader(text, "block")
+    name = reader.take(_NAME, "the name of a block")
+    params = reader.params("()")
+    if reader.peek():
+        reader.fail("'(' or the end")
+    return name, tuple(sorted(params.items()))
+
+
 class _Reader:
     """Reads the notation from left to right."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, what: str = "candidate") -> None:
         self.text = text
+        self.what = what
         self.position = 0
 
     def candidate(self) -> Candidate:
@@ -137,4 +152,4 @@ class _Reader:
     def fail(self, expected: str) -> NoReturn:
         found = repr(self.peek()) if self.peek() else "the end"
         where = f"column {self.position + 1}"
-        raise SpaceError(f"candidate {self.text!r}: expected {expected} at {where}, found {found}", _EXAMPLE)
+        raise SpaceError(f"{self.what} {self.text!r}: expected {expected} at {where}, found {found}", _EXAMPLE)

@@ -7,7 +7,7 @@ that trains.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -116,6 +116,10 @@ class RecipeSpace:
             elif recipe[key] not in domain:
                 yield key, f"{key} is {format_value(recipe[key])}; legal here: {domain.sentence()}"
 
+    def narrowed(self, narrow: Callable[[str, Domain], Domain]) -> RecipeSpace:
+        """The same hyperparameters with other domains."""
+        return RecipeSpace(tuple((key, narrow(key, domain)) for key, domain in self.domains))
+
     def neighbours(self, recipe: Mapping[str, ParamValue]) -> Iterator[Params]:
         """Settings with one value changed; what the change activates takes its first value, or the middle."""
         for key, domain in self.domains:
@@ -127,7 +131,7 @@ class RecipeSpace:
         """A setting with what is inactive left out and what is missing filled with the first value, or the middle."""
         values: Values = {}
         for key, domain in self.domains:
-            if domain.is_active(values):
+            if domain.is_active(values) and not domain.is_empty:
                 values[key] = recipe[key] if key in recipe and recipe[key] in domain else domain.first()
         return tuple(sorted(values.items()))
 

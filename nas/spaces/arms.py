@@ -1,0 +1,115 @@
+"""One backbone of a design space, ready to be counted, numbered and drawn from.
+
+An arm joins the lattice of placements with the settings of the recipe; a design space is a few arms side by side.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from nas.spaces.blocks import Params
+from nas.spaces.candidate import Candidate, Placement
+from nas.spaces.lattice import Lattice
+from nas.spaces.recipes import RecipeSpace
+from nas.spaces.rules import Rule
+from nas.spaces.sites import Site, Topology, get_topology
+from nas.spaces.space_file import SpaceFile
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A backbone with one setting of its parameters.
+
+    Attributes:
+        backbone: name.
+        params: width and last stride.
+        lattice: the feasible placements.
+        recipe: the feasible settings of the recipe.
+    """
+
+    backbone: str
+    params: Params
+    lattice: Lattice
+    recipe: RecipeSpace
+
+    @property
+    def baseline(self) -> Candidate:
+        """The backbone without blocks, with the study's own recipe."""
+        return Candidate(self.backbone, (), self.params)
+
+    def sizes(self) -> list[int]:
+        """Number of candidates with 0, 1, 2, ... blocks."""
+        settings = self.recipe.count()
+        return [count * settings for count in self.lattice.counts]
+
+    def size(self, blocks: int) -> int:
+        """Number of candidates with so many blocks."""
+        counts = self.lattice.counts
+        return counts[blocks] * self.recipe.count() if 0 <= blocks < len(counts) else 0
+
+    def candidate(self, blocks: int, index: int, rng: random.Random | None = None) -> Candidate:
+        """The candidate of that number among those with so many blocks.
+
+        Raises:
+            IndexError: when there are fewer.
+        """
+        placements, setting = divmod(index, max(self.recipe.count(), 1))
+        recipe = self.recipe.at(setting, rng)
+        return Candidate(self.backbone, self.lattice.unrank(blocks, placements), self.params, recipe)
+
+    def index(self, candidate: Candidate) -> int | None:
+        """The inverse of `candidate`; None when it is not feasible."""
+        setting = self.recipe.index(dict(candidate.recipe))
+        placements = self.lattice.rank(candidate.placements) if setting is not None else None
+        return None if placements is None or setting is None else placements * self.recipe.count() + setting
+
+    def options(self) -> dict[int, tuple[Placement, ...]]:
+        """What may stand at each site, whatever stands elsewhere; defaults first."""
+        return {
+            site: tuple(Placement(site, block, params) for block, rows in blocks.items() for params in rows)
+            for site, blocks in self.lattice.options.items()
+        }
+
+
+def make_arms(definition: SpaceFile, rules: Iterable[Rule]) -> tuple[Arm, ...]:
+    """The arms of a space under the hard ones among some rules."""
+    hard = [rule for rule in rules if rule.is_hard]
+    lattices: dict[Topology, Lattice] = {}
+    arms = []
+    for domain in definition.backbones.values():
+        own = [rule for rule in hard if rule.applies_to(domain.name)]
+        recipe = _recipe(definition, own)
+        for params in domain.variants():
+            topology = get_topology(domain.name, int(dict(params)["last_stride"]))
+            if topology not in lattices:
+                lattices[topology] = _lattice(definition, topology, own)
+            arms.append(Arm(domain.name, params, lattices[topology], recipe))
+    return tuple(arms)
+
+
+def _recipe(definition: SpaceFile, rules: Sequence[Rule]) -> RecipeSpace:
+    space = RecipeSpace.ordered(definition.recipe)
+    for rule in rules:
+        space = space.narrowed(rule.narrowed)
+    return space
+
+
+def _lattice(definition: SpaceFile, topology: Topology, rules: Sequence[Rule]) -> Lattice:
+    variants = {name: domain.variants() for name, domain in definition.blocks.items()}
+    options: dict[int, dict[str, tuple[Params, ...]]] = {}
+    for number in sorted(definition.sites.resolve(topology)):
+        site = topology.site(number)
+        admitted = {name: _admitted(name, rows, site, topology, rules) for name, rows in variants.items()}
+        options[number] = {name: rows for name, rows in admitted.items() if rows}
+    automata = [automaton for rule in rules if (automaton := rule.automaton(topology)) is not None]
+    return Lattice(topology.sites, options, automata)
+
+
+def _admitted(
+    block: str, variants: Sequence[Params], site: Site, topology: Topology, rules: Sequence[Rule]
+) -> tuple[Params, ...]:
+    """The settings with which a block may stand at a site, as far as rules on single placements say."""
+    placements = (Placement(site.number, block, params) for params in variants)
+    return tuple(p.params for p in placements if all(rule.admits_placement(site, p, topology) for rule in rules))

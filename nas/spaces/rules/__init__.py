@@ -1,0 +1,144 @@
+"""The vocabulary of rules: one class a kind, and how files write them.
+
+A file writes a rule as its kind with a value, and two optional keys beside it:
+
+    - max_blocks: 3
+    - stage_ends: true
+      strength: preference
+    - sites: {block: cnl, sites: [6, 8, 14]}
+      backbone: resnet50
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, ValidationError
+
+from nas.errors import SpaceError, unknown_name
+from nas.spaces.model_errors import sentence_for
+from nas.spaces.rules.base import Rule, Strength, Violation
+from nas.spaces.rules.combinations import DistinctStages, MaxBlocks, MinBlocks, MinDistance, Mix
+from nas.spaces.rules.placements import (
+    AllowedBlocks,
+    BlockPreference,
+    Cost,
+    ForbidRule,
+    ParamsRule,
+    SitesRule,
+    StageEnds,
+)
+from nas.spaces.rules.recipe import RecipeRange
+
+RULE_KINDS: Mapping[str, type[Rule]] = MappingProxyType(
+    {
+        "sites": SitesRule,
+        "forbid": ForbidRule,
+        "blocks": AllowedBlocks,
+        "stage_ends": StageEnds,
+        "block_preference": BlockPreference,
+        "params": ParamsRule,
+        "cost": Cost,
+        "max_blocks": MaxBlocks,
+        "min_blocks": MinBlocks,
+        "min_distance": MinDistance,
+        "distinct_stages": DistinctStages,
+        "mix": Mix,
+        "recipe_range": RecipeRange,
+    }
+)
+"""Every kind of rule, by the name files use."""
+
+_BESIDE = ("strength", "backbone")
+_RELATIVE_KEYS = frozenset({"stages", "place", "stride"})
+
+
+def _unfolded(data: Any) -> Any:
+    """What a file writes, as the fields of the rule's class."""
+    if isinstance(data, Rule):
+        return data
+    if not isinstance(data, Mapping):
+        raise ValueError(f"a rule is a kind with a value, like max_blocks: 3, not {data!r}")
+    kinds = [str(key) for key in data if key not in _BESIDE]
+    if len(kinds) != 1:
+        raise ValueError(f"a rule has exactly one kind; found {', '.join(kinds) or 'none'}")
+    kind = kinds[0]
+    if kind not in RULE_KINDS:
+        raise ValueError(unknown_name("kind of rule", kind, RULE_KINDS))
+    return {"kind": kind, **_fields(kind, data[kind]), **{key: data[key] for key in _BESIDE if key in data}}
+
+
+def _fields(kind: str, body: Any) -> dict[str, Any]:
+    shorthand = RULE_KINDS[kind].shorthand
+    if isinstance(body, Mapping) and not (kind == "sites" and body and body.keys() <= _RELATIVE_KEYS):
+        return {str(key): value for key, value in body.items()}
+    if shorthand is not None:
+        return {shorthand: body}
+    if body is not True:
+        raise ValueError(f"{kind} takes {'true' if kind in _SWITCHES else 'keys and values'}, not {body!r}")
+    return {}
+
+
+_SWITCHES = ("stage_ends", "distinct_stages")
+
+AnyRule = Annotated[
+    SitesRule
+    | ForbidRule
+    | AllowedBlocks
+    | StageEnds
+    | BlockPreference
+    | ParamsRule
+    | Cost
+    | MaxBlocks
+    | MinBlocks
+    | MinDistance
+    | DistinctStages
+    | Mix
+    | RecipeRange,
+    Field(discriminator="kind"),
+    BeforeValidator(_unfolded),
+    PlainSerializer(lambda rule: rule.to_dict()),
+]
+"""A rule of any kind, as a field of a pydantic model."""
+
+_ADAPTER: TypeAdapter[Rule] = TypeAdapter(AnyRule)
+
+
+def rule_from_dict(data: Mapping[str, Any] | Rule) -> Rule:
+    """A rule from what a file writes; the inverse of `Rule.to_dict`.
+
+    >>> rule_from_dict({"forbid": {"blocks": ["agw"], "sites": "1-4"}}).sentence()
+    'no AGW non-local at positions 1-4'
+
+    Raises:
+        SpaceError: for an unknown kind or key, or an illegal value.
+    """
+    try:
+        return _ADAPTER.validate_python(data)
+    except ValidationError as problem:
+        raise SpaceError(f"rule {dict(data)!r}: {sentence_for(problem, AnyRule)[0]}") from problem
+
+
+__all__ = [
+    "RULE_KINDS",
+    "AllowedBlocks",
+    "AnyRule",
+    "BlockPreference",
+    "Cost",
+    "DistinctStages",
+    "ForbidRule",
+    "MaxBlocks",
+    "MinBlocks",
+    "MinDistance",
+    "Mix",
+    "ParamsRule",
+    "RecipeRange",
+    "Rule",
+    "SitesRule",
+    "StageEnds",
+    "Strength",
+    "Violation",
+    "rule_from_dict",
+]

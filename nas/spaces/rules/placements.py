@@ -1,0 +1,294 @@
+"""Rules about single placements: which block may stand where, with which hyperparameters.
+
+Each can be decided for one placement without looking at the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_serializer, field_validator, model_validator
+
+from nas.errors import SpaceError
+from nas.spaces.blocks import get_block_spec
+from nas.spaces.candidate import Candidate, Placement
+from nas.spaces.rules.base import Rule, Violation
+from nas.spaces.rules.patterns import BlockPattern, BlockPatterns, check_block, matches, matches_any, title
+from nas.spaces.site_sets import Sites, SiteSet, join_words
+from nas.spaces.sites import Site, Topology, get_topology
+from nas.spaces.values import ParamValue, canonical_value, format_value, same_value
+
+
+def _of_all(topology: Topology | None) -> str:
+    return f" (of {len(topology.sites)})" if topology else ""
+
+
+class SitesRule(Rule):
+    """Blocks (or one type of block) stand only at some sites.
+
+    - sites: {block: cnl, sites: [6, 8, 14]}
+    - sites: {stages: [2, 3], place: last}
+    """
+
+    kind: Literal["sites"] = "sites"
+    block: BlockPattern | None = Field(None, description="the block meant; every block when left out")
+    sites: Sites = Field(description="where it may stand")
+    shorthand: ClassVar[str] = "sites"
+
+    def admits_placement(self, site: Site, placement: Placement, topology: Topology) -> bool:
+        other = self.block is not None and not matches(self.block, placement.block, placement.params)
+        return other or site.number in self.sites.resolve(topology)
+
+    def check(self, topology: Topology) -> None:
+        self.sites.check(topology)
+
+    @property
+    def names_sites(self) -> bool:
+        return self.sites.is_absolute
+
+    def as_constraint(self, topology: Topology | None) -> str:
+        of_all = _of_all(topology) if self.sites.is_absolute else ""
+        return f"{title(self.block) if self.block else 'blocks'}: {self.sites.sentence()}{of_all}"
+
+    def as_preference(self, topology: Topology | None) -> str:
+        return f"prefer {self.sites.sentence()}" + (f" for {title(self.block)}" if self.block else "")
+
+
+class ForbidRule(Rule):
+    """Some blocks (or all) do not stand at some sites.
+
+    - forbid: {blocks: [agw], sites: 1-4}
+    """
+
+    kind: Literal["forbid"] = "forbid"
+    blocks: BlockPatterns | None = Field(None, description="the blocks meant; every block when left out")
+    sites: Sites = Field(SiteSet(everything=True), description="where they may not stand; nowhere when left out")
+
+    @model_validator(mode="after")
+    def _something(self) -> ForbidRule:
+        if self.blocks is None and self.sites.everything:
+            raise ValueError("name the blocks, the sites, or both")
+        return self
+
+    def admits_placement(self, site: Site, placement: Placement, topology: Topology) -> bool:
+        meant = self.blocks is None or matches_any(self.blocks, placement.block, placement.params)
+        return not meant or site.number not in self.sites.resolve(topology)
+
+    def check(self, topology: Topology) -> None:
+        self.sites.check(topology)
+
+    @property
+    def names_sites(self) -> bool:
+        return self.sites.is_absolute
+
+    def as_constraint(self, topology: Topology | None) -> str:
+        where = "" if self.sites.everything else f" at {self.sites.sentence()}"
+        return f"no {join_words([title(block) for block in self.blocks], 'or') if self.blocks else 'block'}{where}"
+
+    def as_preference(self, topology: Topology | None) -> str:
+        return f"better {self.as_constraint(topology)}"
+
+
+class AllowedBlocks(Rule):
+    """Only these blocks are used.
+
+    - blocks: [cnl, hac]
+    """
+
+    kind: Literal["blocks"] = "blocks"
+    allowed: BlockPatterns = Field(description="the blocks that may be used")
+    shorthand: ClassVar[str] = "allowed"
+    offender: ClassVar[str] = "block"
+
+    def admits_placement(self, site: Site, placement: Placement, topology: Topology) -> bool:
+        return matches_any(self.allowed, placement.block, placement.params)
+
+    def as_constraint(self, topology: Topology | None) -> str:
+        return f"only {join_words([title(block) for block in self.allowed])}"
+
+    def as_preference(self, topology: Topology | None) -> str:
+        return f"prefer {join_words([title(block) for block in self.allowed], 'or')}"
+
+
+class StageEnds(Rule):
+    """Blocks stand at the last site of a stage.
+
+    - stage_ends: true
+      strength: preference
+    """
+
+    kind: Literal["stage_ends"] = "stage_ends"
+    block: BlockPattern | None = Field(None, description="the block meant; every block when left out")
+
+    def admits_placement(self, site: Site, placement: Placement, topology: Topology) -> bool:
+        return site.is_stage_end or (
+            self.block is not None and not matches(self.block, placement.block, placement.params)
+        )
+
+    def as_constraint(self, topology: Topology | None) -> str:
+        return f"{title(self.block) if self.block else 'blocks'} only at the last site of a stage"
+
+    def as_preference(self, topology: Topology | None) -> str:
+        return "prefer the last site of a stage" + (f" for {title(self.block)}" if self.block else "")
+
+
+class BlockPreference(Rule):
+    """One type of block over another at equal positions. As a hard rule: the worse one is not used.
+
+    - block_preference: {better: cnl, worse: hac}
+      strength: preference
+    """
+
+    kind: Literal["block_preference"] = "block_preference"
+    better: BlockPattern = Field(description="the block to take")
+    worse: BlockPattern = Field(description="the block to leave")
+    offender: ClassVar[str] = "block"
+
+    @model_validator(mode="after")
+    def _two(self) -> BlockPreference:
+        if self.better == self.worse:
+            raise ValueError("better and worse must be two different blocks")
+        return self
+
+    def admits_placement(self, site: Site, placement: Placement, topology: Topology) -> bool:
+        return not matches(self.worse, placement.block, placement.params)
+
+    def as_constraint(self, topology: Topology | None) -> str:
+        return f"{title(self.better)} instead of {title(self.worse)}"
+
+    def as_preference(self, topology: Topology | None) -> str:
+        return f"{title(self.better)} over {title(self.worse)} at equal positions"
+
+
+class ParamsRule(Rule):
+    """A block's hyperparameter keeps to some values or to a range.
+
+    - params: {block: cnl, param: width, values: [full, half]}
+    - params: {block: se, param: reduction, low: 1, high: 2}
+    """
+
+    kind: Literal["params"] = "params"
+    block: str = Field(description="the block meant")
+    param: str = Field(description="its hyperparameter")
+    values: tuple[ParamValue, ...] | None = Field(None, description="the values it may have")
+    low: int | float | None = Field(None, description="the lowest value it may have")
+    high: int | float | None = Field(None, description="the highest value it may have")
+
+    @field_validator("values")
+    @classmethod
+    def _canonical(cls, values: tuple[ParamValue, ...] | None) -> tuple[ParamValue, ...] | None:
+        return None if values is None else tuple(canonical_value(value) for value in values)
+
+    @model_validator(mode="after")
+    def _known(self) -> ParamsRule:
+        check_bounds(self.values, self.low, self.high)
+        check_block(self.block)
+        if ":" not in self.block:
+            spec = get_block_spec(self.block).param(self.param)
+            for value in self.values or ():
+                spec.choose(value, self.block)
+        return self
+
+    def admits_placement(self, site: Site, placement: Placement, topology: Topology) -> bool:
+        value = dict(placement.params).get(self.param)
+        return placement.block != self.block or value is None or within(value, self.values, self.low, self.high)
+
+    def broken(self, candidate: Candidate, topology: Topology) -> Iterator[Violation]:
+        for violation in super().broken(candidate, topology):
+            yield Violation(self, violation.path.replace(".site", f".params.{self.param}"), violation.message)
+
+    def as_constraint(self, topology: Topology | None) -> str:
+        return f"{title(self.block)}: {self.param} {range_words(self.values, self.low, self.high)}"
+
+    def as_preference(self, topology: Topology | None) -> str:
+        return f"prefer {self.param} {range_words(self.values, self.low, self.high)} for {title(self.block)}"
+
+
+class Cost(Rule):
+    """No block where it makes the network slower than a reference, as measured.
+
+    - cost: {reference: resnet101, placements: {raga: 1-8, "agw(inner=half)": 1-4}}
+    """
+
+    kind: Literal["cost"] = "cost"
+    reference: str = Field("the reference", description="the network that must not be slower")
+    placements: tuple[tuple[BlockPattern, Sites], ...] = Field(description="blocks, and the sites where they cost more")
+    offender: ClassVar[str] = "site"
+
+    @field_validator("placements", mode="before")
+    @classmethod
+    def _joined(cls, value: Any) -> Any:
+        """Pairs and mappings alike, joined to one set of sites a block."""
+        pairs = value.items() if isinstance(value, Mapping) else value
+        if isinstance(value, (str, int, float)) or not all(len(pair) == 2 for pair in pairs):
+            raise ValueError("give the sites by block, like {agw: 1-4}")
+        sites: dict[str, list[Any]] = {}
+        for block, where in pairs:
+            sites.setdefault(str(block), []).extend(where if isinstance(where, list) else [where])
+        return tuple((block, parts) for block, parts in sorted(sites.items()))
+
+    @field_serializer("placements")
+    def _plain(self, placements: tuple[tuple[str, SiteSet], ...]) -> dict[str, Any]:
+        return {block: sites.to_data() for block, sites in placements}
+
+    def admits_placement(self, site: Site, placement: Placement, topology: Topology) -> bool:
+        return not any(
+            matches(block, placement.block, placement.params) and site.number in sites.resolve(topology)
+            for block, sites in self.placements
+        )
+
+    def check(self, topology: Topology) -> None:
+        for _, sites in self.placements:
+            sites.check(topology)
+
+    @property
+    def names_sites(self) -> bool:
+        return True
+
+    def as_constraint(self, topology: Topology | None) -> str:
+        named = topology_title(self.reference)
+        where = "; ".join(f"{title(block)} not at {sites.sentence()}" for block, sites in self.placements)
+        return f"no block whose network is slower than {named}: {where}"
+
+    def as_preference(self, topology: Topology | None) -> str:
+        return f"better {self.as_constraint(topology)}"
+
+
+def topology_title(name: str) -> str:
+    """A backbone's name for people; any other name as it is."""
+    try:
+        return get_topology(name).title
+    except SpaceError:
+        return name
+
+
+def check_bounds(values: tuple[ParamValue, ...] | None, low: float | None, high: float | None) -> None:
+    """Refuses a range that is none.
+
+    Raises:
+        ValueError: unless there are either values, or one or two bounds in order.
+    """
+    bounds = low is not None or high is not None
+    if (values is not None) == bounds or values == ():
+        raise ValueError("give either values, or low, high or both")
+    if low is not None and high is not None and low > high:
+        raise ValueError(f"low {low:g} is above high {high:g}")
+
+
+def within(value: ParamValue, values: tuple[ParamValue, ...] | None, low: float | None, high: float | None) -> bool:
+    """Whether a value is one of the values, or a number between the bounds."""
+    if values is not None:
+        return any(same_value(value, known) for known in values)
+    if isinstance(value, (bool, str)):
+        return False
+    return (low is None or value >= low) and (high is None or value <= high)
+
+
+def range_words(values: tuple[ParamValue, ...] | None, low: float | None, high: float | None) -> str:
+    """Values or a range as a person says it."""
+    if values is not None:
+        return join_words([format_value(value) for value in values], "or")
+    if low is None:
+        return f"at most {high:g}"
+    return f"at least {low:g}" if high is None else f"{low:g} to {high:g}"

@@ -1,0 +1,238 @@
+"""The keys of a design-space file, checked: what `search_spaces/*.yaml` may hold.
+
+The model knows what each key may be and turns it into domains, sites and rules; what a space can do is left to
+`nas.spaces.space`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
+
+from nas.errors import SpaceError, unknown_name
+from nas.spaces.blocks import BLOCKS, Params
+from nas.spaces.candidate import BACKBONE_DEFAULTS, Candidate
+from nas.spaces.domains import BlockDomain, Domain
+from nas.spaces.model_errors import at_location
+from nas.spaces.recipes import RecipeSpace
+from nas.spaces.rules import AnyRule, Rule
+from nas.spaces.site_sets import Sites, SiteSet
+from nas.spaces.sites import BACKBONES, get_topology
+
+
+@dataclass(frozen=True)
+class BackboneDomain:
+    """A backbone of a design space, with the values its width and last stride may take.
+
+    Attributes:
+        name: the backbone.
+        params: for each parameter that is given: its values.
+    """
+
+    name: str
+    params: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+
+    @classmethod
+    def of(cls, name: str, data: Any) -> BackboneDomain:
+        """A backbone's domain from what a person wrote: for each parameter a value or a list.
+
+        Raises:
+            SpaceError: for an unknown backbone or parameter, or an illegal value.
+        """
+        get_topology(name)
+        if not isinstance(data or {}, Mapping):
+            raise SpaceError(f"backbone {name!r} needs parameters with their values, or {{}}, not {data!r}")
+        for key in data or {}:
+            if key not in BACKBONE_DEFAULTS:
+                raise SpaceError(unknown_name("backbone parameter", str(key), BACKBONE_DEFAULTS))
+        domain = cls(name, tuple(sorted((str(key), Domain.of(values).values) for key, values in (data or {}).items())))
+        domain.variants()
+        return domain
+
+    def variants(self) -> tuple[Params, ...]:
+        """All settings, complete and canonical."""
+        names = [name for name, _ in self.params]
+        settings = itertools.product(*(values for _, values in self.params))
+        made = (Candidate.make(self.name, backbone_params=dict(zip(names, row, strict=True))) for row in settings)
+        return tuple(dict.fromkeys(candidate.backbone_params for candidate in made))
+
+    def to_data(self) -> dict[str, Any]:
+        """As a space file writes it."""
+        return {name: values[0] if len(values) == 1 else list(values) for name, values in self.params}
+
+
+def _backbones(data: Any) -> Any:
+    if isinstance(data, str):
+        data = [data]
+    if isinstance(data, (list, tuple)):
+        data = {_text(item, i): {} for i, item in enumerate(data)}
+    if not isinstance(data, Mapping) or not data:
+        raise ValueError("name at least one backbone, like [resnet50] or {resnet50: {width: 0.5}}")
+    made = {str(name): _made(BackboneDomain, str(name), body) for name, body in data.items()}
+    return {name: made[name] for name in BACKBONES if name in made}
+
+
+def _blocks(data: Any) -> Any:
+    if isinstance(data, str):
+        data = [data]
+    if isinstance(data, (list, tuple)):
+        data = {_text(item, i): {} for i, item in enumerate(data)}
+    if not isinstance(data, Mapping) or not data:
+        raise ValueError("name at least one block, like {cnl: {}} or [cnl, hac]")
+    made = {str(name): _made(BlockDomain, str(name), body) for name, body in data.items()}
+    order = list(BLOCKS)
+    return dict(sorted(made.items(), key=lambda row: (order.index(row[0]) if row[0] in order else len(order), row[0])))
+
+
+def _recipe(data: Any) -> Any:
+    if data is None:
+        data = {}
+    if not isinstance(data, Mapping):
+        raise ValueError("the recipe needs names with their values, like {loss: [ce, circle]}")
+    domains = {}
+    for key in sorted(data, key=str):
+        try:
+            domains[str(key)] = Domain.of(data[key])
+        except SpaceError as error:
+            raise at_location(error, (str(key),), data[key]) from error
+    try:
+        RecipeSpace.ordered(domains)
+    except SpaceError as error:
+        raise ValueError(error.message) from error
+    return domains
+
+
+def _made(kind: type[BackboneDomain] | type[BlockDomain], name: str, body: Any) -> BackboneDomain | BlockDomain:
+    """A domain; what is wrong with one of its keys is said at that key."""
+    if isinstance(body, kind):
+        return body
+    for location, part in _parts(name, body):
+        try:
+            kind.of(name, part)
+        except SpaceError as error:
+            raise at_location(error, location, part) from error
+    return kind.of(name, body)
+
+
+def _parts(name: str, body: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    yield (name,), {} if isinstance(body, Mapping) else body
+    for key in body if isinstance(body, Mapping) else ():
+        yield (name, str(key)), {key: body[key]}
+
+
+def _text(item: Any, position: int) -> str:
+    if not isinstance(item, str):
+        raise at_location(SpaceError(f"a name is needed here, not {item!r}"), (position,), item)
+    return item
+
+
+_VALUE_SCHEMA = {"type": ["string", "number", "boolean"]}
+_VALUES_SCHEMA = {"anyOf": [_VALUE_SCHEMA, {"type": "array", "items": _VALUE_SCHEMA, "minItems": 1}]}
+_PARAMS_SCHEMA = {"type": ["object", "null"], "additionalProperties": _VALUES_SCHEMA}
+_NAMES_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+_BOUNDS_SCHEMA = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+_DOMAIN_SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "values": _VALUES_SCHEMA,
+        "range": _BOUNDS_SCHEMA,
+        "log": _BOUNDS_SCHEMA,
+        "points": {"type": "integer", "minimum": 2},
+        "when": {"type": "object", "additionalProperties": _VALUES_SCHEMA},
+    },
+}
+
+
+def _named(value: dict[str, Any]) -> dict[str, Any]:
+    return {name: domain.to_data() for name, domain in value.items()}
+
+
+_BackboneField = Annotated[
+    dict[str, InstanceOf[BackboneDomain]],
+    BeforeValidator(_backbones),
+    PlainSerializer(_named),
+    WithJsonSchema({"anyOf": [*_NAMES_SCHEMA["anyOf"], {"type": "object", "additionalProperties": _PARAMS_SCHEMA}]}),
+]
+_BlockField = Annotated[
+    dict[str, InstanceOf[BlockDomain]],
+    BeforeValidator(_blocks),
+    PlainSerializer(_named),
+    WithJsonSchema({"anyOf": [*_NAMES_SCHEMA["anyOf"], {"type": "object", "additionalProperties": _PARAMS_SCHEMA}]}),
+]
+_RecipeField = Annotated[
+    dict[str, InstanceOf[Domain]],
+    BeforeValidator(_recipe),
+    PlainSerializer(_named),
+    WithJsonSchema({"type": "object", "additionalProperties": {"anyOf": [*_VALUES_SCHEMA["anyOf"], _DOMAIN_SCHEMA]}}),
+]
+
+
+class Parent(BaseModel):
+    """The space a space was cut from.
+
+    Attributes:
+        id: its id.
+        name: its name.
+        size: its number of candidates.
+        rules: the rules that were added.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    name: str
+    size: int
+    rules: tuple[AnyRule, ...] = ()
+
+
+class SpaceFile(BaseModel):
+    """All keys of a design-space file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", title="design space")
+
+    name: str = Field(min_length=1, description="name of the space, also in the database and in reports")
+    description: str = Field("", description="what the space is for, in a sentence or two")
+    backbones: _BackboneField = Field(description="[resnet50], or {resnet50: {width: 0.5, last_stride: 1}}")
+    sites: Sites = Field(SiteSet(everything=True), description="where blocks may stand; all sites when left out")
+    blocks: _BlockField = Field(description="blocks, with the values of their hyperparameters; {} for defaults")
+    recipe: _RecipeField = Field(default_factory=dict, description="values of the recipe that vary")
+    rules: tuple[AnyRule, ...] = Field((), description="constraints and preferences")
+    parent: Parent | None = Field(None, description="the space this one was cut from; written by the program")
+
+    @model_validator(mode="after")
+    def _fits(self) -> SpaceFile:
+        """Sites and rules must mean something on every backbone of the space."""
+        for name in self.backbones:
+            self._check_sites(name)
+            for i, rule in enumerate(self.rules):
+                self._check_rule(name, i, rule)
+        return self
+
+    def _check_sites(self, backbone: str) -> None:
+        try:
+            self.sites.check(get_topology(backbone))
+        except SpaceError as error:
+            raise at_location(error, ("sites",)) from error
+
+    def _check_rule(self, backbone: str, position: int, rule: Rule) -> None:
+        try:
+            if rule.applies_to(backbone):
+                rule.check(get_topology(backbone))
+            for key, domain in self.recipe.items():
+                rule.narrowed(key, domain)
+        except SpaceError as error:
+            raise at_location(error, ("rules", position)) from error
