@@ -1,0 +1,81 @@
+"""How a camera sees: its side of the walkers, its colours, exposure, sharpness and resolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from nas.data.pedestrians.raster import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """One camera.
+
+    yaw: directions people mostly walk in, in radians (0 = towards it); several are passed in turn.
+    spread: standard deviation of the direction. pitch: it looks down by this many radians.
+    gain: RGB factors (colour cast and exposure). gamma: of its response. contrast: about mid-grey.
+    resolution: share of the picture's pixels it really resolves. blur: standard deviation in pixels
+    of a picture 128 high. noise: standard deviation in 0-255. scenery: seed of its background.
+    """
+
+    yaw: tuple[float, ...]
+    spread: float
+    pitch: float
+    gain: tuple[float, float, float]
+    gamma: float
+    contrast: float
+    resolution: float
+    blur: float
+    noise: float
+    scenery: int
+
+
+def draw_cameras(count: int, rng: np.random.Generator) -> list[Camera]:
+    """Cameras that differ; neighbours look from different sides."""
+    sides = [(0.0, np.pi), (np.pi / 2,), (0.2, np.pi / 2), (np.pi, 3 * np.pi / 2), (0.0,), (np.pi,)]
+    order = rng.permutation(len(sides))
+    return [_draw_camera(tuple(float(a) for a in sides[order[n % len(sides)]]), rng) for n in range(count)]
+
+
+def _draw_camera(yaw: tuple[float, ...], rng: np.random.Generator) -> Camera:
+    exposure = rng.uniform(0.72, 1.18)
+    cast = 1 + rng.uniform(-0.16, 0.16, 3)
+    red, green, blue = (exposure * cast).tolist()
+    return Camera(
+        yaw=yaw,
+        spread=float(rng.uniform(0.15, 0.4)),
+        pitch=float(rng.uniform(0.02, 0.32)),
+        gain=(red, green, blue),
+        gamma=float(rng.uniform(0.8, 1.25)),
+        contrast=float(rng.uniform(0.75, 1.1)),
+        resolution=float(rng.uniform(0.4, 1.0)),
+        blur=float(rng.uniform(0.0, 0.9)),
+        noise=float(rng.uniform(2.0, 9.0)),
+        scenery=int(rng.integers(2**31)),
+    )
+
+
+def photograph(picture: Floats, camera: Camera, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
+    """A rendered picture (H, W, 3) as the camera would store it, in `size` (height, width).
+
+    Exposure and contrast differ a little from image to image, as daylight does.
+    """
+    height, width = size
+    image = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
+    share = camera.resolution * rng.uniform(0.8, 1.0)
+    coarse = (max(8, round(width * share)), max(16, round(height * share)))
+    image = image.resize(coarse, Image.Resampling.BOX)
+    blur = camera.blur * rng.uniform(0.6, 1.3) * coarse[1] / 128
+    if blur > 0.2:
+        image = image.filter(ImageFilter.GaussianBlur(blur))
+    values = np.asarray(image, dtype=np.float32) / 255
+    values = (
+        values ** np.float32(camera.gamma) * np.array(camera.gain, np.float32) * np.float32(rng.uniform(0.85, 1.15))
+    )
+    values = (values - 0.5) * np.float32(camera.contrast) + 0.5
+    values += rng.normal(0, camera.noise / 255, values.shape).astype(np.float32)
+    stored = Image.fromarray((values.clip(0, 1) * 255).astype(np.uint8))
+    return stored.resize((width, height), Image.Resampling.BICUBIC)

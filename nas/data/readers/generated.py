@@ -1,0 +1,41 @@
+"""The generated pedestrian set, drawn into the cache at first use (see `nas.data.pedestrians`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from nas.data.listing import read_folders
+from nas.data.pedestrians.generate import generated_folder
+from nas.data.pedestrians.settings import PedestrianSettings
+from nas.data.records import ReidDataset
+from nas.errors import DataError, unknown_name
+from nas.progress import Progress
+
+
+def read_generated(
+    options: Mapping[str, Any], cache: Path | None = None, progress: Progress | None = None
+) -> ReidDataset:
+    """Draw (once) and read the set with these settings; `DataError` names a key that is wrong."""
+    settings = parse_settings(options)
+    folder = generated_folder(settings, cache, progress)
+    return replace(
+        read_folders(folder, "generated", example="0001_c1s1_000001_00.jpg"), fixed_id=f"generated-{settings.id}"
+    )
+
+
+def parse_settings(options: Mapping[str, Any]) -> PedestrianSettings:
+    """Settings from a study file's mapping."""
+    for key in options:
+        if key not in PedestrianSettings.model_fields:
+            raise DataError(unknown_name("key of generated data", str(key), PedestrianSettings.model_fields))
+    try:
+        return PedestrianSettings.model_validate(dict(options))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"generated data: {place} is {first['input']!r}: {first['msg'].lower()}") from error
