@@ -7,9 +7,9 @@ too. How evidence is made is left to `nas.shrinking`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError
 
 from nas.errors import SpaceError
 from nas.spaces.model_errors import sentence_for
@@ -17,8 +17,8 @@ from nas.spaces.rules import AnyRule
 from nas.spaces.sites import Topology
 
 Verdict: TypeAlias = Literal["adopted", "rejected", "not enough data"]
-Number: TypeAlias = FiniteFloat | None
-"""A measured number; None, never 0, for what was not measured."""
+Number = Annotated[FiniteFloat | None, BeforeValidator(lambda value: None if value != value else value)]
+"""A measured number; None, never 0, for what was not measured. NaN is read as None."""
 
 
 class Evidence(BaseModel):

@@ -125,9 +125,9 @@ class SiteSet:
             raise SpaceError(f"{self.sentence()}: {topology.backbone} has no such site")
 
     @property
-    def is_absolute(self) -> bool:
-        """Whether any part is a site number, which means something on one backbone only."""
-        return bool(self.numbers)
+    def is_portable(self) -> bool:
+        """Whether the set means the same on every backbone: it names no number, stage or resolution."""
+        return not self.numbers and not any(part.stages or part.strides for part in self.relative)
 
     def to_data(self) -> Any:
         """As a space file writes it; `of` reads it back."""

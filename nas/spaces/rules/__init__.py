@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, ValidationError
 
@@ -83,7 +83,7 @@ def _fields(kind: str, body: Any) -> dict[str, Any]:
 
 _SWITCHES = ("stage_ends", "distinct_stages")
 
-AnyRule = Annotated[
+_AnyRule = Annotated[
     SitesRule
     | ForbidRule
     | AllowedBlocks
@@ -101,9 +101,14 @@ AnyRule = Annotated[
     BeforeValidator(_unfolded),
     PlainSerializer(lambda rule: rule.to_dict()),
 ]
-"""A rule of any kind, as a field of a pydantic model."""
 
-_ADAPTER: TypeAdapter[Rule] = TypeAdapter(AnyRule)
+if TYPE_CHECKING:
+    AnyRule: TypeAlias = Rule
+else:
+    AnyRule = _AnyRule
+    """A rule of any kind, as a field of a pydantic model."""
+
+_ADAPTER: TypeAdapter[Rule] = TypeAdapter(_AnyRule)
 
 
 def rule_from_dict(data: Mapping[str, Any] | Rule) -> Rule:
@@ -118,7 +123,7 @@ def rule_from_dict(data: Mapping[str, Any] | Rule) -> Rule:
     try:
         return _ADAPTER.validate_python(data)
     except ValidationError as problem:
-        raise SpaceError(f"rule {dict(data)!r}: {sentence_for(problem, AnyRule)[0]}") from problem
+        raise SpaceError(f"rule {dict(data)!r}: {sentence_for(problem, _AnyRule)[0]}") from problem
 
 
 __all__ = [

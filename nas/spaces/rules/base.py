@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
@@ -17,6 +17,7 @@ from nas.spaces.candidate import Candidate, Placement
 from nas.spaces.domains import Domain
 from nas.spaces.lattice import Automaton
 from nas.spaces.notation import format_placement
+from nas.spaces.site_sets import SiteSet
 from nas.spaces.sites import BACKBONES, Site, Topology, get_topology
 
 Strength = Literal["hard", "preference"]
@@ -39,6 +40,18 @@ class Violation:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
         return {"rule": self.rule.to_dict() if self.rule else None, "path": self.path, "message": self.message}
+
+
+class Carrier(Protocol):
+    """Translates what depends on a backbone into what it means on another."""
+
+    def sites(self, sites: SiteSet) -> SiteSet | None:
+        """The sites that correspond; None when there are none."""
+        ...
+
+    def distance(self, distance: int) -> int:
+        """The distance that is the same share of the depth."""
+        ...
 
 
 class Rule(BaseModel):
@@ -124,9 +137,18 @@ class Rule(BaseModel):
         """
 
     @property
-    def names_sites(self) -> bool:
-        """Whether the rule holds site numbers or distances, which depend on the backbone."""
-        return False
+    def is_portable(self) -> bool:
+        """Whether the rule means the same on every backbone."""
+        return True
+
+    @property
+    def mentions(self) -> tuple[str, ...]:
+        """The blocks the rule speaks of, without which it says nothing; empty when it speaks of all."""
+        return ()
+
+    def carried(self, to: Carrier) -> Rule | None:
+        """The rule for another backbone; None when nothing of it is left there."""
+        return self
 
     def sentence(self, topology: Topology | None = None) -> str:
         """The rule as a person says it.

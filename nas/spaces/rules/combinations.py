@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from nas.spaces.blocks import get_block_spec
 from nas.spaces.candidate import Candidate
 from nas.spaces.lattice import Automaton, State
-from nas.spaces.rules.base import Rule, Violation
+from nas.spaces.rules.base import Carrier, Rule, Violation
 from nas.spaces.rules.patterns import BlockPattern, pattern_name, title
 from nas.spaces.sites import Site, Topology
 
@@ -52,6 +52,10 @@ class _OfOneType(Rule):
     count: int = Field(ge=0, description="number of blocks")
     block: BlockPattern | None = Field(None, description="count only this type of block")
     shorthand: ClassVar[str] = "count"
+
+    @property
+    def mentions(self) -> tuple[str, ...]:
+        return (self.block,) if self.block else ()
 
     @model_validator(mode="after")
     def _plain_name(self) -> _OfOneType:
@@ -143,8 +147,11 @@ class MinDistance(Rule):
         return _Distance(self.distance)
 
     @property
-    def names_sites(self) -> bool:
-        return True
+    def is_portable(self) -> bool:
+        return False
+
+    def carried(self, to: Carrier) -> Rule:
+        return self.model_copy(update={"distance": to.distance(self.distance)})
 
     def as_constraint(self, topology: Topology | None) -> str:
         return f"blocks at least {self.distance} site{'s' * (self.distance > 1)} apart"

@@ -13,7 +13,7 @@ from pydantic import Field, field_serializer, field_validator, model_validator
 from nas.errors import SpaceError
 from nas.spaces.blocks import get_block_spec
 from nas.spaces.candidate import Candidate, Placement
-from nas.spaces.rules.base import Rule, Violation
+from nas.spaces.rules.base import Carrier, Rule, Violation
 from nas.spaces.rules.patterns import BlockPattern, BlockPatterns, check_block, matches, matches_any, title
 from nas.spaces.site_sets import Sites, SiteSet, join_words
 from nas.spaces.sites import Site, Topology, get_topology
@@ -44,12 +44,20 @@ class SitesRule(Rule):
         self.sites.check(topology)
 
     @property
-    def names_sites(self) -> bool:
-        return self.sites.is_absolute
+    def is_portable(self) -> bool:
+        return self.sites.is_portable
+
+    @property
+    def mentions(self) -> tuple[str, ...]:
+        return (self.block,) if self.block else ()
+
+    def carried(self, to: Carrier) -> Rule | None:
+        sites = to.sites(self.sites)
+        return None if sites is None else self.model_copy(update={"sites": sites})
 
     def as_constraint(self, topology: Topology | None) -> str:
-        of_all = _of_all(topology) if self.sites.is_absolute else ""
-        return f"{title(self.block) if self.block else 'blocks'}: {self.sites.sentence()}{of_all}"
+        of_all = _of_all(topology) if self.sites.numbers else ""
+        return f"{f'{title(self.block)}:' if self.block else 'blocks only at'} {self.sites.sentence()}{of_all}"
 
     def as_preference(self, topology: Topology | None) -> str:
         return f"prefer {self.sites.sentence()}" + (f" for {title(self.block)}" if self.block else "")
@@ -79,8 +87,16 @@ class ForbidRule(Rule):
         self.sites.check(topology)
 
     @property
-    def names_sites(self) -> bool:
-        return self.sites.is_absolute
+    def is_portable(self) -> bool:
+        return self.sites.is_portable
+
+    @property
+    def mentions(self) -> tuple[str, ...]:
+        return self.blocks or ()
+
+    def carried(self, to: Carrier) -> Rule | None:
+        sites = to.sites(self.sites)
+        return None if sites is None else self.model_copy(update={"sites": sites})
 
     def as_constraint(self, topology: Topology | None) -> str:
         where = "" if self.sites.everything else f" at {self.sites.sentence()}"
@@ -121,6 +137,10 @@ class StageEnds(Rule):
     kind: Literal["stage_ends"] = "stage_ends"
     block: BlockPattern | None = Field(None, description="the block meant; every block when left out")
 
+    @property
+    def mentions(self) -> tuple[str, ...]:
+        return (self.block,) if self.block else ()
+
     def admits_placement(self, site: Site, placement: Placement, topology: Topology) -> bool:
         return site.is_stage_end or (
             self.block is not None and not matches(self.block, placement.block, placement.params)
@@ -144,6 +164,10 @@ class BlockPreference(Rule):
     better: BlockPattern = Field(description="the block to take")
     worse: BlockPattern = Field(description="the block to leave")
     offender: ClassVar[str] = "block"
+
+    @property
+    def mentions(self) -> tuple[str, ...]:
+        return (self.worse,)
 
     @model_validator(mode="after")
     def _two(self) -> BlockPreference:
@@ -189,6 +213,10 @@ class ParamsRule(Rule):
             for value in self.values or ():
                 spec.choose(value, self.block)
         return self
+
+    @property
+    def mentions(self) -> tuple[str, ...]:
+        return (self.block,)
 
     def admits_placement(self, site: Site, placement: Placement, topology: Topology) -> bool:
         value = dict(placement.params).get(self.param)
@@ -243,8 +271,16 @@ class Cost(Rule):
             sites.check(topology)
 
     @property
-    def names_sites(self) -> bool:
-        return True
+    def is_portable(self) -> bool:
+        return False
+
+    @property
+    def mentions(self) -> tuple[str, ...]:
+        return tuple(block for block, _ in self.placements)
+
+    def carried(self, to: Carrier) -> Rule | None:
+        # What a block costs is a fact of one network on one device; it cannot be translated, only measured.
+        return None
 
     def as_constraint(self, topology: Topology | None) -> str:
         named = topology_title(self.reference)

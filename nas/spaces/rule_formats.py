@@ -1,0 +1,116 @@
+"""A rule set as people and programs want it: text, Markdown, LaTeX, YAML, JSON.
+
+All forms show the same findings with the same numbers, adopted ones first, rejected and undecided ones after them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+
+from nas.spaces.findings import Evidence, Finding, Verdict
+from nas.spaces.ruleset import RuleSet
+from nas.spaces.sites import Topology, get_topology
+from nas.spaces.yaml_source import dump_yaml
+
+_HEADINGS: Mapping[Verdict, str] = MappingProxyType(
+    {"adopted": "Adopted", "rejected": "Rejected", "not enough data": "Not enough data"}
+)
+_COLUMNS = ("rule", "effect in mAP [95 %]", "adjusted p", "ms a batch", "trainings", "stage", "remark")
+_LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}"}
+_LATEX |= {"^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "<": r"$<$", ">": r"$>$"}
+
+
+def as_text(rules: RuleSet) -> str:
+    """For a terminal: one rule a line, its numbers under it."""
+    lines = [f"{rules.name}: {_origin(rules)}"]
+    for verdict, findings in _groups(rules):
+        lines += ["", _HEADINGS[verdict]]
+        for finding in findings:
+            lines.append(f"  {finding.rule.sentence(_topology(rules, finding))}")
+            lines += [f"      {words}" for words in (finding.evidence.sentence(), finding.reason) if words]
+    return "\n".join(lines if len(rules) else [*lines, "", "no findings"]) + "\n"
+
+
+def as_markdown(rules: RuleSet) -> str:
+    """For a report: a table for each verdict."""
+    lines = [f"# Rules: {rules.name}", "", f"From {_origin(rules)}."]
+    for verdict, findings in _groups(rules):
+        lines += ["", f"## {_HEADINGS[verdict]}", "", _row(_COLUMNS), _row(["---"] * len(_COLUMNS))]
+        lines += [_row([cell.replace("|", r"\|") for cell in _cells(rules, finding)]) for finding in findings]
+    return "\n".join(lines if len(rules) else [*lines, "", "No findings."]) + "\n"
+
+
+def as_latex(rules: RuleSet) -> str:
+    """For a paper: one table (needs the package booktabs)."""
+    lines = [f"% {rules.name}: {_origin(rules)}", r"\begin{tabular}{p{0.4\linewidth}lllrll}", r"\toprule"]
+    lines += [_latex_row(_COLUMNS)]
+    for verdict, findings in _groups(rules):
+        lines += [r"\midrule", rf"\multicolumn{{{len(_COLUMNS)}}}{{l}}{{\emph{{{_HEADINGS[verdict]}}}}} \\"]
+        lines += [_latex_row(_cells(rules, finding)) for finding in findings]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def as_yaml(rules: RuleSet) -> str:
+    """For this program and people: what `RuleSet.load` reads."""
+    return dump_yaml(rules.to_dict())
+
+
+def as_json(rules: RuleSet) -> str:
+    """For other programs: the same content as the YAML form; its schema is `RuleSet.json_schema()`."""
+    return json.dumps(rules.to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+
+FORMATS: Mapping[str, Callable[[RuleSet], str]] = MappingProxyType(
+    {"text": as_text, "md": as_markdown, "yaml": as_yaml, "json": as_json, "latex": as_latex}
+)
+"""Every form, by the name the command line uses."""
+
+
+def _groups(rules: RuleSet) -> Iterator[tuple[Verdict, list[Finding]]]:
+    for verdict in _HEADINGS:
+        findings = [finding for finding in rules if finding.verdict == verdict]
+        if findings:
+            yield verdict, findings
+
+
+def _topology(rules: RuleSet, finding: Finding) -> Topology | None:
+    """What is spoken of, when the rule does not say itself."""
+    name = rules.provenance.backbone
+    return get_topology(name) if name is not None and finding.rule.backbone in (None, name) else None
+
+
+def _origin(rules: RuleSet) -> str:
+    origin = rules.provenance
+    parts = [f"study {origin.study}" if origin.study else "no named study"]
+    parts += [get_topology(origin.backbone).title] if origin.backbone else []
+    parts += [f"space {origin.space}"] if origin.space else []
+    parts += [f"{origin.data}{f' ({origin.split})' if origin.split else ''}"] if origin.data else []
+    parts += [f"{origin.trainings} trainings"] if origin.trainings else []
+    return ", ".join(parts)
+
+
+def _cells(rules: RuleSet, finding: Finding) -> list[str]:
+    e = finding.evidence
+    latency = "" if e.latency_ms is None else f"{e.latency_ms:+.2f}"
+    p = "" if e.p_adjusted is None else f"{e.p_adjusted:.2g}"
+    sentence = finding.rule.sentence(_topology(rules, finding))
+    return [sentence, _effect(e), p, latency, str(e.trainings or ""), e.stage or "", finding.reason]
+
+
+def _effect(e: Evidence) -> str:
+    if e.effect is None:
+        return ""
+    interval = "" if e.low is None or e.high is None else f" [{e.low:+.4f}, {e.high:+.4f}]"
+    return f"{e.effect:+.4f}{interval}"
+
+
+def _row(cells: list[str] | tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _latex_row(cells: list[str] | tuple[str, ...]) -> str:
+    escaped = (re.sub("|".join(map(re.escape, _LATEX)), lambda found: _LATEX[found.group()], cell) for cell in cells)
+    return rf"{' & '.join(escaped)} \\"
