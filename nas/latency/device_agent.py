@@ -12,12 +12,12 @@ import argparse
 import contextlib
 import ctypes
 import ctypes.util
+import functools
 import gc
 import glob
 import gzip
 import hashlib
 import importlib
-import itertools
 import json
 import math
 import os
@@ -60,7 +60,7 @@ def block_medians(times: Sequence[float], blocks: int = BLOCKS_KEPT) -> list[flo
     """
     count = min(blocks, len(times))
     edges = [round(i * len(times) / count) for i in range(count + 1)]
-    return [percentile(sorted(times[low:high]), 50) for low, high in itertools.pairwise(edges)]
+    return [percentile(sorted(times[edges[i] : edges[i + 1]]), 50) for i in range(count)]
 
 
 def summarise(times: Sequence[float]) -> dict[str, Any]:
@@ -342,7 +342,7 @@ class CudaRuntime:
     def _call(self, name: str, *arguments: Any) -> None:
         code = getattr(self._library, name)(*arguments)
         if code != 0:
-            raise EngineError("%s failed with CUDA error %d" % (name, code))
+            raise EngineError(f"{name} failed with CUDA error {code}")
 
     def allocate(self, size: int, content: bytes | None = None) -> int:
         """Address of `size` bytes on the device, filled with `content` when given."""
@@ -484,7 +484,7 @@ def engine_versions() -> dict[str, str]:
 def pool_builds(times: Sequence[Sequence[float]], seconds: Sequence[float | None]) -> dict[str, Any]:
     """The figures of a record from the times (ms) of the batches of each build, and how long each build took."""
     builds = []
-    for own, took in zip(times, seconds, strict=False):
+    for own, took in zip(times, seconds):  # noqa: B905 - no `strict` in Python 3.8
         figures = summarise(own)
         kept = ("batches", "median_ms", "mean_ms", "sd_ms", "block_medians_ms")
         builds.append(dict([(key, figures[key]) for key in kept], build_s=took))
@@ -671,10 +671,13 @@ class DatabaseMailbox:
 
     def __init__(self, url: str, device: str, lease_s: float = 120.0, max_attempts: int = 3) -> None:
         self.device, self.lease_s, self.max_attempts = device, lease_s, max_attempts
-        self.owner = "%s/%d/%08x" % (platform.node(), os.getpid(), random.SystemRandom().getrandbits(32))
+        self.owner = f"{platform.node()}/{os.getpid()}/{random.SystemRandom().getrandbits(32):08x}"
         self._connect, self._postgres, self.errors = connector(url)
-        with contextlib.closing(self._connect()) as connection:
-            self._run(connection, "SELECT count(*) FROM nas_latency_job")
+        try:
+            with contextlib.closing(self._connect()) as connection:
+                self._run(connection, "SELECT count(*) FROM nas_latency_job")
+        except self.errors as error:
+            raise EngineError(f"the database cannot be used: {error}") from None
 
     def _run(self, connection: Any, sql: str, values: Sequence[Any] = ()) -> Any:
         now = "EXTRACT(EPOCH FROM clock_timestamp())" if self._postgres else "(julianday('now')-2440587.5)*86400.0"
@@ -717,7 +720,7 @@ class DatabaseMailbox:
             ).fetchone()
             if found is None:
                 return None
-            job = dict(zip(columns, found, strict=False))
+            job = dict(zip(columns, found))  # noqa: B905
             self._run(
                 connection,
                 "UPDATE nas_latency_job SET status='running', owner=?, lease_until=:now + ?, attempts=attempts+1 "
@@ -740,7 +743,7 @@ class DatabaseMailbox:
 
         def renew() -> None:
             while not stop.wait(self.lease_s / 4.0):
-                with contextlib.suppress(self.errors):
+                with contextlib.suppress(*self.errors):
                     self._close(job, "lease_until=:now + ?", (self.lease_s,))
 
         thread = threading.Thread(target=renew, daemon=True)
@@ -780,7 +783,7 @@ def connector(url: str) -> tuple[Callable[[], Any], bool, tuple[Any, ...]]:
     for name in ("psycopg", "psycopg2"):
         with contextlib.suppress(ImportError):
             driver = importlib.import_module(name)
-            return (lambda: driver.connect("postgresql://" + rest)), True, (driver.Error,)
+            return functools.partial(driver.connect, "postgresql://" + rest), True, (driver.Error,)
     raise EngineError("PostgreSQL needs the Python package psycopg or psycopg2")
 
 
@@ -851,7 +854,7 @@ def _insist(mailbox: Any, write: Callable[[], None], tries: int = 30) -> None:
 
 def unpack(packed: bytes | None, job: dict[str, Any], work: str) -> str | None:
     """The path of a job's ONNX file, checked and unpacked into the work folder; None for a job without one."""
-    if job["sha256"] is None:
+    if not job["sha256"]:
         return None
     if packed is None or hashlib.sha256(packed).hexdigest() != job["sha256"]:
         raise EngineError("the network file is damaged or missing")
@@ -890,7 +893,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    print("%d network(s) measured" % measured)
+    print(f"{measured} network(s) measured")
     return 0
 
 

@@ -27,7 +27,7 @@ class LatencyProtocol:
 
     Attributes:
         device: `cpu`, `cuda` or `cuda:N`; a far device uses its own (`cuda` on a Jetson).
-        backend: a name of `nas.latency.backends.BACKENDS`: eager, compile, cudagraph, onnxruntime, tensorrt, openvino.
+        backend: a name of `nas.latency.backends.BACKENDS`: eager, compile, cuda_graphs, onnxruntime.
         precision: number format of weights and activations: fp32, fp16 or bf16.
         batch: images a batch.
         input: height and width of the images in pixels; there are 3 channels.

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from statistics import fmean, stdev
+from statistics import stdev
 from typing import Any
 
 from nas.errors import LatencyError
-from nas.latency.device_agent import summarise
+from nas.latency.device_agent import pool_builds
 from nas.latency.protocol import LatencyProtocol
 
 
@@ -145,16 +145,5 @@ def pooled(builds: Sequence[Sequence[float]], build_seconds: Sequence[float | No
     Returns:
         The fields median_ms, mean_ms, p5_ms, p95_ms, sd_ms, batches and builds of a `LatencyRecord`.
     """
-    single = []
-    for times, seconds in zip(builds, build_seconds, strict=True):
-        figures = summarise(times)
-        kept = {key: figures[key] for key in ("batches", "median_ms", "mean_ms", "sd_ms")}
-        single.append(BuildTiming(**kept, block_medians_ms=tuple(figures["block_medians_ms"]), build_s=seconds))
-    together = summarise([time for times in builds for time in times])
-    del together["block_medians_ms"]
-    return {**together, "builds": tuple(single)}
-
-
-def mean_of_builds(record: LatencyRecord) -> float:
-    """Mean of the builds' medians, each build counted once; milliseconds."""
-    return fmean(build.median_ms for build in record.builds)
+    figures = pool_builds(builds, build_seconds)
+    return figures | {"builds": tuple(BuildTiming.from_dict(build) for build in figures["builds"])}

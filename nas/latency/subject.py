@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from nas.latency.protocol import LatencyProtocol
 from nas.spaces import Candidate, as_candidate
@@ -49,8 +49,12 @@ def as_subject(what: Candidate | str | Callable[[], nn.Module] | Subject) -> Sub
 def _from_candidate(candidate: Candidate, protocol: LatencyProtocol) -> nn.Module:
     from nas.networks import build_network, fold_batchnorm
 
-    network = build_network(candidate, input_size=protocol.input, form=protocol.form, seed=0).eval()
+    network = build_network(candidate, input_size=protocol.input, form=_form(protocol.form), seed=0).eval()
     return fold_batchnorm(network) if protocol.fold_batchnorm else network
+
+
+def _form(name: str) -> Literal["fast", "plain"]:
+    return "plain" if name == "plain" else "fast"
 
 
 def _from_factory(make: Callable[[], nn.Module], protocol: LatencyProtocol) -> nn.Module:
@@ -59,7 +63,7 @@ def _from_factory(make: Callable[[], nn.Module], protocol: LatencyProtocol) -> n
 
 
 def fold_any(network: nn.Module) -> nn.Module:
-    """A copy of any network with convolution-normalisation pairs fused where torch.fx can trace it, else the network."""
+    """Any network with normalisation fused into its convolutions where torch.fx can trace it, else the network."""
     from torch.fx.experimental import optimization
 
     try:
@@ -69,7 +73,7 @@ def fold_any(network: nn.Module) -> nn.Module:
 
 
 def sample_input(protocol: LatencyProtocol, device: str | torch.device = "cpu") -> torch.Tensor:
-    """The batch every backend gets: normal noise, the same on every machine; (B, 3, H, W) in the protocol's precision."""
+    """The batch of the PyTorch backends: normal noise, (B, 3, H, W), in the protocol's precision."""
     import torch
 
     generator = torch.Generator().manual_seed(INPUT_SEED)

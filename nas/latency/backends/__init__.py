@@ -18,7 +18,7 @@ BACKENDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "eager": ("nas.latency.backends.eager", "PyTorch, operation by operation"),
         "compile": ("nas.latency.backends.compiled", "PyTorch, torch.compile (Inductor)"),
-        "cudagraph": ("nas.latency.backends.cudagraph", "PyTorch, recorded as one CUDA graph"),
+        "cuda_graphs": ("nas.latency.backends.cuda_graphs", "PyTorch, recorded as one CUDA graph"),
         "onnxruntime": ("nas.latency.backends.onnx_runtime", "ONNX Runtime, CPU or CUDA provider"),
         "onnxruntime-tensorrt": ("nas.latency.backends.onnx_runtime", "ONNX Runtime, TensorRT provider"),
         "tensorrt": ("nas.latency.backends.tensorrt", "TensorRT engine"),

@@ -74,7 +74,8 @@ def cuda_versions() -> dict[str, str]:
 
     if not torch.cuda.is_available():
         return {}
-    return {"cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())}
+    cudnn: object = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    return {"cuda": str(torch.version.cuda), "cudnn": str(cudnn)}
 
 
 def load_network(subject: Subject, protocol: LatencyProtocol) -> tuple[nn.Module, torch.Tensor]:
@@ -83,5 +84,5 @@ def load_network(subject: Subject, protocol: LatencyProtocol) -> tuple[nn.Module
 
     network = subject.make(protocol).to(device=protocol.device, dtype=torch_dtype(protocol.precision))
     if protocol.channels_last:
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = network.to(memory_format=torch.channels_last)
     return network.eval(), sample_input(protocol, protocol.device)

@@ -1,6 +1,6 @@
 """PyTorch operation by operation: the backend that is always there.
 
-The session is also what `compile` and `cudagraph` time, with another callable inside.
+The session is also what `compile` and `cuda_graphs` time, with another callable inside.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class TorchSession:
         self._torch = torch
         self._network: nn.Module | None = network
         self._images = images
-        self._forward: Callable[..., Any] | None = forward or network
+        self._forward: Callable[..., Any] | None = network if forward is None else forward
         if images.is_cuda:
             torch.cuda.reset_peak_memory_stats(images.device)
 

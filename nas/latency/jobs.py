@@ -1,0 +1,119 @@
+"""Jobs for devices elsewhere: a network as a small packed ONNX file, its protocol, a checksum.
+
+Weights stay at home. A latency does not depend on their values, so every large weight becomes a reference into a
+file of noise that the device makes for itself, scaled about like the weight: a job for a ResNet-50 is some
+kilobytes instead of 94 MB. How a job is done is `nas.latency.device_agent`'s, where it lies `nas.latency.exchange`'s.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from nas.errors import LatencyError
+from nas.latency.backends.base import installed
+from nas.latency.device_agent import NOISE_EXPONENTS
+from nas.latency.onnx_file import export_onnx
+from nas.latency.protocol import LatencyProtocol
+from nas.latency.subject import as_subject
+from nas.spaces import Candidate
+
+ENGINE_BACKENDS = ("onnxruntime", "onnxruntime-tensorrt", "tensorrt")
+"""Backends that run from a job's ONNX file; others rebuild the network and need this package on the device."""
+
+KEPT_BYTES = 1024
+SMALLEST_REGION = 1 << 20
+
+
+def make_job(candidate: Candidate, protocol: LatencyProtocol, device: str) -> dict[str, Any]:
+    """A job as the mailbox keeps it.
+
+    Returns:
+        `device`, `architecture_id`, `notation`, `protocol_id`, `protocol`, `noise` (name of the noise file or None),
+        `network` (gzipped ONNX, None for a backend that rebuilds the network) and `sha256` of the network.
+
+    Raises:
+        LatencyError: when the network cannot be written as ONNX.
+    """
+    network, noise = (None, None) if protocol.backend not in ENGINE_BACKENDS else pack(candidate, protocol)
+    return {
+        "device": device,
+        "architecture_id": candidate.architecture.id,
+        "notation": candidate.architecture.notation,
+        "protocol_id": protocol.id,
+        "protocol": protocol.resolved().to_dict(),
+        "noise": noise,
+        "network": network,
+        "sha256": "" if network is None else hashlib.sha256(network).hexdigest(),
+    }
+
+
+def pack(candidate: Candidate, protocol: LatencyProtocol) -> tuple[bytes, str | None]:
+    """The network of a candidate as gzipped ONNX without its large weights, and the noise file it refers to."""
+    missing = installed("onnx")
+    if missing:
+        raise LatencyError(f"jobs for a device are ONNX files, and {missing}", "pip install 'nas-reid[latency]'")
+    import onnx
+
+    with TemporaryDirectory(prefix="nas-job-") as folder:
+        path = Path(folder) / "network.onnx"
+        export_onnx(as_subject(candidate), protocol, path)
+        model = onnx.load(str(path))
+    noise = refer_to_noise(model)
+    # A fixed time stamp: equal networks make equal bytes.
+    return gzip.compress(model.SerializeToString(), mtime=0), noise
+
+
+def refer_to_noise(model: Any) -> str | None:
+    """Replaces the large floating-point weights of an ONNX model by references into a noise file.
+
+    Returns:
+        The file's name for `nas.latency.device_agent.noise_file`, or None when there is no large weight.
+    """
+    import numpy
+    from onnx import TensorProto, numpy_helper
+
+    kinds = {TensorProto.FLOAT: "f32", TensorProto.FLOAT16: "f16"}
+    large = [t for t in model.graph.initializer if t.data_type in kinds and _bytes(t) > KEPT_BYTES]
+    if not large:
+        return None
+    region = max(SMALLEST_REGION, _power_of_two(max(map(_bytes, large))))
+    name = f"noise-{kinds[large[0].data_type]}-{region}.bin"
+    for tensor in large:
+        spread = float(numpy.std(numpy_helper.to_array(tensor).astype(numpy.float64)))
+        _refer(tensor, name, _nearest(spread, NOISE_EXPONENTS) * region)
+    return name
+
+
+def _refer(tensor: Any, file: str, offset: int) -> None:
+    from onnx import TensorProto
+
+    length = _bytes(tensor)
+    for content in ("raw_data", "float_data", "int32_data"):
+        tensor.ClearField(content)
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", file), ("offset", offset), ("length", length)):
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, str(value)
+
+
+def _bytes(tensor: Any) -> int:
+    from onnx import TensorProto
+
+    return int(math.prod(tensor.dims)) * (2 if tensor.data_type == TensorProto.FLOAT16 else 4)
+
+
+def _nearest(spread: float, exponents: Iterable[int]) -> int:
+    """Index of the exponent e whose 2**e is nearest to the spread, in octaves."""
+    wanted = math.log2(spread) if spread > 0 else -math.inf
+    listed = list(exponents)
+    return min(range(len(listed)), key=lambda i: abs(listed[i] - max(wanted, min(listed))))
+
+
+def _power_of_two(value: int) -> int:
+    return 1 << (value - 1).bit_length()

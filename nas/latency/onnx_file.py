@@ -1,0 +1,79 @@
+"""ONNX files made to be timed: fixed batch, one input, one output, an operator set old runtimes read.
+
+Written by PyTorch's tracing exporter because it targets the operator sets of a Jetson (TensorRT 8 knows up to 13,
+later up to 17) and keeps global pooling one operator. Exports for use, with parity checks, are `nas.networks`'s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from nas.errors import LatencyError
+from nas.latency.device_agent import open_engine
+from nas.latency.protocol import LatencyProtocol
+from nas.latency.subject import Subject, sample_input, torch_dtype
+
+OPSET = 13
+INPUT, OUTPUT = "images", "embeddings"
+
+
+def export_onnx(subject: Subject, protocol: LatencyProtocol, path: Path, opset: int = OPSET) -> None:
+    """Writes the network of a subject as ONNX, in the protocol's precision and for its batch.
+
+    Raises:
+        LatencyError: when the network cannot be expressed in ONNX.
+    """
+    import torch
+
+    network = subject.make(protocol).to(dtype=torch_dtype(protocol.precision))
+    images = sample_input(replace(protocol, channels_last=False))
+    try:
+        with warnings.catch_warnings(), torch.inference_mode():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                network,
+                (images,),
+                str(path),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                opset_version=opset,
+                dynamo=False,
+            )
+    except Exception as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise LatencyError(f"{subject.name} cannot be written as ONNX: {first}") from error
+
+
+@contextlib.contextmanager
+def exported(subject: Subject, protocol: LatencyProtocol, precision: str | None = None) -> Iterator[Path]:
+    """The ONNX file of a subject in a temporary folder, deleted at the end of the `with` block."""
+    with tempfile.TemporaryDirectory(prefix="nas-onnx-") as folder:
+        path = Path(folder) / "network.onnx"
+        export_onnx(subject, replace(protocol, precision=precision or protocol.precision), path)
+        yield path
+
+
+class EngineSession:
+    """A session on an engine of `nas.latency.device_agent`, from a file exported for it."""
+
+    def __init__(self, subject: Subject, protocol: LatencyProtocol) -> None:
+        with exported(subject, protocol) as path:
+            self._engine = open_engine(str(path), protocol.to_dict())
+
+    def run(self) -> None:
+        """One batch."""
+        self._engine.run()
+
+    def peak_memory_mb(self) -> float | None:
+        """What the engine tells."""
+        memory: float | None = self._engine.peak_memory_mb()
+        return memory
+
+    def close(self) -> None:
+        """Frees the engine."""
+        self._engine.close()
