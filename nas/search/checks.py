@@ -51,11 +51,11 @@ def _check_latency(context: StudyContext) -> None:
 
 
 def _check_weights(context: StudyContext) -> None:
-    from nas.networks.weights import require_weights
+    from nas.networks.weights import find_weights
 
     if context.recipe.weights is not None and context.recipe.transfer is None:
         for baseline in context.baselines:
-            require_weights(baseline.backbone, context.recipe.weights)
+            find_weights(baseline.backbone, context.recipe.weights)
 
 
 def _check_batches(context: StudyContext, identities: int) -> None:

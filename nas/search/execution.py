@@ -59,8 +59,9 @@ class Execution:
         fidelity = Fidelity(**{k: v for k, v in claim.fidelity.items() if k not in _OWN_KEYS})
         data = self._context.prepared(claim.fidelity["view"], fidelity)
         checkpoint = self._files.begin(claim)
+        # The stored recipe is final: the candidate's own values and the fidelity are already in it.
         result = train(
-            candidate,
+            candidate.architecture,
             recipe,
             data,
             seed=claim.seed,

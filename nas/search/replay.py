@@ -7,6 +7,7 @@ seeds are its replicates.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,6 +60,11 @@ class ReplayTable:
             }
         )
         return cls(rows, str(path))
+
+    @cached_property
+    def id(self) -> str:
+        """16 hex digits that change with the table's content."""
+        return hashlib.sha256(self.rows.to_csv(index=False).encode()).hexdigest()[:16]
 
     @cached_property
     def _maps(self) -> dict[str, list[float]]:

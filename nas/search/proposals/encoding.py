@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import SpaceError
-from nas.spaces import Candidate, DesignSpace
+from nas.spaces import Candidate, DesignSpace, Placement
+from nas.spaces.domains import Domain
+from nas.spaces.notation import format_block
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -27,7 +29,11 @@ class Encoding:
     def __init__(self, space: DesignSpace) -> None:
         self._space = space
         self.backbones = {c.notation: c for c in space.baselines()}
-        self.options = {site: space.options_at(site) for site in space.sites}
+        self.options: dict[int, dict[str, Placement]] = {}
+        for backbone in space.backbones:
+            for site, placements in space.options(backbone).items():
+                named = {option_name(p): p for p in placements}
+                self.options[site] = {**self.options.get(site, {}), **named}
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Optuna's distributions by parameter name."""
@@ -48,28 +54,30 @@ class Encoding:
         params: dict[str, Any] = {"backbone": baseline}
         for site, options in self.options.items():
             placement = candidate.at(site)
-            value = EMPTY if placement is None else option_name(placement.block, dict(placement.params))
+            value = EMPTY if placement is None else option_name(placement)
             if value != EMPTY and value not in options:
                 return None
             params[site_name(site)] = value
         values = dict(candidate.recipe)
-        if set(values) != set(self._space.recipe):
+        if not set(values) <= set(self._space.recipe):
             return None
-        return params | {f"recipe.{key}": values[key] for key in self._space.recipe}
+        # A conditional value that is not active still needs a place in Optuna's flat space.
+        return params | {f"recipe.{key}": values.get(key, domain.first) for key, domain in self._space.recipe.items()}
 
     def decode(self, params: Mapping[str, Any]) -> Candidate | None:
         """The candidate that parameters stand for (rules not checked), or None when it cannot be built."""
         base = self.backbones[params["backbone"]]
         placements = [
-            (site, *options[params[site_name(site)]])
-            for site, options in self.options.items()
-            if params[site_name(site)] != EMPTY
+            options[params[site_name(site)]] for site, options in self.options.items() if params[site_name(site)] != EMPTY
         ]
-        recipe = {key: params[f"recipe.{key}"] for key in self._space.recipe}
+        recipe = self._active({key: params[f"recipe.{key}"] for key in self._space.recipe})
         try:
             return Candidate.make(base.backbone, placements, dict(base.backbone_params), recipe)
         except SpaceError:
             return None
+
+    def _active(self, recipe: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in recipe.items() if self._space.recipe[key].is_active(recipe)}
 
 
 def site_name(site: int) -> str:
@@ -77,16 +85,14 @@ def site_name(site: int) -> str:
     return f"site{site:02d}"
 
 
-def option_name(block: str, params: Mapping[str, Any]) -> str:
+def option_name(placement: Placement) -> str:
     """A placement without its site, as the notation writes it, defaults left out."""
-    from nas.spaces.notation import format_placement
-
-    return format_placement(block, params)
+    return format_block(placement.block, placement.params)
 
 
-def _distribution(domain: Any) -> BaseDistribution:
+def _distribution(domain: Domain) -> BaseDistribution:
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    if domain.choices is not None:
-        return CategoricalDistribution(list(domain.choices))
-    return FloatDistribution(domain.low, domain.high, log=domain.log)
+    if domain.is_finite:
+        return CategoricalDistribution(list(domain.values))
+    return FloatDistribution(domain.low, domain.high, log=domain.scale == "log")

@@ -1,17 +1,16 @@
 """Makes any suggestion feasible and new: the nearest change that obeys the rules.
 
-A sampler that knows nothing of rules suggests; here placements are dropped until the rules hold,
-then single changes are tried, then exactly uniform draws. The number of tries is bounded.
+A sampler that knows nothing of rules suggests; the space repairs the suggestion at as few sites as
+possible, then single changes are tried, then exactly uniform draws. The number of tries is bounded.
 """
 
 from __future__ import annotations
 
-import random
-
 from nas.search.proposals.base import Request
 from nas.spaces import Candidate
 
-_FRESH_DRAWS = 64
+_FRESH_DRAWS = 256
+_SMALL = 100_000  # candidates that can be looked through within a second or two
 
 
 class NewCandidates:
@@ -42,9 +41,7 @@ class NewCandidates:
     def _nearest(self, suggestion: Candidate) -> Candidate | None:
         if self.admits(suggestion):
             return suggestion
-        feasible = _drop_until(suggestion, self._request.space.contains, self._rng)
-        if feasible is None:
-            return None
+        feasible = self._request.space.repair(suggestion)
         if self.admits(feasible):
             return feasible
         neighbours = self._request.space.neighbours(feasible)
@@ -53,21 +50,11 @@ class NewCandidates:
 
     def _drawn(self) -> Candidate | None:
         space = self._request.space
-        for candidate in space.sample(_FRESH_DRAWS, self._rng, distinct=True, at_most=True):
+        for _ in range(_FRESH_DRAWS):
+            candidate = space.sample(1, self._rng)[0]
             if self.admits(candidate):
                 return candidate
+        if space.continuous or space.size() > _SMALL:
+            return None
         # A nearly exhausted space: look through it once, from its start.
         return next((c for c in space.enumerate() if self.admits(c)), None)
-
-
-def _drop_until(candidate: Candidate, contains: object, rng: random.Random) -> Candidate | None:
-    """Drops placements in random order until the candidate lies in the space."""
-    assert callable(contains)
-    placements = list(candidate.placements)
-    while True:
-        kept = Candidate.make(candidate.backbone, placements, dict(candidate.backbone_params), dict(candidate.recipe))
-        if contains(kept):
-            return kept
-        if not placements:
-            return None
-        placements.pop(rng.randrange(len(placements)))

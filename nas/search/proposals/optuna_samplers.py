@@ -74,6 +74,18 @@ class OptunaProposals:
         self._name = name
 
     def __call__(self, request: Request) -> list[Proposal]:
+        import optuna
+
+        before = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # experimental samplers say so at every batch
+                return self._proposals(request)
+        finally:
+            optuna.logging.set_verbosity(before)
+
+    def _proposals(self, request: Request) -> list[Proposal]:
         encoding = Encoding(request.space)
         study = self._study(request, encoding)
         fresh = NewCandidates(request)
@@ -83,14 +95,14 @@ class OptunaProposals:
             candidate = fresh.take(encoding.decode(trial.params))
             if candidate is None:
                 break
-            found.append(Proposal(candidate, {"system_attrs": dict(trial.system_attrs)}))
+            noted = study.get_trials(deepcopy=False)[trial.number].system_attrs
+            kept = {key: value for key, value in noted.items() if key.endswith(":generation")}
+            found.append(Proposal(candidate, {"system_attrs": kept} if kept else {}))
         return found
 
     def _study(self, request: Request, encoding: Encoding) -> optuna.Study:
         import optuna
 
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        warnings.filterwarnings("ignore", module="optuna")
         seed = request.seed % (2**31) if self._name in _ONE_SEED_A_STAGE else request.number(self._name)
         study = optuna.create_study(
             directions=["maximize", "minimize"], sampler=OPTUNA_SAMPLERS[self._name](seed), storage=None

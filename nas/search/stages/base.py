@@ -105,7 +105,8 @@ def _request(context: StudyContext, wish: Wish, position: int) -> TrainingReques
     from nas.storage import TrainingRequest
 
     view = wish.view or context.search_view
-    recipe = context.recipe.with_overrides(dict(wish.candidate.recipe)).at(wish.fidelity)
+    start = {} if wish.init_from is None else {"init": "inherit"}
+    recipe = context.recipe.with_overrides({**start, **dict(wish.candidate.recipe)}).at(wish.fidelity)
     return TrainingRequest(
         candidate_id=wish.candidate.id,
         recipe_id=recipe.id,
@@ -153,6 +154,10 @@ def register_candidates(context: StudyContext, candidates: Iterable[Candidate]) 
 
 def register_dataset(context: StudyContext, view: str) -> str:
     """Stores the data set of a view if it is new; returns its id."""
+    if context.replay is not None:
+        name = f"table-{context.replay.id}"
+        context.repository.ensure_dataset(name, "table", {"table": context.replay.name}, {})
+        return name
     dataset = context.dataset(view)
     counts = {split: asdict(count) for split, count in dataset.counts().items()}
     context.repository.ensure_dataset(dataset.id, dataset.name, dict(dataset.spec), counts)

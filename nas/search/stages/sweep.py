@@ -32,6 +32,8 @@ class Sweep:
 
     def advance(self, context: StudyContext, stage: StageInfo, settings: SweepStage) -> bool:
         """Asks for everything at once; with `init: inherit` the baselines come first."""
+        if context.repository.has_open_trainings(stage.id):
+            return False
         space = context.space_of(stage)
         common = {"batch": ANCHOR_BATCH, "fidelity": settings.fidelity}
         first = anchors(context, space, **common)
@@ -45,11 +47,11 @@ class Sweep:
             if not all_terminal(stage_rows(context, stage)):
                 return False
             again = [replace(w, batch=SCRATCH_BATCH) for w in wishes[: settings.scratch_check]]
-            ask(context, stage, inherited(context, stage, replicated(wishes, settings.seeds)))
             ask(context, stage, replicated(again, settings.seeds))
+            ask(context, stage, inherited(context, stage, replicated(wishes, settings.seeds)))
         else:
             ask(context, stage, replicated(wishes, settings.seeds))
-        return all_terminal(stage_rows(context, stage))
+        return not context.repository.has_open_trainings(stage.id)
 
     def preview(self, context: StudyContext, space: DesignSpace, settings: SweepStage) -> Preview:
         """Trainings: candidates and anchors, times the seeds."""
@@ -76,29 +78,10 @@ def draw(context: StudyContext, stage: StageInfo, space: DesignSpace, settings: 
         raise StudyError(f"stage {stage.name!r}: the space {space.name!r} has no candidate with {wanted}")
     rng = Request(space, (), 0, context.definition.seed, stage.position).rng("sweep")
     if settings.design == "exhaustive":
-        return [c for c in space.enumerate() if len(c.placements) in counts]
+        return [c for blocks in sorted(counts) for c in space.enumerate(blocks)]
     total = sweep_size(space, settings)
     if settings.design == "random":
-        return space.sample(total, rng, blocks=settings.blocks, distinct=True)
-    drawn = [c for b, n in strata(counts, total).items() for c in space.sample(n, rng, blocks=b, distinct=True)]
+        return space.sample(total, rng, blocks=settings.blocks)
+    drawn = space.stratified(total, rng, sorted(counts))
     rng.shuffle(drawn)
     return drawn
-
-
-def strata(counts: dict[int, int], total: int) -> dict[int, int]:
-    """How many of `total` draws have how many blocks: as even as what there is allows.
-
-    >>> strata({1: 68, 2: 1000}, 30)
-    {1: 15, 2: 15}
-    >>> strata({1: 2, 2: 1000}, 30)
-    {1: 2, 2: 28}
-    """
-    shares = dict.fromkeys(sorted(b for b, n in counts.items() if n), 0)
-    left = min(total, sum(counts.values()))
-    while left:
-        open_ = [b for b in shares if shares[b] < counts[b]]
-        for b in open_:
-            more = min(max(1, left // len(open_)), counts[b] - shares[b], left)
-            shares[b] += more
-            left -= more
-    return shares

@@ -1,0 +1,61 @@
+"""`nas init` and `nas doctor`: a project folder of one's own, and what works on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.cli.common import EXIT_OUR_FAULT, console, emit_json, note
+
+MARKS = {"ok": "[green]ok[/]", "missing": "[yellow]missing[/]", "broken": "[bold red]broken[/]"}
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("init")(init)
+    app.command("doctor")(doctor)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to lay out; made when it does not exist.")] = Path(),
+) -> None:
+    """Lay out a project: search spaces, studies and reports, with the shipped files to start from.
+
+    Example: nas init my-robot
+    """
+    from nas.project.layout import lay_out
+
+    made, kept = lay_out(folder)
+    for path in made:
+        note(f"  made {path}")
+    if kept:
+        note(f"  left {len(kept)} files as they were")
+    note("Next:")
+    if folder != Path():
+        note(f"  cd {folder}")
+    note("  nas doctor                        what works on this machine")
+    note("  nas run studies/quickstart.yaml   a first study on generated data, about 10 minutes on 2 cores")
+
+
+def doctor(json: Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")] = False) -> None:
+    """Tell what works on this machine and what to install for the rest.
+
+    Example: nas doctor
+    """
+    from nas.project.diagnosis import diagnose
+
+    found = diagnose()
+    if json:
+        emit_json([check.__dict__ for check in found])
+    else:
+        out = console(stderr=False)
+        width = max(len(check.name) for check in found)
+        for check in found:
+            out.print(f"{check.name:<{width}}  {MARKS[check.state]}  ", end="")
+            out.print(check.detail, markup=False)
+            if check.advice:
+                out.print(" " * (width + 2) + check.advice, style="dim", markup=False)
+    if any(check.state == "broken" for check in found):
+        raise typer.Exit(EXIT_OUR_FAULT)

@@ -1,0 +1,124 @@
+"""Looks at the machine: what works, what is missing, what to install."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from nas.errors import NasError
+
+State = Literal["ok", "missing", "broken"]
+LEAST_FREE_GB = 5.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding: `missing` is optional equipment, `broken` keeps studies from running."""
+
+    name: str
+    state: State
+    detail: str
+    advice: str = ""
+
+
+def diagnose() -> list[Check]:
+    """All checks, needed things first."""
+    checks: list[Check] = []
+    for look in (_python, _torch, _gpu, _database, _disk, _browser, *map(_optional, OPTIONAL)):
+        checks.append(_safely(look))
+    return checks + _latency_backends()
+
+
+def _safely(look: Callable[[], Check]) -> Check:
+    try:
+        return look()
+    except Exception as error:
+        # A doctor must finish the round whatever one organ does.
+        return Check(getattr(look, "__name__", "check").strip("_"), "broken", f"{type(error).__name__}: {error}")
+
+
+def _python() -> Check:
+    good = sys.version_info >= (3, 11)
+    return Check("Python", "ok" if good else "broken", platform.python_version(), "" if good else "3.11 or newer is needed")
+
+
+def _torch() -> Check:
+    torch = importlib.import_module("torch")
+    vision = importlib.import_module("torchvision")
+    return Check("torch", "ok", f"{torch.__version__}, torchvision {vision.__version__}, {torch.get_num_threads()} threads")
+
+
+def _gpu() -> Check:
+    torch = importlib.import_module("torch")
+    if not torch.cuda.is_available():
+        return Check("GPU", "missing", "no CUDA device; networks train on the CPU", "fine for the quickstart, slow for real data")
+    free, total = torch.cuda.mem_get_info()
+    return Check("GPU", "ok", f"{torch.cuda.get_device_name()}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free")
+
+
+def _database() -> Check:
+    import sqlite3
+
+    return Check("SQLite", "ok", sqlite3.sqlite_version)
+
+
+def _disk() -> Check:
+    free = shutil.disk_usage(Path.cwd()).free / 1e9
+    state: State = "ok" if free > LEAST_FREE_GB else "missing"
+    writable = os.access(Path.cwd(), os.W_OK)
+    if not writable:
+        return Check("disk", "broken", "this folder cannot be written", "change to a folder of yours")
+    return Check("disk", state, f"{free:.0f} GB free here", "" if state == "ok" else "studies need a few GB")
+
+
+def _browser() -> Check:
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    path = os.environ.get("BROWSER_PATH") or next((p for p in map(shutil.which, names) if p), None)
+    if path is None:
+        return Check("browser", "missing", "no Chromium: reports come without PNG and SVG stills", "install chromium")
+    return Check("browser", "ok", str(path))
+
+
+# (name, module, what it is for, extra of the package)
+OPTIONAL = (
+    ("dashboard", "dash", "nas dashboard", "dashboard"),
+    ("PostgreSQL", "psycopg", "studies on many machines", "postgres"),
+    ("ONNX", "onnx", "nas export --format onnx", "latency"),
+    ("stills", "kaleido", "PNG and SVG figures", "stills"),
+    ("parquet", "pyarrow", "nas extract to parquet", "parquet"),
+    ("importances", "sklearn", "hyperparameter importances in reports", "importances"),
+)
+
+
+def _optional(entry: tuple[str, str, str, str]) -> Callable[[], Check]:
+    name, module, purpose, extra = entry
+
+    def look() -> Check:
+        try:
+            found = importlib.import_module(module)
+        except ImportError:
+            return Check(name, "missing", f"needed for {purpose}", f"pip install 'nas-reid[{extra}]'")
+        return Check(name, "ok", f"{module} {getattr(found, '__version__', '')}".strip())
+
+    look.__name__ = name
+    return look
+
+
+def _latency_backends() -> list[Check]:
+    from nas.latency import available_backends
+
+    try:
+        found = available_backends()
+    except NasError as error:
+        return [Check("latency", "broken", str(error))]
+    return [
+        Check(f"latency: {name}", "ok" if why is None else "missing", "available" if why is None else why)
+        for name, why in found.items()
+    ]
