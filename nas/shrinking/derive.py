@@ -1,0 +1,139 @@
+"""From a results table to findings: every family's questions, one false discovery rate, every family's conclusions.
+
+This is the whole of a shrink step's thinking; drawing fresh candidates and training them is left to the study. The
+same table, space, settings and seed give the same findings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from nas.progress import Progress, silent
+from nas.shrinking.analysis import Analysis, FamilyTests, Key, Reference
+from nas.shrinking.costs import Latencies, latency_of, read_costs
+from nas.shrinking.families import FAMILY_TESTS
+from nas.shrinking.multiplicity import adjust
+from nas.shrinking.sample import Sample, draw_samples
+from nas.shrinking.settings import RuleFamily, ShrinkSettings
+from nas.shrinking.settle import settle
+from nas.spaces.candidate import Candidate, as_candidate
+from nas.spaces.findings import Finding
+from nas.spaces.space import DesignSpace
+
+
+def derive_findings(
+    table: pd.DataFrame,
+    space: DesignSpace,
+    *,
+    families: Sequence[RuleFamily] | None = None,
+    latency: Latencies | None = None,
+    reference: Candidate | str | None = None,
+    alpha: float | None = None,
+    margin: float | None = None,
+    settings: ShrinkSettings | None = None,
+    stage: str | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> list[Finding]:
+    """The rules a results table speaks for, against, or cannot decide.
+
+    Args:
+        table: one row a training (columns as in `Repository.results`; `notation`, `map` and `status` at least).
+        space: the space the candidates were drawn from.
+        families: families of rules to test; None: those of the settings.
+        latency: measured latencies, beside those in the table (a function is asked for every single placement).
+        reference: the network a good placement must beat.
+        alpha: false discovery rate; None: that of the settings.
+        margin: mAP within which two choices count as equal; None: that of the settings.
+        settings: all levels, margins and families.
+        stage: name of the stage, kept with the evidence.
+        seed: of permutations and bootstraps.
+        progress: told after each family.
+
+    Returns:
+        Findings in the order of the families; rejected and undecided ones too.
+
+    Raises:
+        StudyError: when the table lacks a needed column.
+    """
+    settings = _changed(settings or ShrinkSettings(), families, alpha, margin)
+    compared = None if reference is None else as_candidate(reference)
+    analyses = _analyses(table, space, latency, compared, settings, stage, seed)
+    tests: list[FamilyTests] = []
+    chosen: list[RuleFamily] = [family for family in FAMILY_TESTS if family in settings.families]
+    for done, family in enumerate(chosen, 1):
+        tests += [FAMILY_TESTS[family](analysis) for analysis in analyses]
+        progress(done, len(chosen), family)
+    return settle(_conclude(tests), space)
+
+
+def hypotheses(tests: list[FamilyTests]) -> dict[tuple[int, Key], float]:
+    """All questions of a stage, each with its p value."""
+    return {(number, key): p for number, test in enumerate(tests) for key, p in test.p_values.items()}
+
+
+def _conclude(tests: list[FamilyTests]) -> list[Finding]:
+    adjusted = adjust(hypotheses(tests))
+    findings: list[Finding] = []
+    for number, test in enumerate(tests):
+        own: Mapping[Key, float] = {key: adjusted[number, key] for key in test.p_values}
+        findings += test.conclude(own)
+    return findings
+
+
+def _changed(
+    settings: ShrinkSettings, families: Sequence[RuleFamily] | None, alpha: float | None, margin: float | None
+) -> ShrinkSettings:
+    given = {"families": None if families is None else tuple(families), "alpha": alpha, "margin": margin}
+    return replace(settings, **{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]
+
+
+def _analyses(
+    table: pd.DataFrame,
+    space: DesignSpace,
+    latency: Latencies | None,
+    reference: Candidate | None,
+    settings: ShrinkSettings,
+    stage: str | None,
+    seed: int,
+) -> list[Analysis]:
+    samples = draw_samples(table)
+    compared = _reference(samples, reference, table, latency) if reference else None
+    return [
+        Analysis(
+            sample=(sample := samples.get(backbone) or empty_sample(backbone)),
+            space=space,
+            costs=read_costs(backbone, _asked(space, sample), table, latency),
+            settings=settings,
+            reference=compared,
+            seed=seed,
+            stage=stage,
+        )
+        for backbone in space.backbones
+    ]
+
+
+def _asked(space: DesignSpace, sample: Sample) -> list[Candidate]:
+    """Whose latency is of use: the baselines, every single placement, and the sample."""
+    return [*space.baselines(), *space.singles(), *sample.candidates]
+
+
+def empty_sample(backbone: str) -> Sample:
+    """The sample of a backbone nobody trained."""
+    nothing, none = np.zeros(0), np.zeros(0, dtype=np.int64)
+    return Sample(backbone, (), nothing, none, none, nothing, nothing, ())
+
+
+def _reference(
+    samples: Mapping[str, Sample], candidate: Candidate, table: pd.DataFrame, latency: Latencies | None
+) -> Reference:
+    sample = samples.get(candidate.backbone)
+    rows = [i for i, c in enumerate(sample.candidates) if c == candidate] if sample is not None else []
+    ms = latency_of(candidate, table, latency)
+    if sample is None or not rows or not np.isfinite(sample.score[rows[0]]):
+        return Reference(candidate.notation, None, 0, ms)
+    return Reference(candidate.notation, float(sample.score[rows[0]]), int(sample.finished[rows[0]]), ms)

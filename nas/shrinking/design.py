@@ -1,0 +1,271 @@
+"""The regression's design: which numbers describe a candidate, so that every rule family is a contrast of them.
+
+mAP is described by how many blocks there are, which blocks, at which sites, how far apart, in which stages, of how
+many families, and by hyperparameters. Blocks, sites and values are coded to sum to zero, so that the terms of
+the count speak of typical blocks at typical sites. Fitting is left to `nas.shrinking.effects`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.shrinking.sample import Sample
+from nas.spaces.blocks import get_block_spec
+
+Floats = npt.NDArray[np.float64]
+Term = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Factor:
+    """Levels whose effects sum to zero, and where their columns are.
+
+    Attributes:
+        levels: names, in order.
+        first: column of the first level; the last level has none (it is minus the sum of the others).
+    """
+
+    levels: tuple[Any, ...]
+    first: int
+
+
+@dataclass(frozen=True)
+class Design:
+    """A matrix with named columns.
+
+    Attributes:
+        terms: name of each column, e.g. ("count", 2) or ("site", 8).
+        matrix: (candidates, columns).
+        factors: sum-to-zero factors by name.
+    """
+
+    terms: tuple[Term, ...]
+    matrix: Floats
+    factors: dict[Term, Factor] = field(default_factory=dict)
+
+    @cached_property
+    def _index(self) -> dict[Term, int]:
+        return {term: number for number, term in enumerate(self.terms)}
+
+    def has(self, term: Term) -> bool:
+        """Whether there is a column of that name."""
+        return term in self._index
+
+    def unit(self, term: Term) -> Floats:
+        """(columns,) the contrast that reads one column."""
+        contrast = np.zeros(len(self.terms))
+        contrast[self._index[term]] = 1.0
+        return contrast
+
+    def levels(self, factor: Term) -> Floats:
+        """(levels, columns) contrasts that read the effect of every level of a factor."""
+        entry = self.factors[factor]
+        size = len(entry.levels)
+        contrasts = np.zeros((size, len(self.terms)))
+        columns = slice(entry.first, entry.first + size - 1)
+        contrasts[: size - 1, columns] = np.eye(size - 1)
+        contrasts[size - 1, columns] = -1.0
+        return contrasts
+
+
+@dataclass(frozen=True)
+class DesignChoice:
+    """Which groups of columns a design has.
+
+    Attributes:
+        nearest: largest distance of a pair with a column of its own; 0 for none.
+        sites: `all`: one effect a site; `cells`: one a block and site; `stages`: one a stage and one for stage ends.
+        pairs: whether pairs in one stage have a column.
+        mix: whether mixing families (or types, where there is one family) has a column.
+        params: whether hyperparameters of blocks and recipe have columns.
+    """
+
+    nearest: int = 6
+    sites: str = "all"
+    pairs: bool = True
+    mix: bool = True
+    params: bool = True
+
+
+class _Columns:
+    """Collects columns; constant ones beside the intercept carry nothing and are left out."""
+
+    def __init__(self, size: int) -> None:
+        self.terms: list[Term] = [("base",)]
+        self.columns: list[Floats] = [np.ones(size)]
+        self.factors: dict[Term, Factor] = {}
+
+    def add(self, term: Term, column: npt.NDArray[Any]) -> None:
+        values = column.astype(np.float64)
+        if len(values) and np.ptp(values) > 0:
+            self.terms.append(term)
+            self.columns.append(values)
+
+    def add_factor(self, name: Term, levels: Sequence[Any], indicators: Floats) -> None:
+        """A sum-to-zero factor; `indicators` (candidates, levels) may count (a block placed twice counts 2)."""
+        if len(levels) < 2:
+            return
+        self.factors[name] = Factor(tuple(levels), len(self.terms))
+        for level, column in zip(levels[:-1], (indicators[:, :-1] - indicators[:, -1:]).T, strict=True):
+            self.terms.append((*name, level))
+            self.columns.append(column.astype(np.float64))
+
+    def design(self) -> Design:
+        return Design(tuple(self.terms), np.stack(self.columns, axis=1), self.factors)
+
+
+def build_design(sample: Sample, choice: DesignChoice) -> Design:
+    """The design of a sample with the chosen groups of columns."""
+    columns = _Columns(len(sample))
+    for count in range(1, int(sample.counts.max(initial=0)) + 1):
+        columns.add(("count", count), sample.counts >= count)
+    _add_blocks(columns, sample)
+    _SITE_CODINGS[choice.sites](columns, sample)
+    for apart in range(1, choice.nearest + 1):
+        columns.add(("near", apart), pairs_apart(sample, apart))
+    if choice.pairs:
+        columns.add(("same stage",), pairs_in_one_stage(sample))
+    if choice.mix:
+        columns.add(("mix",), mixed(sample))
+    if choice.params:
+        _add_block_params(columns, sample)
+        _add_recipe(columns, sample)
+    return columns.design()
+
+
+def pairs_apart(sample: Sample, apart: int) -> npt.NDArray[np.int64]:
+    """(candidates,) pairs of blocks exactly `apart` sites from each other."""
+    on = (sample.placed > 0).astype(np.int64)
+    return np.asarray((on[:, apart:] * on[:, :-apart]).sum(axis=1))
+
+
+def pairs_in_one_stage(sample: Sample) -> npt.NDArray[np.int64]:
+    """(candidates,) pairs of blocks in one stage."""
+    on = (sample.placed > 0).astype(np.int64)
+    inside = [on[:, [s.number - 1 for s in sample.topology.of_stage(k)]].sum(axis=1) for k in sample.topology.stages]
+    return np.asarray(sum(n * (n - 1) // 2 for n in inside))
+
+
+def families_of(sample: Sample) -> npt.NDArray[np.int64]:
+    """(candidates,) number of different block families."""
+    family = [get_block_spec(block).family for block in sample.blocks]
+    kinds = sorted(set(family))
+    present = [np.isin(sample.placed, [i for i, f in enumerate(family, 1) if f == kind]).any(axis=1) for kind in kinds]
+    return np.asarray(np.sum(present, axis=0)) if present else np.zeros(len(sample), dtype=np.int64)
+
+
+def mixed(sample: Sample) -> npt.NDArray[np.bool_]:
+    """(candidates,) whether blocks of several families are placed; of several types, when there is but one family."""
+    families = families_of(sample)
+    return np.asarray((families if families.max(initial=0) > 1 else types_of(sample)) > 1)
+
+
+def types_of(sample: Sample) -> npt.NDArray[np.int64]:
+    """(candidates,) number of different block types."""
+    present = [(sample.placed == i).any(axis=1) for i in range(1, len(sample.blocks) + 1)]
+    return np.asarray(np.sum(present, axis=0)) if present else np.zeros(len(sample), dtype=np.int64)
+
+
+def used_sites(sample: Sample) -> tuple[int, ...]:
+    """Numbers of the sites that hold a block in some candidate."""
+    return tuple(int(i) + 1 for i in np.flatnonzero((sample.placed > 0).any(axis=0)))
+
+
+def block_params(sample: Sample) -> Iterator[tuple[str, str, tuple[Any, ...], Floats]]:
+    """Hyperparameters with two or more values: (block, name, values, (candidates, values) placements with each)."""
+    seen: dict[tuple[str, str], dict[Any, Floats]] = {}
+    for row, candidate in enumerate(sample.candidates):
+        for placement in candidate.placements:
+            for name, value in placement.params:
+                counts = seen.setdefault((placement.block, name), {})
+                counts.setdefault(value, np.zeros(len(sample)))[row] += 1
+    for (block, name), counts in sorted(seen.items()):
+        if len(counts) > 1:
+            values = tuple(sorted(counts, key=_value_key))
+            yield block, name, values, np.stack([counts[value] for value in values], axis=1)
+
+
+def recipe_values(sample: Sample) -> Iterator[tuple[str, npt.NDArray[np.object_]]]:
+    """Recipe fields that vary: (field, (candidates,) values, None where a candidate does not set it)."""
+    names = sorted({name for candidate in sample.candidates for name, _ in candidate.recipe})
+    for name in names:
+        column = np.empty(len(sample), dtype=object)
+        column[:] = [dict(candidate.recipe).get(name) for candidate in sample.candidates]
+        if len({repr(value) for value in column if value is not None}) > 1:
+            yield name, column
+
+
+def is_range(values: Sequence[Any]) -> bool:
+    """Whether a recipe field is a range of numbers rather than a few categories."""
+    given = [v for v in values if v is not None]
+    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in given)
+    return numbers and len(set(given)) > 6
+
+
+def range_position(values: npt.NDArray[np.object_]) -> Floats:
+    """(candidates,) rank of a number among the values, from -1 to 1: shape-free, so log or linear does not matter."""
+    numbers = np.array([np.nan if v is None else float(v) for v in values])
+    known = ~np.isnan(numbers)
+    _, rank = np.unique(numbers[known], return_inverse=True)
+    position = np.zeros(len(values))
+    position[known] = 2 * rank / max(1, int(rank.max())) - 1
+    return position
+
+
+def _value_key(value: Any) -> tuple[int, float, str]:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return (0, float(value), "") if number else (1, 0.0, str(value))
+
+
+def _add_blocks(columns: _Columns, sample: Sample) -> None:
+    counts = [(sample.placed == number).sum(axis=1) for number in range(1, len(sample.blocks) + 1)]
+    if counts:
+        columns.add_factor(("block",), sample.blocks, np.stack(counts, axis=1).astype(float))
+
+
+def _add_sites(columns: _Columns, sample: Sample) -> None:
+    sites = used_sites(sample)
+    columns.add_factor(("site",), sites, (sample.placed[:, [s - 1 for s in sites]] > 0).astype(float))
+
+
+def _add_cells(columns: _Columns, sample: Sample) -> None:
+    for number, block in enumerate(sample.blocks, 1):
+        here = sample.placed == number
+        sites = tuple(int(i) + 1 for i in np.flatnonzero(here.any(axis=0)))
+        columns.add_factor(("cell", block), sites, here[:, [s - 1 for s in sites]].astype(float))
+
+
+def _add_stages(columns: _Columns, sample: Sample) -> None:
+    stages = sorted({site.stage for site in sample.topology.sites})
+    on = sample.placed > 0
+    counts = [on[:, [s.number - 1 for s in sample.topology.of_stage(stage)]].sum(axis=1) for stage in stages]
+    seen = [i for i, count in enumerate(counts) if count.any()]
+    if seen:
+        columns.add_factor(("stage",), [stages[i] for i in seen], np.stack([counts[i] for i in seen], 1).astype(float))
+    columns.add(("stage end",), on[:, [number - 1 for number in sample.topology.stage_ends]].sum(axis=1))
+
+
+def _add_block_params(columns: _Columns, sample: Sample) -> None:
+    for block, name, values, counts in block_params(sample):
+        columns.add_factor(("param", block, name), values, counts)
+
+
+def _add_recipe(columns: _Columns, sample: Sample) -> None:
+    for name, values in recipe_values(sample):
+        if is_range(list(values)):
+            position = range_position(values)
+            columns.add(("recipe", name, "linear"), position)
+            columns.add(("recipe", name, "square"), position**2)
+        else:
+            levels = sorted({v for v in values if v is not None}, key=_value_key)
+            indicators = np.stack([[v == level for v in values] for level in levels], axis=1).astype(float)
+            columns.add_factor(("recipe", name), levels, indicators)
+
+
+_SITE_CODINGS = {"all": _add_sites, "cells": _add_cells, "stages": _add_stages}

@@ -1,0 +1,246 @@
+"""Effects in mAP: a weighted regression over candidates, with errors that hold for candidates, not trainings.
+
+Replicates of one candidate share its own deviation, so a candidate is one observation whose variance is
+own^2 + seed^2 / trainings; weights follow from both, and standard errors from the residuals of whole candidates
+(HC3, the jackknife's form, which needs no equal variances). Which contrasts make a rule is left to `families`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import f as fisher
+from scipy.stats import t as student
+
+from nas.shrinking.design import Design, DesignChoice, Term, build_design
+from nas.shrinking.equivalence import Difference
+from nas.shrinking.sample import Sample
+
+Floats = npt.NDArray[np.float64]
+
+MIN_DF = 8
+"""Residual degrees of freedom below which nothing is estimated."""
+_LEVERAGE_CAP = 0.95
+_SCALING_STEPS = 40
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted design.
+
+    Attributes:
+        design: columns and their names; rows are the candidates with a finite score.
+        beta: (columns,) coefficients, mAP.
+        covariance: (columns, columns) of the coefficients, clustered by candidate.
+        row_space: (columns, columns) projection on what the sample can tell apart.
+        residuals: (candidates,) mAP.
+        jackknifed: (candidates,) residuals as they would be had the candidate not been fitted, mAP.
+        gain: (columns, candidates) beta as a linear map of the scores.
+        df: residual degrees of freedom.
+        seed_sd: sd between trainings of one candidate; NaN without replicates.
+        own_sd: sd of the candidates' own deviations beyond the design; NaN without replicates.
+        rows: (all candidates,) which candidates of the sample were used.
+    """
+
+    design: Design
+    beta: Floats
+    covariance: Floats
+    row_space: Floats
+    residuals: Floats
+    jackknifed: Floats
+    gain: Floats
+    df: int
+    seed_sd: float
+    own_sd: float
+    rows: npt.NDArray[np.bool_]
+
+    @cached_property
+    def enough(self) -> bool:
+        """Whether there are enough candidates for the number of columns."""
+        return self.df >= MIN_DF
+
+    def estimable(self, contrast: Floats) -> bool:
+        """Whether the sample can tell what the contrast asks."""
+        return bool(np.abs(self.row_space @ contrast - contrast).max(initial=0.0) < 1e-6)
+
+    def difference(self, contrast: Floats) -> Difference | None:
+        """A contrast's estimate and standard error; None when the sample cannot tell it."""
+        if not self.enough or not self.estimable(contrast):
+            return None
+        variance = float(contrast @ self.covariance @ contrast)
+        return Difference(float(contrast @ self.beta), float(np.sqrt(max(variance, 0.0))), float(self.df))
+
+    def term(self, term: Term) -> Difference | None:
+        """The coefficient of one column; None when there is no such column or it cannot be told."""
+        return self.difference(self.design.unit(term)) if self.design.has(term) else None
+
+    def wald_p(self, contrasts: Floats) -> float:
+        """p value against "all these contrasts are zero" (F test); NaN when not all can be told."""
+        if not self.enough or not all(self.estimable(row) for row in contrasts):
+            return float("nan")
+        covariance = contrasts @ self.covariance @ contrasts.T
+        rank = int(np.linalg.matrix_rank(covariance, tol=1e-14))
+        if rank == 0:
+            return float("nan")
+        values = contrasts @ self.beta
+        statistic = float(values @ np.linalg.pinv(covariance, rcond=1e-10) @ values) / rank
+        return float(fisher.sf(statistic, rank, self.df))
+
+    def bootstrap(self, contrasts: Floats, draws: int, rng: np.random.Generator) -> Floats:
+        """(draws, contrasts) estimates over a wild bootstrap of candidates (Rademacher signs, HC3 residuals)."""
+        signs = rng.choice([-1.0, 1.0], size=(draws, len(self.residuals)))
+        moved = signs * self.jackknifed @ self.gain.T
+        return np.asarray((self.beta + moved) @ contrasts.T)
+
+    def interval(
+        self, contrast: Floats, draws: int, rng: np.random.Generator, confidence: float = 0.95
+    ) -> tuple[float, float]:
+        """Bootstrap interval of a contrast, over candidates."""
+        values = self.bootstrap(contrast[None, :], draws, rng)[:, 0]
+        low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+        return float(low), float(high)
+
+    def part(self, terms: tuple[str, ...]) -> Floats:
+        """(candidates used,) fitted mAP that the columns of these kinds account for."""
+        chosen = np.array([term[0] in terms for term in self.design.terms])
+        return np.asarray(self.design.matrix[:, chosen] @ self.beta[chosen])
+
+
+def fit_effects(sample: Sample, choice: DesignChoice | None = None) -> Fit:
+    """The effects of a sample.
+
+    Args:
+        sample: one backbone's candidates.
+        choice: groups of columns; None: all that the sample can carry (see `affordable`).
+    """
+    used = np.isfinite(sample.score)
+    kept = sample.take(used)
+    design = build_design(kept, choice or affordable(kept))
+    return _with_saturation(design, kept, used)
+
+
+def affordable(sample: Sample) -> DesignChoice:
+    """The richest design that leaves enough degrees of freedom; groups go in the order they matter least."""
+    tries = (
+        DesignChoice(),
+        DesignChoice(params=False),
+        DesignChoice(nearest=4, params=False),
+        DesignChoice(nearest=2, params=False, mix=False),
+        DesignChoice(nearest=0, params=False, mix=False, pairs=False),
+        DesignChoice(nearest=2, sites="stages", pairs=True, mix=False, params=False),
+        DesignChoice(nearest=0, sites="stages", pairs=False, mix=False, params=False),
+    )
+    for choice in tries:
+        matrix = build_design(sample, choice).matrix
+        if len(sample) - np.linalg.matrix_rank(matrix) >= max(MIN_DF, len(sample) // 4):
+            return choice
+    return tries[-1]
+
+
+def _with_saturation(design: Design, sample: Sample, rows: npt.NDArray[np.bool_]) -> Fit:
+    """The fit; block and site effects of candidates with many blocks are scaled where the sample says they are."""
+    fit = _weighted(design, sample, rows)
+    many = [k for k in range(2, int(sample.counts.max(initial=0)) + 1) if (sample.counts == k).sum() > MIN_DF]
+    if not fit.enough or not many or not _scaling_seen(fit, sample, many):
+        return fit
+    scale = dict.fromkeys(many, 1.0)
+    for _ in range(_SCALING_STEPS):
+        before, scale = scale, _rescale(fit, design, sample, scale)
+        fit = _weighted(_scaled(design, sample, scale), sample, rows)
+        if max(abs(scale[k] - before[k]) for k in scale) < 0.005:
+            break
+    return replace(fit, df=fit.df - len(scale))
+
+
+_PLACED_TERMS = ("block", "site", "cell", "stage", "stage end")
+
+
+def _placed_columns(design: Design) -> npt.NDArray[np.bool_]:
+    return np.array([term[0] in _PLACED_TERMS for term in design.terms])
+
+
+def _scaling_seen(fit: Fit, sample: Sample, many: list[int], level: float = 0.01) -> bool:
+    extra, names = _scaling_columns(fit, fit.design, sample, many)
+    widened = replace(fit.design, terms=fit.design.terms + names, matrix=np.hstack([fit.design.matrix, extra]))
+    tested = _weighted(widened, sample, fit.rows)
+    contrasts = np.stack([widened.unit(name) for name in names])
+    return bool(tested.wald_p(contrasts) < level)
+
+
+def _scaling_columns(fit: Fit, design: Design, sample: Sample, many: list[int]) -> tuple[Floats, tuple[Term, ...]]:
+    placed = _placed_columns(design)
+    part = design.matrix[:, placed] @ fit.beta[placed]
+    extra = np.stack([part * (sample.counts == k) for k in many], axis=1)
+    return extra, tuple(("scale", k) for k in many)
+
+
+def _rescale(fit: Fit, design: Design, sample: Sample, scale: dict[int, float]) -> dict[int, float]:
+    """One step of alternating least squares: the scales given the effects."""
+    many = list(scale)
+    placed = _placed_columns(design)
+    extra, names = _scaling_columns(fit, design, sample, many)
+    rest = design.matrix[:, ~placed]
+    few = np.where(np.isin(sample.counts, many), 0.0, design.matrix[:, placed] @ fit.beta[placed])
+    beta = np.linalg.lstsq(np.hstack([rest, extra]), sample.score - few, rcond=None)[0]
+    return {k: float(np.clip(beta[rest.shape[1] + i], 0.05, 1.5)) for i, (_, k) in enumerate(names)}
+
+
+def _scaled(design: Design, sample: Sample, scale: dict[int, float]) -> Design:
+    factor = np.array([scale.get(int(k), 1.0) for k in sample.counts])
+    matrix = np.where(_placed_columns(design)[None, :], design.matrix * factor[:, None], design.matrix)
+    return replace(design, matrix=matrix)
+
+
+def _weighted(design: Design, sample: Sample, rows: npt.NDArray[np.bool_]) -> Fit:
+    """Weighted least squares; weights from the seed's and the candidates' own variance."""
+    weights = sample.finished.astype(np.float64)
+    fit = _solve(design, sample.score, weights, sample.seed_sd, rows)
+    if np.isnan(sample.seed_sd) or not fit.enough or len(set(sample.finished.tolist())) < 2:
+        return fit
+    variance = fit.own_sd**2 + sample.seed_sd**2 / sample.finished
+    return _solve(design, sample.score, 1 / np.maximum(variance, 1e-12), sample.seed_sd, rows)
+
+
+def _solve(design: Design, score: Floats, weights: Floats, seed_sd: float, rows: npt.NDArray[np.bool_]) -> Fit:
+    root = np.sqrt(weights / weights.mean()) if len(weights) else weights
+    scaled = design.matrix * root[:, None]
+    left, singular, right = np.linalg.svd(scaled, full_matrices=False)
+    rank = int((singular > singular.max(initial=0.0) * 1e-9).sum())
+    left, singular, right = left[:, :rank], singular[:rank], right[:rank]
+    gain = (right.T / singular) @ left.T * root
+    beta = gain @ score
+    leverage = np.minimum((left**2).sum(axis=1), 1.0)
+    residuals = score - design.matrix @ beta
+    df = len(score) - rank
+    # A candidate that alone decides a column (often the baseline) has no residual to speak of: the model's variance.
+    common = float((weights * residuals**2).sum()) / max(df, 1) / weights
+    jackknifed = np.where(leverage < _LEVERAGE_CAP, residuals / np.maximum(1 - leverage, 1e-9), np.sqrt(common))
+    return Fit(
+        design=design,
+        beta=beta,
+        covariance=(gain * jackknifed**2) @ gain.T,
+        row_space=right.T @ right,
+        residuals=residuals,
+        jackknifed=jackknifed,
+        gain=gain,
+        df=df,
+        seed_sd=seed_sd,
+        own_sd=_own_sd(residuals, leverage, weights, seed_sd),
+        rows=rows,
+    )
+
+
+def _own_sd(residuals: Floats, leverage: Floats, weights: Floats, seed_sd: float) -> float:
+    """By moments: the residual variance is own^2 + seed^2 / trainings; here for weights = trainings."""
+    if np.isnan(seed_sd) or (1 - leverage).sum() < 1:
+        return float("nan")
+    total = float((residuals**2).sum()) / float((1 - leverage).sum())
+    return float(np.sqrt(max(total - seed_sd**2 * float(np.mean(1 / np.maximum(weights, 1))), 0.0)))
+
+
+def quantile(df: float, confidence: float) -> float:
+    """Half-width of an interval in standard errors."""
+    return float(student.ppf(0.5 + confidence / 2, df))

@@ -1,0 +1,33 @@
+"""Rule families, one module each: which questions a family asks of a sample, and which rules follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from nas.shrinking.analysis import Analysis, FamilyTests
+from nas.shrinking.families.block_preference import block_preference
+from nas.shrinking.families.cost import cost
+from nas.shrinking.families.count import count
+from nas.shrinking.families.distance import distance
+from nas.shrinking.families.distinct_stages import distinct_stages
+from nas.shrinking.families.hyperparameters import hyperparameters
+from nas.shrinking.families.mix import mix
+from nas.shrinking.families.sites import sites
+from nas.shrinking.families.stage_ends import stage_ends
+from nas.shrinking.settings import RuleFamily
+
+FAMILY_TESTS: Mapping[RuleFamily, Callable[[Analysis], FamilyTests]] = MappingProxyType(
+    {
+        "cost": cost,
+        "sites": sites,
+        "stage_ends": stage_ends,
+        "block_preference": block_preference,
+        "distance": distance,
+        "distinct_stages": distinct_stages,
+        "mix": mix,
+        "count": count,
+        "hyperparameters": hyperparameters,
+    }
+)
+"""How each family is derived."""

@@ -1,0 +1,116 @@
+"""Count: "no more than 3: the 4th adds +0.0001 [-0.0006, 0.0008]".
+
+A limit of k says two things of block k + 1, and both must be shown: that it brings less than the blocks before it did
+on average, and that it brings less than a block must to be worth having. Where blocks never bring anything, or all
+bring the same, the first cannot be shown and there is no limit. The smallest k that passes becomes the rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.shrinking.analysis import Analysis, Answer, FamilyTests, Key
+from nas.shrinking.equivalence import Difference, could_see
+from nas.spaces.findings import Finding
+from nas.spaces.rules import MaxBlocks
+
+Floats = npt.NDArray[np.float64]
+
+
+def count(analysis: Analysis) -> FamilyTests:
+    """The questions and conclusions of this family."""
+    limits = range(1, int(analysis.sample.counts.max(initial=0)))
+    next_one = {k: analysis.fit.term(("count", k + 1)) for k in limits}
+    p_values = {_key(k): _p_limit(analysis, k, next_one[k]) for k in limits}
+
+    def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
+        return [_conclude(analysis, next_one, p_values, adjusted)]
+
+    return FamilyTests(p_values, conclude)
+
+
+def increments(analysis: Analysis) -> dict[int, Difference]:
+    """What the k-th block adds at typical sites, all else being equal, by k; those the sample can tell."""
+    known = {k: analysis.fit.term(("count", k)) for k in range(1, int(analysis.sample.counts.max(initial=0)) + 1)}
+    return {k: difference for k, difference in known.items() if difference is not None}
+
+
+def _key(limit: int) -> Key:
+    return ("count", limit)
+
+
+def _p_limit(analysis: Analysis, limit: int, added: Difference | None) -> float:
+    """p value against "block limit + 1 brings as much as those before, or enough to be worth having"."""
+    drop = _drop(analysis, limit)
+    if added is None or drop is None:
+        return float("nan")
+    return max(drop.p_below(0.0), added.p_below(analysis.settings.worth))
+
+
+def _drop(analysis: Analysis, limit: int) -> Difference | None:
+    """What block limit + 1 brings minus the mean of what the blocks before brought."""
+    design = analysis.fit.design
+    before = [("count", k) for k in range(1, limit + 1) if design.has(("count", k))]
+    before = [term for term in before if analysis.fit.term(term) is not None]
+    if not before or not design.has(("count", limit + 1)):
+        return None
+    return analysis.fit.difference(
+        design.unit(("count", limit + 1)) - np.mean([design.unit(t) for t in before], axis=0)
+    )
+
+
+def _conclude(
+    analysis: Analysis,
+    next_one: Mapping[int, Difference | None],
+    p_values: Mapping[Key, float],
+    adjusted: Mapping[Key, float],
+) -> Finding:
+    most = int(analysis.sample.counts.max(initial=0))
+    passing = [k for k in next_one if _passes(analysis, next_one, k, adjusted)]
+    limit = min(passing, default=max(1, most - 1))
+    added = next_one.get(limit)
+    rows = np.asarray(analysis.sample.counts >= limit)
+    evidence = analysis.evidence(
+        rows,
+        added,
+        p=p_values.get(_key(limit)),
+        p_adjusted=adjusted.get(_key(limit)),
+        latency_ms=_cost(analysis),
+        method="what the next block adds at typical sites; regression over candidates, HC3 errors",
+    )
+    answer = _answer(analysis, limit, added, bool(passing), evidence.trainings)
+    return analysis.finding(MaxBlocks(count=limit, backbone=analysis.scope), answer, evidence)
+
+
+def _passes(
+    analysis: Analysis, next_one: Mapping[int, Difference | None], limit: int, adjusted: Mapping[Key, float]
+) -> bool:
+    added = next_one[limit]
+    if added is None or not adjusted[_key(limit)] <= analysis.settings.alpha:
+        return False
+    later = [d for k, d in next_one.items() if k > limit and d is not None]
+    still_gains = any(d.effect > analysis.settings.margin and d.interval()[0] > 0 for d in later)
+    return added.effect <= analysis.settings.margin and not still_gains
+
+
+def _answer(analysis: Analysis, limit: int, added: Difference | None, passed: bool, trainings: int) -> Answer:
+    settings = analysis.settings
+    if passed:
+        return Answer(
+            "adopted", f"block {limit + 1} brings less than those before, and less than {settings.worth:g} mAP"
+        )
+    if added is None or trainings < settings.min_trainings:
+        return Answer("not enough data", analysis.why_not())
+    if added.interval()[0] > 0:
+        return Answer("rejected", f"block {limit + 1} still adds {added.effect:+.4f} mAP")
+    if could_see(added, settings.worth):
+        return Answer("rejected", f"block {limit + 1} brings no less than those before it")
+    low, high = added.interval()
+    return Answer("not enough data", f"what block {limit + 1} adds is not known well: [{low:+.4f}, {high:+.4f}]")
+
+
+def _cost(analysis: Analysis) -> float | None:
+    return analysis.costs.site_ms([s.number for s in analysis.topology.sites])

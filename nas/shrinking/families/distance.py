@@ -1,0 +1,99 @@
+"""Distance: "at least 4 sites apart".
+
+Every distance has its own effect (what a pair of blocks that far apart loses beside a distant pair); the rule is the
+step that describes them best, and it goes only as far as its last distance is itself shown to lose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.shrinking.analysis import Analysis, FamilyTests, Key
+from nas.shrinking.design import pairs_apart
+from nas.shrinking.equivalence import Difference
+from nas.spaces.findings import Finding
+from nas.spaces.rules import MinDistance
+
+Floats = npt.NDArray[np.float64]
+KEY: Key = ("distance",)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Pairs nearer than `distance` lose alike.
+
+    Attributes:
+        distance: the least distance that loses nothing.
+        difference: mean effect of the nearer pairs, mAP (negative: they lose).
+    """
+
+    distance: int
+    difference: Difference
+
+
+def distance(analysis: Analysis) -> FamilyTests:
+    """The question and conclusion of this family."""
+    steps = _steps(analysis)
+    best = min(steps, key=lambda s: s.difference.effect / max(s.difference.se, 1e-12), default=None)
+    # The best of several steps was looked for: Bonferroni over the steps.
+    p = min(1.0, len(steps) * best.difference.p_below()) if best else float("nan")
+
+    def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
+        step = _supported(analysis, best) if best else None
+        apart = step.distance if step else 2
+        gain = _gain(step)
+        rows = np.asarray(sum(pairs_apart(analysis.sample, d) for d in range(1, apart)) > 0)
+        evidence = analysis.evidence(rows, gain, p=p, p_adjusted=adjusted[KEY])
+        answer = analysis.judge(gain, adjusted[KEY], evidence.trainings)
+        return [analysis.finding(MinDistance(distance=apart, backbone=analysis.scope), answer, evidence)]
+
+    return FamilyTests({KEY: p}, conclude)
+
+
+def pair_effects(analysis: Analysis) -> dict[int, Difference]:
+    """What a pair of blocks d sites apart gains or loses beside a distant pair, mAP, by d; where it can be told."""
+    found = {}
+    for apart in range(1, analysis.settings.nearest + 1):
+        difference = analysis.fit.term(("near", apart))
+        if difference is not None:
+            found[apart] = difference
+    return found
+
+
+def _gain(step: Step | None) -> Difference | None:
+    """What the rule wins: the loss it avoids."""
+    return None if step is None else Difference(-step.difference.effect, step.difference.se, step.difference.df)
+
+
+def _steps(analysis: Analysis) -> list[Step]:
+    """One step a distance, fitted to the effects of all distances with their covariance."""
+    known = sorted(pair_effects(analysis))
+    design, fit = analysis.fit.design, analysis.fit
+    if not known or known != list(range(1, len(known) + 1)):
+        return []
+    contrasts = np.stack([design.unit(("near", d)) for d in known])
+    precision = np.asarray(np.linalg.pinv(contrasts @ fit.covariance @ contrasts.T, rcond=1e-8), dtype=np.float64)
+    return [_step(distance, contrasts @ fit.beta, precision, float(fit.df)) for distance in range(2, len(known) + 2)]
+
+
+def _step(distance: int, effects: Floats, precision: Floats, df: float) -> Step:
+    near = (np.arange(1, len(effects) + 1) < distance).astype(float)
+    information = float(near @ precision @ near)
+    return Step(distance, Difference(float(near @ precision @ effects) / information, information**-0.5, df))
+
+
+def _supported(analysis: Analysis, step: Step) -> Step:
+    """The step, shortened until its last distance is itself shown to lose."""
+    effects, steps = pair_effects(analysis), {s.distance: s for s in _steps(analysis)}
+    apart = step.distance
+    while apart > 2 and not _loses(analysis, effects[apart - 1]):
+        apart -= 1
+    return steps[apart]
+
+
+def _loses(analysis: Analysis, difference: Difference) -> bool:
+    return difference.effect <= -analysis.settings.margin and difference.p_below() <= 0.05

@@ -1,0 +1,35 @@
+"""Distinct stages: "no two blocks in one stage" - beyond what their distance explains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from nas.shrinking.analysis import Analysis, FamilyTests, Key
+from nas.shrinking.design import pairs_in_one_stage
+from nas.shrinking.equivalence import Difference
+from nas.spaces.findings import Finding
+from nas.spaces.rules import DistinctStages
+
+KEY: Key = ("distinct_stages",)
+
+
+def distinct_stages(analysis: Analysis) -> FamilyTests:
+    """The question and conclusion of this family."""
+    lost = analysis.fit.term(("same stage",))
+    gain = None if lost is None else Difference(-lost.effect, lost.se, lost.df)
+    p = float("nan") if gain is None else gain.p_above()
+
+    def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
+        rows = np.asarray(pairs_in_one_stage(analysis.sample) > 0)
+        evidence = analysis.evidence(rows, gain, p=p, p_adjusted=adjusted[KEY])
+        return [
+            analysis.finding(
+                DistinctStages(backbone=analysis.scope),
+                analysis.judge(gain, adjusted[KEY], evidence.trainings),
+                evidence,
+            )
+        ]
+
+    return FamilyTests({KEY: p}, conclude)

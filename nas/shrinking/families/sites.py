@@ -1,0 +1,241 @@
+"""Sites: "C-NL: positions 6, 8, 14 (of 17)".
+
+Each site is compared with the typical (median) site, all else in the design being equal. Sites shown to be better are
+kept, and with them every site that is shown to be no worse than the best kept one by more than the margin and is
+cheaper; where none is better, the ones shown to be worse are left out. Blocks share their sites unless the sample says
+that they differ; then each block gets sites of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import f as fisher
+from scipy.stats import fisher_exact
+
+from nas.shrinking.analysis import REGRESSION, Analysis, Answer, FamilyTests, Key
+from nas.shrinking.design import Term
+from nas.shrinking.effects import Fit, fit_effects
+from nas.shrinking.equivalence import Difference, could_see, no_worse
+from nas.spaces.findings import Finding
+from nas.spaces.rules import SitesRule
+from nas.spaces.site_sets import SiteSet
+
+Floats = npt.NDArray[np.float64]
+_DRAWS = 4000
+_DIFFER_LEVEL = 0.01
+
+
+@dataclass(frozen=True)
+class SiteEffects:
+    """The effect of every site of one factor, beside the typical site.
+
+    Attributes:
+        block: the block, or None for all blocks together.
+        sites: site numbers.
+        differences: site minus median site, one a site.
+        contrasts: (sites, columns) contrasts that read each site's effect.
+        fit: the fit they belong to.
+    """
+
+    block: str | None
+    sites: tuple[int, ...]
+    differences: tuple[Difference, ...]
+    contrasts: Floats
+    fit: Fit
+
+    def between(self, chosen: set[int], others: set[int]) -> Difference | None:
+        """Mean of some sites minus mean of others."""
+        if not chosen or not others:
+            return None
+        return self.fit.difference(self._mean(chosen) - self._mean(others))
+
+    def _mean(self, chosen: set[int]) -> Floats:
+        return np.asarray(self.contrasts[[i for i, s in enumerate(self.sites) if s in chosen]].mean(axis=0))
+
+
+def sites(analysis: Analysis) -> FamilyTests:
+    """The questions and conclusions of this family."""
+    groups = site_effects(analysis)
+    p_values = {
+        _key(group, s): d.p_two_sided() for group in groups for s, d in zip(group.sites, group.differences, strict=True)
+    }
+
+    def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
+        if not groups:
+            return [_nothing(analysis)]
+        return [_conclude(analysis, group, adjusted) for group in groups]
+
+    return FamilyTests(p_values, conclude)
+
+
+def site_effects(analysis: Analysis) -> list[SiteEffects]:
+    """Effects of the sites: one group for all blocks, or one a block where blocks differ; empty without enough data."""
+    pooled = _group(analysis, analysis.fit, ("site",), _shared_block(analysis))
+    if pooled is None:
+        return []
+    cells = _cells_fit(analysis)
+    if cells is None or not _differ(analysis.fit, cells):
+        return [pooled]
+    groups = [_group(analysis, cells, ("cell", block), block) for block in analysis.sample.blocks]
+    return [group for group in groups if group is not None]
+
+
+def _shared_block(analysis: Analysis) -> str | None:
+    return analysis.sample.blocks[0] if len(analysis.sample.blocks) == 1 else None
+
+
+def _cells_fit(analysis: Analysis) -> Fit | None:
+    if len(analysis.sample.blocks) < 2:
+        return None
+    fit = fit_effects(analysis.sample, replace(analysis.choice, sites="cells"))
+    return fit if fit.df >= len(fit.residuals) // 3 else None
+
+
+def _differ(pooled: Fit, cells: Fit) -> bool:
+    """Whether one effect a site is too few: F test of the pooled design inside the one with a cell a block and site."""
+    extra = pooled.df - cells.df
+    within, beyond = float((cells.residuals**2).sum()), float((pooled.residuals**2).sum())
+    if extra <= 0 or within <= 0:
+        return False
+    return bool(fisher.sf((beyond - within) / extra / (within / cells.df), extra, cells.df) < _DIFFER_LEVEL)
+
+
+def _group(analysis: Analysis, fit: Fit, factor: Term, block: str | None) -> SiteEffects | None:
+    if factor not in fit.design.factors or not fit.enough:
+        return None
+    contrasts = fit.design.levels(factor)
+    if not all(fit.estimable(a - contrasts[0]) for a in contrasts[1:]):
+        return None
+    numbers = tuple(int(s) for s in fit.design.factors[factor].levels)
+    differences = _beside_median(fit, contrasts, analysis.rng(f"sites/{block}"))
+    return SiteEffects(block, numbers, differences, contrasts, fit)
+
+
+def _beside_median(fit: Fit, contrasts: Floats, rng: np.random.Generator) -> tuple[Difference, ...]:
+    """Level minus median level; the spread of that under equal levels is simulated from their covariance."""
+    values = contrasts @ fit.beta
+    covariance = contrasts @ fit.covariance @ contrasts.T
+    left, scale, _ = np.linalg.svd(covariance)
+    noise = rng.standard_normal((_DRAWS, len(values))) @ (left * np.sqrt(np.maximum(scale, 0))).T
+    spread = (noise - np.median(noise, axis=1, keepdims=True)).std(axis=0)
+    return tuple(
+        Difference(float(value), float(se), float(fit.df))
+        for value, se in zip(values - np.median(values), spread, strict=True)
+    )
+
+
+def _key(group: SiteEffects, site: int) -> Key:
+    return ("sites", group.block, site)
+
+
+def _conclude(analysis: Analysis, group: SiteEffects, adjusted: Mapping[Key, float]) -> Finding:
+    passed = {
+        s: d for s, d in zip(group.sites, group.differences, strict=True) if _passes(analysis, group, s, d, adjusted)
+    }
+    better = {s for s, d in passed.items() if d.effect > 0 and not _fails_often(analysis, group.block, s)}
+    worse = {s for s, d in passed.items() if d.effect < 0}
+    everything = set(group.sites)
+    if better:
+        equal = _as_good_and_cheaper(analysis, group, better, everything - better)
+        return _adopted(analysis, group, better | equal, adjusted, _why_kept(equal))
+    if worse:
+        return _adopted(analysis, group, everything - worse, adjusted, f"; left out as worse: {_list(worse)}")
+    return _not_adopted(analysis, group, adjusted)
+
+
+def _passes(
+    analysis: Analysis, group: SiteEffects, site: int, difference: Difference, adjusted: Mapping[Key, float]
+) -> bool:
+    p = adjusted[_key(group, site)]
+    return bool(p <= analysis.settings.alpha and abs(difference.effect) >= analysis.settings.margin)
+
+
+def _as_good_and_cheaper(analysis: Analysis, group: SiteEffects, better: set[int], others: set[int]) -> set[int]:
+    """Sites shown to be no worse than the best one by more than the margin, at a lower cost."""
+    effect = dict(zip(group.sites, (d.effect for d in group.differences), strict=True))
+    best = max(better, key=lambda s: effect[s])
+    best_ms = analysis.costs.site_ms([best], group.block)
+    kept = set()
+    for site in others:
+        gap, ms = group.between({site}, {best}), analysis.costs.site_ms([site], group.block)
+        if gap and ms is not None and best_ms is not None and ms < best_ms and no_worse(gap, analysis.settings.margin):
+            kept.add(site)
+    return kept
+
+
+def _fails_often(analysis: Analysis, block: str | None, site: int) -> bool:
+    """Whether candidates with the site fail more often than the rest (one-sided Fisher test at 5 %)."""
+    sample = analysis.sample
+    here = _rows(analysis, block, {site})
+    table = [
+        [sample.failed[here].sum(), sample.finished[here].sum()],
+        [sample.failed[~here].sum(), sample.finished[~here].sum()],
+    ]
+    return bool(sample.failed[here].sum() and fisher_exact(table, alternative="greater").pvalue < 0.05)
+
+
+def _rows(analysis: Analysis, block: str | None, chosen: set[int]) -> npt.NDArray[np.bool_]:
+    placed = analysis.sample.placed[:, [s - 1 for s in sorted(chosen)]]
+    if block is None:
+        return np.asarray((placed > 0).any(axis=1))
+    return np.asarray((placed == analysis.sample.blocks.index(block) + 1).any(axis=1))
+
+
+def _adopted(
+    analysis: Analysis, group: SiteEffects, kept: set[int], adjusted: Mapping[Key, float], why: str
+) -> Finding:
+    p = max(
+        (adjusted[_key(group, s)] for s in kept if adjusted[_key(group, s)] <= analysis.settings.alpha), default=0.0
+    )
+    p = p or min(adjusted[_key(group, s)] for s in group.sites)
+    reason = f"each site kept is better than the typical site (adjusted p <= {p:.2g}){why}"
+    if "left out" in why:
+        reason = f"no site is better than the typical one{why} (adjusted p <= {p:.2g})"
+    return analysis.finding(
+        _rule(analysis, group, kept), Answer("adopted", reason), _evidence(analysis, group, kept, p)
+    )
+
+
+def _not_adopted(analysis: Analysis, group: SiteEffects, adjusted: Mapping[Key, float]) -> Finding:
+    best = max(zip(group.sites, group.differences, strict=True), key=lambda pair: pair[1].effect)
+    rule = _rule(analysis, group, {best[0]})
+    evidence = _evidence(analysis, group, {best[0]}, adjusted[_key(group, best[0])])
+    answer = analysis.judge(best[1], adjusted[_key(group, best[0])], evidence.trainings)
+    if answer.verdict == "rejected" and not all(could_see(d, analysis.settings.worth) for d in group.differences):
+        answer = Answer("not enough data", "no site is shown to be better, and not every site was seen often enough")
+    return analysis.finding(rule, answer, evidence)
+
+
+def _evidence(analysis: Analysis, group: SiteEffects, kept: set[int], p: float):  # type: ignore[no-untyped-def]
+    others = set(group.sites) - kept
+    inside, outside = (analysis.costs.site_ms(s, group.block) for s in (kept, others))
+    return analysis.evidence(
+        _rows(analysis, group.block, set(group.sites)),
+        group.between(kept, others),
+        p=None,
+        p_adjusted=p,
+        latency_ms=None if inside is None or outside is None else inside - outside,
+        method=f"mean of the sites kept minus mean of the others; {REGRESSION}",
+    )
+
+
+def _rule(analysis: Analysis, group: SiteEffects, kept: set[int]) -> SitesRule:
+    return SitesRule(block=group.block, sites=SiteSet(numbers=tuple(sorted(kept))), backbone=analysis.scope)
+
+
+def _nothing(analysis: Analysis) -> Finding:
+    used = np.ones(len(analysis.sample), dtype=bool)
+    rule = SitesRule(block=_shared_block(analysis), sites=SiteSet(everything=True), backbone=analysis.scope)
+    return analysis.finding(rule, Answer("not enough data", analysis.why_not()), analysis.evidence(used))
+
+
+def _why_kept(equal: set[int]) -> str:
+    return f"; kept as no worse and cheaper: {_list(equal)}" if equal else ""
+
+
+def _list(numbers: set[int]) -> str:
+    return ", ".join(str(n) for n in sorted(numbers))

@@ -1,0 +1,211 @@
+"""From a results table to the sample that statistics may use: one row a candidate, replicates inside it.
+
+Only rows whose candidates were drawn without looking at results count (sweeps, confirmation draws, baselines): a
+sampler that follows the scores oversamples what looked good and biases every effect. One fidelity and one split at a
+time. Failed trainings stay in the counts. What is estimated from the sample is left to `nas.shrinking.effects`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from nas.errors import StudyError
+from nas.spaces.candidate import Candidate
+from nas.spaces.sites import Topology, get_topology
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+UNBIASED_STAGES = ("sweep", "shrink", "auto_shrink")
+"""Kinds of stages whose draws do not follow results."""
+NEEDED = ("notation", "map", "status")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Candidates of one backbone and what their trainings gave.
+
+    Attributes:
+        backbone: name.
+        candidates: (n,) the candidates.
+        score: (n,) mean mAP of the finished trainings, NaN when all failed.
+        finished: (n,) finished trainings.
+        failed: (n,) failed trainings.
+        squares: (n,) sum of squared deviations of the finished trainings from their mean.
+        latency_ms: (n,) latency, NaN where not known.
+        training_ids: (n,) the trainings of each candidate.
+    """
+
+    backbone: str
+    candidates: tuple[Candidate, ...]
+    score: Floats
+    finished: Ints
+    failed: Ints
+    squares: Floats
+    latency_ms: Floats
+    training_ids: tuple[tuple[int, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+    @cached_property
+    def topology(self) -> Topology:
+        """The sites of the backbone."""
+        return get_topology(self.backbone)
+
+    @cached_property
+    def blocks(self) -> tuple[str, ...]:
+        """Names of the blocks that occur."""
+        return tuple(sorted({block for candidate in self.candidates for block in candidate.blocks}))
+
+    @cached_property
+    def placed(self) -> Ints:
+        """(n, sites) 0 for no block, else 1 + the index in `blocks`."""
+        return placement_matrix(self.candidates, self.blocks, len(self.topology.sites))
+
+    @cached_property
+    def counts(self) -> Ints:
+        """(n,) blocks of each candidate."""
+        return np.asarray((self.placed > 0).sum(axis=1))
+
+    @property
+    def trainings(self) -> Ints:
+        """(n,) trainings, failed ones too."""
+        return self.finished + self.failed
+
+    @cached_property
+    def seed_sd(self) -> float:
+        """sd of trainings of one candidate around their mean, pooled; NaN without replicates."""
+        df = int(np.maximum(self.finished - 1, 0).sum())
+        return float(np.sqrt(self.squares.sum() / df)) if df else float("nan")
+
+    def ids(self, rows: Flags | None = None) -> tuple[int, ...]:
+        """Ids of the trainings of some (or all) candidates, ascending."""
+        chosen = range(len(self)) if rows is None else np.flatnonzero(rows)
+        return tuple(sorted(i for row in chosen for i in self.training_ids[row]))
+
+    def support(self, rows: Flags) -> int:
+        """Trainings of some candidates, failed ones too."""
+        return int(self.trainings[rows].sum())
+
+    def take(self, rows: Flags) -> Sample:
+        """Some of the candidates."""
+        index = np.flatnonzero(rows)
+        return Sample(
+            self.backbone,
+            tuple(self.candidates[i] for i in index),
+            self.score[index],
+            self.finished[index],
+            self.failed[index],
+            self.squares[index],
+            self.latency_ms[index],
+            tuple(self.training_ids[i] for i in index),
+        )
+
+
+def placement_matrix(candidates: Sequence[Candidate], blocks: Sequence[str], sites: int) -> Ints:
+    """(candidates, sites) 0 for no block, else 1 + the index of the block in `blocks`."""
+    index = {name: number for number, name in enumerate(blocks, 1)}
+    matrix = np.zeros((len(candidates), sites), dtype=np.int64)
+    for row, candidate in enumerate(candidates):
+        for placement in candidate.placements:
+            matrix[row, placement.site - 1] = index[placement.block]
+    return matrix
+
+
+def unbiased_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows statistics may use: finished or failed trainings of sweeps and fresh draws, each training once.
+
+    Of several fidelities the one with most trainings is kept, of several splits the one selection reads (`val`
+    before `test`); columns that a table lacks do not restrict it.
+
+    Raises:
+        StudyError: when a column that cannot be missed is missing.
+    """
+    for column in NEEDED:
+        if column not in table:
+            raise StudyError(f"the results table has no column {column!r}; it needs {', '.join(NEEDED)}")
+    keep = table["status"].isin(["finished", "failed"])
+    if "stage_kind" in table:
+        keep &= table["stage_kind"].isin(UNBIASED_STAGES) | table["stage_kind"].isna()
+    rows = table[keep]
+    if "training_id" in rows:
+        rows = rows.drop_duplicates("training_id")
+    return _one_level(_one_split(rows), "fidelity")
+
+
+def draw_samples(table: pd.DataFrame) -> dict[str, Sample]:
+    """A sample for each backbone of a results table (columns as in `Repository.results`).
+
+    Raises:
+        StudyError: when a needed column is missing.
+        SpaceError: when a notation cannot be read.
+    """
+    rows = unbiased_rows(table)
+    parsed = {text: Candidate.parse(text) for text in rows["notation"].unique()}
+    backbone = rows["notation"].map({text: candidate.backbone for text, candidate in parsed.items()})
+    return {str(name): _collect(part, parsed) for name, part in rows.groupby(backbone, sort=True)}
+
+
+def reference_rows(table: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Trainings of the reference network, at the fidelity and split of the sample."""
+    rows = unbiased_rows(table)
+    return rows[rows["notation"].eq(Candidate.parse(reference).notation)]
+
+
+def _one_split(rows: pd.DataFrame) -> pd.DataFrame:
+    if "split" not in rows or rows["split"].nunique() < 2:
+        return rows
+    return rows[rows["split"] == ("val" if (rows["split"] == "val").any() else rows["split"].mode()[0])]
+
+
+def _one_level(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    if column not in rows or rows[column].nunique(dropna=False) < 2:
+        return rows
+    level = rows[column].fillna("").value_counts().sort_index().idxmax()
+    return rows[rows[column].fillna("") == level]
+
+
+def _collect(rows: pd.DataFrame, parsed: dict[str, Candidate]) -> Sample:
+    texts, code = np.unique(rows["notation"].to_numpy(dtype=str), return_inverse=True)
+    score = rows["map"].to_numpy(dtype=float)
+    # A training that says "finished" without a number has failed, whatever it says.
+    done = rows["status"].eq("finished").to_numpy() & np.isfinite(score)
+    finished = np.bincount(code[done], minlength=len(texts))
+    with np.errstate(invalid="ignore"):
+        mean = np.bincount(code[done], score[done], minlength=len(texts)) / np.where(finished, finished, np.nan)
+    squares = np.bincount(code[done], (score[done] - mean[code[done]]) ** 2, minlength=len(texts))
+    ids = rows["training_id"].to_numpy() if "training_id" in rows else np.arange(1, len(rows) + 1)
+    return Sample(
+        backbone=parsed[texts[0]].backbone,
+        candidates=tuple(parsed[text] for text in texts),
+        score=mean,
+        finished=finished.astype(np.int64),
+        failed=np.bincount(code[~done], minlength=len(texts)).astype(np.int64),
+        squares=squares.astype(np.float64),
+        latency_ms=_latencies(rows, code, len(texts)),
+        training_ids=_grouped_ids(ids, code, len(texts)),
+    )
+
+
+def _latencies(rows: pd.DataFrame, code: npt.NDArray[np.intp], n: int) -> Floats:
+    latency = np.full(n, np.nan)
+    if "latency_ms" in rows:
+        values = rows["latency_ms"].to_numpy(dtype=float)
+        known = np.isfinite(values)
+        latency[code[known]] = values[known]
+    return latency
+
+
+def _grouped_ids(ids: npt.NDArray[np.int64], code: npt.NDArray[np.intp], n: int) -> tuple[tuple[int, ...], ...]:
+    groups: list[list[int]] = [[] for _ in range(n)]
+    for number, group in zip(ids, code, strict=True):
+        groups[group].append(int(number))
+    return tuple(tuple(sorted(group)) for group in groups)

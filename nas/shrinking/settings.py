@@ -1,0 +1,66 @@
+"""The numbers a shrink step may be asked to change, in one place; each says what it decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from nas.errors import StudyError, unknown_name
+
+RuleFamily = Literal[
+    "cost",
+    "sites",
+    "stage_ends",
+    "block_preference",
+    "distance",
+    "distinct_stages",
+    "mix",
+    "count",
+    "hyperparameters",
+]
+
+FAMILIES: tuple[RuleFamily, ...] = get_args(RuleFamily)
+"""Families of rules that can be derived, in the order they are reported."""
+
+
+@dataclass(frozen=True)
+class ShrinkSettings:
+    """How rules are derived from a results table.
+
+    Attributes:
+        families: families of rules to test.
+        alpha: false discovery rate over all hypotheses of a stage (Benjamini-Hochberg).
+        confidence: of every interval.
+        margin: mAP within which two choices count as equal; a smaller effect makes no rule.
+        worth: mAP a further block must bring to be worth having; also the effect that a sample must be able to
+            see before "no effect" is said instead of "not enough data".
+        max_slowdown: share of the baseline's latency that a preference may cost.
+        effective_size: effective number of winners behind a good range.
+        permutations: draws of every permutation null.
+        bootstrap: draws of every bootstrap.
+        min_trainings: trainings a level needs before anything is said of it.
+        nearest: largest distance between two blocks that is looked at.
+    """
+
+    families: tuple[RuleFamily, ...] = FAMILIES
+    alpha: float = 0.05
+    confidence: float = 0.95
+    margin: float = 0.0005
+    worth: float = 0.001
+    max_slowdown: float = 0.05
+    effective_size: float = 20.0
+    permutations: int = 2000
+    bootstrap: int = 2000
+    min_trainings: int = 4
+    nearest: int = 6
+
+    def __post_init__(self) -> None:
+        for family in self.families:
+            if family not in FAMILIES:
+                raise StudyError(unknown_name("family of rules", family, FAMILIES))
+        for name in ("alpha", "confidence"):
+            if not 0 < getattr(self, name) < 1:
+                raise StudyError(f"{name} must lie between 0 and 1, not {getattr(self, name)!r}")
+        for name in ("margin", "worth", "max_slowdown"):
+            if not getattr(self, name) >= 0:
+                raise StudyError(f"{name} must be 0 or more, not {getattr(self, name)!r}")

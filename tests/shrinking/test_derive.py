@@ -1,0 +1,212 @@
+"""Planted rules are found, with their sentences, numbers and verdicts; flat landscapes give none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nas.errors import StudyError
+from nas.shrinking import ShrinkSettings, derive_findings, propose_child
+from nas.spaces import Candidate, DesignSpace, Finding, get_topology
+from tests.shrinking.conftest import good_sites, make_landscape
+
+Sweep = Callable[..., pd.DataFrame]
+
+
+def adopted(findings: list[Finding], kind: str) -> list[Finding]:
+    return [f for f in findings if f.rule.kind == kind and f.adopted]
+
+
+def only(findings: list[Finding], kind: str) -> Finding:
+    found = [f for f in findings if f.rule.kind == kind]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_planted_sites_are_found(space: DesignSpace, sweep: Sweep) -> None:
+    table = sweep(make_landscape(site_gain=good_sites([6, 8, 14])))
+    finding = only(derive_findings(table, space, families=["sites"]), "sites")
+    assert finding.adopted
+    assert finding.rule.sites.numbers == (6, 8, 14)
+    assert finding.rule.sentence(get_topology("resnet50")).endswith("positions 6, 8, 14 (of 17)")
+    assert finding.evidence.low < 0.003 < finding.evidence.high
+    assert finding.evidence.trainings == len(table) - 1
+    assert set(finding.evidence.training_ids) == set(table["training_id"]) - {1}
+
+
+def test_blocks_that_differ_get_sites_of_their_own(space: DesignSpace, sweep: Sweep) -> None:
+    interaction = np.zeros((4, 17))
+    interaction[3, [5, 7]] = 0.005
+    interaction[2, [13]] = 0.005
+    table = sweep(make_landscape(interaction=interaction), n=400)
+    found = {f.rule.block: f for f in derive_findings(table, space, families=["sites"])}
+    assert found["cnl"].rule.sites.numbers == (6, 8)
+    assert found["agw"].rule.sites.numbers == (14,)
+    assert not found["se"].adopted
+
+
+def test_stage_ends_are_a_preference(space: DesignSpace, sweep: Sweep) -> None:
+    table = sweep(make_landscape(site_gain=good_sites([4, 8, 14, 17], 0.002)))
+    finding = only(derive_findings(table, space, families=["stage_ends"]), "stage_ends")
+    assert finding.adopted
+    assert not finding.rule.is_hard
+
+
+def test_one_good_stage_end_is_no_rule_about_stages(space: DesignSpace, sweep: Sweep) -> None:
+    table = sweep(make_landscape(site_gain=good_sites([8], 0.005)))
+    finding = only(derive_findings(table, space, families=["stage_ends"]), "stage_ends")
+    assert finding.verdict == "rejected"
+    assert "one stage" in finding.reason
+
+
+def test_saturation_limits_the_count(space: DesignSpace, sweep: Sweep) -> None:
+    finding = only(derive_findings(sweep(make_landscape(count_limit=3)), space, families=["count"]), "max_blocks")
+    assert finding.adopted
+    assert finding.rule.count == 3
+    assert finding.evidence.low < 0 < finding.evidence.high
+
+
+def test_blocks_that_go_on_helping_have_no_limit(space: DesignSpace, sweep: Sweep) -> None:
+    finding = only(derive_findings(sweep(make_landscape()), space, families=["count"]), "max_blocks")
+    assert finding.verdict == "rejected"
+    assert "still adds" in finding.reason
+
+
+def test_distance_is_found_exactly(space: DesignSpace, sweep: Sweep) -> None:
+    table = sweep(make_landscape(near_penalty=np.full(3, 0.002)))
+    findings = derive_findings(table, space, families=["distance", "distinct_stages"])
+    assert only(findings, "min_distance").rule.distance == 4
+    assert only(findings, "min_distance").adopted
+    assert not adopted(findings, "distinct_stages")
+
+
+def test_one_stage_is_told_from_distance(space: DesignSpace, sweep: Sweep) -> None:
+    table = sweep(make_landscape(stage_penalty=0.002))
+    findings = derive_findings(table, space, families=["distance", "distinct_stages"])
+    assert adopted(findings, "distinct_stages")
+    assert not adopted(findings, "min_distance")
+
+
+def test_block_preferences_have_a_direction(space: DesignSpace, sweep: Sweep) -> None:
+    table = sweep(make_landscape(block_gain=np.array([0.003, 0.003, 0.003, 0.005])))
+    findings = adopted(derive_findings(table, space, families=["block_preference"]), "block_preference")
+    assert {(f.rule.better, f.rule.worse) for f in findings} == {("cnl", "se"), ("cnl", "hac"), ("cnl", "agw")}
+    assert all(f.evidence.effect == pytest.approx(0.002, abs=0.0008) for f in findings)
+
+
+def test_mixing_is_judged_by_its_time(space: DesignSpace, sweep: Sweep) -> None:
+    finding = only(derive_findings(sweep(make_landscape(mix_premium=0.002)), space, families=["mix"]), "mix")
+    assert finding.verdict == "rejected"
+    assert "not worth it under 5% slow-down" in finding.reason
+    cheap = make_landscape(mix_premium=0.002, block_ms=np.full((4, 17), 0.1))
+    assert only(derive_findings(sweep(cheap), space, families=["mix"]), "mix").adopted
+
+
+def test_mixing_that_loses_becomes_a_constraint(space: DesignSpace, sweep: Sweep) -> None:
+    finding = only(derive_findings(sweep(make_landscape(mix_premium=-0.002)), space, families=["mix"]), "mix")
+    assert finding.adopted
+    assert finding.rule.max_families == 1
+
+
+def test_a_flat_landscape_gives_no_rule(space: DesignSpace, sweep: Sweep) -> None:
+    findings = derive_findings(sweep(make_landscape(block_gain=np.zeros(4))), space)
+    assert [f.sentence() for f in findings if f.adopted] == []
+    assert propose_child(space, findings) is None
+
+
+def test_few_trainings_are_not_enough_data(space: DesignSpace, sweep: Sweep) -> None:
+    findings = derive_findings(sweep(make_landscape(site_gain=good_sites([8])), n=12), space)
+    assert {f.verdict for f in findings} == {"not enough data"}
+    assert all(f.reason for f in findings)
+
+
+def test_an_empty_table_says_so(space: DesignSpace) -> None:
+    empty = pd.DataFrame({"notation": [], "map": [], "status": []})
+    findings = derive_findings(empty, space)
+    assert findings
+    assert {f.verdict for f in findings} == {"not enough data"}
+
+
+def test_a_table_without_scores_is_refused(space: DesignSpace) -> None:
+    with pytest.raises(StudyError, match="no column 'map'"):
+        derive_findings(pd.DataFrame({"notation": [], "status": []}), space)
+
+
+def test_adaptive_rows_do_not_count(space: DesignSpace, sweep: Sweep) -> None:
+    table = sweep(make_landscape())
+    biased = sweep(make_landscape(site_gain=good_sites([3], 0.05)), seed=9)
+    biased = biased.assign(stage_kind="search", sampler="tpe", training_id=biased["training_id"] + 1000)
+    both = pd.concat([table, biased.drop(columns="latency_ms")])
+    assert derive_findings(both, space) == derive_findings(table, space)
+
+
+def test_same_seed_same_findings(space: DesignSpace, sweep: Sweep) -> None:
+    table = sweep(make_landscape(site_gain=good_sites([6, 8])), n=120)
+    first = derive_findings(table, space, seed=3)
+    assert first == derive_findings(table.sample(frac=1, random_state=1), space, seed=3)
+
+
+def test_findings_survive_files(space: DesignSpace, sweep: Sweep) -> None:
+    for finding in derive_findings(sweep(make_landscape(), n=100), space):
+        assert Finding.from_dict(finding.to_dict()) == finding
+
+
+def test_slower_than_the_reference_and_no_better(space: DesignSpace, sweep: Sweep) -> None:
+    ms = np.full((4, 17), 1.0)
+    ms[2, :4] = 30.0
+    landscape = make_landscape(block_gain=np.array([0.003, 0.003, 0.0, 0.003]), block_ms=ms)
+    singles = [c for c in space.singles() if len(c.placements) == 1]
+    from nas.shrinking.landscapes import landscape_table
+
+    table = landscape_table(landscape, [*space.baselines(), *singles], seeds=(0, 1, 2))
+    reference = table.iloc[:3].assign(
+        notation="resnet101", backbone="resnet101", map=[0.8701, 0.8707, 0.8713], latency_ms=53.5, role="reference"
+    )
+    reference["training_id"] += 5000
+    findings = derive_findings(pd.concat([table, reference]), space, families=["cost"], reference="resnet101")
+    finding = only(findings, "cost")
+    assert finding.adopted
+    assert [(block, sites.numbers) for block, sites in finding.rule.placements] == [("agw", (1, 2, 3, 4))]
+    assert finding.evidence.latency_ms == pytest.approx(36.917 + 30 - 53.5, abs=1e-6)
+    assert finding.evidence.high < 0.0005
+
+
+def test_cost_needs_no_training(space: DesignSpace) -> None:
+    nothing = pd.DataFrame({"notation": [], "map": [], "status": []})
+    ms = {"resnet50": 36.9, "resnet101": 53.5, "resnet50+raga@3": 70.0, "resnet50+agw@3": 60.0, "resnet50+cnl@8": 37.0}
+    findings = derive_findings(nothing, space, families=["cost"], latency=ms, reference="resnet101")
+    finding = only(findings, "cost")
+    assert finding.adopted
+    assert "time alone" in finding.reason
+    assert finding.evidence.effect is None
+
+
+def test_slower_but_better_stays(space: DesignSpace) -> None:
+    rows = [("resnet50+agw@3", 0.88), ("resnet101", 0.87)]
+    table = pd.DataFrame(
+        [(n, m + 0.001 * s, "finished", 10 * i + s) for i, (n, m) in enumerate(rows) for s in range(3)],
+        columns=["notation", "map", "status", "training_id"],
+    )
+    ms = {"resnet50": 36.9, "resnet101": 53.5, "resnet50+agw@3": 60.0}
+    finding = only(derive_findings(table, space, families=["cost"], latency=ms, reference="resnet101"), "cost")
+    assert finding.verdict == "rejected"
+    assert "but better" in finding.reason
+
+
+def test_latency_may_be_asked_of_a_function(space: DesignSpace, sweep: Sweep) -> None:
+    table = sweep(make_landscape(), n=60).drop(columns="latency_ms")
+
+    def ask(candidate: Candidate) -> float | None:
+        return 50.0 + len(candidate.placements) if candidate.backbone == "resnet50" else 40.0
+
+    findings = derive_findings(table, space, families=["cost"], latency=ask, reference="resnet101")
+    assert [f.evidence.latency_ms for f in findings if f.adopted] == [pytest.approx(11.0)]
+    assert [f.reason for f in findings if not f.adopted] == ["resnet101 was not trained"]
+
+
+def test_unknown_families_are_refused_with_the_closest() -> None:
+    with pytest.raises(StudyError, match="did you mean 'sites'"):
+        ShrinkSettings(families=("site",))  # type: ignore[arg-type]
