@@ -1,0 +1,63 @@
+"""`nas report`: the static report of a study, finished or not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.cli.common import emit_json, note, progress_bar
+
+_DEFAULT_URL = "sqlite:///nas.db"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("report")(report)
+
+
+def report(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Name of the study, or its YAML file.")],
+    db: Annotated[str | None, typer.Option("--db", metavar="URL", help="Database; default: the study's.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder; default: reports/STUDY.")] = None,
+    formats: Annotated[
+        str, typer.Option("--format", metavar="LIST", help="Of html, md, csv, rules, latex, png, svg; comma-separated.")
+    ] = "html,md,csv,rules",
+    plotlyjs: Annotated[
+        str, typer.Option(help="inline: one self-contained page; directory: plotly.min.js beside it.")
+    ] = "inline",
+    json: Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")] = False,
+) -> None:
+    """Write the report of a study: page, Markdown, tables, rules and figures.
+
+    Example: nas report quickstart --format html,md,latex,svg
+    """
+    from nas.reporting import load_study_data, write_report
+    from nas.reporting.story.trust import file_name
+    from nas.storage import open_database
+
+    name, url = _study_and_url(study, db)
+    wanted = [part.strip() for part in formats.split(",") if part.strip()]
+    with open_database(url, create=False, read_only=True) as database:
+        data = load_study_data(database, name)
+    folder = out or Path("reports") / file_name(name)
+    with progress_bar("Report", enabled=not json) as progress:
+        written = write_report(data, folder, wanted, plotlyjs=plotlyjs, progress=progress)
+    if json:
+        emit_json({"study": name, "files": {kind: str(path) for kind, path in written.items()}})
+        return
+    for path in dict.fromkeys(written.values()):
+        note(f"  {path}")
+
+
+def _study_and_url(study: str, db: str | None) -> tuple[str, str]:
+    """Name and database: from the study file when one is given, else as told."""
+    url = db or os.environ.get("NAS_DATABASE")
+    if study.endswith((".yaml", ".yml")):
+        from nas.search.definition import load_study
+
+        definition = load_study(Path(study))
+        return definition.name, url or definition.database
+    return study, url or _DEFAULT_URL

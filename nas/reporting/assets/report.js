@@ -1,0 +1,71 @@
+"use strict";
+(() => {
+  const root = document.documentElement;
+  const settings = JSON.parse(document.getElementById("settings").textContent);
+  const remember = (value) => { try { localStorage.setItem("nas-theme", value); } catch (e) { /* private mode */ } };
+  const remembered = () => { try { return localStorage.getItem("nas-theme"); } catch (e) { return null; } };
+  const system = () => (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  let theme = remembered() || system();
+
+  function themed(source) {
+    if (theme !== "dark") return source;
+    return Object.entries(settings.dark).reduce((text, [light, dark]) => text.replaceAll(light, dark), source);
+  }
+  function draw(plot) {
+    const source = document.getElementById("figure-" + plot.dataset.figure).textContent;
+    const figure = JSON.parse(themed(source));
+    if (plot.clientWidth < 560) {
+      figure.layout.margin = Object.assign({}, figure.layout.template.layout.margin, figure.layout.margin, { l: 46, r: 10 });
+      for (const axis of [figure.layout.xaxis, figure.layout.yaxis]) {
+        if (axis?.title?.text) axis.title.text = axis.title.text.replace(" (", "<br>(");
+      }
+    }
+    plot.dataset.drawn = theme;
+    return Plotly.react(plot, figure.data, figure.layout, settings.config);
+  }
+  function apply() {
+    root.dataset.theme = theme;
+    const button = document.querySelector("button.theme");
+    button.textContent = theme === "dark" ? "Light theme" : "Dark theme";
+    document.querySelectorAll(".plot[data-drawn]").forEach((plot) => plot.dataset.drawn !== theme && draw(plot));
+  }
+  document.querySelector("button.theme").addEventListener("click", () => {
+    theme = theme === "dark" ? "light" : "dark";
+    remember(theme);
+    apply();
+  });
+  apply();
+
+  const plots = [...document.querySelectorAll(".plot")];
+  const seen = new IntersectionObserver((entries) => {
+    entries.filter((e) => e.isIntersecting).forEach((e) => { seen.unobserve(e.target); draw(e.target); });
+  }, { rootMargin: "600px" });
+  plots.forEach((plot) => seen.observe(plot));
+  window.addEventListener("beforeprint", () => plots.forEach((plot) => plot.dataset.drawn || draw(plot)));
+
+  const links = new Map([...document.querySelectorAll("nav a")].map((a) => [a.hash.slice(1), a]));
+  const here = new IntersectionObserver((entries) => {
+    entries.filter((e) => e.isIntersecting).forEach((e) => {
+      links.forEach((a) => a.removeAttribute("aria-current"));
+      links.get(e.target.id)?.setAttribute("aria-current", "true");
+    });
+  }, { rootMargin: "0px 0px -75% 0px" });
+  document.querySelectorAll("section[id]").forEach((section) => here.observe(section));
+
+  const value = (cell) => {
+    const text = cell.textContent.trim();
+    const number = parseFloat(text.replaceAll("\u202f", "").replaceAll("−", "-").replace(/^[<[]\s*/, ""));
+    return Number.isNaN(number) ? text.toLowerCase() : number;
+  };
+  document.querySelectorAll("thead button").forEach((button) => button.addEventListener("click", () => {
+    const heading = button.closest("th"), body = heading.closest("table").tBodies[0];
+    const down = heading.getAttribute("aria-sort") === "ascending";
+    heading.parentElement.querySelectorAll("th").forEach((th) => th.removeAttribute("aria-sort"));
+    heading.setAttribute("aria-sort", down ? "descending" : "ascending");
+    const column = heading.cellIndex, sign = down ? -1 : 1;
+    const rows = [...body.rows].map((row) => [value(row.cells[column]), row]);
+    const rank = (v) => (v === "–" || v === "" ? 2 : typeof v === "number" ? 0 : 1);
+    rows.sort(([a], [b]) => rank(a) - rank(b) || sign * (a < b ? -1 : a > b ? 1 : 0));
+    body.append(...rows.map(([, row]) => row));
+  }));
+})();

@@ -1,0 +1,138 @@
+"""A report as structure - sections, paragraphs, tables, figures - before it becomes HTML, Markdown or LaTeX.
+
+Texts are plain; a part between backticks is code. User text goes in through `code`, which takes backticks
+out, and every renderer escapes everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from nas.reporting.figures.base import Drawing
+
+
+def code(text: object) -> str:
+    """User text as inline code.
+
+    >>> code("a`b")
+    '`a´b`'
+    """
+    cleaned = " ".join(str(text).replace("`", "´").split())
+    return f"`{cleaned}`" if cleaned else "–"
+
+
+def words(text: object) -> str:
+    """User text as plain words: one line, without backticks.
+
+    >>> words("at most `3`")
+    'at most ´3´'
+    """
+    return " ".join(str(text).replace("`", "´").split())
+
+
+@dataclass(frozen=True)
+class Badge:
+    """A short word with a meaning that colour repeats: tone is good, bad, warn or quiet."""
+
+    text: str
+    tone: str = "quiet"
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """A cell of two lines: what it is, and small print under it."""
+
+    top: str
+    under: str
+
+
+Cell = str | Badge | Stacked
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """One paragraph; `lead` for the answer at the top, `warning` for what limits the findings."""
+
+    text: str
+    style: str = "normal"
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list of short texts."""
+
+    items: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names and values, one pair a line."""
+
+    pairs: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Few numbers worth a large font: (number, what it is)."""
+
+    tiles: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of formatted cells; `numeric` columns are right-aligned; `note` says what was left out."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    caption: str = ""
+    note: str = ""
+    name: str = ""
+    numeric: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class FigureBlock:
+    """A figure with its caption, or the sentence that stands in for it; `data` is what was drawn."""
+
+    name: str
+    title: str
+    drawing: Drawing
+    caption: str
+    data: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+
+@dataclass(frozen=True)
+class Code:
+    """A block of code to copy."""
+
+    text: str
+    language: str = ""
+
+
+Block = Paragraph | Bullets | Facts | Tiles | Table | FigureBlock | Code
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with its blocks; `anchor` is the link target."""
+
+    anchor: str
+    title: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A whole report."""
+
+    title: str
+    subtitle: str
+    sections: Sequence[Section]
+
+    @property
+    def figures(self) -> list[FigureBlock]:
+        """All figures in order, those without a drawing too."""
+        return [block for section in self.sections for block in section.blocks if isinstance(block, FigureBlock)]

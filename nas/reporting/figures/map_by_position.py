@@ -1,0 +1,120 @@
+"""mAP a position: candidates with one block, a bar a block type (the paper's Fig. 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from nas.reporting import style
+from nas.reporting.comparison import (
+    Level,
+    baseline_row,
+    is_hopeless,
+    reference_row,
+    summarise_candidates,
+    widest_level,
+)
+from nas.reporting.figures.base import Drawing, StudyFigure
+from nas.reporting.figures.site_axis import add_level_line, add_site_axis
+from nas.reporting.placements import placements_of, short_label
+from nas.reporting.study_data import StudyData, rows_of
+
+_HOVER = "<b>%{customdata[0]}</b><br>mAP %{customdata[1]} (%{customdata[2]}n = %{customdata[3]})<extra></extra>"
+_COLUMNS = ("block", "site", "notation", "map_mean", "map_sd", "seeds", "latency_ms", "hopeless", "kind")
+
+
+@dataclass(frozen=True)
+class MapByPosition(StudyFigure):
+    """mAP of candidates with a single block over its site, as bars from the plain backbone's mAP.
+
+    Args:
+        level: which comparable set to draw; the one with most candidates by default.
+    """
+
+    level: Level | None = None
+    name: ClassVar[str] = "map_by_position"
+    title: ClassVar[str] = "mAP a position"
+
+    def table(self, data: StudyData) -> pd.DataFrame:
+        level = self.level or widest_level(data)
+        backbone = data.backbone
+        summary = summarise_candidates(data, level)
+        summary = summary.assign(hopeless=is_hopeless(summary, backbone) if len(summary) else False)
+        singles = _best_setting(summary[(summary["n_blocks"] == 1) & (summary["backbone"] == backbone)])
+        lines = [("baseline", baseline_row(summary, backbone)), ("reference", reference_row(summary, backbone))]
+        extra = [row.to_frame().T.assign(kind=kind, block=None, site=None) for kind, row in lines if row is not None]
+        table = pd.concat([singles, *extra], ignore_index=True).reindex(columns=list(_COLUMNS))
+        table.attrs = {"level": level.words if level else "", "backbone": backbone}
+        return table
+
+    def draw(self, table: pd.DataFrame) -> Drawing:
+        singles = table[table["kind"] == "single"]
+        if singles.empty:
+            return "No candidate with a single block has finished training yet."
+        base = table.loc[table["kind"] == "baseline", "map_mean"]
+        floor = float(base.iloc[0]) if len(base) else float(singles["map_mean"].min())
+        figure = style.new_figure(440)
+        add_site_axis(figure, str(table.attrs.get("backbone", "resnet50")))
+        for block in style.block_order(singles["block"]):
+            _add_bars(figure, singles[singles["block"] == block], block, floor)
+        for kind, dash in (("baseline", "dash"), ("reference", "dot")):
+            for row in rows_of(table[table["kind"] == kind]):
+                backbone = str(table.attrs.get("backbone", "resnet50"))
+                add_level_line(figure, backbone, float(row.map_mean), short_label(row.notation), dash)
+        figure.update_layout(barmode="group", bargap=0.18, bargroupgap=0.06)
+        figure.update_yaxes(title_text=f"mAP ({table.attrs.get('level', '')})", tickformat=".3~f", range=_range(table))
+        return figure
+
+    def caption(self, table: pd.DataFrame) -> str:
+        return (
+            "Bars start at the plain backbone, so their length is what the block adds or costs; whiskers: one standard "
+            "deviation over seeds. Pale bars are hopeless: worse than the plain backbone, or slower than the reference "
+            "network without beating it. Where several hyperparameter settings were tried, the best is shown."
+        )
+
+
+def _best_setting(singles: pd.DataFrame) -> pd.DataFrame:
+    sites = [
+        placements_of(str(notation))[0][0] if placements_of(str(notation)) else 0 for notation in singles["notation"]
+    ]
+    table = singles.assign(site=sites, kind="single")
+    best = table.sort_values("map_mean", ascending=False).drop_duplicates(["block", "site"])
+    return best.sort_values(["block", "site"])
+
+
+def _add_bars(figure: go.Figure, rows: pd.DataFrame, block: str, floor: float) -> None:
+    figure.add_trace(
+        go.Bar(
+            x=rows["site"],
+            y=rows["map_mean"].astype(float) - floor,
+            base=floor,
+            marker={
+                "color": style.block_colour(block),
+                "opacity": [0.3 if hopeless else 1.0 for hopeless in rows["hopeless"]],
+            },
+            error_y=None
+            if rows["map_sd"].isna().all()
+            else {"type": "data", "array": rows["map_sd"].fillna(0), "color": style.INK, "thickness": 1, "width": 2},
+            customdata=[
+                [
+                    style.plain(r.notation),
+                    f"{r.map_mean:.4f}",
+                    f"± {r.map_sd:.4f}, " if r.map_sd == r.map_sd else "",
+                    r.seeds,
+                ]
+                for r in rows_of(rows)
+            ],
+            hovertemplate=_HOVER,
+            name=style.block_title(block),
+        )
+    )
+
+
+def _range(table: pd.DataFrame) -> list[float]:
+    mean, sd = table["map_mean"].astype(float), table["map_sd"].astype(float).fillna(0)
+    low, high = float((mean - sd).min()), float((mean + sd).max())
+    room = max((high - low) * 0.12, 0.002)
+    return [low - room, high + 1.6 * room]

@@ -1,0 +1,202 @@
+"""Pareto front: mAP over the time of a batch (the paper's Fig. 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from nas.reporting import style
+from nas.reporting.comparison import Level, summarise_candidates, trusted_level
+from nas.reporting.figures.base import Drawing, StudyFigure
+from nas.reporting.numbers import plural
+from nas.reporting.placements import short_label
+from nas.reporting.study_data import StudyData, rows_of
+
+SPEEDS: dict[str, tuple[str, str, str]] = {
+    "ms": ("latency_ms", "Time of a {batch} (ms, less is better)", "ms"),
+    "batches_per_s": ("batches_per_s", "Speed (batches/s of a {batch}, more is better)", "batches/s"),
+}
+"""Setting -> column, axis title, unit."""
+
+_GL_FROM = 1500
+_HOVER = (
+    "<b>%{customdata[1]}</b><br>mAP %{y:.4f} %{customdata[2]}<br>%{customdata[3]}<br>%{customdata[4]}<extra></extra>"
+)
+
+
+@dataclass(frozen=True)
+class ParetoFront(StudyFigure):
+    """mAP over speed, one dot a candidate, baselines and front line, seed spread as bars.
+
+    Args:
+        speed: `ms` (time of a batch) or `batches_per_s` (the paper's axis).
+        level: which comparable set to draw; the most trusted one by default.
+        label_front: write the names of front members beside their dots.
+    """
+
+    speed: str = "ms"
+    level: Level | None = None
+    label_front: bool = True
+    name: ClassVar[str] = "pareto_front"
+    title: ClassVar[str] = "Pareto front: accuracy against time"
+
+    def table(self, data: StudyData) -> pd.DataFrame:
+        level = self.level or trusted_level(data)
+        table = summarise_candidates(data, level)
+        table.attrs = {"level": level.words if level else "", "batch": data.batch_words}
+        return table
+
+    def draw(self, table: pd.DataFrame) -> Drawing:
+        if table.empty:
+            return "No candidate has finished training yet, so there is no front."
+        column, axis, _ = SPEEDS[self.speed]
+        placed = table.dropna(subset=[column])
+        if placed.empty:
+            return f"{plural(len(table), 'candidate')} finished training, but no latency is measured yet."
+        figure = style.new_figure(520)
+        self._add_candidates(figure, placed[placed["n_blocks"] > 0], column)
+        self._add_front(figure, placed, column)
+        self._add_baselines(figure, placed[placed["n_blocks"] == 0], column)
+        figure.update_xaxes(title_text=axis.format(batch=table.attrs.get("batch", "batch")))
+        figure.update_yaxes(title_text=f"mAP ({table.attrs.get('level', '')}, more is better)", tickformat=".3~f")
+        return figure
+
+    def caption(self, table: pd.DataFrame) -> str:
+        unplaced = int(table["latency_ms"].isna().sum())
+        left_out = f" {plural(unplaced, 'candidate')} without a measured latency cannot be drawn." if unplaced else ""
+        return (
+            "Each dot is a candidate (mean over its seeds; bars: one standard deviation where there are two seeds or "
+            "more). The line joins the candidates that no other beats in both time and mAP; the others are pale. "
+            f"Colour is the block type, shape the number of blocks.{left_out}"
+        )
+
+    def _add_candidates(self, figure: go.Figure, rows: pd.DataFrame, column: str) -> None:
+        many = len(rows) > _GL_FROM
+        for block in style.block_order(rows["block"]):
+            for front, part in rows[rows["block"] == block].groupby("on_front"):
+                figure.add_trace(self._trace(part, column, block, bool(front), many))
+        for block in style.block_order(rows["block"]):
+            figure.add_trace(_legend_entry(style.block_title(block), style.block_colour(block), "circle", block))
+        counts = sorted(rows["n_blocks"].astype(int).unique()) if rows["n_blocks"].nunique() > 1 else []
+        for n in counts:
+            figure.add_trace(_legend_entry(plural(n, "block"), style.MUTED, style.count_symbol(n), f"{n} blocks"))
+
+    def _trace(self, rows: pd.DataFrame, column: str, block: str, front: bool, many: bool) -> go.Scatter:
+        make = go.Scattergl if many else go.Scatter
+        marker: dict[str, Any] = {
+            "color": style.block_colour(block),
+            "symbol": [style.count_symbol(n) for n in rows["n_blocks"]],
+            "size": 11 if front else 8 if not many else 5,
+            "opacity": 1.0 if front else 0.4,
+            "line": {"width": 1.2 if front else 0, "color": style.SURFACE},
+        }
+        bars = None if (many and not front) or rows["map_sd"].isna().all() else rows["map_sd"]
+        return make(
+            x=rows[column],
+            y=rows["map_mean"],
+            mode="markers",
+            marker=marker,
+            error_y=None if bars is None else _seed_bars(bars, style.block_colour(block), 1.0 if front else 0.35),
+            customdata=hover_columns(rows),
+            hovertemplate=_HOVER,
+            legendgroup=block,
+            showlegend=False,
+            name=style.block_title(block),
+        )
+
+    def _add_front(self, figure: go.Figure, rows: pd.DataFrame, column: str) -> None:
+        front = rows[rows["on_front"]].sort_values("latency_ms")
+        if front.empty:
+            return
+        shape = "hv" if self.speed == "ms" else "vh"
+        line = {"color": style.INK, "width": 1.4, "shape": shape}
+        figure.add_trace(
+            go.Scatter(x=front[column], y=front["map_mean"], mode="lines", line=line, name="front", hoverinfo="skip")
+        )
+        if self.label_front:
+            for row in rows_of(front[front["n_blocks"] > 0].tail(8)):
+                figure.add_annotation(
+                    x=getattr(row, column),
+                    y=row.map_mean,
+                    text=style.plain(short_label(row.notation)),
+                    showarrow=False,
+                    xanchor="right" if self.speed == "ms" else "left",
+                    yanchor="bottom",
+                    xshift=-6 if self.speed == "ms" else 6,
+                    yshift=3,
+                    font={"size": 11, "color": style.INK},
+                )
+
+    def _add_baselines(self, figure: go.Figure, rows: pd.DataFrame, column: str) -> None:
+        if rows.empty:
+            return
+        marker = {"color": style.INK, "symbol": "diamond", "size": 12, "line": {"width": 1, "color": style.SURFACE}}
+        figure.add_trace(
+            go.Scatter(
+                x=rows[column],
+                y=rows["map_mean"],
+                mode="markers+text",
+                text=[style.plain(short_label(n)) for n in rows["notation"]],
+                textposition=_label_sides(rows[column]),
+                textfont={"size": 12, "color": style.INK},
+                marker=marker,
+                error_y=None if rows["map_sd"].isna().all() else _seed_bars(rows["map_sd"], style.INK, 1.0),
+                customdata=hover_columns(rows),
+                hovertemplate=_HOVER,
+                name="without attention",
+                cliponaxis=False,
+            )
+        )
+
+
+def _label_sides(values: pd.Series) -> list[str]:
+    """Labels right of their dot, except in the right half, where the edge would cut them."""
+    middle = (values.min() + values.max()) / 2
+    return ["bottom left" if value > middle else "bottom right" for value in values]
+
+
+def _seed_bars(sd: pd.Series, colour: str, opacity: float) -> dict[str, Any]:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    faded = colour if opacity == 1.0 else f"rgba({red},{green},{blue},{opacity})"
+    return {"type": "data", "array": sd.fillna(0), "color": faded, "thickness": 1.2, "width": 3}
+
+
+def _legend_entry(label: str, colour: str, symbol: str, group: str) -> go.Scatter:
+    marker = {"color": colour, "symbol": symbol, "size": 10}
+    return go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name=label, legendgroup=group)
+
+
+def hover_columns(rows: pd.DataFrame) -> list[list[str]]:
+    """Candidate id, notation, spread, latency and size of each row, for hover labels and clicks."""
+    return [
+        [
+            str(row.candidate_id),
+            style.plain(row.notation),
+            f"± {row.map_sd:.4f} ({row.seeds} seeds)" if row.map_sd == row.map_sd else "(one seed)",
+            _latency_words(row),
+            _size_words(row),
+        ]
+        for row in rows_of(rows)
+    ]
+
+
+def _latency_words(row: Any) -> str:
+    if row.latency_ms != row.latency_ms:
+        return "latency not measured"
+    spread = (
+        f" (5–95 %: {row.latency_p5_ms:.2f}–{row.latency_p95_ms:.2f})" if row.latency_p5_ms == row.latency_p5_ms else ""
+    )
+    speed = f", {row.batches_per_s:.2f} batches/s" if row.batches_per_s == row.batches_per_s else ""
+    return f"{row.latency_ms:.3f} ms a batch{spread}{speed}" + ("" if row.latency_measured else ", predicted")
+
+
+def _size_words(row: Any) -> str:
+    parts = [
+        f"{value / scale:.2f} {unit}"
+        for value, scale, unit in ((row.params, 1e6, "M parameters"), (row.macs, 1e9, "GMAC"))
+        if value == value and value is not None
+    ]
+    return ", ".join(parts)

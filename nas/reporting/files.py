@@ -1,0 +1,60 @@
+"""Files beside a report: the table of candidates, the numbers of each figure, the rules.
+
+Every file is written beside its place and moved there, so that a full disk leaves no half file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from nas.reporting.comparison import levels, summarise_candidates
+from nas.reporting.document import FigureBlock
+from nas.reporting.study_data import StudyData
+
+PARETO_COLUMNS: tuple[str, ...] = (
+    *("split", "fidelity", "notation", "role", "n_blocks", "on_front", "map_mean", "map_sd", "map_low", "map_high"),
+    *("seeds", "rank1", "minp", "latency_ms", "latency_p5_ms", "latency_p95_ms", "batches_per_s", "latency_measured"),
+    *("params", "macs", "candidate_id"),
+)
+"""Columns of pareto.csv: one row a candidate and comparable level; empty cells are not measured."""
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Writes a text file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def pareto_table(data: StudyData) -> pd.DataFrame:
+    """One row a candidate and level, best first; the front is marked."""
+    tables = [
+        summarise_candidates(data, level).assign(split=level.split, fidelity=level.fidelity) for level in levels(data)
+    ]
+    if not tables:
+        return pd.DataFrame(columns=list(PARETO_COLUMNS))
+    ordered = [table.sort_values(["on_front", "map_mean"], ascending=False) for table in tables]
+    return pd.concat(ordered, ignore_index=True)[list(PARETO_COLUMNS)]
+
+
+def write_pareto_csv(data: StudyData, path: Path) -> Path:
+    """pareto.csv: full precision, UTF-8, empty where nothing was measured."""
+    return write_text(path, pareto_table(data).to_csv(index=False))
+
+
+def write_figure_tables(figures: Sequence[FigureBlock], folder: Path) -> list[Path]:
+    """figures/NAME.csv for every figure that has numbers."""
+    return [
+        write_text(folder / f"{figure.name}.csv", figure.data.to_csv(index=False))
+        for figure in figures
+        if not figure.data.empty
+    ]

@@ -1,0 +1,148 @@
+"""Fills a `StudyData` from a study's database; the only part of reporting (with `queries`) that knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from nas.reporting.placements import placements_of
+from nas.reporting.study_data import EPOCH_COLUMNS, StudyData
+
+if TYPE_CHECKING:
+    from nas.reporting.queries import ReportQueries
+    from nas.storage import Database
+
+CURVES = 40
+"""How many trainings' curves are loaded: the best and the latest."""
+
+
+def load_study_data(database: Database, name: str) -> StudyData:
+    """Everything a report of a study needs.
+
+    Args:
+        database: from `nas.storage.open_database`, best opened read-only.
+        name: the study's name.
+
+    Raises:
+        StudyError: there is no such study; names those there are.
+    """
+    from nas.reporting.queries import ReportQueries
+
+    return study_data(ReportQueries(database), name)
+
+
+def study_data(queries: ReportQueries, name: str) -> StudyData:
+    """The same from an open repository."""
+    info = queries.study(name)
+    results = queries.results(name)
+    spaces = queries.spaces_of(name)
+    stages = [_stage(stage) for stage in queries.stages(info.id)]
+    timing = queries.latency_protocol_of(name)
+    return StudyData(
+        name=name,
+        definition=info.definition,
+        results=_with_reasons(results, queries.failures_of(name)),
+        latencies=_of_space(_latencies(queries, info.protocol_id, info.device, results), results, spaces),
+        spaces=_spaces(spaces, stages),
+        findings=queries.findings(info.id),
+        stages=stages,
+        environment=_environment(queries.environments_of(name), timing),
+        epochs=_epochs(queries, results),
+        workers=pd.DataFrame(queries.status(name)["running"]),
+        dataset=_dataset(queries.datasets_of(name)),
+        protocol=timing.get("protocol", {}),
+    )
+
+
+def _with_reasons(results: pd.DataFrame, failures: pd.DataFrame) -> pd.DataFrame:
+    return results.merge(failures, on="training_id", how="left") if len(failures) else results
+
+
+def _stage(stage: Any) -> dict[str, Any]:
+    return asdict(stage)
+
+
+def _spaces(spaces: Sequence[Mapping[str, Any]], stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Spaces with the stage that proposed each, and whether it was kept."""
+    made_by: dict[str, Mapping[str, Any]] = {}
+    for stage in stages:
+        child = (stage.get("result") or {}).get("child_id")
+        if child:
+            made_by.setdefault(child, stage)
+    return [_space(space, made_by.get(str(space["id"]))) for space in spaces]
+
+
+def _space(space: Mapping[str, Any], stage: Mapping[str, Any] | None) -> dict[str, Any]:
+    result = (stage or {}).get("result") or {}
+    decided = result.get("space_id")
+    return {
+        **space,
+        "stage": (stage or {}).get("name"),
+        "adopted": None if stage is None or decided is None else decided == space["id"],
+        "confirmation": result.get("confirmation"),
+        "why": result.get("why"),
+    }
+
+
+def _latencies(queries: ReportQueries, protocol: str | None, device: str | None, results: pd.DataFrame) -> pd.DataFrame:
+    """One row an architecture: its newest figure, a measured one before a predicted one."""
+    if protocol is None or device is None:
+        return pd.DataFrame()
+    table = queries.latencies(protocol_id=protocol, device=device)
+    newest = table.sort_values(["measured", "id"]).drop_duplicates("architecture_id", keep="last")
+    measured = newest[newest["measured"].astype(bool)]
+    references = set(results.loc[results["role"] == "reference", "architecture_id"]) if len(results) else set()
+    parts = pd.DataFrame([_network(str(notation)) for notation in measured["notation"]], index=measured.index)
+    role = ["reference" if a in references else "measured" for a in measured["architecture_id"]]
+    return pd.concat([measured, parts], axis=1).assign(role=role).sort_values("id")
+
+
+def _of_space(latencies: pd.DataFrame, results: pd.DataFrame, spaces: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Figures of the study's own networks: one protocol and device may serve many studies."""
+    blocks = (spaces[0].get("definition") or {}).get("blocks") if spaces else None
+    if not blocks or latencies.empty:
+        return latencies
+    known = set(blocks)
+    own = set(results["architecture_id"])
+    fits = [{block for _, block in placements_of(str(notation))} <= known for notation in latencies["notation"]]
+    return latencies[pd.Series(fits, index=latencies.index) | latencies["architecture_id"].isin(own)]
+
+
+def _network(notation: str) -> dict[str, Any]:
+    placed = placements_of(notation)
+    site, block = placed[0] if len(placed) == 1 else (None, None)
+    backbone = notation.partition("+")[0].partition("(")[0]
+    return {"backbone": backbone, "n_blocks": len(placed), "site": site, "block": block}
+
+
+def _dataset(datasets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The view searched on, with the counts of every view beside."""
+    if not datasets:
+        return {}
+    first = datasets[0]
+    views = [{"view": row["split"], "id": row["id"], "splits": row["counts"]} for row in datasets]
+    return {"name": first["name"], "id": first["id"], "spec": first["spec"], "splits": first["counts"], "views": views}
+
+
+def _environment(environments: Sequence[Mapping[str, Any]], timing: Mapping[str, Any]) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    for i, row in enumerate(environments, start=1):
+        name = "trained on" if len(environments) == 1 else f"trained on ({i})"
+        facts[name] = {**row["facts"], "trainings": row["trainings"]}
+    if timing:
+        facts["timed on"] = {"device": timing["device"], **timing["environment"]}
+    return facts
+
+
+def _epochs(queries: ReportQueries, results: pd.DataFrame) -> pd.DataFrame:
+    """Curves of the most accurate and of the latest trainings."""
+    begun = results[results["status"].isin(["finished", "running", "failed"])].drop_duplicates("training_id")
+    best = begun.sort_values("map", ascending=False).head(CURVES // 2)
+    latest = begun.sort_values("training_id").tail(CURVES // 2)
+    chosen = pd.concat([best, latest]).drop_duplicates("training_id")
+    curves = queries.epochs_of([int(i) for i in chosen["training_id"]])
+    table = curves.merge(chosen[["training_id", "notation", "seed"]], on="training_id")
+    return table.reindex(columns=list(EPOCH_COLUMNS))

@@ -1,0 +1,114 @@
+"""A report as Markdown (GitHub's dialect): readable as plain text, pictures where stills were made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import singledispatch
+from pathlib import PurePosixPath
+
+from nas.reporting.document import (
+    Badge,
+    Block,
+    Bullets,
+    Cell,
+    Code,
+    Document,
+    Facts,
+    FigureBlock,
+    Paragraph,
+    Stacked,
+    Table,
+    Tiles,
+)
+
+_SPECIAL = re.compile(r"([\\*_\[\]<>|#~])")
+
+
+def render_markdown(document: Document, pictures: Mapping[str, PurePosixPath] | None = None) -> str:
+    """The report as Markdown text.
+
+    Args:
+        document: the report.
+        pictures: figure name -> path of its still, relative to the Markdown file.
+    """
+    parts = [f"# {escape(document.title)}", escape(document.subtitle)]
+    for section in document.sections:
+        parts.append(f"## {escape(section.title)}")
+        parts += [
+            _figure(b, pictures or {}) if isinstance(b, FigureBlock) else block_markdown(b) for b in section.blocks
+        ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text as Markdown, with the parts between backticks kept as code.
+
+    >>> escape("a*b `c*d`")
+    'a\\\\*b `c*d`'
+    """
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return _SPECIAL.sub(r"\\\1", text).replace("`", "\\`")
+    return "`".join(part if i % 2 else _SPECIAL.sub(r"\\\1", part) for i, part in enumerate(parts))
+
+
+@singledispatch
+def block_markdown(block: Block) -> str:
+    """One block of a report as Markdown."""
+    raise TypeError(f"no Markdown for {type(block).__name__}")
+
+
+@block_markdown.register
+def _(block: Paragraph) -> str:
+    text = escape(block.text)
+    return {"lead": f"**{text}**" if "`" not in text else text, "warning": f"> {text}"}.get(block.style, text)
+
+
+@block_markdown.register
+def _(block: Bullets) -> str:
+    return "\n".join(f"- {escape(item)}" for item in block.items)
+
+
+@block_markdown.register
+def _(block: Facts) -> str:
+    return "\n".join(f"- {escape(name)}: {escape(value)}" for name, value in block.pairs)
+
+
+@block_markdown.register
+def _(block: Tiles) -> str:
+    return "\n".join(f"- {escape(number)}: {escape(label)}" for number, label in block.tiles)
+
+
+@block_markdown.register
+def _(block: Code) -> str:
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", block.text)), default=0))
+    return f"{fence}{block.language}\n{block.text}\n{fence}"
+
+
+@block_markdown.register
+def _(block: Table) -> str:
+    head = "| " + " | ".join(_cell(heading) for heading in block.headings) + " |"
+    rule = "|" + "|".join("---:" if i in block.numeric else "---" for i in range(len(block.headings))) + "|"
+    rows = ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in block.rows]
+    table = "\n".join([head, rule, *rows])
+    return "\n\n".join(part for part in (escape(block.caption), table, escape(block.note)) if part)
+
+
+def _cell(cell: Cell) -> str:
+    if isinstance(cell, Stacked):
+        return f"{_cell(cell.top)}<br>{_cell(cell.under)}" if cell.under else _cell(cell.top)
+    text = cell.text if isinstance(cell, Badge) else cell
+    # Inside a table even code needs its bars escaped.
+    parts = escape(text).split("`")
+    return "`".join(part.replace("|", "\\|") if i % 2 else part for i, part in enumerate(parts)).replace("\n", " ")
+
+
+def _figure(block: FigureBlock, pictures: Mapping[str, PurePosixPath]) -> str:
+    heading = f"### {escape(block.title)}"
+    if isinstance(block.drawing, str):
+        return f"{heading}\n\n*{escape(block.drawing)}*"
+    picture = pictures.get(block.name)
+    shown = f"![{escape(block.title)}]({picture})\n\n" if picture else ""
+    where = "" if picture else f" (Drawn in report.html; numbers in figures/{block.name}.csv.)"
+    return f"{heading}\n\n{shown}{escape(block.caption + where)}"

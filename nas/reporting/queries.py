@@ -1,0 +1,162 @@
+"""Read-only queries that only reports and the dashboard need, beside those of the repository.
+
+Each is one statement; nothing here writes, and what was not measured stays None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import func, select
+
+from nas.storage import Repository
+from nas.storage.base import AnySelect
+from nas.storage.models import (
+    DatasetRow,
+    Environment,
+    Epoch,
+    Finding,
+    Latency,
+    Space,
+    Stage,
+    StageTraining,
+    Study,
+    Training,
+)
+
+
+class ReportQueries(Repository):
+    """A repository that also answers what a report asks."""
+
+    def change_token(self, study: str) -> str:
+        """A short text that differs whenever something of the study has changed that a page shows."""
+        counts = (
+            select(
+                func.count(Training.id),
+                func.count(Training.id).filter(Training.status == "finished"),
+                func.count(Training.id).filter(Training.status == "failed"),
+                func.count(Training.id).filter(Training.status == "running"),
+                func.max(Training.finished_at),
+                func.max(Training.started_at),
+            )
+            .join(StageTraining, StageTraining.training_id == Training.id)
+            .join(Stage, Stage.id == StageTraining.stage_id)
+            .join(Study, Study.id == Stage.study_id)
+            .where(Study.name == study)
+        )
+        stages = (
+            select(func.count(Stage.id), func.max(Stage.started_at), func.max(Stage.finished_at))
+            .join(Study, Study.id == Stage.study_id)
+            .where(Study.name == study)
+        )
+        others = select(select(func.max(Latency.id)).scalar_subquery(), select(func.max(Finding.id)).scalar_subquery())
+        return "|".join(str(value) for query in (counts, stages, others) for value in self._rows(query)[0])
+
+    def datasets_of(self, study: str) -> list[dict[str, Any]]:
+        """Data-set views that trainings of the study use, the most used first."""
+        used = (
+            select(Training.dataset_id, Training.split, func.count().label("trainings"))
+            .where(Training.id.in_(_trainings_of(study)))
+            .group_by(Training.dataset_id, Training.split)
+            .subquery()
+        )
+        query = (
+            select(DatasetRow.id, DatasetRow.name, DatasetRow.spec, DatasetRow.counts, used.c.split)
+            .join(used, used.c.dataset_id == DatasetRow.id)
+            .order_by(used.c.trainings.desc())
+        )
+        return [dict(row._mapping) for row in self._rows(query)]
+
+    def environments_of(self, study: str) -> list[dict[str, Any]]:
+        """Where the study's trainings ran: `facts` and number of `trainings`, the most used first."""
+        used = (
+            select(Training.environment_id, func.count().label("trainings"))
+            .where(Training.id.in_(_trainings_of(study)), Training.environment_id.is_not(None))
+            .group_by(Training.environment_id)
+            .subquery()
+        )
+        query = (
+            select(Environment.facts, used.c.trainings)
+            .join(used, used.c.environment_id == Environment.id)
+            .order_by(used.c.trainings.desc())
+        )
+        return [dict(row._mapping) for row in self._rows(query)]
+
+    def failures_of(self, study: str) -> pd.DataFrame:
+        """Failed trainings: training_id, failure_reason."""
+        query = select(Training.id.label("training_id"), Training.failure_reason).where(
+            Training.id.in_(_trainings_of(study)), Training.status == "failed"
+        )
+        return pd.DataFrame(self._rows(query), columns=["training_id", "failure_reason"])
+
+    def epochs_of(self, training_ids: Sequence[int]) -> pd.DataFrame:
+        """The curves of these trainings: training_id, epoch, lr, loss (the sum of its terms), seconds."""
+        query = (
+            select(Epoch.training_id, Epoch.epoch, Epoch.lr, Epoch.losses, Epoch.seconds)
+            .where(Epoch.training_id.in_(list(training_ids)))
+            .order_by(Epoch.training_id, Epoch.epoch)
+        )
+        columns = ["training_id", "epoch", "lr", "losses", "seconds"]
+        table = pd.DataFrame.from_records(self._rows(query), columns=columns)
+        return table.assign(loss=[total_loss(losses) for losses in table["losses"]])
+
+    def spaces_of(self, study: str) -> list[dict[str, Any]]:
+        """The study's spaces with their ancestors: id, name, size, parent_id, rules, definition; parents first."""
+        info = self.study(study)
+        stages = self.stages(info.id)
+        wanted = [info.space_id, *(stage.space_id for stage in stages)]
+        wanted += [(stage.result or {}).get("child_id") for stage in stages]
+        rows = {row.id: row for (row,) in self._rows(select(Space))}
+        found: dict[str, dict[str, Any]] = {}
+        for space_id in wanted:
+            _add_line(rows, space_id, found)
+        return list(found.values())
+
+    def latency_protocol_of(self, study: str) -> dict[str, Any]:
+        """The protocol and environment of the study's newest latency; empty before one is measured."""
+        info = self.study(study)
+        query = (
+            select(Latency.protocol, Latency.record)
+            .where(Latency.protocol_id == info.protocol_id, Latency.device == info.device, Latency.measured)
+            .order_by(Latency.id.desc())
+            .limit(1)
+        )
+        rows = self._rows(query)
+        if not rows:
+            return {}
+        protocol, record = rows[0]
+        return {"protocol": dict(protocol), "device": info.device, "environment": record.get("environment") or {}}
+
+
+def _trainings_of(study: str) -> AnySelect:
+    return (
+        select(StageTraining.training_id)
+        .join(Stage, Stage.id == StageTraining.stage_id)
+        .join(Study, Study.id == Stage.study_id)
+        .where(Study.name == study)
+    )
+
+
+def _add_line(rows: dict[str, Space], space_id: str | None, found: dict[str, dict[str, Any]]) -> None:
+    """Adds a space after its parents, each once."""
+    row = rows.get(space_id) if space_id else None
+    if row is None or row.id in found:
+        return
+    _add_line({key: value for key, value in rows.items() if key != row.id}, row.parent_id, found)
+    found[row.id] = {
+        "id": row.id,
+        "name": row.name,
+        "size": int(row.size),
+        "parent_id": row.parent_id,
+        "rules": list(row.rules),
+        "definition": row.definition,
+    }
+
+
+def total_loss(losses: dict[str, Any]) -> float:
+    """The whole loss of an epoch: its `total` where it is kept, else the sum of its terms."""
+    if "total" in losses:
+        return float(losses["total"])
+    return float(sum(float(value) for value in losses.values() if value is not None)) if losses else float("nan")

@@ -1,0 +1,96 @@
+"""Writes the report of a study into a folder: page, Markdown, tables, rules, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePosixPath
+
+from plotly.offline import get_plotlyjs
+
+from nas.errors import StudyError, unknown_name
+from nas.progress import Progress, silent
+from nas.reporting.document import Document
+from nas.reporting.files import write_figure_tables, write_pareto_csv, write_text
+from nas.reporting.html import PLOTLY_FILE, render_html
+from nas.reporting.markdown import render_markdown
+from nas.reporting.rules_file import write_rules
+from nas.reporting.story import tell
+from nas.reporting.study_data import StudyData
+
+FORMATS: tuple[str, ...] = ("html", "md", "csv", "rules", "latex", "png", "svg")
+"""What can be written; `png` and `svg` are stills and need kaleido and a Chromium."""
+
+DEFAULT_FORMATS: tuple[str, ...] = ("html", "md", "csv", "rules")
+
+
+def write_report(
+    data: StudyData,
+    folder: Path,
+    formats: Iterable[str] = DEFAULT_FORMATS,
+    *,
+    plotlyjs: str = "inline",
+    progress: Progress | None = None,
+) -> dict[str, Path]:
+    """Writes the report of a study, finished or not.
+
+    Args:
+        data: the study.
+        folder: where to write; made when missing, files of an earlier report are replaced.
+        formats: which of `FORMATS`.
+        plotlyjs: `inline` (one file) or `directory` (plotly.min.js beside the page).
+        progress: told after every file.
+
+    Returns:
+        format -> file (`figures` -> folder).
+
+    Raises:
+        StudyError: for an unknown format.
+    """
+    wanted = _checked(formats)
+    tell_progress = progress or silent
+    document = tell(data)
+    written: dict[str, Path] = {"figures": folder / "figures"}
+    write_figure_tables(document.figures, folder / "figures")
+    stills = [fmt for fmt in wanted if fmt in ("png", "svg")]
+    pictures = _write_stills(document, folder, stills) if stills else {}
+    written |= dict.fromkeys(stills, folder / "figures")
+    steps: dict[str, Callable[[], Path]] = {
+        "html": lambda: _write_page(document, folder, plotlyjs),
+        "md": lambda: write_text(folder / "report.md", render_markdown(document, pictures)),
+        "csv": lambda: write_pareto_csv(data, folder / "pareto.csv"),
+        "rules": lambda: write_rules(data, folder / "rules.yaml"),
+        "latex": lambda: _write_latex(data, folder),
+    }
+    todo = [fmt for fmt in wanted if fmt in steps]
+    for done, fmt in enumerate(todo, start=1):
+        written[fmt] = steps[fmt]()
+        tell_progress(done, len(todo), str(written[fmt].name))
+    return written
+
+
+def _checked(formats: Iterable[str]) -> list[str]:
+    wanted = list(dict.fromkeys(formats))
+    for fmt in wanted:
+        if fmt not in FORMATS:
+            raise StudyError(unknown_name("report format", fmt, FORMATS))
+    return wanted
+
+
+def _write_page(document: Document, folder: Path, plotlyjs: str) -> Path:
+    if plotlyjs not in ("inline", "directory"):
+        raise StudyError(unknown_name("way to include plotly.js", plotlyjs, ("inline", "directory")))
+    if plotlyjs == "directory":
+        write_text(folder / PLOTLY_FILE, get_plotlyjs())
+    return write_text(folder / "report.html", render_html(document, plotlyjs=plotlyjs))
+
+
+def _write_stills(document: Document, folder: Path, formats: list[str]) -> dict[str, PurePosixPath]:
+    from nas.reporting.stills import write_stills
+
+    return write_stills(document.figures, folder / "figures", formats, relative_to=folder)
+
+
+def _write_latex(data: StudyData, folder: Path) -> Path:
+    from nas.reporting.latex import render_latex
+
+    return write_text(folder / "tables.tex", render_latex(data))

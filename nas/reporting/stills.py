@@ -1,0 +1,85 @@
+"""PNG and SVG stills of figures, through kaleido and a Chromium that is installed; the page never needs them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import plotly.graph_objects as go
+
+from nas.errors import StudyError
+from nas.reporting.document import FigureBlock
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+WIDTH_PX = 980
+
+
+def stills_missing() -> str | None:
+    """Why stills cannot be made here, None when they can."""
+    try:
+        import kaleido  # noqa: F401
+    except ImportError:
+        return "stills need kaleido: pip install 'nas-reid[stills]'"
+    return None if find_browser() else "stills need a Chromium or Chrome; install one or set BROWSER_PATH"
+
+
+def find_browser() -> str | None:
+    """The browser that draws stills: $BROWSER_PATH, else the first known one that is installed."""
+    given = os.environ.get("BROWSER_PATH")
+    return given or next((path for name in _BROWSERS if (path := shutil.which(name))), None)
+
+
+def write_stills(
+    figures: Sequence[FigureBlock], folder: Path, formats: Sequence[str], *, relative_to: Path
+) -> dict[str, PurePosixPath]:
+    """Writes folder/NAME.FORMAT for every drawn figure, light theme.
+
+    Args:
+        figures: the report's figures.
+        folder: where to.
+        formats: of `png` and `svg`.
+        relative_to: the report's folder.
+
+    Returns:
+        figure name -> path of its first still, relative to the report.
+
+    Raises:
+        StudyError: kaleido or a browser is missing.
+    """
+    if missing := stills_missing():
+        raise StudyError(f"no stills: {missing}", "leave png and svg out; the HTML report is complete without them")
+    drawn = [figure for figure in figures if isinstance(figure.drawing, go.Figure)]
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = [(figure, folder / f"{figure.name}.{fmt}") for figure in drawn for fmt in formats]
+    _draw([figure.drawing for figure, _ in jobs], [path for _, path in jobs])
+    first = {figure.name: folder / f"{figure.name}.{formats[0]}" for figure in drawn}
+    return {name: PurePosixPath(path.relative_to(relative_to).as_posix()) for name, path in first.items()}
+
+
+def _draw(figures: Sequence[go.Figure], paths: Sequence[Path]) -> None:
+    """One browser for all stills."""
+    import kaleido
+
+    os.environ.setdefault("BROWSER_PATH", find_browser() or "")
+    kaleido.start_sync_server(n=1, silence_warnings=True)
+    try:
+        for figure, path in zip(figures, paths, strict=True):
+            fmt = path.suffix[1:]
+            size = {"width": WIDTH_PX, "height": int(figure.layout.height or 440)}
+            image = kaleido.calc_fig_sync(figure, opts={"format": fmt, "scale": 2 if fmt == "png" else 1, **size})
+            path.write_bytes(_reproducible(image) if fmt == "svg" else image)
+    finally:
+        kaleido.stop_sync_server(silence_warnings=True)
+
+
+def _reproducible(svg: bytes) -> bytes:
+    """The SVG with plotly's random clip-path ids replaced by running numbers: the same figure, the same file."""
+    text = svg.decode("utf-8")
+    names = list(dict.fromkeys(re.findall(r"(?:clip|legend|topdefs-|defs-)[0-9a-f]{6}", text)))
+    uids = list(dict.fromkeys(name[-6:] for name in names))
+    for i, uid in enumerate(uids):
+        text = text.replace(uid, f"{i:06x}")
+    return text.encode("utf-8")

@@ -1,0 +1,40 @@
+"""The story of a study, section by section: question, data, protocol, what was tried, front, rules, doubts.
+
+Each module tells a part and returns sections; nothing here knows HTML, Markdown or LaTeX.
+"""
+
+from __future__ import annotations
+
+from nas.reporting.document import Document
+from nas.reporting.numbers import plural
+from nas.reporting.story import course, paper, question, results, rules, setting, tried, trust
+from nas.reporting.study_data import StudyData
+
+_PARTS = (
+    question.question,
+    setting.data_section,
+    setting.protocol,
+    tried.tried,
+    results.front,
+    results.positions,
+    rules.rules,
+    results.tables,
+    course.course,
+    paper.beside_the_paper,
+    trust.failures,
+    trust.provenance,
+    trust.reproduce,
+)
+
+
+def tell(data: StudyData) -> Document:
+    """The whole report of a study, finished or not; parts with nothing to say are left out."""
+    sections = [section for part in _PARTS if (section := part(data)) is not None]
+    finished = len(data.finished)
+    subtitle = f"{plural(finished, 'finished training')} of {plural(len(data.trainings), 'planned one')}"
+    title = str(data.definition.get("title") or "")
+    subtitle = f"{title} · {subtitle}" if title else subtitle
+    return Document(title=data.name, subtitle=subtitle, sections=sections)
+
+
+__all__ = ["tell"]

@@ -1,0 +1,19 @@
+"""How the search went: distributions, hypervolume, importances, noise, curves."""
+
+from __future__ import annotations
+
+from nas.reporting.document import Block, Section
+from nas.reporting.figures import FIGURES
+from nas.reporting.story.drawn import figure_block
+from nas.reporting.study_data import StudyData
+
+_FIGURES = (
+    *("error_distribution", "hypervolume", "importances", "seed_noise", "additive_residuals", "training_curves"),
+    "rank_lists",
+)
+
+
+def course(data: StudyData) -> Section | None:
+    """One figure after the other; what cannot be drawn yet says why."""
+    blocks: list[Block] = [figure_block(name, data) for name in _FIGURES if name in FIGURES]
+    return Section("course", "How the search went", blocks) if blocks else None

@@ -1,0 +1,101 @@
+"""The question a study asks, and its answer so far."""
+
+from __future__ import annotations
+
+from nas.reporting.document import Block, Paragraph, Section, Tiles, code, words
+from nas.reporting.headline import Gain, Headline, headline
+from nas.reporting.numbers import MISSING, count, fixed, interval, mean_sd, plural, signed
+from nas.reporting.placements import backbone_title, short_label
+from nas.reporting.study_data import StudyData
+
+
+def question(data: StudyData) -> Section:
+    """What is asked, then the answer with its numbers."""
+    blocks: list[Block] = [Paragraph(_question_words(data))]
+    if asked := data.definition.get("question"):
+        blocks.insert(0, Paragraph(words(asked)))
+    answer = headline(data)
+    if answer is None:
+        blocks.append(Paragraph(_no_answer(data), "lead"))
+    else:
+        blocks += [Paragraph(_answer_words(answer), "lead"), _tiles(answer, data)]
+        blocks.append(Paragraph(_choice_words(answer)))
+    if warning := selection_warning(data):
+        blocks.append(Paragraph(warning, "warning"))
+    return Section("question", "The question, and the answer", blocks)
+
+
+def _question_words(data: StudyData) -> str:
+    space = data.spaces[0] if data.spaces else {}
+    where = f" The design space {code(space['name'])} holds {count(space.get('size'))} candidates." if space else ""
+    return (
+        f"Which attention block, at which positions of {backbone_title(data.backbone)}, buys accuracy in person "
+        f"re-identification for the least time?{where} Accuracy is the mean average precision (mAP); time is the "
+        f"measured median of a {data.batch_words}."
+    )
+
+
+def _no_answer(data: StudyData) -> str:
+    if data.finished.empty:
+        return "No training has finished yet, so there is no answer so far. What is planned is described below."
+    return "Trainings have finished, but none of them has both an mAP and a measured latency, so there is no front yet."
+
+
+def _answer_words(answer: Headline) -> str:
+    best = answer.best
+    said = (
+        f"{short_label(best['notation'])} reaches mAP {mean_sd(best['map_mean'], best['map_sd'])} "
+        f"({plural(int(best['seeds']), 'seed')}) at {fixed(best['latency_ms'], 2)} ms a batch"
+    )
+    comparisons = [
+        _comparison(gained, row["notation"])
+        for gained, row in ((answer.over_baseline, answer.baseline), (answer.over_reference, answer.reference))
+        if gained is not None and row is not None
+    ]
+    return f"{said}: {'; '.join(comparisons)}." if comparisons else f"{said}."
+
+
+def _choice_words(answer: Headline) -> str:
+    """Why this one and not the most accurate of all."""
+    gap, other = answer.over_most_accurate, short_label(answer.most_accurate["notation"])
+    if answer.best.name == answer.most_accurate.name:
+        return f"It is the most accurate candidate on the front within the reference's time ({answer.level.words})."
+    return (
+        f"{other} is more accurate by {fixed(-gap.map, 4)}, which {plural(int(answer.best['seeds']), 'seed')} cannot "
+        f"tell from zero (95 % interval of the difference {interval(gap.low, gap.high)}), and takes "
+        f"{fixed(-gap.ms, 2)} ms more a batch ({answer.level.words})."
+    )
+
+
+def _comparison(gained: Gain, notation: str) -> str:
+    bounds = interval(gained.low, gained.high)
+    bounds = "" if bounds == MISSING else f" {bounds}"
+    faster = f"{fixed(abs(gained.relative_ms) * 100, 1)} % {'more' if gained.ms > 0 else 'less'} time"
+    return f"{signed(gained.map)}{bounds} mAP over {short_label(notation)} for {faster}"
+
+
+def _tiles(answer: Headline, data: StudyData) -> Tiles:
+    best, over = answer.best, answer.over_baseline
+    tiles = [(fixed(best["map_mean"], 4), f"mAP of {short_label(best['notation'])}")]
+    if over is not None and answer.baseline is not None:
+        name = short_label(answer.baseline["notation"])
+        tiles += [(signed(over.map), f"mAP over {name}"), (f"{signed(over.ms, 2)} ms", f"a batch over {name}")]
+    adopted = sum(finding.get("verdict") == "adopted" for finding in data.findings)
+    tiles.append((count(len(data.finished)), "finished trainings"))
+    tiles.append((f"{adopted} of {len(data.findings)}", "rules adopted"))
+    return Tiles(tiles)
+
+
+def selection_warning(data: StudyData) -> str:
+    """What a reader must know before quoting numbers of this study; empty when there is nothing."""
+    if data.definition.get("select_on") == "test":
+        return (
+            "This study selects on the test split (`select_on: test`), as the paper did. Its best numbers are "
+            "therefore optimistic: candidates were chosen by the data they are judged on."
+        )
+    if len(data.finished) and not (data.finished["split"] == "test").any():
+        return (
+            "All numbers are on validation identities held out of the training set; nothing has been confirmed on "
+            "the test split yet, so they must not be compared with published results."
+        )
+    return ""

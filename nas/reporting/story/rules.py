@@ -1,0 +1,56 @@
+"""The rules a study derived: sentence, evidence, price, verdict - the rejected and undecided ones too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from nas.reporting.document import Badge, Block, Cell, Paragraph, Section, Stacked, Table, words
+from nas.reporting.findings import VERDICTS, finding_table
+from nas.reporting.numbers import count, interval, p_value, plural, signed
+from nas.reporting.study_data import StudyData, records_of
+
+
+def rules(data: StudyData) -> Section:
+    """All findings with their evidence; why nothing is known when there are none."""
+    table = finding_table(data.findings)
+    if table.empty:
+        return Section(
+            "rules", "Rules", [Paragraph("No rule has been examined yet; stages after a sweep derive them.")]
+        )
+    blocks: list[Block] = [Paragraph(_summary_words(table)), rule_table(table)]
+    blocks.append(
+        Paragraph(
+            "Effects are differences in mAP with 95 % intervals; p values are adjusted for all hypotheses of a stage "
+            "(Benjamini-Hochberg). A hard rule excludes candidates, a preference orders those admitted. The adopted "
+            "rules are in rules.yaml, ready for `nas rules apply`."
+        )
+    )
+    return Section("rules", "Rules, with evidence and verdicts", blocks)
+
+
+def _summary_words(table: pd.DataFrame) -> str:
+    counts = table["verdict"].value_counts()
+    parts = [f"{int(counts.get(verdict, 0))} {verdict}" for verdict in VERDICTS]
+    return f"{plural(len(table), 'rule')} examined: {', '.join(parts)}."
+
+
+def rule_table(table: pd.DataFrame) -> Table:
+    """One row a finding."""
+    rows = [_rule_row(row) for row in records_of(table)]
+    headings = ["verdict", "rule", "effect (mAP)", "95 % interval", "p adjusted", "trainings", "ms a batch"]
+    return Table(headings, rows, name="rules", numeric=frozenset({2, 3, 4, 5, 6}))
+
+
+def _rule_row(row: dict[str, Any]) -> list[Cell]:
+    details = [str(row["strength"]), f"stage {words(row['stage'])}" if row["stage"] else "", words(row["reason"])]
+    return [
+        Badge(str(row["verdict"]), VERDICTS.get(str(row["verdict"]), "quiet")),
+        Stacked(words(row["sentence"]), " · ".join(part for part in details if part)),
+        signed(row["effect"]),
+        interval(row["low"], row["high"]),
+        p_value(row["p_adjusted"]),
+        count(row["trainings"]),
+        signed(row["latency_ms"], 2),
+    ]

@@ -1,0 +1,85 @@
+"""What was given: the data and the protocol by which numbers were made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from nas.reporting.document import Block, Facts, Paragraph, Section, Table, code
+from nas.reporting.numbers import count
+from nas.reporting.study_data import StudyData
+
+_SPLITS = ("train", "query", "gallery")
+
+
+def data_section(data: StudyData) -> Section:
+    """The data set, its splits and its hash."""
+    dataset = data.dataset
+    named = dataset.get("name") or data.definition.get("data")
+    blocks: list[Block] = [Facts(_dataset_facts(dataset, named))]
+    splits = dataset.get("splits")
+    if isinstance(splits, Mapping) and splits:
+        rows = [
+            [
+                split,
+                count(_at(splits, split, "images")),
+                count(_at(splits, split, "identities")),
+                _cameras(splits, split),
+            ]
+            for split in (*_SPLITS, *(name for name in splits if name not in _SPLITS))
+            if split in splits
+        ]
+        blocks.append(Table(["split", "images", "identities", "cameras"], rows, numeric=frozenset({1, 2, 3})))
+    blocks.append(Paragraph(_view_words(data)))
+    return Section("data", "Data", blocks)
+
+
+def _at(splits: Mapping[str, Any], split: str, key: str) -> Any:
+    entry = splits[split]
+    return entry.get(key) if isinstance(entry, Mapping) else None
+
+
+def _cameras(splits: Mapping[str, Any], split: str) -> str:
+    return count(_at(splits, split, "cameras"))
+
+
+def _dataset_facts(dataset: Mapping[str, Any], named: Any) -> list[tuple[str, str]]:
+    facts = [("data set", value_words(named))]
+    facts += [(key, value_words(dataset[key])) for key in ("id", "cameras", "source", "variant") if dataset.get(key)]
+    return facts
+
+
+def _view_words(data: StudyData) -> str:
+    if data.definition.get("select_on") == "test":
+        return "Candidates were selected on the test split, as the paper did (`select_on: test`)."
+    return (
+        "Candidates are selected on identities held out of the training set; the test split is read once, by the "
+        "`confirm` stage. Per query, gallery images of the same identity and camera are removed; queries without a "
+        "remaining positive are skipped and counted."
+    )
+
+
+def value_words(value: Any) -> str:
+    """A value of a study file in one line of code."""
+    if value is None:
+        return "–"
+    if isinstance(value, str | int | float):
+        return code(value)
+    return code(json.dumps(value, ensure_ascii=False, default=str).replace('"', ""))
+
+
+def protocol(data: StudyData) -> Section:
+    """How candidates were trained and timed."""
+    definition, latency = data.definition, data.latency_protocol
+    facts = [("recipe", value_words(definition.get("recipe") or "strong_baseline"))]
+    facts += [(f"latency: {key}", value_words(value)) for key, value in latency.items()]
+    facts += [("study seed", value_words(definition.get("seed")))]
+    seeds = data.finished.groupby("candidate_id")["seed"].nunique() if len(data.finished) else None
+    if seeds is not None:
+        facts.append(("seeds a candidate", code(f"{seeds.min()} to {seeds.max()}")))
+    explanation = Paragraph(
+        "Every number is the last epoch's, never the best epoch's. A latency is the median over batches timed one by "
+        "one after warming up, while nothing was trained on that machine. What was not measured is missing, not zero."
+    )
+    return Section("protocol", "Protocol", [Facts(facts), explanation])

@@ -1,0 +1,194 @@
+"""One study as plain tables in memory: all that figures, reports and the dashboard draw from.
+
+It knows nothing of the database (see `loading`) and nothing of how things are drawn. Missing
+numbers are NaN, never 0; every table has its columns even when it has no rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+RESULT_COLUMNS: tuple[str, ...] = (
+    "study",
+    "stage",
+    "stage_kind",
+    "role",
+    "sampler",
+    "batch",
+    "training_id",
+    "candidate_id",
+    "architecture_id",
+    "notation",
+    "backbone",
+    "n_blocks",
+    "fidelity",
+    "epochs",
+    "seed",
+    "split",
+    "status",
+    "failure_kind",
+    "map",
+    "rank1",
+    "minp",
+    "latency_ms",
+    "latency_p5_ms",
+    "latency_p95_ms",
+    "batches_per_s",
+    "latency_measured",
+    "params",
+    "macs",
+    "seconds",
+    "images_per_s",
+    "finished_at",
+    "space_id",
+)
+"""The results table: one row a (stage, training)."""
+
+LATENCY_COLUMNS: tuple[str, ...] = (
+    "role",
+    "notation",
+    "backbone",
+    "block",
+    "site",
+    "n_blocks",
+    "median_ms",
+    "p5_ms",
+    "p95_ms",
+    "batches_per_s",
+    "batches",
+    "isolated",
+    "drift",
+    "predicted_ms",
+    "peak_memory_mb",
+    "device",
+    "measured_at",
+)
+"""The latency table: one row a measured network; `block` and `site` are empty unless it has one placement."""
+
+EPOCH_COLUMNS: tuple[str, ...] = ("training_id", "notation", "seed", "epoch", "lr", "loss", "seconds")
+"""The epochs table: one row an epoch of a training; `loss` is the sum of its losses."""
+
+WORKER_COLUMNS: tuple[str, ...] = ("owner", "training_id", "notation", "stage", "lease_until", "attempts")
+"""The workers table: one row a training that is being run now."""
+
+_NUMERIC = (
+    *("n_blocks", "epochs", "map", "rank1", "minp", "latency_ms", "latency_p5_ms", "latency_p95_ms", "batches_per_s"),
+    *("params", "macs", "seconds", "images_per_s"),
+)
+
+
+def rows_of(table: pd.DataFrame) -> Iterator[Any]:
+    """The rows as named tuples."""
+    return iter(table.itertuples())
+
+
+def records_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as dictionaries."""
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def empty_table(columns: Sequence[str]) -> pd.DataFrame:
+    """A table with these columns and no rows."""
+    return pd.DataFrame({column: pd.Series(dtype="object") for column in columns})
+
+
+def with_columns(table: pd.DataFrame | None, columns: Sequence[str]) -> pd.DataFrame:
+    """The table with every named column present (missing ones empty), named ones first."""
+    if table is None:
+        return empty_table(columns)
+    extra = [column for column in table.columns if column not in columns]
+    return table.reindex(columns=[*columns, *extra])
+
+
+@dataclass(frozen=True, eq=False)
+class StudyData:
+    """Everything a report of one study is made from.
+
+    Args:
+        name: the study's name, as its user wrote it (escape it before it meets any markup).
+        definition: the study file as plain data.
+        results: one row a (stage, training), columns `RESULT_COLUMNS`; mAP as a fraction, times in ms a batch.
+        latencies: one row a measured network, columns `LATENCY_COLUMNS`.
+        spaces: dictionaries with id, name, size, parent_id, stage and rules (sentences), parents first.
+        findings: findings as dictionaries (`Finding.to_dict()`), with an optional `sentence`.
+        stages: dictionaries with position, name, kind, status, settings and result, in order.
+        environment: how the numbers were made: versions, devices, commit, hashes.
+        epochs: one row an epoch of a training, columns `EPOCH_COLUMNS`; None when not loaded.
+        workers: who is training what now, columns `WORKER_COLUMNS`.
+        dataset: name, id, counts and view of the data.
+        protocol: the latency protocol as it is stored with the figures; the study file's until one is measured.
+        rank_lists: candidate notation -> list of rank lists, where they were kept.
+    """
+
+    name: str
+    definition: Mapping[str, Any] = field(default_factory=dict)
+    results: pd.DataFrame = field(default_factory=lambda: empty_table(RESULT_COLUMNS))
+    latencies: pd.DataFrame = field(default_factory=lambda: empty_table(LATENCY_COLUMNS))
+    spaces: Sequence[Mapping[str, Any]] = ()
+    findings: Sequence[Mapping[str, Any]] = ()
+    stages: Sequence[Mapping[str, Any]] = ()
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    epochs: pd.DataFrame | None = None
+    workers: pd.DataFrame = field(default_factory=lambda: empty_table(WORKER_COLUMNS))
+    dataset: Mapping[str, Any] = field(default_factory=dict)
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+    rank_lists: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        results = with_columns(self.results, RESULT_COLUMNS)
+        numbers = {column: pd.to_numeric(results[column], errors="coerce") for column in _NUMERIC}
+        object.__setattr__(self, "results", results.assign(**numbers))
+        object.__setattr__(self, "latencies", with_columns(self.latencies, LATENCY_COLUMNS))
+        object.__setattr__(self, "workers", with_columns(self.workers, WORKER_COLUMNS))
+
+    @classmethod
+    def from_results(cls, results: pd.DataFrame, name: str | None = None) -> StudyData:
+        """A study of which only the results table is known (notebooks, tables from elsewhere)."""
+        if name is None:
+            named = list(results["study"].dropna().unique()) if "study" in results else []
+            name = str(named[0]) if named else "results"
+        return cls(name=name, results=results)
+
+    @property
+    def trainings(self) -> pd.DataFrame:
+        """One row a training: a training shared by several stages is kept once, in its last stage."""
+        return self.results.drop_duplicates("training_id", keep="last")
+
+    @property
+    def finished(self) -> pd.DataFrame:
+        """The trainings that finished with a finite mAP, one row each."""
+        rows = self.trainings
+        return rows[(rows["status"] == "finished") & rows["map"].notna()]
+
+    @property
+    def failed(self) -> pd.DataFrame:
+        """The trainings that failed for good, one row each."""
+        rows = self.trainings
+        return rows[rows["status"] == "failed"]
+
+    @property
+    def latency_protocol(self) -> Mapping[str, Any]:
+        """How networks were timed (backend, precision, batch, input, ...): as measured, else as the file says."""
+        section = self.definition.get("latency")
+        given = {key: value for key, value in (section or {}).items() if value is not None}
+        return given | {key: value for key, value in self.protocol.items() if value is not None}
+
+    @property
+    def batch_words(self) -> str:
+        """What one timed batch is: `batch of 16, fp16, tensorrt` - as far as it is known."""
+        protocol = self.latency_protocol
+        batch = f"batch of {protocol['batch']}" if "batch" in protocol else "batch"
+        return ", ".join([batch, *(str(protocol[key]) for key in ("precision", "backend") if protocol.get(key))])
+
+    @property
+    def backbone(self) -> str:
+        """The backbone most trainings (or latencies) are of; `resnet50` for an empty study."""
+        for table in (self.results, self.latencies):
+            names = table["backbone"].dropna()
+            if len(names):
+                return str(names.mode().iloc[0])
+        return "resnet50"

@@ -1,0 +1,182 @@
+"""One look for every figure, page and still: fonts, colours, one colour a block, light and dark.
+
+Figures are drawn with the light tokens below; `themed` swaps every token for its dark twin, so a
+figure never has to know the theme. Block colours are the same in both themes: each has a contrast of
+at least 3:1 on both surfaces and they stay apart (CIELAB distance >= 14, the six blocks of the paper
+>= 19) under simulated protanopia, deuteranopia and tritanopia (Machado et al. 2009; tested).
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import plotly.graph_objects as go
+
+FONT = "Inter, 'Segoe UI', system-ui, -apple-system, Roboto, 'Helvetica Neue', 'DejaVu Sans', sans-serif"
+MONO = "ui-monospace, 'SF Mono', 'Cascadia Mono', Menlo, 'DejaVu Sans Mono', monospace"
+
+SURFACE, INK, MUTED, GRID, BAND, ACCENT = "#fffffe", "#1b212a", "#59636f", "#e3e7ed", "#f3f5f8", "#0b5cad"
+DARK: dict[str, str] = {
+    SURFACE: "#14181f",
+    INK: "#e8ecf2",
+    MUTED: "#a3adba",
+    GRID: "#2b323d",
+    BAND: "#1a1f28",
+    ACCENT: "#6cb2ff",
+}
+"""Light token -> dark token."""
+
+BLOCK_COLOURS: dict[str, str] = {
+    "cnl": "#bb3f1e",
+    "hac": "#1364bc",
+    "agw": "#1b9f53",
+    "raga": "#ee469c",
+    "abd": "#ce7500",
+    "se": "#3a94ff",
+    "eca": "#6f51ea",
+    "gc": "#89656d",
+    "cbam": "#6d6c4e",
+}
+BLOCK_TITLES: dict[str, str] = {
+    "cnl": "C-NL",
+    "hac": "HAC",
+    "agw": "AGW",
+    "raga": "RAGA",
+    "abd": "ABD",
+    "se": "SE",
+    "eca": "ECA",
+    "gc": "GC",
+    "cbam": "CBAM",
+}
+BLOCK_DASHES: dict[str, str] = {
+    "cnl": "solid",
+    "hac": "solid",
+    "agw": "dash",
+    "raga": "dash",
+    "abd": "dashdot",
+    "se": "dot",
+    "eca": "dot",
+    "gc": "dashdot",
+    "cbam": "longdash",
+}
+MIXED, MIXED_COLOUR = "mixed", "#7b8491"
+NO_BLOCK = "none"
+_OWN_BLOCK_COLOURS = ("#8a5a00", "#007f87", "#a34fd0", "#5a7d00")
+_SYMBOLS_BY_COUNT = ("diamond", "circle", "square", "triangle-up", "star")
+GOOD, BAD, WARN = "#1b9f53", "#bb3f1e", "#ce7500"
+
+DIVERGING: tuple[tuple[float, str], ...] = (
+    (0.0, "#7d3c06"),
+    (0.25, "#d98b45"),
+    (0.5, "#f1f0ee"),
+    (0.75, "#5c9fd6"),
+    (1.0, "#0d3b73"),
+)
+"""Brown (worse) - neutral - blue (better): safe for colour-blind readers."""
+
+CONFIG: dict[str, Any] = {
+    "displaylogo": False,
+    "modeBarButtonsToRemove": ["sendChartToCloud", "lasso2d", "select2d", "autoScale2d"],
+    "responsive": True,
+    "showSendToCloud": False,
+    "plotlyServerURL": "",
+    "toImageButtonOptions": {"format": "svg", "scale": 2},
+}
+"""Plotly's settings on every page; "Share chart" uploads figures to a third party and is taken out."""
+
+
+def block_colour(block: str) -> str:
+    """The colour of a block type, the same in every figure and page."""
+    if block in BLOCK_COLOURS:
+        return BLOCK_COLOURS[block]
+    if block in (MIXED, NO_BLOCK):
+        return MIXED_COLOUR if block == MIXED else INK
+    return _OWN_BLOCK_COLOURS[zlib.crc32(block.encode()) % len(_OWN_BLOCK_COLOURS)]
+
+
+def block_title(block: str) -> str:
+    """The name of a block type as the literature writes it."""
+    special = {MIXED: "several types", NO_BLOCK: "no attention"}
+    return BLOCK_TITLES.get(block) or special.get(block) or block.rsplit(":", 1)[-1]
+
+
+def block_dash(block: str) -> str:
+    """The line style of a block type, so that colour is never the only difference."""
+    return BLOCK_DASHES.get(block, "longdashdot")
+
+
+def count_symbol(n_blocks: int) -> str:
+    """The marker of a candidate with this many blocks."""
+    return _SYMBOLS_BY_COUNT[min(max(int(n_blocks), 0), len(_SYMBOLS_BY_COUNT) - 1)]
+
+
+def block_order(blocks: Any) -> list[str]:
+    """Block names in the house's order: the catalogue's first, then own blocks, `mixed` last."""
+    known = {name: i for i, name in enumerate(BLOCK_COLOURS)}
+    return sorted(set(blocks), key=lambda b: (b == MIXED, known.get(b, len(known)), b))
+
+
+def plain(text: object) -> str:
+    """A user's text for plotly, which reads a subset of HTML in every label.
+
+    >>> plain("<script>")
+    '&lt;script&gt;'
+    """
+    return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _axis() -> dict[str, Any]:
+    return {
+        "gridcolor": GRID,
+        "linecolor": GRID,
+        "zerolinecolor": GRID,
+        "tickcolor": GRID,
+        "ticks": "outside",
+        "ticklen": 4,
+        "automargin": True,
+        "title": {"font": {"size": 13, "color": MUTED}, "standoff": 10},
+        "tickfont": {"size": 12, "color": MUTED},
+    }
+
+
+def template() -> go.layout.Template:
+    """The house's plotly template (light tokens)."""
+    layout = go.Layout(
+        font={"family": FONT, "size": 13, "color": INK},
+        paper_bgcolor=SURFACE,
+        plot_bgcolor=SURFACE,
+        colorway=list(BLOCK_COLOURS.values()),
+        xaxis=_axis(),
+        yaxis=_axis(),
+        margin={"l": 64, "r": 20, "t": 16, "b": 56},
+        legend={
+            "orientation": "h",
+            "yanchor": "bottom",
+            "y": 1.02,
+            "xanchor": "left",
+            "x": 0,
+            "font": {"size": 12},
+            "bgcolor": "rgba(0,0,0,0)",
+        },
+        hoverlabel={"font": {"family": FONT, "size": 12, "color": INK}, "bgcolor": SURFACE, "bordercolor": MUTED},
+        hovermode="closest",
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": MUTED, "activecolor": ACCENT},
+        colorscale={"diverging": [list(stop) for stop in DIVERGING]},
+    )
+    return go.layout.Template(layout=layout)
+
+
+def new_figure(height: int = 440) -> go.Figure:
+    """An empty figure in the house's look."""
+    figure = go.Figure()
+    figure.update_layout(template=template(), height=height, uirevision="keep")
+    return figure
+
+
+def themed(figure_json: str, theme: str) -> str:
+    """The figure's JSON with the tokens of a theme (`light` or `dark`)."""
+    if theme == "dark":
+        for light, dark in DARK.items():
+            figure_json = figure_json.replace(light, dark)
+    return figure_json

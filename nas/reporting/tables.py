@@ -1,0 +1,87 @@
+"""Tables for people: candidates with their spread and speed, and the paper's Table I."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from nas.reporting.comparison import Level, summarise_candidates, trusted_level
+from nas.reporting.document import Badge, Cell, Table, code
+from nas.reporting.numbers import count, fixed, mean_sd, millions
+from nas.reporting.placements import short_label
+from nas.reporting.study_data import StudyData, records_of, rows_of
+
+SHOWN_ROWS = 200
+"""Longer tables are cut in reports; the CSV file has every row."""
+
+
+def candidate_table(summary: pd.DataFrame, caption: str, name: str) -> Table:
+    """Candidates with mAP, rank-1, mINP, time and size; the longest tables are cut, and say so."""
+    rows = [_candidate_row(row) for row in records_of(summary.head(SHOWN_ROWS))]
+    cut = len(summary) - len(rows)
+    note = f"{count(cut)} more rows are in pareto.csv." if cut > 0 else ""
+    headings = ["candidate", "", "mAP", "rank-1", "mINP", "seeds", "ms a batch", "batches/s", "params (M)", "GMAC"]
+    return Table(headings, rows, caption, note, name, frozenset(range(2, 10)))
+
+
+def _candidate_row(row: dict[str, object]) -> list[Cell]:
+    macs = row["macs"]
+    return [
+        code(row["notation"]),
+        _standing(row),
+        mean_sd(row["map_mean"], row["map_sd"]),
+        fixed(row["rank1"], 4),
+        fixed(row["minp"], 4),
+        count(row["seeds"]),
+        fixed(row["latency_ms"], 2),
+        fixed(row["batches_per_s"], 2),
+        millions(row["params"]),
+        fixed(float(macs) / 1e9, 3) if isinstance(macs, (int, float)) else "–",
+    ]
+
+
+def _standing(row: dict[str, object]) -> Badge:
+    if row["on_front"]:
+        return Badge("front", "good")
+    return Badge(str(row["role"]) if row["role"] != "candidate" else "", "quiet")
+
+
+def systems_rows(data: StudyData, level: Level | None = None) -> pd.DataFrame:
+    """The rows of a table like the paper's Table I: system, loss, mAP mean and sd, batches/s; fewest blocks first."""
+    summary = summarise_candidates(data, level or trusted_level(data))
+    if summary.empty:
+        return pd.DataFrame(columns=["system", "loss", "map_mean", "map_sd", "seeds", "batches_per_s", "notation"])
+    table = summary.assign(
+        system=[short_label(str(notation).partition("[")[0]) for notation in summary["notation"]],
+        loss=[loss_of(str(notation), data) for notation in summary["notation"]],
+    )
+    order = table.sort_values(["loss", "n_blocks", "batches_per_s"], ascending=[True, True, True])
+    columns = ["system", "loss", "map_mean", "map_sd", "seeds", "batches_per_s", "latency_ms", "notation", "on_front"]
+    return order[columns].reset_index(drop=True)
+
+
+def loss_of(notation: str, data: StudyData) -> str:
+    """The identity loss a candidate was trained with: its own, else the recipe's."""
+    _, _, inside = notation.partition("[")
+    for part in inside.rstrip("]").split(","):
+        key, _, value = part.partition("=")
+        if key == "loss":
+            return value
+    recipe = data.definition.get("recipe")
+    if isinstance(recipe, dict):
+        return str(recipe.get("loss") or ("circle" if "circle" in str(recipe.get("extends", "")) else "ce"))
+    return "circle" if "circle" in str(recipe) else "ce"
+
+
+def systems_table(data: StudyData) -> Table:
+    """Table I of the paper with this study's numbers."""
+    frame = systems_rows(data).head(SHOWN_ROWS)
+    rows: list[list[Cell]] = [
+        [code(r.system), str(r.loss), mean_sd(r.map_mean, r.map_sd), count(r.seeds), fixed(r.batches_per_s, 2)]
+        for r in rows_of(frame)
+    ]
+    level = trusted_level(data)
+    caption = (
+        f"Systems as in the paper's Table I: mAP (mean ± sd over seeds; {level.words if level else ''}) and speed."
+    )
+    headings = ["attention @ positions", "loss", "mAP", "seeds", "batches/s"]
+    return Table(headings, rows, caption, name="systems", numeric=frozenset({2, 3, 4}))
