@@ -93,6 +93,7 @@ class Domain:
         drawn = float(f"{_from_scale(rng.uniform(a, b), self.scale):.{_DIGITS}g}")
         return canonical_value(min(max(drawn, self.low), self.high))
 
+    @property
     def first(self) -> ParamValue:
         """The first value of a finite domain, the middle of a continuous one."""
         if self.values:

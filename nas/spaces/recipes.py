@@ -132,7 +132,7 @@ class RecipeSpace:
         values: Values = {}
         for key, domain in self.domains:
             if domain.is_active(values) and not domain.is_empty:
-                values[key] = recipe[key] if key in recipe and recipe[key] in domain else domain.first()
+                values[key] = recipe[key] if key in recipe and recipe[key] in domain else domain.first
         return tuple(sorted(values.items()))
 
     @cached_property

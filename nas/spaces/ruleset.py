@@ -270,6 +270,6 @@ def _score(rules: Iterable[Rule], candidate: Candidate) -> float:
 
 def _compact(finding: Finding) -> dict[str, Any]:
     """A finding without the numbers that were not measured."""
-    data = finding.to_dict()
-    evidence = {key: value for key, value in data.pop("evidence").items() if value not in (None, "", [])}
-    return {**data, **({"evidence": evidence} if evidence else {})}
+    evidence = finding.evidence.model_dump(mode="json", exclude_defaults=True)
+    data = {**finding.to_dict(), "evidence": evidence}
+    return {key: value for key, value in data.items() if value not in ("", {})}

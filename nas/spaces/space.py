@@ -92,6 +92,11 @@ class DesignSpace:
         """The text of a space file."""
         return dump_yaml(self.to_dict())
 
+    @staticmethod
+    def json_schema() -> dict[str, Any]:
+        """The JSON schema of a space file, for editors and other programs."""
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **SpaceFile.model_json_schema()}
+
     # What it consists of ---------------------------------------------------------------------------------------------
 
     @property

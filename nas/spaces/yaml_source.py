@@ -223,8 +223,9 @@ _SCALARS = (
     ),
     ("merge", r"<<", "<"),
 )
+_Loader.yaml_implicit_resolvers = {}
+# The writer keeps YAML 1.1's scalars as well: text that an older reader takes for a switch or a date is quoted.
 for _class in (_Loader, _Dumper):
-    _class.yaml_implicit_resolvers = {}
     for _tag, _pattern, _first in _SCALARS:
         _class.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), list(_first))
 _Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))

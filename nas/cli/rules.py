@@ -1,0 +1,176 @@
+"""`nas rules`: show and export what studies found, carry it to another space, ask what it admits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nas.cli.common import emit, emit_json, note
+
+if TYPE_CHECKING:
+    from nas.spaces import RuleSet
+
+Rules = Annotated[
+    str, typer.Argument(metavar="RULES", help="Rules file (YAML or JSON), a report's folder, or a study's name.")
+]
+SpaceName = Annotated[str, typer.Argument(metavar="SPACE", help="Space file, or the name of a shipped one.")]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="File to write; default: stdout.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    group = typer.Typer(help="Show, export and apply rules.", no_args_is_help=True)
+    group.command("show")(show)
+    group.command("export")(export)
+    group.command("apply")(apply)
+    group.command("admits")(admits)
+    group.command("check")(check)
+    group.command("schema")(schema)
+    app.add_typer(group, name="rules")
+
+
+def show(rules: Rules, json: Json = False) -> None:
+    """Show rules with their evidence and verdicts.
+
+    Example: nas rules show reports/quickstart/rules.yaml
+    """
+    from nas.spaces.rule_formats import as_text
+
+    found = open_rules(rules)
+    if json:
+        sentences = [finding.sentence() for finding in found]
+        emit_json({**found.to_dict(), "sentences": sentences})
+    else:
+        emit(as_text(found))
+
+
+def export(
+    rules: Rules,
+    format: Annotated[str, typer.Option("--format", "-f", help="text, md, yaml, json or latex.")] = "text",
+    output: Output = None,
+) -> None:
+    """Write rules as text, Markdown, YAML, JSON or LaTeX.
+
+    Example: nas rules export quickstart --format latex -o rules.tex
+    """
+    from nas.errors import SpaceError, unknown_name
+    from nas.spaces.rule_formats import FORMATS
+
+    if format not in FORMATS:
+        raise SpaceError(unknown_name("format", format, FORMATS))
+    _write(FORMATS[format](open_rules(rules)), output)
+
+
+def apply(
+    rules: Rules,
+    space: SpaceName,
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="BACKBONE", help="Where the rules were learned, if they do not say.")
+    ] = None,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """Narrow a space by rules, carried over to its backbones where they were learned on another one.
+
+    The child space is written as a file that a study can name; what was done with each rule is said on stderr.
+
+    Example: nas rules apply quickstart resnet101.yaml -o resnet101_by_rules.yaml
+    """
+    from nas.cli.space import open_space
+    from nas.errors import SpaceError, unknown_name
+    from nas.spaces import BACKBONES
+
+    if source is not None and source not in BACKBONES:
+        raise SpaceError(unknown_name("backbone", source, BACKBONES))
+    parent = open_space(space)
+    result = open_rules(rules).apply(parent, source)
+    child = result.space
+    if json:
+        steps = [
+            {"rule": row.source.to_dict(), "carried": [rule.to_dict() for rule in row.rules], "sentence": row.sentence}
+            for row in result.carried
+        ]
+        emit_json({"size_before": parent.size(), "size_after": child.size(), "steps": steps, "space": child.to_dict()})
+    else:
+        for sentence in result.sentences:
+            note(f"  {sentence}")
+        note(f"{parent.name}: {parent.size():,} candidates -> {child.name}: {child.size():,} candidates")
+    if output is not None or not json:
+        _write(child.to_yaml(), output)
+
+
+def admits(
+    rules: Rules,
+    candidate: Annotated[str, typer.Argument(metavar="CANDIDATE", help="Such as resnet50+cnl@6,8,14.")],
+    json: Json = False,
+) -> None:
+    """Say whether the adopted rules admit a candidate, and why not.
+
+    Example: nas rules admits quickstart resnet50+cnl@6,8,14
+    """
+    said = open_rules(rules).admits(candidate)
+    if json:
+        rows = [violation.to_dict() for violation in said.violations]
+        notes = list(said.notes)
+        emit_json({"admitted": said.admitted, "score": said.score, "violations": rows, "notes": notes})
+        return
+    for sentence in said.notes:
+        note(f"  {sentence}")
+    emit(f"{candidate}: {'admitted' if said else 'not admitted'}")
+    for reason in said.reasons:
+        emit(f"  {reason}")
+
+
+def check(rules: Rules, space: SpaceName, json: Json = False) -> None:
+    """Look for rules that cannot hold together in a space.
+
+    Example: nas rules check quickstart resnet50_attention
+    """
+    from nas.cli.space import open_space
+
+    found = open_rules(rules).contradictions(open_space(space))
+    if json:
+        emit_json([{"sentence": row.sentence, "rules": [rule.to_dict() for rule in row.rules]} for row in found])
+        return
+    for row in found:
+        emit(f"{row.sentence}: {'; '.join(rule.sentence() for rule in row.rules)}")
+    if not found:
+        emit("no contradictions")
+
+
+def schema() -> None:
+    """Print the JSON schema of a rules file.
+
+    Example: nas rules schema > rules.schema.json
+    """
+    from nas.spaces import RuleSet
+
+    emit_json(RuleSet.json_schema())
+
+
+def open_rules(name: str) -> RuleSet:
+    """The rules of a file, of a report's folder, or of a study's report in `reports/`.
+
+    Raises:
+        SpaceError: when there are none, or something is wrong with them.
+    """
+    from nas.errors import SpaceError
+    from nas.spaces import RuleSet
+
+    for path in (Path(name), Path(name) / "rules.yaml", Path("reports") / name / "rules.yaml"):
+        if path.is_file():
+            return RuleSet.load(path)
+    raise SpaceError(
+        f"there are no rules {name}", "Give a rules file, a report's folder, or the name of a reported study."
+    )
+
+
+def _write(text: str, output: Path | None) -> None:
+    if output is None:
+        emit(text)
+        return
+    output.write_text(text, encoding="utf-8")
+    note(f"written: {output}")
