@@ -29,18 +29,21 @@ class Excess:
         site: where the block is.
         ms: milliseconds a batch of the network.
         interval: of that time minus the reference's; above 0 is slower.
-        measured: False when the figure is that of an equal tensor.
+        isolated: whether both were measured while the machine did nothing else.
     """
 
     site: int
     ms: float
     interval: Interval
-    measured: bool
+    isolated: bool
 
     @property
     def verdict(self) -> str:
-        """`slower` or `faster` when the interval leaves no doubt, else `unsure`."""
-        return "slower" if self.interval.low > 0 else "faster" if self.interval.high < 0 else "unsure"
+        """`slower` or `faster` when the interval leaves no doubt; `unsure` too when the machine was disturbed."""
+        if self.interval.low <= 0 <= self.interval.high:
+            return "unsure"
+        slower = self.interval.low > 0
+        return "faster" if not slower else "slower" if self.isolated else "unsure"
 
 
 def cost_findings(table: PlacementTable, reference: str | Candidate, stage: str | None = None) -> list[Finding]:
@@ -107,7 +110,8 @@ def _reason(rows: Sequence[Excess], reference: str, reference_ms: float) -> str:
     for (ms, low, high), same in groups.items():
         sites = compact(row.site for row in same)
         parts.append(f"at {sites}: {ms:.2f} ms ({same[0].interval.value:+.2f} [{low:+.2f}, {high:+.2f}])")
-    return f"{reference} {reference_ms:.2f} ms a batch; {'; '.join(parts)}"
+    disturbed = "" if all(row.isolated for row in rows) else "; the machine was busy with other work meanwhile"
+    return f"{reference} {reference_ms:.2f} ms a batch; {'; '.join(parts)}{disturbed}"
 
 
 def _excesses(table: PlacementTable, limit: Candidate) -> dict[tuple[Candidate, str], list[Excess]]:
@@ -124,7 +128,7 @@ def _excesses(table: PlacementTable, limit: Candidate) -> dict[tuple[Candidate, 
             placement.site,
             record.corrected_ms,
             increment_interval(record, table.records[limit]),
-            candidate in table.records,
+            record.isolated and table.records[limit].isolated,
         )
         key = candidate.baseline, patterns[placement.block, placement.params]
         found.setdefault(key, []).append(excess)

@@ -1,0 +1,430 @@
+"""`nas latency`: what placements cost on a device - measured, shown, or left to a device elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from nas.cli.common import emit_json, note, print_table, progress_bar
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nas.latency.exchange import Collected
+    from nas.latency.placement_table import PlacementTable
+    from nas.latency.protocol import LatencyProtocol
+    from nas.spaces import Candidate, Finding
+    from nas.storage import Database
+
+DEFAULT_DATABASE = "sqlite:///.nas/latency.db"
+
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
+Url = Annotated[
+    str | None, typer.Option("--db", metavar="URL", help=f"Database; default: $NAS_DATABASE or {DEFAULT_DATABASE}.")
+]
+Backend = Annotated[str, typer.Option(help="eager, compile, cuda_graphs, onnxruntime, tensorrt, openvino.")]
+Where = Annotated[str, typer.Option("--on", help="Where it runs: cpu, cuda or cuda:N.")]
+Precision = Annotated[str, typer.Option(help="fp32, fp16 or bf16.")]
+Batch = Annotated[int, typer.Option(min=1, help="Images a batch.")]
+Size = Annotated[str, typer.Option("--input", metavar="HxW", help="Height x width of the images in pixels.")]
+Builds = Annotated[int, typer.Option(min=1, help="Engine builds a network.")]
+Batches = Annotated[
+    int | None, typer.Option(min=1, help="Batches timed a build; default 1000 on a GPU, by budget on a CPU.")
+]
+Budget = Annotated[float, typer.Option("--budget", help="Seconds of timing a build on a CPU.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all.")]
+Reference = Annotated[str, typer.Option(help="Network a placement must not be slower than; 'none' for none.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command group."""
+    group = typer.Typer(no_args_is_help=True, help="Measure what placements cost; serve as a device that measures.")
+    for name, function in (
+        ("profile", profile),
+        ("show", show),
+        ("agent", agent),
+        ("export-jobs", export_jobs),
+        ("import-results", import_results),
+    ):
+        group.command(name)(function)
+    app.add_typer(group, name="latency")
+
+
+def profile(
+    space: Annotated[Path, typer.Argument(metavar="SPACE.yaml", help="Design space.")],
+    db: Url = None,
+    backend: Backend = "eager",
+    on: Where = "cpu",
+    precision: Precision = "fp32",
+    batch: Batch = 16,
+    input_size: Size = "256x128",
+    batches: Batches = None,
+    budget: Budget = 10.0,
+    builds: Builds = 1,
+    threads: Threads = None,
+    reference: Reference = "resnet101",
+    checks: Annotated[int, typer.Option(min=0, help="Placements measured although an equal tensor was.")] = 2,
+    drift_every: Annotated[int, typer.Option(min=0, help="Networks between two timings of the baseline.")] = 8,
+    under_load: Annotated[
+        Literal["mark", "refuse"], typer.Option(help="When other programs keep the machine busy.")
+    ] = "mark",
+    json: Json = False,
+) -> None:
+    """Time the baselines and every distinct placement of a space; run again to resume.
+
+    Example: nas latency profile search_spaces/resnet50_attention.yaml --backend onnxruntime
+    """
+    from nas.latency import LatencyProtocol
+    from nas.latency.placement_table import PlacementTable
+    from nas.latency.placements import plan_profile
+    from nas.latency.placements import profile as run_profile
+    from nas.latency.store import RepositoryStore
+    from nas.spaces import DesignSpace
+
+    protocol = LatencyProtocol(
+        device=on,
+        backend=backend,
+        precision=precision,
+        batch=batch,
+        input=_size(input_size),
+        batches=batches,
+        time_budget_s=budget,
+        builds=builds,
+        threads=threads,
+    )
+    _require_backend(protocol)
+    chosen = DesignSpace.from_yaml(space)
+    limits = [] if reference == "none" else [_beside(reference, chosen.baselines())]
+    planned = plan_profile(chosen, limits, checks)
+    note(f"{len(planned)} networks: {protocol.sentence()}")
+    with _open(db, create=True) as database, progress_bar("Measuring") as tell:
+        store = RepositoryStore(_repository(database))
+        found = run_profile(planned, protocol, store, tell, drift_every=drift_every, under_load=under_load)
+    _tell(found.warnings, {c.notation: why for c, why in found.failures.items()})
+    table = PlacementTable(found.records)
+    _report(table, found.device, protocol, limits, json=json)
+
+
+def show(
+    db: Url = None,
+    device: Annotated[str | None, typer.Option(help="Only figures of this device.")] = None,
+    protocol: Annotated[str | None, typer.Option(metavar="ID", help="Only figures of this protocol.")] = None,
+    reference: Reference = "resnet101",
+    figure: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Also draw speed a position.")] = None,
+    json: Json = False,
+) -> None:
+    """Print what placements cost, and the rules that follow from it alone; the newest protocol unless one is named."""
+    from nas.latency import LatencyProtocol
+    from nas.latency.placement_table import PlacementTable
+    from nas.latency.store import RepositoryStore
+
+    with _open(db, create=False) as database:
+        repository = _repository(database)
+        device, found = _choose(repository.latencies(protocol_id=protocol, device=device))
+        how = LatencyProtocol.from_dict(found)
+        table = PlacementTable(RepositoryStore(repository).find(None, how, device))
+    limits = [] if reference == "none" else [_beside(reference, list(table.baselines))]
+    _report(table, device, how, [c for c in limits if c in table.records], json=json)
+    if figure is not None:
+        _draw(table, how, figure)
+
+
+def agent(
+    db: Annotated[str | None, typer.Option("--db", metavar="URL", help="The study's database.")] = None,
+    device: Annotated[str | None, typer.Option(help="Name of this device in the study.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="An exchange folder instead of a database.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="End when no network waits.")] = False,
+    poll: Annotated[float, typer.Option(help="Seconds between questions for networks.")] = 5.0,
+) -> None:
+    """Measure networks for a study elsewhere, on this device.
+
+    Example: nas latency agent --db postgresql://ann@server/nas --device xavier
+    """
+    from nas.errors import LatencyError
+    from nas.latency.agent import serve_database, serve_folder
+
+    if folder is not None:
+        measured = serve_folder(folder, device, log=note)
+    elif db is not None and device is not None:
+        measured = serve_database(db, device, once=once, poll_s=poll, log=note)
+    else:
+        raise LatencyError("the agent needs a study to measure for", "give --db URL and --device NAME, or --folder")
+    note(f"{measured} network(s) measured")
+
+
+def export_jobs(
+    folder: Annotated[Path, typer.Argument(help="Exchange folder to write.")],
+    device: Annotated[str, typer.Option(help="Name of the device in the study.")],
+    networks: Annotated[
+        list[str] | None, typer.Argument(metavar="[SPACE.yaml|CANDIDATE]...", help="To measure besides what waits.")
+    ] = None,
+    db: Url = None,
+    backend: Backend = "onnxruntime",
+    on: Where = "cuda",
+    precision: Precision = "fp16",
+    batch: Batch = 16,
+    input_size: Size = "256x128",
+    batches: Batches = None,
+    budget: Budget = 10.0,
+    builds: Builds = 1,
+    threads: Threads = None,
+    reference: Reference = "resnet101",
+) -> None:
+    """Write the networks a device shall measure into a folder, with the program that measures them.
+
+    Example: nas latency export-jobs stick/ --device xavier search_spaces/resnet50_attention.yaml --backend tensorrt
+    """
+    from nas.latency import LatencyProtocol
+    from nas.latency.exchange import export_jobs as write
+    from nas.latency.exchange import request_jobs
+
+    protocol = LatencyProtocol(
+        device=on,
+        backend=backend,
+        precision=precision,
+        batch=batch,
+        input=_size(input_size),
+        batches=batches,
+        time_budget_s=budget,
+        builds=builds,
+        threads=threads,
+    )
+    wanted = [candidate for text in networks or [] for candidate in _networks(text, reference)]
+    with _open(db, create=True) as database:
+        repository = _repository(database)
+        with progress_bar("Exporting", enabled=bool(wanted)) as tell:
+            asked = request_jobs(repository, wanted, protocol, device, tell)
+        written = write(repository, folder, device)
+    _tell([], {candidate.notation: why for candidate, why in asked.failures.items()})
+    note(f"{written} network(s) in {folder}; on the device: python3 device_agent.py --folder .")
+
+
+def import_results(
+    folder: Annotated[Path, typer.Argument(help="Exchange folder that came back.")],
+    db: Url = None,
+    json: Json = False,
+) -> None:
+    """File what a device measured; damaged files are named and everything else is taken."""
+    from nas.errors import LatencyError
+    from nas.latency.exchange import import_results as take
+
+    with _open(db, create=False) as database:
+        found = take(_repository(database), folder)
+    if json:
+        emit_json(_collected(found))
+    _tell([], {candidate.notation: why for candidate, why in found.failures.items()})
+    note(f"{len(found.records)} new figure(s) from {folder}")
+    if found.unusable:
+        listed = "; ".join(f"{path.name}: {why}" for path, why in found.unusable)
+        raise LatencyError(
+            f"{len(found.unusable)} file(s) were not taken: {listed}",
+            "delete them and run the agent on the device once more; what was measured is not measured again",
+        )
+
+
+# -- inputs
+
+
+def _size(text: str) -> tuple[int, int]:
+    from nas.errors import LatencyError
+
+    height, cross, width = text.lower().partition("x")
+    if not (cross and height.strip().isdigit() and width.strip().isdigit()):
+        raise LatencyError(f"--input {text!r} is no size", "write height x width, such as 256x128")
+    return int(height), int(width)
+
+
+def _require_backend(protocol: LatencyProtocol) -> None:
+    from nas.errors import LatencyError
+    from nas.latency.backends import unavailable
+
+    reason = unavailable(protocol)
+    if reason is not None:
+        raise LatencyError(f"backend {protocol.backend!r} cannot measure on {protocol.device}: {reason}", "nas doctor")
+
+
+def _beside(reference: str, baselines: list[Candidate]) -> Candidate:
+    """The reference network, as wide as the baselines unless it says a width itself."""
+    from nas.spaces import Candidate
+
+    given = Candidate.parse(reference)
+    if "(" in reference or not baselines or not given.backbone.startswith("resnet"):
+        return given
+    return Candidate.make(given.backbone, given.placements, dict(baselines[0].backbone_params))
+
+
+def _networks(text: str, reference: str) -> list[Candidate]:
+    """The networks of a space's profile, or one candidate."""
+    from nas.latency.placements import plan_profile
+    from nas.spaces import Candidate, DesignSpace
+
+    if not text.endswith((".yaml", ".yml")):
+        return [Candidate.parse(text)]
+    space = DesignSpace.from_yaml(Path(text))
+    limits = [] if reference == "none" else [_beside(reference, space.baselines())]
+    return [planned.candidate for planned in plan_profile(space, limits)]
+
+
+def _open(url: str | None, *, create: bool) -> Database:
+    from nas.storage import open_database
+
+    url = url or os.environ.get("NAS_DATABASE") or DEFAULT_DATABASE
+    if create and url == DEFAULT_DATABASE:
+        Path(".nas").mkdir(exist_ok=True)
+    return open_database(url, create=create)
+
+
+def _repository(database: Database) -> Any:
+    from nas.storage import Repository
+
+    return Repository(database)
+
+
+def _choose(latencies: pd.DataFrame) -> tuple[str, dict[str, Any]]:
+    """Device and protocol of the newest figure; says what else there is."""
+    from nas.errors import LatencyError
+
+    measured = latencies[latencies["measured"].astype(bool)]
+    if measured.empty:
+        raise LatencyError("no latency is stored there yet", "run: nas latency profile SPACE.yaml")
+    newest = measured.iloc[-1]
+    stored = Counter(zip(measured["device"], measured["protocol_id"], strict=True))
+    for (device, protocol_id), count in stored.items():
+        if (device, protocol_id) != (newest["device"], newest["protocol_id"]):
+            note(f"also stored: {count} figure(s), --device {device!r} --protocol {protocol_id}")
+    return str(newest["device"]), newest["protocol"]
+
+
+# -- results
+
+
+def _tell(warnings: list[str], failures: dict[str, str]) -> None:
+    for warning in warnings:
+        note(f"Warning: {warning}")
+    for notation, why in failures.items():
+        note(f"Not measured: {notation}: {why}")
+
+
+def _report(
+    table: PlacementTable, device: str, protocol: LatencyProtocol, limits: list[Candidate], *, json: bool
+) -> None:
+    from nas.latency.cost_rules import cost_findings
+
+    known = [limit for limit in limits if limit in table.records]
+    findings = [finding for limit in known for finding in cost_findings(table, limit)]
+    if json:
+        emit_json(_as_json(table, device, protocol, findings))
+        return
+    note(f"{device}: {protocol.sentence()}")
+    frame = table.to_frame()
+    print_table(_HEADINGS, _baseline_rows(frame) + _placement_rows(frame), title="Latency")
+    _print_quality(table)
+    for finding in findings:
+        note(f"Rule: {finding.sentence()}")
+
+
+_HEADINGS = ("network", "sites", "ms", "batches/s", "added ms", "95 %", "slower %", "isolated")
+
+
+def _baseline_rows(frame: pd.DataFrame) -> list[tuple[object, ...]]:
+    rows = frame[frame["n_blocks"] != 1]
+    return [
+        (r.notation, "", f"{r.corrected_ms:.3f}", f"{r.batches_per_s:.2f}", *_added(r), "yes" if r.isolated else "no")
+        for r in rows.itertuples()
+    ]
+
+
+def _placement_rows(frame: pd.DataFrame) -> list[tuple[object, ...]]:
+    """One row a block, setting and shape: the sites that share a figure together."""
+    from nas.spaces import Candidate
+    from nas.spaces.notation import format_block
+    from nas.spaces.site_sets import compact
+
+    rows: list[tuple[object, ...]] = []
+    singles = frame[frame["n_blocks"] == 1].copy()
+    several = singles["backbone"].nunique() > 1
+    singles["source"] = singles["same_as"].where(singles["same_as"].notna(), singles["notation"])
+    for source, group in singles.groupby("source", sort=False):
+        first = group[group["measured"]].iloc[0]
+        placement = Candidate.parse(str(source)).placements[0]
+        name = f"{first['backbone'] if several else ' '} + {format_block(placement.block, placement.params)}"
+        figures = (f"{first['corrected_ms']:.3f}", f"{first['batches_per_s']:.2f}", *_added(first))
+        rows.append((name, compact(group["site"]), *figures, "yes" if first["isolated"] else "no"))
+    return rows
+
+
+def _added(row: Any) -> tuple[str, str, str]:
+    if row.increment_ms is None or row.increment_ms != row.increment_ms:
+        return "", "", ""
+    return f"{row.increment_ms:+.3f}", f"[{row.low_ms:+.3f}, {row.high_ms:+.3f}]", f"{row.slowdown_percent:+.2f}"
+
+
+def _print_quality(table: PlacementTable) -> None:
+    from nas.latency.prediction import cross_validate
+
+    for check in table.checks():
+        note(f"Equal tensors: {check.candidate.notation} {check.percent:+.2f} % against {check.same_as.notation}")
+    for once, title in (("none", "baseline + increments"), ("network", "with a cost once a network")):
+        error = cross_validate(table.rows(), once)  # type: ignore[arg-type]
+        if error is not None:
+            note(
+                f"Prediction, {title}: mean error {error.mean_percent:.2f} %, worst {error.worst_percent:.2f} %, "
+                f"bias {error.bias_percent:+.2f} % on {error.networks} networks left out in turn"
+            )
+
+
+def _as_json(table: PlacementTable, device: str, protocol: LatencyProtocol, findings: list[Finding]) -> dict[str, Any]:
+    return {
+        "device": device,
+        "protocol": protocol.to_dict(),
+        "protocol_id": protocol.id,
+        "placements": table.to_frame().astype(object).to_dict("records"),
+        "checks": [
+            {"notation": c.candidate.notation, "same_as": c.same_as.notation, "percent": c.percent}
+            for c in table.checks()
+        ],
+        "rules": [finding.to_dict() for finding in findings],
+    }
+
+
+def _collected(found: Collected) -> dict[str, Any]:
+    return {
+        "records": {candidate.notation: record.to_dict() for candidate, record in found.records.items()},
+        "failures": {candidate.notation: why for candidate, why in found.failures.items()},
+        "unusable": [{"file": str(path), "reason": why} for path, why in found.unusable],
+    }
+
+
+def _draw(table: PlacementTable, protocol: LatencyProtocol, path: Path) -> None:
+    """Writes the figure of speed a position, one self-contained page; says so when there is nothing to draw."""
+    from nas.reporting.figures import SpeedByPosition
+
+    frame = table.to_frame()
+    if frame.empty:
+        note("nothing to draw yet")
+        return
+    frame["site"] = frame["site"].where(frame["site"] > 0)
+    frame["low"], frame["high"] = 1000.0 / frame["p95_ms"], 1000.0 / frame["p5_ms"]
+    frame["default"] = [_is_default(text) for text in frame["notation"]]
+    height, width = protocol.input
+    backbones = [c.backbone for c in table.singles] or [c.backbone for c in table.baselines]
+    frame.attrs = {"batch": f"batch {protocol.batch} of 3x{height}x{width}", "backbone": backbones[0]}
+    drawing = SpeedByPosition().draw(frame[frame["n_blocks"] < 2])
+    if isinstance(drawing, str):
+        note(drawing)
+        return
+    config = {"displaylogo": False, "modeBarButtonsToRemove": ["sendChartToCloud"]}
+    drawing.write_html(path, config=config, include_plotlyjs=True)
+    note(f"figure: {path}")
+
+
+def _is_default(notation: str) -> bool:
+    from nas.spaces import Candidate
+    from nas.spaces.notation import format_block
+
+    placements = Candidate.parse(notation).placements
+    return all("(" not in format_block(placement.block, placement.params) for placement in placements)
