@@ -6,6 +6,7 @@ Everything lives in one temporary folder that is removed at the end.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -40,7 +41,9 @@ class PrivatePostgres:
             raise FileNotFoundError(MISSING)
         self.binaries = binaries
         self.port = _free_port()
-        self.folder = Path(tempfile.mkdtemp(prefix="nas-postgres-"))
+        memory = Path("/dev/shm")
+        in_memory = memory if memory.is_dir() and os.access(memory, os.W_OK) and not durable else None
+        self.folder = Path(tempfile.mkdtemp(prefix="nas-postgres-", dir=in_memory))
         self._names = (f"nas_{number}" for number in itertools.count())
         self._initialise(durable)
         self.start()
@@ -93,8 +96,6 @@ class PrivatePostgres:
 
     def close(self) -> None:
         """Stops the server and removes all it wrote."""
-        try:
+        with contextlib.suppress(RuntimeError):  # it was stopped already
             self.stop()
-        except RuntimeError:
-            pass  # it was stopped already
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import Row, Select
+from sqlalchemy import Executable, Row, Select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Session
 
@@ -48,6 +48,15 @@ class RepositoryPart:
 
     def _rows(self, query: AnySelect) -> Sequence[Row[*tuple[Any, ...]]]:
         return self._read(lambda session: session.execute(query).all())
+
+    def _run(self, *statements: Executable) -> None:
+        """Statements without an answer, in one transaction."""
+
+        def work(session: Session) -> None:
+            for statement in statements:
+                session.execute(statement)
+
+        self._write(work)
 
 
 def counted(rows: Iterable[Row[Any, int]]) -> dict[Any, int]:

@@ -13,17 +13,18 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from nas.errors import StorageError
 from nas.storage.base import RepositoryPart, insert_or_update
 from nas.storage.clock import database_now
-from nas.storage.models import CandidateRow, DatasetRow, Epoch, RecipeRow, Stage, StageTraining, Study, Training
+from nas.storage.models import CandidateRow, DatasetRow, Epoch, RecipeRow, Stage, StageTraining, Study, Training, Worker
 from nas.storage.plain import clean, clean_text, finite
 from nas.storage.records import ClaimedTraining, TrainingOutcome
 
 MAX_ATTEMPTS = 3
+MAX_SILENCES = 10
 _LONGEST_TEXT = 100_000
 
 
@@ -31,11 +32,19 @@ class Claims(RepositoryPart):
     """Hands trainings out to owners (worker ids) and takes results back."""
 
     def claim_training(
-        self, study_id: int, owner: str, lease_seconds: float = 60.0, *, stage_id: int | None = None
+        self,
+        study_id: int,
+        owner: str,
+        lease_seconds: float = 60.0,
+        *,
+        stage_id: int | None = None,
+        max_silences: int = MAX_SILENCES,
     ) -> ClaimedTraining | None:
         """The next training of a study, now this owner's until the lease runs out; None when there is none.
 
-        Order: stage, batch, position. A running training whose lease ran out counts as waiting.
+        Order: stage, batch, position. A running training whose lease ran out counts as waiting, until
+        that happened `max_silences` times without a new checkpoint: then it is recorded as failed,
+        kind "killed", so that a training that kills its workers ends.
         """
         token = uuid.uuid4().hex
 
@@ -44,6 +53,7 @@ class Claims(RepositoryPart):
         def work(session: Session) -> ClaimedTraining | None:
             # A claim whose commit went through but whose answer was lost is found again by its token.
             taken = _taken_by(session, token, study_id) if next(tries) else None
+            _give_up_silent(session, max_silences)
             taken = taken or _take_next(session, study_id, stage_id, owner, token, lease_seconds)
             return None if taken is None else _describe(session, *taken)
 
@@ -58,7 +68,12 @@ class Claims(RepositoryPart):
             .values(heartbeat_at=now, lease_until=now + Training.lease_seconds)
             .returning(Training.id)
         )
-        return self._write(lambda session: session.scalar(beat)) is not None
+
+        def work(session: Session) -> bool:
+            session.execute(update(Worker).where(Worker.id == owner).values(heartbeat_at=now))
+            return session.scalar(beat) is not None
+
+        return self._write(work)
 
     def release(self, training_id: int, owner: str) -> bool:
         """Gives a training back unfinished (Ctrl-C, preemption); the attempt does not count."""
@@ -67,8 +82,8 @@ class Claims(RepositoryPart):
         return self._write(lambda session: session.scalar(freed)) is not None
 
     def record_checkpoint(self, training_id: int, owner: str, uri: str, sha256: str) -> bool:
-        """Notes where an unfinished training can be resumed from."""
-        values = {"checkpoint_uri": uri, "checkpoint_sha256": sha256}
+        """Notes where an unfinished training can be resumed from; also proof that it gets on."""
+        values = {"checkpoint_uri": uri, "checkpoint_sha256": sha256, "silences": 0}
         noted = update(Training).where(_mine(training_id, owner)).values(values).returning(Training.id)
         return self._write(lambda session: session.scalar(noted)) is not None
 
@@ -115,9 +130,10 @@ class Claims(RepositoryPart):
         Args:
             kind: "out_of_memory", "diverged", "data", "killed" or "error".
             reason: one sentence; `traceback` may be long.
-            retry: whether another attempt may succeed; it is made until `max_attempts` were made.
+            retry: whether another attempt may succeed; it is made until `max_attempts` have failed
+                (attempts cut off by a kill or a release do not count).
         """
-        what = {
+        what: dict[str, Any] = {
             "failure_kind": kind,
             "failure_reason": clean_text(reason)[:_LONGEST_TEXT],
             "failure_traceback": clean_text(traceback)[-_LONGEST_TEXT:],
@@ -127,7 +143,8 @@ class Claims(RepositoryPart):
             training = session.get_one(Training, training_id, with_for_update=True)
             if training.status != "running" or training.owner != owner:
                 return training.status if (training.owner, training.status) == (owner, "failed") else None
-            if retry and training.attempts < max_attempts:
+            what["failures"] = training.failures + 1
+            if retry and what["failures"] < max_attempts:
                 session.execute(_one(training_id).values({**what, **_NOBODY, "status": "waiting"}))
                 return "waiting"
             _end(session, training_id, {**what, "status": "failed"})
@@ -165,6 +182,18 @@ def _take_next(
     return None
 
 
+def _give_up_silent(session: Session, max_silences: int) -> None:
+    silent = (
+        select(Training.id)
+        .where(Training.status == "running", Training.lease_until < database_now())
+        .where(Training.silences >= max_silences)
+        .with_for_update(skip_locked=True)
+    )
+    for training_id in session.scalars(silent).all():
+        reason = f"its worker fell silent {max_silences + 1} times without a new checkpoint (killed, or out of memory?)"
+        _end(session, training_id, {"status": "failed", "failure_kind": "killed", "failure_reason": reason})
+
+
 def _claim(stage_id: int, owner: str, token: str, lease_seconds: float) -> Any:
     now = database_now()
     first = (
@@ -185,6 +214,7 @@ def _claim(stage_id: int, owner: str, token: str, lease_seconds: float) -> Any:
         "lease_until": now + lease_seconds,
         "heartbeat_at": now,
         "attempts": Training.attempts + 1,
+        "silences": Training.silences + case((Training.status == "running", 1), else_=0),
         "started_at": func.coalesce(Training.started_at, now),
     }
     return update(Training).where(Training.id == first.scalar_subquery()).values(values).returning(Training.id)

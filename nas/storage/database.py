@@ -7,16 +7,18 @@ stored is `nas.storage.models`, when to try again is `nas.storage.retry`.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import StaticPool
 
 from nas.errors import StorageError
 from nas.storage import schema
@@ -28,6 +30,7 @@ BUSY_TIMEOUT_S = 60.0
 OPEN_PATIENCE_S = 10.0
 CONNECT_TIMEOUT_S = 10
 _BEGIN = "nas_begin"
+T = TypeVar("T")
 
 
 class Database:
@@ -44,6 +47,7 @@ class Database:
         self.read_only = read_only
         self.engine = _make_engine(url, read_only)
         self._pid = os.getpid()
+        self._attached: dict[str, Any] = {}
         self._writing = sessionmaker(self.engine, expire_on_commit=False)
         self._reading = sessionmaker(self.engine.execution_options(**_reading_options(url)), expire_on_commit=False)
 
@@ -54,8 +58,8 @@ class Database:
 
     @property
     def path(self) -> Path | None:
-        """The SQLite file; None for PostgreSQL."""
-        return Path(self.address.database or "") if self.is_sqlite else None
+        """The SQLite file; None for PostgreSQL and in memory."""
+        return Path(self.address.database) if self.is_sqlite and self.address.database else None
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -79,8 +83,22 @@ class Database:
             self.engine.dispose(close=False)
             self._pid = os.getpid()
 
+    def attach(self, name: str, make: Callable[[], T]) -> T:
+        """An object that belongs to this open database: made when first asked for, dropped by `close`."""
+        if name not in self._attached:
+            self._attached[name] = make()
+        found: T = self._attached[name]
+        return found
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Held by one process at a time among all that use this database; freed when its holder dies."""
+        with _advisory_lock(self.engine, name) if not self.is_sqlite else _file_lock(self.path):
+            yield
+
     def close(self) -> None:
         """Closes all connections; the object may be used again and then opens new ones."""
+        self._attached.clear()
         self.engine.dispose()
 
     def __enter__(self) -> Database:
@@ -121,9 +139,9 @@ def open_database(url: str, *, create: bool = True, read_only: bool = False) -> 
 
 
 def _check_file(url: URL, *, create: bool) -> None:
-    if url.drivername != "sqlite":
+    if url.drivername != "sqlite" or url.database is None:
         return
-    path = Path(url.database or "")
+    path = Path(url.database)
     if path.is_dir():
         raise StorageError(f"{path} is a folder, not a database file", "add a file name, e.g. study.db")
     if not path.exists() and not create:
@@ -143,20 +161,24 @@ def _make_engine(url: URL, read_only: bool) -> Engine:
 
 
 def _postgresql_engine(url: URL, read_only: bool) -> Engine:
-    arguments: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "nas"}
-    if read_only:
-        arguments["options"] = "-c default_transaction_read_only=on"
+    arguments = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "nas", **dict(url.query)}
     return create_engine(
-        url, json_serializer=dump_json, pool_pre_ping=True, connect_args={**arguments, **dict(url.query)}
+        url,
+        json_serializer=dump_json,
+        pool_pre_ping=True,
+        connect_args=arguments,
+        execution_options={"postgresql_readonly": True} if read_only else {},
     )
 
 
 def sqlite_arguments(url: URL, read_only: bool = False) -> dict[str, Any]:
     """`create_engine` arguments for an SQLite file: patience with other writers, and read-only opening."""
     arguments: dict[str, Any] = {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
+    if url.database is None:  # in memory: one connection, or each would see an empty database of its own
+        return {"connect_args": arguments, "poolclass": StaticPool}
     if not read_only:
         return {"connect_args": arguments}
-    path = Path(url.database or "").absolute()
+    path = Path(url.database).absolute()
     return {"creator": lambda: sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, **arguments)}
 
 
@@ -177,6 +199,29 @@ def tame_sqlite(engine: Engine, *, read_only: bool = False, foreign_keys: bool =
     def _begin(connection: Connection) -> None:
         default = "BEGIN" if read_only else "BEGIN IMMEDIATE"
         connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, default))
+
+
+@contextmanager
+def _advisory_lock(engine: Engine, name: str) -> Iterator[None]:
+    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
+        try:
+            yield
+        finally:
+            # Closing the connection frees the lock too, but the pool keeps it open.
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+
+
+@contextmanager
+def _file_lock(path: Path | None) -> Iterator[None]:
+    from filelock import FileLock
+
+    if path is None:
+        yield
+        return
+    with FileLock(path.with_name(path.name + ".lock")):
+        yield
 
 
 def _reading_options(url: URL) -> dict[str, Any]:

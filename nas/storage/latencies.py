@@ -11,6 +11,7 @@ from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
 
 from nas.storage.base import RepositoryPart, chunks, insert_missing
 from nas.storage.models import Device, Latency
@@ -41,7 +42,7 @@ class Latencies(RepositoryPart):
         measured: bool = True,
         environment_id: str | None = None,
     ) -> int:
-        """Files one latency record; returns its id.
+        """Files one latency record; returns its id. The same record told twice in a row is filed once.
 
         Args:
             record: the whole record as plain data. `median_ms` is needed; `mean_ms`, `p5_ms`,
@@ -65,9 +66,7 @@ class Latencies(RepositoryPart):
         )
         values = {key: value for key, value in row.__dict__.items() if key != "_sa_instance_state"}
         self.ensure_device(device)
-        return self._write(
-            lambda session: session.scalars(insert(Latency).values(**values).returning(Latency.id)).one()
-        )
+        return self._write(lambda session: _store(session, values))
 
     def find_latency(
         self, architecture_id: str, protocol_id: str, device: str, *, measured_only: bool = True
@@ -105,3 +104,12 @@ class Latencies(RepositoryPart):
         """All records of one architecture, oldest first."""
         query = select(Latency.record).filter_by(architecture_id=architecture_id).order_by(Latency.id)
         return list(self._read(lambda session: session.scalars(query).all()))
+
+
+def _store(session: Session, values: Mapping[str, Any]) -> int:
+    keys = ("architecture_id", "protocol_id", "device", "measured")
+    last = select(Latency.id, Latency.record).filter_by(**{key: values[key] for key in keys})
+    found = session.execute(last.order_by(Latency.id.desc()).limit(1)).one_or_none()
+    if found is not None and found.record == values["record"]:
+        return int(found.id)
+    return session.scalars(insert(Latency).values(**values).returning(Latency.id)).one()

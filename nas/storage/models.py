@@ -19,6 +19,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Text,
@@ -174,11 +175,19 @@ class Training(Base):
     fidelity: Mapped[dict[str, Any]]
     epochs: Mapped[int | None]
     split: Mapped[str] = mapped_column(String(16))
-    resume_from_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("nas_training.id", ondelete="SET NULL"))
-    init_from_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("nas_training.id", ondelete="SET NULL"))
+    # Indexed, or deleting a training would look through all others for those that build on it.
+    resume_from_id: Mapped[int | None] = mapped_column(
+        BigId, ForeignKey("nas_training.id", ondelete="SET NULL"), index=True
+    )
+    init_from_id: Mapped[int | None] = mapped_column(
+        BigId, ForeignKey("nas_training.id", ondelete="SET NULL"), index=True
+    )
     # The claim: who trains it, and until when that is believed without a sign of life.
     status: Mapped[str] = mapped_column(String(16), default="waiting")
     attempts: Mapped[int] = mapped_column(default=0)
+    failures: Mapped[int] = mapped_column(default=0, server_default="0")
+    # Leases that ran out since the last checkpoint: what kills every worker must not go round for ever.
+    silences: Mapped[int] = mapped_column(default=0, server_default="0")
     owner: Mapped[str | None]
     claim_token: Mapped[str | None] = mapped_column(String(64))
     lease_seconds: Mapped[float | None]
@@ -226,6 +235,8 @@ class StageTraining(Base):
     sampler_attrs: Mapped[dict[str, Any]]
     # Follows the training's status, so that the next one to do is found by walking one small index.
     is_open: Mapped[bool] = mapped_column(Boolean)
+    # Whether Optuna's tables show it: NULL no, "begun" perhaps (a crash in between), "done" yes.
+    mirror: Mapped[str | None] = mapped_column(String(8))
     created_at: Mapped[float] = _created()
 
 
@@ -263,7 +274,52 @@ class Device(Base):
     __tablename__ = "nas_device"
     id: Mapped[str] = mapped_column(Text, primary_key=True)
     description: Mapped[dict[str, Any]]
+    owner: Mapped[str | None]
+    lease_until: Mapped[float | None]
     created_at: Mapped[float] = _created()
+
+
+class Worker(Base):
+    """A process that works, or worked, on a study; `id` is the owner's name in its claims."""
+
+    __tablename__ = "nas_worker"
+    id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    study_id: Mapped[int] = mapped_column(BigId, ForeignKey("nas_study.id", ondelete="CASCADE"), index=True)
+    host: Mapped[str]
+    pid: Mapped[int | None]
+    device: Mapped[str | None]
+    details: Mapped[dict[str, Any]]
+    started_at: Mapped[float] = mapped_column(default=database_now())
+    heartbeat_at: Mapped[float] = mapped_column(default=database_now())
+    stopped_at: Mapped[float | None]
+
+
+class LatencyJob(Base):
+    """A network that a device elsewhere shall time; plain types, read and written there without SQLAlchemy."""
+
+    __tablename__ = "nas_latency_job"
+    id: Mapped[int] = _serial()
+    device: Mapped[str]
+    architecture_id: Mapped[str] = mapped_column(String(64))
+    notation: Mapped[str]
+    protocol_id: Mapped[str] = mapped_column(String(64))
+    protocol: Mapped[str]
+    noise: Mapped[str | None]
+    network: Mapped[bytes | None] = mapped_column(LargeBinary)
+    sha256: Mapped[str] = mapped_column(String(64))
+    status: Mapped[str] = mapped_column(String(16), default="waiting")
+    owner: Mapped[str | None]
+    lease_until: Mapped[float | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    result: Mapped[str | None]
+    reason: Mapped[str | None]
+    collected: Mapped[bool] = mapped_column(Boolean, default=False)
+    created_at: Mapped[float] = _created()
+    finished_at: Mapped[float | None]
+    __table_args__ = (
+        UniqueConstraint("device", "architecture_id", "protocol_id"),
+        _one_of("status", TRAINING_STATUSES),
+    )
 
 
 class Latency(Base):

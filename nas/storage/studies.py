@@ -129,7 +129,7 @@ class Studies(RepositoryPart):
     def set_study_latency(self, study_id: int, protocol_id: str, device: str) -> None:
         """Says which latency figures the study speaks of: one protocol on one device."""
         values = {"protocol_id": protocol_id, "device": device}
-        self._write(lambda session: session.execute(update(Study).filter_by(id=study_id).values(values)))
+        self._run(update(Study).filter_by(id=study_id).values(values))
 
     def ensure_stage(self, study_id: int, position: int, name: str, kind: str, settings: JsonDict) -> int:
         """Stores a stage or finds it again; returns its id.
@@ -213,7 +213,7 @@ class Studies(RepositoryPart):
     def release_stage(self, stage_id: int, owner: str) -> None:
         """Gives the planning right back, if it is still this owner's."""
         freed = update(Stage).filter_by(id=stage_id, planner=owner).values(planner=None, planner_until=None)
-        self._write(lambda session: session.execute(freed))
+        self._run(freed)
 
     @contextmanager
     def stage_lock(self, stage_id: int, owner: str, seconds: float = 60.0) -> Iterator[bool]:

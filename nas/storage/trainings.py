@@ -50,7 +50,7 @@ class Trainings(RepositoryPart):
         """Stores parameters and multiply-adds of an architecture, for all its candidates."""
         values = {"params": params, "macs": macs, "complexity": clean(details or {})}
         changed = update(CandidateRow).filter_by(architecture_id=architecture_id).values(values)
-        self._write(lambda session: session.execute(changed))
+        self._run(changed)
 
     def ensure_dataset(self, dataset_id: str, name: str, spec: JsonDict, counts: JsonDict) -> None:
         """Stores a data-set view once; `spec` says how to make it again."""

@@ -21,7 +21,7 @@ _EXAMPLES = "write sqlite:///study.db or postgresql://user@host/database"
 
 
 def parse_url(text: str) -> URL:
-    """The exact URL, driver spelled out; a plain path means an SQLite file.
+    """The exact URL, driver spelled out; a plain path means an SQLite file, `sqlite://` one in memory.
 
     >>> parse_url("study.db").drivername, parse_url("postgresql://u@h/d").drivername
     ('sqlite', 'postgresql+psycopg')
@@ -43,8 +43,10 @@ def parse_url(text: str) -> URL:
 
 def _sqlite_file(url: URL) -> URL:
     name = url.database or ""
-    if name in ("", ":memory:") or name.startswith("file:"):
-        raise StorageError("an SQLite database must be a file, so that several processes can share it", _EXAMPLES)
+    if name in ("", ":memory:"):
+        return url.set(database=None)
+    if name.startswith("file:"):
+        raise StorageError("write the path of an SQLite database, not a file: address", _EXAMPLES)
     return url.set(database=str(Path(name).expanduser()))
 
 

@@ -123,7 +123,7 @@ def test_a_rung_names_the_training_it_continues(repository: Repository) -> None:
 def test_a_study_made_from_another_file_is_refused(repository: Repository) -> None:
     first = repository.ensure_study("s", {"seed": 1, "stages": []}, 1, None)
     assert repository.ensure_study("s", {"stages": [], "seed": 1}, 1, None) == first
-    with pytest.raises(StudyError, match="different file .changed: seed"):
+    with pytest.raises(StudyError, match=r"different file .changed: seed"):
         repository.ensure_study("s", {"seed": 2, "stages": []}, 2, None)
     assert repository.ensure_study("s", {"seed": 2, "stages": []}, 2, None, update_definition=True) == first
     assert repository.study("s").seed == 2

@@ -1,0 +1,216 @@
+"""Keeps checkpoints: a local folder, or any fsspec URL that several machines share.
+
+A file appears whole or not at all, is known by its hash, and is checked when it is fetched. Which
+checkpoints stay is decided in `nas.storage.collection`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.errors import StorageError
+
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]*(/[A-Za-z0-9][A-Za-z0-9._=+-]*)*\Z")
+_PARTIAL = ".partial-"
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file in the store: its key, size in bytes and time of change (seconds since 1970 UTC)."""
+
+    key: str
+    size: int
+    changed_at: float
+
+
+def file_sha256(path: Path) -> str:
+    """The hash of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class CheckpointStore:
+    """Files by key under one root.
+
+    Args:
+        root: a folder (made when needed), or an fsspec URL such as `s3://bucket/nas`.
+
+    Raises:
+        StorageError: the URL's file system is not installed.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> here = pathlib.Path(folder.name)
+        >>> _ = (here / "a.pt").write_bytes(b"weights")
+        >>> store = CheckpointStore(here / "store")
+        >>> uri, sha256 = store.put(here / "a.pt", "one.pt")
+        >>> store.fetch(uri, here / "b.pt", sha256).read_bytes()
+        b'weights'
+        >>> folder.cleanup()
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = str(root) if "://" in str(root) else str(Path(root).expanduser().absolute())
+        self._fs, self._base = _file_system(self.root)
+        self._is_local = "://" not in self.root or self.root.startswith("file://")
+
+    def put(self, path: Path, key: str) -> tuple[str, str]:
+        """Copies a file into the store; returns its address and hash. An older file of that key is replaced.
+
+        Raises:
+            StorageError: the key leaves the store or the store cannot be written.
+            OSError: no space left, or the file cannot be read; the store is as before.
+        """
+        target = self._path(key)
+        sha256 = file_sha256(path)
+        self._fs.makedirs(self._fs._parent(target), exist_ok=True)
+        partial = f"{target}{_PARTIAL}{uuid.uuid4().hex}"
+        try:
+            self._upload(path, partial)
+            self._fs.mv(partial, target) if not self._is_local else os.replace(partial, target)
+        except BaseException:
+            self._discard(partial)
+            raise
+        return self.uri(key), sha256
+
+    def fetch(self, uri: str, path: Path, sha256: str | None = None) -> Path:
+        """Copies a stored file to `path` (whole or not at all) and checks its hash.
+
+        Raises:
+            StorageError: it is not there, cannot be read, or is not what was stored.
+        """
+        partial = path.with_name(f"{path.name}{_PARTIAL}{uuid.uuid4().hex}")
+        try:
+            self._download(uri, partial)
+            if sha256 is not None and file_sha256(partial) != sha256:
+                raise StorageError(f"the checkpoint {uri} is damaged (its hash differs)", "it will be trained again")
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return path
+
+    def exists(self, uri: str) -> bool:
+        """Whether a file is there (of this store, or any other address)."""
+        fs, path = _file_system(uri)
+        return bool(fs.exists(path))
+
+    def is_intact(self, uri: str, sha256: str) -> bool:
+        """Whether a file is there and has this hash (reads it whole)."""
+        fs, path = _file_system(uri)
+        try:
+            with fs.open(path, "rb") as file:
+                digest = hashlib.sha256()
+                while block := file.read(_BLOCK):
+                    digest.update(block)
+        except OSError:
+            return False
+        return digest.hexdigest() == sha256
+
+    def delete(self, uri: str) -> bool:
+        """Removes a file of this store; False when it was not there.
+
+        Raises:
+            StorageError: the address is not in this store.
+        """
+        path = self._path(self.key(uri))
+        if not self._fs.exists(path):
+            return False
+        self._fs.rm_file(path)
+        return True
+
+    def files(self) -> Iterator[StoredFile]:
+        """All whole files in the store."""
+        for path, info in sorted(self._listing().items()):
+            if _PARTIAL not in path:
+                yield StoredFile(path[len(self._base) + 1 :], int(info["size"]), _changed_at(info))
+
+    def sweep_partial(self, older_than_s: float = 86_400.0) -> int:
+        """Removes what killed writers left behind; returns how many files."""
+        now = time.time()
+        left = [p for p, info in self._listing().items() if _PARTIAL in p and now - _changed_at(info) > older_than_s]
+        for path in left:
+            self._discard(path)
+        return len(left)
+
+    def uri(self, key: str) -> str:
+        """The address of a key."""
+        self._path(key)
+        return f"{self.root.rstrip('/')}/{key}"
+
+    def key(self, uri: str) -> str:
+        """The key of an address.
+
+        Raises:
+            StorageError: the address is not in this store.
+        """
+        start = self.root.rstrip("/") + "/"
+        if not uri.startswith(start):
+            raise StorageError(f"{uri} is not in the checkpoint store {self.root}")
+        return uri[len(start) :]
+
+    def _path(self, key: str) -> str:
+        # A key becomes a path: nothing in it may lead out of the store.
+        if not _KEY.match(key):
+            raise StorageError(f"{key!r} is not a name for a checkpoint", "letters, digits and . _ - = + only")
+        return f"{self._base}/{key}"
+
+    def _upload(self, path: Path, target: str) -> None:
+        if not self._is_local:
+            self._fs.put_file(str(path), target)
+            return
+        with path.open("rb") as source, open(target, "wb") as file:
+            shutil.copyfileobj(source, file, _BLOCK)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _download(self, uri: str, path: Path) -> None:
+        fs, source = _file_system(uri)
+        try:
+            fs.get_file(source, str(path))
+        except FileNotFoundError as error:
+            if not path.parent.is_dir():
+                raise
+            raise StorageError(f"the checkpoint {uri} is not there any more") from error
+
+    def _discard(self, path: str) -> None:
+        if self._fs.exists(path):
+            self._fs.rm_file(path)
+
+    def _listing(self) -> dict[str, Any]:
+        if not self._fs.exists(self._base):
+            return {}
+        found: dict[str, Any] = self._fs.find(self._base, detail=True)
+        return found
+
+    def __repr__(self) -> str:
+        return f"CheckpointStore({self.root!r})"
+
+
+def _changed_at(info: dict[str, Any]) -> float:
+    """When a file changed; file systems name it differently, and some do not know (then: now)."""
+    for name in ("mtime", "LastModified", "updated", "created"):
+        value = info.get(name)
+        if value is not None:
+            return float(value) if isinstance(value, (int, float)) else float(value.timestamp())
+    return time.time()
+
+
+def _file_system(url: str) -> tuple[Any, str]:
+    from fsspec.core import url_to_fs
+
+    try:
+        fs, path = url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise StorageError(f"the checkpoint store {url.split('://')[0]}:// cannot be used: {error}") from error
+    return fs, str(path).rstrip("/")

@@ -1,0 +1,104 @@
+"""Networks that a device elsewhere shall time: left here, taken by its agent, collected when done.
+
+The agent reads and writes the table `nas_latency_job` by itself (it has no SQLAlchemy); this module
+is the study's side of that mailbox.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import select, update
+
+from nas.storage.base import RepositoryPart, chunks, insert_missing
+from nas.storage.models import LatencyJob
+from nas.storage.plain import clean, dump_json
+
+_SHOWN = [column for column in LatencyJob.__table__.columns if column.key != "network"]
+
+
+class LatencyJobs(RepositoryPart):
+    """Leaves jobs for devices and collects their results."""
+
+    def request_latency_jobs(self, jobs: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Leaves jobs; one for the same device, architecture and protocol is left once. Returns their ids.
+
+        Args:
+            jobs: mappings with `device`, `architecture_id`, `notation`, `protocol_id`, `protocol` (plain
+                data), `network` (bytes, packed), `sha256`, and optionally `noise`.
+        """
+        rows = [_row(job) for job in jobs]
+        self._write(lambda session: insert_missing(session, LatencyJob, rows))
+        by_key = {
+            (job["device"], job["architecture_id"], job["protocol_id"]): job["id"]
+            for device in sorted({row["device"] for row in rows})
+            for job in self.latency_jobs(device=device)
+        }
+        return [by_key[row["device"], row["architecture_id"], row["protocol_id"]] for row in rows]
+
+    def latency_jobs(
+        self, *, device: str | None = None, status: str | None = None, collected: bool | None = None
+    ) -> list[dict[str, Any]]:
+        """Jobs, oldest first, without the networks; `protocol` and `result` are plain data."""
+        query = select(*_SHOWN).order_by(LatencyJob.id)
+        wanted = {"device": device, "status": status, "collected": collected}
+        for name, value in wanted.items():
+            if value is not None:
+                query = query.where(getattr(LatencyJob, name) == value)
+        return [_job(dict(row._mapping)) for row in self._rows(query)]
+
+    def latency_job_network(self, job_id: int) -> bytes | None:
+        """The packed network of a job."""
+        return self._read(lambda session: session.scalar(select(LatencyJob.network).filter_by(id=job_id)))
+
+    def mark_collected(self, job_ids: Iterable[int]) -> None:
+        """Notes that the results were filed as latencies; their networks are dropped from the database."""
+        self._run(
+            *(
+                update(LatencyJob).where(LatencyJob.id.in_(piece)).values(collected=True, network=None)
+                for piece in chunks(list(job_ids))
+            )
+        )
+
+    def finish_latency_job(self, job_id: int, result: Mapping[str, Any] | None, reason: str | None = None) -> None:
+        """Files what came back by another way (an exchange folder): a record, or why there is none."""
+        values = {
+            "status": "failed" if result is None else "finished",
+            "result": None if result is None else dump_json(result),
+            "reason": reason,
+            "owner": None,
+        }
+        self._run(update(LatencyJob).filter_by(id=job_id).values(values))
+
+    def retry_latency_jobs(self, job_ids: Iterable[int]) -> None:
+        """Lets failed jobs be tried again."""
+        values = {"status": "waiting", "attempts": 0, "reason": None, "finished_at": None}
+        self._run(
+            *(
+                update(LatencyJob).where(LatencyJob.id.in_(piece), LatencyJob.status == "failed").values(values)
+                for piece in chunks(list(job_ids))
+            )
+        )
+
+
+def _row(job: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "device": job["device"],
+        "architecture_id": job["architecture_id"],
+        "notation": job["notation"],
+        "protocol_id": job["protocol_id"],
+        "protocol": json.dumps(clean(job["protocol"]), sort_keys=True),
+        "noise": job.get("noise"),
+        "network": job["network"],
+        "sha256": job["sha256"],
+        "status": "waiting",
+        "attempts": 0,
+        "collected": False,
+    }
+
+
+def _job(row: dict[str, Any]) -> dict[str, Any]:
+    result = row["result"]
+    return {**row, "protocol": json.loads(row["protocol"]), "result": None if result is None else json.loads(result)}

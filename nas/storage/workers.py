@@ -1,0 +1,88 @@
+"""Who works on a study, on which machine, and when it was heard of last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select, update
+
+from nas.storage.base import RepositoryPart, insert_or_update
+from nas.storage.clock import database_now
+from nas.storage.models import Device, Worker
+from nas.storage.plain import clean, clean_text
+from nas.storage.records import JsonDict
+
+
+class Workers(RepositoryPart):
+    """Signs of life of workers, and leases on devices that must be measured on alone."""
+
+    def register_worker(
+        self,
+        worker_id: str,
+        study_id: int,
+        *,
+        host: str,
+        pid: int | None = None,
+        device: str | None = None,
+        details: JsonDict | None = None,
+    ) -> None:
+        """Says that a worker begins; `worker_id` is the owner of its claims."""
+        row = {
+            "id": worker_id,
+            "study_id": study_id,
+            "host": clean_text(host),
+            "pid": pid,
+            "device": device,
+            "details": clean(details or {}),
+            "started_at": database_now(),
+            "heartbeat_at": database_now(),
+            "stopped_at": None,
+        }
+        self._write(lambda session: insert_or_update(session, Worker, [row], ("id",)))
+
+    def worker_alive(self, worker_id: str) -> None:
+        """A sign of life of an idle worker (`heartbeat` gives one while it trains)."""
+        beat = update(Worker).where(Worker.id == worker_id).values(heartbeat_at=database_now())
+        self._run(beat)
+
+    def worker_stopped(self, worker_id: str) -> None:
+        """Says that a worker ended by itself."""
+        ended = update(Worker).where(Worker.id == worker_id).values(stopped_at=database_now())
+        self._run(ended)
+
+    def workers(self, study_id: int, *, silent_after_s: float = 120.0) -> list[dict[str, Any]]:
+        """The workers of a study, newest first.
+
+        Returns:
+            `id`, `host`, `pid`, `device`, `details`, `started_at`, `heartbeat_at`, `stopped_at`,
+            `silent_s` (since the last sign of life, by the database's clock) and `state`:
+            "working", "silent" or "stopped".
+        """
+        columns = [column for column in Worker.__table__.columns if column.key != "study_id"]
+        silent = (database_now() - Worker.heartbeat_at).label("silent_s")
+        query = select(*columns, silent).where(Worker.study_id == study_id).order_by(Worker.started_at.desc())
+        rows = [dict(row._mapping) for row in self._rows(query)]
+        return [{**row, "state": _state(row, silent_after_s)} for row in rows]
+
+    def lease_device(self, device: str, owner: str, seconds: float = 120.0) -> bool:
+        """Takes or extends the right to measure on a device (see `ensure_device`); False while others hold it."""
+        now = database_now()
+        free = (Device.owner.is_(None)) | (Device.owner == owner) | (Device.lease_until < now)
+        taken = (
+            update(Device)
+            .where(Device.id == device, free)
+            .values(owner=owner, lease_until=now + seconds)
+            .returning(Device.id)
+        )
+        return self._write(lambda session: session.scalar(taken)) is not None
+
+    def release_device(self, device: str, owner: str) -> None:
+        """Gives the device back, if it is still this owner's."""
+        freed = update(Device).filter_by(id=device, owner=owner).values(owner=None, lease_until=None)
+        self._run(freed)
+
+
+def _state(row: dict[str, Any], silent_after_s: float) -> str:
+    if row["stopped_at"] is not None:
+        return "stopped"
+    return "silent" if row["silent_s"] > silent_after_s else "working"

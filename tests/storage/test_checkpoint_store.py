@@ -1,0 +1,110 @@
+"""The checkpoint store: whole or not at all, checked by hash, never outside of its root."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from nas.errors import StorageError
+from nas.storage.checkpoint_store import CheckpointStore, file_sha256
+
+
+@pytest.fixture(params=["folder", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> CheckpointStore:
+    return CheckpointStore(tmp_path / "store" if request.param == "folder" else f"memory://{tmp_path.name}/store")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "weights.pt"
+    path.write_bytes(os.urandom(3_000_000))
+    return path
+
+
+def test_what_goes_in_comes_out(store: CheckpointStore, file: Path, tmp_path: Path) -> None:
+    uri, sha256 = store.put(file, "a/b.pt")
+    assert sha256 == file_sha256(file)
+    assert store.exists(uri)
+    assert store.is_intact(uri, sha256)
+    assert store.fetch(uri, tmp_path / "copy.pt", sha256).read_bytes() == file.read_bytes()
+    assert [(f.key, f.size) for f in store.files()] == [("a/b.pt", 3_000_000)]
+    assert store.key(uri) == "a/b.pt"
+
+
+def test_a_file_is_replaced_as_a_whole(store: CheckpointStore, file: Path, tmp_path: Path) -> None:
+    store.put(file, "b.pt")
+    file.write_bytes(b"newer")
+    uri, sha256 = store.put(file, "b.pt")
+    assert store.fetch(uri, tmp_path / "copy.pt", sha256).read_bytes() == b"newer"
+    assert len(list(store.files())) == 1
+
+
+def test_damage_is_noticed(tmp_path: Path, file: Path) -> None:
+    store = CheckpointStore(tmp_path / "store")
+    uri, sha256 = store.put(file, "b.pt")
+    with open(uri, "r+b") as stored:
+        stored.seek(1000)
+        stored.write(b"\0\0\0\0")
+    assert not store.is_intact(uri, sha256)
+    with pytest.raises(StorageError, match="damaged"):
+        store.fetch(uri, tmp_path / "copy.pt", sha256)
+    assert not (tmp_path / "copy.pt").exists()
+
+
+def test_what_is_gone_is_told(store: CheckpointStore, tmp_path: Path) -> None:
+    uri = store.uri("never.pt")
+    assert not store.exists(uri)
+    assert not store.is_intact(uri, "0" * 64)
+    assert not store.delete(uri)
+    with pytest.raises(StorageError, match="not there"):
+        store.fetch(uri, tmp_path / "copy.pt")
+
+
+@pytest.mark.parametrize("key", ["../x.pt", "/etc/passwd", "a/../../x", ".hidden", "a//b", "", "a\0b", "a/", "x\n"])
+def test_no_key_leads_out_of_the_store(store: CheckpointStore, file: Path, key: str) -> None:
+    with pytest.raises(StorageError, match="not a name"):
+        store.put(file, key)
+
+
+def test_only_its_own_files_are_deleted(store: CheckpointStore, file: Path) -> None:
+    uri, _ = store.put(file, "b.pt")
+    with pytest.raises(StorageError, match="not in the checkpoint store"):
+        store.delete(str(file))
+    with pytest.raises(StorageError, match="not a name"):
+        store.delete(uri + "/../../weights.pt")
+    assert store.delete(uri)
+    assert file.exists()
+
+
+def test_a_broken_write_leaves_the_old_file(
+    store: CheckpointStore, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, sha256 = store.put(file, "b.pt")
+    upload = store._upload
+
+    def no_space(path: Path, target: str) -> None:
+        upload(path, target)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store, "_upload", no_space)
+    file.write_bytes(b"newer")
+    with pytest.raises(OSError, match="No space"):
+        store.put(file, "b.pt")
+    assert store.is_intact(uri, sha256)
+    assert store.sweep_partial(older_than_s=-1) == 0
+
+
+def test_leftovers_of_killed_writers_are_swept(tmp_path: Path, file: Path) -> None:
+    store = CheckpointStore(tmp_path / "store")
+    store.put(file, "b.pt")
+    (tmp_path / "store" / "c.pt.partial-0123").write_bytes(b"half")
+    assert [f.key for f in store.files()] == ["b.pt"]
+    assert store.sweep_partial() == 0
+    assert store.sweep_partial(older_than_s=-1) == 1
+
+
+def test_an_unknown_kind_of_store_is_refused() -> None:
+    with pytest.raises(StorageError, match="nowhere://"):
+        CheckpointStore("nowhere://bucket")

@@ -1,0 +1,142 @@
+"""The mirror in Optuna's tables: each training once, readable by Optuna's own tools."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from typing import Any
+
+import optuna
+import pytest
+from sqlalchemy import inspect
+from storage_builders import fill, finish_all
+
+from nas.storage import Database, Repository, open_database
+from nas.storage import optuna_storage as mirror
+from nas.storage.optuna_storage import delete_mirror, mirror_trials, mirrored_studies, rename_mirror
+
+SITES = {f"site_{n:02d}": optuna.distributions.CategoricalDistribution(["none", "cnl", "hac"]) for n in range(1, 18)}
+NAME = "made_up/0-sweep"
+
+
+def trial(training_id: int, value: float = 0.5) -> dict[str, Any]:
+    params = {name: "cnl" if training_id % 17 == i else "none" for i, name in enumerate(SITES)}
+    values = [value, 10.0]
+    return {
+        "training_id": training_id, "params": params, "distributions": SITES, "values": values, "notation": "resnet50",
+    }  # fmt: skip
+
+
+@pytest.fixture
+def ids(repository: Repository) -> list[int]:
+    study_id, _, ids = fill(repository, 6)
+    finish_all(repository, study_id)
+    return ids
+
+
+def driver_url(database: Database) -> str:
+    return database.address.render_as_string(hide_password=False)
+
+
+def test_optuna_loads_the_study(database: Database, ids: list[int]) -> None:
+    assert mirror_trials(database, NAME, [trial(i, 0.5 + i / 100) for i in ids]) == 6
+    study = optuna.load_study(study_name=NAME, storage=driver_url(database))
+    assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert [t.user_attrs[mirror.TRAINING_KEY] for t in study.trials] == ids
+    assert all(t.state.name == "COMPLETE" and t.user_attrs["candidate"] == "resnet50" for t in study.trials)
+    assert len(study.best_trials) == 1
+    assert study.trials_dataframe().shape[0] == 6
+
+
+def test_optunas_dashboard_opens_the_same_database(database: Database, ids: list[int]) -> None:
+    dashboard = pytest.importorskip("optuna_dashboard", reason="optuna-dashboard is not installed")
+    mirror_trials(database, NAME, [trial(i) for i in ids])
+    app = dashboard.wsgi(driver_url(database))
+    answers: list[str] = []
+    environ = {
+        "REQUEST_METHOD": "GET", "PATH_INFO": "/api/studies", "SERVER_NAME": "localhost", "SERVER_PORT": "80",
+        "wsgi.url_scheme": "http", "CONTENT_TYPE": "application/json", "QUERY_STRING": "", "wsgi.errors": None,
+    }  # fmt: skip
+    body = b"".join(app(environ, lambda status, headers, exc_info=None: answers.append(status)))
+    assert answers[0].startswith("200")
+    assert [study["study_name"] for study in json.loads(body)["study_summaries"]] == [NAME]
+
+
+def test_nothing_is_mirrored_twice(database: Database, ids: list[int]) -> None:
+    assert mirror_trials(database, NAME, [trial(ids[0])]) == 1
+    assert mirror_trials(database, NAME, [trial(i) for i in ids]) == 5
+    assert mirror_trials(database, NAME, [trial(i) for i in ids]) == 0
+
+
+def test_two_workers_at_once_mirror_once(url: str, database: Database, ids: list[int]) -> None:
+    added: list[int] = []
+
+    def reconcile() -> None:
+        with open_database(url) as own:
+            added.append(mirror_trials(own, NAME, [trial(i) for i in ids]))
+
+    threads = [threading.Thread(target=reconcile) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(added) == 6
+    assert len(optuna.load_study(study_name=NAME, storage=driver_url(database)).trials) == 6
+
+
+@pytest.mark.parametrize("moment", ["before Optuna was told", "after Optuna was told"])
+def test_a_crash_in_between_is_made_good(
+    database: Database, ids: list[int], monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def killed(*_: object, **__: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        if moment.startswith("before"):
+            patch.setattr(optuna.storages.RDBStorage, "create_new_trial", killed)
+        else:
+            mark = mirror._mark
+            patch.setattr(mirror, "_mark", lambda d, n, t, m: killed() if m == "done" else mark(d, n, t, m))
+        with pytest.raises(KilledError):
+            mirror_trials(database, NAME, [trial(ids[0])])
+    mirror_trials(database, NAME, [trial(i) for i in ids])
+    trials = optuna.load_study(study_name=NAME, storage=driver_url(database)).trials
+    assert sorted(t.user_attrs[mirror.TRAINING_KEY] for t in trials) == ids
+
+
+def test_values_that_are_no_numbers_are_left_out(database: Database, ids: list[int]) -> None:
+    assert mirror_trials(database, NAME, [trial(ids[0], math.inf), trial(ids[1], math.nan), trial(ids[2])]) == 1
+
+
+def test_rename_and_delete(database: Database, repository: Repository, ids: list[int]) -> None:
+    assert mirrored_studies(database, "made_up") == []
+    mirror_trials(database, NAME, [trial(i) for i in ids])
+    rename_mirror(database, "made_up", "other{name}%")
+    assert mirrored_studies(database, "other{name}%") == ["other{name}%/0-sweep"]
+    assert mirrored_studies(database, "made_up") == []
+    delete_mirror(database, "other{name}%")
+    assert mirrored_studies(database, "other{name}%") == []
+    delete_mirror(database, "other{name}%")
+
+
+def test_no_foreign_key_leads_into_optunas_tables(database: Database, ids: list[int]) -> None:
+    mirror_trials(database, NAME, [trial(ids[0])])
+    found = inspect(database.engine)
+    ours = [name for name in found.get_table_names() if name.startswith("nas_")]
+    assert len(ours) > 10
+    assert all(key["referred_table"].startswith("nas_") for name in ours for key in found.get_foreign_keys(name))
+    assert "alembic_version" in found.get_table_names()
+
+
+def test_braces_and_percent_signs_in_a_path(tmp_path: Any) -> None:
+    folder = tmp_path / "a {b} 100%"
+    folder.mkdir()
+    with open_database(f"sqlite:///{folder}/study.db") as database:
+        study_id, _, ids = fill(Repository(database), 1)
+        finish_all(Repository(database), study_id)
+        assert mirror_trials(database, NAME, [trial(ids[0])]) == 1
+    assert {path.name for path in folder.iterdir()} <= {"study.db", "study.db.lock", "study.db-wal", "study.db-shm"}
