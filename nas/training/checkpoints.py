@@ -7,6 +7,7 @@ or not at all (`nas.training.files`).
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -60,9 +61,7 @@ class Checkpoint:
     averaged: Mapping[str, Any] | None
     training: Mapping[str, Any]
     records: tuple[EpochRecord, ...]
-    versions: Mapping[str, str] = field(
-        default_factory=lambda: {"nas": nas.__version__, "torch": str(torch.__version__)}
-    )
+    versions: Mapping[str, str] = field(default_factory=lambda: _versions())
 
     @property
     def weights(self) -> Weights:
@@ -75,6 +74,10 @@ class Checkpoint:
     def finished(self) -> bool:
         """Whether all epochs of the recipe are done."""
         return self.epoch >= self.recipe.total_epochs
+
+
+def _versions() -> dict[str, str]:
+    return {"nas": nas.__version__, "torch": str(torch.__version__)}
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> str:
@@ -136,14 +139,15 @@ def load_checkpoint(path: str | Path, *, sha256: str | None = None) -> Checkpoin
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        _check_sums(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise TrainingError(f"there is no checkpoint {path}", "Train one with `nas train`.") from error
     except pickle.UnpicklingError as error:
         raise TrainingError(
-            f"{path} is no checkpoint: it is damaged, or holds more than tensors and numbers"
+            f"{path} is no checkpoint: it is damaged, or holds more than a checkpoint's tensors"
         ) from error
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TrainingError(f"{path} cannot be read as a checkpoint: {first}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -151,6 +155,14 @@ def _read(path: Path) -> dict[str, Any]:
     if content.get("version") != VERSION:
         raise TrainingError(f"{path} has format version {content.get('version')}, not {VERSION}", "Update the package.")
     return content
+
+
+def _check_sums(path: Path) -> None:
+    """torch writes a check sum for every tensor but does not look at it when reading."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"{damaged} is damaged")
 
 
 def network_from_checkpoint(

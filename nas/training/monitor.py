@@ -43,7 +43,7 @@ class LossMonitor:
         row = torch.stack([*terms.values(), total.detach()]).double()
         self.steps += 1
         if self._sums is None or self._first_bad is None:
-            self._sums = torch.tensor([self._before.get(n, 0.0) for n in self._names], device=row.device).double()
+            self._sums = row.new_tensor([self._before.get(name, 0.0) for name in self._names])
             self._first_bad = torch.full((len(row) + 2,), torch.nan, device=row.device, dtype=torch.float64)
         self._sums += row
         step = row.new_tensor([self.steps, lr])

@@ -43,6 +43,9 @@ LOSS_TERMS = (
 )
 """Terms a loss can be made of; each has a section of the same name in the recipe."""
 
+IDENTITY_TERMS = frozenset({"cross_entropy", "circle_softmax"})
+"""Terms with a gradient for the classifier; transfer's first step has only these."""
+
 LOSS_SETUPS: Mapping[str, tuple[str, ...]] = {
     "ce": ("cross_entropy", "triplet", "center"),  # the strong baseline
     "circle": ("circle_softmax", "triplet", "center"),  # only the identity loss changes: one factor at a time
@@ -138,6 +141,8 @@ class Recipe(Section):
     def _consistent(self) -> Recipe:
         if self.keep == "best" and self.evaluate_every is None:
             raise ValueError("keep: best needs evaluate_every, or no epoch is ever known to be best")
+        if self.head_epochs and not IDENTITY_TERMS & set(self.terms):
+            raise ValueError("transfer trains the classifier first, which needs cross_entropy or circle_softmax")
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError("milestones must rise")
         return self

@@ -25,9 +25,9 @@ from nas.training.ema import AveragedWeights
 from nas.training.losses import LossInputs, TotalLoss
 from nas.training.optimisers import centre_optimiser, network_optimiser, set_learning_rate
 from nas.training.precision import autocast, gradient_scaler, resolve_precision
-from nas.training.recipe import Recipe
+from nas.training.recipe import IDENTITY_TERMS, Recipe
 from nas.training.results import EpochRecord
-from nas.training.transfer import IDENTITY_TERMS, only_trainable
+from nas.training.transfer import only_trainable
 
 _HEAD = 0x4EAD
 

@@ -12,9 +12,6 @@ from nas.errors import TrainingError
 from nas.networks import ReidNetwork
 from nas.training.checkpoints import copy_weights, load_checkpoint
 
-IDENTITY_TERMS = frozenset({"cross_entropy", "circle_softmax"})
-"""Loss terms with a gradient for the classifier; the only ones of the first step."""
-
 
 @contextmanager
 def only_trainable(network: nn.Module, part: nn.Module) -> Iterator[None]:
