@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, MetaData, insert, inspect, text
-from storage_builders import fill, finish_all
+from storage_builders import fill, finish_all, in_processes
 
 from nas.errors import StorageError
 from nas.storage import Repository, open_database, schema
@@ -20,13 +18,12 @@ from nas.storage.database import Database
 from nas.storage.models import Base
 from nas.storage.urls import parse_url
 
-OPEN_AND_COUNT = """
-import sys
-from nas.storage import Repository, open_database
-repository = Repository(open_database(sys.argv[1]))
-repository.ensure_study("shared", {"seed": 1}, 1, None)
-print(len(repository.studies()))
-"""
+
+def open_and_count(url: str) -> int:
+    """What the first moment of a worker process is."""
+    with open_database(url) as database:
+        Repository(database).ensure_study("shared", {"seed": 1}, 1, None)
+        return len(Repository(database).studies())
 
 
 def test_the_migrations_make_exactly_the_tables_of_the_models(database: Database) -> None:
@@ -37,13 +34,7 @@ def test_the_migrations_make_exactly_the_tables_of_the_models(database: Database
 
 
 def test_workers_may_all_start_on_an_empty_database(url: str) -> None:
-    workers = [
-        subprocess.Popen([sys.executable, "-c", OPEN_AND_COUNT, url], stdout=subprocess.PIPE, text=True)
-        for _ in range(4)
-    ]
-    answers = [worker.communicate(timeout=120)[0].strip() for worker in workers]
-    assert [worker.returncode for worker in workers] == [0] * 4
-    assert answers == ["1"] * 4
+    assert in_processes(open_and_count, [(url,)] * 8) == [1] * 8
 
 
 def _insert_old(engine: Engine) -> dict[str, Any]:
