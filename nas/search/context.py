@@ -109,14 +109,14 @@ class StudyContext:
         objective = self.definition.objective
         if objective is None:
             return None
-        unknown = set(objective) - {"table"}
-        if unknown or "table" not in objective:
-            raise StudyError("objective: write {table: FILE.csv}")
+        if "table" not in objective or set(objective) - {"table", "seconds"}:
+            raise StudyError("objective: write {table: FILE.csv}, with seconds: N to make each training take a while")
         from nas.search.replay import ReplayTable
 
         path = Path(str(objective["table"]))
         path = path if path.is_absolute() or path.exists() else self.definition.folder / path
-        return ReplayTable.read(path, self.baselines[0].notation, self.definition.cost)
+        seconds = float(objective.get("seconds", 0.0))
+        return ReplayTable.read(path, self.baselines[0].notation, self.definition.cost, seconds)
 
     def dataset(self, view: str) -> ReidDataset:
         """The data of a view: `select` (validation identities) or `final` (test split)."""

@@ -232,7 +232,9 @@ class StudyDefinition(_Settings):
     title: str = Field("", description="one line for people")
     question: str = Field("", description="what the study wants to know; opens the report")
     space: str | dict[str, Any] = Field(description="a search-space file, or the space itself")
-    data: dict[str, Any] | list[dict[str, Any]] = Field({"generated": {}}, description="data set(s); {train: ..., test: ...} crosses domains")
+    data: dict[str, Any] | list[dict[str, Any]] = Field(
+        {"generated": {}}, description="data set(s); {train: ..., test: ...} crosses domains"
+    )
     recipe: str | dict[str, Any] = Field("strong_baseline", description="a recipe's name, or {extends: name, ...}")
     latency: LatencySettings = Field(LatencySettings(), description="how networks are timed")
     objective: dict[str, Any] | None = Field(None, description="{table: FILE} replays results instead of training")

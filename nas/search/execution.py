@@ -6,6 +6,7 @@ worker's decision.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -45,7 +46,7 @@ class Execution:
         """Trains and evaluates; raises what the training raises."""
         candidate = Candidate.from_dict(claim.candidate)
         if self._context.replay is not None:
-            return self._replayed(candidate, claim)
+            return self._replayed(candidate, claim, should_stop)
         self._store_size(candidate)
         return self._trained(candidate, claim, should_stop)
 
@@ -106,13 +107,21 @@ class Execution:
         self._context.repository.set_complexity(architecture.id, size.params, size.macs, asdict(size))
         self._sized.add(architecture.id)
 
-    def _replayed(self, candidate: Candidate, claim: ClaimedTraining) -> TrainingOutcome:
+    def _replayed(
+        self, candidate: Candidate, claim: ClaimedTraining, should_stop: Callable[[], bool]
+    ) -> TrainingOutcome:
         from nas.storage import TrainingOutcome
+        from nas.training import TrainingInterrupted
 
-        assert self._context.replay is not None
-        value = self._context.replay.lookup(candidate, claim.seed)
-        if value is None:
-            raise StudyError(f"{candidate.notation} is not in the table {self._context.replay.name}")
+        table = self._context.replay
+        value = None if table is None else table.lookup(candidate, claim.seed)
+        if table is None or value is None:
+            raise StudyError(f"{candidate.notation} is not in the table {table.name if table else ''}")
+        until = time.monotonic() + table.seconds
+        while time.monotonic() < until:
+            if should_stop():
+                raise TrainingInterrupted("stopped while replaying a training")
+            time.sleep(min(0.02, table.seconds))
         return TrainingOutcome(map=value, environment_id=self._context.environment_id)
 
 

@@ -28,14 +28,24 @@ class ReplayTable:
     Attributes:
         rows: columns `notation`, `seed`, `map`, `cost`.
         name: where it came from, for messages.
+        seconds: how long a training takes (0: no time), to rehearse a study with its real rhythm.
     """
 
     rows: pd.DataFrame
     name: str
+    seconds: float = 0.0
 
     @classmethod
-    def read(cls, path: Path, backbone: str = "resnet50", cost: str = "latency_ms") -> ReplayTable:
+    def read(
+        cls, path: Path, backbone: str = "resnet50", cost: str = "latency_ms", seconds: float = 0.0
+    ) -> ReplayTable:
         """Reads a CSV.
+
+        Args:
+            path: the table.
+            backbone: notation of the network that columns a site belong to.
+            cost: name of the cost column, beside `cost`.
+            seconds: how long each training is made to take.
 
         Raises:
             StudyError: the file or a needed column is missing, or a value is not a number.
@@ -59,7 +69,7 @@ class ReplayTable:
                 "cost": pd.to_numeric(raw[cost_column], errors="coerce") if cost_column is not None else float("nan"),
             }
         )
-        return cls(rows, str(path))
+        return cls(rows, str(path), seconds)
 
     @cached_property
     def id(self) -> str:

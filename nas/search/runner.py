@@ -118,9 +118,10 @@ class LocalWorkers:
         self._crashes = 1 if finished > self._finished_at_crash else self._crashes + 1
         self._finished_at_crash = finished
         if self._crashes > RESTARTS:
+            sentence, _ = _last_error(self.log_file(number))
             raise StudyError(
-                f"worker {number} ended {RESTARTS} times in a row without finishing a training (exit code {code})",
-                f"what it said is in {self.log_file(number)}",
+                f"worker {number} ended {RESTARTS + 1} times in a row (exit code {code}); it said last: {sentence}",
+                f"its whole log is in {self.log_file(number)}",
             )
 
     @property

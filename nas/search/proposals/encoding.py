@@ -68,7 +68,9 @@ class Encoding:
         """The candidate that parameters stand for (rules not checked), or None when it cannot be built."""
         base = self.backbones[params["backbone"]]
         placements = [
-            options[params[site_name(site)]] for site, options in self.options.items() if params[site_name(site)] != EMPTY
+            options[params[site_name(site)]]
+            for site, options in self.options.items()
+            if params[site_name(site)] != EMPTY
         ]
         recipe = self._active({key: params[f"recipe.{key}"] for key in self._space.recipe})
         try:

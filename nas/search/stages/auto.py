@@ -162,7 +162,9 @@ class Round:
         proposal = self.proposal
         assert proposal is not None
         if "space_id" not in proposal:
-            self.state["rounds"][self.number] = self.step.decided(proposal, rows[rows["batch"] == self.number])
+            self.state["rounds"][self.number] = self.step.decided(
+                proposal, rows[rows["batch"] == self.number], self.number
+            )
         self._save()
         return False
 

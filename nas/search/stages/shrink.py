@@ -16,7 +16,7 @@ from nas.spaces import Candidate, DesignSpace
 from nas.training.fidelity import Fidelity
 
 if TYPE_CHECKING:
-    from nas.spaces.rules import Finding
+    from nas.spaces import Finding
     from nas.storage import StageInfo
 
 PARENT, CHILD, FRESH = "parent", "child", "fresh"
@@ -78,7 +78,7 @@ class ShrinkStep:
             stage=self.stage.name,
             seed=self.context.definition.seed + self.stage.position,
         )
-        self.store(findings)
+        self.store(findings, batch)
         child = propose_child(space, findings)
         if child is None or child.id == space.id:
             return {"space_id": space.id, "why": "no rule passed", "parent": space.to_dict()}
@@ -118,7 +118,7 @@ class ShrinkStep:
         count = min(self.settings.confirm, space.size())
         return [c.notation for c in space.sample(count, rng, distinct=True)] if count else []
 
-    def decided(self, proposal: dict[str, Any], rows: pd.DataFrame) -> dict[str, Any]:
+    def decided(self, proposal: dict[str, Any], rows: pd.DataFrame, batch: int = 0) -> dict[str, Any]:
         """The proposal with its decision: the child is kept only when the fresh draws do not speak against it."""
         from nas.shrinking import confirm, confirmed_findings
 
@@ -127,7 +127,7 @@ class ShrinkStep:
             rows[rows["notation"].isin(proposal[CHILD])],
             seed=self.context.definition.seed + self.stage.position,
         )
-        self.store(confirmed_findings(self._findings(), decision))
+        self.store(confirmed_findings(self._findings(batch), decision), batch)
         kept = proposal["child_id"] if decision.accepted else proposal["parent_id"]
         return {**proposal, "space_id": kept, "why": decision.reason, "confirmation": decision.to_dict()}
 
@@ -136,16 +136,21 @@ class ShrinkStep:
         result = {**proposal, "space_id": proposal["parent_id"], "why": "rules derived, not confirmed (confirm: 0)"}
         self.context.repository.set_stage(self.stage.id, result=result)
 
-    def store(self, findings: list[Finding]) -> None:
-        """Stores the findings of this stage, replacing earlier ones."""
-        plain = [{**f.to_dict(), "sentence": f.sentence()} for f in findings]
-        self.context.repository.store_findings(self.context.study_id, self.stage.id, plain)
+    def store(self, findings: list[Finding], batch: int) -> None:
+        """Stores the findings of one round, replacing those it had; other rounds' stay."""
+        own = [{**f.to_dict(), "sentence": f.sentence(), "round": batch} for f in findings]
+        kept = [row for row in self._stored() if row.get("round", 0) != batch]
+        self.context.repository.store_findings(self.context.study_id, self.stage.id, [*kept, *own])
 
-    def _findings(self) -> list[Finding]:
-        from nas.spaces.rules import Finding
+    def _stored(self) -> list[dict[str, Any]]:
+        return self.context.repository.findings(self.context.study_id, stage_id=self.stage.id)
 
-        stored = self.context.repository.findings(self.context.study_id, stage_id=self.stage.id)
-        return [Finding.from_dict(row) for row in stored]
+    def _findings(self, batch: int) -> list[Finding]:
+        from nas.spaces import Finding
+
+        added = ("round", "sentence", "stage_id", "stage")
+        rows = [row for row in self._stored() if row.get("round", 0) == batch]
+        return [Finding.from_dict({k: v for k, v in row.items() if k not in added}) for row in rows]
 
 
 def store_space(context: StudyContext, space: DesignSpace, parent: DesignSpace | None = None) -> None:
