@@ -5,6 +5,7 @@ Shared by the tests of the reports, the dashboard and the browser, and by the da
 
 from __future__ import annotations
 
+import base64
 import itertools
 from dataclasses import replace
 from typing import Any
@@ -82,7 +83,8 @@ class ResultsBuilder:
         candidate = Candidate.parse(notation)
         architecture = candidate.architecture
         ms = true_ms(architecture.notation)
-        for seed in range(1, seeds + 1):
+        first = int(over.pop("seed_from", 1))
+        for seed in range(first, first + seeds):
             epochs = over.get("epochs", 60)
             fidelity_loss = 0.02 if epochs < 100 else 0.0
             number = len(self.rows) + 1
@@ -242,7 +244,26 @@ def _findings() -> list[dict[str, Any]]:
     ]
 
 
+def _fresh() -> dict[str, list[str]]:
+    rng = np.random.default_rng(5)
+    drawn: dict[str, list[str]] = {"parent": [], "child": []}
+    while len(drawn["parent"]) < 16:
+        sites = sorted(int(s) for s in rng.choice(np.arange(1, 18), 2, replace=False))
+        drawn["parent"].append(
+            Candidate.make("resnet50", [(s, str(rng.choice(["cnl", "hac", "agw", "se"]))) for s in sites]).notation
+        )
+    while len(drawn["child"]) < 16:
+        sites = sorted(int(s) for s in rng.choice([6, 8, 14], 2, replace=False))
+        blocks = [str(rng.choice(["cnl", "hac", "agw"])) for _ in sites]
+        drawn["child"].append(Candidate.make("resnet50", list(zip(sites, blocks, strict=True))).notation)
+    return {side: list(dict.fromkeys(names)) for side, names in drawn.items()}
+
+
+FRESH = _fresh()
+
+
 def _stages(name: str) -> list[dict[str, Any]]:
+    shrunk = {**FRESH, "parent_id": "space0", "child_id": "space1", "space_id": "space1", "why": "not worse"}
     kinds = ["profile", "sweep", "shrink", "search", "confirm"]
     return [
         {
@@ -253,7 +274,7 @@ def _stages(name: str) -> list[dict[str, Any]]:
             "status": "finished",
             "settings": DEFINITION["stages"][i - 1][kind],
             "space_id": "space0" if i < 4 else "space1",
-            "result": {},
+            "result": shrunk if kind == "shrink" else {},
         }
         for i, kind in enumerate(kinds, start=1)
     ]
@@ -303,6 +324,9 @@ def full_study(name: str = "market1501") -> StudyData:
         )
     for block, site in itertools.product(("cnl", "hac", "agw", "se"), range(1, 18)):
         build.add(f"resnet50+{block}@{site}", stage="2-sweep", kind="sweep", seeds=3)
+    for notations in FRESH.values():
+        for notation in notations:
+            build.add(notation, stage="3-shrink", kind="shrink", role="fresh", sampler="random", seed_from=1000)
     pairs = [(a, b) for a in (4, 6, 8, 12, 14) for b in (8, 14, 17) if a < b]
     for block in ("cnl", "hac", "agw"):
         for a, b in pairs:
@@ -329,6 +353,7 @@ def full_study(name: str = "market1501") -> StudyData:
         stages=_stages(name),
         environment=ENVIRONMENT,
         epochs=_epochs(results),
+        rank_lists={"resnet50+cnl@6,8,14": rank_lists()},
         dataset={
             "name": "market1501",
             "id": "5f0c2ab1",
@@ -340,6 +365,38 @@ def full_study(name: str = "market1501") -> StudyData:
             },
         },
     )
+
+
+def rank_lists(queries: int = 4, ranks: int = 8) -> list[dict[str, Any]]:
+    """Rank lists with little drawn figures for images."""
+    rng = np.random.default_rng(2)
+    rows = []
+    for query in range(queries):
+        for rank in range(ranks + 1):
+            correct = rank == 0 or bool(rng.random() < 0.8 - 0.07 * rank)
+            person = query if correct else int(rng.integers(queries, 40))
+            rows.append(
+                {
+                    "query": query,
+                    "rank": rank,
+                    "identity": person,
+                    "camera": int(rng.integers(1, 7)),
+                    "correct": correct,
+                    "distance": 0.1 + 0.04 * rank,
+                    "image": _person_image(person),
+                }
+            )
+    return rows
+
+
+def _person_image(person: int) -> str:
+    hue, legs = (person * 67) % 360, (person * 131) % 360
+    svg = (
+        "<svg xmlns='http://www.w3.org/2000/svg' width='32' height='64'><rect width='32' height='64' fill='#9aa4ae'/>"
+        f"<circle cx='16' cy='11' r='6' fill='#d9a98a'/><rect x='9' y='18' width='14' height='22' fill='hsl({hue},60%,45%)'/>"
+        f"<rect x='10' y='40' width='12' height='22' fill='hsl({legs},40%,30%)'/></svg>"
+    )
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
 
 
 def empty_study(name: str = "nothing_yet") -> StudyData:

@@ -102,6 +102,19 @@ def pooled_sd(rows: pd.DataFrame, value: str = "map") -> tuple[float, int]:
     return (math.sqrt(float((centred**2).sum()) / freedom), freedom) if freedom > 0 else (math.nan, 0)
 
 
+def t_half_width(noise: tuple[float, int], seeds: pd.Series, other_seeds: int) -> pd.Series:
+    """Half of the 95 % interval of differences of means: t(0.975, d) s sqrt(1/n + 1/m); NaN without replicates."""
+    sd, freedom = noise
+    error = sd * (1 / seeds.astype(float) + 1 / other_seeds) ** 0.5
+    return error * (float(stats.t.ppf(0.975, freedom)) if freedom else math.nan)
+
+
+def t_half_width_of(sd: pd.Series, n: pd.Series) -> pd.Series:
+    """Half of the 95 % t interval of means, from the sd and number of their values: t(0.975, n - 1) sd / sqrt(n)."""
+    quantiles = pd.Series(stats.t.ppf(0.975, (n - 1).clip(lower=1)), index=n.index)
+    return quantiles * sd / n**0.5
+
+
 def summarise_candidates(data: StudyData, level: Level | None) -> pd.DataFrame:
     """One row a candidate at a level: mean and sd over seeds, 95 % interval, latency, whether on the front.
 

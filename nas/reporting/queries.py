@@ -52,7 +52,7 @@ class ReportQueries(Repository):
             .where(Study.name == study)
         )
         others = select(select(func.max(Latency.id)).scalar_subquery(), select(func.max(Finding.id)).scalar_subquery())
-        return "|".join(str(value) for query in (counts, stages, others) for value in self._rows(query)[0])
+        return "|".join(str(value) for query in (counts, stages, others) for value in self.rows(query)[0])
 
     def datasets_of(self, study: str) -> list[dict[str, Any]]:
         """Data-set views that trainings of the study use, the most used first."""
@@ -67,7 +67,7 @@ class ReportQueries(Repository):
             .join(used, used.c.dataset_id == DatasetRow.id)
             .order_by(used.c.trainings.desc())
         )
-        return [dict(row._mapping) for row in self._rows(query)]
+        return [dict(row._mapping) for row in self.rows(query)]
 
     def environments_of(self, study: str) -> list[dict[str, Any]]:
         """Where the study's trainings ran: `facts` and number of `trainings`, the most used first."""
@@ -82,14 +82,14 @@ class ReportQueries(Repository):
             .join(used, used.c.environment_id == Environment.id)
             .order_by(used.c.trainings.desc())
         )
-        return [dict(row._mapping) for row in self._rows(query)]
+        return [dict(row._mapping) for row in self.rows(query)]
 
     def failures_of(self, study: str) -> pd.DataFrame:
         """Failed trainings: training_id, failure_reason."""
         query = select(Training.id.label("training_id"), Training.failure_reason).where(
             Training.id.in_(_trainings_of(study)), Training.status == "failed"
         )
-        return pd.DataFrame(self._rows(query), columns=["training_id", "failure_reason"])
+        return pd.DataFrame(self.rows(query), columns=["training_id", "failure_reason"])
 
     def epochs_of(self, training_ids: Sequence[int]) -> pd.DataFrame:
         """The curves of these trainings: training_id, epoch, lr, loss (the sum of its terms), seconds."""
@@ -99,7 +99,7 @@ class ReportQueries(Repository):
             .order_by(Epoch.training_id, Epoch.epoch)
         )
         columns = ["training_id", "epoch", "lr", "losses", "seconds"]
-        table = pd.DataFrame.from_records(self._rows(query), columns=columns)
+        table = pd.DataFrame.from_records(self.rows(query), columns=columns)
         return table.assign(loss=[total_loss(losses) for losses in table["losses"]])
 
     def spaces_of(self, study: str) -> list[dict[str, Any]]:
@@ -108,7 +108,7 @@ class ReportQueries(Repository):
         stages = self.stages(info.id)
         wanted = [info.space_id, *(stage.space_id for stage in stages)]
         wanted += [(stage.result or {}).get("child_id") for stage in stages]
-        rows = {row.id: row for (row,) in self._rows(select(Space))}
+        rows = {row.id: row for (row,) in self.rows(select(Space))}
         found: dict[str, dict[str, Any]] = {}
         for space_id in wanted:
             _add_line(rows, space_id, found)
@@ -123,7 +123,7 @@ class ReportQueries(Repository):
             .order_by(Latency.id.desc())
             .limit(1)
         )
-        rows = self._rows(query)
+        rows = self.rows(query)
         if not rows:
             return {}
         protocol, record = rows[0]

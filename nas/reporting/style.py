@@ -75,6 +75,17 @@ DIVERGING: tuple[tuple[float, str], ...] = (
 )
 """Brown (worse) - neutral - blue (better): safe for colour-blind readers."""
 
+SEQUENTIAL: tuple[tuple[float, str], ...] = (
+    (0.0, "#e9edf2"),
+    (0.35, "#9cc3e4"),
+    (0.7, "#3f86c6"),
+    (1.0, "#0d3b73"),
+)
+"""Pale to dark blue: more is darker."""
+
+SERIES: tuple[str, ...] = tuple(BLOCK_COLOURS.values())
+"""Colours of curves that are no block types (stages, spaces), in order."""
+
 CONFIG: dict[str, Any] = {
     "displaylogo": False,
     "modeBarButtonsToRemove": ["sendChartToCloud", "lasso2d", "select2d", "autoScale2d"],
@@ -124,6 +135,11 @@ def plain(text: object) -> str:
     '&lt;script&gt;'
     """
     return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def colour_bar(title: str) -> dict[str, Any]:
+    """A slim colour bar with its unit above."""
+    return {"title": {"text": title, "side": "top"}, "thickness": 12, "outlinewidth": 0, "tickformat": "+.4~f"}
 
 
 def _axis() -> dict[str, Any]:

@@ -11,14 +11,20 @@
     if (theme !== "dark") return source;
     return Object.entries(settings.dark).reduce((text, [light, dark]) => text.replaceAll(light, dark), source);
   }
+  function narrow(layout) {
+    const x = layout.xaxis?.title, y = layout.yaxis?.title;
+    if (x?.text) x.text = x.text.replace(" (", "<br>(");
+    if (y?.text) y.font = { size: 11 };
+    (layout.annotations || []).forEach((a) => {
+      a.text = a.text.replace(/^stage (\d)$/, "s$1").replace(/^stem$/, "s0");
+    });
+  }
   function draw(plot) {
     const source = document.getElementById("figure-" + plot.dataset.figure).textContent;
     const figure = JSON.parse(themed(source));
     if (plot.clientWidth < 560) {
       figure.layout.margin = Object.assign({}, figure.layout.template.layout.margin, figure.layout.margin, { l: 46, r: 10 });
-      for (const axis of [figure.layout.xaxis, figure.layout.yaxis]) {
-        if (axis?.title?.text) axis.title.text = axis.title.text.replace(" (", "<br>(");
-      }
+      narrow(figure.layout);
     }
     plot.dataset.drawn = theme;
     return Plotly.react(plot, figure.data, figure.layout, settings.config);

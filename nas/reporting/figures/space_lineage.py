@@ -84,7 +84,7 @@ class SpaceLineage(StudyFigure):
     def _annotate(self, figure: go.Figure, place: int, row: Any) -> None:
         indent = "   " * int(row.depth)
         arrow = "↳ " if row.depth else ""
-        name = f"{indent}{arrow}<b>{style.plain(row.space)}</b>  {count(row.size)} candidates"
+        name = f"{indent}{arrow}<b>{style.plain(row.space)}</b>  {count(row.size)}"
         rules = _rules_words(row.new_rules, self.rules_shown)
         shared = {"x": 0, "xref": "paper", "xanchor": "left", "showarrow": False, "align": "left"}
         figure.add_annotation(**shared, y=place - 0.2, yanchor="bottom", text=name, font={"size": 13})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from nas.reporting.document import Block, Section
-from nas.reporting.figures import FIGURES
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.study_data import StudyData
 
@@ -13,7 +12,7 @@ _FIGURES = (
 )
 
 
-def course(data: StudyData) -> Section | None:
+def course(data: StudyData) -> Section:
     """One figure after the other; what cannot be drawn yet says why."""
-    blocks: list[Block] = [figure_block(name, data) for name in _FIGURES if name in FIGURES]
-    return Section("course", "How the search went", blocks) if blocks else None
+    blocks: list[Block] = [figure_block(name, data) for name in _FIGURES]
+    return Section("course", "How the search went", blocks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nas.reporting.comparison import levels, summarise_candidates, trusted_level, widest_level
-from nas.reporting.document import Block, Paragraph, Section, Table
+from nas.reporting.document import Block, Paragraph, Section
 from nas.reporting.figures import ParetoFront
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.study_data import StudyData
@@ -31,9 +31,7 @@ def front(data: StudyData) -> Section:
 def positions(data: StudyData) -> Section:
     """Where attention belongs: speed and mAP a position."""
     names = ("speed_by_position", "map_by_position", "placement_map", "pair_map", "network_drawing")
-    from nas.reporting.figures import FIGURES
-
-    blocks: list[Block] = [figure_block(name, data) for name in names if name in FIGURES]
+    blocks: list[Block] = [figure_block(name, data) for name in names]
     return Section("positions", "Where attention belongs", blocks)
 
 
@@ -49,6 +47,3 @@ def tables(data: StudyData) -> Section | None:
             candidate_table(summary, f"Candidates: {level.words}.", name=f"candidates_{level.split}_{level.fidelity}")
         )
     return Section("tables", "Tables", blocks)
-
-
-__all__ = ["Table", "front", "positions", "tables"]

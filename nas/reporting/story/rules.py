@@ -9,6 +9,7 @@ import pandas as pd
 from nas.reporting.document import Badge, Block, Cell, Paragraph, Section, Stacked, Table, words
 from nas.reporting.findings import VERDICTS, finding_table
 from nas.reporting.numbers import count, interval, p_value, plural, signed
+from nas.reporting.story.drawn import figure_block
 from nas.reporting.study_data import StudyData, records_of
 
 
@@ -19,7 +20,7 @@ def rules(data: StudyData) -> Section:
         return Section(
             "rules", "Rules", [Paragraph("No rule has been examined yet; stages after a sweep derive them.")]
         )
-    blocks: list[Block] = [Paragraph(_summary_words(table)), rule_table(table)]
+    blocks: list[Block] = [Paragraph(_summary_words(table)), rule_table(table), figure_block("rule_effects", data)]
     blocks.append(
         Paragraph(
             "Effects are differences in mAP with 95 % intervals; p values are adjusted for all hypotheses of a stage "

@@ -1,0 +1,120 @@
+"""Error distributions: the share of a space's candidates below an error, stage by stage, parent against child."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from nas.reporting import style
+from nas.reporting.comparison import Level, summarise_candidates, widest_level
+from nas.reporting.figures.base import Drawing, StudyFigure
+from nas.reporting.study_data import StudyData
+
+_COLUMNS = ("curve", "group", "kind", "error", "share", "candidates", "failed")
+MIN_CANDIDATES = 3
+_DASHES = {"stage": "solid", "parent": "dash", "child": "solid"}
+
+
+@dataclass(frozen=True)
+class ErrorDistribution(StudyFigure):
+    """EDF of 1 - mAP: one curve a sweep, and one each for the fresh draws of parent and child of a shrink.
+
+    F(e) = share of candidates with error <= e; failed candidates never count as below (Radosavovic et al. 2019).
+
+    Args:
+        level: which comparable set; the one with most candidates by default.
+    """
+
+    level: Level | None = None
+    name: ClassVar[str] = "error_distribution"
+    title: ClassVar[str] = "Error distributions of the design spaces"
+
+    def table(self, data: StudyData) -> pd.DataFrame:
+        level = self.level or widest_level(data)
+        parts = [_curve(name, group, kind, rows) for name, group, kind, rows in _draws(data, level)]
+        table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(_COLUMNS))
+        table.attrs = {"level": level.words if level else "", "baseline": _baseline_error(data, level)}
+        return table
+
+    def draw(self, table: pd.DataFrame) -> Drawing:
+        if table.empty:
+            return f"No stage has drawn {MIN_CANDIDATES} or more candidates by chance yet, so there is no distribution."
+        figure = style.new_figure(420)
+        groups = list(dict.fromkeys(table["group"]))
+        colours = {group: style.SERIES[i % len(style.SERIES)] for i, group in enumerate(groups)}
+        for curve, rows in table.groupby("curve", sort=False):
+            first = rows.iloc[0]
+            figure.add_trace(
+                go.Scatter(
+                    x=rows["error"],
+                    y=rows["share"],
+                    mode="lines",
+                    line={
+                        "shape": "hv",
+                        "width": 2.2,
+                        "color": colours[first["group"]],
+                        "dash": _DASHES[str(first["kind"])],
+                    },
+                    name=style.plain(f"{curve} (n = {first['candidates']})"),
+                    hovertemplate="%{y:.0%} of candidates at 1 - mAP <= %{x:.4f}<extra>%{fullData.name}</extra>",
+                )
+            )
+        baseline = table.attrs.get("baseline")
+        if baseline is not None:
+            line = {"color": style.INK, "width": 1.2, "dash": "dot"}
+            figure.add_trace(
+                go.Scatter(
+                    x=[baseline, baseline], y=[0, 1], mode="lines", line=line, name="plain backbone", hoverinfo="name"
+                )
+            )
+        figure.update_xaxes(
+            title_text=f"Error 1 - mAP ({table.attrs.get('level', '')}, less is better)", tickformat=".3~f"
+        )
+        figure.update_yaxes(title_text="Share of candidates with at most this error", tickformat=".0%", range=[0, 1.02])
+        return figure
+
+    def caption(self, table: pd.DataFrame) -> str:
+        return (
+            "A curve further left is a better space: more of its candidates, drawn by chance, have a small error. "
+            "Dashed: fresh draws from the parent space; solid of the same colour: from the proposed child. Failed "
+            "candidates stay in the count, so a curve may end below 100 %."
+        )
+
+
+def _draws(data: StudyData, level: Level | None) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+    """(curve, group, kind, results rows) of every set of candidates drawn without looking at results."""
+    if level is None:
+        return
+    rows = level.rows(data.results)
+    rows = rows[rows["status"].isin(["finished", "failed"]) & (rows["n_blocks"] > 0)]
+    for stage in data.stages:
+        name, kind, result = str(stage.get("name")), stage.get("kind"), stage.get("result") or {}
+        own = rows[rows["stage"] == name]
+        if kind == "sweep":
+            yield name, name, "stage", own
+        for side in ("parent", "child"):
+            if isinstance(result.get(side), list):
+                yield f"{name}: {side}", name, side, own[own["notation"].isin(result[side])]
+
+
+def _curve(name: str, group: str, kind: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """The EDF's steps: mean error a candidate, failed ones at infinity."""
+    errors = 1 - rows.groupby("candidate_id")["map"].mean()
+    n, failed = len(errors), int(errors.isna().sum())
+    if n - failed < MIN_CANDIDATES:
+        return pd.DataFrame(columns=list(_COLUMNS))
+    steps = np.sort(errors.dropna().to_numpy())
+    share = np.arange(1, len(steps) + 1) / n
+    table = pd.DataFrame({"error": np.append(steps[:1], steps), "share": np.append(0.0, share)})
+    return table.assign(curve=name, group=group, kind=kind, candidates=n, failed=failed)
+
+
+def _baseline_error(data: StudyData, level: Level | None) -> float | None:
+    summary = summarise_candidates(data, level)
+    plain = summary[(summary["n_blocks"] == 0) & (summary["backbone"] == data.backbone)]
+    return None if plain.empty else 1 - float(plain["map_mean"].iloc[0])

@@ -1,0 +1,135 @@
+"""Pair map: what two blocks at two sites do together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from nas.reporting import style
+from nas.reporting.comparison import Level, baseline_row, summarise_candidates, t_half_width_of, widest_level
+from nas.reporting.figures.base import Drawing, StudyFigure
+from nas.reporting.figures.site_axis import stage_spans
+from nas.reporting.numbers import interval, plural, signed
+from nas.reporting.placements import placements_of, site_count
+from nas.reporting.study_data import StudyData, rows_of
+
+_COLUMNS = ("first", "second", "effect", "low", "high", "candidates")
+
+
+@dataclass(frozen=True)
+class PairMap(StudyFigure):
+    """Site x site: mean mAP of the candidates with exactly two blocks there, over the plain backbone.
+
+    Args:
+        block: only candidates of this one block type; all by default.
+        level: which comparable set; the one with most candidates by default.
+    """
+
+    block: str | None = None
+    level: Level | None = None
+    name: ClassVar[str] = "pair_map"
+    title: ClassVar[str] = "Pairs of positions"
+
+    def table(self, data: StudyData) -> pd.DataFrame:
+        level = self.level or widest_level(data)
+        summary = summarise_candidates(data, level)
+        pairs = summary[(summary["n_blocks"] == 2) & (summary["backbone"] == data.backbone)]
+        if self.block is not None:
+            pairs = pairs[pairs["block"] == self.block]
+        base = baseline_row(summary, data.backbone)
+        table = _pair_effects(pairs, None if base is None else float(base["map_mean"]))
+        over = "the plain backbone" if base is not None else "the mean of all pairs"
+        table.attrs = {"level": level.words if level else "", "backbone": data.backbone, "over": over}
+        return table
+
+    def draw(self, table: pd.DataFrame) -> Drawing:
+        if len(table) < 2:
+            return "Fewer than two pairs of positions have finished training yet."
+        backbone = str(table.attrs.get("backbone", "resnet50"))
+        sites = list(range(1, site_count(backbone) + 1))
+        grid = table.pivot_table(index="second", columns="first", values="effect").reindex(index=sites, columns=sites)
+        values = grid.to_numpy()
+        figure = style.new_figure(520)
+        figure.add_trace(
+            go.Heatmap(
+                z=values,
+                x=sites,
+                y=sites,
+                zmin=float(np.nanmin(values)),
+                zmax=float(np.nanmax(values)),
+                colorscale=[list(stop) for stop in style.SEQUENTIAL],
+                customdata=_hover(table, sites),
+                hovertemplate="%{customdata}<extra></extra>",
+                hoverongaps=False,
+                xgap=1.5,
+                ygap=1.5,
+                colorbar=style.colour_bar("mAP"),
+            )
+        )
+        figure.update_xaxes(title_text="Position of the first block (site)", tickmode="linear", dtick=1, showgrid=False)
+        figure.update_yaxes(
+            title_text="Position of the second block (site)",
+            tickmode="linear",
+            dtick=1,
+            showgrid=False,
+            autorange="reversed",
+        )
+        _add_stage_squares(figure, backbone)
+        return figure
+
+    def caption(self, table: pd.DataFrame) -> str:
+        return (
+            f"Mean mAP of candidates with exactly two blocks at these positions minus {table.attrs.get('over', '')} "
+            f"({table.attrs.get('level', '')}); darker is better. Squares mark pairs inside one stage; adaptive "
+            "searches visit good pairs more often, so empty cells are no evidence."
+        )
+
+
+def _pair_effects(pairs: pd.DataFrame, base: float | None) -> pd.DataFrame:
+    if pairs.empty:
+        return pd.DataFrame(columns=list(_COLUMNS))
+    zero = base if base is not None else float(pairs["map_mean"].mean())
+    sites = [[site for site, _ in placements_of(str(notation))] for notation in pairs["notation"]]
+    known = [len(pair) == 2 for pair in sites]
+    rows = pairs[known].assign(
+        first=[pair[0] for pair in sites if len(pair) == 2],
+        second=[pair[1] for pair in sites if len(pair) == 2],
+        gain=pairs["map_mean"][known] - zero,
+    )
+    table = rows.groupby(["first", "second"]).agg(
+        effect=("gain", "mean"), sd=("gain", "std"), candidates=("gain", "size")
+    )
+    table = table.reset_index()
+    half = t_half_width_of(table["sd"], table["candidates"])
+    return table.assign(low=table["effect"] - half, high=table["effect"] + half).reindex(columns=list(_COLUMNS))
+
+
+def _hover(table: pd.DataFrame, sites: list[int]) -> list[list[str]]:
+    texts = {
+        (row.first, row.second): (
+            f"<b>sites {row.first} and {row.second}</b><br>{signed(row.effect)} mAP {interval(row.low, row.high)}"
+            f"<br>{plural(int(row.candidates), 'candidate')}"
+        )
+        for row in rows_of(table)
+    }
+    return [[texts.get((first, second), "") for first in sites] for second in sites]
+
+
+def _add_stage_squares(figure: go.Figure, backbone: str) -> None:
+    for name, first, last in stage_spans(backbone):
+        if last > first:
+            corner = {"x0": first - 0.5, "x1": last + 0.5, "y0": first - 0.5, "y1": last + 0.5}
+            figure.add_shape(type="rect", **corner, line={"color": style.MUTED, "width": 1, "dash": "dot"})
+            figure.add_annotation(
+                x=last + 0.4,
+                y=first - 0.4,
+                text=name,
+                showarrow=False,
+                xanchor="right",
+                yanchor="top",
+                font={"size": 11, "color": style.MUTED},
+            )

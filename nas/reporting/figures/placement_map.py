@@ -1,0 +1,174 @@
+"""Placement heat map: what a block at a site does to mAP, with interval and support."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from nas.reporting import style
+from nas.reporting.comparison import (
+    Level,
+    baseline_row,
+    pooled_sd,
+    summarise_candidates,
+    t_half_width,
+    t_half_width_of,
+    widest_level,
+)
+from nas.reporting.figures.base import Drawing, StudyFigure
+from nas.reporting.figures.site_axis import stage_spans
+from nas.reporting.numbers import interval, plural, signed
+from nas.reporting.placements import exploded_placements, site_count
+from nas.reporting.study_data import StudyData, rows_of
+
+_COLUMNS = ("block", "site", "effect", "low", "high", "candidates", "trainings")
+ADAPTIVE = ("search",)
+"""Kinds of stages whose candidates were chosen by looking at results."""
+
+
+@dataclass(frozen=True)
+class PlacementMap(StudyFigure):
+    """Block x site: the difference in mAP, as colour and number.
+
+    Args:
+        kind: `single` compares candidates with one block to the plain backbone; `marginal` compares all
+            candidates with the block at the site to those with as many blocks; `auto` takes `single` where
+            most cells were trained alone.
+        level: which comparable set; the one with most candidates by default.
+    """
+
+    kind: str = "auto"
+    level: Level | None = None
+    name: ClassVar[str] = "placement_map"
+    title: ClassVar[str] = "Effect of a block at a position"
+
+    def table(self, data: StudyData) -> pd.DataFrame:
+        level = self.level or widest_level(data)
+        summary = summarise_candidates(data, level)
+        own = summary[summary["backbone"] == data.backbone]
+        noise = pooled_sd(level.rows(data.finished)) if level else (float("nan"), 0)
+        single, marginal = _single_effects(own, data.backbone, noise), _marginal_effects(own, data)
+        kind = self._kind(single, marginal)
+        table = (single if kind == "single" else marginal).reindex(columns=list(_COLUMNS))
+        table.attrs = {"kind": kind, "level": level.words if level else "", "backbone": data.backbone}
+        return table
+
+    def _kind(self, single: pd.DataFrame, marginal: pd.DataFrame) -> str:
+        if self.kind != "auto":
+            return self.kind
+        return "single" if len(single) and 2 * len(single) >= len(marginal) else "marginal"
+
+    def draw(self, table: pd.DataFrame) -> Drawing:
+        if table.empty:
+            return "No block has been trained at enough positions yet to compare them."
+        blocks = style.block_order(table["block"])[::-1]
+        figure = style.new_figure(150 + 42 * len(blocks))
+        grid = table.pivot_table(index="block", columns="site", values="effect").reindex(blocks)
+        grid = grid.reindex(columns=range(1, site_count(str(table.attrs.get("backbone", "resnet50"))) + 1))
+        limit = max(float(np.nanmax(np.abs(grid.to_numpy()))), 1e-6)
+        figure.add_trace(
+            go.Heatmap(
+                z=grid.to_numpy(),
+                x=list(grid.columns),
+                y=[style.block_title(block) for block in blocks],
+                zmid=0,
+                zmin=-limit,
+                zmax=limit,
+                colorscale=[list(stop) for stop in style.DIVERGING],
+                customdata=_hover(table, grid),
+                hovertemplate="%{customdata}<extra></extra>",
+                hoverongaps=False,
+                text=_undecided(table, grid),
+                texttemplate="%{text}",
+                textfont={"color": style.MUTED, "size": 16},
+                xgap=2,
+                ygap=2,
+                colorbar=style.colour_bar("mAP"),
+            )
+        )
+        add_stage_names(figure, str(table.attrs.get("backbone", "resnet50")))
+        figure.update_yaxes(showgrid=False)
+        return figure
+
+    def caption(self, table: pd.DataFrame) -> str:
+        if table.attrs.get("kind") == "single":
+            how = "mAP of the candidate with this one block minus the plain backbone's"
+        else:
+            how = "mean mAP of candidates with this block at this position minus those with as many blocks"
+        return (
+            f"Colour: {how} ({table.attrs.get('level', '')}); blue is better, brown is worse, empty was not trained. "
+            "A dot marks cells whose 95 % interval holds zero or is not known; hover for interval and support."
+        )
+
+
+def _single_effects(summary: pd.DataFrame, backbone: str, noise: tuple[float, int]) -> pd.DataFrame:
+    """mean(single) - mean(baseline); the interval uses the pooled seed sd."""
+    base = baseline_row(summary, backbone)
+    singles = summary[summary["n_blocks"] == 1]
+    if base is None or singles.empty:
+        return pd.DataFrame(columns=list(_COLUMNS))
+    best = singles.sort_values("map_mean", ascending=False)
+    rows = exploded_placements(best.drop(columns="block")).drop_duplicates(["block", "site"])
+    effect = rows["map_mean"] - float(base["map_mean"])
+    half = t_half_width(noise, rows["seeds"], int(base["seeds"]))
+    return rows.assign(effect=effect, low=effect - half, high=effect + half, candidates=1, trainings=rows["seeds"])
+
+
+def _marginal_effects(summary: pd.DataFrame, data: StudyData) -> pd.DataFrame:
+    """Mean over candidates with the placement minus the mean of candidates with as many blocks (Welch interval)."""
+    adaptive = data.results[data.results["stage_kind"].isin(ADAPTIVE)]["candidate_id"]
+    fair = summary[~summary["candidate_id"].isin(adaptive) & (summary["n_blocks"] > 0)]
+    if fair.empty:
+        return pd.DataFrame(columns=list(_COLUMNS))
+    centred = fair.assign(centred=fair["map_mean"] - fair.groupby("n_blocks")["map_mean"].transform("mean"))
+    rows = exploded_placements(centred.drop(columns="block"))
+    grouped = rows.groupby(["block", "site"])
+    table = grouped.agg(
+        effect=("centred", "mean"), sd=("centred", "std"), candidates=("centred", "size"), trainings=("seeds", "sum")
+    )
+    table = table[table["candidates"] >= 2].reset_index()
+    half = t_half_width_of(table["sd"], table["candidates"])
+    return table.assign(low=table["effect"] - half, high=table["effect"] + half)
+
+
+def _undecided(table: pd.DataFrame, grid: pd.DataFrame) -> list[list[str]]:
+    """A dot where the 95 % interval holds zero (or is not known)."""
+    clear = {(r.block, r.site) for r in rows_of(table) if r.low > 0 or r.high < 0}
+    known = {(r.block, r.site) for r in rows_of(table)}
+    return [["·" if (b, s) in known - clear else "" for s in grid.columns] for b in grid.index]
+
+
+def _hover(table: pd.DataFrame, grid: pd.DataFrame) -> list[list[str]]:
+    texts = {
+        (row.block, row.site): (
+            f"<b>{style.block_title(row.block)} @ {row.site}</b><br>{signed(row.effect)} mAP "
+            f"{interval(row.low, row.high)}<br>{plural(int(row.candidates), 'candidate')}, "
+            f"{plural(int(row.trainings), 'training')}"
+        )
+        for row in rows_of(table)
+    }
+    return [[texts.get((block, site), "") for site in grid.columns] for block in grid.index]
+
+
+def add_stage_names(figure: go.Figure, backbone: str) -> None:
+    """Site numbers on the x axis of a heat map, stage names above, thin gaps between stages."""
+    spans = stage_spans(backbone)
+    figure.update_xaxes(
+        title_text="Position of the block (site)",
+        tickmode="linear",
+        dtick=1 if site_count(backbone) <= 20 else 4,
+        showgrid=False,
+    )
+    for name, first, last in spans:
+        place = {"x": (first + last) / 2, "y": 1, "yref": "paper", "yanchor": "bottom"}
+        figure.add_annotation(**place, text=name, showarrow=False, font={"size": 11, "color": style.MUTED})
+        if last < site_count(backbone):
+            line = {"color": style.INK, "width": 1, "dash": "dot"}
+            figure.add_shape(
+                type="line", x0=last + 0.5, x1=last + 0.5, y0=0, y1=1, yref="paper", line=line, opacity=0.4
+            )
+    figure.update_layout(margin={"t": 28})

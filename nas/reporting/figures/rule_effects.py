@@ -1,0 +1,103 @@
+"""Rule effects: every examined rule's effect on mAP with its 95 % interval, by verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from nas.reporting import style
+from nas.reporting.figures.base import Drawing, StudyFigure
+from nas.reporting.findings import VERDICTS, finding_table
+from nas.reporting.numbers import interval, signed
+from nas.reporting.study_data import StudyData, rows_of
+
+_LOOK = {
+    "adopted": (style.GOOD, "circle"),
+    "rejected": (style.BAD, "x"),
+    "not enough data": (style.MIXED_COLOUR, "circle-open"),
+}
+_LABEL_LENGTH = 58
+
+
+@dataclass(frozen=True)
+class RuleEffects(StudyFigure):
+    """A forest plot: one row a rule with an estimated effect, adopted ones first.
+
+    Args:
+        shown: how many rules at most.
+    """
+
+    shown: int = 30
+    name: ClassVar[str] = "rule_effects"
+    title: ClassVar[str] = "Effects of the examined rules"
+
+    def table(self, data: StudyData) -> pd.DataFrame:
+        table = finding_table(data.findings)
+        known = table[pd.to_numeric(table["effect"], errors="coerce").notna()]
+        return known[["sentence", "effect", "low", "high", "trainings", "verdict", "stage"]].head(self.shown)
+
+    def draw(self, table: pd.DataFrame) -> Drawing:
+        if table.empty:
+            return "No rule has an estimated effect yet."
+        figure = style.new_figure(110 + 44 * len(table))
+        places = pd.Series(range(len(table)), index=table.index)
+        figure.add_vline(x=0, line={"color": style.INK, "width": 1.2})
+        for verdict in VERDICTS:
+            rows = table[table["verdict"] == verdict]
+            if len(rows):
+                _add_rows(figure, rows, places[rows.index], verdict)
+        for place, row in zip(places, rows_of(table), strict=True):
+            figure.add_annotation(
+                x=0,
+                xref="paper",
+                xanchor="left",
+                y=place - 0.16,
+                yanchor="bottom",
+                text=style.plain(_shortened(str(row.sentence))),
+                showarrow=False,
+                font={"size": 12, "color": style.INK},
+            )
+        figure.update_yaxes(visible=False, range=[len(table) - 0.6, -0.85])
+        figure.update_xaxes(title_text="Effect on mAP (95 % interval)", tickformat="+.4~f")
+        return figure
+
+    def caption(self, table: pd.DataFrame) -> str:
+        return (
+            "Right of zero, following the rule raises mAP. Rejected and undecided rules are kept: "
+            "they are findings, too."
+        )
+
+
+def _add_rows(figure: go.Figure, rows: pd.DataFrame, places: pd.Series, verdict: str) -> None:
+    colour, symbol = _LOOK[verdict]
+    effect, low, high = (pd.to_numeric(rows[name], errors="coerce") for name in ("effect", "low", "high"))
+    figure.add_trace(
+        go.Scatter(
+            x=effect,
+            y=places,
+            mode="markers",
+            marker={"color": colour, "size": 10, "symbol": symbol},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": (high - effect).fillna(0),
+                "arrayminus": (effect - low).fillna(0),
+                "color": colour,
+                "thickness": 1.6,
+                "width": 4,
+            },
+            customdata=[
+                [style.plain(r.sentence), f"{signed(r.effect)} {interval(r.low, r.high)}", r.trainings]
+                for r in rows_of(rows)
+            ],
+            hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]} mAP, %{customdata[2]} trainings<extra></extra>",
+            name=verdict,
+        )
+    )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LABEL_LENGTH else f"{text[: _LABEL_LENGTH - 1]}…"

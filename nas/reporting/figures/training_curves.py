@@ -1,0 +1,76 @@
+"""Training curves: loss over epochs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from nas.reporting import style
+from nas.reporting.figures.base import Drawing, StudyFigure
+from nas.reporting.placements import block_label, short_label
+from nas.reporting.study_data import EPOCH_COLUMNS, StudyData
+
+
+@dataclass(frozen=True)
+class TrainingCurves(StudyFigure):
+    """Total loss over epochs, a line a training.
+
+    Args:
+        trainings: how many lines at most: the most accurate ones, the failed ones and the latest.
+        notation: only trainings of this candidate.
+    """
+
+    trainings: int = 24
+    notation: str | None = None
+    name: ClassVar[str] = "training_curves"
+    title: ClassVar[str] = "Training curves"
+
+    def table(self, data: StudyData) -> pd.DataFrame:
+        if data.epochs is None or data.epochs.empty:
+            return pd.DataFrame(columns=[*EPOCH_COLUMNS, "status", "map"])
+        facts = data.trainings[["training_id", "status", "map"]]
+        table = data.epochs.merge(facts, on="training_id", how="left")
+        if self.notation is not None:
+            table = table[table["notation"] == self.notation]
+        order = table.drop_duplicates("training_id").sort_values(["status", "map"], ascending=[True, False])
+        kept = order["training_id"].head(self.trainings)
+        return table[table["training_id"].isin(kept)].sort_values(["training_id", "epoch"])
+
+    def draw(self, table: pd.DataFrame) -> Drawing:
+        if table.empty:
+            return "No training has finished an epoch yet."
+        figure = style.new_figure(420)
+        named: set[str] = set()
+        for _, rows in table.groupby("training_id"):
+            first = rows.iloc[0]
+            block = block_label(str(first["notation"]))
+            failed = first["status"] == "failed"
+            figure.add_trace(
+                go.Scatter(
+                    x=rows["epoch"],
+                    y=rows["loss"],
+                    mode="lines",
+                    line={"color": style.block_colour(block), "width": 1.6, "dash": "dot" if failed else "solid"},
+                    opacity=0.8,
+                    name=style.block_title(block),
+                    legendgroup=block,
+                    showlegend=block not in named,
+                    hovertemplate=(
+                        f"<b>{style.plain(short_label(str(first['notation'])))}</b>, seed {first['seed']}"
+                        "<br>epoch %{x}: loss %{y:.4f}<extra></extra>"
+                    ),
+                )
+            )
+            named.add(block)
+        figure.update_xaxes(title_text="Epoch", rangemode="tozero")
+        figure.update_yaxes(title_text="Loss (sum of its terms, log scale)", type="log", dtick="D2")
+        return figure
+
+    def caption(self, table: pd.DataFrame) -> str:
+        return (
+            f"{table['training_id'].nunique()} trainings; colour is the block type, dotted lines failed. The score of "
+            "a training is its last epoch's mAP, never its best epoch's."
+        )
