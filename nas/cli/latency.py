@@ -124,8 +124,9 @@ def show(
 
     with _open(db, create=False) as database:
         repository = _repository(database)
-        device, found = _choose(repository.latencies(protocol_id=protocol, device=device))
-        how = LatencyProtocol.from_dict(found)
+        newest = _newest(repository.latencies(protocol_id=protocol, device=device))
+        record = repository.find_latency(newest["architecture_id"], newest["protocol_id"], newest["device"]).record
+        how, device = LatencyProtocol.from_dict(record["protocol"]), str(newest["device"])
         table = PlacementTable(RepositoryStore(repository).find(None, how, device))
     limits = [] if reference == "none" else [_beside(reference, list(table.baselines))]
     _report(table, device, how, [c for c in limits if c in table.records], json=json)
@@ -284,8 +285,8 @@ def _repository(database: Database) -> Any:
     return Repository(database)
 
 
-def _choose(latencies: pd.DataFrame) -> tuple[str, dict[str, Any]]:
-    """Device and protocol of the newest figure; says what else there is."""
+def _newest(latencies: pd.DataFrame) -> pd.Series[Any]:
+    """The newest measured figure, whose device and protocol are shown; says what else there is."""
     from nas.errors import LatencyError
 
     measured = latencies[latencies["measured"].astype(bool)]
@@ -296,7 +297,7 @@ def _choose(latencies: pd.DataFrame) -> tuple[str, dict[str, Any]]:
     for (device, protocol_id), count in stored.items():
         if (device, protocol_id) != (newest["device"], newest["protocol_id"]):
             note(f"also stored: {count} figure(s), --device {device!r} --protocol {protocol_id}")
-    return str(newest["device"]), newest["protocol"]
+    return newest
 
 
 # -- results
@@ -327,15 +328,12 @@ def _report(
         note(f"Rule: {finding.sentence()}")
 
 
-_HEADINGS = ("network", "sites", "ms", "batches/s", "added ms", "95 %", "slower %", "isolated")
+_HEADINGS = ("network", "sites", "ms", "batches/s", "added ms", "95 %", "slower %")
 
 
 def _baseline_rows(frame: pd.DataFrame) -> list[tuple[object, ...]]:
     rows = frame[frame["n_blocks"] != 1]
-    return [
-        (r.notation, "", f"{r.corrected_ms:.3f}", f"{r.batches_per_s:.2f}", *_added(r), "yes" if r.isolated else "no")
-        for r in rows.itertuples()
-    ]
+    return [(r.notation, "", *_figures(r)) for r in rows.itertuples()]
 
 
 def _placement_rows(frame: pd.DataFrame) -> list[tuple[object, ...]]:
@@ -352,20 +350,28 @@ def _placement_rows(frame: pd.DataFrame) -> list[tuple[object, ...]]:
         first = group[group["measured"]].iloc[0]
         placement = Candidate.parse(str(source)).placements[0]
         name = f"{first['backbone'] if several else ' '} + {format_block(placement.block, placement.params)}"
-        figures = (f"{first['corrected_ms']:.3f}", f"{first['batches_per_s']:.2f}", *_added(first))
-        rows.append((name, compact(group["site"]), *figures, "yes" if first["isolated"] else "no"))
+        rows.append((name, compact(group["site"]), *_figures(first)))
     return rows
 
 
-def _added(row: Any) -> tuple[str, str, str]:
+def _figures(row: Any) -> tuple[str, ...]:
+    """Time and speed with drift corrected, and what was added to the baseline, as text."""
+    own = f"{row.corrected_ms:.2f}", f"{1000.0 / row.corrected_ms:.2f}"
     if row.increment_ms is None or row.increment_ms != row.increment_ms:
-        return "", "", ""
-    return f"{row.increment_ms:+.3f}", f"[{row.low_ms:+.3f}, {row.high_ms:+.3f}]", f"{row.slowdown_percent:+.2f}"
+        return (*own, "", "", "")
+    interval = f"[{row.low_ms:+.2f}, {row.high_ms:+.2f}]"
+    return (*own, f"{row.increment_ms:+.2f}", interval, f"{row.slowdown_percent:+.1f}")
 
 
 def _print_quality(table: PlacementTable) -> None:
     from nas.latency.prediction import cross_validate
 
+    busy = sum(not record.isolated for record in table.records.values())
+    if busy:
+        note(f"{busy} of {len(table.records)} figures were taken while other programs kept the machine busy")
+    drifts = [record.drift for record in table.records.values() if record.drift is not None]
+    if drifts:
+        note(f"Times are corrected for drift of the machine, {min(drifts):+.1%} to {max(drifts):+.1%}")
     for check in table.checks():
         note(f"Equal tensors: {check.candidate.notation} {check.percent:+.2f} % against {check.same_as.notation}")
     for once, title in (("none", "baseline + increments"), ("network", "with a cost once a network")):

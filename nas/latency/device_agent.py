@@ -279,7 +279,8 @@ class OnnxRuntimeEngine:
         wanted, settings = onnx_provider(device, tensorrt, fp16)
         if wanted not in ort.get_available_providers():
             raise EngineError("this ONNX Runtime has no " + wanted)
-        self._session = ort.InferenceSession(path, options, providers=[(wanted, settings), "CPUExecutionProvider"])
+        fallback = [] if device == "cpu" else ["CPUExecutionProvider"]
+        self._session = ort.InferenceSession(path, options, providers=[(wanted, settings), *fallback])
         if wanted not in self._session.get_providers():
             raise EngineError(wanted + " did not start; ONNX Runtime fell back to the CPU")
         feed, place = self._session.get_inputs()[0], ("cpu", 0) if device == "cpu" else ("cuda", device_number(device))

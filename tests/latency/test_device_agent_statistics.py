@@ -30,7 +30,7 @@ def test_summary_is_numpys(times: list[float]) -> None:
 
 @given(TIMES, st.integers(1, 30))
 def test_blocks_are_consecutive_and_cover_everything(times: list[float], blocks: int) -> None:
-    parts = [part for part in np.array_split(np.arange(len(times)), min(blocks, len(times)))]
+    parts = np.array_split(np.arange(len(times)), min(blocks, len(times)))
     found = block_medians(times, blocks)
     assert len(found) == len(parts)
     assert all(min(times) <= value <= max(times) for value in found)

@@ -104,13 +104,13 @@ def test_a_new_training_does_not_overtake_a_waiting_measurement() -> None:
 
 
 def test_a_waiting_training_can_be_stopped() -> None:
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop() -> None:
-        raise Stop
+        raise StopError
 
-    with exclusive_measurement(), pytest.raises(Stop), training_presence(while_waiting=stop):
+    with exclusive_measurement(), pytest.raises(StopError), training_presence(while_waiting=stop):
         pass
 
 

@@ -7,6 +7,7 @@ convolutional network is little faster than the eager one on a CPU.
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,7 +40,8 @@ class Compile:
         network, images = load_network(subject, protocol)
         compiled: Any = torch.compile(network)
         # Later builds must not be read from Inductor's cache: their spread is what they are for.
-        with _settings(anew=build > 0, freeze=not protocol.on_gpu), torch.inference_mode():
+        with _settings(anew=build > 0, freeze=not protocol.on_gpu), torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # among others that the caches are off, which is the purpose
             compiled(images)
         return CompiledSession(network, images, compiled)
 

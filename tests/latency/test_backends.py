@@ -1,0 +1,260 @@
+"""Each backend runs the same network; those that are not here say why. GPU ones are played by stand-ins."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from nas.errors import LatencyError
+from nas.latency import LatencyProtocol, available_backends, device_agent, measure
+from nas.latency.backends import BACKENDS, get_backend
+from nas.latency.device_agent import EngineError, OnnxRuntimeEngine, TensorRTEngine
+from nas.latency.onnx_file import export_onnx
+from nas.latency.subject import as_subject, sample_input
+from nas.networks import FeatureShape, get_block
+from nas.spaces import Placement, block_names
+
+SMALL: dict[str, Any] = {"batch": 2, "input": (64, 32), "warmup": 1, "batches": 3, "threads": 1}
+NETWORK = "resnet18(width=0.25)+cnl@4"
+
+needs_onnx = pytest.mark.skipif(
+    importlib.util.find_spec("onnxruntime") is None or importlib.util.find_spec("onnx") is None,
+    reason="onnx and onnxruntime are not installed",
+)
+
+
+def tiny() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def around(block: str) -> nn.Module:
+    """A block with as little of a network around it as an export needs."""
+    torch.manual_seed(0)
+    placed = get_block(block).build(FeatureShape(32, 8, 4), form="fast", **dict(Placement.make(1, block).params))
+    return nn.Sequential(nn.Conv2d(3, 32, 8, 8), placed, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+
+
+@pytest.fixture(autouse=True)
+def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAS_LOCKS", str(tmp_path / "locks"))
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", pytest.param("compile", marks=pytest.mark.slow), "openvino"])
+def test_a_backend_that_is_here_measures(name: str) -> None:
+    protocol = LatencyProtocol(backend=name, builds=2, **SMALL)
+    reason = get_backend(name).unavailable(protocol)
+    if reason is not None:
+        pytest.skip(f"{name}: {reason}")
+    record = measure(tiny, protocol)
+    assert [build.batches for build in record.builds] == [3, 3]
+    assert all(build.build_s and build.build_s > 0 for build in record.builds)
+
+
+def test_every_backend_is_there_or_says_why() -> None:
+    for device in ("cpu", "cuda"):
+        found = available_backends(device)
+        assert set(found) == set(BACKENDS)
+        assert all(reason is None or len(reason) > 10 for reason in found.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "missing", "said"),
+    [
+        ("onnxruntime", "onnxruntime", "onnxruntime is not installed (pip install 'nas-reid[latency]')"),
+        ("openvino", "openvino", "openvino is not installed"),
+    ],
+)
+def test_a_missing_library_is_named(name: str, missing: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda module: None if module == missing else found(module))
+    assert said in (get_backend(name).unavailable(LatencyProtocol(backend=name)) or "")
+
+
+@pytest.mark.parametrize("name", ["tensorrt", "cuda_graphs", "onnxruntime-tensorrt"])
+def test_gpu_backends_refuse_a_cpu(name: str) -> None:
+    assert "CUDA device" in (get_backend(name).unavailable(LatencyProtocol(backend=name)) or "")
+
+
+@needs_onnx
+def test_onnx_runtime_refuses_bf16() -> None:
+    protocol = LatencyProtocol(backend="onnxruntime", precision="bf16")
+    with pytest.raises(LatencyError, match="fp32 or fp16"):
+        measure(NETWORK, protocol)
+
+
+@needs_onnx
+@pytest.mark.parametrize("block", block_names())
+def test_every_block_can_be_written_for_a_device_and_computes_the_same(block: str, tmp_path: Path) -> None:
+    import onnx
+    import onnxruntime
+
+    protocol = LatencyProtocol(**SMALL)
+    subject, path = as_subject(lambda: around(block)), tmp_path / "network.onnx"
+    export_onnx(subject, protocol, path)
+    assert onnx.load(str(path)).opset_import[0].version == 13
+    images = sample_input(protocol)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"images": images.numpy()})
+    with torch.inference_mode():
+        expected = subject.make(protocol)(images)
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-3, atol=1e-4)
+
+
+@needs_onnx
+def test_an_engine_without_the_provider_says_so(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="no CUDAExecutionProvider"):
+        OnnxRuntimeEngine(str(tmp_path / "absent.onnx"), "cuda")
+
+
+# -- TensorRT by a stand-in: the calls of 8.0 and of 10 and later differ
+
+
+class FakeCuda:
+    """A CUDA runtime that remembers what it was asked."""
+
+    def __init__(self, number: int = 0) -> None:
+        self.stream, self.sizes, self.waited = SimpleNamespace(value=7), [], 0
+
+    def allocate(self, size: int, content: bytes | None = None) -> int:
+        assert content is not None
+        assert len(content) == size
+        self.sizes.append(size)
+        return 1000 + len(self.sizes)
+
+    def synchronize(self) -> None:
+        self.waited += 1
+
+    def close(self) -> None:
+        self.sizes = []
+
+
+def fake_tensorrt(*, modern: bool, readable: bool = True) -> Any:
+    """As much of TensorRT as an engine needs: 8.0's bindings or 10's named tensors."""
+    shapes = {"images": (2, 3, 64, 32), "embeddings": (2, 128)}
+    names, calls = list(shapes), []
+
+    class Engine:
+        device_memory_size = 5_000_000
+
+        def create_execution_context(self) -> Any:
+            return SimpleNamespace(
+                set_tensor_address=lambda name, address: calls.append((name, address)),
+                execute_async_v3=lambda stream: calls.append(("v3", stream)) or True,
+                execute_async_v2=lambda bindings, stream: calls.append(("v2", bindings, stream)) or True,
+            )
+
+    if modern:
+        Engine.num_io_tensors = 2  # type: ignore[attr-defined]
+        Engine.get_tensor_name = lambda self, i: names[i]  # type: ignore[attr-defined]
+        Engine.get_tensor_shape = lambda self, name: shapes[name]  # type: ignore[attr-defined]
+        Engine.get_tensor_dtype = lambda self, name: "DataType.HALF"  # type: ignore[attr-defined]
+    else:
+        Engine.num_bindings = 2  # type: ignore[attr-defined]
+        Engine.get_binding_shape = lambda self, i: shapes[names[i]]  # type: ignore[attr-defined]
+        Engine.get_binding_dtype = lambda self, i: "DataType.FLOAT"  # type: ignore[attr-defined]
+
+    class Config:
+        def __init__(self) -> None:
+            self.flags: list[str] = []
+            if modern:
+                self.set_memory_pool_limit = lambda *a: None
+
+        def set_flag(self, flag: str) -> None:
+            self.flags.append(flag)
+
+    class Builder:
+        config = Config()
+
+        def __init__(self, logger: Any) -> None: ...
+
+        def create_network(self, flags: int) -> Any:
+            calls.append(("flags", flags))
+            return SimpleNamespace()
+
+        def create_builder_config(self) -> Config:
+            return self.config
+
+        def build_serialized_network(self, network: Any, config: Config) -> Any:
+            return SimpleNamespace(nbytes=3_000_000)
+
+    class Parser:
+        num_errors = 1
+
+        def __init__(self, network: Any, logger: Any) -> None: ...
+
+        def parse_from_file(self, path: str) -> bool:
+            return readable
+
+        def get_error(self, i: int) -> str:
+            return "unsupported node"
+
+    class Logger:
+        ERROR: ClassVar[int] = 1
+
+        def __init__(self, level: int) -> None: ...
+
+    return SimpleNamespace(
+        Logger=Logger,
+        Builder=Builder,
+        OnnxParser=Parser,
+        Runtime=lambda logger: SimpleNamespace(deserialize_cuda_engine=lambda plan: Engine()),
+        NetworkDefinitionCreationFlag=SimpleNamespace() if modern else SimpleNamespace(EXPLICIT_BATCH=0),
+        BuilderFlag=SimpleNamespace() if modern else SimpleNamespace(FP16="fp16"),
+        calls=calls,
+    )
+
+
+@pytest.fixture
+def tensorrt(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Any:
+    module = fake_tensorrt(**request.param)
+    monkeypatch.setitem(sys.modules, "tensorrt", module)
+    monkeypatch.setattr(device_agent, "CudaRuntime", FakeCuda)
+    return module
+
+
+@pytest.mark.parametrize("tensorrt", [{"modern": False}], indirect=True)
+def test_tensorrt_8_runs_by_bindings(tensorrt: Any) -> None:
+    engine = TensorRTEngine("network.onnx", "cuda", fp16=True)
+    engine.run()
+    assert ("flags", 1) in tensorrt.calls
+    assert ("v2", [1001, 1002], 7) in tensorrt.calls
+    assert tensorrt.Builder.config.flags == ["fp16"]
+    assert tensorrt.Builder.config.max_workspace_size == 1 << 30
+    sizes = 4 * (2 * 3 * 64 * 32 + 2 * 128)
+    assert engine.peak_memory_mb() == pytest.approx((3_000_000 + 5_000_000 + sizes) / 1e6)
+    engine.close()
+
+
+@pytest.mark.parametrize("tensorrt", [{"modern": True}], indirect=True)
+def test_later_tensorrt_runs_by_names_and_takes_precision_from_the_file(tensorrt: Any) -> None:
+    engine = TensorRTEngine("network.onnx", "cuda:0", fp16=True)
+    engine.run()
+    assert [call for call in tensorrt.calls if call[0] in ("images", "embeddings")] == [
+        ("images", 1001),
+        ("embeddings", 1002),
+    ]
+    assert ("v3", 7) in tensorrt.calls
+    assert tensorrt.Builder.config.flags == []
+
+
+@pytest.mark.parametrize("tensorrt", [{"modern": True, "readable": False}], indirect=True)
+def test_tensorrt_says_what_it_cannot_read(tensorrt: Any) -> None:
+    with pytest.raises(EngineError, match="cannot read the network: unsupported node"):
+        TensorRTEngine("network.onnx", "cuda", fp16=False)
+
+
+def test_without_the_cuda_runtime_there_is_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr(device_agent.ctypes, "CDLL", absent)
+    with pytest.raises(EngineError, match="CUDA runtime"):
+        device_agent.CudaRuntime()

@@ -1,0 +1,83 @@
+"""Readings of a GPU, through a stand-in for its library; none where there is none."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nas.latency import gpu
+
+
+class FakeError(Exception):
+    pass
+
+
+def fake_nvml(**broken: bool) -> Any:
+    """A GPU that answers everything but what is called broken."""
+
+    def answer(name: str, value: Any) -> Any:
+        def ask(*_: Any) -> Any:
+            if broken.get(name):
+                raise FakeError(name)
+            return value
+
+        return ask
+
+    return SimpleNamespace(
+        NVMLError=FakeError,
+        NVML_CLOCK_SM=1,
+        NVML_CLOCK_MEM=2,
+        NVML_TEMPERATURE_GPU=0,
+        nvmlInit=answer("init", None),
+        nvmlShutdown=answer("shutdown", None),
+        nvmlDeviceGetHandleByIndex=answer("handle", object()),
+        nvmlDeviceGetName=answer("name", "Test GPU"),
+        nvmlSystemGetDriverVersion=answer("driver", "570.1"),
+        nvmlDeviceGetMemoryInfo=answer("memory", SimpleNamespace(total=8e9)),
+        nvmlDeviceGetPowerManagementLimit=answer("limit", 30_000),
+        nvmlDeviceGetClockInfo=lambda handle, kind: {1: 1300, 2: 2133}[kind],
+        nvmlDeviceGetTemperature=answer("temperature", 51),
+        nvmlDeviceGetCurrentClocksThrottleReasons=answer("throttle", 0),
+        nvmlDeviceGetTotalEnergyConsumption=answer("energy", 123_456),
+        nvmlDeviceGetComputeRunningProcesses=answer(
+            "processes", [SimpleNamespace(pid=os.getpid()), SimpleNamespace(pid=1)]
+        ),
+    )
+
+
+def test_readings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml())
+    assert gpu.read_gpu(0) == {"name": "Test GPU", "driver": "570.1", "memory_mb": 8000.0, "power_limit_w": 30.0}
+    assert gpu.read_clocks(0) == {"sm_mhz": 1300, "memory_mhz": 2133, "temperature": 51, "throttle": 0}
+    assert gpu.read_energy_mj(0) == 123_456.0
+    assert gpu.foreign_processes(0) == 1
+
+
+def test_what_a_device_does_not_give_is_none_and_never_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("limit", "energy", "temperature", "throttle", "processes")
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(**dict.fromkeys(names, True)))
+    assert gpu.read_gpu(0) == {"name": "Test GPU", "driver": "570.1", "memory_mb": 8000.0, "power_limit_w": None}
+    assert gpu.read_clocks(0) == {"sm_mhz": 1300, "memory_mhz": 2133, "temperature": None, "throttle": None}
+    assert gpu.read_energy_mj(0) is None
+    assert gpu.foreign_processes(0) is None
+
+
+@pytest.mark.parametrize("broken", ["init", "handle"])
+def test_without_a_driver_nothing_is_read(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", fake_nvml(**{broken: True}))
+    assert gpu.read_gpu(0) is None
+    assert gpu.read_energy_mj(0) is None
+
+
+def test_without_the_library_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert gpu.read_clocks(0) is None
+
+
+@pytest.mark.parametrize(("device", "index"), [("cpu", None), ("cuda", 0), ("cuda:3", 3)])
+def test_index_of_a_device(device: str, index: int | None) -> None:
+    assert gpu.gpu_index(device) == index

@@ -1,0 +1,51 @@
+"""Load of others: seen while a program of somebody else runs, not made of our own work."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from nas.latency.load import Load, LoadMeter
+
+
+def spin(seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+
+
+def test_our_own_work_is_not_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, own = iter([100.0, 103.0]), iter([10.0, 13.0])
+    monkeypatch.setattr("nas.latency.load._machine_busy_s", lambda: next(machine))
+    monkeypatch.setattr("nas.latency.load._own_s", lambda: next(own))
+    with LoadMeter() as meter:
+        pass
+    assert meter.load.cpu_share == 0.0
+    assert meter.load.quiet
+
+
+def test_a_foreign_program_is_seen() -> None:
+    command = [sys.executable, "-c", "while True: pass"]
+    spinning = [subprocess.Popen(command) for _ in range(psutil.cpu_count() or 1)]
+    try:
+        time.sleep(0.2)
+        with LoadMeter() as meter:
+            time.sleep(0.6)
+    finally:
+        for process in spinning:
+            process.kill()
+            process.wait()
+    assert meter.load.cpu_share is not None
+    assert meter.load.cpu_share > 0.4
+    assert not meter.load.quiet
+    assert "% of the processors" in meter.load.sentence()
+
+
+def test_what_was_not_read_is_no_load() -> None:
+    assert Load(None).quiet
+    assert Load(None).sentence() == "no load was read"
+    assert not Load(0.0, gpu_processes=1).quiet

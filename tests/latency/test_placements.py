@@ -1,0 +1,123 @@
+"""Profiles on a planted device: what is measured, what is not measured twice, what drift does, where it stops."""
+
+from __future__ import annotations
+
+import pytest
+from latency_builders import DEVICE, PROTOCOL, PlantedDevice, SmallSpace
+
+from nas.errors import SpaceError
+from nas.latency import LatencyProtocol, LatencyRecord
+from nas.latency.placement_table import PlacementTable
+from nas.latency.placements import plan_profile, profile
+from nas.latency.store import MemoryStore
+from nas.spaces import Candidate
+
+
+def run(store: MemoryStore, device: object, **settings: object) -> object:
+    return profile(
+        plan_profile(SmallSpace()),
+        PROTOCOL,
+        store,
+        measure_one=device,
+        device=DEVICE,
+        **settings,  # type: ignore[arg-type]
+    )
+
+
+def test_equal_tensors_are_planned_once() -> None:
+    planned = plan_profile(SmallSpace(), checks=3)
+    roles = [item.role for item in planned]
+    assert roles[:2] == ["baseline", "reference"]
+    assert roles.count("single") == 2 * 5  # five shapes a block, as the paper says
+    assert roles.count("check") == 3
+    assert len({item.candidate for item in planned}) == len(planned)
+
+
+def test_the_plan_is_a_function_of_the_space_and_the_seed() -> None:
+    assert plan_profile(SmallSpace(), seed=4) == plan_profile(SmallSpace(), seed=4)
+    assert plan_profile(SmallSpace(), seed=4) != plan_profile(SmallSpace(), seed=5)
+
+
+def test_a_reference_that_is_the_baseline_is_measured_once() -> None:
+    planned = plan_profile(SmallSpace(), references=["resnet50"])
+    assert [item.candidate.notation for item in planned].count("resnet50") == 1
+
+
+def test_every_placement_gets_its_planted_increment() -> None:
+    device = PlantedDevice()
+    run(store := MemoryStore(), device)
+    frame = PlacementTable(store.find(None, PROTOCOL, DEVICE)).to_frame()
+    singles = frame[frame["n_blocks"] == 1]
+    assert len(singles) == 34
+    for row in singles.itertuples():
+        planted = device.ms(Candidate.parse(row.notation)) - 30.0
+        assert row.increment_ms == pytest.approx(planted)
+        assert row.low_ms <= row.increment_ms <= row.high_ms
+    assert (singles["measured"].sum(), singles["same_as"].notna().sum()) == (12, 22)
+
+
+def test_a_second_run_measures_nothing() -> None:
+    store, device = MemoryStore(), PlantedDevice()
+    run(store, device)
+    again = PlantedDevice()
+    run(store, again)
+    assert again.measured == []
+
+
+def test_a_stopped_profile_goes_on_where_it_was() -> None:
+    store, device = MemoryStore(), PlantedDevice()
+    asked = iter(range(100))
+    run(store, device, should_stop=lambda: next(asked) >= 5, drift_every=3)
+    before = set(device.measured)
+    assert 0 < len(store.records) < 14
+    rest = PlantedDevice()
+    run(store, rest, drift_every=3)
+    assert len(store.records) == 14
+    assert before & set(rest.measured) <= {"resnet50"}
+
+
+def test_what_was_measured_before_a_crash_is_kept() -> None:
+    class Crash(PlantedDevice):
+        def __call__(self, candidate: Candidate, protocol: LatencyProtocol) -> LatencyRecord:
+            if len(self.measured) == 6:
+                raise KeyboardInterrupt
+            return super().__call__(candidate, protocol)
+
+    store = MemoryStore()
+    with pytest.raises(KeyboardInterrupt):
+        run(store, Crash(), drift_every=100)
+    assert len(store.records) == 6
+
+
+def test_a_steady_drift_is_corrected() -> None:
+    device = PlantedDevice(slowness=lambda count: 1.0 + 0.01 * count)
+    found = run(store := MemoryStore(), device, drift_every=1)
+    for candidate, record in store.find(None, PROTOCOL, DEVICE).items():
+        assert record.corrected_ms == pytest.approx(device.ms(candidate), rel=0.012)
+    worst = max(abs(r.median_ms / device.ms(c) - 1) for c, r in store.find(None, PROTOCOL, DEVICE).items())
+    assert worst > 0.1
+    assert "slower" in found.warnings[0]  # type: ignore[attr-defined]
+
+
+def test_without_drift_readings_the_drift_is_unknown() -> None:
+    run(store := MemoryStore(), PlantedDevice(), drift_every=0)
+    assert {record.drift for record in store.records.values()} == {None}
+
+
+def test_a_network_that_cannot_be_built_does_not_stop_the_others() -> None:
+    class Picky(PlantedDevice):
+        def __call__(self, candidate: Candidate, protocol: LatencyProtocol) -> LatencyRecord:
+            if candidate.placements and candidate.placements[0].block == "cnl":
+                raise SpaceError("the map is too small")
+            return super().__call__(candidate, protocol)
+
+    found = run(store := MemoryStore(), Picky())
+    assert set(found.failures.values()) == {"the map is too small"}  # type: ignore[attr-defined]
+    assert sum("se@" in candidate.notation for candidate, *_ in store.records) >= 5
+
+
+def test_progress_counts_networks() -> None:
+    told: list[tuple[int, int]] = []
+    run(MemoryStore(), PlantedDevice(), progress=lambda done, total, what="": told.append((done, total)))
+    assert told[-1] == (14, 14)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)

@@ -1,0 +1,80 @@
+"""Made-up latencies for tests: records without a measurement, a device whose costs are planted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from nas.latency import LatencyProtocol, LatencyRecord
+from nas.latency.record import pooled
+from nas.spaces import Candidate, get_topology
+
+PROTOCOL = LatencyProtocol(batch=2, input=(32, 16), batches=4)
+DEVICE = "planted device"
+
+
+def make_record(
+    ms: float | Sequence[Sequence[float]],
+    notation: str | None = None,
+    *,
+    isolated: bool = True,
+    drift: float | None = 0.0,
+) -> LatencyRecord:
+    """A record of a steady time, or of given batches a build."""
+    builds = [[ms] * 4] if isinstance(ms, (int, float)) else [list(build) for build in ms]
+    return LatencyRecord(
+        protocol=PROTOCOL,
+        device_name=DEVICE,
+        **pooled(builds, [None] * len(builds)),
+        isolated=isolated,
+        drift=drift,
+        environment={},
+        measured_at="2026-01-01T00:00:00+00:00",
+        notation=notation,
+    )
+
+
+@dataclass
+class PlantedDevice:
+    """A device on which a network costs a baseline and something a block and tensor.
+
+    Attributes:
+        baselines: milliseconds by backbone.
+        blocks: milliseconds of a block on one channel; a block on C channels costs C times as much.
+        slowness: factor on everything, a function of how many networks were measured.
+        measured: what was measured, in order.
+    """
+
+    baselines: dict[str, float] = field(default_factory=lambda: {"resnet50": 30.0, "resnet101": 50.0})
+    blocks: dict[str, float] = field(default_factory=lambda: {"se": 0.001, "cnl": 0.002, "raga": 0.03})
+    slowness: Callable[[int], float] = lambda count: 1.0
+    measured: list[str] = field(default_factory=list)
+
+    def ms(self, candidate: Candidate) -> float:
+        """The planted time of a network."""
+        topology = get_topology(candidate.backbone)
+        cost = sum(self.blocks[p.block] * topology.site(p.site).channels for p in candidate.placements)
+        return self.baselines[candidate.backbone] + cost
+
+    def __call__(self, candidate: Candidate, protocol: LatencyProtocol) -> LatencyRecord:
+        """Measures a network: its time, as slow as the device is by now."""
+        record = make_record(self.ms(candidate) * self.slowness(len(self.measured)), candidate.notation, drift=None)
+        self.measured.append(candidate.notation)
+        return record
+
+
+@dataclass
+class SmallSpace:
+    """Single placements of some blocks at some sites of a backbone."""
+
+    blocks: Sequence[str] = ("se", "cnl")
+    sites: Sequence[int] = range(1, 18)
+    backbone: str = "resnet50"
+
+    def baselines(self) -> list[Candidate]:
+        """The backbone alone."""
+        return [Candidate.make(self.backbone)]
+
+    def singles(self) -> list[Candidate]:
+        """One block at one site."""
+        return [Candidate.make(self.backbone, [(site, block)]) for block in self.blocks for site in self.sites]
