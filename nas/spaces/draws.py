@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -17,8 +18,8 @@ def as_random(source: Any) -> random.Random:
     """
     if isinstance(source, random.Random):
         return source
-    if isinstance(source, int) and not isinstance(source, bool):
-        return random.Random(source)
+    if hasattr(source, "__index__") and not isinstance(source, bool):
+        return random.Random(operator.index(source))
     if hasattr(source, "bytes"):
         return random.Random(int.from_bytes(source.bytes(16), "big"))
     raise SpaceError(f"randomness must be a random.Random, a NumPy generator or a seed, not {source!r}")

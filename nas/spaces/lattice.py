@@ -125,7 +125,8 @@ class Lattice:
     def nearest(self, wanted: Wanted) -> tuple[Placement, ...] | None:
         """Feasible placements that differ from the wanted ones at as few sites as possible; None when there are none.
 
-        Keeping the block with other hyperparameters counts as half a difference. Ties go to the earlier edge.
+        Keeping the block with other hyperparameters counts as half a difference. Among equals, a block that has to be
+        added is of a wanted type and close to a wanted site.
         """
         best: dict[tuple[State, ...], tuple[float, tuple[Placement, ...]]] = dict.fromkeys(self.ways[-1], (0.0, ()))
         for i in range(len(self.sites) - 1, -1, -1):
@@ -151,7 +152,8 @@ class Lattice:
             return cost + (aim is not None), placed
         variants = self._variants(self.sites[i], edge.block)
         if aim is None or aim.block != edge.block:
-            return cost + 1, (Placement(self.sites[i].number, edge.block, variants[0]), *placed)
+            strange = _strangeness(self.sites[i].number, edge.block, wanted)
+            return cost + 1 + strange, (Placement(self.sites[i].number, edge.block, variants[0]), *placed)
         params = aim.params if aim.params in variants else min(variants, key=lambda row: _differences(row, aim.params))
         return cost + 0.5 * (params != aim.params), (Placement(aim.site, aim.block, params), *placed)
 
@@ -210,6 +212,12 @@ class Lattice:
 
 def _at(counts: Sequence[int], index: int) -> int:
     return counts[index] if 0 <= index < len(counts) else 0
+
+
+def _strangeness(site: int, block: str, wanted: Wanted) -> float:
+    """How unlike anything wanted an added block is; too little to outweigh half a difference."""
+    nearest = min((abs(site - other) for other in wanted), default=0)
+    return 0.001 * min(nearest, 10) + 0.0001 * (block not in {placement.block for placement in wanted.values()})
 
 
 def _differences(a: Params, b: Params) -> int:

@@ -26,7 +26,6 @@ from nas.spaces.draws import as_random, distinct_numbers, shares
 from nas.spaces.model_errors import sentence_for
 from nas.spaces.rules import Rule, Violation, rule_from_dict
 from nas.spaces.site_sets import SiteSet
-from nas.spaces.sites import get_topology
 from nas.spaces.space_file import BackboneDomain, Parent, SpaceFile
 from nas.spaces.yaml_source import dump_yaml, load_yaml, validate
 
@@ -153,7 +152,8 @@ class DesignSpace:
     def id(self) -> str:
         """16 hexadecimal digits: equal ids mean the same candidates with the same numbers, whatever the name."""
         data = self.to_dict()
-        sites = {name: sorted(self.site_numbers(name)) for name in self.backbones}
+        topologies = [topology for domain in self.backbones.values() for topology in domain.topologies()]
+        sites = [sorted(self.sites.resolve(topology)) for topology in topologies]
         rules = sorted(json.dumps(rule.to_dict(), sort_keys=True) for rule in self.rules)
         content = {"backbones": data["backbones"], "blocks": data["blocks"], "recipe": data.get("recipe", {})}
         text = json.dumps({**content, "sites": sites, "rules": rules}, sort_keys=True, separators=(",", ":"))
@@ -161,7 +161,8 @@ class DesignSpace:
 
     def site_numbers(self, backbone: str | None = None) -> tuple[int, ...]:
         """Numbers of the sites of a backbone (the first, when left out) where blocks may stand, before rules."""
-        return tuple(sorted(self.sites.resolve(get_topology(backbone or next(iter(self.backbones))))))
+        domain = self.backbones[backbone or next(iter(self.backbones))]
+        return tuple(sorted(frozenset().union(*(self.sites.resolve(topology) for topology in domain.topologies()))))
 
     def options(self, backbone: str | None = None) -> dict[int, tuple[Placement, ...]]:
         """For each site of a backbone, what may stand there as far as rules on single placements say."""
@@ -275,9 +276,6 @@ class DesignSpace:
         return self.index(candidate) is not None
 
     __contains__ = contains
-
-    def __len__(self) -> int:
-        return self.size()
 
     def explain(self, candidate: Candidate | str) -> list[Violation]:
         """Why a candidate is outside: each offending value, its path, and the rule if it is one; empty when inside."""

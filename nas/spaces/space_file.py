@@ -7,7 +7,7 @@ The model knows what each key may be and turns it into domains, sites and rules;
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -26,11 +26,11 @@ from nas.errors import SpaceError, unknown_name
 from nas.spaces.blocks import BLOCKS, Params
 from nas.spaces.candidate import BACKBONE_DEFAULTS, Candidate
 from nas.spaces.domains import BlockDomain, Domain
-from nas.spaces.model_errors import at_location
+from nas.spaces.model_errors import Location, at_location
 from nas.spaces.recipes import RecipeSpace
 from nas.spaces.rules import AnyRule, Rule
 from nas.spaces.site_sets import Sites, SiteSet
-from nas.spaces.sites import BACKBONES, get_topology
+from nas.spaces.sites import BACKBONES, Topology, get_topology
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,11 @@ class BackboneDomain:
         settings = itertools.product(*(values for _, values in self.params))
         made = (Candidate.make(self.name, backbone_params=dict(zip(names, row, strict=True))) for row in settings)
         return tuple(dict.fromkeys(candidate.backbone_params for candidate in made))
+
+    def topologies(self) -> tuple[Topology, ...]:
+        """The backbone's sites, once for each last stride."""
+        strides = dict.fromkeys(int(dict(params)["last_stride"]) for params in self.variants())
+        return tuple(get_topology(self.name, stride) for stride in strides)
 
     def to_data(self) -> dict[str, Any]:
         """As a space file writes it."""
@@ -216,23 +221,29 @@ class SpaceFile(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> SpaceFile:
         """Sites and rules must mean something on every backbone of the space."""
-        for name in self.backbones:
-            self._check_sites(name)
+        for domain in self.backbones.values():
+            _check_any(self.sites.check, domain, ("sites",))
             for i, rule in enumerate(self.rules):
-                self._check_rule(name, i, rule)
+                if rule.applies_to(domain.name):
+                    _check_any(rule.check, domain, ("rules", i))
+        for i, rule in enumerate(self.rules):
+            self._check_recipe(rule, i)
         return self
 
-    def _check_sites(self, backbone: str) -> None:
+    def _check_recipe(self, rule: Rule, position: int) -> None:
         try:
-            self.sites.check(get_topology(backbone))
-        except SpaceError as error:
-            raise at_location(error, ("sites",)) from error
-
-    def _check_rule(self, backbone: str, position: int, rule: Rule) -> None:
-        try:
-            if rule.applies_to(backbone):
-                rule.check(get_topology(backbone))
             for key, domain in self.recipe.items():
                 rule.narrowed(key, domain)
         except SpaceError as error:
             raise at_location(error, ("rules", position)) from error
+
+
+def _check_any(check: Callable[[Topology], None], domain: BackboneDomain, location: Location) -> None:
+    """Passes on what is wrong when it is wrong at every last stride that the space has."""
+    errors = []
+    for topology in domain.topologies():
+        try:
+            return check(topology)
+        except SpaceError as error:
+            errors.append(error)
+    raise at_location(errors[0], location) from errors[0]

@@ -123,7 +123,7 @@ def rule_from_dict(data: Mapping[str, Any] | Rule) -> Rule:
     try:
         return _ADAPTER.validate_python(data)
     except ValidationError as problem:
-        raise SpaceError(f"rule {dict(data)!r}: {sentence_for(problem, _AnyRule)[0]}") from problem
+        raise SpaceError(f"rule {data!r}: {sentence_for(problem, _AnyRule)[0]}") from problem
 
 
 __all__ = [
