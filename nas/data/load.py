@@ -47,7 +47,7 @@ class _Loading:
     def __init__(self, base: Path, cache: Path | None, progress: Progress | None) -> None:
         self.base, self.cache, self.progress = base, cache, progress
 
-    def load(self, spec: Spec) -> ReidDataset:
+    def load(self, spec: Any) -> ReidDataset:
         if isinstance(spec, Mapping):
             return self._cross(spec) if set(spec) == set(CROSS) else self._single(spec)
         if isinstance(spec, str) or not isinstance(spec, Sequence) or not spec:

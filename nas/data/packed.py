@@ -9,11 +9,8 @@ after that. What the rows mean (identities, views) is `nas.data.prepared`'s matt
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +19,7 @@ import numpy as np
 import torch
 from filelock import FileLock
 
+from nas.data.cache import default_cache, writing
 from nas.data.images import Pixels, Size, read_image
 from nas.data.records import ImageRecord, Records, short_hash
 from nas.errors import DataError
@@ -31,11 +29,6 @@ FORMAT_VERSION = 1
 LISTED = 5
 """How many unreadable files an error names before it only counts them."""
 CHUNK = 256
-
-
-def default_cache() -> Path:
-    """`$NAS_CACHE`, or `.nas/cache` in the current folder."""
-    return Path(os.environ.get("NAS_CACHE") or Path(".nas") / "cache")
 
 
 def pack_key(records: Records, size: Size) -> str:
@@ -91,7 +84,7 @@ def is_whole(path: Path, count: int, size: Size) -> bool:
         rows = np.load(path, mmap_mode="r")
     except (OSError, ValueError):
         return False
-    return rows.shape == (count, *size, 3) and rows.dtype == np.uint8
+    return bool(rows.shape == (count, *size, 3) and rows.dtype == np.uint8)
 
 
 def _make_pack(path: Path, records: Records, size: Size, progress: Progress) -> None:
@@ -107,25 +100,6 @@ def _make_pack(path: Path, records: Records, size: Size, progress: Progress) -> 
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def writing(folder: Path, needed: int) -> Iterator[None]:
-    """Make a folder to write `needed` bytes in; a full disk or a forbidden folder becomes a `DataError`."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder).free
-        if free < needed:
-            raise OSError(errno.ENOSPC, f"{needed / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free")
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        why = "no space left" if full else error.strerror or str(error)
-        detail = f" ({error.strerror})" if full and error.strerror and "needed" in error.strerror else ""
-        raise DataError(
-            f"cannot write to {folder}: {why}{detail}",
-            "Free some space, or set NAS_CACHE to a folder on another disk.",
-        ) from error
 
 
 def _write_rows(file: BinaryIO, records: Records, size: Size, progress: Progress) -> None:

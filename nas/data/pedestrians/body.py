@@ -117,7 +117,10 @@ def _hair_paint(person: Appearance, face: Paint) -> Paint:
 def _hair(body: Body, top: Point, low: Point) -> Iterator[Solid]:
     p, h = body.person, body.person.height
     hair = plain(p.hair)
-    at = lambda forward, up: low + h * np.array([0.0, forward, up])  # noqa: E731
+
+    def at(forward: float, up: float) -> Point:
+        return low + h * np.array([0.0, forward, up])
+
     if p.hair_style == "bob":
         yield body.solid(at(-0.025, 0.09), at(-0.03, 0.0), (0.045, 0.058, 0.055), hair)
     elif p.hair_style == "long":

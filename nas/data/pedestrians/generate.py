@@ -17,8 +17,8 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 
+from nas.data.cache import default_cache, writing
 from nas.data.listing import MARKET_FOLDERS
-from nas.data.packed import default_cache, writing
 from nas.data.pedestrians.appearance import Appearance, draw_people, draw_person
 from nas.data.pedestrians.body import body_solids
 from nas.data.pedestrians.camera import Camera, draw_cameras, photograph

@@ -19,7 +19,8 @@ Floats = NDArray[np.float32]
 Paint = Callable[[Floats, Floats], Floats]
 """(t in 0-1 from the upper end, angle in -pi..pi from the front, positive to the left) -> RGB in 0-255, (n, 3)."""
 
-LIGHT = np.array([-0.35, 0.6, 0.72])
+LIGHT = (-0.35, 0.6, 0.72)
+"""Where the light comes from, in view coordinates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ class Canvas:
 
     def __init__(self, background: Floats, scale: float, origin: tuple[float, float], shade: float = 0.45) -> None:
         self.pixels = background
-        self.depth = np.full(background.shape[:2], -np.inf, dtype=np.float32)
+        self.height, self.width = int(background.shape[0]), int(background.shape[1])
+        self.depth = np.full((self.height, self.width), -np.inf, dtype=np.float32)
         self.scale, self.origin, self.shade = scale, origin, shade
 
     def draw(self, solid: Solid) -> None:
@@ -83,7 +85,7 @@ class Canvas:
         )
 
     def _box(self, a: Point, b: Point, radius: float) -> tuple[int, int, int, int] | None:
-        height, width = self.depth.shape
+        height, width = self.height, self.width
         left, right = min(a[0], b[0]) - radius, max(a[0], b[0]) + radius
         top, bottom = min(a[1], b[1]) - radius, max(a[1], b[1]) + radius
         box = max(int(top), 0), min(int(bottom) + 2, height), max(int(left), 0), min(int(right) + 2, width)
@@ -91,10 +93,11 @@ class Canvas:
 
     def _light(self, a: Point, b: Point, s: Floats, bulge: Floats) -> Floats:
         """Lambert's law with an ambient share."""
-        axis = (b - a)[:2] / max(float(np.hypot(*(b - a)[:2])), 1e-6)
-        normal_x, normal_y = s * axis[1], s * axis[0]
-        facing = normal_x * LIGHT[0] + normal_y * LIGHT[1] + bulge * LIGHT[2]
-        return (1 - self.shade + self.shade * 1.35 * np.clip(facing, 0, 1)).astype(np.float32)
+        dx, dy = float(b[0] - a[0]), float(b[1] - a[1])
+        across = (dy * LIGHT[0] + dx * LIGHT[1]) / max(float(np.hypot(dx, dy)), 1e-6)
+        facing = np.clip(s * across + bulge * LIGHT[2], 0, 1)
+        lit: Floats = (1 - self.shade + self.shade * 1.35 * facing).astype(np.float32)
+        return lit
 
 
 def _inside(

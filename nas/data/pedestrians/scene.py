@@ -99,7 +99,8 @@ def _mottle(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
     u, v = (rows - i)[:, None].astype(np.float32), (columns - j)[None].astype(np.float32)
     soft = (coarse[i][:, j] * (1 - v) + coarse[i][:, j + 1] * v) * (1 - u)
     soft += (coarse[i + 1][:, j] * (1 - v) + coarse[i + 1][:, j + 1] * v) * u
-    return soft[..., None]
+    light: Floats = soft[..., None]
+    return light
 
 
 def draw_things_behind(canvas: Canvas, rng: np.random.Generator) -> None:

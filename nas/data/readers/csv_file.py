@@ -74,7 +74,8 @@ def _parse(place: str, line: dict[str | None, str | None]) -> _Row:
             raise DataError(f"{place}: {name} is empty")
     if values["split"] not in SPLITS:
         raise DataError(f"{place}: {unknown_name('split', values['split'], SPLITS)}")
-    return _Row(place, *(values[name] for name in COLUMNS), bbox=_box(values.get("bbox", ""), place))
+    path, identity, camera, split = (values[name] for name in COLUMNS)
+    return _Row(place, path, identity, camera, split, _box(values.get("bbox", ""), place))
 
 
 def _box(text: str, place: str) -> Box | None:

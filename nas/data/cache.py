@@ -1,0 +1,36 @@
+"""The cache folder: where packs and generated sets go, and what happens when it cannot be written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from nas.errors import DataError
+
+
+def default_cache() -> Path:
+    """`$NAS_CACHE`, or `.nas/cache` in the current folder."""
+    return Path(os.environ.get("NAS_CACHE") or Path(".nas") / "cache")
+
+
+@contextlib.contextmanager
+def writing(folder: Path, needed: int) -> Iterator[None]:
+    """Make a folder to write `needed` bytes in; a full disk or a forbidden folder becomes a `DataError`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise OSError(errno.ENOSPC, f"{needed / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free")
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        why = "no space left" if full else error.strerror or str(error)
+        detail = f" ({error.strerror})" if full and error.strerror and "needed" in error.strerror else ""
+        raise DataError(
+            f"cannot write to {folder}: {why}{detail}",
+            "Free some space, or set NAS_CACHE to a folder on another disk.",
+        ) from error
