@@ -21,6 +21,9 @@ ROWS_A_STATEMENT = 500
 class RepositoryPart:
     """Runs work on a database; the parts of `Repository` derive from it.
 
+    `read`, `write`, `rows` and `run` are for the modules of this floor; others use the methods that
+    say what they do.
+
     Args:
         database: from `open_database`.
         patience_s: how long a database that is away is waited for, seconds.
@@ -30,7 +33,7 @@ class RepositoryPart:
         self.database = database
         self.patience_s = patience_s
 
-    def _write(self, work: Callable[[Session], T]) -> T:
+    def write(self, work: Callable[[Session], T]) -> T:
         """One writing transaction; `work` may run again, also after a commit whose answer was lost."""
 
         def once() -> T:
@@ -39,24 +42,27 @@ class RepositoryPart:
 
         return with_retries(once, url=self.database.url, patience_s=self.patience_s)
 
-    def _read(self, work: Callable[[Session], T]) -> T:
+    def read(self, work: Callable[[Session], T]) -> T:
+        """One reading transaction: sees one moment of the database."""
+
         def once() -> T:
             with self.database.read() as session:
                 return work(session)
 
         return with_retries(once, url=self.database.url, patience_s=self.patience_s)
 
-    def _rows(self, query: AnySelect) -> Sequence[Row[*tuple[Any, ...]]]:
-        return self._read(lambda session: session.execute(query).all())
+    def rows(self, query: AnySelect) -> Sequence[Row[*tuple[Any, ...]]]:
+        """All rows of one query."""
+        return self.read(lambda session: session.execute(query).all())
 
-    def _run(self, *statements: Executable) -> None:
+    def run(self, *statements: Executable) -> None:
         """Statements without an answer, in one transaction."""
 
         def work(session: Session) -> None:
             for statement in statements:
                 session.execute(statement)
 
-        self._write(work)
+        self.write(work)
 
 
 def counted(rows: Iterable[Row[Any, int]]) -> dict[Any, int]:

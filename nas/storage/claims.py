@@ -57,7 +57,7 @@ class Claims(RepositoryPart):
             taken = taken or _take_next(session, study_id, stage_id, owner, token, lease_seconds)
             return None if taken is None else _describe(session, *taken)
 
-        return self._write(work)
+        return self.write(work)
 
     def heartbeat(self, training_id: int, owner: str) -> bool:
         """A sign of life: extends the lease by its length. False: the training is no longer this owner's."""
@@ -73,25 +73,25 @@ class Claims(RepositoryPart):
             session.execute(update(Worker).where(Worker.id == owner).values(heartbeat_at=now))
             return session.scalar(beat) is not None
 
-        return self._write(work)
+        return self.write(work)
 
     def release(self, training_id: int, owner: str) -> bool:
         """Gives a training back unfinished (Ctrl-C, preemption); the attempt does not count."""
-        values = {**_NOBODY, "status": "waiting", "attempts": Training.attempts - 1}
+        values = {**NOBODY, "status": "waiting", "attempts": Training.attempts - 1}
         freed = update(Training).where(_mine(training_id, owner)).values(values).returning(Training.id)
-        return self._write(lambda session: session.scalar(freed)) is not None
+        return self.write(lambda session: session.scalar(freed)) is not None
 
     def record_checkpoint(self, training_id: int, owner: str, uri: str, sha256: str) -> bool:
         """Notes where an unfinished training can be resumed from; also proof that it gets on."""
         values = {"checkpoint_uri": uri, "checkpoint_sha256": sha256, "silences": 0}
         noted = update(Training).where(_mine(training_id, owner)).values(values).returning(Training.id)
-        return self._write(lambda session: session.scalar(noted)) is not None
+        return self.write(lambda session: session.scalar(noted)) is not None
 
     def record_epochs(self, training_id: int, epochs: Sequence[Mapping[str, Any]]) -> None:
         """Stores epochs (`epoch`, `lr`, `losses`, `seconds`, `images`); one told again is replaced."""
         rows = [_epoch_row(training_id, epoch) for epoch in epochs]
         if rows:
-            self._write(lambda session: insert_or_update(session, Epoch, rows, ("training_id", "epoch")))
+            self.write(lambda session: insert_or_update(session, Epoch, rows, ("training_id", "epoch")))
 
     def finish_training(self, training_id: int, owner: str, outcome: TrainingOutcome) -> bool:
         """Stores the result, once and for all stages that wait for it.
@@ -112,7 +112,7 @@ class Claims(RepositoryPart):
             _end(session, training_id, {**values, "status": "finished", "owner": owner})
             return True
 
-        return self._write(work)
+        return self.write(work)
 
     def fail_training(
         self,
@@ -145,15 +145,15 @@ class Claims(RepositoryPart):
                 return training.status if (training.owner, training.status) == (owner, "failed") else None
             what["failures"] = training.failures + 1
             if retry and what["failures"] < max_attempts:
-                session.execute(_one(training_id).values({**what, **_NOBODY, "status": "waiting"}))
+                session.execute(_one(training_id).values({**what, **NOBODY, "status": "waiting"}))
                 return "waiting"
             _end(session, training_id, {**what, "status": "failed"})
             return "failed"
 
-        return self._write(work)
+        return self.write(work)
 
 
-_NOBODY: dict[str, Any] = {
+NOBODY: dict[str, Any] = {
     "owner": None,
     "claim_token": None,
     "lease_until": None,

@@ -30,7 +30,7 @@ class Findings(RepositoryPart):
             if rows:
                 session.execute(insert(Finding), rows)
 
-        self._write(work)
+        self.write(work)
 
     def findings(self, study_id: int, *, stage_id: int | None = None) -> list[dict[str, Any]]:
         """The findings of a study, stage by stage; each with `stage_id` and `stage` (its name) added."""
@@ -42,7 +42,7 @@ class Findings(RepositoryPart):
         )
         if stage_id is not None:
             query = query.where(Finding.stage_id == stage_id)
-        rows = self._rows(query)
+        rows = self.rows(query)
         return [{**finding, "stage_id": id_, "stage": name} for finding, id_, name in rows]
 
 

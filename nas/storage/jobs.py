@@ -30,7 +30,7 @@ class LatencyJobs(RepositoryPart):
                 data), `network` (bytes, packed), `sha256`, and optionally `noise`.
         """
         rows = [_row(job) for job in jobs]
-        self._write(lambda session: insert_missing(session, LatencyJob, rows))
+        self.write(lambda session: insert_missing(session, LatencyJob, rows))
         by_key = {
             (job["device"], job["architecture_id"], job["protocol_id"]): job["id"]
             for device in sorted({row["device"] for row in rows})
@@ -47,15 +47,15 @@ class LatencyJobs(RepositoryPart):
         for name, value in wanted.items():
             if value is not None:
                 query = query.where(getattr(LatencyJob, name) == value)
-        return [_job(dict(row._mapping)) for row in self._rows(query)]
+        return [_job(dict(row._mapping)) for row in self.rows(query)]
 
     def latency_job_network(self, job_id: int) -> bytes | None:
         """The packed network of a job."""
-        return self._read(lambda session: session.scalar(select(LatencyJob.network).filter_by(id=job_id)))
+        return self.read(lambda session: session.scalar(select(LatencyJob.network).filter_by(id=job_id)))
 
     def mark_collected(self, job_ids: Iterable[int]) -> None:
         """Notes that the results were filed as latencies; their networks are dropped from the database."""
-        self._run(
+        self.run(
             *(
                 update(LatencyJob).where(LatencyJob.id.in_(piece)).values(collected=True, network=None)
                 for piece in chunks(list(job_ids))
@@ -70,12 +70,12 @@ class LatencyJobs(RepositoryPart):
             "reason": reason,
             "owner": None,
         }
-        self._run(update(LatencyJob).filter_by(id=job_id).values(values))
+        self.run(update(LatencyJob).filter_by(id=job_id).values(values))
 
     def retry_latency_jobs(self, job_ids: Iterable[int]) -> None:
         """Lets failed jobs be tried again."""
         values = {"status": "waiting", "attempts": 0, "reason": None, "finished_at": None}
-        self._run(
+        self.run(
             *(
                 update(LatencyJob).where(LatencyJob.id.in_(piece), LatencyJob.status == "failed").values(values)
                 for piece in chunks(list(job_ids))

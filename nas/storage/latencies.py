@@ -29,7 +29,7 @@ class Latencies(RepositoryPart):
     def ensure_device(self, device: str, description: JsonDict | None = None) -> None:
         """Stores a device once; `device` is the name figures are filed under."""
         row = {"id": device, "description": clean(description or {})}
-        self._write(lambda session: insert_missing(session, Device, [row]))
+        self.write(lambda session: insert_missing(session, Device, [row]))
 
     def store_latency(
         self,
@@ -66,7 +66,7 @@ class Latencies(RepositoryPart):
         )
         values = {key: value for key, value in row.__dict__.items() if key != "_sa_instance_state"}
         self.ensure_device(device)
-        return self._write(lambda session: _store(session, values))
+        return self.write(lambda session: _store(session, values))
 
     def find_latency(
         self, architecture_id: str, protocol_id: str, device: str, *, measured_only: bool = True
@@ -96,14 +96,14 @@ class Latencies(RepositoryPart):
         found: dict[str, LatencyInfo] = {}
         for piece in pieces:
             asked = query if piece is None else query.where(Latency.architecture_id.in_(piece))
-            for row in self._rows(asked):
+            for row in self.rows(asked):
                 found.setdefault(row.architecture_id, LatencyInfo(**row._mapping))
         return found
 
     def latency_records(self, architecture_id: str) -> list[dict[str, Any]]:
         """All records of one architecture, oldest first."""
         query = select(Latency.record).filter_by(architecture_id=architecture_id).order_by(Latency.id)
-        return list(self._read(lambda session: session.scalars(query).all()))
+        return list(self.read(lambda session: session.scalars(query).all()))
 
 
 def _store(session: Session, values: Mapping[str, Any]) -> int:

@@ -28,7 +28,7 @@ class Status(Studies):
             `attempts`) and `finished` (whether every stage is).
         """
         self.study(study)
-        return self._read(lambda session: _summary(session, study))
+        return self.read(lambda session: _summary(session, study))
 
 
 def _summary(session: Session, study: str) -> dict[str, Any]:

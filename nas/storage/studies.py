@@ -29,12 +29,12 @@ class Studies(RepositoryPart):
         """Stores where numbers are made; returns its id, a hash of the content."""
         environment_id = content_id(facts)
         row = {"id": environment_id, "facts": clean(facts)}
-        self._write(lambda session: insert_missing(session, Environment, [row]))
+        self.write(lambda session: insert_missing(session, Environment, [row]))
         return environment_id
 
     def environment(self, environment_id: str) -> dict[str, Any] | None:
         """The facts stored under an id."""
-        return self._read(lambda session: session.scalar(select(Environment.facts).filter_by(id=environment_id)))
+        return self.read(lambda session: session.scalar(select(Environment.facts).filter_by(id=environment_id)))
 
     def ensure_space(
         self,
@@ -55,11 +55,11 @@ class Studies(RepositoryPart):
             "parent_id": parent_id,
             "rules": clean(rules),
         }
-        self._write(lambda session: insert_missing(session, Space, [row]))
+        self.write(lambda session: insert_missing(session, Space, [row]))
 
     def space(self, space_id: str) -> SpaceInfo | None:
         """A stored space."""
-        row = self._read(lambda session: session.get(Space, space_id))
+        row = self.read(lambda session: session.get(Space, space_id))
         return None if row is None else _space_info(row)
 
     def lineage(self, space_id: str) -> list[SpaceInfo]:
@@ -103,7 +103,7 @@ class Studies(RepositoryPart):
                 study.definition, study.seed, study.space_id = row["definition"], seed, space_id
             return study.id
 
-        return self._write(work)
+        return self.write(work)
 
     def study(self, name: str) -> StudyInfo:
         """A study by name.
@@ -119,17 +119,17 @@ class Studies(RepositoryPart):
                 raise StudyError(unknown_name("study", name, known), f"database: {self.database.url}")
             return StudyInfo(**row._mapping)
 
-        return self._read(work)
+        return self.read(work)
 
     def studies(self) -> list[StudyInfo]:
         """All studies, oldest first."""
-        rows = self._read(lambda session: session.execute(select(*_STUDY_COLUMNS).order_by(Study.id)).all())
+        rows = self.read(lambda session: session.execute(select(*_STUDY_COLUMNS).order_by(Study.id)).all())
         return [StudyInfo(**row._mapping) for row in rows]
 
     def set_study_latency(self, study_id: int, protocol_id: str, device: str) -> None:
         """Says which latency figures the study speaks of: one protocol on one device."""
         values = {"protocol_id": protocol_id, "device": device}
-        self._run(update(Study).filter_by(id=study_id).values(values))
+        self.run(update(Study).filter_by(id=study_id).values(values))
 
     def ensure_stage(self, study_id: int, position: int, name: str, kind: str, settings: JsonDict) -> int:
         """Stores a stage or finds it again; returns its id.
@@ -158,17 +158,17 @@ class Studies(RepositoryPart):
                 found.settings = row["settings"]
             return found.id
 
-        return self._write(work)
+        return self.write(work)
 
     def stages(self, study_id: int) -> list[StageInfo]:
         """The stages of a study in their order."""
         query = select(*_STAGE_COLUMNS).where(Stage.study_id == study_id).order_by(Stage.position)
-        return [_stage_info(row) for row in self._rows(query)]
+        return [_stage_info(row) for row in self.rows(query)]
 
     def stage(self, stage_id: int) -> StageInfo:
         """A stage by id."""
         query = select(*_STAGE_COLUMNS).where(Stage.id == stage_id)
-        return _stage_info(self._read(lambda session: session.execute(query).one()))
+        return _stage_info(self.read(lambda session: session.execute(query).one()))
 
     def set_stage(
         self,
@@ -196,7 +196,7 @@ class Studies(RepositoryPart):
                 stage.started_at = now
             stage.finished_at = (stage.finished_at or now) if stage.status in ("finished", "failed") else None
 
-        self._write(work)
+        self.write(work)
 
     def lease_stage(self, stage_id: int, owner: str, seconds: float = 60.0) -> bool:
         """Takes or extends the right to plan a stage; False while somebody else holds it."""
@@ -208,12 +208,12 @@ class Studies(RepositoryPart):
             .values(planner=owner, planner_until=now + seconds)
             .returning(Stage.id)
         )
-        return self._write(lambda session: session.scalar(taken)) is not None
+        return self.write(lambda session: session.scalar(taken)) is not None
 
     def release_stage(self, stage_id: int, owner: str) -> None:
         """Gives the planning right back, if it is still this owner's."""
         freed = update(Stage).filter_by(id=stage_id, planner=owner).values(planner=None, planner_until=None)
-        self._run(freed)
+        self.run(freed)
 
     @contextmanager
     def stage_lock(self, stage_id: int, owner: str, seconds: float = 60.0) -> Iterator[bool]:

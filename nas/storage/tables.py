@@ -67,7 +67,7 @@ class Tables(Studies):
         """
         self.study(study)
         query = _results_query(study, protocol_id, device)
-        rows = self._rows(query)
+        rows = self.rows(query)
         return _frame(query, rows)
 
     def latencies(self, *, protocol_id: str | None = None, device: str | None = None) -> pd.DataFrame:
@@ -77,7 +77,7 @@ class Tables(Studies):
             query = query.where(Latency.protocol_id == protocol_id)
         if device is not None:
             query = query.where(Latency.device == device)
-        rows = self._rows(query)
+        rows = self.rows(query)
         return _frame(query, rows)
 
     def epochs(self, training_id: int) -> pd.DataFrame:
@@ -89,7 +89,7 @@ class Tables(Studies):
             .where(Epoch.training_id == training_id)
             .order_by(Epoch.epoch)
         )
-        rows = self._rows(query)
+        rows = self.rows(query)
         return pd.DataFrame([{**row._mapping, **row.losses} for row in rows]).drop(columns="losses", errors="ignore")
 
 

@@ -44,18 +44,18 @@ class Trainings(RepositoryPart):
             }
             for row in rows
         ]
-        self._write(lambda session: insert_missing(session, CandidateRow, stored))
+        self.write(lambda session: insert_missing(session, CandidateRow, stored))
 
     def set_complexity(self, architecture_id: str, params: int, macs: int, details: JsonDict | None = None) -> None:
         """Stores parameters and multiply-adds of an architecture, for all its candidates."""
         values = {"params": params, "macs": macs, "complexity": clean(details or {})}
         changed = update(CandidateRow).filter_by(architecture_id=architecture_id).values(values)
-        self._run(changed)
+        self.run(changed)
 
     def ensure_dataset(self, dataset_id: str, name: str, spec: JsonDict, counts: JsonDict) -> None:
         """Stores a data-set view once; `spec` says how to make it again."""
         row = {"id": dataset_id, "name": name, "spec": clean(spec), "counts": clean(counts)}
-        self._write(lambda session: insert_missing(session, DatasetRow, [row]))
+        self.write(lambda session: insert_missing(session, DatasetRow, [row]))
 
     def request_trainings(self, stage_id: int, requests: Sequence[TrainingRequest]) -> list[int]:
         """Asks for trainings, all in one transaction; returns their ids.
@@ -68,7 +68,7 @@ class Trainings(RepositoryPart):
         Raises:
             StorageError: a candidate or data set of a request was not stored before.
         """
-        return self._write(lambda session: _request(session, stage_id, requests))
+        return self.write(lambda session: _request(session, stage_id, requests))
 
     def stage_trainings(self, stage_id: int) -> dict[str, int]:
         """How many trainings of a stage are waiting, running, finished and failed."""
@@ -78,13 +78,13 @@ class Trainings(RepositoryPart):
             .where(StageTraining.stage_id == stage_id)
             .group_by(Training.status)
         )
-        found = counted(self._rows(query))
+        found = counted(self.rows(query))
         return {status: found.get(status, 0) for status in TRAINING_STATUSES}
 
     def has_open_trainings(self, stage_id: int) -> bool:
         """Whether a stage still waits for a training (a fast poll)."""
         query = select(StageTraining.training_id).where(StageTraining.stage_id == stage_id, StageTraining.is_open)
-        return self._read(lambda session: session.scalar(query.limit(1))) is not None
+        return self.read(lambda session: session.scalar(query.limit(1))) is not None
 
     def training(self, training_id: int) -> dict[str, Any] | None:
         """All that is stored of one training, candidate, recipe and data included."""
@@ -95,7 +95,7 @@ class Trainings(RepositoryPart):
             .join(DatasetRow, DatasetRow.id == Training.dataset_id)
             .where(Training.id == training_id)
         )
-        row = self._read(lambda session: session.execute(query).one_or_none())
+        row = self.read(lambda session: session.execute(query).one_or_none())
         if row is None:
             return None
         training, candidate, recipe, dataset = row

@@ -38,17 +38,17 @@ class Workers(RepositoryPart):
             "heartbeat_at": database_now(),
             "stopped_at": None,
         }
-        self._write(lambda session: insert_or_update(session, Worker, [row], ("id",)))
+        self.write(lambda session: insert_or_update(session, Worker, [row], ("id",)))
 
     def worker_alive(self, worker_id: str) -> None:
         """A sign of life of an idle worker (`heartbeat` gives one while it trains)."""
         beat = update(Worker).where(Worker.id == worker_id).values(heartbeat_at=database_now())
-        self._run(beat)
+        self.run(beat)
 
     def worker_stopped(self, worker_id: str) -> None:
         """Says that a worker ended by itself."""
         ended = update(Worker).where(Worker.id == worker_id).values(stopped_at=database_now())
-        self._run(ended)
+        self.run(ended)
 
     def workers(self, study_id: int, *, silent_after_s: float = 120.0) -> list[dict[str, Any]]:
         """The workers of a study, newest first.
@@ -61,7 +61,7 @@ class Workers(RepositoryPart):
         columns = [column for column in Worker.__table__.columns if column.key != "study_id"]
         silent = (database_now() - Worker.heartbeat_at).label("silent_s")
         query = select(*columns, silent).where(Worker.study_id == study_id).order_by(Worker.started_at.desc())
-        rows = [dict(row._mapping) for row in self._rows(query)]
+        rows = [dict(row._mapping) for row in self.rows(query)]
         return [{**row, "state": _state(row, silent_after_s)} for row in rows]
 
     def lease_device(self, device: str, owner: str, seconds: float = 120.0) -> bool:
@@ -74,12 +74,12 @@ class Workers(RepositoryPart):
             .values(owner=owner, lease_until=now + seconds)
             .returning(Device.id)
         )
-        return self._write(lambda session: session.scalar(taken)) is not None
+        return self.write(lambda session: session.scalar(taken)) is not None
 
     def release_device(self, device: str, owner: str) -> None:
         """Gives the device back, if it is still this owner's."""
         freed = update(Device).filter_by(id=device, owner=owner).values(owner=None, lease_until=None)
-        self._run(freed)
+        self.run(freed)
 
 
 def _state(row: dict[str, Any], silent_after_s: float) -> str:

@@ -1,0 +1,113 @@
+"""Which checkpoints stay: decided by policy, never against a training that still needs one.
+
+Needed are those of trainings that are waiting or running, of trainings that such a one builds on,
+and of trainings that another study asked for as well; those stay whatever the policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Executable, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from nas.errors import StudyError, unknown_name
+from nas.progress import Progress, silent
+from nas.storage.base import chunks
+from nas.storage.checkpoint_store import CheckpointStore
+from nas.storage.models import Stage, StageTraining, Training
+from nas.storage.repository import Repository
+
+POLICIES = ("last", "best", "none")
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What a collection did: how many checkpoints stay, which files went, and how many were gone before."""
+
+    kept: int
+    removed: tuple[str, ...]
+    missing: int
+
+
+def collect_checkpoints(
+    repository: Repository,
+    store: CheckpointStore,
+    study: str,
+    policy: str,
+    *,
+    keep: Collection[int] = (),
+    best: int = 1,
+    progress: Progress = silent,
+) -> Collected:
+    """Removes the checkpoints of finished trainings that a policy does not keep.
+
+    Args:
+        policy: "last" keeps the last checkpoint of every training, "best" those of the `best`
+            trainings by mAP of each stage and fidelity, "none" no one's.
+        keep: training ids that stay in any case (the Pareto front, say).
+
+    Raises:
+        StudyError: unknown policy or study.
+    """
+    if policy not in POLICIES:
+        raise StudyError(unknown_name("checkpoint policy", policy, POLICIES))
+    study_id = repository.study(study).id
+    with_file = repository.read(lambda session: _finished_with_file(session, study_id))
+    if policy == "last":
+        return Collected(len(with_file), (), 0)
+    staying = set(keep) | repository.read(lambda session: _needed(session, study_id))
+    if policy == "best":
+        staying |= _best(repository, study, best)
+    going = {training_id: uri for training_id, uri in with_file.items() if training_id not in staying}
+    # First forgotten, then removed: a crash in between leaves a file too many, never a promise too many.
+    repository.run(*_forget(going))
+    removed = list(_remove(store, going.values(), progress))
+    return Collected(len(with_file) - len(going), tuple(removed), len(going) - len(removed))
+
+
+def _finished_with_file(session: Session, study_id: int) -> dict[int, str]:
+    query = (
+        select(Training.id, Training.checkpoint_uri)
+        .join(StageTraining, StageTraining.training_id == Training.id)
+        .join(Stage, Stage.id == StageTraining.stage_id)
+        .where(Stage.study_id == study_id, Training.status.in_(("finished", "failed")))
+        .where(Training.checkpoint_uri.is_not(None))
+    )
+    return {row[0]: row[1] or "" for row in session.execute(query)}
+
+
+def _needed(session: Session, study_id: int) -> set[int]:
+    """Trainings that an unfinished one builds on, and those that another study shares."""
+    builder = aliased(Training)
+    built_on = select(Training.id).join(
+        builder, or_(builder.resume_from_id == Training.id, builder.init_from_id == Training.id)
+    )
+    shared = (
+        select(StageTraining.training_id)
+        .join(Stage, Stage.id == StageTraining.stage_id)
+        .group_by(StageTraining.training_id)
+        .having(func.count(Stage.study_id.distinct()) > 1)
+    )
+    unfinished = built_on.where(builder.status.in_(("waiting", "running")))
+    return {*session.scalars(unfinished), *session.scalars(shared)}
+
+
+def _best(repository: Repository, study: str, count: int) -> set[int]:
+    table = repository.results(study)
+    done = table[table["status"] == "finished"].sort_values("map", ascending=False)
+    ids = done.groupby(["stage", "fidelity"])["training_id"].head(count)
+    return {int(training_id) for training_id in ids}
+
+
+def _forget(going: Collection[int]) -> list[Executable]:
+    values = {"checkpoint_uri": None, "checkpoint_sha256": None}
+    return [update(Training).where(Training.id.in_(piece)).values(values) for piece in chunks(list(going))]
+
+
+def _remove(store: CheckpointStore, uris: Collection[str], progress: Progress) -> Iterable[str]:
+    for done, uri in enumerate(uris):
+        progress(done, len(uris), "removing checkpoints")
+        if store.delete(uri):
+            yield uri
