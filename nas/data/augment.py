@@ -18,6 +18,8 @@ from nas.data.augmentation import Augmentation
 from nas.data.colour import blur, change_colours
 from nas.data.images import Size
 
+__all__ = ["Augmentation", "BatchAugmenter", "Draws"]
+
 ERASING_ATTEMPTS = 100
 """Draws until an erased rectangle fits into the image, as in Zhong et al. 2020."""
 PAD_HEIGHT = 256

@@ -90,7 +90,7 @@ class Distances:
 
 def _norms(features: Tensor, what: str) -> Tensor:
     """Euclidean length of each feature; the pass over the data that also finds NaN and infinity."""
-    norms = torch.linalg.vector_norm(features, dim=1)
+    norms: Tensor = torch.linalg.vector_norm(features, dim=1)
     wrong = int((~torch.isfinite(norms)).sum())
     if wrong:
         raise DataError(

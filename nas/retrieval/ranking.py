@@ -96,7 +96,8 @@ class _Counter:
         rows, columns = len(limit), self.values.shape[1]
         compare(self.values[:rows], limit[:, None], out=self._truth[:rows, :columns])
         words = self._truth[:rows].view(np.uint64).reshape(rows, self._groups, -1)
-        return words.sum(axis=-1).view(np.uint8).reshape(rows, -1).sum(axis=-1, dtype=np.int64)
+        total: Ints = words.sum(axis=-1).view(np.uint8).reshape(rows, -1).sum(axis=-1, dtype=np.int64)
+        return total
 
 
 def _rank_torch(matches: Matches, distances: Tensor) -> Ints:

@@ -11,36 +11,33 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nas.data.augmentation import Augmentation
+
+__all__ = [
+    "Augmentation",
+    "Center",
+    "CircleSoftmax",
+    "CrossEntropy",
+    "NonNegative",
+    "Orthogonality",
+    "PairwiseCircle",
+    "Positive",
+    "Section",
+    "Share",
+    "Transfer",
+    "Triplet",
+    "WeightedTriplet",
+]
+
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Section(BaseModel):
     """Base of all sections: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-class Augmentation(Section):
-    """What happens to a training image, in this order; the strong baseline's values (Luo et al. 2019)."""
-
-    flip: Share = 0.5
-    pad: Annotated[int, Field(ge=0)] = 10
-    brightness: NonNegative = 0.0
-    contrast: NonNegative = 0.0
-    saturation: NonNegative = 0.0
-    blur: Share = 0.0
-    blur_sigma: tuple[Positive, Positive] = (0.1, 2.0)
-    erasing: Share = 0.5
-    erasing_area: tuple[Positive, Positive] = (0.02, 0.4)
-    erasing_aspect: tuple[Positive, Positive] = (0.3, 3.33)
-    erasing_fill: tuple[float, float, float] = IMAGENET_MEAN
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[Positive, Positive, Positive] = IMAGENET_STD
 
 
 class CrossEntropy(Section):
