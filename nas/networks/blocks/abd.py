@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.networks.blocks.base import AttentionBlock, Form, as_map, at_least_single, hidden_channels, no_autocast
+from nas.networks.blocks.base import AttentionBlock, Form, as_map, at_least_single, attend, hidden_channels, no_autocast
 from nas.networks.shapes import FeatureShape
 from nas.spaces.blocks import BLOCKS, BlockSpec
 
@@ -96,11 +95,6 @@ class ChannelAttention(nn.Module):
             # softmax(rowmax(E) - E) = softmax(-E): a softmax does not see a shift of its row.
             attended = attend(-rows, rows, rows) if form == "fast" else _channels_plain(rows)
         return self.gamma * attended.to(flat.dtype)
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(q k^T) v without scaling: (B, L, d), (B, M, d), (B, M, e) to (B, L, e), tiled where PyTorch can."""
-    return F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None], scale=1.0)[:, 0]
 
 
 def attend_plain(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from nas.networks.blocks.base import (
     Form,
     PooledNorm,
     at_least_single,
+    attend,
     hidden_channels,
     no_autocast,
     over_map,
@@ -131,13 +132,12 @@ def _softmax_plain(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 def _softmax_fast(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Attention with one head of size 1 over D "tokens": tiled by PyTorch, nothing of size D x D is stored."""
-    q, k, v = (_as_tokens(t) for t in (query, key, value))
-    return F.scaled_dot_product_attention(q, k, v, scale=1.0)[:, 0, :, 0]
+    return attend(_as_tokens(query), _as_tokens(key), _as_tokens(value))[:, :, 0]
 
 
 def _as_tokens(vector: Tensor) -> Tensor:
-    """(B, D) to (B, 1, D, 1), or (B, 1, D, 8) on CUDA, whose tiled kernels want heads of a multiple of 8."""
-    tokens = vector[:, None, :, None]
+    """(B, D) to (B, D, 1), or (B, D, 8) on CUDA, whose tiled kernels want heads of a multiple of 8."""
+    tokens = vector[:, :, None]
     return F.pad(tokens, (0, 7)) if vector.is_cuda else tokens
 
 

@@ -1,0 +1,159 @@
+"""`nas blocks`: which attention blocks there are, and what each declares about itself."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nas.cli.common import emit, emit_json, print_table
+
+if TYPE_CHECKING:
+    from nas.networks import AttentionBlock
+    from nas.spaces.blocks import BlockSpec, ParamSpec
+
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
+_SITES = (1, 2, 5, 9, 15)  # one of each shape in ResNet-50
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command group."""
+    group = typer.Typer(no_args_is_help=True, help="Attention blocks: list them, describe one.")
+    group.command("list")(list_blocks)
+    group.command("describe")(describe)
+    app.add_typer(group, name="blocks")
+
+
+def list_blocks(json: Json = False) -> None:
+    """List all blocks: those of the package and those of installed packages (entry point `nas.blocks`).
+
+    Example: nas blocks list
+    """
+    from nas.spaces.blocks import block_names, get_block_spec
+
+    specs = [get_block_spec(name) for name in block_names()]
+    if json:
+        emit_json([_declaration(spec) for spec in specs])
+        return
+    rows = [(spec.name, spec.title, spec.family, _defaults(spec), spec.summary) for spec in specs]
+    print_table(("name", "title", "family", "hyperparameters", "what it does"), rows)
+
+
+def describe(
+    name: Annotated[str, typer.Argument(metavar="BLOCK", help="Name of a block, or module:Class.")],
+    json: Json = False,
+) -> None:
+    """Describe one block: hyperparameters, shapes, formulas, cost at the five site shapes of ResNet-50, source.
+
+    Example: nas blocks describe cnl
+    """
+    from nas.networks import get_block
+    from nas.spaces.blocks import get_block_spec
+
+    spec, block = get_block_spec(name), get_block(name)
+    details = _declaration(spec) | _networks_part(block)
+    if json:
+        emit_json(details)
+        return
+    emit(f"{spec.title} ({spec.name}), {spec.family}\n{spec.summary}\n{_definition(block)}\n")
+    if spec.params:
+        legal = [(p.name, _legal(p), _default(p), p.doc) for p in spec.params]
+        print_table(("hyperparameter", "values", "default", "meaning"), legal)
+        emit("")
+    emit(f"parameters   {details['params_formula']}\nMACs         {details['macs_formula']}")
+    emit(f"at insertion {_insertion(details)}\nshapes       {details['shapes']}")
+    emit(f"forms        {', '.join(details['forms'])}\nsource       {spec.source}\n")
+    costs = [(c["site"], c["shape"], c["params"], c["macs_plain"], c["macs_fast"]) for c in details["costs"]]
+    print_table(("site", "CxHxW", "parameters", "MACs, plain", "MACs, fast"), costs, "Defaults in ResNet-50 at 256x128")
+
+
+def _declaration(spec: BlockSpec) -> dict[str, Any]:
+    """What a specification says, as plain data."""
+    params = [
+        {"name": p.name, "choices": list(p.choices), "default": p.default, "doc": p.doc, "active_if": p.active_if}
+        for p in spec.params
+    ]
+    return {
+        "name": spec.name,
+        "title": spec.title,
+        "family": spec.family,
+        "summary": spec.summary,
+        "hyperparameters": params,
+        "source": spec.source,
+    }
+
+
+def _networks_part(block: type[AttentionBlock]) -> dict[str, Any]:
+    """What the class says beyond its specification, with defaults."""
+    return {
+        "params_formula": block.params_text,
+        "macs_formula": block.macs_text,
+        "identity_at_insertion": block.identity_at_insertion(),
+        "identity_with": _identity_settings(block),
+        "tied_to_input_size": block.tied_to_input_size(),
+        "shapes": _shapes(block),
+        "forms": list(block.forms),
+        "costs": [_cost(block, site) for site in _SITES],
+    }
+
+
+def _definition(block: type[AttentionBlock]) -> str:
+    """The class's docstring without the list of attributes."""
+    return inspect.cleandoc(block.__doc__ or "").split("\n\nAttributes:")[0]
+
+
+def _identity_settings(block: type[AttentionBlock]) -> list[str]:
+    """Single hyperparameter values, beside defaults, with which the block starts as the identity."""
+    return [
+        f"{p.name}={choice}"
+        for p in block.spec.params
+        if p.active_if is None
+        for choice in p.choices
+        if block.identity_at_insertion(**{p.name: choice})
+    ]
+
+
+def _insertion(details: dict[str, Any]) -> str:
+    if details["identity_at_insertion"]:
+        return "the identity: trained features pass through unchanged"
+    others = details["identity_with"]
+    return "not the identity" + (f"; the identity with {' or '.join(others)}" if others else "")
+
+
+def _shapes(block: type[AttentionBlock]) -> str:
+    return "any C, H, W; tied to the one it is built for" if block.tied_to_input_size() else "any C, H, W"
+
+
+def _cost(block: type[AttentionBlock], number: int) -> dict[str, Any]:
+    from nas.networks import FeatureShape
+    from nas.spaces.sites import get_topology
+
+    shape = FeatureShape(*get_topology("resnet50").site(number).shape())
+    refusal = block.refusal(shape, **block.complete({}))
+    if refusal is not None:
+        return {"site": number, "shape": refusal, "params": None, "macs_plain": None, "macs_fast": None}
+    return {
+        "site": number,
+        "shape": str(shape),
+        "params": block.params_formula(shape),
+        "macs_plain": block.macs_formula(shape, form="plain"),
+        "macs_fast": block.macs_formula(shape, form="fast"),
+    }
+
+
+def _defaults(spec: BlockSpec) -> str:
+    return ", ".join(f"{p.name}={_default(p)}" for p in spec.params if p.active_if is None)
+
+
+def _legal(param: ParamSpec) -> str:
+    from nas.spaces.values import format_value
+
+    return ", ".join(format_value(choice) for choice in param.choices)
+
+
+def _default(param: ParamSpec) -> str:
+    from nas.spaces.values import format_value
+
+    other = [f"{format_value(v)} with {name}={format_value(value)}" for name, value, v in param.default_if]
+    return "; ".join([format_value(param.default), *other])

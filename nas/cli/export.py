@@ -1,0 +1,113 @@
+"""`nas export`: a trained network as a file for deployment, checked against PyTorch before it is written."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nas.cli.common import emit_json, note, progress_bar
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nas.networks.export import ExportReport
+    from nas.progress import Progress
+
+MOST_CROPS = 64
+_GENERATED = {"train_identities": 1, "test_identities": 16, "cameras": 2, "images": 1}
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("export")(export)
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="File written by a training.")],
+    format: Annotated[str, typer.Option("--format", help="onnx, torch-export or tensorrt.")] = "onnx",
+    out: Annotated[Path | None, typer.Option("--out", help="File to write; default: beside the checkpoint.")] = None,
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16; input and output stay float32.")] = "fp32",
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Folder of person crops to compare on; default: 32 of the generated pedestrians."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")] = False,
+) -> None:
+    """Export a trained network; nothing is written when it answers differently from PyTorch.
+
+    Example: nas export reports/quickstart/best.pt --format onnx --images my_crops/
+    """
+    from nas.networks.export import Preprocessing, check_format, export_network
+    from nas.training.checkpoints import load_checkpoint, network_from_checkpoint
+    from nas.training.files import sha256_of
+
+    kind = check_format(format, precision)
+    loaded = load_checkpoint(checkpoint)
+    network = network_from_checkpoint(loaded)
+    augmentation = loaded.recipe.augmentation
+    with progress_bar(f"export {format}", enabled=not json) as progress:
+        report = export_network(
+            network,
+            out or checkpoint.with_suffix(kind.suffix),
+            format,
+            precision=precision,
+            crops=_crops(images, loaded.input_size, augmentation, progress),
+            preprocessing=Preprocessing(mean=augmentation.mean, std=augmentation.std),
+            extra={"checkpoint_sha256": sha256_of(checkpoint), "dataset": loaded.dataset_id},
+            progress=progress,
+        )
+    emit_json(_plain(report)) if json else _tell(report)
+
+
+def _crops(folder: Path | None, size: tuple[int, int], augmentation: Any, progress: Progress) -> Tensor:
+    """Normalised crops (N, 3, H, W) from a folder, or of the generated set."""
+    import numpy as np
+    import torch
+
+    from nas.data.augment import BatchAugmenter
+    from nas.data.images import read_image
+
+    records = _generated(progress) if folder is None else _in_folder(folder)
+    pixels = torch.from_numpy(np.stack([read_image(record, size) for record in records])).permute(0, 3, 1, 2)
+    return BatchAugmenter(augmentation, size, torch.device("cpu")).normalise(pixels)
+
+
+def _generated(progress: Progress) -> list[Any]:
+    from nas.data.load import load_dataset
+
+    dataset = load_dataset({"generated": _GENERATED}, progress=progress)
+    return [*dataset.query, *dataset.gallery][:MOST_CROPS]
+
+
+def _in_folder(folder: Path) -> list[Any]:
+    from nas.data.listing import image_files
+    from nas.data.records import ImageRecord
+    from nas.errors import DataError
+
+    files = image_files(folder)[:MOST_CROPS]
+    if not files:
+        raise DataError(f"the folder {folder} holds no images to compare on")
+    return [ImageRecord(path, 0, 0) for path in files]
+
+
+def _plain(report: ExportReport) -> dict[str, Any]:
+    return {
+        "path": str(report.path),
+        "format": report.format,
+        "precision": report.precision,
+        "size_bytes": report.size_bytes,
+        "parity": asdict(report.parity),
+        "metadata": report.metadata,
+    }
+
+
+def _tell(report: ExportReport) -> None:
+    parity = report.parity
+    note(f"{report.path}: {report.format}, {report.precision}, {report.size_bytes / 1e6:.1f} MB, batch free")
+    note(
+        f"compared with PyTorch on {parity.images} images ({parity.given} crops, the others random):"
+        f" cosine {parity.min_cosine:.6f} at worst, same nearest neighbour for {parity.top1_agreement:.1%}"
+    )

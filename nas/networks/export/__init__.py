@@ -1,0 +1,219 @@
+"""Export of a trained network, with a parity check that refuses to write a file which answers differently.
+
+`export_network` folds normalisation, drops the classifier, writes the file beside its place, runs it on random and
+given crops, compares with PyTorch in fp32, and only then moves it there. One module a format; what a file says about
+its input is in `metadata`, how embeddings are compared in `parity`.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from nas.errors import TrainingError, unknown_name
+from nas.networks.export import onnx_file, program, tensorrt_engine
+from nas.networks.export.deployed import PRECISIONS, DeployedNetwork
+from nas.networks.export.metadata import Preprocessing, describe
+from nas.networks.export.parity import Parity, compare, random_crops
+from nas.networks.folding import fold_batchnorm
+from nas.networks.network import ReidNetwork
+from nas.progress import Progress, silent
+
+Runner = Callable[[Tensor], Tensor]
+
+MIN_COSINE = 0.9999
+MIN_AGREEMENT = 0.98
+MIN_REDUCED_COSINE = 0.99
+
+
+class ExportFormat(Protocol):
+    """A module that writes one kind of file."""
+
+    suffix: str
+    precisions: tuple[str, ...]
+
+    def unavailable(self) -> str | None:
+        """Why files of this kind cannot be written here, or None."""
+
+    def write(self, network: DeployedNetwork, path: Path, metadata: Mapping[str, str]) -> None:
+        """Writes the file; the batch stays free."""
+
+    def load(self, path: Path) -> Runner:
+        """Opens the file as a function from images (B, 3, H, W) to embeddings (B, D), float32 on the CPU."""
+
+    def read_metadata(self, path: Path) -> dict[str, str]:
+        """What the file says about itself."""
+
+
+FORMATS: Mapping[str, ExportFormat] = MappingProxyType(
+    {
+        "onnx": onnx_file.OnnxFile(),
+        "torch-export": program.ExportedProgramFile(),
+        "tensorrt": tensorrt_engine.EngineFile(),
+    }
+)
+"""Kinds of files by name."""
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written.
+
+    Attributes:
+        path: the file.
+        format: a name of `FORMATS`.
+        precision: fp32, fp16 or bf16.
+        parity: how it compares with PyTorch in fp32.
+        metadata: what the file says about itself.
+        size_bytes: of the file.
+    """
+
+    path: Path
+    format: str
+    precision: str
+    parity: Parity
+    metadata: dict[str, str]
+    size_bytes: int
+
+
+def check_format(name: str, precision: str = "fp32") -> ExportFormat:
+    """The format of that name, ready to write on this machine.
+
+    Raises:
+        TrainingError: for an unknown format or precision, or one that needs something not installed.
+    """
+    if name not in FORMATS:
+        raise TrainingError(unknown_name("export format", name, FORMATS))
+    if precision not in PRECISIONS:
+        raise TrainingError(unknown_name("precision", precision, PRECISIONS))
+    if precision not in FORMATS[name].precisions:
+        known = ", ".join(FORMATS[name].precisions)
+        raise TrainingError(f"{name} files are written in {known}, not {precision}: its engines lack the operators")
+    reason = FORMATS[name].unavailable()
+    if reason is not None:
+        raise TrainingError(f"cannot export to {name} here: {reason}")
+    return FORMATS[name]
+
+
+def export_network(
+    network: ReidNetwork,
+    path: str | Path,
+    format: str = "onnx",
+    *,
+    precision: str = "fp32",
+    crops: Tensor | None = None,
+    preprocessing: Preprocessing | None = None,
+    extra: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> ExportReport:
+    """Writes a network as a file for deployment, after it answered as PyTorch does.
+
+    Args:
+        network: a trained network, on any device; it is left as it is.
+        path: file to write; replaced when it exists.
+        format: `onnx`, `torch-export` or `tensorrt`.
+        precision: of the weights and the arithmetic; input and output are float32 always.
+        crops: normalised images (N, 3, H, W) to compare on, beside random ones.
+        preprocessing: what the images went through; stated in the file.
+        extra: further entries for the file's metadata.
+        progress: told of the steps.
+
+    Raises:
+        TrainingError: when the format is not available, or the file's embeddings differ: fp32 needs a cosine above
+            0.9999 for every image, reduced precision one above 0.99 and the same nearest neighbour for 98 % of the
+            images. Nothing is written then.
+    """
+    tell = progress or silent
+    kind, target = check_format(format, precision), Path(path)
+    if not target.parent.is_dir():
+        raise TrainingError(f"there is no folder {target.parent} to write {target.name} in")
+    folded = fold_batchnorm(network).cpu().float()
+    images = parity_images(network.input_size, crops)
+    tell(1, 4, "reference embeddings")
+    reference = _embed(folded, images)
+    metadata = describe(folded, format, precision, preprocessing or Preprocessing(), extra or {})
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
+        draft = Path(folder) / target.name
+        tell(2, 4, f"writing {format}")
+        kind.write(DeployedNetwork(folded, precision), draft, metadata)
+        tell(3, 4, "comparing with PyTorch")
+        parity = compare(reference, _run(kind.load(draft), images), images=len(images), given=_count(crops))
+        _refuse_if_different(parity, target, format, precision)
+        for made in sorted(Path(folder).iterdir()):
+            os.replace(made, target.parent / made.name)
+    tell(4, 4, "done")
+    return ExportReport(target, format, precision, parity, metadata, target.stat().st_size)
+
+
+def parity_images(input_size: tuple[int, int], crops: Tensor | None) -> Tensor:
+    """Random crops, then the given ones: (N, 3, H, W), float32."""
+    made = random_crops(input_size)
+    if crops is None:
+        return made
+    if crops.ndim != 4 or tuple(crops.shape[1:]) != (3, *input_size):
+        expected = f"(N, 3, {input_size[0]}, {input_size[1]})"
+        raise TrainingError(f"sample crops for the parity check must be {expected}, not {tuple(crops.shape)}")
+    return torch.cat([made, crops.cpu().float()])
+
+
+def _count(crops: Tensor | None) -> int:
+    return 0 if crops is None else len(crops)
+
+
+def _embed(network: ReidNetwork, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        return torch.cat([_tensor(network(batch)) for batch in torch.split(images, _BATCHES[-1])])
+
+
+def _tensor(value: Any) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"a network in evaluation mode returns a tensor, not {type(value).__name__}")
+    return value
+
+
+_BATCHES = (1, 3, 16)
+
+
+def _run(runner: Runner, images: Tensor) -> Tensor:
+    """Embeddings in batches of 1, 3, then 16: a batch that is not free is found here."""
+    parts, begin, turn = [], 0, 0
+    while begin < len(images):
+        size = _BATCHES[min(turn, len(_BATCHES) - 1)]
+        parts.append(runner(images[begin : begin + size]))
+        begin, turn = begin + size, turn + 1
+    return torch.cat(parts)
+
+
+def _refuse_if_different(parity: Parity, target: Path, format_name: str, precision: str) -> None:
+    needed = MIN_COSINE if precision == "fp32" else MIN_REDUCED_COSINE
+    if not parity.min_cosine > needed:
+        raise TrainingError(
+            f"the {format_name} file in {precision} answers differently from PyTorch: cosine {parity.min_cosine:.6f} at"
+            f" worst over {parity.images} images, {needed} is needed; {target} was not written",
+            None if precision == "fp32" else "Export in fp32.",
+        )
+    if not parity.top1_agreement >= MIN_AGREEMENT:
+        raise TrainingError(
+            f"the {format_name} file in {precision} finds another nearest neighbour for"
+            f" {1 - parity.top1_agreement:.1%} of {parity.images} images; {target} was not written",
+            "Export in fp32.",
+        )
+
+
+__all__ = [
+    "FORMATS",
+    "PRECISIONS",
+    "ExportReport",
+    "Parity",
+    "Preprocessing",
+    "check_format",
+    "export_network",
+]
