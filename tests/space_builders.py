@@ -46,7 +46,9 @@ def block_params(block: str) -> st.SearchStrategy[dict[str, Any]]:
     given = st.fixed_dictionaries({}, optional={p.name: st.sampled_from(p.choices) for p in spec.params})
 
     def legal(values: dict[str, Any]) -> dict[str, Any]:
-        return {k: v for k, v in values.items() if k != "reduction" or block != "cnl" or values.get("width") == "reduced"}
+        return {
+            k: v for k, v in values.items() if k != "reduction" or block != "cnl" or values.get("width") == "reduced"
+        }
 
     return given.map(legal)
 
@@ -71,7 +73,9 @@ values = st.one_of(
 def candidates(draw: st.DrawFn) -> Candidate:
     """Any candidate: any backbone, width, blocks, hyperparameters and recipe values."""
     backbone = draw(st.sampled_from(["resnet18", "resnet50", "resnet101", "shufflenet_v2_x1_0", "mobilenet_v3_large"]))
-    settings = draw(st.fixed_dictionaries({}, optional={"width": st.sampled_from([0.25, 0.5, 2]), "last_stride": st.just(2)}))
+    settings = draw(
+        st.fixed_dictionaries({}, optional={"width": st.sampled_from([0.25, 0.5, 2]), "last_stride": st.just(2)})
+    )
     recipe = draw(st.dictionaries(names, values, max_size=3))
     return Candidate.make(backbone, draw(placements(backbone)), settings, recipe)
 
@@ -79,7 +83,9 @@ def candidates(draw: st.DrawFn) -> Candidate:
 _sites = st.one_of(
     st.lists(st.integers(1, 5), min_size=1, max_size=4),
     st.just("all"),
-    st.fixed_dictionaries({"stages": st.sampled_from([1, 2, [1, 2], 0]), "place": st.sampled_from(["first", "last", "all"])}),
+    st.fixed_dictionaries(
+        {"stages": st.sampled_from([1, 2, [1, 2], 0]), "place": st.sampled_from(["first", "last", "all"])}
+    ),
     st.just({"place": "last"}),
 )
 _block = st.sampled_from(["hac", "cnl", "se"])

@@ -272,7 +272,7 @@ _ONE_PART = [
         "properties": {"stages": _NUMBERS, "place": _PLACE, "stride": _NUMBERS},
     },
 ]
-_JSON_SCHEMA = {
+SITES_SCHEMA: dict[str, Any] = {
     "description": "1-17, [6, 8, 14], all, or {stages: [2, 3], place: last, stride: 8}",
     "anyOf": [*_ONE_PART, {"type": "array", "items": {"anyOf": _ONE_PART}, "minItems": 1}],
 }
@@ -281,6 +281,6 @@ Sites = Annotated[
     InstanceOf[SiteSet],
     BeforeValidator(_read),
     PlainSerializer(lambda sites: sites.to_data()),
-    WithJsonSchema(_JSON_SCHEMA),
+    WithJsonSchema(SITES_SCHEMA),
 ]
 """A `SiteSet` as a field of a pydantic model."""

@@ -151,12 +151,15 @@ class DesignSpace:
     @cached_property
     def id(self) -> str:
         """16 hexadecimal digits: equal ids mean the same candidates with the same numbers, whatever the name."""
-        data = self.to_dict()
         topologies = [topology for domain in self.backbones.values() for topology in domain.topologies()]
-        sites = [sorted(self.sites.resolve(topology)) for topology in topologies]
-        rules = sorted(json.dumps(rule.to_dict(), sort_keys=True) for rule in self.rules)
-        content = {"backbones": data["backbones"], "blocks": data["blocks"], "recipe": data.get("recipe", {})}
-        text = json.dumps({**content, "sites": sites, "rules": rules}, sort_keys=True, separators=(",", ":"))
+        content = {
+            "backbones": {name: domain.variants() for name, domain in self.backbones.items()},
+            "sites": [sorted(self.sites.resolve(topology)) for topology in topologies],
+            "blocks": {name: domain.variants() for name, domain in self.blocks.items()},
+            "recipe": {key: domain.to_data() for key, domain in self.recipe.items()},
+            "rules": sorted(json.dumps(rule.to_dict(), sort_keys=True) for rule in self.rules),
+        }
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def site_numbers(self, backbone: str | None = None) -> tuple[int, ...]:

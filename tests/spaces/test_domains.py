@@ -36,7 +36,14 @@ def test_finite_domains(written: Any, values: tuple[Any, ...]) -> None:
 def test_continuous_domain_has_its_bounds() -> None:
     domain = Domain.of({"log": [1e-4, 1e-3]})
     assert not domain.is_finite
-    assert [value in domain for value in (1e-4, 5e-4, 1e-3, 1.1e-3, True, "x")] == [True, True, True, False, False, False]
+    assert [value in domain for value in (1e-4, 5e-4, 1e-3, 1.1e-3, True, "x")] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 @pytest.mark.parametrize(

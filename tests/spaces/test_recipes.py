@@ -43,7 +43,9 @@ def recipe_data(draw: st.DrawFn) -> dict[str, Any]:
     for key in "abcd"[: draw(st.integers(0, 4))]:
         values = draw(st.lists(st.integers(0, 3), min_size=1, max_size=3, unique=True))
         parents = [other for other in data if draw(st.booleans())][:2]
-        when = {other: draw(st.lists(st.sampled_from(data[other]["values"]), min_size=1, unique=True)) for other in parents}
+        when = {
+            other: draw(st.lists(st.sampled_from(data[other]["values"]), min_size=1, unique=True)) for other in parents
+        }
         data[key] = {"values": values, "when": when}
     return data
 
@@ -60,7 +62,9 @@ def test_numbers_are_the_settings(data: dict[str, Any]) -> None:
 def test_conditional_values_exist_only_when_active() -> None:
     space = make(CONDITIONAL)
     assert space.count() == 2 * (1 + 1 + 2 * 2)
-    assert list(space) == ["loss", "gamma", "margin", "epochs"] or list(space).index("loss") < list(space).index("gamma")
+    assert list(space) == ["loss", "gamma", "margin", "epochs"] or list(space).index("loss") < list(space).index(
+        "gamma"
+    )
     problems = dict(space.problems({"loss": "ce", "gamma": 64, "epochs": 60, "lr": 1}))
     assert "exists only when loss is circle" in problems["gamma"]
     assert "unknown recipe value 'lr'" in problems["lr"]

@@ -16,7 +16,10 @@ from nas.spaces import BLOCKS, Candidate, get_topology, rule_from_dict
 from nas.spaces.rules import RULE_KINDS, Rule
 
 SENTENCES: list[tuple[dict[str, Any], str]] = [
-    ({"sites": {"block": "cnl", "sites": [6, 8, 14]}, "backbone": "resnet50"}, "C-NL: positions 6, 8, 14 (of 17), on ResNet-50"),
+    (
+        {"sites": {"block": "cnl", "sites": [6, 8, 14]}, "backbone": "resnet50"},
+        "C-NL: positions 6, 8, 14 (of 17), on ResNet-50",
+    ),
     ({"sites": {"stages": [2, 3], "place": "last"}}, "blocks only at the last site of stages 2 and 3"),
     ({"sites": "6, 8", "strength": "preference"}, "prefer positions 6, 8"),
     ({"forbid": {"blocks": "agw", "sites": "1-4"}}, "no AGW non-local at positions 1-4"),
@@ -25,13 +28,17 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
     ({"blocks": ["cnl", "hac"]}, "only C-NL and HAC"),
     ({"stage_ends": True}, "blocks only at the last site of a stage"),
     ({"stage_ends": True, "strength": "preference"}, "prefer the last site of a stage"),
-    ({"block_preference": {"better": "cnl", "worse": "hac"}, "strength": "preference"}, "C-NL over HAC at equal positions"),
+    (
+        {"block_preference": {"better": "cnl", "worse": "hac"}, "strength": "preference"},
+        "C-NL over HAC at equal positions",
+    ),
     ({"block_preference": {"better": "cnl", "worse": "hac"}}, "C-NL instead of HAC"),
     ({"params": {"block": "se", "param": "reduction", "low": 1, "high": 2}}, "SE: reduction 1 to 2"),
     ({"params": {"block": "cnl", "param": "width", "values": ["full", "half"]}}, "C-NL: width full or half"),
     (
         {"cost": {"reference": "resnet101", "placements": {"raga": "1-8", "agw(inner=half)": 1}}},
-        "no block whose network is slower than ResNet-101: AGW non-local (inner=half) not at position 1; RAGA not at positions 1-8",
+        "no block whose network is slower than ResNet-101: AGW non-local (inner=half) not at position 1; "
+        "RAGA not at positions 1-8",
     ),
     ({"max_blocks": 3}, "no more than 3 blocks"),
     ({"max_blocks": {"count": 1, "block": "agw"}}, "no more than 1 AGW non-local block"),
@@ -119,9 +126,15 @@ Placed = list[tuple[int, str, dict[str, Any]]]
 MEANINGS: list[tuple[dict[str, Any], Callable[[Placed], bool]]] = [
     ({"sites": {"block": "cnl", "sites": "6, 8"}}, lambda p: all(s in (6, 8) for s, b, _ in p if b == "cnl")),
     ({"sites": {"stages": [2], "place": "last"}}, lambda p: all(s == 8 for s, _, _ in p)),
-    ({"forbid": {"blocks": ["agw", "se"], "sites": "1-4"}}, lambda p: not [s for s, b, _ in p if b in ("agw", "se") and s < 5]),
+    (
+        {"forbid": {"blocks": ["agw", "se"], "sites": "1-4"}},
+        lambda p: not [s for s, b, _ in p if b in ("agw", "se") and s < 5],
+    ),
     ({"forbid": {"sites": [1, 17]}}, lambda p: not [s for s, _, _ in p if s in (1, 17)]),
-    ({"forbid": {"blocks": "agw(inner=one)"}}, lambda p: not [1 for _, b, v in p if b == "agw" and v["inner"] == "one"]),
+    (
+        {"forbid": {"blocks": "agw(inner=one)"}},
+        lambda p: not [1 for _, b, v in p if b == "agw" and v["inner"] == "one"],
+    ),
     ({"blocks": ["cnl", "se"]}, lambda p: all(b in ("cnl", "se") for _, b, _ in p)),
     ({"stage_ends": True}, lambda p: all(s in (4, 8, 14, 17) for s, _, _ in p)),
     ({"stage_ends": {"block": "hac"}}, lambda p: all(s in (4, 8, 14, 17) for s, b, _ in p if b == "hac")),
@@ -134,7 +147,10 @@ MEANINGS: list[tuple[dict[str, Any], Callable[[Placed], bool]]] = [
         {"params": {"block": "cnl", "param": "reduction", "values": [4]}},
         lambda p: all(v.get("reduction", 4) == 4 for _, b, v in p if b == "cnl"),
     ),
-    ({"cost": {"placements": [["raga", 3], ["raga", 4], ["abd", 5]]}}, lambda p: not [1 for s, b, _ in p if (b, s) in {("raga", 3), ("raga", 4), ("abd", 5)}]),
+    (
+        {"cost": {"placements": [["raga", 3], ["raga", 4], ["abd", 5]]}},
+        lambda p: not [1 for s, b, _ in p if (b, s) in {("raga", 3), ("raga", 4), ("abd", 5)}],
+    ),
     ({"max_blocks": 2}, lambda p: len(p) <= 2),
     ({"max_blocks": {"count": 1, "block": "se"}}, lambda p: [b for _, b, _ in p].count("se") <= 1),
     ({"min_blocks": 2}, lambda p: len(p) >= 2),
@@ -224,5 +240,8 @@ def test_recipe_range_leaves_what_a_candidate_does_not_set() -> None:
 
 def test_preference_scores_order_candidates() -> None:
     rule = rule_from_dict({"stage_ends": True, "strength": "preference"})
-    scores = [rule.score(Candidate.parse(text)) for text in ("resnet50", "resnet50+cnl@8,14", "resnet50+cnl@8,13", "resnet50+cnl@7")]
+    scores = [
+        rule.score(Candidate.parse(text))
+        for text in ("resnet50", "resnet50+cnl@8,14", "resnet50+cnl@8,13", "resnet50+cnl@7")
+    ]
     assert scores == [1, 1, 0.5, 0]

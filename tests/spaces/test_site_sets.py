@@ -43,7 +43,12 @@ site_data = st.one_of(
     st.lists(st.integers(1, 40), min_size=1).map(compact),
     st.lists(st.integers(1, 40) | st.just({"place": "last"}) | st.just({"stages": [1, 2]}), min_size=1),
     st.fixed_dictionaries(
-        {}, optional={"stages": st.integers(0, 4), "place": st.sampled_from(["first", "last", 2, [-1, 1]]), "stride": st.just(8)}
+        {},
+        optional={
+            "stages": st.integers(0, 4),
+            "place": st.sampled_from(["first", "last", 2, [-1, 1]]),
+            "stride": st.just(8),
+        },
     ),
 )
 
@@ -65,8 +70,27 @@ def test_runs_and_compact_lose_nothing(numbers: list[int]) -> None:
         assert SiteSet.of(compact(numbers)).numbers == tuple(sorted(set(numbers)))
 
 
-@pytest.mark.parametrize("written", ["", "x", "4-1", "0", "1-", [], True, 1.5, None, {"stage": 1}, {"place": "end"},
-                                     {"place": 0}, {"stages": "x"}, {"stages": -1}, "1-99999999", [[1]]])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "x",
+        "4-1",
+        "0",
+        "1-",
+        [],
+        True,
+        1.5,
+        None,
+        {"stage": 1},
+        {"place": "end"},
+        {"place": 0},
+        {"stages": "x"},
+        {"stages": -1},
+        "1-99999999",
+        [[1]],
+    ],
+)
 def test_what_is_no_set_of_sites_is_refused(written: Any) -> None:
     with pytest.raises(SpaceError):
         SiteSet.of(written)

@@ -31,18 +31,22 @@ def differences(a: Candidate, b: Candidate) -> float:
     return total
 
 
+def check_conflict(data: dict[str, Any], conflict: tuple[Rule, ...]) -> None:
+    """The rules leave nothing together, and something without any one of them."""
+    naive = naive_candidates(DesignSpace.from_dict({**data, "rules": []}))
+    assert not [c for c in naive if all(rule.admits(c) for rule in conflict)]
+    for left_out in conflict:
+        rest = [rule for rule in conflict if rule is not left_out]
+        assert [c for c in naive if all(rule.admits(c) for rule in rest)], "the conflict is not minimal"
+
+
 @settings(max_examples=60)
 @given(small_definitions())
 def test_count_numbers_and_membership_are_the_plain_listing(data: dict[str, Any]) -> None:
     try:
         space = DesignSpace.from_dict(data)
     except EmptySpaceError as error:
-        unruled = DesignSpace.from_dict({**data, "rules": []})
-        naive = naive_candidates(unruled)
-        assert not [c for c in naive if all(rule.admits(c) for rule in error.rules)]
-        for left_out in error.rules:
-            rest = [rule for rule in error.rules if rule is not left_out]
-            assert [c for c in naive if all(rule.admits(c) for rule in rest)], "the conflict is not minimal"
+        check_conflict(data, error.rules)
         return
     naive = naive_candidates(space)
     listed = list(space.enumerate())
@@ -95,7 +99,12 @@ def test_repair_is_the_nearest(data: dict[str, Any], seed: int) -> None:
 
 RULED = {
     "blocks": {"hac": {}, "cnl": {"fuse": ["gate", "add"]}},
-    "rules": [{"max_blocks": 3}, {"min_distance": 2}, {"forbid": {"blocks": "hac", "sites": 1}}, {"mix": {"max_types": 1}}],
+    "rules": [
+        {"max_blocks": 3},
+        {"min_distance": 2},
+        {"forbid": {"blocks": "hac", "sites": 1}},
+        {"mix": {"max_types": 1}},
+    ],
 }
 
 
@@ -106,7 +115,9 @@ def chi_square(drawn: list[Candidate], everything: list[Candidate]) -> float:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-@pytest.mark.parametrize("recipe", [{}, {"loss": ["ce", "circle"], "gamma": {"values": [64, 128], "when": {"loss": "circle"}}}])
+@pytest.mark.parametrize(
+    "recipe", [{}, {"loss": ["ce", "circle"], "gamma": {"values": [64, 128], "when": {"loss": "circle"}}}]
+)
 def test_draws_are_uniform(seed: int, recipe: dict[str, Any]) -> None:
     space = make_space(**RULED, recipe=recipe)
     drawn = space.sample(20 * space.size(), seed, distinct=False)
@@ -168,7 +179,9 @@ def test_stratified_draws_fill_small_strata_first() -> None:
 
 
 def test_a_huge_space_is_counted_exactly_and_drawn_from_at_once() -> None:
-    space = make_space(backbones=["resnet152"], sites="all", blocks={"cnl": {"width": ["full", "half"]}, "se": {}, "hac": {}})
+    space = make_space(
+        backbones=["resnet152"], sites="all", blocks={"cnl": {"width": ["full", "half"]}, "se": {}, "hac": {}}
+    )
     assert space.size() == 5**51
     assert space.size_by_blocks()[7] == math.comb(51, 7) * 4**7
     drawn = space.sample(20, 1)
@@ -185,7 +198,12 @@ def test_all_rules_together_in_a_space_of_more_than_10_to_the_30() -> None:
     space = make_space(
         backbones=["resnet152"],
         sites="all",
-        blocks={"cnl": {"width": "all", "norm": "all", "fuse": "all"}, "se": {"reduction": "all"}, "agw": {}, "cbam": {}},
+        blocks={
+            "cnl": {"width": "all", "norm": "all", "fuse": "all"},
+            "se": {"reduction": "all"},
+            "agw": {},
+            "cbam": {},
+        },
         rules=[
             {"min_distance": 2},
             {"mix": {"max_types": 3}},
@@ -210,7 +228,10 @@ def test_several_backbones_stand_side_by_side() -> None:
 
 def test_last_stride_keeps_sites_apart() -> None:
     space = make_space(backbones={"resnet18": {"last_stride": [1, 2]}}, sites={"stride": 32}, blocks=["se"])
-    assert sorted(str(c) for c in space.enumerate(1)) == ["resnet18(last_stride=2)+se@8", "resnet18(last_stride=2)+se@9"]
+    assert sorted(str(c) for c in space.enumerate(1)) == [
+        "resnet18(last_stride=2)+se@8",
+        "resnet18(last_stride=2)+se@9",
+    ]
 
 
 def test_rules_of_one_backbone_leave_the_others() -> None:
@@ -224,13 +245,17 @@ def test_rules_of_one_backbone_leave_the_others() -> None:
 def test_recipe_values_multiply_and_rules_narrow_them() -> None:
     space = make_space(recipe={"loss": ["ce", "circle"], "base_lr": {"log": [1e-4, 1e-2], "points": 3}})
     assert space.size() == 3**5 * 6
-    narrowed = space.restrict([{"recipe_range": {"key": "base_lr", "low": 5e-4}}, {"recipe_range": {"key": "loss", "values": ["ce"]}}])
+    narrowed = space.restrict(
+        [{"recipe_range": {"key": "base_lr", "low": 5e-4}}, {"recipe_range": {"key": "loss", "values": ["ce"]}}]
+    )
     assert narrowed.size() == 3**5 * 2
     assert all(dict(c.recipe)["loss"] == "ce" and dict(c.recipe)["base_lr"] >= 5e-4 for c in narrowed.enumerate())
 
 
 def test_continuous_values_are_drawn_inside_rules_and_not_counted() -> None:
-    space = make_space(recipe={"base_lr": {"log": [1e-4, 1e-2]}}, rules=[{"recipe_range": {"key": "base_lr", "high": 1e-3}}])
+    space = make_space(
+        recipe={"base_lr": {"log": [1e-4, 1e-2]}}, rules=[{"recipe_range": {"key": "base_lr", "high": 1e-3}}]
+    )
     assert space.size() == 3**5
     assert space.continuous == ("base_lr",)
     drawn = space.sample(500, 1)
@@ -349,6 +374,9 @@ def test_the_id_is_the_content_not_the_writing() -> None:
     assert space.id == make_space(**RULED, name="other", description="text").id
     assert space.id == make_space(**RULED, sites=[5, 4, 3, 2, 1]).id
     assert space.id == make_space(**{**RULED, "blocks": dict(reversed(RULED["blocks"].items()))}).id
+    assert (
+        space.id == make_space(**{**RULED, "blocks": {"hac": {"reduction": 16}, "cnl": {"fuse": ["gate", "add"]}}}).id
+    )
     assert space.id != make_space(**RULED, sites="1-4").id
     assert space.id != make_space(**RULED, recipe={"loss": ["ce"]}).id
     assert space.id != make_space(**{**RULED, "rules": RULED["rules"][1:]}).id
@@ -356,7 +384,7 @@ def test_the_id_is_the_content_not_the_writing() -> None:
 
 def test_ids_never_change() -> None:
     # Databases hold these ids.
-    assert make_space().id == "EXPECTED_ID"
+    assert make_space().id == "14d1ed3581271d81"
 
 
 def test_children_know_where_they_come_from() -> None:
@@ -375,6 +403,7 @@ def test_children_know_where_they_come_from() -> None:
     assert space.size() == 3**5
 
 
+@settings(max_examples=40)
 @given(st.lists(rules(), max_size=3))
 def test_a_child_is_what_its_rules_admit(added: list[Rule]) -> None:
     space = make_space()
@@ -389,7 +418,10 @@ def test_a_child_is_what_its_rules_admit(added: list[Rule]) -> None:
 def test_an_empty_space_names_the_rules_in_conflict() -> None:
     with pytest.raises(EmptySpaceError) as caught:
         make_space(rules=[{"max_blocks": 4}, {"sites": "4-5"}, {"min_distance": 2}, {"min_blocks": 2}])
-    sentence = "blocks only at positions 4, 5 (rules[1]); blocks at least 2 sites apart (rules[2]); at least 2 blocks (rules[3])"
+    sentence = (
+        "blocks only at positions 4, 5 (rules[1]); blocks at least 2 sites apart (rules[2]); "
+        "at least 2 blocks (rules[3])"
+    )
     assert sentence in caught.value.message
     assert len(caught.value.rules) == 3
     with pytest.raises(EmptySpaceError, match="this rule leaves nothing: loss circle"):
@@ -399,7 +431,10 @@ def test_an_empty_space_names_the_rules_in_conflict() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"blocks": {"cnl": {"widht": ["full"]}}}, "blocks.cnl.widht: unknown hyperparameter of cnl 'widht'; did you mean 'width'"),
+        (
+            {"blocks": {"cnl": {"widht": ["full"]}}},
+            "blocks.cnl.widht: unknown hyperparameter of cnl 'widht'; did you mean 'width'",
+        ),
         ({"blocks": {"cnl": {"width": ["hlf"]}}}, "width of block 'cnl' cannot be hlf"),
         ({"blocks": []}, "at least one block"),
         ({"blocks": [3]}, "a name is needed here, not 3"),
@@ -424,7 +459,9 @@ def test_wrong_content_is_one_clear_sentence(changes: dict[str, Any], words: str
 
 def test_mistakes_in_files_have_line_and_column(tmp_path: Any) -> None:
     path = tmp_path / "space.yaml"
-    path.write_text("name: x\nbackbones: [resnet50]\nblocks:\n  cnl: {width: [full, hlf]}\nrules:\n  - forbid: {blocks: [cnll]}\n")
+    path.write_text(
+        "name: x\nbackbones: [resnet50]\nblocks:\n  cnl: {width: [full, hlf]}\nrules:\n  - forbid: {blocks: [cnll]}\n"
+    )
     with pytest.raises(SpaceError) as caught:
         DesignSpace.from_yaml(path)
     assert caught.value.message.startswith(f"{path}:4:9: blocks.cnl.width: ")
@@ -447,7 +484,9 @@ def test_own_blocks_in_a_space(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -
         "    spec = BlockSpec('gate', 'Gate', 'mixed', (ParamSpec('size', (3, 5), 3, 'kernel'),), 'own', 'own')\n"
     )
     monkeypatch.chdir(tmp_path)
-    space = make_space(sites="1", blocks={"robot_blocks:Gate": {"size": "all"}, "se": {}}, rules=[{"mix": {"max_families": 1}}])
+    space = make_space(
+        sites="1", blocks={"robot_blocks:Gate": {"size": "all"}, "se": {}}, rules=[{"mix": {"max_families": 1}}]
+    )
     assert [str(c) for c in space.enumerate()] == [
         "resnet18",
         "resnet18+se@1",

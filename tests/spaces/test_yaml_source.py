@@ -54,12 +54,18 @@ def test_scalars_mean_what_they_look_like() -> None:
     assert parse_yaml(text).data == expected
 
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(
-    st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\x85\u2028\u2029\ufeff\ufffe\uffff")
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\x85\u2028\u2029\ufeff\ufffe\uffff"))
 )
 data = st.recursive(
     scalars | st.sampled_from(["no", "on", "1e-4", "1:30", "2024-01-01", "null", "<<", "=", "0x1F", "1_0", "~"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.from_regex("[a-z]{1,5}", fullmatch=True), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.from_regex("[a-z]{1,5}", fullmatch=True), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -78,15 +84,30 @@ def test_other_readers_see_the_same(value: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("name: a\nnam: b", "f.yaml:2:1: unknown key 'nam'; did you mean 'name'? Known: name, named, parts, side, switch"),
-        ("name: a\nparts:\n  - {wdith: 3}", "f.yaml:3:6: parts[0]: unknown key 'wdith'; did you mean 'width'? Known: height, width"),
-        ("name: a\nnamed:\n  x:\n    heigt: 3", "f.yaml:4:5: named.x: unknown key 'heigt'; did you mean 'height'? Known: height, width"),
-        ("name: a\nside: {kind: left, right_only: 3}", "f.yaml:2:20: side: unknown key 'right_only'; did you mean 'left_only'? Known: left_only"),
+        (
+            "name: a\nnam: b",
+            "f.yaml:2:1: unknown key 'nam'; did you mean 'name'? Known: name, named, parts, side, switch",
+        ),
+        (
+            "name: a\nparts:\n  - {wdith: 3}",
+            "f.yaml:3:6: parts[0]: unknown key 'wdith'; did you mean 'width'? Known: height, width",
+        ),
+        (
+            "name: a\nnamed:\n  x:\n    heigt: 3",
+            "f.yaml:4:5: named.x: unknown key 'heigt'; did you mean 'height'? Known: height, width",
+        ),
+        (
+            "name: a\nside: {kind: left, right_only: 3}",
+            "f.yaml:2:20: side: unknown key 'right_only'; did you mean 'left_only'? Known: left_only",
+        ),
         ("parts: []", "f.yaml:1:1: the key 'name' is missing"),
         ("name: a\nparts:\n - {width: wide}", "f.yaml:3:5: parts[0].width: a whole number is needed, not 'wide'"),
         ("name: a\nparts: 3", "f.yaml:2:1: parts: a list is needed, not 3"),
         ("name: a\nname: b", "f.yaml:2:1: the key 'name' is given twice; it is already in line 1"),
-        ("name: a\nparts: [{width: 1, width: 2}]", "f.yaml:2:20: the key 'width' is given twice; it is already in line 2"),
+        (
+            "name: a\nparts: [{width: 1, width: 2}]",
+            "f.yaml:2:20: the key 'width' is given twice; it is already in line 2",
+        ),
         ("- a", "f.yaml:1:1: expected keys and values, not a list"),
         ("", "f.yaml is empty"),
         ("# only a comment", "f.yaml is empty"),
@@ -126,7 +147,11 @@ def test_further_problems_are_counted() -> None:
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\xff\xfe\x00name")
-    for path, words in [(tmp_path / "none.yaml", "there is no file"), (binary, "not a text file"), (tmp_path, "cannot be read")]:
+    for path, words in [
+        (tmp_path / "none.yaml", "there is no file"),
+        (binary, "not a text file"),
+        (tmp_path, "cannot be read"),
+    ]:
         with pytest.raises(StudyError, match=words):
             load_yaml(path, StudyError)
 

@@ -83,6 +83,27 @@ def _fields(kind: str, body: Any) -> dict[str, Any]:
 
 _SWITCHES = ("stage_ends", "distinct_stages")
 
+
+class _FileForm:
+    """The JSON schema of rules as files write them, in place of the classes' own fields."""
+
+    @staticmethod
+    def __get_pydantic_json_schema__(core_schema: Any, handler: Any) -> dict[str, Any]:
+        return {"description": "a kind with its value", "oneOf": [_kind_schema(kind) for kind in RULE_KINDS]}
+
+
+def _kind_schema(kind: str) -> dict[str, Any]:
+    model = RULE_KINDS[kind]
+    whole = model.model_json_schema()
+    fields = {name: schema for name, schema in whole["properties"].items() if name not in ("kind", *_BESIDE)}
+    required = [name for name in whole.get("required", []) if name in fields]
+    body = {"type": "object", "properties": fields, "required": required, "additionalProperties": False}
+    short = fields[model.shorthand] if model.shorthand else {"const": True}
+    beside = {name: whole["properties"][name] for name in _BESIDE}
+    about = {"description": (model.__doc__ or "").split("\n")[0], "anyOf": [short, body] if fields else [short]}
+    return {"type": "object", "properties": {kind: about, **beside}, "required": [kind], "additionalProperties": False}
+
+
 _AnyRule = Annotated[
     SitesRule
     | ForbidRule
@@ -100,6 +121,7 @@ _AnyRule = Annotated[
     Field(discriminator="kind"),
     BeforeValidator(_unfolded),
     PlainSerializer(lambda rule: rule.to_dict()),
+    _FileForm(),
 ]
 
 if TYPE_CHECKING:

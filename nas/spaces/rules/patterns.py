@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from nas.errors import SpaceError, unknown_name
 from nas.spaces.blocks import BLOCKS, Params, block_names, get_block_spec
@@ -90,5 +90,9 @@ def _some(patterns: tuple[str, ...]) -> tuple[str, ...]:
 BlockPattern = Annotated[str, AfterValidator(_valid)]
 """A block name or pattern, as a field."""
 
-BlockPatterns = Annotated[tuple[BlockPattern, ...], BeforeValidator(_as_list), AfterValidator(_some)]
+_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+
+BlockPatterns = Annotated[
+    tuple[BlockPattern, ...], BeforeValidator(_as_list), AfterValidator(_some), WithJsonSchema(_SCHEMA)
+]
 """One or more block names or patterns, sorted, as a field."""

@@ -6,16 +6,16 @@ Each can be decided for one placement without looking at the others.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_serializer, field_validator, model_validator
+from pydantic import Field, WithJsonSchema, field_serializer, field_validator, model_validator
 
 from nas.errors import SpaceError
 from nas.spaces.blocks import get_block_spec
 from nas.spaces.candidate import Candidate, Placement
 from nas.spaces.rules.base import Carrier, Rule, Violation
 from nas.spaces.rules.patterns import BlockPattern, BlockPatterns, check_block, matches, matches_any, title
-from nas.spaces.site_sets import Sites, SiteSet, join_words
+from nas.spaces.site_sets import SITES_SCHEMA, Sites, SiteSet, join_words
 from nas.spaces.sites import Site, Topology, get_topology
 from nas.spaces.values import ParamValue, canonical_value, format_value, same_value
 
@@ -233,6 +233,14 @@ class ParamsRule(Rule):
         return f"prefer {self.param} {range_words(self.values, self.low, self.high)} for {title(self.block)}"
 
 
+_COST_SCHEMA = {
+    "anyOf": [
+        {"type": "object", "additionalProperties": SITES_SCHEMA},
+        {"type": "array", "items": {"type": "array", "minItems": 2, "maxItems": 2}},
+    ]
+}
+
+
 class Cost(Rule):
     """No block where it makes the network slower than a reference, as measured.
 
@@ -241,7 +249,9 @@ class Cost(Rule):
 
     kind: Literal["cost"] = "cost"
     reference: str = Field("the reference", description="the network that must not be slower")
-    placements: tuple[tuple[BlockPattern, Sites], ...] = Field(description="blocks, and the sites where they cost more")
+    placements: Annotated[tuple[tuple[BlockPattern, Sites], ...], WithJsonSchema(_COST_SCHEMA)] = Field(
+        description="blocks, and the sites where they cost more"
+    )
     offender: ClassVar[str] = "site"
 
     @field_validator("placements", mode="before")
