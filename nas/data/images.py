@@ -5,8 +5,6 @@ The only place that reads pixels from image files; packing and checks both go th
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -55,10 +53,10 @@ def reason(error: Exception) -> str:
     return "not an image file" if "cannot identify image file" in text else text
 
 
-def probe_image(path: Path) -> str | None:
-    """None when a file decodes completely, else why not."""
+def probe_image(record: ImageRecord) -> str | None:
+    """None when an image decodes completely and its box lies inside, else why not."""
     try:
-        read_image(ImageRecord(path, 0, 0))
+        read_image(record)
     except DataError as error:
         return error.message.split("cannot be read: ", 1)[-1]
     return None

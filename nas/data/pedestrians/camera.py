@@ -41,19 +41,19 @@ def draw_cameras(count: int, rng: np.random.Generator) -> list[Camera]:
 
 
 def _draw_camera(yaw: tuple[float, ...], rng: np.random.Generator) -> Camera:
-    exposure = rng.uniform(0.72, 1.18)
-    cast = 1 + rng.uniform(-0.16, 0.16, 3)
+    exposure = rng.uniform(0.8, 1.15)
+    cast = 1 + rng.uniform(-0.12, 0.12, 3)
     red, green, blue = (exposure * cast).tolist()
     return Camera(
         yaw=yaw,
         spread=float(rng.uniform(0.15, 0.4)),
         pitch=float(rng.uniform(0.02, 0.32)),
         gain=(red, green, blue),
-        gamma=float(rng.uniform(0.8, 1.25)),
-        contrast=float(rng.uniform(0.75, 1.1)),
-        resolution=float(rng.uniform(0.4, 1.0)),
-        blur=float(rng.uniform(0.0, 0.9)),
-        noise=float(rng.uniform(2.0, 9.0)),
+        gamma=float(rng.uniform(0.85, 1.2)),
+        contrast=float(rng.uniform(0.85, 1.1)),
+        resolution=float(rng.uniform(0.5, 1.0)),
+        blur=float(rng.uniform(0.0, 0.7)),
+        noise=float(rng.uniform(1.5, 6.0)),
         scenery=int(rng.integers(2**31)),
     )
 

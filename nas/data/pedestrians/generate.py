@@ -105,8 +105,8 @@ class Studio:
     def _canvas(self, camera: int, rng: np.random.Generator) -> Canvas:
         """The background, and where the walker stands in it: detectors cut neither centred nor to scale."""
         height, width = self._drawn_size
-        scale = height * rng.uniform(0.80, 1.0)
-        origin = (width * (0.5 + rng.uniform(-0.09, 0.09)), height * rng.uniform(0.92, 1.02))
+        scale = height * rng.uniform(0.86, 1.0)
+        origin = (width * (0.5 + rng.uniform(-0.07, 0.07)), height * rng.uniform(0.92, 1.02))
         background = self.scenery[camera].cut((height, width), rng)
         return Canvas(background, scale, origin, shade=float(rng.uniform(0.3, 0.6)))
 

@@ -31,9 +31,9 @@ class PedestrianSettings(BaseModel):
     height: Annotated[int, Field(ge=32, le=512)] = Field(128, description="image height in pixels")
     width: Annotated[int, Field(ge=16, le=512)] = Field(64, description="image width in pixels")
     lookalikes: Count = Field(4, description="persons that share garments and their colours")
-    occlusion: Annotated[float, Field(ge=0, le=1)] = Field(0.3, description="share of images with something in front")
+    occlusion: Annotated[float, Field(ge=0, le=1)] = Field(0.2, description="share of images with something in front")
     clutter: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.5, description="share of images with someone or something behind"
+        0.4, description="share of images with someone or something behind"
     )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="another seed, other persons, cameras and images")
 
