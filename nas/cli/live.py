@@ -101,8 +101,8 @@ class StudyView:
         done_here = status["trainings"]["finished"] - (self._finished_before or 0)
         if done_here < 2:
             means = [s["mean_seconds"] for s in status["stages"] if s["mean_seconds"]]
-            return remaining * max(means) / self._workers if means else None
-        return remaining * (time.monotonic() - self._begun) / done_here
+            return remaining * float(max(means)) / self._workers if means else None
+        return float(remaining) * (time.monotonic() - self._begun) / done_here
 
     def _line(self, status: dict[str, Any]) -> str:
         current = next((s["stage"] for s in status["stages"] if s["status"] == "running"), "starting")

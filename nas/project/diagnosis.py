@@ -46,21 +46,25 @@ def _safely(look: Callable[[], Check]) -> Check:
 
 def _python() -> Check:
     good = sys.version_info >= (3, 11)
-    return Check("Python", "ok" if good else "broken", platform.python_version(), "" if good else "3.11 or newer is needed")
+    advice = "" if good else "3.11 or newer is needed"
+    return Check("Python", "ok" if good else "broken", platform.python_version(), advice)
 
 
 def _torch() -> Check:
     torch = importlib.import_module("torch")
     vision = importlib.import_module("torchvision")
-    return Check("torch", "ok", f"{torch.__version__}, torchvision {vision.__version__}, {torch.get_num_threads()} threads")
+    detail = f"{torch.__version__}, torchvision {vision.__version__}, {torch.get_num_threads()} threads"
+    return Check("torch", "ok", detail)
 
 
 def _gpu() -> Check:
     torch = importlib.import_module("torch")
     if not torch.cuda.is_available():
-        return Check("GPU", "missing", "no CUDA device; networks train on the CPU", "fine for the quickstart, slow for real data")
+        advice = "fine for the quickstart, slow for real data"
+        return Check("GPU", "missing", "no CUDA device; networks train on the CPU", advice)
     free, total = torch.cuda.mem_get_info()
-    return Check("GPU", "ok", f"{torch.cuda.get_device_name()}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free")
+    memory = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+    return Check("GPU", "ok", f"{torch.cuda.get_device_name()}, {memory}")
 
 
 def _database() -> Check:

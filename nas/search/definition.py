@@ -15,20 +15,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from nas.errors import StudyError, unknown_name
+from nas.shrinking.settings import RuleFamily
 from nas.spaces.yaml_source import load_yaml, validate
 from nas.training.fidelity import Fidelity
 
-RuleFamily = Literal[
-    "cost",
-    "sites",
-    "stage_ends",
-    "block_preference",
-    "distance",
-    "distinct_stages",
-    "mix",
-    "count",
-    "hyperparameters",
-]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 

@@ -113,9 +113,9 @@ def _images(context: StudyContext) -> int | None:
 def _speed(context: StudyContext, probe: bool) -> tuple[float | None, str]:
     if context.replay is not None:
         return None, "results come from a table"
-    known = context.results()["images_per_s"].dropna() if context.study_id else ()
-    if len(known):
-        return float(known.median()), f"median of {len(known)} trainings of this study"
+    known = sorted(context.results()["images_per_s"].dropna()) if context.study_id else []
+    if known:
+        return float(known[len(known) // 2]), f"median of {len(known)} trainings of this study"
     if not probe:
         return None, "unknown"
     return probe_speed(context), f"{PROBE_STEPS} timed training steps of the baseline on this machine"
@@ -130,7 +130,7 @@ def probe_speed(context: StudyContext) -> float:
 
     recipe, device = context.recipe, torch.device(context.device)
     network = build_network(context.baselines[0], num_classes=64, input_size=recipe.input, seed=0)
-    network.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    network.to(device).to(memory_format=torch.channels_last).train()
     images = torch.rand(recipe.batch, 3, *recipe.input, device=device)
     precision = resolve_precision(recipe.precision, device)
     begun = 0.0

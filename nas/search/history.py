@@ -7,7 +7,8 @@ failed stays, without a value.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,22 +19,26 @@ from nas.spaces import Candidate
 Cost = Callable[[Candidate], float | None]
 
 
-def observations(results: pd.DataFrame, cost: Cost) -> list[Observation]:
+def observations(
+    results: pd.DataFrame, cost: Cost, attrs: Mapping[int, Mapping[str, Any]] | None = None
+) -> list[Observation]:
     """One observation a candidate, in the order in which candidates were first asked for.
 
     Args:
         results: rows of the results table at one fidelity; waiting and running rows are left out.
         cost: cost of a candidate, None where unknown.
+        attrs: what samplers noted, by training id.
     """
+    notes = attrs or {}
     done = results[results["status"].isin(["finished", "failed"])]
     done = done.drop_duplicates("training_id")
     found: list[Observation] = []
     for notation, rows in done.groupby("notation", sort=False):
         candidate = Candidate.parse(str(notation))
         values = rows.loc[rows["status"] == "finished", "map"].dropna()
-        attrs = next((a for a in rows.get("sampler_attrs", []) if isinstance(a, dict) and a), {})
+        noted = next((notes[i] for i in rows["training_id"] if i in notes), {})
         mean = float(values.mean()) if len(values) else None
-        found.append(Observation(candidate, mean, cost(candidate), len(values), attrs))
+        found.append(Observation(candidate, mean, cost(candidate), len(values), noted))
     return found
 
 
@@ -55,7 +60,7 @@ def front(found: Iterable[Observation]) -> list[Observation]:
     import moocore
 
     points = np.array([[-float(o.map or 0), float(o.cost or 0)] for o in known])
-    keep = moocore.is_nondominated(points)
+    keep = moocore.is_nondominated(points, keep_weakly=True)  # equals share the front
     return sorted((o for o, k in zip(known, keep, strict=True) if k), key=lambda o: (o.cost, o.candidate.id))
 
 

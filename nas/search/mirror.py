@@ -7,9 +7,9 @@ from there: proposals are made from our own tables, so a mirror that lags behind
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
-from nas.errors import NasError
 from nas.search.costs import CostModel
 from nas.search.proposals.encoding import Encoding
 from nas.spaces import Candidate
@@ -20,31 +20,51 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("nas.worker")
 
+Row = tuple[int, str, str, float]  # training id, stage, notation, mAP
+FLUSH_COUNT = 32
+FLUSH_S = 30.0
+
 
 class Mirror:
-    """Copies the trainings of one study to Optuna's tables; each once."""
+    """Copies the trainings of one study to Optuna's tables; each once.
+
+    Optuna's storage takes tens of milliseconds a trial, so finished trainings are collected and
+    copied together: after `FLUSH_COUNT`, after `FLUSH_S`, and whenever the worker has nothing to do.
+    """
 
     def __init__(self, context: StudyContext) -> None:
         self._context = context
+        self._waiting: list[Row] = []
+        self._since = time.monotonic()
 
     def add(self, claim: ClaimedTraining, outcome: TrainingOutcome) -> None:
-        """Mirrors one finished training; failures are left to the next `reconcile`."""
+        """Notes one finished training, to be copied soon."""
+        if not self._waiting:
+            self._since = time.monotonic()
+        self._waiting.append((claim.id, claim.stage, claim.notation, outcome.map))
+        if len(self._waiting) >= FLUSH_COUNT or time.monotonic() - self._since > FLUSH_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Copies what waits; what fails is left to the next `reconcile`."""
+        rows, self._waiting = self._waiting, []
         try:
-            self._mirror([(claim.id, claim.stage, claim.notation, outcome.map)])
+            self._mirror(rows)
         except Exception as error:
-            log.warning("training %s not mirrored to Optuna yet: %s", claim.id, error)
+            # The results are safe in our own tables; a mirror must not end a worker.
+            log.warning("%d trainings not mirrored to Optuna yet: %s", len(rows), error)
 
     def reconcile(self) -> None:
         """Mirrors what finished but was not mirrored (a crash in between)."""
         results = self._context.results()
         done = results[(results["status"] == "finished") & results["map"].notna()]
-        rows = [(int(r.training_id), str(r.stage), str(r.notation), float(r.map)) for r in done.itertuples()]
-        try:
-            self._mirror(rows)
-        except NasError as error:
-            log.warning("Optuna's tables were not brought up to date: %s", error)
+        columns = (done[name].tolist() for name in ("training_id", "stage", "notation", "map"))
+        self._waiting = list(zip(*columns, strict=True))
+        self.flush()
 
-    def _mirror(self, rows: list[tuple[int, str, str, float]]) -> None:
+    def _mirror(self, rows: list[Row]) -> None:
+        if not rows:
+            return
         from nas.storage.optuna_storage import mirror_trials
 
         costs = CostModel.of(self._context)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -90,9 +91,10 @@ class ReplayTable:
         return {str(n): float(v) for n, v in self.rows.groupby("notation")["cost"].mean().items() if v == v}
 
 
-def _notations(raw: pd.DataFrame, columns: dict[str, object], backbone: str, path: Path) -> pd.Series:
-    if "candidate" in columns or "notation" in columns:
-        text = raw[columns.get("candidate", columns.get("notation"))]
+def _notations(raw: pd.DataFrame, columns: Mapping[str, str], backbone: str, path: Path) -> pd.Series:
+    written = columns.get("candidate", columns.get("notation"))
+    if written is not None:
+        text = raw[written]
         return text.map(lambda value: Candidate.parse(str(value)).notation)
     sites = {int(m.group(1)): column for name, column in columns.items() if (m := _SITE.match(name))}
     if not sites:
@@ -100,7 +102,7 @@ def _notations(raw: pd.DataFrame, columns: dict[str, object], backbone: str, pat
     return raw.apply(lambda row: _from_sites(row, sites, backbone), axis=1)
 
 
-def _from_sites(row: pd.Series, sites: dict[int, object], backbone: str) -> str:
+def _from_sites(row: pd.Series, sites: Mapping[int, str], backbone: str) -> str:
     empty = {"", "none", "nan", "0", "-"}
     placed = [(s, str(row[c]).strip()) for s, c in sites.items() if str(row[c]).strip().lower() not in empty]
     parts = "".join(f"+{block}@{site}" for site, block in placed)

@@ -77,15 +77,30 @@ class Worker:
         done = 0
         mirror = Mirror(self.context)
         mirror.reconcile()
-        while not self.stopping:
-            claim = self._claim()
-            if claim is not None:
-                done += self._train(claim, mirror)
-            elif not self._advance():
-                if self._finished():
-                    break
-                self._stop.wait(IDLE_S)
+        self._register()
+        with self._renewing(self._alive):
+            while not self.stopping:
+                claim = self._claim()
+                if claim is not None:
+                    done += self._train(claim, mirror)
+                    continue
+                mirror.flush()
+                if not self._advance():
+                    if self._finished():
+                        break
+                    self._stop.wait(IDLE_S)
+        mirror.flush()
+        self.context.repository.worker_stopped(self.context.owner)
         return done
+
+    def _alive(self) -> None:
+        self.context.repository.worker_alive(self.context.owner)
+
+    def _register(self) -> None:
+        host, pid = socket.gethostname(), os.getpid()
+        self.context.repository.register_worker(
+            self.context.owner, self.context.study_id, host=host, pid=pid, device=self.context.device
+        )
 
     def _claim(self) -> ClaimedTraining | None:
         return self.context.repository.claim_training(self.context.study_id, self.context.owner, self.lease_s)

@@ -12,14 +12,22 @@ from nas.search.definition import AutoShrinkStage, SweepStage
 from nas.search.stages.base import Preview, Wish, all_terminal, anchors, ask, replicated, stage_rows
 from nas.search.stages.shrink import FRESH, ShrinkStep
 from nas.search.stages.sweep import draw, sweep_size
+from nas.shrinking.settings import RuleFamily
 from nas.spaces import DesignSpace
 
 if TYPE_CHECKING:
     from nas.storage import StageInfo
 
 # Single placements first; then what needs several blocks to be seen.
-FIRST_FAMILIES = ("cost", "sites", "stage_ends", "block_preference")
-ALL_FAMILIES = (*FIRST_FAMILIES, "distance", "distinct_stages", "mix", "count", "hyperparameters")
+FIRST_FAMILIES: tuple[RuleFamily, ...] = ("cost", "sites", "stage_ends", "block_preference")
+ALL_FAMILIES: tuple[RuleFamily, ...] = (
+    *FIRST_FAMILIES,
+    "distance",
+    "distinct_stages",
+    "mix",
+    "count",
+    "hyperparameters",
+)
 
 
 class AutoShrink:

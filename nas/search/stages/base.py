@@ -155,7 +155,7 @@ def register_candidates(context: StudyContext, candidates: Iterable[Candidate]) 
 def register_dataset(context: StudyContext, view: str) -> str:
     """Stores the data set of a view if it is new; returns its id."""
     if context.replay is not None:
-        name = f"table-{context.replay.id}"
+        name = f"table-{context.replay.id}-{view}"
         context.repository.ensure_dataset(name, "table", {"table": context.replay.name}, {})
         return name
     dataset = context.dataset(view)
@@ -193,7 +193,7 @@ def inherited(context: StudyContext, stage: StageInfo, wishes: Sequence[Wish]) -
     """Wishes that start from the trained baseline of the same backbone and seed, where it finished."""
     rows = stage_rows(context, stage)
     rows = rows[(rows["role"] == BASELINE) & (rows["status"] == "finished")]
-    trained = {(row.notation, row.seed): int(row.training_id) for row in rows.itertuples()}
+    trained = dict(zip(zip(rows["notation"], rows["seed"], strict=True), rows["training_id"].tolist(), strict=True))
     return [
         replace(w, init_from=trained.get((w.candidate.baseline.notation, context.definition.seed + w.replicate)))
         for w in wishes

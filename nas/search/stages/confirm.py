@@ -90,4 +90,4 @@ def deepest(results: pd.DataFrame) -> pd.DataFrame:
     candidates = rows[rows["role"] == CANDIDATE]
     if candidates.empty:
         return rows
-    return rows[rows["epochs"] == candidates["epochs"].max()]
+    return rows.loc[rows["epochs"] == candidates["epochs"].max()]

@@ -124,7 +124,8 @@ class Search:
         chosen = promoted(found, max(1, math.ceil(len(found) * settings.keep)))
         if not chosen:
             return False
-        ids = {(row.candidate_id, row.seed): int(row.training_id) for row in here.itertuples()}
+        keys = zip(here["candidate_id"], here["seed"], strict=True)
+        ids = dict(zip(keys, here["training_id"].tolist(), strict=True))
         wishes = [
             Wish(
                 candidate=o.candidate,
@@ -154,7 +155,7 @@ def request_for(
     known = pd.concat([comparable(elsewhere, here, planned, settings, context), here])
     return Request(
         space=context.space_of(stage),
-        history=observations(known, costs.cost),
+        history=observations(known, costs.cost, context.repository.sampler_attrs(context.study_id)),
         count=count,
         seed=context.definition.seed * 1000 + stage.position,
         batch=batch,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from nas.spaces import Candidate, DesignSpace
 from nas.training.fidelity import Fidelity
 
 if TYPE_CHECKING:
+    from nas.shrinking.settings import RuleFamily
     from nas.spaces import Finding
     from nas.storage import StageInfo
 
@@ -62,7 +64,7 @@ class ShrinkStep:
     settings: Any
     fidelity: Fidelity
 
-    def derive(self, families: list[str], batch: int = 0) -> dict[str, Any]:
+    def derive(self, families: Sequence[RuleFamily], batch: int = 0) -> dict[str, Any]:
         """Tests the families and stores every finding; returns the proposal as plain data."""
         from nas.shrinking import derive_findings, propose_child
 
@@ -146,7 +148,8 @@ class ShrinkStep:
         return self.context.repository.findings(self.context.study_id, stage_id=self.stage.id)
 
     def _findings(self, batch: int) -> list[Finding]:
-        from nas.spaces import Finding
+        from nas.shrinking.settings import RuleFamily
+    from nas.spaces import Finding
 
         added = ("round", "sentence", "stage_id", "stage")
         rows = [row for row in self._stored() if row.get("round", 0) == batch]

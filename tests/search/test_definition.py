@@ -1,0 +1,89 @@
+"""Study files: what is valid, what is refused and how it is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nas.errors import StudyError
+from nas.search.definition import load_study, merge
+
+MINIMAL = {"name": "one", "space": "space.yaml", "stages": [{"profile": {}}]}
+
+
+def write(folder: Path, data: object) -> Path:
+    path = folder / "study.yaml"
+    path.write_text(data if isinstance(data, str) else yaml.safe_dump(data, sort_keys=False))
+    return path
+
+
+def test_stages_get_names_and_numbers(tmp_path: Path) -> None:
+    stages = [
+        {"profile": None},
+        {"sweep": {"candidates": 3}},
+        {"sweep": {"design": "exhaustive"}, "name": "all"},
+        "confirm",
+    ]
+    study = load_study(write(tmp_path, {**MINIMAL, "stages": stages}))
+    assert [(s.name, s.kind) for s in study.named_stages()] == [
+        ("profile", "profile"),
+        ("sweep", "sweep"),
+        ("all", "sweep"),
+        ("confirm", "confirm"),
+    ]
+
+
+@pytest.mark.parametrize("form", ["auto", {"auto": {"trainings": 60}}])
+def test_shrink_auto_has_a_stage_of_its_own(tmp_path: Path, form: object) -> None:
+    study = load_study(write(tmp_path, {**MINIMAL, "stages": [{"shrink": form}]}))
+    assert study.named_stages()[0].kind == "auto_shrink"
+    assert study.named_stages()[0].settings.trainings == (200 if form == "auto" else 60)
+
+
+def test_a_profile_is_laid_over_the_file(tmp_path: Path) -> None:
+    data = {**MINIMAL, "seed": 4, "recipe": {"extends": "quickstart", "epochs": 9}}
+    data["profiles"] = {"smoke": {"recipe": {"epochs": 1}, "stages": [{"sweep": {"candidates": 2}}]}}
+    study = load_study(write(tmp_path, data), "smoke")
+    assert study.recipe == {"extends": "quickstart", "epochs": 1}
+    assert [s.kind for s in study.named_stages()] == ["sweep"]
+    assert study.seed == 4
+
+
+def test_what_is_stored_reads_back_as_the_same_study(tmp_path: Path) -> None:
+    stages = [{"profile": {}}, {"sweep": {"candidates": 4, "fidelity": {"epochs": 2}}}, {"search": {"trainings": 5}}]
+    study = load_study(write(tmp_path, {**MINIMAL, "stages": stages}))
+    again = type(study).model_validate(study.stored())
+    assert again.named_stages() == study.named_stages()
+    assert again.stored() == study.stored()
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("name: a\nspace: s\nstages: [{sweep: {candidtes: 3}}]\n", ["study.yaml:3", "candidtes", "candidates"]),
+        ("name: a\nspace: s\nstagse: []\n", ["study.yaml:3", "stagse", "stages"]),
+        ("name: a\nspace: s\nstages: [{sweeep: {}}]\n", ["study.yaml:3", "sweeep"]),
+        ("name: a\nname: b\nspace: s\nstages: [{profile: {}}]\n", ["study.yaml:2", "name", "twice"]),
+        ("name: a b/c\nspace: s\nstages: [{profile: {}}]\n", ["study.yaml:1", "name"]),
+        ("name: a\nspace: s\nstages: [{sweep: {}}]\n", ["study.yaml:3", "candidates"]),
+        ("name: a\nspace: s\nstages: [{profile: {}, sweep: {candidates: 1}}]\n", ["study.yaml:3", "one kind"]),
+        ("name: a\nspace: s\nstages: [{search: {trainings: 4, rungs: [9, 3]}}]\n", ["study.yaml:3", "ascending"]),
+        ("name: a\nspace: s\nstages: []\n", ["study.yaml:3", "stages"]),
+    ],
+)
+def test_wrong_files_are_refused_with_line_and_a_way_out(tmp_path: Path, text: str, parts: list[str]) -> None:
+    with pytest.raises(StudyError) as caught:
+        load_study(write(tmp_path, text))
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_an_unknown_profile_lists_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"smok.*did you mean 'smoke'"):
+        load_study(write(tmp_path, {**MINIMAL, "profiles": {"smoke": {}}}), "smok")
+
+
+def test_merge_replaces_lists_and_merges_mappings() -> None:
+    assert merge({"a": [1], "b": {"c": 1}}, {"a": [2], "b": {"d": 2}}) == {"a": [2], "b": {"c": 1, "d": 2}}

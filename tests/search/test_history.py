@@ -1,0 +1,83 @@
+"""Fronts, promotion and noise, beside their plain definitions."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nas.search.history import front, observations, promoted, seed_noise, spread_over_cost
+from nas.search.proposals import Observation
+from nas.spaces import Candidate
+
+SINGLES = [Candidate.parse(f"resnet50+{b}@{s}") for b in ("cnl", "hac") for s in range(1, 18)]
+values = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=1, max_size=len(SINGLES))
+
+
+def made(pairs: list[tuple[int, int]]) -> list[Observation]:
+    return [Observation(c, m / 10, float(t)) for c, (m, t) in zip(SINGLES, pairs, strict=False)]
+
+
+def dominates(a: Observation, b: Observation) -> bool:
+    assert a.map is not None
+    assert b.map is not None
+    assert a.cost is not None
+    assert b.cost is not None
+    return a.map >= b.map and a.cost <= b.cost and (a.map > b.map or a.cost < b.cost)
+
+
+@given(values)
+def test_front_is_what_nothing_dominates(pairs: list[tuple[int, int]]) -> None:
+    found = made(pairs)
+    expected = {o.candidate.id for o in found if not any(dominates(p, o) for p in found)}
+    assert {o.candidate.id for o in front(found)} == expected
+
+
+@given(values, st.integers(1, 40))
+def test_promotion_goes_layer_by_layer(pairs: list[tuple[int, int]], count: int) -> None:
+    found = made(pairs)
+    chosen = promoted(found, count)
+    assert len(chosen) == min(count, len(found))
+    ids = {o.candidate.id for o in chosen}
+    # Whoever dominates a promoted candidate is promoted too.
+    for winner in chosen:
+        assert all(o.candidate.id in ids for o in found if dominates(o, winner))
+
+
+@given(values, st.integers(2, 10))
+def test_spread_keeps_the_ends(pairs: list[tuple[int, int]], count: int) -> None:
+    line = front(made(pairs))
+    kept = spread_over_cost(line, count)
+    assert len(kept) <= max(count, 1)
+    assert kept[0] == line[0]
+    assert kept[-1] == line[-1]
+
+
+def table(rows: list[tuple[str, int, float | None, str]]) -> pd.DataFrame:
+    columns = ["notation", "seed", "map", "status"]
+    frame = pd.DataFrame(rows, columns=columns)
+    frame["training_id"] = range(len(frame))
+    frame["candidate_id"] = frame["notation"]
+    return frame
+
+
+def test_observations_are_means_and_keep_failures() -> None:
+    rows = [
+        ("resnet50+cnl@8", 0, 0.5, "finished"),
+        ("resnet50+cnl@8", 1, 0.7, "finished"),
+        ("resnet50+hac@8", 0, None, "failed"),
+        ("resnet50+hac@9", 0, None, "running"),
+    ]
+    found = observations(table(rows), lambda c: float(len(c.placements)))
+    assert [(o.candidate.notation, o.replicates) for o in found] == [("resnet50+cnl@8", 2), ("resnet50+hac@8", 0)]
+    assert found[0].map == pytest.approx(0.6)
+    assert found[1].map is None
+
+
+def test_seed_noise_pools_within_candidates() -> None:
+    rows = [("a", 0, 0.1, "finished"), ("a", 1, 0.3, "finished"), ("b", 0, 0.9, "finished"), ("b", 1, 0.9, "finished")]
+    assert seed_noise(table(rows)) == pytest.approx(math.sqrt((0.01 + 0.01) / 2))
+    assert seed_noise(table(rows[:1])) is None
