@@ -7,7 +7,7 @@ the stage is known; the verdict on a difference is the same for all families and
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.shrinking.costs import Costs
-from nas.shrinking.design import DesignChoice
-from nas.shrinking.effects import MIN_DF, Fit, affordable, fit_effects
+from nas.shrinking.effects import MIN_DF, Fit, affordable, differ, fit_effects
 from nas.shrinking.equivalence import Difference, could_see
 from nas.shrinking.sample import Sample
 from nas.shrinking.settings import ShrinkSettings
@@ -86,13 +85,33 @@ class Analysis:
 
     @cached_property
     def fit(self) -> Fit:
+        """The effects: one a block and site where blocks are shown to differ in their sites, else one a site."""
+        return self.cells if self.cells is not None and differ(self.pooled, self.cells) else self.pooled
+
+    @cached_property
+    def pooled(self) -> Fit:
         """Effects with one effect a site (or coarser, when the sample is small)."""
         return fit_effects(self.sample)
 
     @cached_property
-    def choice(self) -> DesignChoice:
-        """The groups of columns of `fit`."""
-        return affordable(self.sample.take(np.isfinite(self.sample.score)))
+    def cells(self) -> Fit | None:
+        """Effects with one effect a block and site; None where the sample is too small for so many."""
+        choice = affordable(self.sample.take(np.isfinite(self.sample.score)))
+        if len(self.sample.blocks) < 2 or choice.sites != "all":
+            return None
+        fit = fit_effects(self.sample, replace(choice, sites="cells"))
+        return fit if fit.df >= len(fit.residuals) // 3 else None
+
+    @cached_property
+    def site_levels(self) -> dict[int, Floats]:
+        """The contrast that reads each site's effect, the mean over blocks; empty where sites have no effects."""
+        design = self.fit.design
+        groups = [t for t in design.factors if t[0] in ("site", "cell")]
+        per_group = [dict(zip(design.factors[t].levels, design.levels(t), strict=True)) for t in groups]
+        if len(per_group) < (1 if ("site",) in groups else len(self.sample.blocks)):
+            return {}
+        shared = set.intersection(*(set(levels) for levels in per_group)) if per_group else set()
+        return {site: np.asarray(np.mean([levels[site] for levels in per_group], axis=0)) for site in sorted(shared)}
 
     def rng(self, purpose: str) -> np.random.Generator:
         """A source of random numbers of its own for each purpose: adding a family changes no other's numbers."""

@@ -1,13 +1,13 @@
 """Is a child space really no worse? Fresh uniform draws from parent and child decide, not the data that proposed it.
 
-A shrink is confirmed when the child's error distribution is not worse: neither by a one-sided Kolmogorov-Smirnov test,
-nor by a bootstrap interval of the area between the two, nor by the same area at comparable latency. What to do with a
+A shrink is confirmed when the child's error distribution is not worse at comparable latency: neither by a one-sided
+Kolmogorov-Smirnov test, nor by a bootstrap interval of the area between the two. Where parent and child have too few
+latencies in common (or none are known), the whole distributions are compared. What to do with a
 shrink that fails (log and undo) is in `nas.shrinking.propose`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import ks_2samp
 
-from nas.shrinking.edf import Draws, edf_area, latency_bins, latency_weights
+from nas.shrinking.edf import Bins, Draws, edf_area, ks_distance, latency_bins, latency_weights, worst_error
+from nas.shrinking.null import permutation_p
 from nas.shrinking.sample import draw_samples
 
 Floats = npt.NDArray[np.float64]
@@ -24,6 +25,8 @@ ConfirmationVerdict = Literal["confirmed", "rejected", "not enough data"]
 
 MIN_DRAWS = 6
 """Candidates of each side below which nothing is confirmed."""
+COMPARABLE = 0.5
+"""Share of each side's draws that must have a counterpart of like latency."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,8 @@ class Confirmation:
         ks_p: one-sided p value that the child is worse somewhere.
         area: area between the EDFs, mAP; positive when the child is better.
         low, high: its 95 % interval.
-        latency_area: the same at comparable latency; None when latencies are not known or share no bin.
-        latency_low, latency_high: its 95 % interval.
+        latency_ks_p, latency_area, latency_low, latency_high: the same at comparable latency; None when latencies are
+            not known, or parent and child have too few in common.
     """
 
     verdict: ConfirmationVerdict
@@ -50,6 +53,7 @@ class Confirmation:
     area: float | None = None
     low: float | None = None
     high: float | None = None
+    latency_ks_p: float | None = None
     latency_area: float | None = None
     latency_low: float | None = None
     latency_high: float | None = None
@@ -111,67 +115,121 @@ def compare_draws(
     if min(sizes) < MIN_DRAWS:
         return Confirmation("not enough data", f"{sizes[0]} and {sizes[1]} draws; {MIN_DRAWS} of each needed", *sizes)
     rng = np.random.default_rng(seed)
-    p = float(
-        ks_2samp(child.error, parent.error, alternative="less", method="exact" if sum(sizes) < 500 else "auto").pvalue
+    whole = _compare(parent, child, bootstrap, rng)
+    matched = _compare_at_latency(parent, child, bootstrap, rng)
+    verdict, reason = _judge(whole, matched, alpha)
+    return Confirmation(
+        verdict,
+        reason,
+        *sizes,
+        whole.p,
+        whole.area,
+        whole.low,
+        whole.high,
+        *((matched.p, matched.area, matched.low, matched.high) if matched else (None,) * 4),
     )
-    area = edf_area(parent, child)
-    low, high = _interval(parent, child, edf_area, bootstrap, rng)
-    matched = _matched_area(parent, child, bootstrap, rng)
-    verdict, reason = _judge(p, alpha, (area, low, high), matched)
-    return Confirmation(verdict, reason, *sizes, p, area, low, high, *(matched or (None, None, None)))
 
 
-Triple = tuple[float, float, float]
+@dataclass(frozen=True)
+class _Comparison:
+    """KS p value and area between two EDFs with its interval."""
+
+    p: float
+    area: float
+    low: float
+    high: float
+
+    def worse(self, alpha: float) -> bool:
+        return self.p < alpha or self.high < 0
+
+    def __str__(self) -> str:
+        return f"{self.area:+.4f} [{self.low:+.4f}, {self.high:+.4f}] mAP, KS p = {self.p:.2g}"
 
 
-def _judge(p: float, alpha: float, area: Triple, matched: Triple | None) -> tuple[ConfirmationVerdict, str]:
-    if p < alpha:
-        return "rejected", f"the child's errors are larger (one-sided Kolmogorov-Smirnov p = {p:.3g})"
-    if area[2] < 0:
-        return "rejected", f"the child's EDF lies below the parent's: {_spread(area)} mAP"
-    if matched is not None and matched[2] < 0:
-        return "rejected", f"at comparable latency the child's EDF lies below the parent's: {_spread(matched)} mAP"
-    beside = f"; at comparable latency {_spread(matched)}" if matched else "; latencies not comparable"
-    return "confirmed", f"the child's EDF is not worse: {_spread(area)} mAP, KS p = {p:.2g}{beside}"
+def _judge(whole: _Comparison, matched: _Comparison | None, alpha: float) -> tuple[ConfirmationVerdict, str]:
+    """At comparable latency where the draws allow it, else as a whole."""
+    if matched is None:
+        verdict: ConfirmationVerdict = "rejected" if whole.worse(alpha) else "confirmed"
+        return verdict, f"the child's EDF is {_word(verdict)}: {whole}; latencies not comparable"
+    verdict = "rejected" if matched.worse(alpha) else "confirmed"
+    return verdict, f"at comparable latency the child's EDF is {_word(verdict)}: {matched}; over all: {whole}"
 
 
-def _spread(area: Triple) -> str:
-    return f"{area[0]:+.4f} [{area[1]:+.4f}, {area[2]:+.4f}]"
+def _word(verdict: ConfirmationVerdict) -> str:
+    return "worse" if verdict == "rejected" else "not worse"
 
 
-def _matched_area(parent: Draws, child: Draws, bootstrap: int, rng: np.random.Generator) -> Triple | None:
-    """The area under equal distributions of latency; resampled inside latency bins, so that no bin runs empty."""
+def _compare(parent: Draws, child: Draws, bootstrap: int, rng: np.random.Generator) -> _Comparison:
+    method = "exact" if len(parent) + len(child) < 500 else "auto"
+    p = float(ks_2samp(child.error, parent.error, alternative="less", method=method).pvalue)
+    alike = np.zeros(len(parent), dtype=np.int64), np.zeros(len(child), dtype=np.int64)
+    equal = np.full(len(parent), 1.0), np.full(len(child), 1.0)
+    low, high = _area_interval(parent, child, alike, equal, bootstrap, rng)
+    return _Comparison(p, edf_area(parent, child), low, high)
+
+
+def _compare_at_latency(parent: Draws, child: Draws, bootstrap: int, rng: np.random.Generator) -> _Comparison | None:
+    """Under equal distributions of latency; None unless half of each side's draws have a counterpart.
+
+    Labels are shuffled, and draws resampled, inside latency bins: no bin runs empty, and the p value is exact under
+    "parent and child are alike at every latency".
+    """
     if not parent.timed or not child.timed:
         return None
     weights = latency_weights(parent, child)
-    if weights is None:
+    if weights is None or any((w > 0).mean() < COMPARABLE for w in weights):
         return None
-    before, after = latency_bins(parent, child)
-    values = [
-        edf_area(parent.take(i), child.take(j), (weights[0][i], weights[1][j]))
-        for i, j in ((_inside(before, rng), _inside(after, rng)) for _ in range(bootstrap))
-    ]
-    low, high = np.quantile(values, [0.025, 0.975])
-    return edf_area(parent, child, weights), float(low), float(high)
+    bins = latency_bins(parent, child)
+    low, high = _area_interval(parent, child, bins, weights, bootstrap, rng)
+    p = _stratified_ks_p(parent, child, bins, weights, rng)
+    return _Comparison(p, edf_area(parent, child, weights), low, high)
 
 
-def _interval(
-    parent: Draws, child: Draws, statistic: Callable[[Draws, Draws], float], draws: int, rng: np.random.Generator
+def _area_interval(
+    parent: Draws, child: Draws, bins: Bins, weights: tuple[Floats, Floats], draws: int, rng: np.random.Generator
 ) -> tuple[float, float]:
-    values = [
-        statistic(
-            parent.take(rng.integers(0, len(parent), len(parent))), child.take(rng.integers(0, len(child), len(child)))
-        )
-        for _ in range(draws)
+    """95 % bootstrap interval of the area, resampled inside bins."""
+    worst = worst_error(parent.error, child.error)
+    means = [
+        _resampled_means(np.minimum(side.error, worst), side_bins, side_weights, draws, rng)
+        for side, side_bins, side_weights in zip((parent, child), bins, weights, strict=True)
     ]
-    low, high = np.quantile(values, [0.025, 0.975])
+    low, high = np.quantile(means[0] - means[1], [0.025, 0.975])
     return float(low), float(high)
 
 
-def _inside(bins: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.intp]:
-    """Row numbers resampled within each bin, in the order of the rows."""
-    index = np.arange(len(bins))
+def _resampled_means(
+    error: Floats, bins: npt.NDArray[np.int64], weights: Floats, draws: int, rng: np.random.Generator
+) -> Floats:
+    """(draws,) weighted means; every bin keeps its number of rows and so its weight."""
+    total = np.zeros(draws)
     for number in np.unique(bins):
         rows = np.flatnonzero(bins == number)
-        index[rows] = rng.choice(rows, len(rows))
-    return index
+        picked = rows[rng.integers(0, len(rows), (draws, len(rows)))]
+        total += (error[picked] * weights[rows]).sum(axis=1)
+    return np.asarray(total / weights.sum())
+
+
+def _stratified_ks_p(
+    parent: Draws,
+    child: Draws,
+    bins: Bins,
+    weights: tuple[Floats, Floats],
+    rng: np.random.Generator,
+    permutations: int = 2000,
+) -> float:
+    """Permutation p value of the one-sided weighted KS distance; labels shuffled inside bins."""
+    errors, strata = np.concatenate([parent.error, child.error]), np.concatenate(bins)
+    labels = np.concatenate([weights[0], -weights[1]])
+    shuffled = np.tile(labels, (permutations, 1))
+    for number in np.unique(strata):
+        rows = np.flatnonzero(strata == number)
+        shuffled[:, rows] = rng.permuted(shuffled[:, rows], axis=1)
+    return permutation_p(ks_distance(parent, child, weights), _distances(errors, shuffled))
+
+
+def _distances(errors: Floats, signed: Floats) -> Floats:
+    """(draws,) one-sided KS distances; parent rows weigh above, child rows below zero."""
+    order = np.argsort(errors, kind="stable")
+    last_of_tie = np.append(errors[order][1:] > errors[order][:-1], True)
+    return np.asarray(np.maximum(np.cumsum(signed[:, order], axis=1)[:, last_of_tie].max(axis=1), 0.0))

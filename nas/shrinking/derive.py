@@ -17,6 +17,7 @@ from nas.shrinking.analysis import Analysis, FamilyTests, Key, Reference
 from nas.shrinking.costs import Latencies, latency_of, read_costs
 from nas.shrinking.families import FAMILY_TESTS
 from nas.shrinking.multiplicity import adjust
+from nas.shrinking.reach import keep_reach, useful_blocks
 from nas.shrinking.sample import Sample, draw_samples
 from nas.shrinking.settings import RuleFamily, ShrinkSettings
 from nas.shrinking.settle import settle
@@ -68,7 +69,8 @@ def derive_findings(
     for done, family in enumerate(chosen, 1):
         tests += [FAMILY_TESTS[family](analysis) for analysis in analyses]
         progress(done, len(chosen), family)
-    return settle(_conclude(tests), space)
+    settled = settle(_conclude(tests), space)
+    return keep_reach(settled, space, max(useful_blocks(analysis) for analysis in analyses))
 
 
 def hypotheses(tests: list[FamilyTests]) -> dict[tuple[int, Key], float]:

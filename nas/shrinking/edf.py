@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Bins = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,15 @@ def edf(error: Floats, at: Floats, weights: Floats | None = None) -> Floats:
 def edf_area(parent: Draws, child: Draws, weights: tuple[Floats, Floats] | None = None) -> float:
     """Area between the EDFs, in mAP: positive when the child is better.
 
-    Without failures this is the mean error of the parent minus that of the child. A failed training counts as bad
-    as the worst finished one of both, and a hair worse for its rank.
+    Without failures this is the mean error of the parent minus that of the child; a failed candidate counts as bad as
+    the worst finished one of both sides.
 
     Args:
         parent: draws of the space before.
         child: draws of the space after.
         weights: weights of parent and child, see `latency_weights`.
     """
-    worst = _worst(parent.error, child.error)
+    worst = worst_error(parent.error, child.error)
     over_parent, over_child = weights if weights is not None else (None, None)
     before = np.average(np.minimum(parent.error, worst), weights=over_parent)
     after = np.average(np.minimum(child.error, worst), weights=over_child)
@@ -83,7 +84,7 @@ def ks_distance(parent: Draws, child: Draws, weights: tuple[Floats, Floats] | No
     return float(max(0.0, (edf(parent.error, at, over_parent) - edf(child.error, at, over_child)).max()))
 
 
-def latency_bins(parent: Draws, child: Draws, most: int = 5, least: int = 4) -> tuple[npt.NDArray[np.int64], ...]:
+def latency_bins(parent: Draws, child: Draws, most: int = 5, least: int = 4) -> Bins:
     """Bins of equal latency for parent and child: quantiles of both together.
 
     Args:
@@ -121,6 +122,7 @@ def _weigh(bins: npt.NDArray[np.int64], mass: dict[int, float]) -> Floats:
     return weights
 
 
-def _worst(*errors: Floats) -> float:
+def worst_error(*errors: Floats) -> float:
+    """The largest error of a finished candidate: what a failed one counts as in an area; 1 when all failed."""
     finite = np.concatenate([e[np.isfinite(e)] for e in errors])
     return float(finite.max()) if len(finite) else 1.0

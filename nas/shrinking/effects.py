@@ -18,13 +18,13 @@ from scipy.stats import t as student
 from nas.shrinking.design import Design, DesignChoice, Term, build_design
 from nas.shrinking.equivalence import Difference
 from nas.shrinking.sample import Sample
+from nas.shrinking.saturation import saturation, scaled
 
 Floats = npt.NDArray[np.float64]
 
 MIN_DF = 8
 """Residual degrees of freedom below which nothing is estimated."""
 _LEVERAGE_CAP = 0.95
-_SCALING_STEPS = 40
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,18 @@ def fit_effects(sample: Sample, choice: DesignChoice | None = None) -> Fit:
     used = np.isfinite(sample.score)
     kept = sample.take(used)
     design = build_design(kept, choice or affordable(kept))
-    return _with_saturation(design, kept, used)
+    scale = saturation(design, kept)
+    fit = _weighted(scaled(design, kept, scale), kept, used)
+    return replace(fit, df=fit.df - len(scale))
+
+
+def differ(coarse: Fit, fine: Fit, level: float = 0.01) -> bool:
+    """Whether the finer of two nested fits is needed: F test of the residual sums of squares."""
+    extra = coarse.df - fine.df
+    within, beyond = (float((f.residuals**2).sum()) for f in (fine, coarse))
+    if extra <= 0 or within <= 0 or not fine.enough:
+        return False
+    return bool(fisher.sf((beyond - within) / extra / (within / fine.df), extra, fine.df) < level)
 
 
 def affordable(sample: Sample) -> DesignChoice:
@@ -140,60 +151,6 @@ def affordable(sample: Sample) -> DesignChoice:
     return tries[-1]
 
 
-def _with_saturation(design: Design, sample: Sample, rows: npt.NDArray[np.bool_]) -> Fit:
-    """The fit; block and site effects of candidates with many blocks are scaled where the sample says they are."""
-    fit = _weighted(design, sample, rows)
-    many = [k for k in range(2, int(sample.counts.max(initial=0)) + 1) if (sample.counts == k).sum() > MIN_DF]
-    if not fit.enough or not many or not _scaling_seen(fit, sample, many):
-        return fit
-    scale = dict.fromkeys(many, 1.0)
-    for _ in range(_SCALING_STEPS):
-        before, scale = scale, _rescale(fit, design, sample, scale)
-        fit = _weighted(_scaled(design, sample, scale), sample, rows)
-        if max(abs(scale[k] - before[k]) for k in scale) < 0.005:
-            break
-    return replace(fit, df=fit.df - len(scale))
-
-
-_PLACED_TERMS = ("block", "site", "cell", "stage", "stage end")
-
-
-def _placed_columns(design: Design) -> npt.NDArray[np.bool_]:
-    return np.array([term[0] in _PLACED_TERMS for term in design.terms])
-
-
-def _scaling_seen(fit: Fit, sample: Sample, many: list[int], level: float = 0.01) -> bool:
-    extra, names = _scaling_columns(fit, fit.design, sample, many)
-    widened = replace(fit.design, terms=fit.design.terms + names, matrix=np.hstack([fit.design.matrix, extra]))
-    tested = _weighted(widened, sample, fit.rows)
-    contrasts = np.stack([widened.unit(name) for name in names])
-    return bool(tested.wald_p(contrasts) < level)
-
-
-def _scaling_columns(fit: Fit, design: Design, sample: Sample, many: list[int]) -> tuple[Floats, tuple[Term, ...]]:
-    placed = _placed_columns(design)
-    part = design.matrix[:, placed] @ fit.beta[placed]
-    extra = np.stack([part * (sample.counts == k) for k in many], axis=1)
-    return extra, tuple(("scale", k) for k in many)
-
-
-def _rescale(fit: Fit, design: Design, sample: Sample, scale: dict[int, float]) -> dict[int, float]:
-    """One step of alternating least squares: the scales given the effects."""
-    many = list(scale)
-    placed = _placed_columns(design)
-    extra, names = _scaling_columns(fit, design, sample, many)
-    rest = design.matrix[:, ~placed]
-    few = np.where(np.isin(sample.counts, many), 0.0, design.matrix[:, placed] @ fit.beta[placed])
-    beta = np.linalg.lstsq(np.hstack([rest, extra]), sample.score - few, rcond=None)[0]
-    return {k: float(np.clip(beta[rest.shape[1] + i], 0.05, 1.5)) for i, (_, k) in enumerate(names)}
-
-
-def _scaled(design: Design, sample: Sample, scale: dict[int, float]) -> Design:
-    factor = np.array([scale.get(int(k), 1.0) for k in sample.counts])
-    matrix = np.where(_placed_columns(design)[None, :], design.matrix * factor[:, None], design.matrix)
-    return replace(design, matrix=matrix)
-
-
 def _weighted(design: Design, sample: Sample, rows: npt.NDArray[np.bool_]) -> Fit:
     """Weighted least squares; weights from the seed's and the candidates' own variance."""
     weights = sample.finished.astype(np.float64)
@@ -206,8 +163,7 @@ def _weighted(design: Design, sample: Sample, rows: npt.NDArray[np.bool_]) -> Fi
 
 def _solve(design: Design, score: Floats, weights: Floats, seed_sd: float, rows: npt.NDArray[np.bool_]) -> Fit:
     root = np.sqrt(weights / weights.mean()) if len(weights) else weights
-    scaled = design.matrix * root[:, None]
-    left, singular, right = np.linalg.svd(scaled, full_matrices=False)
+    left, singular, right = np.linalg.svd(design.matrix * root[:, None], full_matrices=False)
     rank = int((singular > singular.max(initial=0.0) * 1e-9).sum())
     left, singular, right = left[:, :rank], singular[:rank], right[:rank]
     gain = (right.T / singular) @ left.T * root

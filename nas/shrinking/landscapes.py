@@ -49,7 +49,7 @@ class Landscape:
         count_limit: blocks beyond this number bring nothing more; None: no limit.
         saturation: `scaled`: the sum of n > limit gains is scaled by limit / n; `best`: only the best ones count.
         param_gain: mAP a placement gains by a block's hyperparameter: {(block, parameter): {value: mAP}}.
-        recipe_gain: mAP by a recipe value: {key: ((value, mAP), ...)}, linear between them over log10(value).
+        recipe_gain: mAP by a recipe value: {key: ((value, mAP), ...)}; numbers are linear between over log10(value).
         own_sd: sd of the candidates' own deviations, mAP.
         seed_sd: sd of a training around its candidate's true mAP.
         failure_rate: chance that a training fails.
@@ -69,7 +69,7 @@ class Landscape:
     count_limit: int | None = None
     saturation: Saturation = "scaled"
     param_gain: Mapping[tuple[str, str], Mapping[Any, float]] = field(default_factory=dict)
-    recipe_gain: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    recipe_gain: Mapping[str, Sequence[tuple[Any, float]]] = field(default_factory=dict)
     own_sd: float = 0.0
     seed_sd: float = 0.001
     failure_rate: float = 0.0
@@ -167,9 +167,7 @@ class Landscape:
             for name, value in placement.params:
                 total += self.param_gain.get((placement.block, name), {}).get(value, 0.0)
         for name, value in candidate.recipe:
-            if name in self.recipe_gain:
-                known, gain = zip(*self.recipe_gain[name], strict=True)
-                total += float(np.interp(np.log10(float(value)), np.log10(known), gain))
+            total += _recipe_gain(self.recipe_gain.get(name, ()), value)
         return total
 
     def _own(self, candidate_id: str) -> float:
@@ -189,6 +187,13 @@ def _taken(values: Floats, placed: Ints) -> Floats:
 
 def _of_family(families: Sequence[str], family: str) -> list[int]:
     return [number for number, name in enumerate(families, 1) if name == family]
+
+
+def _recipe_gain(known: Sequence[tuple[Any, float]], value: Any) -> float:
+    if not known or isinstance(value, str):
+        return float(dict(known).get(value, 0.0))
+    numbers, gains = zip(*known, strict=True)
+    return float(np.interp(np.log10(float(value)), np.log10(numbers), gains))
 
 
 def _uniform(key: str) -> float:

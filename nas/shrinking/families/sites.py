@@ -9,24 +9,22 @@ that they differ; then each block gets sites of its own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import f as fisher
 from scipy.stats import fisher_exact
 
 from nas.shrinking.analysis import REGRESSION, Analysis, Answer, FamilyTests, Key
 from nas.shrinking.design import Term
-from nas.shrinking.effects import Fit, fit_effects
+from nas.shrinking.effects import Fit
 from nas.shrinking.equivalence import Difference, could_see, no_worse
-from nas.spaces.findings import Finding
+from nas.spaces.findings import Evidence, Finding
 from nas.spaces.rules import SitesRule
 from nas.spaces.site_sets import SiteSet
 
 Floats = npt.NDArray[np.float64]
 _DRAWS = 4000
-_DIFFER_LEVEL = 0.01
 
 
 @dataclass(frozen=True)
@@ -60,9 +58,10 @@ class SiteEffects:
 def sites(analysis: Analysis) -> FamilyTests:
     """The questions and conclusions of this family."""
     groups = site_effects(analysis)
-    p_values = {
-        _key(group, s): d.p_two_sided() for group in groups for s, d in zip(group.sites, group.differences, strict=True)
-    }
+    p_values: dict[Key, float] = {}
+    for group in groups:
+        for site, difference in zip(group.sites, group.differences, strict=True):
+            p_values[_key(group, site)] = difference.p_two_sided()
 
     def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
         if not groups:
@@ -74,34 +73,14 @@ def sites(analysis: Analysis) -> FamilyTests:
 
 def site_effects(analysis: Analysis) -> list[SiteEffects]:
     """Effects of the sites: one group for all blocks, or one a block where blocks differ; empty without enough data."""
-    pooled = _group(analysis, analysis.fit, ("site",), _shared_block(analysis))
-    if pooled is None:
-        return []
-    cells = _cells_fit(analysis)
-    if cells is None or not _differ(analysis.fit, cells):
-        return [pooled]
-    groups = [_group(analysis, cells, ("cell", block), block) for block in analysis.sample.blocks]
+    blocks = {("cell", block): block for block in analysis.sample.blocks}
+    factors = {("site",): _shared_block(analysis), **blocks}
+    groups = [_group(analysis, analysis.fit, factor, block) for factor, block in factors.items()]
     return [group for group in groups if group is not None]
 
 
 def _shared_block(analysis: Analysis) -> str | None:
     return analysis.sample.blocks[0] if len(analysis.sample.blocks) == 1 else None
-
-
-def _cells_fit(analysis: Analysis) -> Fit | None:
-    if len(analysis.sample.blocks) < 2:
-        return None
-    fit = fit_effects(analysis.sample, replace(analysis.choice, sites="cells"))
-    return fit if fit.df >= len(fit.residuals) // 3 else None
-
-
-def _differ(pooled: Fit, cells: Fit) -> bool:
-    """Whether one effect a site is too few: F test of the pooled design inside the one with a cell a block and site."""
-    extra = pooled.df - cells.df
-    within, beyond = float((cells.residuals**2).sum()), float((pooled.residuals**2).sum())
-    if extra <= 0 or within <= 0:
-        return False
-    return bool(fisher.sf((beyond - within) / extra / (within / cells.df), extra, cells.df) < _DIFFER_LEVEL)
 
 
 def _group(analysis: Analysis, fit: Fit, factor: Term, block: str | None) -> SiteEffects | None:
@@ -141,10 +120,16 @@ def _conclude(analysis: Analysis, group: SiteEffects, adjusted: Mapping[Key, flo
     everything = set(group.sites)
     if better:
         equal = _as_good_and_cheaper(analysis, group, better, everything - better)
-        return _adopted(analysis, group, better | equal, adjusted, _why_kept(equal))
+        why = "each site kept is better than the typical site" + _why_kept(equal)
+        return _adopted(analysis, group, better | equal, _decided(group, better, adjusted), why)
     if worse:
-        return _adopted(analysis, group, everything - worse, adjusted, f"; left out as worse: {_list(worse)}")
+        why = f"worse than the typical site: {_list(worse)}"
+        return _adopted(analysis, group, everything - worse, _decided(group, worse, adjusted), why)
     return _not_adopted(analysis, group, adjusted)
+
+
+def _decided(group: SiteEffects, chosen: set[int], adjusted: Mapping[Key, float]) -> dict[int, float]:
+    return {site: adjusted[_key(group, site)] for site in chosen}
 
 
 def _passes(
@@ -185,18 +170,13 @@ def _rows(analysis: Analysis, block: str | None, chosen: set[int]) -> npt.NDArra
     return np.asarray((placed == analysis.sample.blocks.index(block) + 1).any(axis=1))
 
 
-def _adopted(
-    analysis: Analysis, group: SiteEffects, kept: set[int], adjusted: Mapping[Key, float], why: str
-) -> Finding:
-    p = max(
-        (adjusted[_key(group, s)] for s in kept if adjusted[_key(group, s)] <= analysis.settings.alpha), default=0.0
-    )
-    p = p or min(adjusted[_key(group, s)] for s in group.sites)
-    reason = f"each site kept is better than the typical site (adjusted p <= {p:.2g}){why}"
-    if "left out" in why:
-        reason = f"no site is better than the typical one{why} (adjusted p <= {p:.2g})"
+def _adopted(analysis: Analysis, group: SiteEffects, kept: set[int], decided: Mapping[int, float], why: str) -> Finding:
+    """An adopted finding; `decided` holds the adjusted p of the sites that decided."""
+    p = max(decided.values())
     return analysis.finding(
-        _rule(analysis, group, kept), Answer("adopted", reason), _evidence(analysis, group, kept, p)
+        _rule(analysis, group, kept),
+        Answer("adopted", f"{why} (adjusted p <= {p:.2g})"),
+        _evidence(analysis, group, kept, p),
     )
 
 
@@ -210,7 +190,7 @@ def _not_adopted(analysis: Analysis, group: SiteEffects, adjusted: Mapping[Key, 
     return analysis.finding(rule, answer, evidence)
 
 
-def _evidence(analysis: Analysis, group: SiteEffects, kept: set[int], p: float):  # type: ignore[no-untyped-def]
+def _evidence(analysis: Analysis, group: SiteEffects, kept: set[int], p: float) -> Evidence:
     others = set(group.sites) - kept
     inside, outside = (analysis.costs.site_ms(s, group.block) for s in (kept, others))
     return analysis.evidence(

@@ -45,17 +45,15 @@ def _p(difference: Difference | None) -> float:
 
 def _premiums(analysis: Analysis) -> list[Floats]:
     """One contrast a stage: its end minus the mean of its other sites; of a coarse design, the one column there is."""
-    design = analysis.fit.design
-    if ("site",) not in design.factors:
+    levels, design = analysis.site_levels, analysis.fit.design
+    if not levels:
         return [design.unit(("stage end",))] if design.has(("stage end",)) else []
-    levels = design.levels(("site",))
-    index = {site: i for i, site in enumerate(design.factors[("site",)].levels)}
     contrasts = []
     for stage in analysis.topology.stages:
         numbers = [s.number for s in analysis.topology.of_stage(stage)]
-        others = [levels[index[n]] for n in numbers[:-1] if n in index]
-        if others and numbers[-1] in index:
-            contrasts.append(levels[index[numbers[-1]]] - np.mean(others, axis=0))
+        others = [levels[n] for n in numbers[:-1] if n in levels]
+        if others and numbers[-1] in levels:
+            contrasts.append(levels[numbers[-1]] - np.mean(others, axis=0))
     return contrasts
 
 

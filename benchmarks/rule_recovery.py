@@ -1,0 +1,296 @@
+"""Are planted rules found, and nothing else? Recall and false discoveries of shrinking, by family and budget.
+
+    python benchmarks/rule_recovery.py --out benchmarks/results/rule_recovery
+
+Landscapes are drawn by `nas.shrinking.planting`, what counts as found, missed or false is defined in
+`nas.shrinking.planted`. The budget counts all trainings, those of the confirmation too. Methods:
+
+- `one sweep`: a sweep stratified by number of blocks, every tenth candidate twice; all families; confirmation on
+  fresh draws from parent and child, together an eighth of the budget.
+- `by hand`: the stages of the example study: all single placements first, shrink, then two and more blocks, shrink;
+  each shrink at half the false discovery rate.
+- `auto`: `shrink: auto` (`nas.shrinking.auto`).
+- `as published`: good ranges of the winners of resamples of 25 %, applied without a test or a confirmation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import date
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nas.shrinking import confirm, confirmed_findings, derive_findings, propose_child
+from nas.shrinking.landscapes import Landscape, landscape_table
+from nas.shrinking.planted import Truth
+from nas.shrinking.planting import KINDS, draw_landscape, planted_space
+from nas.shrinking.published import published_rules
+from nas.spaces import Candidate, DesignSpace, Finding, Rule
+
+TARGET_FAMILIES = ("sites", "distance", "count", "block_preference")
+CONFIRM = 24
+LEAST_CONFIRM = 6
+BASELINE_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study of a benchmark: which landscape, which method, how many trainings."""
+
+    kind: str
+    method: str
+    budget: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a study adopted, held against the truth."""
+
+    kind: str
+    method: str
+    budget: int
+    seed: int
+    trainings: int
+    adopted: int
+    undone: bool
+    false_share: float
+    claims: dict[str, int]
+    false: dict[str, int]
+    wanted: dict[str, int]
+    found: dict[str, int]
+    rules: list[str]
+    seconds: float
+
+
+class Bench:
+    """Trains on a landscape and counts what it costs."""
+
+    def __init__(self, landscape: Landscape, space: DesignSpace, seed: int) -> None:
+        self.landscape, self.space, self.rng = landscape, space, np.random.default_rng([seed, 77])
+        self.used = 0
+
+    def train(self, candidates: list[Candidate], seeds: int = 1) -> pd.DataFrame:
+        """Trains each candidate with fresh seeds."""
+        seed = int(self.rng.integers(1 << 30))
+        table = landscape_table(self.landscape, candidates, [seed + i for i in range(seeds)], first_id=self.used + 1)
+        self.used += len(table)
+        return table
+
+    def sweep(self, space: DesignSpace, trainings: int, blocks: list[int] | None = None) -> pd.DataFrame:
+        """A stratified sweep; every tenth candidate is trained twice, which tells the seed noise."""
+        numbers = [b for b in space.size_by_blocks() if b > 0] if blocks is None else blocks
+        most = sum(space.size_by_blocks().get(b, 0) for b in numbers) if not space.continuous else trainings
+        candidates = space.stratified(min(int(trainings / 1.1), most), self.rng, numbers)
+        order = self.rng.permutation(len(candidates))
+        again = [candidates[i] for i in order[: min(trainings - len(candidates), len(candidates))]]
+        return pd.concat([self.train(candidates), self.train(again)] if again else [self.train(candidates)])
+
+    def baseline(self) -> pd.DataFrame:
+        """The backbone without blocks."""
+        return self.train(self.space.baselines(), BASELINE_SEEDS)
+
+    def draws(self, space: DesignSpace, n: int) -> pd.DataFrame:
+        """Fresh uniform draws."""
+        size = n if space.continuous else space.size()
+        return self.train(space.sample(min(n, size), self.rng))
+
+
+def shrink(
+    bench: Bench, table: pd.DataFrame, space: DesignSpace, seed: int, draws: int = CONFIRM, **options: Any
+) -> tuple[list[Finding], DesignSpace, pd.DataFrame, bool]:
+    """Derives, proposes, confirms: findings after confirmation, the space left, the fresh rows, and whether undone."""
+    findings = derive_findings(table, space, seed=seed, **options)
+    child = propose_child(space, findings)
+    if child is None:
+        return findings, space, table.iloc[:0], False
+    parent_rows, child_rows = bench.draws(space, draws), bench.draws(child, draws)
+    decision = confirm(parent_rows, child_rows, seed=seed)
+    fresh = pd.concat([parent_rows, child_rows]).assign(stage_kind="shrink")
+    kept = child if decision.accepted else space
+    return confirmed_findings(findings, decision), kept, fresh, not decision.accepted
+
+
+def fresh_draws(budget: int) -> int:
+    """Draws from each side of a confirmation: an eighth of the budget together."""
+    return int(np.clip(budget // 16, LEAST_CONFIRM, CONFIRM))
+
+
+def one_sweep(bench: Bench, budget: int, seed: int) -> tuple[list[Rule], bool]:
+    """Everything in one sweep and one shrink."""
+    draws = fresh_draws(budget)
+    table = pd.concat([bench.baseline(), bench.sweep(bench.space, budget - 2 * draws - BASELINE_SEEDS)])
+    findings, _, _, undone = shrink(bench, table, bench.space, seed, draws)
+    return [f.rule for f in findings if f.adopted], undone
+
+
+def by_hand(bench: Bench, budget: int, seed: int) -> tuple[list[Rule], bool]:
+    """Single placements first, then several blocks: the stages of the example study."""
+    singles = list(bench.space.enumerate(1)) if not bench.space.continuous else bench.space.sample(68, 1, 1)
+    per_stage = 12
+    seeds = max(1, min(3, (budget // 2) // len(singles)))
+    table = pd.concat([bench.baseline(), bench.train(singles, seeds)])
+    first, space, fresh, undone_first = shrink(
+        bench, table, bench.space, seed, per_stage, families=["sites", "stage_ends", "block_preference"], alpha=0.025
+    )
+    rest = max(20, budget - bench.used - 2 * per_stage)
+    several = [b for b in space.size_by_blocks() if b > 1]
+    table = pd.concat([table, fresh, bench.sweep(space, rest, several or None)])
+    families = ["distance", "distinct_stages", "mix", "count", "hyperparameters"]
+    second, _, _, undone = shrink(bench, table, space, seed + 1, per_stage, families=families, alpha=0.025)
+    return [f.rule for f in (*first, *second) if f.adopted], undone_first or undone
+
+
+def as_published(bench: Bench, budget: int, seed: int) -> tuple[list[Rule], bool]:
+    """Good ranges of the winners, applied as they are."""
+    table = pd.concat([bench.baseline(), bench.sweep(bench.space, budget - BASELINE_SEEDS)])
+    return published_rules(table, bench.space), False
+
+
+METHODS: dict[str, Callable[[Bench, int, int], tuple[list[Rule], bool]]] = {
+    "one sweep": one_sweep,
+    "by hand": by_hand,
+    "as published": as_published,
+}
+
+
+def run(study: Study) -> Outcome:
+    """One study from landscape to score."""
+    start = time.perf_counter()
+    landscape, space = draw_landscape(study.kind, study.seed), planted_space(study.kind)
+    bench = Bench(landscape, space, study.seed)
+    rules, undone = METHODS[study.method](bench, study.budget, study.seed)
+    score = Truth(landscape, space).score(rules)
+    return Outcome(
+        **asdict(study),
+        trainings=bench.used,
+        adopted=len(rules),
+        undone=undone,
+        false_share=score.false_share,
+        claims=dict(score.claims),
+        false=dict(score.false),
+        wanted=dict(score.wanted),
+        found=dict(score.found),
+        rules=[rule.sentence() for rule in rules],
+        seconds=time.perf_counter() - start,
+    )
+
+
+def studies(kinds: list[str], methods: list[str], budgets: list[int], seeds: int, null_seeds: int) -> Iterator[Study]:
+    """All studies of a benchmark."""
+    for kind, method, budget in product(kinds, methods, budgets):
+        yield from (Study(kind, method, budget, s) for s in range(null_seeds if kind.startswith("null") else seeds))
+
+
+def interval(hits: int, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(hits, n, method="wilson")
+    return float(low), float(high)
+
+
+def null_table(outcomes: list[Outcome]) -> list[str]:
+    """Share of null studies with any rule."""
+    lines = [
+        "| landscape | method | trainings | studies | with any rule | 95 % interval |",
+        "|---|---|---|---|---|---|",
+    ]
+    for key, group in _grouped([o for o in outcomes if o.kind.startswith("null")]):
+        hits, n = sum(o.adopted > 0 for o in group), len(group)
+        low, high = interval(hits, n)
+        lines.append(f"| {' | '.join(map(str, key))} | {n} | {hits / n:.1%} | {low:.1%} - {high:.1%} |")
+    return lines
+
+
+def recovery_table(outcomes: list[Outcome]) -> list[str]:
+    """Recall by family and share of false discoveries, means over studies with standard errors."""
+    families = [*TARGET_FAMILIES, "stage_ends", "mix", "distinct_stages", "hyperparameters"]
+    head = ["landscape", "method", "trainings", "studies", *families, "false share", "undone"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for key, group in _grouped([o for o in outcomes if not o.kind.startswith("null")]):
+        shares = np.array([o.false_share for o in group])
+        error = shares.std(ddof=1) / len(shares) ** 0.5 if len(shares) > 1 else float("nan")
+        cells = [_recall(group, family) for family in families]
+        undone = sum(o.undone for o in group)
+        row = [*map(str, key), str(len(group)), *cells, f"{shares.mean():.1%} ± {error:.1%}", str(undone)]
+        lines.append(f"| {' | '.join(row)} |")
+    return lines
+
+
+def _recall(group: list[Outcome], family: str) -> str:
+    wanted = sum(o.wanted.get(family, 0) for o in group)
+    found = sum(o.found.get(family, 0) for o in group)
+    false, claims = (sum(getattr(o, name).get(family, 0) for o in group) for name in ("false", "claims"))
+    recall = f"{found / wanted:.2f}" if wanted else "-"
+    return f"{recall} ({false}/{claims})"
+
+
+def _grouped(outcomes: list[Outcome]) -> Iterator[tuple[tuple[str, str, int], list[Outcome]]]:
+    keys = dict.fromkeys((o.kind, o.method, o.budget) for o in outcomes)
+    for key in keys:
+        yield key, [o for o in outcomes if (o.kind, o.method, o.budget) == key]
+
+
+def report(outcomes: list[Outcome], command: str) -> str:
+    """The whole as Markdown."""
+    names = ("numpy", "scipy", "pandas", "pydantic")
+    versions = ", ".join(f"{name} {version(name)}" for name in names)
+    return "\n".join(
+        [
+            "# Rule recovery",
+            "",
+            f"Command: `{command}`. {date.today()}, Python {platform.python_version()}, {versions},",
+            f"{platform.machine()} ({platform.system()}), one process a study. Landscapes and the definition of a true",
+            "rule: `nas/shrinking/planting.py`, `nas/shrinking/planted.py`. Budgets count all trainings.",
+            "",
+            "## Null landscapes: studies that adopt any rule",
+            "",
+            *null_table(outcomes),
+            "",
+            "## Planted landscapes: recall, and in brackets false claims / claims",
+            "",
+            *recovery_table(outcomes),
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--budgets", nargs="+", type=int, default=[100, 200, 400])
+    parser.add_argument("--seeds", type=int, default=24, help="studies a planted cell")
+    parser.add_argument("--null-seeds", type=int, default=200, help="studies a null cell")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="writes OUT.json and OUT.md")
+    given = parser.parse_args()
+    todo = list(studies(given.kinds, given.methods, given.budgets, given.seeds, given.null_seeds))
+    with ProcessPoolExecutor(given.processes) as pool:
+        outcomes = list(pool.map(run, todo, chunksize=4))
+    command = "python benchmarks/rule_recovery.py " + " ".join(
+        f"--{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in vars(given).items()
+        if name not in ("out", "processes")
+    )
+    text = report(outcomes, command)
+    print(text)
+    if given.out:
+        given.out.with_suffix(".md").write_text(text)
+        given.out.with_suffix(".json").write_text(json.dumps([asdict(o) for o in outcomes], indent=0))
+
+
+if __name__ == "__main__":
+    main()
