@@ -13,13 +13,15 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from nas.errors import SpaceError, unknown_name
 from nas.spaces.values import ParamValue, canonical_value, format_value, same_value
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 Family = Literal["channel-wise", "non-local", "mixed"]
 Params = tuple[tuple[str, ParamValue], ...]
@@ -262,17 +264,24 @@ def get_block_spec(name: str) -> BlockSpec:
         return BLOCKS[name]
     if _OWN_BLOCK.match(name):
         return _spec_of(name, import_own_block(name))
-    for point in entry_points(group=ENTRY_POINT_GROUP):
+    for point in _entry_points():
         if point.name == name:
             return _spec_of(name, point.load())
-    known = [*BLOCKS, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))]
+    known = [*BLOCKS, *(point.name for point in _entry_points())]
     raise SpaceError(unknown_name("block", name, known), hint="An own block is written as module:Class.")
 
 
 def block_names() -> Iterator[str]:
     """Names of all blocks that can be written without `module:Class`."""
     yield from BLOCKS
-    yield from (point.name for point in entry_points(group=ENTRY_POINT_GROUP) if point.name not in BLOCKS)
+    yield from (point.name for point in _entry_points() if point.name not in BLOCKS)
+
+
+def _entry_points() -> EntryPoints:
+    # Imported here: most spaces have no such block, and the import costs more than all of this module.
+    from importlib.metadata import entry_points
+
+    return entry_points(group=ENTRY_POINT_GROUP)
 
 
 def import_own_block(name: str) -> Any:

@@ -175,10 +175,14 @@ class Candidate:
             SpaceError: when a key is missing or a value is illegal.
         """
         try:
-            placements = [(row["site"], row["block"], row.get("params", {})) for row in data.get("placements", ())]
-            return cls.make(data["backbone"], placements, data.get("backbone_params"), data.get("recipe"))
+            rows = data.get("placements", ())
+            placements = [(int(row["site"]), str(row["block"]), dict(row.get("params", {}))) for row in rows]
+            settings, recipe = dict(data.get("backbone_params", {})), dict(data.get("recipe", {}))
+            return cls.make(data["backbone"], placements, settings, recipe)
         except KeyError as error:
             raise SpaceError(f"a stored candidate lacks the key {error.args[0]!r}") from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise SpaceError(f"a stored candidate is damaged: {data!r:.200}") from error
 
     def _repr_html_(self) -> str:
         rows = "".join(

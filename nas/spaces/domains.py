@@ -58,7 +58,10 @@ class Domain:
         for key in data:
             if key not in _KEYS:
                 raise SpaceError(unknown_name("key of a domain", str(key), _KEYS))
-        when = tuple(sorted((str(key), _distinct(values)) for key, values in data.get("when", {}).items()))
+        conditions = data.get("when", {})
+        if not isinstance(conditions, Mapping):
+            raise SpaceError(f"when needs names with their values, like {{loss: circle}}, not {conditions!r}")
+        when = tuple(sorted((str(key), _distinct(values)) for key, values in conditions.items()))
         kinds = [key for key in ("values", "range", "log") if key in data]
         if len(kinds) != 1:
             raise SpaceError("a domain has exactly one of the keys values, range and log", _LEGAL)

@@ -48,7 +48,7 @@ class DesignSpace:
     >>> space.size_by_blocks()
     {0: 1, 1: 17, 2: 91}
     >>> [str(candidate) for candidate in space.sample(2, rng=1, blocks=2)]
-    ['resnet50+cnl@3,17', 'resnet50+cnl@4,12']
+    ['resnet50+cnl@8,14', 'resnet50+cnl@2,10']
 
     Args:
         definition: the checked content of a space file.
