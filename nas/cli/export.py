@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nas.progress import Progress
 
 MOST_CROPS = 64
-_GENERATED = {"train_identities": 1, "test_identities": 16, "cameras": 2, "images": 1}
+_GENERATED = {"train_identities": 1, "test_identities": 8, "cameras": 2, "images": 2}
 
 
 def register(app: typer.Typer) -> None:
@@ -40,18 +40,19 @@ def export(
 
     Example: nas export reports/quickstart/best.pt --format onnx --images my_crops/
     """
-    from nas.networks.export import Preprocessing, check_format, export_network
+    from nas.networks.export import Preprocessing, check_format, check_target, export_network
     from nas.training.checkpoints import load_checkpoint, network_from_checkpoint
     from nas.training.files import sha256_of
 
     kind = check_format(format, precision)
+    target = check_target(out or checkpoint.with_suffix(kind.suffix))
     loaded = load_checkpoint(checkpoint)
     network = network_from_checkpoint(loaded)
     augmentation = loaded.recipe.augmentation
     with progress_bar(f"export {format}", enabled=not json) as progress:
         report = export_network(
             network,
-            out or checkpoint.with_suffix(kind.suffix),
+            target,
             format,
             precision=precision,
             crops=_crops(images, loaded.input_size, augmentation, progress),

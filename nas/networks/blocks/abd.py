@@ -1,7 +1,8 @@
 """ABD: attention between positions (PAM) and between channels (CAM) (Chen et al., ABD-Net, ICCV 2019).
 
 Both are softmax attentions, so the fast form hands them to `scaled_dot_product_attention`, which never stores the
-N x N (or C x C) matrix. The orthogonality regularisers of the paper are losses: `nas.networks.orthogonality`.
+N x N (or C x C) matrix. The orthogonality regularisers of the paper are losses of training,
+off unless a recipe asks for them.
 """
 
 from __future__ import annotations

@@ -103,6 +103,20 @@ def check_format(name: str, precision: str = "fp32") -> ExportFormat:
     return FORMATS[name]
 
 
+def check_target(path: str | Path) -> Path:
+    """The path, when a file can be written there.
+
+    Raises:
+        TrainingError: when its folder is missing, or it is a folder itself.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise TrainingError(f"there is no folder {target.parent} to write {target.name} in")
+    if target.is_dir():
+        raise TrainingError(f"{target} is a folder; a file is needed")
+    return target
+
+
 def export_network(
     network: ReidNetwork,
     path: str | Path,
@@ -132,9 +146,7 @@ def export_network(
             images. Nothing is written then.
     """
     tell = progress or silent
-    kind, target = check_format(format, precision), Path(path)
-    if not target.parent.is_dir():
-        raise TrainingError(f"there is no folder {target.parent} to write {target.name} in")
+    kind, target = check_format(format, precision), check_target(path)
     folded = fold_batchnorm(network).cpu().float()
     images = parity_images(network.input_size, crops)
     tell(1, 4, "reference embeddings")
@@ -215,5 +227,6 @@ __all__ = [
     "Parity",
     "Preprocessing",
     "check_format",
+    "check_target",
     "export_network",
 ]
