@@ -128,7 +128,7 @@ def _spaces(session: Session, study_id: int) -> list[str]:
     stages = session.execute(select(Stage.space_id, Stage.result).where(Stage.study_id == study_id)).all()
     line: set[str | None] = {session.scalar(select(Study.space_id).where(Study.id == study_id))}
     for space_id, result in stages:
-        line |= {space_id, (result or {}).get("space_id")}
+        line.update((space_id, (result or {}).get("space_id")))
     parents = {row.id: row.parent_id for row in session.execute(select(Space.id, Space.parent_id))}
     found: set[str] = set()
     while known := {space for space in line if space in parents} - found:

@@ -6,6 +6,9 @@ transaction, the others wait and find it done. A database from a newer version i
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -58,11 +61,24 @@ def is_ours(name: str | None, kind: str, parents: Any = None) -> bool:
     return kind != "table" or (name or "").startswith("nas_")
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Alembic reports every step at INFO; a person who runs a study did not ask for that."""
+    logger = logging.getLogger("alembic")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def version(connection: Connection) -> SchemaVersion:
     """The schema version of a database, None when it holds no tables of ours."""
-    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    has_table = inspect(connection).has_table(VERSION_TABLE)
-    return SchemaVersion(context.get_current_revision() if has_table else None, known_revisions()[-1])
+    with _quiet():
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        has_table = inspect(connection).has_table(VERSION_TABLE)
+        return SchemaVersion(context.get_current_revision() if has_table else None, known_revisions()[-1])
 
 
 def prepare(engine: Engine, url: str, *, create: bool, read_only: bool) -> SchemaVersion:
@@ -105,7 +121,8 @@ def _upgrade_locked(connection: Connection, url: str, revision: str) -> SchemaVe
     found = version(connection)
     _refuse_newer(found, url)
     if not found.is_newest:
-        command.upgrade(_config(connection), revision)
+        with _quiet():
+            command.upgrade(_config(connection), revision)
     return found
 
 

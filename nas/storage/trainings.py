@@ -93,8 +93,7 @@ class Trainings(RepositoryPart):
             .join(Stage, Stage.id == StageTraining.stage_id)
             .where(Stage.study_id == study_id)
         )
-        rows = self._read(lambda session: session.execute(query).all())
-        return {training_id: attrs for training_id, attrs in rows if attrs}
+        return {training_id: attrs for training_id, attrs in self.rows(query) if attrs}
 
     def training(self, training_id: int) -> dict[str, Any] | None:
         """All that is stored of one training, candidate, recipe and data included."""

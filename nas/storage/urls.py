@@ -60,6 +60,8 @@ def _postgresql(url: URL) -> URL:
 
 def shown(url: URL) -> str:
     """The URL as it may be printed and stored: password masked, also one given as a parameter."""
+    if url.drivername == "sqlite":
+        return f"sqlite:///{url.database or ''}"
     hidden = {key: "***" if "password" in key.lower() else value for key, value in url.query.items()}
     return url.set(query=hidden).render_as_string(hide_password=True)
 
