@@ -97,11 +97,11 @@ class StudyView:
 
     def _seconds_left(self, status: dict[str, Any]) -> float | None:
         counts = self._counts(status)
-        remaining = sum(total - done for done, total in counts)
+        remaining: float = sum(total - done for done, total in counts)
         done_here = status["trainings"]["finished"] - (self._finished_before or 0)
         if done_here < 2:
-            means = [s["mean_seconds"] for s in status["stages"] if s["mean_seconds"]]
-            return remaining * float(max(means)) / self._workers if means else None
+            means: list[float] = [s["mean_seconds"] for s in status["stages"] if s["mean_seconds"]]
+            return remaining * max(means) / self._workers if means else None
         return float(remaining) * (time.monotonic() - self._begun) / done_here
 
     def _line(self, status: dict[str, Any]) -> str:

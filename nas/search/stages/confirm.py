@@ -90,4 +90,5 @@ def deepest(results: pd.DataFrame) -> pd.DataFrame:
     candidates = rows[rows["role"] == CANDIDATE]
     if candidates.empty:
         return rows
-    return rows.loc[rows["epochs"] == candidates["epochs"].max()]
+    deepest_rows: pd.DataFrame = rows[rows["epochs"] == candidates["epochs"].max()]
+    return deepest_rows

@@ -148,8 +148,7 @@ class ShrinkStep:
         return self.context.repository.findings(self.context.study_id, stage_id=self.stage.id)
 
     def _findings(self, batch: int) -> list[Finding]:
-        from nas.shrinking.settings import RuleFamily
-    from nas.spaces import Finding
+        from nas.spaces import Finding
 
         added = ("round", "sentence", "stage_id", "stage")
         rows = [row for row in self._stored() if row.get("round", 0) == batch]
