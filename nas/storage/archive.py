@@ -131,7 +131,7 @@ def _spaces(session: Session, study_id: int) -> list[str]:
         line.update((space_id, (result or {}).get("space_id")))
     parents = {row.id: row.parent_id for row in session.execute(select(Space.id, Space.parent_id))}
     found: set[str] = set()
-    while known := {space for space in line if space in parents} - found:
+    while known := {space for space in line if space is not None and space in parents} - found:
         found |= known
         line = {parents[space] for space in known}
     return sorted(found)
