@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from nas.cli.common import emit_json, note, print_table, progress_bar
+from nas.cli.space import open_space
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +56,7 @@ def register(app: typer.Typer) -> None:
 
 
 def profile(
-    space: Annotated[Path, typer.Argument(metavar="SPACE.yaml", help="Design space.")],
+    space: Annotated[str, typer.Argument(metavar="SPACE", help="Space file, or the name of a shipped one.")],
     db: Url = None,
     backend: Backend = "eager",
     on: Where = "cpu",
@@ -83,7 +84,6 @@ def profile(
     from nas.latency.placements import plan_profile
     from nas.latency.placements import profile as run_profile
     from nas.latency.store import RepositoryStore
-    from nas.spaces import DesignSpace
 
     protocol = LatencyProtocol(
         device=on,
@@ -97,7 +97,7 @@ def profile(
         threads=threads,
     )
     _require_backend(protocol)
-    chosen = DesignSpace.from_yaml(space)
+    chosen = open_space(space)
     limits = [] if reference == "none" else [_beside(reference, chosen.baselines())]
     planned = plan_profile(chosen, limits, checks)
     note(f"{len(planned)} networks: {protocol.sentence()}")
@@ -261,11 +261,11 @@ def _beside(reference: str, baselines: list[Candidate]) -> Candidate:
 def _networks(text: str, reference: str) -> list[Candidate]:
     """The networks of a space's profile, or one candidate."""
     from nas.latency.placements import plan_profile
-    from nas.spaces import Candidate, DesignSpace
+    from nas.spaces import Candidate
 
     if not text.endswith((".yaml", ".yml")):
         return [Candidate.parse(text)]
-    space = DesignSpace.from_yaml(Path(text))
+    space = open_space(text)
     limits = [] if reference == "none" else [_beside(reference, space.baselines())]
     return [planned.candidate for planned in plan_profile(space, limits)]
 
@@ -408,29 +408,17 @@ def _collected(found: Collected) -> dict[str, Any]:
 def _draw(table: PlacementTable, protocol: LatencyProtocol, path: Path) -> None:
     """Writes the figure of speed a position, one self-contained page; says so when there is nothing to draw."""
     from nas.reporting.figures import SpeedByPosition
+    from nas.reporting.study_data import StudyData
+    from nas.spaces import Candidate
 
     frame = table.to_frame()
-    if frame.empty:
-        note("nothing to draw yet")
-        return
-    frame["site"] = frame["site"].where(frame["site"] > 0)
-    frame["low"], frame["high"] = 1000.0 / frame["p95_ms"], 1000.0 / frame["p5_ms"]
-    frame["default"] = [_is_default(text) for text in frame["notation"]]
-    height, width = protocol.input
-    backbones = [c.backbone for c in table.singles] or [c.backbone for c in table.baselines]
-    frame.attrs = {"batch": f"batch {protocol.batch} of 3x{height}x{width}", "backbone": backbones[0]}
-    drawing = SpeedByPosition().draw(frame[frame["n_blocks"] < 2])
+    measured = frame[frame["measured"]].copy()
+    measured["site"] = measured["site"].where(measured["site"] > 0)
+    measured["backbone"] = [Candidate.parse(text).backbone for text in measured["notation"]]
+    drawing = SpeedByPosition()(StudyData("latency", latencies=measured, protocol=protocol.to_dict()))
     if isinstance(drawing, str):
         note(drawing)
         return
     config = {"displaylogo": False, "modeBarButtonsToRemove": ["sendChartToCloud"]}
     drawing.write_html(path, config=config, include_plotlyjs=True)
     note(f"figure: {path}")
-
-
-def _is_default(notation: str) -> bool:
-    from nas.spaces import Candidate
-    from nas.spaces.notation import format_block
-
-    placements = Candidate.parse(notation).placements
-    return all("(" not in format_block(placement.block, placement.params) for placement in placements)

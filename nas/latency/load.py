@@ -6,6 +6,7 @@ host (`steal`).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass
@@ -67,6 +68,22 @@ class LoadMeter:
         if span > 0:
             share = min(1.0, max(0.0, others / (span * (psutil.cpu_count() or 1))))
         self.load = Load(share, None if self._gpu is None else foreign_processes(self._gpu))
+
+
+def busiest(count: int = 3, span_s: float = PROBE_S) -> list[str]:
+    """Names of the programs of others that use the processors most, for a message."""
+    seen = []
+    for process in psutil.process_iter(["pid", "name"]):
+        with contextlib.suppress(psutil.Error):
+            if process.pid != os.getpid():
+                process.cpu_percent()  # the first call only starts the measurement
+                seen.append(process)
+    time.sleep(span_s)
+    used: list[tuple[float, str]] = []
+    for process in seen:
+        with contextlib.suppress(psutil.Error):
+            used.append((process.cpu_percent(), f"{process.info['name']} (process {process.pid})"))
+    return [name for percent, name in sorted(used, reverse=True)[:count] if percent > 5.0]
 
 
 def probe(gpu: int | None = None, span_s: float = PROBE_S) -> Load:

@@ -19,7 +19,7 @@ from nas.latency.device_agent import time_batches, usable_cpus
 from nas.latency.environment import device_name, read_environment, read_state
 from nas.latency.gpu import gpu_index, read_energy_mj
 from nas.latency.isolation import DEFAULT_TIMEOUT_S, exclusive_measurement
-from nas.latency.load import Load, LoadMeter, probe
+from nas.latency.load import Load, LoadMeter, busiest, probe
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.record import LatencyRecord, pooled
 from nas.latency.subject import Subject, as_subject
@@ -152,8 +152,9 @@ def _record(
 def _check_load(protocol: LatencyProtocol, under_load: UnderLoad) -> Load:
     load = probe(gpu_index(protocol.device))
     if under_load == "refuse" and not load.quiet:
+        names = busiest()
         raise LatencyError(
-            f"the machine is busy: {load.sentence()}",
+            f"the machine is busy: {load.sentence()}{': ' if names else ''}{', '.join(names)}",
             "wait until it is quiet, or allow figures marked as not isolated (--under-load mark)",
         )
     return load

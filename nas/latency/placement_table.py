@@ -124,7 +124,7 @@ class PlacementTable:
         """One row a network, baselines first, then by block and site; columns `COLUMNS`, None where not measured."""
         import pandas as pd
 
-        rows = sorted(self._rows(), key=lambda row: (row["n_blocks"], row["block"] or "", row["params"], row["site"]))
+        rows = sorted(self._rows(), key=_order)
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
     def _rows(self) -> Iterator[dict[str, Any]]:
@@ -179,6 +179,10 @@ def _place(candidate: Candidate) -> dict[str, Any]:
         "channels": part.channels,
         "stride": part.stride,
     }
+
+
+def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return row["n_blocks"], row["backbone"], row["block"] or "", row["params"], row["site"], row["notation"]
 
 
 def _first_site(candidate: Candidate) -> tuple[str, int]:

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from nas.latency.load import Load, LoadMeter
+from nas.latency.load import Load, LoadMeter, busiest
 
 
 def spin(seconds: float) -> None:
@@ -35,6 +35,7 @@ def test_a_foreign_program_is_seen() -> None:
         time.sleep(0.2)
         with LoadMeter() as meter:
             time.sleep(0.6)
+        names = busiest(count=50)
     finally:
         for process in spinning:
             process.kill()
@@ -43,6 +44,7 @@ def test_a_foreign_program_is_seen() -> None:
     assert meter.load.cpu_share > 0.4
     assert not meter.load.quiet
     assert "% of the processors" in meter.load.sentence()
+    assert any(str(spinning[0].pid) in name for name in names)
 
 
 def test_what_was_not_read_is_no_load() -> None:

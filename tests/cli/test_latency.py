@@ -1,0 +1,134 @@
+"""`nas latency` from outside: what it prints, its JSON, what a second run does, its refusals."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from nas.cli import latency as commands
+from nas.errors import NasError
+from nas.storage import Repository, open_database
+
+SPACE = """
+name: tiny
+backbones: {resnet18: {width: 0.125}}
+sites: 1-9
+blocks: {se: {}, hac: {}}
+"""
+QUICK = ("--input", "32x16", "--batch", "2", "--batches", "3", "--threads", "1", "--reference", "resnet34")
+
+needs_onnx = pytest.mark.skipif(
+    importlib.util.find_spec("onnxruntime") is None or importlib.util.find_spec("onnx") is None,
+    reason="onnx and onnxruntime are not installed",
+)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NAS_LOCKS", str(tmp_path / "locks"))
+    monkeypatch.delenv("NAS_DATABASE", raising=False)
+    (tmp_path / "space.yaml").write_text(SPACE)
+
+
+def nas(*arguments: str) -> Result:
+    app = typer.Typer()
+    commands.register(app)
+    return CliRunner().invoke(app, ["latency", *arguments])
+
+
+def done(*arguments: str) -> Result:
+    result = nas(*arguments)
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    return result
+
+
+def refused(*arguments: str) -> str:
+    result = nas(*arguments)
+    assert isinstance(result.exception, NasError), result.output + repr(result.exception)
+    return str(result.exception)
+
+
+def stored() -> int:
+    with open_database("sqlite:///.nas/latency.db", create=False) as database:
+        return len(Repository(database).latencies())
+
+
+def test_a_profile_is_made_shown_and_resumed() -> None:
+    first: Any = json.loads(done("profile", "space.yaml", *QUICK, "--json").stdout)
+    rows = {row["notation"]: row for row in first["placements"]}
+    assert len(rows) == 2 + 2 * 9
+    assert rows["resnet18(width=0.125)"]["increment_ms"] is None
+    assert rows["resnet18(width=0.125)+se@9"]["median_ms"] > 0
+    assert first["protocol"]["input"] == [32, 16]
+    assert {rule["verdict"] for rule in first["rules"]} <= {"adopted", "rejected", "not enough data"}
+    before = stored()
+    again: Any = json.loads(done("profile", "space.yaml", *QUICK, "--json").stdout)
+    assert stored() == before
+    assert again["placements"] == first["placements"]
+    shown = done("show", "--reference", "resnet34")
+    for heading in ("network", "sites", "batches/s", "slower %"):
+        assert heading in shown.stdout
+    assert "+ se" in shown.stdout
+    assert "Rule: no block whose network is slower than" in shown.stderr
+    done("show", "--figure", "speed.html")
+    page = Path("speed.html").read_text()
+    assert "plotly" in page
+    assert 'src="http' not in page
+
+
+@needs_onnx
+def test_networks_go_to_a_device_and_come_back(tmp_path: Path) -> None:
+    quick = (
+        "--input",
+        "32x16",
+        "--batch",
+        "1",
+        "--batches",
+        "3",
+        "--threads",
+        "1",
+        "--on",
+        "cpu",
+        "--precision",
+        "fp32",
+    )
+    wanted = ("resnet18(width=0.125)", "resnet18(width=0.125)+se@9")
+    done("export-jobs", "stick", *wanted, "--device", "robot", *quick)
+    assert {path.name for path in (tmp_path / "stick").iterdir()} == {"README.txt", "device_agent.py", "jobs"}
+    done("agent", "--folder", "stick")
+    found: Any = json.loads(done("import-results", "stick", "--json").stdout)
+    assert set(found["records"]) == set(wanted)
+    assert {record["device_name"] for record in found["records"].values()} == {"robot"}
+    assert "robot" in done("show").stderr
+    damaged = next((tmp_path / "stick" / "results").iterdir())
+    damaged.write_text("{}")
+    said = refused("import-results", "stick")
+    assert damaged.name in said
+    assert "run the agent on the device once more" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("profile", "space.yaml", "--backend", "egaer"), "did you mean 'eager'"),
+        (("profile", "space.yaml", "--on", "gpu"), "write cpu, cuda or cuda:0"),
+        (("profile", "space.yaml", "--input", "256"), "such as 256x128"),
+        (("profile", "space.yaml", "--backend", "tensorrt"), "TensorRT needs a CUDA device"),
+        (("profile", "absent.yaml"), "absent.yaml"),
+        (("show",), "there is no database"),
+        (("agent",), "--db URL and --device NAME"),
+        (("agent", "--folder", "."), "is it an exchange folder?"),
+        (("agent", "--db", "absent.db", "--device", "robot"), "there is no database"),
+        (("import-results", "absent"), "there is no database"),
+        (("export-jobs", "stick", "--device", "robot"), "no network waits"),
+    ],
+)
+def test_wrong_input_is_one_sentence(arguments: tuple[str, ...], said: str) -> None:
+    assert said in refused(*arguments)
