@@ -51,7 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code (0 done, 1 our fault, 2 the user's input)."""
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
-        build_app()(args=arguments, standalone_mode=False)
+        # Without its standalone mode typer hands back the code of `raise typer.Exit(code)`.
+        code = build_app()(args=arguments, standalone_mode=False)
     except NasError as error:
         print_error(error)
         return EXIT_USER
@@ -60,18 +61,16 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print_error(NasError("interrupted", "run the same command again to go on where it stopped"))
         return 130
-    return EXIT_DONE
+    return code if isinstance(code, int) else EXIT_DONE
 
 
 def _exit_code(error: Exception) -> int:
-    import click
-
-    if isinstance(error, click.exceptions.Exit):
+    if isinstance(error, typer.Exit):
         return error.exit_code
-    if isinstance(error, click.exceptions.Abort):
+    if isinstance(error, typer.Abort):
         print_error(NasError("aborted"))
         return EXIT_USER
-    if isinstance(error, click.ClickException):
+    if hasattr(error, "show") and hasattr(error, "exit_code"):  # wrong options; typer brings its own copy of click
         error.show()
         return EXIT_USER
     if isinstance(error, OSError) and error.errno in _USER_OS_ERRORS:

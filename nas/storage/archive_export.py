@@ -116,4 +116,4 @@ def _write_checkpoints(
             except StorageError:
                 continue  # it is gone; the training's result is not
             archive.write(local, name, zipfile.ZIP_STORED)
-            yield name, {"size": local.stat().st_size, "sha256": sha256, "key": store.key(uri)}
+            yield name, {"size": local.stat().st_size, "sha256": sha256, "key": uri.rsplit("/", 1)[-1]}

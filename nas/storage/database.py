@@ -124,7 +124,7 @@ def open_database(url: str, *, create: bool = True, read_only: bool = False) -> 
             newer version.
     """
     address = parse_url(url)
-    _check_file(address, create=create and not read_only)
+    check_file(address, create=create and not read_only)
     database = Database(address, read_only=read_only)
     try:
         with_retries(
@@ -138,7 +138,12 @@ def open_database(url: str, *, create: bool = True, read_only: bool = False) -> 
     return database
 
 
-def _check_file(url: URL, *, create: bool) -> None:
+def check_file(url: URL, *, create: bool) -> None:
+    """Refuses an SQLite path that cannot be a database, before SQLite makes an empty file there.
+
+    Raises:
+        StorageError: a folder, in no folder, or not there although it must be.
+    """
     if url.drivername != "sqlite" or url.database is None:
         return
     path = Path(url.database)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from nas.storage.base import AnySelect, counted
 from nas.storage.clock import database_now
 from nas.storage.models import TRAINING_STATUSES, CandidateRow, Stage, StageTraining, Study, Training
+from nas.storage.records import StudyInfo
 from nas.storage.studies import Studies
 
 
@@ -29,6 +30,49 @@ class Status(Studies):
         """
         self.study(study)
         return self.read(lambda session: _summary(session, study))
+
+    def study_summaries(self) -> list[dict[str, Any]]:
+        """All studies, oldest first: `study`, `seed`, `created_at`, `stages`, `stages_finished`, `trainings`, `state`.
+
+        `trainings` counts those asked for by status; `state` is "finished", "running" (a worker holds a
+        training), "failed" (a stage failed) or "waiting".
+        """
+        counts = {row.id: dict(row._mapping) for row in self.rows(_training_counts_query())}
+        stages = {row.study_id: row for row in self.rows(_stage_counts_query())}
+        return [_study_line(study, stages.get(study.id), counts.get(study.id, {})) for study in self.studies()]
+
+
+def _training_counts_query() -> AnySelect:
+    return (
+        select(Stage.study_id.label("id"), *[_count(status) for status in TRAINING_STATUSES])
+        .join(StageTraining, StageTraining.stage_id == Stage.id)
+        .join(Training, Training.id == StageTraining.training_id)
+        .group_by(Stage.study_id)
+    )
+
+
+def _stage_counts_query() -> AnySelect:
+    return select(
+        Stage.study_id,
+        func.count().label("stages"),
+        func.count().filter(Stage.status == "finished").label("finished"),
+        func.count().filter(Stage.status == "failed").label("failed"),
+    ).group_by(Stage.study_id)
+
+
+def _study_line(study: StudyInfo, stages: Row[*tuple[Any, ...]] | None, counts: dict[str, Any]) -> dict[str, Any]:
+    all_stages, finished, failed = (0, 0, 0) if stages is None else (stages.stages, stages.finished, stages.failed)
+    trainings = {status: int(counts.get(status) or 0) for status in TRAINING_STATUSES}
+    ended = "finished" if all_stages and finished == all_stages else "failed" if failed else None
+    return {
+        "study": study.name,
+        "seed": study.seed,
+        "created_at": study.created_at,
+        "stages": all_stages,
+        "stages_finished": finished,
+        "trainings": trainings,
+        "state": ended or ("running" if trainings["running"] else "waiting"),
+    }
 
 
 def _summary(session: Session, study: str) -> dict[str, Any]:

@@ -1,0 +1,203 @@
+"""`nas db`: upgrade, describe, check and repair a database; take a study out of it and in again."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nas.cli.common import EXIT_USER, emit, emit_json, note, print_table, progress_bar
+
+if TYPE_CHECKING:
+    from nas.storage.archive import Archived
+    from nas.storage.checkpoint_store import CheckpointStore
+
+DEFAULT_URL = "sqlite:///nas.db"
+Url = Annotated[
+    str | None,
+    typer.Option("--db", metavar="URL", help="sqlite:///FILE or postgresql://USER@HOST/NAME; default: $NAS_DATABASE."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
+Checkpoints = Annotated[
+    str | None, typer.Option("--checkpoints", metavar="FOLDER", help="Checkpoint store: a folder or an fsspec URL.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    group = typer.Typer(help="Look after a database of studies.", no_args_is_help=True)
+    group.command("info")(info)
+    group.command("upgrade")(upgrade)
+    group.command("check")(check)
+    group.command("export")(export)
+    group.command("import")(import_)
+    app.add_typer(group, name="db")
+
+
+def database_url(given: str | None) -> str:
+    """The database a command works on: `--db`, else $NAS_DATABASE, else nas.db in this folder."""
+    return given or os.environ.get("NAS_DATABASE") or DEFAULT_URL
+
+
+def checkpoint_store(given: str | None) -> CheckpointStore:
+    """The checkpoint store: as given, else where workers keep theirs."""
+    from nas.search.context import cache_folder
+    from nas.storage.checkpoint_store import CheckpointStore
+
+    return CheckpointStore(given or cache_folder() / "checkpoints")
+
+
+def info(db: Url = None, json: Json = False) -> None:
+    """Show what a database is and holds; changes nothing, also when it is older or newer.
+
+    Example: nas db info --db sqlite:///nas.db
+    """
+    from nas.storage.info import describe_database
+
+    found = describe_database(database_url(db))
+    if json:
+        emit_json(found)
+        return
+    emit(f"{found['url']}\n{found['engine']}, {found['bytes'] / 1e6:.1f} MB")
+    emit(f"schema {found['schema'] or 'none'} ({_schema_words(found)})")
+    if found["optuna_studies"] is not None:
+        emit(f"studies in Optuna's own tables: {found['optuna_studies']}")
+    print_table(("table", "rows"), list(found["rows"].items()))
+
+
+def _schema_words(found: dict[str, Any]) -> str:
+    if found["schema"] == found["newest_schema"]:
+        return "the newest"
+    if found["schema"] is None:
+        return "no studies here yet"
+    older = found["schema"] < found["newest_schema"]
+    return "older: run `nas db upgrade`" if older else "newer than this version of nas: upgrade nas"
+
+
+def upgrade(db: Url = None, json: Json = False) -> None:
+    """Make a new database, or bring an old one to the newest schema with its data.
+
+    Example: nas db upgrade --db postgresql://ann@server/nas
+    """
+    from nas.errors import StorageError
+    from nas.storage import open_database
+    from nas.storage.info import describe_database
+
+    url = database_url(db)
+    try:
+        before = describe_database(url)["schema"]
+    except StorageError:
+        before = None  # not there yet, or wrong in a way that opening it says better
+    with open_database(url) as database:
+        shown = database.url
+    after = describe_database(url)["schema"]
+    if json:
+        emit_json({"url": shown, "before": before, "after": after})
+        return
+    done = f"is at schema {after} already" if before == after else f"went from schema {before or 'none'} to {after}"
+    note(f"{shown} {done}.")
+
+
+def check(
+    db: Url = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Put right what can be put right.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Read every checkpoint and compare its hash.")] = False,
+    checkpoints: Checkpoints = None,
+    json: Json = False,
+) -> None:
+    """Find what is wrong in a database: silent workers, orphans, contradictions, lost checkpoints.
+
+    Exit code 2 when something is left that does not go away by itself.
+
+    Example: nas db check --repair
+    """
+    from nas.storage import Repository, open_database
+    from nas.storage.checks import check_database, repair_database
+
+    store = checkpoint_store(checkpoints)
+    with open_database(database_url(db), create=False) as database, progress_bar("check", enabled=not json) as progress:
+        repository = Repository(database)
+        problems = check_database(repository, store=store, deep=deep, progress=progress)
+        repaired = repair_database(repository, problems) if repair else 0
+        left = check_database(repository, store=store, deep=deep) if repair else problems
+    if json:
+        found = [{k: v for k, v in asdict(p).items() if k != "keys"} | {"count": p.count} for p in problems]
+        emit_json({"problems": found, "repaired": repaired, "left": [p.kind for p in left]})
+    else:
+        _show_problems([(p.sentence, _remedy(p.repairable, p.harmless, repair)) for p in problems], repaired, repair)
+    if any(not problem.harmless for problem in left):
+        raise typer.Exit(EXIT_USER)
+
+
+def _remedy(repairable: bool, harmless: bool, repair: bool) -> str:
+    if repair and repairable:
+        return "repaired"
+    if harmless:
+        return "goes away by itself; --repair does it now"
+    return "--repair puts it right" if repairable else "somebody has to look at it"
+
+
+def _show_problems(rows: list[tuple[str, str]], repaired: int, repair: bool) -> None:
+    for sentence, remedy in rows:
+        emit(f"{sentence} ({remedy})")
+    if not rows:
+        note("Nothing is wrong.")
+    elif repair:
+        note(f"{repaired} rows put right.")
+
+
+def export(
+    study: Annotated[str, typer.Argument(help="Name of a study in the database.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="The archive to write.")],
+    db: Url = None,
+    with_checkpoints: Annotated[bool, typer.Option(help="Put the checkpoints into the archive too.")] = True,
+    json: Json = False,
+) -> None:
+    """Write a whole study to one file: results, curves, latencies, rules, checkpoints.
+
+    Example: nas db export market1501 market1501.nas.zip
+    """
+    from nas.storage import Repository, open_database
+    from nas.storage.archive_export import export_study
+
+    store = checkpoint_store(None) if with_checkpoints else None
+    with open_database(database_url(db), create=False, read_only=True) as database, progress_bar("export") as progress:
+        done = export_study(Repository(database), study, file, store=store, progress=progress)
+    _show_archived(done, f"wrote {file}", json)
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="An archive made by `nas db export`.")],
+    db: Url = None,
+    name: Annotated[str | None, typer.Option(help="What to call the study here; default: its own name.")] = None,
+    with_checkpoints: Annotated[bool, typer.Option(help="Take the checkpoints out of the archive too.")] = True,
+    checkpoints: Checkpoints = None,
+    json: Json = False,
+) -> None:
+    """Bring a study from an archive into a database (made when needed), all or nothing.
+
+    Example: nas db import market1501.nas.zip --db postgresql://ann@server/nas
+    """
+    from nas.storage import Repository, open_database
+    from nas.storage.archive_import import import_study
+    from nas.storage.archive_reader import open_archive
+
+    with open_archive(file):  # refused before a database is made
+        store = checkpoint_store(checkpoints) if with_checkpoints else None
+    with open_database(database_url(db)) as database, progress_bar("import") as progress:
+        done = import_study(Repository(database), file, name=name, store=store, progress=progress)
+    _show_archived(done, f"study {done.study!r} is in the database now", json)
+
+
+def _show_archived(done: Archived, sentence: str, json: bool) -> None:
+    if json:
+        emit_json(asdict(done))
+        return
+    counts = done.rows
+    note(
+        f"{sentence}: {counts['nas_stage']} stages, {counts['nas_training']} trainings, "
+        f"{counts['nas_latency']} latencies, {counts['nas_rule']} findings, {done.checkpoints} checkpoints."
+    )
