@@ -71,6 +71,7 @@ class Recipe(Section):
     # The network's start
     weights: str | None = Field("IMAGENET1K_V1", description="torchvision weights, a file, or null for random")
     init: Literal["weights", "inherit"] = Field("weights", description="inherit: the trained baseline's weights")
+    zero_residual: bool = Field(False, description="random ResNets only: residual branches start at zero")
     pooling: Literal["gap", "gem"] = Field("gap", description="global average or generalised mean pooling")
     classifier_std: Positive = Field(0.001, description="deviation of the classifier's initial weights")
     input: tuple[Pixels, Pixels] = Field((256, 128), description="image height and width in pixels")

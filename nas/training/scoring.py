@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from torch import Tensor
+
 from nas.data.prepared import PreparedData
 from nas.networks import ReidNetwork
 from nas.progress import Progress
@@ -10,39 +14,46 @@ from nas.retrieval.reranking import Rerank
 from nas.training.extraction import embed_split
 from nas.training.failures import Diverged
 from nas.training.recipe import Recipe
+from nas.training.settings import Augmentation
 
 
-def score(
-    network: ReidNetwork,
-    data: PreparedData,
-    recipe: Recipe,
-    *,
-    per_query: bool = False,
-    progress: Progress | None = None,
-) -> RetrievalMetrics:
-    """mAP, CMC and mINP of a network: L2-normalised feature after the BNNeck, cosine, fp32.
+@dataclass(frozen=True)
+class Embeddings:
+    """Embeddings of query (Q, D) and gallery (G, D): fp32, L2-normalised, after the BNNeck."""
 
-    Args:
-        network: in any mode; left as it was.
-        data: query and gallery are used.
-        recipe: its normalisation and `rerank`.
-        per_query: also keep each query's average precision.
+    query: Tensor
+    gallery: Tensor
+
+    def with_persons(self, data: PreparedData) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """The six leading arguments of the functions in `nas.retrieval`."""
+        q, g = data.query, data.gallery
+        return self.query, q.identities, q.cameras, self.gallery, g.identities, g.cameras
+
+
+def embed(
+    network: ReidNetwork, data: PreparedData, augmentation: Augmentation, progress: Progress | None = None
+) -> Embeddings:
+    """Embeddings of query and gallery with a network in any mode, which is left as it was.
 
     Raises:
         Diverged: a feature is NaN or infinite.
     """
-    query = embed_split(network, data.query, recipe.augmentation, progress=progress)
-    gallery = embed_split(network, data.gallery, recipe.augmentation, progress=progress)
+    query, gallery = (embed_split(network, s, augmentation, progress=progress) for s in (data.query, data.gallery))
     if not (query.isfinite().all() and gallery.isfinite().all()):
         raise Diverged("the trained network's features are not finite", "Lower base_lr, or set clip_norm.")
-    return evaluate(
-        query,
-        data.query.identities,
-        data.query.cameras,
-        gallery,
-        data.gallery.identities,
-        data.gallery.cameras,
-        metric="cosine",
-        rerank=Rerank() if recipe.rerank else None,
-        per_query=per_query,
-    )
+    return Embeddings(query, gallery)
+
+
+def score_embeddings(
+    embeddings: Embeddings, data: PreparedData, *, rerank: bool = False, per_query: bool = False
+) -> RetrievalMetrics:
+    """mAP, CMC and mINP by cosine; `rerank` is k-reciprocal (20, 6, 0.3), named in the result's protocol."""
+    arguments = embeddings.with_persons(data)
+    return evaluate(*arguments, metric="cosine", rerank=Rerank() if rerank else None, per_query=per_query)
+
+
+def score(
+    network: ReidNetwork, data: PreparedData, recipe: Recipe, *, progress: Progress | None = None
+) -> RetrievalMetrics:
+    """mAP, CMC and mINP of a network as the recipe evaluates it."""
+    return score_embeddings(embed(network, data, recipe.augmentation, progress), data, rerank=recipe.rerank)

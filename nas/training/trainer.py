@@ -22,6 +22,7 @@ from nas.spaces.candidate import Candidate
 from nas.training.batches import Batch, TrainingBatches
 from nas.training.checkpoints import Checkpoint, restore
 from nas.training.ema import AveragedWeights
+from nas.training.fresh import initialise_classifier, zero_residual_branches
 from nas.training.losses import LossInputs, TotalLoss
 from nas.training.optimisers import centre_optimiser, network_optimiser, set_learning_rate
 from nas.training.precision import autocast, gradient_scaler, resolve_precision
@@ -62,7 +63,7 @@ class Trainer:
         self.batches = TrainingBatches(data.train, recipe, seed, device)
         self.network = self._build_network()
         generator = torch.Generator().manual_seed(_stream(seed))
-        _initialise_classifier(self.network, recipe.classifier_std, generator)
+        initialise_classifier(self.network, recipe.classifier_std, generator)
         self.loss = TotalLoss(recipe, data.num_classes, self.network.embedding_dim, generator).to(device)
         self._captured: list[Tensor] = []
         if self.loss.needs_feature_map:
@@ -73,14 +74,18 @@ class Trainer:
         self.seconds = 0.0
 
     def _build_network(self) -> ReidNetwork:
-        return build_network(
+        weights = self.recipe.weights if self.recipe.init == "weights" and not self.recipe.transfer else None
+        network = build_network(
             self.candidate,
             num_classes=self.data.num_classes,
             input_size=self.data.size,
-            weights=self.recipe.weights if self.recipe.init == "weights" and not self.recipe.transfer else None,
+            weights=weights,
             pooling=self.recipe.pooling,
             seed=self.seed,
         )
+        if weights is None and self.recipe.zero_residual:
+            zero_residual_branches(network)
+        return network
 
     def prepare(self) -> None:
         """To be called once the starting weights are in place: moves to the device and makes the optimisers."""
@@ -229,11 +234,6 @@ class Trainer:
                     f"{what} belongs to another training: its {name} is {theirs}, not {mine}",
                     "Give another checkpoint file, or do not resume.",
                 )
-
-
-def _initialise_classifier(network: ReidNetwork, std: float, generator: torch.Generator) -> None:
-    if network.classifier is not None:
-        nn.init.normal_(network.classifier.weight, std=std, generator=generator)
 
 
 def _stream(seed: int) -> int:

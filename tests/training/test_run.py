@@ -136,14 +136,14 @@ def test_writes_checkpoints_on_the_way(data: PreparedData, recipe: Recipe, tmp_p
     path = tmp_path / "a.pt"
     straight = train(CANDIDATE, recipe, data, seed=3)
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def kill(record: EpochRecord) -> None:
-        raise Killed
+        raise KilledError
 
     often = recipe.with_overrides({"checkpoint_seconds": 0})
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(CANDIDATE, often, data, seed=3, checkpoint=path, on_epoch=kill)
     saved = load_checkpoint(path)
     assert (saved.epoch, saved.step) == (0, straight.epochs[0].images // recipe.batch - 1)

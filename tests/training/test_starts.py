@@ -1,4 +1,4 @@
-"""Where a training can start: a source network (transfer), a trained baseline (inherit), averaged weights on the way."""
+"""Where a training can start: a source network (transfer), a trained baseline (inherit); and averaged weights."""
 
 from __future__ import annotations
 
