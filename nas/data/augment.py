@@ -94,7 +94,7 @@ class BatchAugmenter:
         images = images.to(self.device)
         moved = move_windows(images, draws, self.pad) if on_cpu else move_by_index(images, draws, self.pad)
         if self.augmentation.changes_colours:
-            moved = blur(change_colours(moved.float(), draws.colour), draws.blur)
+            moved = blur(change_colours(moved.float(), draws.colour), draws.blur, self.augmentation.blur_sigma[1])
         out = self.normalise(moved)
         return erase_windows(out, draws.erase, self._fill) if on_cpu else erase_by_mask(out, draws.erase, self._fill)
 

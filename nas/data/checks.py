@@ -143,8 +143,7 @@ def _leaks(dataset: ReidDataset) -> Iterator[DataFinding]:
     if both:
         yield DataFinding(
             "warning",
-            f"{_many(len(both), 'person')} are in the training and in the test split "
-            f"(identities {_some(sorted(both))}).",
+            f"The training and the test split share {_many(len(both), 'person')} (identities {_some(sorted(both))}).",
             "Results on persons that were trained on say little; give the splits different persons.",
         )
 
@@ -162,8 +161,8 @@ def _hopeless_queries(dataset: ReidDataset) -> Iterator[DataFinding]:
         return
     yield DataFinding(
         "error" if lost == len(dataset.query) else "warning",
-        f"{lost} of {len(dataset.query)} queries have no right answer: {len(same_camera)} lose every one because "
-        f"gallery images of the query's own camera are removed, {len(absent)} are of persons not in the gallery.",
+        f"{lost} of {len(dataset.query)} queries have no right answer: {len(same_camera)} through the removal of "
+        f"gallery images of the query's own camera, {len(absent)} because the person is not in the gallery.",
         "They will be skipped and counted. If that is not meant, look at the camera numbers (the part after `_c`, "
         "or the camera column): one person's query and gallery images must come from different cameras.",
         tuple(str(q.path) for q in (*same_camera, *absent)),

@@ -34,25 +34,26 @@ def grey(values: Tensor) -> Tensor:
     return (values * weights).sum(1, keepdim=True)
 
 
-def blur(values: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur, in place.
+def blur(values: Tensor, sigma: Tensor, largest: float) -> Tensor:
+    """Gaussian blur, in place; an image's result does not depend on the others in its batch.
 
     Args:
         values: float (B, 3, H, W).
         sigma: (B,) on the CPU, standard deviation in pixels; images with 0 stay as they are.
+        largest: standard deviation there can be, which sets the size of the window.
     """
     chosen = sigma.nonzero()[:, 0]
     if len(chosen) == 0:
         return values
-    kernel = gaussian_kernels(sigma[chosen]).to(values)
+    kernel = gaussian_kernels(sigma[chosen], largest).to(values)
     chosen = chosen.to(values.device)
     values[chosen] = _filter(_filter(values[chosen], kernel, 2), kernel, 3)
     return values
 
 
-def gaussian_kernels(sigma: Tensor) -> Tensor:
+def gaussian_kernels(sigma: Tensor, largest: float) -> Tensor:
     """Kernels (B, L) of one length that add up to 1."""
-    radius = max(1, int(BLUR_REACH * float(sigma.max()) + 0.5))
+    radius = max(1, round(BLUR_REACH * largest))
     steps = torch.arange(-radius, radius + 1)
     kernel = torch.exp(-0.5 * (steps / sigma[:, None]) ** 2)
     return kernel / kernel.sum(1, keepdim=True)

@@ -82,7 +82,7 @@ def is_whole(path: Path, count: int, size: Size) -> bool:
     """Whether a complete pack of `count` images lies at `path`."""
     try:
         rows = np.load(path, mmap_mode="r")
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):
         return False
     return bool(rows.shape == (count, *size, 3) and rows.dtype == np.uint8)
 

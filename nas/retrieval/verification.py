@@ -87,7 +87,7 @@ class PairDistances:
         self.negatives = total - self.positives
         if not self.positives or not self.negatives:
             raise DataError(
-                f"a ROC needs pairs of both kinds; there are {self.positives} positive, {self.negatives} not"
+                f"a ROC needs both kinds of pairs; there are {self.positives} of one person and {self.negatives} of two"
             )
 
     def _chunks(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
@@ -121,9 +121,7 @@ class PairDistances:
 
     def histogram(self, bins: int = 100) -> DistanceHistogram:
         """How distances spread, in equal bins from the smallest to the largest."""
-        extremes = [
-            (min(p.min(initial=np.inf), n.min()), max(p.max(initial=-np.inf), n.max())) for p, n in self._chunks()
-        ]
+        extremes = [(k.min(), k.max()) for chunk in self._chunks() for k in chunk if len(k)]
         edges = np.linspace(min(low for low, _ in extremes), max(high for _, high in extremes), bins + 1)
         positive, negative = (np.zeros(bins, dtype=np.int64) for _ in range(2))
         for p, n in self._chunks():

@@ -1,0 +1,146 @@
+"""Each reader on a tiny folder in the set's real layout, and on broken ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from data_builders import write_csv, write_cuhk03, write_duke, write_image, write_market, write_msmt17
+
+from nas.data.load import load_dataset
+from nas.data.records import ReidDataset
+from nas.errors import DataError
+
+
+def pairs(dataset: ReidDataset, split: str) -> list[tuple[int, int]]:
+    return [(r.identity, r.camera) for r in dataset.splits[split]]
+
+
+def test_market_reads_identities_and_cameras_in_order_and_leaves_junk_out(tmp_path: Path) -> None:
+    dataset = load_dataset({"market1501": str(write_market(tmp_path))})
+    assert pairs(dataset, "train") == [(2, 1), (2, 1), (2, 2), (2, 2), (7, 1), (7, 1), (7, 2), (7, 2)]
+    assert pairs(dataset, "query") == [(3, 1), (4, 2)]
+    assert pairs(dataset, "gallery") == [(0, 1), (3, 1), (3, 2), (4, 1), (4, 2)]
+    assert dataset.junk == {"train": 0, "query": 0, "gallery": 1}
+    assert dataset.counts()["gallery"].distractors == 1
+    assert dataset.counts()["gallery"].identities == 2
+
+
+def test_market_ignores_files_that_are_no_images(tmp_path: Path) -> None:
+    root = write_market(tmp_path)
+    (root / "query" / "Thumbs.db").write_bytes(b"x")
+    (root / "query" / ".0003_c1s1_000001_01.jpg").write_bytes(b"x")
+    assert len(load_dataset({"market1501": str(root)}).query) == 2
+
+
+def test_duke(tmp_path: Path) -> None:
+    dataset = load_dataset({"duke": str(write_duke(tmp_path))})
+    assert pairs(dataset, "train") == [(5, 2), (5, 3)]
+    assert pairs(dataset, "gallery") == [(6, 8)]
+
+
+def test_cuhk03_variants(tmp_path: Path) -> None:
+    root = write_cuhk03(tmp_path)
+    assert len(load_dataset({"cuhk03": str(root)}).train) == 8
+    assert len(load_dataset({"cuhk03": str(root), "variant": "detected"}).train) == 4
+    with pytest.raises(DataError, match=r"variant of cuhk03 'labelled'; did you mean 'labeled'"):
+        load_dataset({"cuhk03": str(root), "variant": "labelled"})
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_msmt17_joins_validation_counts_from_one_and_reads_two_digit_cameras(tmp_path: Path, version: int) -> None:
+    dataset = load_dataset({"msmt17": str(write_msmt17(tmp_path, version))})
+    assert pairs(dataset, "train") == [(1, 1), (1, 14), (2, 3), (2, 12)]
+    assert pairs(dataset, "query") == [(1, 2)]
+    assert pairs(dataset, "gallery") == [(1, 15), (2, 2)]
+    assert all(r.path.exists() for records in dataset.splits.values() for r in records)
+
+
+def test_msmt17_names_file_and_line_of_a_wrong_entry(tmp_path: Path) -> None:
+    root = write_msmt17(tmp_path)
+    (root / "list_val.txt").write_text("0001/0001_000_03_x.jpg 1\nnonsense\n")
+    with pytest.raises(DataError, match=r"list_val\.txt:2: 'nonsense'"):
+        load_dataset({"msmt17": str(root)})
+
+
+def test_msmt17_names_a_missing_list(tmp_path: Path) -> None:
+    root = write_msmt17(tmp_path)
+    (root / "list_query.txt").unlink()
+    with pytest.raises(DataError, match=r"list_query\.txt cannot be read: No such file"):
+        load_dataset({"msmt17": str(root)})
+
+
+def test_folders_may_lack_the_test_split(tmp_path: Path) -> None:
+    write_image(tmp_path / "bounding_box_train" / "0001_c03_whatever.png")
+    dataset = load_dataset({"folders": str(tmp_path)})
+    assert pairs(dataset, "train") == [(1, 3)]
+    assert dataset.query == dataset.gallery == ()
+
+
+def test_csv_with_numbers_boxes_and_junk(tmp_path: Path) -> None:
+    rows = [
+        ("a.png", 12, 3, "train", "1 2 5 9"),
+        ("b.png", 12, 4, "query", ""),
+        ("c.png", 0, 4, "gallery", ""),
+        ("d.png", -1, 4, "gallery", ""),
+    ]
+    dataset = load_dataset(
+        {"csv": str(write_csv(tmp_path / "own.csv", rows, ("path", "identity", "camera", "split", "bbox")))}
+    )
+    assert dataset.name == "own"
+    assert dataset.train[0].bbox == (1, 2, 5, 9)
+    assert pairs(dataset, "query") == [(12, 4)]
+    assert pairs(dataset, "gallery") == [(0, 4)]
+    assert dataset.junk["gallery"] == 1
+
+
+def test_csv_numbers_names_in_sorted_order(tmp_path: Path) -> None:
+    rows = [("a.png", "zoe", "hall", "train"), ("b.png", "adam", "door", "train"), ("c.png", "zoe", "door", "train")]
+    dataset = load_dataset({"csv": str(write_csv(tmp_path / "own.csv", rows))})
+    assert pairs(dataset, "train") == [(2, 2), (1, 1), (2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,identity,camera\na.png,1,1\n", "has no column split"),
+        (
+            "path,identity,camera,split\na.png,1,1,training\n",
+            r"2: unknown split 'training'; did you mean 'train'",
+        ),
+        ("path,identity,camera,split\na.png,,1,train\n", r"own\.csv:2: identity is empty"),
+        ("path,identity,camera,split\na.png,1,1\n", r"own\.csv:2: split is empty"),
+        ("path,identity,camera,split,bbox\na.png,1,1,train,1 2 3\n", r"own\.csv:2: bbox '1 2 3' is not four numbers"),
+        ("path,identity,camera,split\n", "lists no images"),
+        ("", "has no column path, identity, camera, split"),
+    ],
+)
+def test_csv_errors_name_the_line(tmp_path: Path, text: str, message: str) -> None:
+    table = tmp_path / "own.csv"
+    table.write_text(text)
+    with pytest.raises(DataError, match=message):
+        load_dataset({"csv": str(table)})
+
+
+def test_csv_that_does_not_exist_or_is_binary(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.csv cannot be read: No such file"):
+        load_dataset({"csv": str(tmp_path / "none.csv")})
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x9c")
+    with pytest.raises(DataError, match="cannot be read"):
+        load_dataset({"csv": str(tmp_path / "binary.csv")})
+
+
+def test_missing_folder_and_wrong_name_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"the folder {tmp_path / 'none'} does not exist; market1501 needs it"):
+        load_dataset({"market1501": str(tmp_path / "none")})
+    root = write_market(tmp_path / "set")
+    write_image(root / "query" / "holiday.jpg")
+    with pytest.raises(DataError, match=r"holiday\.jpg does not say identity and camera"):
+        load_dataset({"market1501": str(root)})
+
+
+def test_empty_folder_is_named(tmp_path: Path) -> None:
+    for folder in ("bounding_box_train", "query", "bounding_box_test"):
+        (tmp_path / folder).mkdir()
+    with pytest.raises(DataError, match=r"bounding_box_train holds no images"):
+        load_dataset({"market1501": str(tmp_path)})

@@ -1,0 +1,188 @@
+"""Counting gives exactly what sorting gives: every query, ties, distractors, cameras, chunks, devices."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from retrieval_builders import Problem, features, problems, sorted_protocol
+
+from nas.errors import DataError
+from nas.retrieval import evaluate, ranking
+from nas.retrieval.evaluation import evaluate_distances
+from nas.retrieval.matching import Matches, Persons
+from nas.retrieval.metrics import PerQuery
+from nas.retrieval.reranking import Rerank
+
+
+def assert_same(found: PerQuery | None, problem: Problem) -> None:
+    assert found is not None
+    aps, inps, firsts = sorted_protocol(problem)
+    np.testing.assert_allclose(found.ap, aps, atol=1e-12)
+    np.testing.assert_allclose(found.inp, inps, atol=1e-12)
+    assert found.first_rank.tolist() == firsts
+
+
+@given(problems())
+@settings(max_examples=150, deadline=None)
+def test_counting_is_sorting(problem: Problem) -> None:
+    if np.isnan(sorted_protocol(problem)[0]).all():
+        with pytest.raises(DataError, match="has a right answer in another camera"):
+            evaluate_distances(problem.distances, *problem.people)
+        return
+    before = problem.distances.copy()
+    found = evaluate_distances(problem.distances, *problem.people, per_query=True)
+    assert_same(found.per_query, problem)
+    assert np.array_equal(problem.distances, before)
+
+
+@given(problems())
+@settings(max_examples=60, deadline=None)
+def test_the_gpu_s_form_is_sorting_too(problem: Problem) -> None:
+    firsts = sorted_protocol(problem)[2]
+    found = Matches.find(
+        Persons(problem.query_ids, problem.query_cameras), Persons(problem.gallery_ids, problem.gallery_cameras)
+    )
+    counts = found.positives.counts
+    queries = np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]
+    if not len(queries):
+        return
+    ranks = ranking.rank_positives(found, queries, torch.from_numpy(problem.distances[queries].copy()))
+    same = ranking.rank_positives(found, queries, problem.distances[queries].copy())
+    assert np.array_equal(ranks, same)
+    assert ranks[:, 0].tolist() == [firsts[q] for q in queries]
+
+
+@pytest.mark.parametrize("gallery", [1, 7, 8, 9, 2040, 2041, 4100, 20_000])
+def test_counting_in_words_at_every_width(gallery: int) -> None:
+    values = np.random.default_rng(gallery).integers(0, 50, (3, gallery)).astype(np.float32)
+    counter = ranking._Counter(values)
+    for limits in (np.array([0, 25, 50], np.float32), np.array([49, 49], np.float32)):
+        for compare in (np.less, np.less_equal):
+            expected = [int(compare(row, limit).sum()) for row, limit in zip(values, limits, strict=False)]
+            assert counter.count(compare, limits).tolist() == expected
+
+
+@given(st.integers(0, 1000), st.sampled_from([1, 2, 7, 100]), st.sampled_from(["cosine", "euclidean"]))
+@settings(max_examples=25, deadline=None)
+def test_chunks_do_not_change_the_result(seed: int, chunk: int, metric: str) -> None:
+    query, gallery = features(seed)
+    whole = evaluate(*query, *gallery, metric=metric, per_query=True)
+    parts = evaluate(*query, *gallery, metric=metric, chunk=chunk, per_query=True)
+    assert whole.per_query is not None
+    assert parts.per_query is not None
+    np.testing.assert_allclose(whole.per_query.ap, parts.per_query.ap, atol=1e-12)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_features_give_what_their_distances_give(metric: str) -> None:
+    query, gallery = features(3)
+    q, g = (x[0].astype(np.float64) for x in (query, gallery))
+    if metric == "cosine":
+        q, g = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (q, g))
+        distances = 1 - q @ g.T
+    else:
+        distances = ((q[:, None] - g[None]) ** 2).sum(-1)
+    expected = evaluate_distances(distances, *query[1:], *gallery[1:], per_query=True)
+    found = evaluate(*query, *gallery, metric=metric, per_query=True)
+    assert found.map == pytest.approx(expected.map, abs=1e-9)
+    assert found.cmc == expected.cmc
+    assert found.protocol == f"{metric}, same identity and camera removed"
+
+
+def test_tensors_arrays_lists_and_low_precision_are_taken() -> None:
+    query, gallery = features(1)
+    plain = evaluate(*query, *gallery).map
+    as_tensors = [torch.from_numpy(np.asarray(x)) for x in (*query, *gallery)]
+    assert evaluate(*as_tensors).map == plain
+    assert evaluate(*(x.tolist() for x in (*query, *gallery))).map == pytest.approx(plain, abs=1e-9)
+    as_tensors[0], as_tensors[3] = as_tensors[0].bfloat16(), as_tensors[3].bfloat16()
+    assert evaluate(*as_tensors).map == pytest.approx(plain, abs=0.1)
+
+
+def test_features_that_want_gradients_and_are_not_contiguous() -> None:
+    query, gallery = features(1)
+    q = torch.from_numpy(query[0]).T.contiguous().T.requires_grad_()
+    assert evaluate(q, *query[1:], *gallery).map == pytest.approx(evaluate(*query, *gallery).map, abs=1e-9)
+
+
+def test_a_gallery_shorter_than_the_cmc() -> None:
+    found = evaluate_distances(np.array([[0.5, 0.1]]), [1], [1], [1, 2], [2, 2])
+    assert len(found.cmc) == 50
+    assert (found.cmc[0], found.cmc[1], found.cmc[-1]) == (0, 1, 1)
+    assert found.map == 0.5
+
+
+def test_ties_are_ordered_by_gallery_index() -> None:
+    assert evaluate_distances(np.zeros((1, 3)), [1], [1], [2, 1, 2], [2, 2, 2]).map == 0.5
+    assert evaluate_distances(np.zeros((1, 3)), [1], [1], [1, 2, 2], [2, 2, 2]).map == 1
+    signed = np.array([[0.0, -0.0]])
+    assert evaluate_distances(signed, [1], [1], [2, 1], [2, 2]).map == 0.5
+
+
+def test_same_camera_images_are_removed_and_do_not_push_others_down() -> None:
+    distances = np.array([[0.0, 0.1, 0.2]])
+    assert evaluate_distances(distances, [1], [1], [1, 1, 1], [1, 1, 2]).map == 1
+
+
+def test_distractors_stay_and_are_always_wrong() -> None:
+    found = evaluate_distances(np.array([[0.0, 1.0], [0.0, 1.0]]), [0, 1], [1, 1], [0, 1], [2, 2], per_query=True)
+    assert found.skipped_queries == 1
+    assert found.map == 0.5
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinite_features_are_an_error(value: float) -> None:
+    query, gallery = features(0)
+    gallery[0][3, 2] = value
+    with pytest.raises(DataError, match="features of 1 of 90 gallery images hold NaN or infinite"):
+        evaluate(*query, *gallery)
+    with pytest.raises(DataError, match="features of 1 of 90 query images hold NaN or infinite"):
+        evaluate(*gallery, *query)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("form", [np.asarray, torch.from_numpy])
+def test_nan_distances_are_an_error(value: float, form: type) -> None:
+    distances = np.array([[0.5, value, 0.2]])
+    with pytest.raises(DataError, match="distances hold NaN or infinite"):
+        evaluate_distances(form(distances), [1], [1], [1, 2, 3], [2, 2, 2])
+
+
+def test_what_does_not_fit_is_said() -> None:
+    query, gallery = features(0)
+    with pytest.raises(DataError, match="query features have 12 numbers, gallery features 5"):
+        evaluate(*query, gallery[0][:, :5], *gallery[1:])
+    with pytest.raises(DataError, match=r"gallery: identities and cameras .* do not go with 90 images"):
+        evaluate(*query, gallery[0], gallery[1][:4], gallery[2])
+    with pytest.raises(DataError, match="unknown metric 'cosinus'; did you mean 'cosine'"):
+        evaluate(*query, *gallery, metric="cosinus")
+    with pytest.raises(DataError, match="must be a matrix"):
+        evaluate(query[0][0], *query[1:], *gallery)
+    with pytest.raises(DataError, match="must be a matrix"):
+        evaluate_distances(np.zeros(3), [1], [1], [1], [1])
+
+
+def test_junk_must_be_left_out_before() -> None:
+    with pytest.raises(DataError, match="gallery holds junk images"):
+        evaluate_distances(np.zeros((1, 2)), [1], [1], [1, -1], [2, 2])
+
+
+def test_re_ranking_is_named() -> None:
+    query, gallery = features(2)
+    found = evaluate(*query, *gallery, rerank=Rerank(k1=10, k2=3))
+    assert found.protocol == "cosine, same identity and camera removed, re-ranked (k-reciprocal 10, 3, 0.3)"
+    assert found.map > evaluate(*query, *gallery).map
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_on_a_gpu() -> None:
+    query, gallery = features(4, queries=40, gallery=3000, persons=50)
+    on_gpu = [torch.from_numpy(x[0]).cuda() for x in (query, gallery)]
+    found = evaluate(on_gpu[0], *query[1:], on_gpu[1], *gallery[1:], per_query=True)
+    expected = evaluate(*query, *gallery, per_query=True)
+    assert found.per_query is not None
+    assert expected.per_query is not None
+    np.testing.assert_allclose(found.per_query.ap, expected.per_query.ap, atol=1e-4)
