@@ -393,7 +393,8 @@ def _person_image(person: int) -> str:
     hue, legs = (person * 67) % 360, (person * 131) % 360
     svg = (
         "<svg xmlns='http://www.w3.org/2000/svg' width='32' height='64'><rect width='32' height='64' fill='#9aa4ae'/>"
-        f"<circle cx='16' cy='11' r='6' fill='#d9a98a'/><rect x='9' y='18' width='14' height='22' fill='hsl({hue},60%,45%)'/>"
+        "<circle cx='16' cy='11' r='6' fill='#d9a98a'/>"
+        f"<rect x='9' y='18' width='14' height='22' fill='hsl({hue},60%,45%)'/>"
         f"<rect x='10' y='40' width='12' height='22' fill='hsl({legs},40%,30%)'/></svg>"
     )
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
@@ -468,7 +469,9 @@ def store_study(repository: Any, study: StudyData) -> int:
         stage_ids[stage["name"]] = stage_id
     if results.empty:
         return study_id
-    repository.ensure_dataset("data", study.dataset.get("name", "data"), {}, study.dataset.get("splits", {}))
+    for dataset_id in ("data", "data-test"):
+        counts = study.dataset.get("splits", {})
+        repository.ensure_dataset(dataset_id, study.dataset.get("name", "data"), {}, counts)
     candidates = results.drop_duplicates("candidate_id")
     repository.ensure_candidates(
         [
@@ -513,8 +516,8 @@ def _stored_trainings(results: pd.DataFrame, environment: str) -> list[dict[str,
             "id": int(row.training_id),
             "candidate_id": row.candidate_id,
             "recipe_id": "recipe",
-            "dataset_id": "data",
-            "fidelity_label": f"{row.fidelity}" if row.split == "val" else f"{row.fidelity}-final",
+            "dataset_id": "data" if row.split == "val" else "data-test",
+            "fidelity_label": row.fidelity,
             "seed": int(row.seed),
             "fidelity": {},
             "epochs": int(row.epochs),

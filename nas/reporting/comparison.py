@@ -69,7 +69,10 @@ class Level:
 
 def levels(data: StudyData) -> list[Level]:
     """The levels with finished trainings, the most trusted first: test before validation, long before short."""
-    rows = data.finished
+    return list(data.once("levels", lambda: _levels(data.finished)))
+
+
+def _levels(rows: pd.DataFrame) -> list[Level]:
     found = [
         Level(str(split), str(fidelity), float(group["epochs"].max()), int(group["candidate_id"].nunique()))
         for (split, fidelity), group in rows.groupby([rows["split"].astype(str), rows["fidelity"].astype(str)])
@@ -121,15 +124,20 @@ def summarise_candidates(data: StudyData, level: Level | None) -> pd.DataFrame:
     The interval uses the pooled seed sd s with its d degrees of freedom: mean +- t(0.975, d) s / sqrt(n), so
     that a candidate with one seed gets an honest one too. Latency is the measured median of a batch.
     """
+    return data.once(("summary", level), lambda: _summarise(data, level)).copy()
+
+
+def _summarise(data: StudyData, level: Level | None) -> pd.DataFrame:
     rows = level.rows(data.finished) if level else data.finished.iloc[:0]
     if rows.empty:
         return _empty_summary()
     sd, freedom = pooled_sd(rows)
+    rows = rows.assign(_role=rows["role"].map(_ROLE_RANK).fillna(0))
     grouped = rows.groupby("candidate_id", sort=False)
     table = grouped.agg(
         notation=("notation", "first"),
         backbone=("backbone", "first"),
-        role=("role", _strongest_role),
+        role=("_role", "max"),
         n_blocks=("n_blocks", "first"),
         seeds=("map", "size"),
         map_mean=("map", "mean"),
@@ -145,6 +153,7 @@ def summarise_candidates(data: StudyData, level: Level | None) -> pd.DataFrame:
         macs=("macs", "first"),
     ).reset_index()
     half = stats.t.ppf(0.975, freedom) * sd / np.sqrt(table["seeds"]) if freedom else np.full(len(table), np.nan)
+    table["role"] = table["role"].map(_ROLES)
     table = table.assign(map_low=table["map_mean"] - half, map_high=table["map_mean"] + half)
     table["latency_measured"] = table["latency_measured"].fillna(False).astype(bool)
     return add_placements(table.assign(on_front=on_front(table)))
@@ -159,11 +168,8 @@ def _empty_summary() -> pd.DataFrame:
     return pd.DataFrame({column: pd.Series(dtype="object") for column in columns})
 
 
-def _strongest_role(roles: pd.Series) -> str:
-    for role in ("reference", "baseline"):
-        if (roles == role).any():
-            return role
-    return "candidate"
+_ROLES = {0: "candidate", 1: "baseline", 2: "reference"}
+_ROLE_RANK = {role: rank for rank, role in _ROLES.items()}
 
 
 def on_front(table: pd.DataFrame, value: str = "map_mean", cost: str = "latency_ms") -> pd.Series:

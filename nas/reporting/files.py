@@ -51,10 +51,15 @@ def write_pareto_csv(data: StudyData, path: Path) -> Path:
     return write_text(path, pareto_table(data).to_csv(index=False))
 
 
+def _public(table: pd.DataFrame) -> pd.DataFrame:
+    """Without the columns that only serve drawing."""
+    return table[[column for column in table.columns if not str(column).startswith("_")]]
+
+
 def write_figure_tables(figures: Sequence[FigureBlock], folder: Path) -> list[Path]:
     """figures/NAME.csv for every figure that has numbers."""
     return [
-        write_text(folder / f"{figure.name}.csv", figure.data.to_csv(index=False))
+        write_text(folder / f"{figure.name}.csv", _public(figure.data).to_csv(index=False))
         for figure in figures
         if not figure.data.empty
     ]

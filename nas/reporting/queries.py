@@ -108,7 +108,8 @@ class ReportQueries(Repository):
         stages = self.stages(info.id)
         wanted = [info.space_id, *(stage.space_id for stage in stages)]
         wanted += [(stage.result or {}).get("child_id") for stage in stages]
-        rows = {row.id: row for (row,) in self.rows(select(Space))}
+        columns = (Space.id, Space.name, Space.size, Space.parent_id, Space.rules, Space.definition)
+        rows = {row.id: row for row in self.rows(select(*columns))}
         found: dict[str, dict[str, Any]] = {}
         for space_id in wanted:
             _add_line(rows, space_id, found)
@@ -139,7 +140,7 @@ def _trainings_of(study: str) -> AnySelect:
     )
 
 
-def _add_line(rows: dict[str, Space], space_id: str | None, found: dict[str, dict[str, Any]]) -> None:
+def _add_line(rows: dict[str, Any], space_id: str | None, found: dict[str, dict[str, Any]]) -> None:
     """Adds a space after its parents, each once."""
     row = rows.get(space_id) if space_id else None
     if row is None or row.id in found:

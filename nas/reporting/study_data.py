@@ -6,11 +6,14 @@ numbers are NaN, never 0; every table has its columns even when it has no rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
 import pandas as pd
+
+T = TypeVar("T")
 
 RESULT_COLUMNS: tuple[str, ...] = (
     "study",
@@ -137,6 +140,7 @@ class StudyData:
     dataset: Mapping[str, Any] = field(default_factory=dict)
     protocol: Mapping[str, Any] = field(default_factory=dict)
     rank_lists: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         results = with_columns(self.results, RESULT_COLUMNS)
@@ -144,6 +148,13 @@ class StudyData:
         object.__setattr__(self, "results", results.assign(**numbers))
         object.__setattr__(self, "latencies", with_columns(self.latencies, LATENCY_COLUMNS))
         object.__setattr__(self, "workers", with_columns(self.workers, WORKER_COLUMNS))
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` returns, made at the first call with this key: figures share the same summaries."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: T = self._made[key]
+        return made
 
     @classmethod
     def from_results(cls, results: pd.DataFrame, name: str | None = None) -> StudyData:
@@ -153,18 +164,18 @@ class StudyData:
             name = str(named[0]) if named else "results"
         return cls(name=name, results=results)
 
-    @property
+    @cached_property
     def trainings(self) -> pd.DataFrame:
         """One row a training: a training shared by several stages is kept once, in its last stage."""
         return self.results.drop_duplicates("training_id", keep="last")
 
-    @property
+    @cached_property
     def finished(self) -> pd.DataFrame:
         """The trainings that finished with a finite mAP, one row each."""
         rows = self.trainings
         return rows[(rows["status"] == "finished") & rows["map"].notna()]
 
-    @property
+    @cached_property
     def failed(self) -> pd.DataFrame:
         """The trainings that failed for good, one row each."""
         rows = self.trainings
@@ -184,7 +195,7 @@ class StudyData:
         batch = f"batch of {protocol['batch']}" if "batch" in protocol else "batch"
         return ", ".join([batch, *(str(protocol[key]) for key in ("precision", "backend") if protocol.get(key))])
 
-    @property
+    @cached_property
     def backbone(self) -> str:
         """The backbone most trainings (or latencies) are of; `resnet50` for an empty study."""
         for table in (self.results, self.latencies):

@@ -45,7 +45,7 @@ class ParetoFront(StudyFigure):
 
     def table(self, data: StudyData) -> pd.DataFrame:
         level = self.level or trusted_level(data)
-        table = summarise_candidates(data, level)
+        table = data.once(("pareto", level), lambda: with_hover(summarise_candidates(data, level))).copy()
         table.attrs = {"level": level.words if level else "", "batch": data.batch_words}
         return table
 
@@ -76,19 +76,21 @@ class ParetoFront(StudyFigure):
     def _add_candidates(self, figure: go.Figure, rows: pd.DataFrame, column: str) -> None:
         many = len(rows) > _GL_FROM
         for block in style.block_order(rows["block"]):
-            for front, part in rows[rows["block"] == block].groupby("on_front"):
-                figure.add_trace(self._trace(part, column, block, bool(front), many))
+            for _, part in rows[rows["block"] == block].groupby(["on_front", "n_blocks"]):
+                look = (bool(part["on_front"].iloc[0]), int(part["n_blocks"].iloc[0]), many)
+                figure.add_trace(self._trace(part, column, block, look))
         for block in style.block_order(rows["block"]):
             figure.add_trace(_legend_entry(style.block_title(block), style.block_colour(block), "circle", block))
         counts = sorted(rows["n_blocks"].astype(int).unique()) if rows["n_blocks"].nunique() > 1 else []
         for n in counts:
             figure.add_trace(_legend_entry(plural(n, "block"), style.MUTED, style.count_symbol(n), f"{n} blocks"))
 
-    def _trace(self, rows: pd.DataFrame, column: str, block: str, front: bool, many: bool) -> go.Scatter:
+    def _trace(self, rows: pd.DataFrame, column: str, block: str, look: tuple[bool, int, bool]) -> go.Scatter:
+        front, n_blocks, many = look
         make = go.Scattergl if many else go.Scatter
         marker: dict[str, Any] = {
             "color": style.block_colour(block),
-            "symbol": [style.count_symbol(n) for n in rows["n_blocks"]],
+            "symbol": style.count_symbol(n_blocks),
             "size": 11 if front else 8 if not many else 5,
             "opacity": 1.0 if front else 0.4,
             "line": {"width": 1.2 if front else 0, "color": style.SURFACE},
@@ -100,7 +102,7 @@ class ParetoFront(StudyFigure):
             mode="markers",
             marker=marker,
             error_y=None if bars is None else _seed_bars(bars, style.block_colour(block), 1.0 if front else 0.35),
-            customdata=hover_columns(rows),
+            customdata=rows[list(HOVER_COLUMNS)].to_numpy(),
             hovertemplate=_HOVER,
             legendgroup=block,
             showlegend=False,
@@ -144,7 +146,7 @@ class ParetoFront(StudyFigure):
                 textfont={"size": 12, "color": style.INK},
                 marker=marker,
                 error_y=None if rows["map_sd"].isna().all() else _seed_bars(rows["map_sd"], style.INK, 1.0),
-                customdata=hover_columns(rows),
+                customdata=rows[list(HOVER_COLUMNS)].to_numpy(),
                 hovertemplate=_HOVER,
                 name="without attention",
                 cliponaxis=False,
@@ -169,18 +171,21 @@ def _legend_entry(label: str, colour: str, symbol: str, group: str) -> go.Scatte
     return go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name=label, legendgroup=group)
 
 
-def hover_columns(rows: pd.DataFrame) -> list[list[str]]:
-    """Candidate id, notation, spread, latency and size of each row, for hover labels and clicks."""
-    return [
-        [
-            str(row.candidate_id),
-            style.plain(row.notation),
-            f"± {row.map_sd:.4f} ({row.seeds} seeds)" if row.map_sd == row.map_sd else "(one seed)",
-            _latency_words(row),
-            _size_words(row),
-        ]
-        for row in rows_of(rows)
-    ]
+HOVER_COLUMNS = ("candidate_id", "_name", "_spread", "_latency", "_size")
+
+
+def with_hover(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with what hover labels say; columns that begin with `_` are for drawing only."""
+    return table.assign(
+        _name=[style.plain(notation) for notation in table["notation"]],
+        _spread=[_spread_words(row) for row in rows_of(table)],
+        _latency=[_latency_words(row) for row in rows_of(table)],
+        _size=[_size_words(row) for row in rows_of(table)],
+    )
+
+
+def _spread_words(row: Any) -> str:
+    return f"± {row.map_sd:.4f} ({row.seeds} seeds)" if row.map_sd == row.map_sd else "(one seed)"
 
 
 def _latency_words(row: Any) -> str:

@@ -37,7 +37,7 @@ def _question_words(data: StudyData) -> str:
 
 def _no_answer(data: StudyData) -> str:
     if data.finished.empty:
-        return "No training has finished yet, so there is no answer so far. What is planned is described below."
+        return "No training has finished yet, so there is no answer so far."
     return "Trainings have finished, but none of them has both an mAP and a measured latency, so there is no front yet."
 
 

@@ -1,0 +1,44 @@
+"""`nas dashboard`: the live dashboard of a database, on this machine unless asked otherwise."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from nas.cli.common import note
+from nas.errors import NasError
+
+DEFAULT_URL = "sqlite:///nas.db"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("dashboard")(dashboard)
+
+
+def dashboard(
+    db: Annotated[
+        str | None, typer.Option("--db", metavar="URL", help="Database; default: $NAS_DATABASE, else sqlite:///nas.db.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; any but this machine's own needs a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8050,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="NAS_DASHBOARD_TOKEN", help="Token visitors need; default off this machine: a new one."),
+    ] = None,
+    refresh: Annotated[float, typer.Option(min=0.5, help="Seconds between looks at the database.")] = 3.0,
+) -> None:
+    """Serve the live dashboard; it reads the database and never writes.
+
+    Example: nas dashboard --db sqlite:///nas.db
+    """
+    url = db or os.environ.get("NAS_DATABASE") or DEFAULT_URL
+    try:
+        from nas.reporting.dashboard.serving import serve
+    except ImportError as error:
+        raise NasError(f"the dashboard needs {error.name or 'Dash'}", "pip install 'nas-reid[dashboard]'") from error
+    serve(url, host=host, port=port, token=token, refresh_s=refresh, tell=note)

@@ -1,0 +1,194 @@
+"""The Dash application: shell, navigation, live updates. Pages are in `pages`, access rules in `access`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from typing import Any
+
+from dash import Dash, Input, Output, State, no_update, set_props
+
+from nas.errors import NasError, StudyError
+from nas.reporting.dashboard import access
+from nas.reporting.dashboard.components import View, problem
+from nas.reporting.dashboard.pages import PLAIN, WITH_CONTROLS, studies
+from nas.reporting.dashboard.parts import dcc, html
+from nas.reporting.dashboard.routing import PAGES, Route, href, read_route
+from nas.reporting.dashboard.source import StudySource
+from nas.reporting.html import theme_css
+
+REFRESH_S = 3.0
+_INDEX = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{%title%}</title>
+{%favicon%}
+<style>THEME</style>
+{%css%}
+</head>
+<body>
+<a class="skip" href="#page">Skip to the page</a>
+{%app_entry%}
+<footer>{%config%}{%scripts%}{%renderer%}</footer>
+</body>
+</html>
+"""
+
+
+def create_app(url: str, *, token: str | None = None, refresh_s: float = REFRESH_S) -> Dash:
+    """The dashboard of one database.
+
+    Args:
+        url: the database; opened read-only.
+        token: what visitors must bring; None serves this machine only.
+        refresh_s: seconds between looks at the database.
+
+    Raises:
+        StorageError: the database cannot be read.
+    """
+    source = StudySource(url)
+    source.check()
+    app = Dash(
+        "nas",
+        title="nas dashboard",
+        update_title="",
+        assets_folder=_assets(),
+        suppress_callback_exceptions=True,
+        index_string=_INDEX.replace("THEME", theme_css()),
+        compress=False,
+        on_error=_told,
+    )
+    access.guard(app.server, token)
+    app.layout = shell(refresh_s)
+    _register(app, source)
+    for page in WITH_CONTROLS.values():
+        page.register(app, source)
+    source.warm()
+    return app
+
+
+def _told(error: Exception) -> None:
+    """Our own mistakes: one sentence on the page, the traceback in the log."""
+    logging.getLogger("nas.dashboard").error("a page could not be drawn", exc_info=error)
+    words = f"This could not be drawn: {type(error).__name__}: {error}"
+    set_props("trouble", {"children": problem(words, "It is our mistake; the log of `nas dashboard` says more.")})
+
+
+def _assets() -> str:
+    from importlib.resources import files
+
+    return str(files("nas.reporting.dashboard") / "assets")
+
+
+def shell(refresh_s: float) -> Any:
+    """What stays while pages change."""
+    return html.Div(
+        [
+            dcc.Location(id="url", refresh="callback-nav"),
+            dcc.Interval(id="clock", interval=int(refresh_s * 1000)),
+            dcc.Store(id="view"),
+            dcc.Store(id="version"),
+            html.Header(
+                [
+                    dcc.Link("nas", href="/", className="brand", title="All studies"),
+                    html.Nav(id="navigation", **{"aria-label": "Pages"}),
+                    html.Button("Theme", id="theme", className="theme", type="button"),
+                ],
+                className="top",
+            ),
+            html.Div(id="trouble"),
+            html.Main(id="page", tabIndex=-1),
+        ]
+    )
+
+
+def _register(app: Any, source: StudySource) -> None:
+    def navigate(pathname: str | None, search: str | None) -> Any:
+        route = read_route(pathname, search)
+        return navigation(route), page_of(source, route)
+
+    def look(_: int | None, pathname: str | None, known: Any) -> Any:
+        route = read_route(pathname)
+        try:
+            version = {"of": route.study or "", "token": token_of(source, route)}
+        except StudyError:  # no such study: the page itself says so
+            version = {"of": route.study or "", "token": ""}
+        except NasError as error:
+            return no_update, problem(error.message, "Trying again every few seconds.")
+        return (no_update if version == known else version), None
+
+    def fill(version: Any, view: View | None, pathname: str | None, search: str | None) -> Any:
+        if view is None:
+            return no_update
+        return body_of(source, read_route(pathname, search), view)
+
+    app.callback(
+        [Output("navigation", "children"), Output("page", "children")], Input("url", "pathname"), State("url", "search")
+    )(navigate)
+    app.callback(
+        [Output("version", "data"), Output("trouble", "children")],
+        [Input("clock", "n_intervals"), Input("url", "pathname")],
+        State("version", "data"),
+    )(look)
+    app.callback(
+        Output("body", "children"),
+        [Input("version", "data"), Input("view", "data")],
+        [State("url", "pathname"), State("url", "search")],
+    )(fill)
+    app.clientside_callback("window.nas.view", Output("view", "data"), Input("theme", "n_clicks"))
+    app.clientside_callback("window.nas.arrived", Output("page", "title"), Input("page", "children"))
+
+
+def token_of(source: StudySource, route: Route) -> str:
+    """What must change for a page to be drawn anew."""
+    if route.study is None:
+        return _digest(source.studies() if route.page == "studies" else "")
+    token = source.token(route.study)
+    if route.page != "overview":
+        return token
+    status, workers = source.status(route.study)
+    signs = [(worker["id"], worker["state"], int(worker["silent_s"] // 30)) for worker in workers]
+    return _digest([token, status["trainings"], [row["training_id"] for row in status["running"]], signs])
+
+
+def _digest(value: Any) -> str:
+    # Statuses carry the database's clock, which is no news.
+    kept = [{k: v for k, v in row.items() if k != "now"} if isinstance(row, dict) else row for row in value]
+    return hashlib.sha256(json.dumps(kept, default=str, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def navigation(route: Route) -> list[Any]:
+    """Links to the pages of the study that is open."""
+    if route.study is None:
+        return []
+    here = "front" if route.page == "candidate" else route.page
+    return [
+        dcc.Link(title, href=href(route.study, page), className="here" if page == here else None)
+        for page, title in PAGES.items()
+    ]
+
+
+def page_of(source: StudySource, route: Route) -> list[Any]:
+    """A page's frame; plain pages are filled by a callback, so that they can be drawn anew."""
+    if route.page == "unknown":
+        return [problem("There is no such page.", "The navigation above, or the start page, leads on.")]
+    if route.page not in WITH_CONTROLS:
+        return [html.Div(id="body", className=f"body {route.page}")]
+    try:
+        return list(WITH_CONTROLS[route.page].layout(source.snapshot(str(route.study)), route))
+    except NasError as error:
+        return [problem(error.message, error.hint)]
+
+
+def body_of(source: StudySource, route: Route, view: View) -> list[Any]:
+    """The content of a plain page."""
+    try:
+        if route.study is None:
+            return studies.render(source.studies(), source.shown_url)
+        return PLAIN[route.page](source.snapshot(route.study), route, view)
+    except NasError as error:
+        return [problem(error.message, error.hint)]

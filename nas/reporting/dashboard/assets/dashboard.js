@@ -1,0 +1,68 @@
+"use strict";
+(() => {
+  const NARROW = 560;
+  const root = document.documentElement;
+  const keep = (value) => { try { localStorage.setItem("nas-theme", value); } catch (e) { /* private mode */ } };
+  const kept = () => { try { return localStorage.getItem("nas-theme"); } catch (e) { return null; } };
+  const system = () => (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  let theme = kept() || system();
+  let width = innerWidth;
+  let clicksSeen = 0;
+  root.dataset.theme = theme;
+
+  const state = () => ({ theme, width: width < NARROW ? 390 : 1280 });
+  const label = () => {
+    const button = document.getElementById("theme");
+    if (button) button.textContent = theme === "dark" ? "Light theme" : "Dark theme";
+  };
+  window.addEventListener("resize", () => {
+    const crossed = (innerWidth < NARROW) !== (width < NARROW);
+    width = innerWidth;
+    if (crossed) window.dash_clientside.set_props("view", { data: state() });
+  });
+
+  const candidates = (points) => [...new Set((points || []).map((p) => p.customdata && p.customdata[0]).filter(Boolean))];
+  const names = ["level", "blocks", "sites", "counts", "stage", "max_ms", "text", "speed"];
+
+  window.nas = {
+    view: (clicks) => {
+      if (clicks && clicks !== clicksSeen) {
+        theme = theme === "dark" ? "light" : "dark";
+        keep(theme);
+      }
+      clicksSeen = clicks || 0;
+      root.dataset.theme = theme;
+      label();
+      return state();
+    },
+    arrived: () => {
+      const heading = document.querySelector("#page h1");
+      const filters = document.querySelector("details.filters");
+      if (filters && innerWidth < 860) filters.open = false;
+      document.title = heading ? `${heading.textContent} · nas` : "nas dashboard";
+      return "";
+    },
+    selected: (data) => (data ? candidates(data.points) : window.dash_clientside.no_update),
+    unselect: (clicks, figure) => {
+      const data = figure.data.map((trace) => { const { selectedpoints, ...rest } = trace; return rest; });
+      return [[], { ...figure, data, layout: { ...figure.layout, selections: [] } }];
+    },
+    clickThrough: (data, pathname) => {
+      const found = data ? candidates(data.points) : [];
+      if (!found.length) return window.dash_clientside.no_update;
+      return pathname.replace(/\/front.*$/, "") + "/candidate/" + encodeURIComponent(found[0]);
+    },
+    address: (...values) => {
+      const query = new URLSearchParams();
+      names.forEach((name, i) => {
+        const value = Array.isArray(values[i]) ? [...values[i]].sort().join(",") : values[i];
+        if (value && !(name === "speed" && value === "ms")) query.set(name, value);
+      });
+      const text = query.toString();
+      history.replaceState(history.state, "", location.pathname + (text ? "?" + text : ""));
+      return "";
+    },
+    clear: () => [[], "", [], null, "", ""],
+  };
+  window.dash_clientside = Object.assign({}, window.dash_clientside, { nas: window.nas });
+})();

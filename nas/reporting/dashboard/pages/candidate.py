@@ -1,0 +1,131 @@
+"""One candidate: its network, its numbers at every level, its trainings, its latency, what the rules say of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from nas.errors import NasError
+from nas.reporting.comparison import levels, summarise_candidates
+from nas.reporting.dashboard.components import View, block, figure, problem
+from nas.reporting.dashboard.parts import dcc, html
+from nas.reporting.dashboard.routing import Route, href
+from nas.reporting.dashboard.source import Snapshot
+from nas.reporting.document import Badge, Cell, Facts, Table, code, words
+from nas.reporting.figures import NetworkDrawing, RankLists, TrainingCurves
+from nas.reporting.numbers import count, fixed, hours, interval, mean_sd, millions
+from nas.reporting.placements import short_label
+from nas.reporting.rules_file import rule_set
+from nas.reporting.story.drawn import figure_block
+from nas.reporting.story.tried import STATUS_TONES
+from nas.reporting.study_data import EPOCH_COLUMNS, StudyData, records_of, rows_of
+
+
+def render(snapshot: Snapshot, route: Route, view: View) -> list[Any]:
+    """The page of the candidate named in the address, by id or notation."""
+    data = snapshot.data
+    wanted = str(route.candidate)
+    rows = data.results[(data.results["candidate_id"] == wanted) | (data.results["notation"] == wanted)]
+    if rows.empty:
+        return [problem(f"There is no candidate {wanted} in this study.", "It may belong to another study.")]
+    notation = str(rows["notation"].iloc[0])
+    own = replace(data, epochs=_curves(snapshot, rows))
+    curves = figure_block(TrainingCurves(notation=notation), own)
+    lists = figure_block(RankLists(notation=notation), data)
+    return [
+        html.P(dcc.Link("← Front", href=href(data.name, "front")), className="back"),
+        html.H1(short_label(notation)),
+        html.P(html.Code(notation), className="subtitle"),
+        figure(figure_block(NetworkDrawing(notations=(notation,)), data), view),
+        html.H2("At every level"),
+        block(_level_table(data, str(rows["candidate_id"].iloc[0]))),
+        html.H2("Latency and size"),
+        block(_latency_facts(data, rows)),
+        html.H2("What the rules say"),
+        *_rules(data, notation),
+        html.H2("Trainings"),
+        block(_training_table(rows)),
+        *([] if isinstance(curves.drawing, str) else [figure(curves, view)]),
+        *([] if isinstance(lists.drawing, str) else [figure(lists, view)]),
+    ]
+
+
+def _curves(snapshot: Snapshot, rows: pd.DataFrame) -> pd.DataFrame:
+    """The epochs of the candidate's trainings; a study's own tables hold only the best and latest ones."""
+    read = snapshot.read_curves([int(number) for number in rows["training_id"].unique()])
+    facts = rows[["training_id", "notation", "seed"]].drop_duplicates("training_id")
+    return read.merge(facts, on="training_id").reindex(columns=list(EPOCH_COLUMNS))
+
+
+def _level_table(data: StudyData, candidate_id: str) -> Table:
+    rows: list[list[Cell]] = []
+    for level in levels(data):
+        summary = summarise_candidates(data, level)
+        for row in records_of(summary[summary["candidate_id"] == candidate_id]):
+            rank = int((summary["map_mean"] > row["map_mean"]).sum()) + 1
+            rows.append(
+                [
+                    level.words,
+                    Badge("front", "good") if row["on_front"] else "",
+                    mean_sd(row["map_mean"], row["map_sd"]),
+                    interval(row["map_low"], row["map_high"]).replace("+", ""),
+                    fixed(row["rank1"], 4),
+                    fixed(row["minp"], 4),
+                    count(row["seeds"]),
+                    f"{rank} of {len(summary)}",
+                ]
+            )
+    heads = ["level", "", "mAP", "95 % interval", "rank-1", "mINP", "seeds", "place by mAP"]
+    return Table(
+        heads, rows or [["no training has finished", *[""] * 7]], name="levels", numeric=frozenset(range(2, 8))
+    )
+
+
+def _latency_facts(data: StudyData, rows: pd.DataFrame) -> Facts:
+    first = rows.iloc[0]
+    spread = f"{fixed(first['latency_p5_ms'], 3)} to {fixed(first['latency_p95_ms'], 3)} ms"
+    how = "measured" if first["latency_measured"] is True or first["latency_measured"] == 1 else "not measured itself"
+    return Facts(
+        [
+            (f"time of a {data.batch_words}", f"{fixed(first['latency_ms'], 3)} ms ({how})"),
+            ("5th to 95th percentile", spread),
+            ("speed", f"{fixed(first['batches_per_s'], 2)} batches/s"),
+            ("parameters", f"{millions(first['params'])} M"),
+            ("multiply-adds", f"{fixed(float(first['macs'] or float('nan')) / 1e9, 3)} G"),
+        ]
+    )
+
+
+def _rules(data: StudyData, notation: str) -> list[Any]:
+    rules = rule_set(data)
+    if not rules.rules:
+        return [html.P("No rule has been adopted yet.")]
+    try:
+        said = rules.admits(notation)
+    except NasError as error:
+        return [html.P(error.message)]
+    verdict = "The adopted rules admit it." if said else "The adopted rules leave it out:"
+    reasons = html.Ul([html.Li(reason) for reason in said.reasons]) if said.reasons else None
+    return [html.P(f"{verdict} It follows {said.score:.0%} of the preferences." if said else verdict), reasons]
+
+
+def _training_table(rows: pd.DataFrame) -> Table:
+    cells: list[list[Cell]] = [
+        [
+            count(r.training_id),
+            words(r.stage),
+            str(r.fidelity),
+            str(r.split),
+            count(r.seed),
+            Badge(str(r.status), STATUS_TONES.get(str(r.status), "quiet")),
+            fixed(r.map, 4),
+            fixed(r.rank1, 4),
+            hours(r.seconds),
+            code(r.failure_kind) if isinstance(r.failure_kind, str) else "",
+        ]
+        for r in rows_of(rows)
+    ]
+    heads = ["training", "stage", "fidelity", "split", "seed", "state", "mAP", "rank-1", "time", "failure"]
+    return Table(heads, cells, name="trainings", numeric=frozenset({0, 4, 6, 7, 8}))

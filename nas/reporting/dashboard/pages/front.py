@@ -1,0 +1,382 @@
+"""The Pareto explorer: filters, the front of what is shown, a selection that fills the table, click-through."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from dash import ALL, Input, Output, State, ctx, no_update
+
+from nas.errors import NasError
+from nas.reporting import style
+from nas.reporting.comparison import levels, on_front
+from nas.reporting.dashboard.components import NARROW_PX, View, badge, figure_for, inline, problem
+from nas.reporting.dashboard.filters import Filters, level_key
+from nas.reporting.dashboard.parts import dcc, html
+from nas.reporting.dashboard.routing import Route, href, read_route
+from nas.reporting.dashboard.source import Snapshot, StudySource
+from nas.reporting.document import Badge
+from nas.reporting.figures import ParetoFront
+from nas.reporting.figures.pareto_front import SPEEDS
+from nas.reporting.numbers import count, fixed, mean_sd, millions, plural
+from nas.reporting.placements import placements_of
+from nas.reporting.study_data import StudyData, records_of
+
+PAGE_ROWS = 50
+CONTROLS = ("level", "blocks", "sites", "counts", "stage", "max_ms", "text", "speed")
+COLUMNS: dict[str, tuple[str, str]] = {
+    "notation": ("candidate", ""),
+    "map_mean": ("mAP", "n"),
+    "rank1": ("rank-1", "n"),
+    "seeds": ("seeds", "n"),
+    "latency_ms": ("ms a batch", "n"),
+    "batches_per_s": ("batches/s", "n"),
+    "params": ("params (M)", "n"),
+    "n_blocks": ("blocks", "n"),
+}
+"""Column -> heading and class."""
+
+_ASCENDING = {"notation", "latency_ms", "params", "n_blocks"}
+_GRAPH = {"modeBarButtonsToRemove": ["sendChartToCloud", "autoScale2d"]}
+
+
+def layout(snapshot: Snapshot, route: Route) -> list[Any]:
+    """The page with its controls set as the address says."""
+    filters = Filters.from_query(route.query)
+    data = snapshot.data
+    return [
+        html.H1("Pareto front"),
+        html.Div([_filter_panel(data, filters), _results()], className="explorer"),
+        dcc.Store(id="front-selected", data=[]),
+        dcc.Store(id="front-order", data={"column": "map_mean", "descending": True, "page": 0}),
+        dcc.Download(id="front-download"),
+    ]
+
+
+def _filter_panel(data: StudyData, filters: Filters) -> Any:
+    used = {name for notation in data.results["notation"].dropna().unique() for name in _blocks_of(str(notation))}
+    blocks = [{"label": style.block_title(name), "value": name} for name in style.block_order(used)]
+    counts = sorted({int(n) for n in data.results["n_blocks"].dropna() if n > 0})
+    stages = [str(name) for name in data.results["stage"].dropna().unique()]
+    level = filters.chosen_level(data)
+    found = [{"label": entry.words, "value": level_key(entry)} for entry in levels(data)]
+    return html.Details(
+        [
+            html.Summary("Filters"),
+            _control(
+                "Comparable set",
+                dcc.Dropdown(found, level_key(level) if level else None, id="f-level", clearable=False),
+            ),
+            _group("Blocks", dcc.Checklist(blocks, _listed(filters.blocks), id="f-blocks", inline=True)),
+            _group(
+                "Number of blocks",
+                dcc.Checklist(
+                    [{"label": str(n), "value": str(n)} for n in counts],
+                    _listed(filters.counts),
+                    id="f-counts",
+                    inline=True,
+                ),
+            ),
+            _control("Positions", _text_input("f-sites", filters.sites, "all, or 6,8,14 or 5-8")),
+            _control("At most, ms a batch", _text_input("f-max_ms", filters.max_ms, "no limit", mode="decimal")),
+            _control("Stage", dcc.Dropdown(stages, filters.stage or None, id="f-stage", placeholder="every stage")),
+            _control("Notation contains", _text_input("f-text", filters.text, "cnl@8")),
+            _group(
+                "Horizontal axis",
+                dcc.RadioItems(
+                    [{"label": unit, "value": key} for key, (_, _, unit) in SPEEDS.items()],
+                    filters.speed,
+                    id="f-speed",
+                    inline=True,
+                ),
+            ),
+            html.Button("Clear filters", id="front-clear", className="plain"),
+        ],
+        open=True,
+        className="filters",
+    )
+
+
+def _blocks_of(notation: str) -> list[str]:
+    return [block for _, block in placements_of(notation)]
+
+
+def _listed(text: str) -> list[str]:
+    return [part for part in text.split(",") if part]
+
+
+def _text_input(name: str, value: str, placeholder: str, mode: str = "text") -> Any:
+    return dcc.Input(id=name, value=value, placeholder=placeholder, debounce=0.25, type="text", inputMode=mode)
+
+
+def _control(label: str, control: Any) -> Any:
+    return html.Div([html.Label(label, htmlFor=control.id), control], className="control")
+
+
+def _group(label: str, control: Any) -> Any:
+    return html.Div(
+        [html.Span(label, className="label"), control], className="control", role="group", **{"aria-label": label}
+    )
+
+
+def _results() -> Any:
+    return html.Div(
+        [
+            html.P(id="front-count", className="subtitle", role="status"),
+            html.Div(
+                dcc.Graph(id="front-graph", config={**style.CONFIG, **_GRAPH}, style={"height": "520px"}),
+                id="front-plot",
+                role="group",
+                **{"aria-label": "Pareto front; the table below holds the same candidates"},
+            ),
+            html.P(
+                "Click a dot for its candidate; drag a box or a lasso (tools above the plot) to fill the table with a "
+                "selection.",
+                className="note",
+            ),
+            html.Div(
+                [
+                    html.P(id="front-table-count", role="status"),
+                    html.Button("Clear selection", id="front-unselect", className="plain"),
+                    html.Button("Download CSV", id="front-csv", className="plain"),
+                ],
+                className="bar",
+            ),
+            html.Div(id="front-table"),
+        ],
+        className="results",
+    )
+
+
+def register(app: Any, source: StudySource) -> None:
+    """Adds the callbacks of the page."""
+    controls = [Input(f"f-{name}", "value") for name in CONTROLS]
+    place = State("url", "pathname")
+
+    def draw(*values: Any) -> Any:
+        *given, _, view, pathname, selected = values
+        try:
+            return draw_front(source.data(_study(pathname)), filters_of(given), view or {}, selected or [])
+        except NasError as error:
+            return no_update, problem(error.message, error.hint)
+
+    def tabulate(*values: Any) -> Any:
+        *given, _, selected, order, pathname = values
+        try:
+            return tabulate_front(source.data(_study(pathname)), filters_of(given), selected or [], order)
+        except NasError:
+            return no_update, no_update
+
+    def download(clicks: int | None, *values: Any) -> Any:
+        *given, selected, pathname = values
+        if not clicks:
+            return no_update
+        rows = _chosen(source.data(_study(pathname)), filters_of(given), selected or [])
+        public = rows[[column for column in rows.columns if not column.startswith("_")]]
+        return dcc.send_string(public.to_csv(index=False), "candidates.csv")
+
+    inputs = [*controls, Input("version", "data")]
+    app.callback(
+        [Output("front-graph", "figure"), Output("front-count", "children")],
+        [*inputs, Input("view", "data"), place, State("front-selected", "data")],
+    )(draw)
+    app.callback(
+        [Output("front-table", "children"), Output("front-table-count", "children")],
+        [*inputs, Input("front-selected", "data"), Input("front-order", "data"), place],
+    )(tabulate)
+    app.callback(
+        Output("front-download", "data"),
+        [
+            Input("front-csv", "n_clicks"),
+            *[State(f"f-{name}", "value") for name in CONTROLS],
+            State("front-selected", "data"),
+            place,
+        ],
+        prevent_initial_call=True,
+    )(download)
+    app.callback(
+        Output("front-order", "data"),
+        [
+            Input({"type": "front-sort", "column": ALL}, "n_clicks"),
+            Input({"type": "front-page", "step": ALL}, "n_clicks"),
+            *controls,
+        ],
+        State("front-order", "data"),
+        prevent_initial_call=True,
+    )(_reorder)
+    _register_browser_side(app)
+
+
+def _register_browser_side(app: Any) -> None:
+    """What needs no server: selection, click-through, the address, clearing."""
+    app.clientside_callback(
+        "window.nas.selected",
+        Output("front-selected", "data"),
+        Input("front-graph", "selectedData"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        "window.nas.unselect",
+        [Output("front-selected", "data", allow_duplicate=True), Output("front-graph", "figure", allow_duplicate=True)],
+        Input("front-unselect", "n_clicks"),
+        State("front-graph", "figure"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        "window.nas.clickThrough",
+        Output("url", "pathname", allow_duplicate=True),
+        Input("front-graph", "clickData"),
+        State("url", "pathname"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        "window.nas.address", Output("front-plot", "title"), [Input(f"f-{name}", "value") for name in CONTROLS]
+    )
+    app.clientside_callback(
+        "window.nas.clear",
+        [Output(f"f-{name}", "value") for name in CONTROLS if name not in ("level", "speed")],
+        Input("front-clear", "n_clicks"),
+        prevent_initial_call=True,
+    )
+
+
+def _study(pathname: str | None) -> str:
+    return read_route(pathname).study or ""
+
+
+def filters_of(values: Sequence[Any]) -> Filters:
+    """The filters that the controls (in the order of `CONTROLS`) say."""
+    texts = {
+        name: ",".join(sorted(map(str, value))) if isinstance(value, list) else str(value or "").strip()
+        for name, value in zip(CONTROLS, values, strict=True)
+    }
+    return Filters(**{**texts, "speed": texts["speed"] or "ms"})
+
+
+def shown_candidates(data: StudyData, filters: Filters) -> pd.DataFrame:
+    """The candidates the filters let through, with the front among them."""
+    table = ParetoFront(speed=filters.speed, level=filters.chosen_level(data)).table(data)
+    shown = table[filters.mask(table, data)]
+    shown = shown.assign(on_front=on_front(shown)) if len(shown) else shown
+    shown.attrs = table.attrs
+    return shown
+
+
+def draw_front(data: StudyData, filters: Filters, view: View, selected: Sequence[str]) -> tuple[Any, str]:
+    """The figure, and how many candidates it shows."""
+    figure = ParetoFront(speed=filters.speed, level=filters.chosen_level(data))
+    shown = shown_candidates(data, filters)
+    whole = len(figure.table(data))
+    drawing = figure.draw(shown)
+    if isinstance(drawing, str):
+        sentence = drawing if not whole or len(shown) else "No candidate passes these filters."
+        return figure_for(_blank(sentence, view), view), f"0 of {plural(whole, 'candidate')}"
+    drawing.update_layout(uirevision=f"{data.name}/{filters.speed}/{filters.level}", dragmode="zoom")
+    plain = figure_for(drawing, view)
+    _mark_selected(plain["data"], set(selected))
+    level = filters.chosen_level(data)
+    return plain, f"{count(len(shown))} of {plural(whole, 'candidate')} ({level.words if level else ''})"
+
+
+def _blank(sentence: str, view: View) -> Any:
+    figure = style.new_figure(520)
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    place = {"x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper", "showarrow": False}
+    columns = 38 if int(view.get("width") or 1280) < NARROW_PX else 90
+    lines = "<br>".join(textwrap.wrap(style.plain(sentence), columns))
+    figure.add_annotation(text=lines, font={"size": 15, "color": style.MUTED}, **place)
+    return figure
+
+
+def _mark_selected(traces: Sequence[dict[str, Any]], selected: set[str]) -> None:
+    """A selection is of candidates, not of dots: it holds when new dots arrive."""
+    if not selected:
+        return
+    for trace in traces:
+        rows = trace.get("customdata")
+        if rows is not None:
+            trace["selectedpoints"] = [i for i, row in enumerate(rows) if row[0] in selected]
+            trace["unselected"] = {"marker": {"opacity": 0.12}}
+
+
+def _chosen(data: StudyData, filters: Filters, selected: Sequence[str]) -> pd.DataFrame:
+    shown = shown_candidates(data, filters)
+    return shown[shown["candidate_id"].isin(selected)] if selected else shown
+
+
+def tabulate_front(
+    data: StudyData, filters: Filters, selected: Sequence[str], order: Mapping[str, Any]
+) -> tuple[Any, str]:
+    """A page of the table, and how many rows there are."""
+    rows = _chosen(data, filters, selected)
+    column = order["column"] if order["column"] in COLUMNS else "map_mean"
+    ordered = rows.sort_values(column, ascending=not order["descending"], kind="stable", na_position="last")
+    pages = max(1, -(-len(ordered) // PAGE_ROWS))
+    page = min(int(order["page"]), pages - 1)
+    part = ordered.iloc[page * PAGE_ROWS : (page + 1) * PAGE_ROWS]
+    table = html.Table(
+        [
+            html.Thead(html.Tr([_heading(name, order) for name in COLUMNS])),
+            html.Tbody([_row(data.name, row) for row in records_of(part)]),
+        ],
+        className="candidates",
+    )
+    what = "selected" if selected else "shown"
+    scroll = html.Div(table, className="scroll", tabIndex=0, role="region", **{"aria-label": "Candidates"})
+    return [scroll, _pager(page, pages)], f"{plural(len(ordered), 'candidate')} {what}"
+
+
+def _heading(name: str, order: Mapping[str, Any]) -> Any:
+    title, kind = COLUMNS[name]
+    sort = {"aria-sort": "descending" if order["descending"] else "ascending"} if order["column"] == name else {}
+    button = html.Button(title, id={"type": "front-sort", "column": name})
+    return html.Th(button, scope="col", className=kind or None, **sort)
+
+
+def _row(study: str, row: Mapping[str, Any]) -> Any:
+    standing = (
+        Badge("front", "good") if row["on_front"] else Badge("" if row["role"] == "candidate" else str(row["role"]))
+    )
+    cells = [
+        [dcc.Link(str(row["notation"]), href=href(study, "candidate", str(row["candidate_id"]))), " ", badge(standing)],
+        mean_sd(row["map_mean"], row["map_sd"]),
+        fixed(row["rank1"], 4),
+        count(row["seeds"]),
+        fixed(row["latency_ms"], 2) + ("" if row["latency_measured"] else " (predicted)"),
+        fixed(row["batches_per_s"], 2),
+        millions(row["params"]),
+        count(row["n_blocks"]),
+    ]
+    return html.Tr(
+        [html.Td(inline(c) if isinstance(c, str) else c, className="n" if i else None) for i, c in enumerate(cells)]
+    )
+
+
+def _pager(page: int, pages: int) -> Any:
+    if pages == 1:
+        return None
+    parts = [
+        html.Button("Previous", id={"type": "front-page", "step": -1}, disabled=page == 0, className="plain"),
+        html.Span(f"Page {page + 1} of {pages}"),
+        html.Button("Next", id={"type": "front-page", "step": 1}, disabled=page == pages - 1, className="plain"),
+    ]
+    return html.Div(parts, className="bar", role="navigation", **{"aria-label": "Pages of the table"})
+
+
+def _reorder(*values: Any) -> Any:
+    """The order after a click on a heading or on next/previous; a new filter begins at the first page."""
+    order: dict[str, Any] = dict(values[-1])
+    cause = ctx.triggered_id
+    clicked = bool(ctx.triggered and ctx.triggered[0].get("value"))
+    if not isinstance(cause, dict):
+        return {**order, "page": 0} if order["page"] else no_update
+    if not clicked:
+        return no_update
+    if cause["type"] == "front-page":
+        return {**order, "page": max(0, int(order["page"]) + int(cause["step"]))}
+    column = cause["column"]
+    down = not order["descending"] if column == order["column"] else column not in _ASCENDING
+    return {"column": column, "descending": down, "page": 0}

@@ -1,0 +1,225 @@
+"""The rules of a study: evidence, a view of what taking or leaving each would mean, and export."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+from dash import Input, Output, State, ctx, no_update
+
+from nas.errors import NasError
+from nas.reporting.comparison import on_front, summarise_candidates
+from nas.reporting.dashboard.components import View, badge, block, figure, inline, problem
+from nas.reporting.dashboard.filters import default_level
+from nas.reporting.dashboard.parts import dcc, html
+from nas.reporting.dashboard.routing import Route, read_route
+from nas.reporting.dashboard.source import Snapshot, StudySource
+from nas.reporting.document import Badge, Facts, words
+from nas.reporting.figures import ParetoFront
+from nas.reporting.findings import VERDICTS, finding_sentence, kind_and_strength
+from nas.reporting.numbers import count, fixed, interval, p_value, plural, signed
+from nas.reporting.placements import short_label
+from nas.reporting.rules_file import rule_set
+from nas.reporting.story.drawn import figure_block
+from nas.reporting.study_data import StudyData
+from nas.spaces.findings import Finding
+from nas.spaces.rule_formats import FORMATS
+from nas.spaces.ruleset import RuleSet
+
+_SUFFIX = {"text": "txt", "latex": "tex"}
+
+
+def layout(snapshot: Snapshot, route: Route) -> list[Any]:
+    """The page; the list of rules and what follows from the choice are filled by callbacks."""
+    data, shown = snapshot.data, route.query.get("verdict", "")
+    verdicts = [{"label": "all", "value": ""}, *[{"label": verdict, "value": verdict} for verdict in VERDICTS]]
+    exports = [html.Button(name, id=f"rules-export-{name}", className="plain") for name in FORMATS]
+    return [
+        html.H1("Rules"),
+        html.Div(
+            [
+                html.Span("Show", className="label"),
+                dcc.RadioItems(verdicts, shown, id="rules-verdict", inline=True),
+            ],
+            className="control",
+            role="group",
+            **{"aria-label": "Verdict"},
+        ),
+        html.P(
+            "Ticked rules are taken; the study's own verdict is the start. Your choice changes this view and the "
+            "export, never the study.",
+            className="note",
+        ),
+        html.Div(_none_yet(data), id="rules-none"),
+        dcc.Checklist(rule_options(data, shown), adopted(data), id="rules-ticks", className="rule-cards"),
+        dcc.Store(id="rules-known", data=len(data.findings)),
+        html.H2("What the ticked rules would mean"),
+        html.Div(id="rules-outcome", role="status"),
+        html.Div([html.Span("Export the ticked rules as"), *exports], className="bar"),
+        html.Div(id="rules-effects"),
+        dcc.Download(id="rules-download"),
+    ]
+
+
+def register(app: Any, source: StudySource) -> None:
+    """Adds the callbacks of the page."""
+
+    def listed(verdict: str, version: Any, view: View | None, pathname: str, known: int) -> Any:
+        try:
+            data = source.data(_study(pathname))
+        except NasError as error:
+            return no_update, no_update, no_update, problem(error.message, error.hint), no_update
+        # A new finding begins with the study's verdict; while there is none, the reader's ticks stay.
+        ticks = no_update if known == len(data.findings) else adopted(data)
+        effects = figure(figure_block("rule_effects", data), view or {})
+        return rule_options(data, verdict), ticks, len(data.findings), _none_yet(data), effects
+
+    def outcome(taken: Sequence[int] | None, version: Any, view: View | None, pathname: str) -> Any:
+        try:
+            return outcome_of(source.data(_study(pathname)), taken or [], view or {})
+        except NasError as error:
+            return problem(error.message, error.hint)
+
+    def export(*values: Any) -> Any:
+        *_, taken, pathname = values
+        name = str(ctx.triggered_id or "").rpartition("-")[2]
+        if name not in FORMATS or not any(values[: len(FORMATS)]):
+            return no_update
+        chosen = chosen_rules(source.data(_study(pathname)), taken or [])
+        return dcc.send_string(FORMATS[name](chosen), f"rules.{_SUFFIX.get(name, name)}")
+
+    place = State("url", "pathname")
+    app.callback(
+        [
+            Output("rules-ticks", "options"),
+            Output("rules-ticks", "value"),
+            Output("rules-known", "data"),
+            Output("rules-none", "children"),
+            Output("rules-effects", "children"),
+        ],
+        [
+            Input("rules-verdict", "value"),
+            Input("version", "data"),
+            Input("view", "data"),
+            place,
+            State("rules-known", "data"),
+        ],
+    )(listed)
+    app.callback(
+        Output("rules-outcome", "children"),
+        [Input("rules-ticks", "value"), Input("version", "data"), Input("view", "data"), place],
+    )(outcome)
+    app.callback(
+        Output("rules-download", "data"),
+        [*[Input(f"rules-export-{name}", "n_clicks") for name in FORMATS], State("rules-ticks", "value"), place],
+        prevent_initial_call=True,
+    )(export)
+
+
+def _study(pathname: str | None) -> str:
+    return read_route(pathname).study or ""
+
+
+def adopted(data: StudyData) -> list[int]:
+    """Numbers of the findings the study adopted."""
+    return [i for i, finding in enumerate(data.findings) if finding.get("verdict") == "adopted"]
+
+
+def rule_options(data: StudyData, verdict: str) -> list[dict[str, Any]]:
+    """Every rule of the asked verdict as a card with a box to tick; hidden ones keep their tick."""
+    return [
+        {"label": _card(finding), "value": i}
+        for i, finding in enumerate(data.findings)
+        if not verdict or finding.get("verdict") == verdict
+    ]
+
+
+def _none_yet(data: StudyData) -> Any:
+    if data.findings:
+        return None
+    return html.P("No rule has been examined yet; stages after a sweep derive them.", className="empty")
+
+
+def _card(finding: Any) -> Any:
+    verdict = str(finding.get("verdict"))
+    evidence = finding.get("evidence") or {}
+    _, strength = kind_and_strength(finding.get("rule") or {})
+    numbers = [
+        ("effect", f"{signed(evidence.get('effect'))} mAP {interval(evidence.get('low'), evidence.get('high'))}"),
+        ("adjusted p", p_value(evidence.get("p_adjusted"))),
+        ("time", f"{signed(evidence.get('latency_ms'), 2)} ms a batch"),
+        ("support", plural(int(evidence.get("trainings") or 0), "training")),
+        ("stage", words(finding.get("stage") or evidence.get("stage") or "–")),
+        ("method", words(evidence.get("method") or "–")),
+    ]
+    return html.Div(
+        [
+            html.Div([html.Strong(finding_sentence(finding)), badge(Badge(verdict, VERDICTS.get(verdict, "quiet")))]),
+            html.P([strength, f" · {finding['reason']}" if finding.get("reason") else ""], className="note"),
+            block(Facts(numbers)),
+        ],
+        className="rule-card",
+    )
+
+
+def chosen_rules(data: StudyData, taken: Sequence[int]) -> RuleSet:
+    """The rule set with the reader's verdicts: ticked rules adopted, others as the study left them or rejected."""
+    findings: list[Finding] = []
+    for i, row in enumerate(data.findings):
+        single = rule_set(replace(data, findings=[row]))
+        findings += [_with_choice(finding, i in taken) for finding in single]
+    whole = rule_set(data)
+    return RuleSet(tuple(findings), whole.provenance, whole.name)
+
+
+def _with_choice(finding: Finding, taken: bool) -> Finding:
+    if taken == finding.adopted:
+        return finding
+    reason = f"chosen by a reader; the study says {finding.verdict}" + (f": {finding.reason}" if finding.reason else "")
+    return finding.model_copy(update={"verdict": "adopted" if taken else "rejected", "reason": reason})
+
+
+def outcome_of(data: StudyData, taken: Sequence[int], view: View) -> list[Any]:
+    """How many trained candidates the ticked rules admit, the best on both sides, and the front without the rest."""
+    level = default_level(data)
+    summary = summarise_candidates(data, level)
+    candidates = summary[summary["n_blocks"] > 0] if len(summary) else summary
+    if candidates.empty:
+        return [html.P("No candidate has finished training yet, so there is nothing to compare.", className="empty")]
+    rules = chosen_rules(data, taken)
+    admitted = pd.Series([_admits(rules, str(notation)) for notation in candidates["notation"]], candidates.index)
+    inside, outside = candidates[admitted], candidates[~admitted]
+    share = f"{count(len(inside))} of {plural(len(candidates), 'trained candidate')}"
+    said = f"{plural(len(rules.rules), 'rule')} taken: {share} admitted"
+    table = ParetoFront(level=level).table(data)
+    shown = table[(table["n_blocks"] == 0) | table["candidate_id"].isin(inside["candidate_id"])]
+    shown = shown.assign(on_front=on_front(shown))
+    shown.attrs = table.attrs
+    drawing = ParetoFront(level=level).draw(shown)
+    picture = replace(
+        figure_block(ParetoFront(level=level), data, name="admitted"),
+        drawing=drawing,
+        title="Front of the admitted candidates",
+    )
+    return [
+        html.P(f"{said} ({level.words if level else ''})."),
+        html.P([*_best("Best admitted", inside), *_best("; best left out", outside), "."]),
+        figure(picture, view),
+    ]
+
+
+def _admits(rules: RuleSet, notation: str) -> bool:
+    try:
+        return bool(rules.admits(notation))
+    except NasError:
+        return False
+
+
+def _best(words_before: str, rows: pd.DataFrame) -> list[Any]:
+    if rows.empty:
+        return inline(f"{words_before}: none")
+    best = rows.sort_values("map_mean").iloc[-1]
+    time = f"{fixed(best['latency_ms'], 2)} ms" if best["latency_ms"] == best["latency_ms"] else "time not measured"
+    return inline(f"{words_before}: {short_label(str(best['notation']))}, mAP {fixed(best['map_mean'], 4)}, {time}")

@@ -1,0 +1,57 @@
+"""How far a study is: bars, states, and the time that is left as far as it can be known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nas.reporting.dashboard.parts import html
+from nas.reporting.document import Badge
+from nas.reporting.numbers import count, plural
+
+_ORDER = (("finished", "good"), ("failed", "bad"), ("running", "warn"))
+
+
+def study_state(status: Mapping[str, Any]) -> Badge:
+    """Finished, running, waiting or failed, in one word."""
+    if status["finished"]:
+        return Badge("finished", "good")
+    if any(stage["status"] == "failed" for stage in status["stages"]):
+        return Badge("failed", "bad")
+    if status["trainings"]["running"]:
+        return Badge("running", "warn")
+    begun = any(stage["status"] != "waiting" for stage in status["stages"])
+    return Badge("paused" if begun else "waiting", "quiet")
+
+
+def progress_bar(counts: Mapping[str, int], name: str) -> Any:
+    """Shares of finished, failed and running trainings among those planned so far."""
+    total = sum(counts.values())
+    if not total:
+        return html.Span("nothing planned yet", className="quiet")
+    parts = [
+        html.Span(style={"width": f"{100 * counts[key] / total:.2f}%"}, className=f"bar-{tone}")
+        for key, tone in _ORDER
+        if counts[key]
+    ]
+    done = counts["finished"] + counts["failed"]
+    words = f"{name}: {plural(counts['finished'], 'training')} finished of {count(total)} planned"
+    values = {"aria-valuenow": str(done), "aria-valuemin": "0", "aria-valuemax": str(total), "aria-label": words}
+    return html.Div(parts, className="progress", role="progressbar", title=words, **values)
+
+
+def seconds_left(status: Mapping[str, Any], workers: Sequence[Mapping[str, Any]]) -> float | None:
+    """Time the planned trainings still need: open ones by the mean time of their stage over the number of workers.
+
+    None before a training has finished, or while nobody works.
+    """
+    busy = max(sum(worker["state"] == "working" for worker in workers), status["trainings"]["running"])
+    means = [stage["mean_seconds"] for stage in status["stages"] if stage["mean_seconds"]]
+    if not busy or not means:
+        return None
+    usual = sum(means) / len(means)
+    work = sum(
+        (stage["trainings"]["waiting"] + 0.5 * stage["trainings"]["running"]) * (stage["mean_seconds"] or usual)
+        for stage in status["stages"]
+    )
+    return float(work / busy)

@@ -1,0 +1,56 @@
+"""Addresses of the dashboard's pages, both ways, so that every view can be linked to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+PAGES: dict[str, str] = {
+    "overview": "Overview",
+    "front": "Front",
+    "rules": "Rules",
+    "spaces": "Spaces",
+    "latency": "Latency",
+    "data": "Data",
+}
+"""Pages of a study in the order of the navigation; `candidate` is reached by a click."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """A page: of all studies (`studies`), of one study, or of one candidate; `unknown` for anything else."""
+
+    page: str
+    study: str | None = None
+    candidate: str | None = None
+    query: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_route(pathname: str | None, search: str | None = None) -> Route:
+    """The page an address means.
+
+    >>> read_route("/study/a%2Fb/front", "?blocks=cnl")
+    Route(page='front', study='a/b', candidate=None, query={'blocks': 'cnl'})
+    """
+    parts = [unquote(part) for part in (pathname or "/").split("/") if part]
+    query = dict(parse_qsl((search or "").lstrip("?")))
+    if not parts:
+        return Route("studies", query=query)
+    if parts[0] != "study" or len(parts) < 2 or len(parts) > 4:
+        return Route("unknown", query=query)
+    page = parts[2] if len(parts) > 2 else "overview"
+    if page == "candidate" and len(parts) == 4:
+        return Route("candidate", parts[1], parts[3], query)
+    return Route(page if page in PAGES and len(parts) < 4 else "unknown", parts[1], query=query)
+
+
+def href(study: str, page: str = "overview", candidate: str | None = None, **query: str) -> str:
+    """The address of a page.
+
+    >>> href("a/b", "front", blocks="cnl")
+    '/study/a%2Fb/front?blocks=cnl'
+    """
+    parts = ["study", study, page, *([candidate] if candidate else [])]
+    path = "/" + "/".join(quote(part, safe="") for part in parts)
+    return f"{path}?{urlencode(query)}" if query else path

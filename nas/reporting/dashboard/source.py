@@ -1,0 +1,131 @@
+"""What the dashboard reads: studies of one database, kept in memory until something in them changes.
+
+Opened read-only. A database that is away or broken raises `StorageError` at every call and works again as
+soon as it is back; pages show its sentence.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from nas.errors import NasError
+from nas.reporting.loading import study_data
+from nas.reporting.queries import ReportQueries
+from nas.reporting.study_data import StudyData
+from nas.storage import Database, masked, open_database
+
+T = TypeVar("T")
+PATIENCE_S = 2.0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A study as it was at one moment; `token` differs as soon as the study does, `read_curves` reads epochs."""
+
+    data: StudyData
+    status: dict[str, Any]
+    workers: list[dict[str, Any]]
+    token: str
+    read_curves: Callable[[Sequence[int]], pd.DataFrame]
+
+
+class StudySource:
+    """Reads one database for many requests.
+
+    Args:
+        url: the database.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url, self.shown_url = url, masked(url)
+        self._lock = threading.RLock()
+        self._database: Database | None = None
+        self._kept: dict[str, tuple[str, StudyData]] = {}
+
+    def _queries(self) -> ReportQueries:
+        with self._lock:
+            if self._database is None:
+                self._database = open_database(self._url, create=False, read_only=True)
+            return ReportQueries(self._database, patience_s=PATIENCE_S)
+
+    def _ask(self, question: Callable[[ReportQueries], T]) -> T:
+        """An answer from the database; after a failure the next one opens it anew."""
+        try:
+            return question(self._queries())
+        except NasError:
+            self.close()
+            raise
+
+    def check(self) -> None:
+        """Opens the database, so that a wrong URL is told before serving begins."""
+        self._ask(lambda queries: queries.studies())
+
+    def studies(self) -> list[dict[str, Any]]:
+        """Name and status of every study, the newest first."""
+        return self._ask(lambda queries: [queries.status(study.name) for study in reversed(queries.studies())])
+
+    def names(self) -> list[str]:
+        """Names of all studies, the newest first."""
+        return self._ask(lambda queries: [study.name for study in reversed(queries.studies())])
+
+    def token(self, name: str) -> str:
+        """A text that differs as soon as the study does; cheap enough to poll."""
+        return self._ask(lambda queries: queries.change_token(name))
+
+    def status(self, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Status and workers of a study, read now."""
+        return self._ask(lambda queries: (queries.status(name), queries.workers(queries.study(name).id)))
+
+    def snapshot(self, name: str) -> Snapshot:
+        """The study now; its tables are read again only when its token changed.
+
+        Raises:
+            StudyError: there is no such study.
+            StorageError: the database cannot be read.
+        """
+        status, workers = self.status(name)
+        return Snapshot(self.data(name), status, workers, self._kept[name][0], self.curves)
+
+    def curves(self, training_ids: Sequence[int]) -> pd.DataFrame:
+        """Epochs of some trainings, read now; columns as `ReportQueries.epochs_of`."""
+        return self._ask(lambda queries: queries.epochs_of(training_ids))
+
+    def data(self, name: str) -> StudyData:
+        """The tables of a study, from memory while nothing changed."""
+        token = self.token(name)
+        with self._lock:
+            kept = self._kept.get(name)
+            if kept is None or kept[0] != token:
+                kept = (token, self._ask(lambda queries: study_data(queries, name)))
+                self._kept[name] = kept
+            return kept[1]
+
+    def warm(self) -> None:
+        """Reads the newest studies before anybody asks, in the background; failures are told when somebody does."""
+        threading.Thread(target=self._warm, daemon=True, name="nas-dashboard-warm").start()
+
+    def _warm(self) -> None:
+        try:
+            for name in self.names()[:2]:
+                from nas.reporting.comparison import trusted_level
+                from nas.reporting.figures import ParetoFront
+
+                data = self.data(name)
+                ParetoFront(level=trusted_level(data))(data)
+        except NasError:
+            return
+
+    def close(self) -> None:
+        """Gives the connection back."""
+        with self._lock:
+            if self._database is not None:
+                self._database.close()
+                self._database = None
