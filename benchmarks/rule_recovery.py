@@ -32,6 +32,7 @@ import numpy as np
 import pandas as pd
 
 from nas.shrinking import confirm, confirmed_findings, derive_findings, propose_child
+from nas.shrinking.auto import AutoSettings, RoundOutcome, next_step
 from nas.shrinking.landscapes import Landscape, landscape_table
 from nas.shrinking.planted import Truth
 from nas.shrinking.planting import KINDS, draw_landscape, planted_space
@@ -152,6 +153,24 @@ def by_hand(bench: Bench, budget: int, seed: int) -> tuple[list[Rule], bool]:
     return [f.rule for f in (*first, *second) if f.adopted], undone_first or undone
 
 
+def auto(bench: Bench, budget: int, seed: int) -> tuple[list[Rule], bool]:
+    """`shrink: auto`."""
+    settings, space, rounds = AutoSettings(trainings=budget), bench.space, []
+    table, adopted, undone = bench.baseline(), {}, False
+    while True:
+        step = next_step(space, rounds, settings, spent_trainings=bench.used)
+        if step.kind == "stop":
+            return list(adopted), undone
+        before = bench.used
+        table = pd.concat([table, bench.sweep(space, step.candidates + step.replicated)])
+        findings, space, fresh, fell = shrink(
+            bench, table, space, seed + len(rounds), step.draws, families=step.families, alpha=step.alpha
+        )
+        table, undone = pd.concat([table, fresh]), undone or fell
+        rounds.append(RoundOutcome(bench.used - before, tuple(findings), len(fresh) > 0 and not fell))
+        adopted |= {finding.rule: finding for finding in findings if finding.adopted}
+
+
 def as_published(bench: Bench, budget: int, seed: int) -> tuple[list[Rule], bool]:
     """Good ranges of the winners, applied as they are."""
     table = pd.concat([bench.baseline(), bench.sweep(bench.space, budget - BASELINE_SEEDS)])
@@ -161,6 +180,7 @@ def as_published(bench: Bench, budget: int, seed: int) -> tuple[list[Rule], bool
 METHODS: dict[str, Callable[[Bench, int, int], tuple[list[Rule], bool]]] = {
     "one sweep": one_sweep,
     "by hand": by_hand,
+    "auto": auto,
     "as published": as_published,
 }
 

@@ -139,8 +139,12 @@ class Analysis:
             training_ids=self.sample.ids(rows),
             latency_ms=latency_ms,
             stage=self.stage,
-            method=method,
+            method=self._method(method),
         )
+
+    def _method(self, method: str) -> str:
+        seed_sd = self.sample.seed_sd
+        return method if np.isnan(seed_sd) else f"{method}; seed sd {seed_sd:.4f}"
 
     def finding(self, rule: Rule, answer: Answer, evidence: Evidence) -> Finding:
         """A finding with its verdict."""

@@ -16,9 +16,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import ks_2samp
 
+from nas.shrinking.costs import Latencies, read_costs
 from nas.shrinking.edf import Bins, Draws, edf_area, ks_distance, latency_bins, latency_weights, worst_error
 from nas.shrinking.null import permutation_p
-from nas.shrinking.sample import draw_samples
+from nas.shrinking.sample import Sample, draw_samples
 
 Floats = npt.NDArray[np.float64]
 ConfirmationVerdict = Literal["confirmed", "rejected", "not enough data"]
@@ -72,7 +73,7 @@ def confirm(
     parent_table: pd.DataFrame,
     child_table: pd.DataFrame,
     *,
-    latency: pd.DataFrame | None = None,
+    latency: Latencies | None = None,
     alpha: float = 0.05,
     bootstrap: int = 2000,
     seed: int = 0,
@@ -82,7 +83,7 @@ def confirm(
     Args:
         parent_table: trainings of candidates drawn uniformly from the parent (columns `notation`, `map`, `status`).
         child_table: the same from the child.
-        latency: columns `notation`, `latency_ms`, for rows without a latency of their own.
+        latency: measured latencies, for rows without one of their own.
         alpha: level of the test; intervals have 95 %.
         bootstrap: draws of the bootstrap.
         seed: of the bootstrap.
@@ -91,7 +92,7 @@ def confirm(
     return compare_draws(draws[0], draws[1], alpha=alpha, bootstrap=bootstrap, seed=seed)
 
 
-def draws_of(table: pd.DataFrame, latency: pd.DataFrame | None = None) -> Draws:
+def draws_of(table: pd.DataFrame, latency: Latencies | None = None) -> Draws:
     """One error and one latency a candidate; a candidate's failed trainings do not hide in its mean.
 
     The error of a candidate is the mean over its finished trainings; when half or more of its trainings failed it
@@ -99,12 +100,15 @@ def draws_of(table: pd.DataFrame, latency: pd.DataFrame | None = None) -> Draws:
     """
     samples = list(draw_samples(table).values()) if len(table) else []
     error = [np.where(s.failed >= np.maximum(s.finished, 1), np.inf, 1 - s.score) for s in samples]
-    known = {} if latency is None else dict(zip(latency["notation"], latency["latency_ms"], strict=True))
-    ms = [
-        np.array([x if np.isfinite(x) else known.get(c.architecture.notation, np.nan) for c, x in rows])
-        for rows in (list(zip(s.candidates, s.latency_ms, strict=True)) for s in samples)
-    ]
-    return Draws(np.concatenate([np.zeros(0), *error]), np.concatenate([np.zeros(0), *ms]).astype(float))
+    ms = [_latencies(sample, latency) for sample in samples]
+    return Draws(np.concatenate([np.zeros(0), *error]), np.concatenate([np.zeros(0), *ms]))
+
+
+def _latencies(sample: Sample, latency: Latencies | None) -> Floats:
+    """The sample's own latencies, and where it has none, what is known besides."""
+    known = read_costs(sample.backbone, sample.candidates, latency).measured
+    beside = np.array([known.get(candidate.architecture, np.nan) for candidate in sample.candidates])
+    return np.where(np.isfinite(sample.latency_ms), sample.latency_ms, beside)
 
 
 def compare_draws(

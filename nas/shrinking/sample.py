@@ -149,7 +149,9 @@ def draw_samples(table: pd.DataFrame) -> dict[str, Sample]:
         SpaceError: when a notation cannot be read.
     """
     rows = unbiased_rows(table)
-    parsed = {text: Candidate.parse(text) for text in rows["notation"].unique()}
+    read = {text: Candidate.parse(text) for text in rows["notation"].unique()}
+    rows = rows.assign(notation=rows["notation"].map({text: candidate.notation for text, candidate in read.items()}))
+    parsed = {candidate.notation: candidate for candidate in read.values()}
     backbone = rows["notation"].map({text: candidate.backbone for text, candidate in parsed.items()})
     return {str(name): _collect(part, parsed) for name, part in rows.groupby(backbone, sort=True)}
 

@@ -44,7 +44,7 @@ def effective_size(weights: Floats) -> float:
     With m = n/4 it is about 8 whatever n is:
 
     >>> [round(effective_size(winner_weights(n, n / 4)), 1) for n in (100, 1000)]
-    [8.1, 8.0]
+    [7.9, 8.0]
     """
     total = float(weights.sum())
     return total * total / float((weights**2).sum())

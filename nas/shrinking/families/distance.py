@@ -1,7 +1,7 @@
 """Distance: "at least 4 sites apart".
 
-Every distance has its own effect (what a pair of blocks that far apart loses beside a distant pair); the rule is the
-step that describes them best, and it goes only as far as its last distance is itself shown to lose.
+Every distance has its own effect (what a pair of blocks that far apart loses beside a distant pair). The rule starts
+from the step that describes them best, and goes exactly as far as each last distance is itself shown to lose.
 """
 
 from __future__ import annotations
@@ -87,13 +87,17 @@ def _step(distance: int, effects: Floats, precision: Floats, df: float) -> Step:
 
 
 def _supported(analysis: Analysis, step: Step) -> Step:
-    """The step, shortened until its last distance is itself shown to lose."""
+    """The step, shortened until its last distance is itself shown to lose, else lengthened while the next one is."""
     effects, steps = pair_effects(analysis), {s.distance: s for s in _steps(analysis)}
     apart = step.distance
-    while apart > 2 and not _loses(analysis, effects[apart - 1]):
+    while apart > 2 and not _loses(analysis, effects[apart - 1], 0.05):
         apart -= 1
+    if apart == step.distance:
+        # Penalties that fade are no step: the best step stops too early. Looked for again, so at a stricter level.
+        while apart in effects and _loses(analysis, effects[apart], 0.01):
+            apart += 1
     return steps[apart]
 
 
-def _loses(analysis: Analysis, difference: Difference) -> bool:
-    return difference.effect <= -analysis.settings.margin and difference.p_below() <= 0.05
+def _loses(analysis: Analysis, difference: Difference, level: float) -> bool:
+    return difference.effect <= -analysis.settings.margin and difference.p_below() <= level

@@ -73,8 +73,8 @@ def sites(analysis: Analysis) -> FamilyTests:
 
 def site_effects(analysis: Analysis) -> list[SiteEffects]:
     """Effects of the sites: one group for all blocks, or one a block where blocks differ; empty without enough data."""
-    blocks = {("cell", block): block for block in analysis.sample.blocks}
-    factors = {("site",): _shared_block(analysis), **blocks}
+    factors: dict[Term, str | None] = {("site",): _shared_block(analysis)}
+    factors |= {("cell", block): block for block in analysis.sample.blocks}
     groups = [_group(analysis, analysis.fit, factor, block) for factor, block in factors.items()]
     return [group for group in groups if group is not None]
 

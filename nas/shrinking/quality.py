@@ -1,0 +1,130 @@
+"""How good a rule set is by itself: what it admits, beside an equally large uniform draw from the parent.
+
+Judged on held-out trainings only - those no rule was derived from - so that a rule set cannot profit from having seen
+the scores. The best of more candidates is better by luck alone, so draws of equal size are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from nas.shrinking.sample import draw_samples
+from nas.spaces.candidate import Candidate
+from nas.spaces.findings import Finding
+
+Floats = npt.NDArray[np.float64]
+
+LEAST_ADMITTED = 3
+"""Held-out candidates the rules must admit before anything is said."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A rule set on held-out trainings.
+
+    Attributes:
+        heldout: held-out candidates.
+        admitted: those the rules admit.
+        failed_admitted, failed: failed candidates among both.
+        mean, best: mean and best mAP of the admitted; None when too few.
+        drawn_mean, drawn_best: the same of uniform draws of as many held-out candidates, on average.
+        mean_gain, best_gain: the differences, each with a 95 % interval over candidates.
+        beats: share of the uniform draws whose best is below the rules' best.
+    """
+
+    heldout: int
+    admitted: int
+    failed: int
+    failed_admitted: int
+    mean: float | None = None
+    best: float | None = None
+    drawn_mean: float | None = None
+    drawn_best: float | None = None
+    mean_gain: tuple[float, float, float] | None = None
+    best_gain: tuple[float, float, float] | None = None
+    beats: float | None = None
+
+    def sentence(self) -> str:
+        """The comparison in words."""
+        if self.mean is None or self.mean_gain is None or self.best_gain is None:
+            return f"the rules admit {self.admitted} of {self.heldout} held-out candidates: not enough data"
+        return (
+            f"of {self.heldout} held-out candidates the rules admit {self.admitted}; their mean is "
+            f"{_spread(self.mean_gain)} mAP above a uniform draw, their best {_spread(self.best_gain)}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return asdict(self)
+
+
+def rule_set_quality(
+    findings: Iterable[Finding],
+    table: pd.DataFrame,
+    *,
+    heldout: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
+    draws: int = 4000,
+    seed: int = 0,
+) -> Quality:
+    """A rule set's quality on the trainings no rule was derived from.
+
+    Args:
+        findings: the rules; adopted hard ones count.
+        table: results of unbiased draws from the parent, in the columns of `Repository.results`.
+        heldout: picks the held-out rows; None: those whose id is in no finding's evidence.
+        draws: uniform draws, and bootstrap draws.
+        seed: of the draws.
+    """
+    kept = list(findings)
+    rows = heldout(table) if heldout else unseen_rows(kept, table)
+    samples = list(draw_samples(rows).values()) if len(rows) else []
+    candidates = [c for s in samples for c in s.candidates if c.placements]
+    scores = np.concatenate([np.zeros(0), *(s.score[s.counts > 0] for s in samples)])
+    inside = np.array([_admits(kept, candidate) for candidate in candidates], dtype=bool)
+    return _compare(scores, inside, draws, np.random.default_rng(seed))
+
+
+def unseen_rows(findings: Iterable[Finding], table: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose training is in no finding's evidence."""
+    seen = {number for finding in findings for number in finding.evidence.training_ids}
+    return table[~table["training_id"].isin(seen)]
+
+
+def _admits(findings: Iterable[Finding], candidate: Candidate) -> bool:
+    return all(finding.rule.admits(candidate) for finding in findings if finding.adopted)
+
+
+def _compare(scores: Floats, inside: npt.NDArray[np.bool_], draws: int, rng: np.random.Generator) -> Quality:
+    failed = np.isnan(scores)
+    counts = len(scores), int(inside.sum()), int(failed.sum()), int((failed & inside).sum())
+    own, everyone = scores[inside & ~failed], scores[~failed]
+    if len(own) < LEAST_ADMITTED:
+        return Quality(*counts)
+    drawn = everyone[np.argsort(rng.random((draws, len(everyone))), axis=1)[:, : len(own)]]
+    again = own[rng.integers(0, len(own), (draws, len(own)))]
+    best = drawn.max(axis=1)
+    return Quality(
+        *counts,
+        mean=float(own.mean()),
+        best=float(own.max()),
+        drawn_mean=float(drawn.mean()),
+        drawn_best=float(best.mean()),
+        mean_gain=_gain(float(own.mean() - drawn.mean()), again.mean(axis=1) - drawn.mean(axis=1)),
+        best_gain=_gain(float(own.max() - best.mean()), own.max() - best),
+        beats=float((best < own.max()).mean()),
+    )
+
+
+def _gain(value: float, spread: Floats) -> tuple[float, float, float]:
+    low, high = np.quantile(spread, [0.025, 0.975])
+    return value, float(low), float(high)
+
+
+def _spread(gain: tuple[float, float, float]) -> str:
+    return f"{gain[0]:+.4f} [{gain[1]:+.4f}, {gain[2]:+.4f}]"

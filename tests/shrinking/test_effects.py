@@ -1,0 +1,157 @@
+"""Samples, designs and the regression, against naive forms and statsmodels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+
+from nas.shrinking.design import DesignChoice, build_design, families_of, pairs_apart, pairs_in_one_stage
+from nas.shrinking.effects import fit_effects
+from nas.shrinking.sample import draw_samples, unbiased_rows
+from nas.shrinking.saturation import saturation
+from nas.spaces import Candidate, get_block_spec, get_topology
+from tests.shrinking.conftest import good_sites, make_landscape
+
+Sweep = Callable[..., pd.DataFrame]
+PLAIN = DesignChoice(nearest=2, pairs=False, mix=False, params=False)
+
+
+def rows(*entries: tuple[str, float | None, str]) -> pd.DataFrame:
+    table = pd.DataFrame(entries, columns=["notation", "map", "status"])
+    return table.assign(map=table["map"].astype(float), training_id=range(1, len(table) + 1))
+
+
+def test_replicates_are_gathered_and_failures_counted() -> None:
+    sample = draw_samples(
+        rows(
+            ("resnet50+cnl@8", 0.8, "finished"),
+            ("resnet50+cnl@8", 0.82, "finished"),
+            ("resnet50+cnl@8", None, "failed"),
+            ("resnet50+cnl@9", float("inf"), "finished"),
+            ("resnet50+cnl@10", 0.5, "running"),
+        )
+    )["resnet50"]
+    assert [c.notation for c in sample.candidates] == ["resnet50+cnl@8", "resnet50+cnl@9"]
+    assert sample.score[0] == pytest.approx(0.81)
+    assert np.isnan(sample.score[1])
+    assert sample.finished.tolist() == [2, 0]
+    assert sample.failed.tolist() == [1, 1]
+    assert sample.training_ids == ((1, 2, 3), (4,))
+    assert sample.seed_sd == pytest.approx(np.std([0.8, 0.82], ddof=1))
+
+
+def test_a_training_shared_by_stages_counts_once() -> None:
+    table = rows(("resnet50+cnl@8", 0.8, "finished"))
+    assert len(unbiased_rows(pd.concat([table, table]))) == 1
+
+
+def test_one_fidelity_and_one_split_at_a_time() -> None:
+    table = rows(*[("resnet50+cnl@8", 0.8, "finished")] * 5)
+    table["fidelity"] = ["e10", "e60", "e60", "e60", "e60"]
+    table["split"] = ["val", "val", "val", "test", "val"]
+    assert unbiased_rows(table)["training_id"].tolist() == [2, 3, 5]
+
+
+def test_backbones_are_kept_apart() -> None:
+    samples = draw_samples(rows(("resnet50+cnl@8", 0.8, "finished"), ("resnet18+cnl@8", 0.7, "finished")))
+    assert sorted(samples) == ["resnet18", "resnet50"]
+
+
+def test_design_numbers_against_loops(space, sweep: Sweep) -> None:  # type: ignore[no-untyped-def]
+    sample = draw_samples(sweep(make_landscape(), n=60))["resnet50"]
+    topology = get_topology("resnet50")
+    for row, candidate in enumerate(sample.candidates):
+        pairs = list(combinations(candidate.sites, 2))
+        assert pairs_apart(sample, 3)[row] == sum(b - a == 3 for a, b in pairs)
+        same = sum(topology.site(a).stage == topology.site(b).stage > 0 for a, b in pairs)
+        assert pairs_in_one_stage(sample)[row] == same
+        assert families_of(sample)[row] == len({get_block_spec(b).family for b in candidate.blocks})
+
+
+def test_level_contrasts_read_back_what_was_planted(sweep: Sweep) -> None:
+    gains = good_sites([3, 9], 0.004)
+    landscape = make_landscape(site_gain=gains, seed_sd=1e-9)
+    fit = fit_effects(draw_samples(sweep(landscape, n=200))["resnet50"], PLAIN)
+    effects = fit.design.levels(("site",)) @ fit.beta
+    np.testing.assert_allclose(effects - effects.mean(), gains - gains.mean(), atol=1e-7)
+
+
+def test_standard_errors_are_hc3(sweep: Sweep) -> None:
+    sample = draw_samples(sweep(make_landscape(), n=200))["resnet50"]
+    kept = sample.take(sample.counts > 0)
+    fit = fit_effects(kept, PLAIN)
+    design = build_design(kept, PLAIN)
+    theirs = sm.OLS(kept.score, design.matrix).fit(cov_type="HC3")
+    np.testing.assert_allclose(fit.beta, theirs.params, atol=1e-9)
+    np.testing.assert_allclose(np.sqrt(np.diag(fit.covariance)), theirs.bse, rtol=1e-6)
+
+
+def test_bootstrap_over_candidates_agrees_with_the_interval(sweep: Sweep) -> None:
+    fit = fit_effects(draw_samples(sweep(make_landscape(), n=200))["resnet50"], PLAIN)
+    contrast = fit.design.levels(("site",))[4]
+    difference = fit.difference(contrast)
+    assert difference is not None
+    low, high = fit.interval(contrast, 4000, np.random.default_rng(0))
+    np.testing.assert_allclose((low, high), difference.interval(), atol=0.15 * (high - low))
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say(space, sweep: Sweep) -> None:  # type: ignore[no-untyped-def]
+    gains = good_sites([8], 0.003)
+    held = []
+    for seed in range(60):
+        landscape = make_landscape(site_gain=gains, own_sd=0.0005, seed=seed)
+        fit = fit_effects(draw_samples(sweep(landscape, n=110, seed=seed))["resnet50"], PLAIN)
+        levels = fit.design.levels(("site",))
+        for site in (2, 8, 15):
+            low, high = fit.difference(levels[site - 1]).interval()  # type: ignore[union-attr]
+            held.append(low <= gains[site - 1] - gains.mean() <= high)
+    assert 0.9 < np.mean(held) < 0.99
+
+
+def test_seed_noise_and_own_deviations_are_told_apart(sweep: Sweep) -> None:
+    landscape = make_landscape(own_sd=0.002, seed_sd=0.001)
+    fit = fit_effects(draw_samples(sweep(landscape, n=240, seeds=(0, 1)))["resnet50"], PLAIN)
+    assert fit.seed_sd == pytest.approx(0.001, rel=0.15)
+    assert fit.own_sd == pytest.approx(0.002, rel=0.2)
+
+
+def test_what_the_sample_cannot_tell_is_not_estimated() -> None:
+    singles = [(f"resnet50+cnl@{s}", 0.8 + 0.001 * (s % 3), "finished") for s in range(1, 18)]
+    fit = fit_effects(draw_samples(rows(*singles, *singles))["resnet50"], PLAIN)
+    assert fit.difference(fit.design.levels(("site",))[0]) is None
+    assert not fit.enough
+
+
+def test_a_baseline_alone_gives_no_false_certainty(sweep: Sweep) -> None:
+    """One candidate without blocks decides the first block's gain alone: its noise must not count as zero."""
+    fit = fit_effects(draw_samples(sweep(make_landscape(), n=200))["resnet50"], PLAIN)
+    first = fit.term(("count", 1))
+    assert first is not None
+    assert first.se > 0.0009
+
+
+@pytest.mark.parametrize(("limit", "factors"), [(2, {3: 2 / 3, 4: 0.5, 5: 0.4}), (None, {})])
+def test_saturation_is_estimated_where_there_is_one(sweep: Sweep, limit: int | None, factors: dict[int, float]) -> None:
+    landscape = make_landscape(site_gain=good_sites([2, 5, 8, 11, 14], 0.005), count_limit=limit)
+    sample = draw_samples(sweep(landscape, n=400))["resnet50"]
+    found = saturation(build_design(sample, PLAIN), sample)
+    assert sorted(found) == sorted(factors)
+    for count, factor in factors.items():
+        assert found[count] == pytest.approx(factor, abs=0.15)
+
+
+def test_noise_is_not_scaled(sweep: Sweep) -> None:
+    for seed in range(10):
+        sample = draw_samples(sweep(make_landscape(seed=seed), n=150, seed=seed))["resnet50"]
+        assert saturation(build_design(sample, DesignChoice()), sample) == {}
+
+
+def test_candidates_are_canonical_in_samples() -> None:
+    sample = draw_samples(rows(("resnet50+cnl@14,6", 0.8, "finished"), ("resnet50+cnl@6,14", 0.9, "finished")))
+    assert sample["resnet50"].candidates == (Candidate.parse("resnet50+cnl@6,14"),)
+    assert sample["resnet50"].finished.tolist() == [2]

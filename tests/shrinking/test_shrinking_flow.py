@@ -1,0 +1,267 @@
+"""From findings to spaces: children, contradictions, reach, re-opened edges, quality, sentences, automatic rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nas.shrinking import (
+    AutoSettings,
+    RoundOutcome,
+    derive_findings,
+    finding_sentence,
+    next_step,
+    propose_child,
+    reopen,
+    reopened_space,
+    rule_set_quality,
+)
+from nas.shrinking.auto import round_alpha
+from nas.shrinking.landscapes import landscape_table
+from nas.shrinking.planting import draw_landscape, planted_space
+from nas.shrinking.reach import keep_reach
+from nas.shrinking.settle import clashes, settle
+from nas.spaces import DesignSpace, Evidence, Finding, Rule, get_topology
+from nas.spaces.rules import (
+    AllowedBlocks,
+    BlockPreference,
+    Cost,
+    DistinctStages,
+    MaxBlocks,
+    MinDistance,
+    Mix,
+    RecipeRange,
+    SitesRule,
+    StageEnds,
+)
+from tests.shrinking.conftest import good_sites, make_landscape
+
+Sweep = Callable[..., pd.DataFrame]
+
+
+def found(rule: Rule, verdict: str = "adopted", p: float = 0.001, **evidence: object) -> Finding:
+    return Finding(rule=rule, verdict=verdict, evidence=Evidence(p_adjusted=p, **evidence))  # type: ignore[arg-type]
+
+
+def test_only_adopted_constraints_make_a_child(space: DesignSpace) -> None:
+    wish = StageEnds(strength="preference")
+    assert propose_child(space, [found(wish), found(MaxBlocks(count=2), "rejected")]) is None
+    child = propose_child(space, [found(MaxBlocks(count=2)), found(wish)])
+    assert child is not None
+    assert child.parent_id == space.id
+    assert child.size() < space.size()
+    assert MaxBlocks(count=2) in child.rules
+
+
+def test_a_rule_that_takes_nothing_away_makes_no_child(space: DesignSpace) -> None:
+    assert propose_child(space, [found(MaxBlocks(count=5))]) is None
+
+
+def test_of_contradicting_rules_the_weaker_falls(space: DesignSpace) -> None:
+    only_cnl = found(AllowedBlocks(allowed=["cnl"]), p=1e-6)
+    for_se = found(BlockPreference(better="se", worse="cnl", strength="preference"), p=1e-3)
+    circle = [
+        found(BlockPreference(better=a, worse=b, strength="preference"), p=p)
+        for a, b, p in (("cnl", "se", 1e-6), ("se", "hac", 1e-5), ("hac", "cnl", 1e-2))
+    ]
+    settled = settle(circle, space)
+    assert [f.verdict for f in settled] == ["adopted", "adopted", "rejected"]
+    assert "contradiction" in settled[2].reason
+    assert not clashes(settled, space)
+    assert settle([only_cnl, for_se], space)[0].adopted
+
+
+def test_rules_that_leave_nothing_together(space: DesignSpace) -> None:
+    rules = [found(SitesRule(sites=[6]), p=1e-9), found(SitesRule(sites=[8]), p=1e-3)]
+    settled = settle(rules, space)
+    assert [f.verdict for f in settled] == ["adopted", "rejected"]
+
+
+def test_narrow_sites_stay_a_preference_where_more_blocks_pay(space: DesignSpace) -> None:
+    kept = keep_reach([found(SitesRule(sites=[6, 8]))], space, useful=4)
+    assert not kept[0].rule.is_hard
+    assert kept[0].adopted
+    assert "room for 2 blocks where 4 pay" in kept[0].reason
+    assert keep_reach([found(SitesRule(sites=[6, 8])), found(MaxBlocks(count=2))], space, useful=4)[0].rule.is_hard
+
+
+def test_a_tight_distance_is_reopened(space: DesignSpace) -> None:
+    child = space.restrict([MinDistance(distance=4)])
+    landscape = make_landscape()
+    close = landscape_table(landscape, child.stratified(240, 0, [2, 3]))
+    nearest = [min(b - a for a, b in pairwise(c)) for c in _sites(close)]
+    helped = close.assign(map=close["map"] + np.where(np.array(nearest) == 4, 0.01, 0.0))
+    (opened,) = reopen(helped, space, child)
+    assert opened.relaxed == MinDistance(distance=3)
+    assert opened.share > opened.expected
+    assert reopened_space(space, child, [opened]).size() > child.size()
+    assert reopen(close, space, child) == []
+
+
+def _sites(table: pd.DataFrame) -> list[tuple[int, ...]]:
+    from nas.spaces import Candidate
+
+    return [Candidate.parse(text).sites for text in table["notation"]]
+
+
+def test_a_tight_range_is_reopened_on_its_own_side() -> None:
+    parent = planted_space("hyperparameters")
+    child = parent.restrict([RecipeRange(key="base_lr", low=3e-4, high=6e-4)])
+    rising = make_landscape(recipe_gain={"base_lr": ((1e-4, 0.0), (1e-3, 0.05))})
+    (opened,) = reopen(landscape_table(rising, child.sample(200, 0)), parent, child)
+    assert isinstance(opened.relaxed, RecipeRange)
+    assert opened.relaxed.low == pytest.approx(3e-4)
+    assert 6e-4 < opened.relaxed.high <= 1e-3
+
+
+def test_what_a_person_excluded_stays_excluded(space: DesignSpace) -> None:
+    table = landscape_table(make_landscape(), space.stratified(100, 0))
+    assert reopen(table, space, space) == []
+
+
+def test_quality_is_judged_on_unseen_trainings(space: DesignSpace, sweep: Sweep) -> None:
+    landscape = make_landscape(site_gain=good_sites([2, 6, 8, 11, 14, 16], 0.004), count_limit=3)
+    table = sweep(landscape, n=300)
+    findings = derive_findings(table, space, families=["sites", "count"])
+    child = propose_child(space, findings)
+    assert child is not None
+    fresh = landscape_table(landscape, [*space.sample(60, 5), *child.sample(20, 6)], first_id=10_000)
+    quality = rule_set_quality(findings, pd.concat([table, fresh]))
+    assert 78 <= quality.heldout <= 80
+    assert quality.mean_gain is not None
+    assert quality.mean_gain[1] > 0
+    assert quality.beats is not None
+    assert "held-out" in quality.sentence()
+    assert rule_set_quality(findings, table).mean is None
+
+
+def test_useless_rules_have_no_quality(space: DesignSpace) -> None:
+    fresh = landscape_table(make_landscape(), space.sample(200, 5))
+    quality = rule_set_quality([found(SitesRule(sites="1-16"))], fresh)
+    assert quality.mean_gain is not None
+    assert quality.mean_gain[1] < 0 < quality.mean_gain[2]
+
+
+@pytest.mark.parametrize(
+    ("finding", "sentence"),
+    [
+        (
+            found(MaxBlocks(count=3), effect=0.0001, low=-0.0006, high=0.0008),
+            "no more than 3 blocks: the 4th adds +0.0001 [-0.0006, +0.0008] mAP",
+        ),
+        (
+            found(StageEnds(strength="preference"), effect=0.0011, low=0.0004, high=0.0018, trainings=96),
+            "prefer the last site of a stage: +0.0011 [+0.0004, +0.0018] mAP (96 trainings)",
+        ),
+        (
+            found(BlockPreference(better="cnl", worse="hac", strength="preference"), effect=0.0021, latency_ms=-1.2),
+            "C-NL over HAC at equal positions: +0.0021 mAP, at -1.2 ms",
+        ),
+        (
+            found(MinDistance(distance=4), effect=0.0021, low=0.0011, high=0.0031),
+            "blocks at least 4 sites apart: each nearer pair brings -0.0021 [-0.0031, -0.0011] mAP",
+        ),
+        (
+            found(DistinctStages(), effect=0.001),
+            "no two blocks in one stage: each such pair brings -0.0010 mAP",
+        ),
+        (
+            Finding(
+                rule=Mix(min_families=2, strength="preference"),
+                verdict="rejected",
+                reason="not worth it under 5% slow-down: costs 8.4%",
+                evidence=Evidence(effect=0.0009, latency_ms=3.1),
+            ),
+            "two families of block rather than one: +0.0009 mAP, at +3.1 ms; "
+            "rejected: not worth it under 5% slow-down: costs 8.4%",
+        ),
+        (found(MaxBlocks(count=3)), "no more than 3 blocks"),
+    ],
+)
+def test_sentences(finding: Finding, sentence: str) -> None:
+    assert finding_sentence(finding) == sentence
+
+
+def test_sites_say_of_how_many() -> None:
+    finding = found(SitesRule(block="cnl", sites=[6, 8, 14]), effect=0.002)
+    text = finding_sentence(finding, get_topology("resnet50"))
+    assert text.startswith("C-NL")
+    assert "positions 6, 8, 14 (of 17): +0.0020 mAP over the other positions" in text
+    slow = found(Cost(reference="resnet101", placements={"agw": "1-4"}), latency_ms=9.0)
+    assert "slower than ResNet-101" in finding_sentence(slow)
+    assert "+9.0 ms on average" in finding_sentence(slow)
+
+
+# shrink: auto --------------------------------------------------------------------------------------------------------
+
+
+def outcome(passed: int, undecided: int = 0, trainings: int = 100) -> RoundOutcome:
+    findings = [found(MaxBlocks(count=2))] * passed + [found(MaxBlocks(count=3), "not enough data")] * undecided
+    return RoundOutcome(trainings, tuple(findings), bool(passed))
+
+
+def test_rounds_share_one_false_discovery_rate() -> None:
+    assert sum(round_alpha(0.05, n) for n in range(50)) <= 0.05
+
+
+def test_the_first_round_spends_half(space: DesignSpace) -> None:
+    step = next_step(space, [], AutoSettings(trainings=400))
+    assert step.kind == "round"
+    assert step.candidates + step.replicated + 2 * step.draws == 200
+    assert step.reason == "nothing is known yet"
+
+
+@pytest.mark.parametrize("budget", [13, 40, 100, 400])
+def test_a_budget_is_never_overspent(space: DesignSpace, budget: int) -> None:
+    rounds, spent = [], 0
+    while (step := next_step(space, rounds, AutoSettings(trainings=budget), spent_trainings=spent)).kind == "round":
+        used = step.candidates + step.replicated + 2 * step.draws
+        spent += used
+        rounds.append(outcome(1, trainings=used))
+    assert 0 < spent <= budget
+    assert "spent" in step.reason or "rounds" in step.reason
+
+
+def test_it_stops_when_nothing_is_left_to_find(space: DesignSpace) -> None:
+    step = next_step(space, [outcome(2), outcome(0)], AutoSettings(trainings=1000), spent_trainings=200)
+    assert step == next_step(space, [outcome(2), outcome(0)], AutoSettings(trainings=1000), spent_trainings=200)
+    assert step.kind == "stop"
+    assert step.reason == "no further rule passed, and none is undecided"
+
+
+def test_it_goes_on_while_something_is_undecided_and_more_data_would_help(space: DesignSpace) -> None:
+    settings = AutoSettings(trainings=400)
+    assert next_step(space, [outcome(0, 3, 200)], settings, spent_trainings=200).kind == "round"
+    stopped = next_step(space, [outcome(0, 3, 350)], settings, spent_trainings=350)
+    assert stopped.kind == "stop"
+    assert "would not decide" in stopped.reason
+
+
+def test_hours_are_a_budget_too(space: DesignSpace) -> None:
+    settings = AutoSettings(trainings=None, hours=10)
+    assert next_step(space, [], settings).kind == "round"
+    step = next_step(space, [outcome(1)], settings, spent_trainings=100, spent_hours=8.0)
+    assert step.kind == "round"
+    assert step.candidates + step.replicated + 2 * step.draws <= 25
+    assert "10 hours" in next_step(space, [outcome(1)], settings, spent_trainings=120, spent_hours=10.5).reason
+
+
+def test_auto_on_a_landscape_finds_rules_and_ends() -> None:
+    landscape, space = draw_landscape("steps", 0), planted_space("steps")
+    table, rounds, parent = landscape_table(landscape, space.baselines(), range(3)), [], space
+    rng = np.random.default_rng(0)
+    while (step := next_step(space, rounds, AutoSettings(trainings=220), spent_trainings=len(table))).kind == "round":
+        numbers = [b for b in space.size_by_blocks() if b]
+        drawn = space.stratified(min(step.candidates, space.size() - 1), rng, numbers)
+        fresh = landscape_table(landscape, drawn, [len(rounds)], first_id=len(table) + 1)
+        table = pd.concat([table, fresh])
+        findings = derive_findings(table, space, alpha=step.alpha)
+        rounds.append(RoundOutcome(len(fresh), tuple(findings), True))
+        space = propose_child(space, findings) or space
+    assert len(rounds) > 1
+    assert space.size() < parent.size() / 100
+    assert step.reason
