@@ -98,7 +98,7 @@ class StudyView:
     def _seconds_left(self, status: dict[str, Any]) -> float | None:
         counts = self._counts(status)
         remaining: float = sum(total - done for done, total in counts)
-        done_here = status["trainings"]["finished"] - (self._finished_before or 0)
+        done_here: int = status["trainings"]["finished"] - (self._finished_before or 0)
         if done_here < 2:
             means: list[float] = [s["mean_seconds"] for s in status["stages"] if s["mean_seconds"]]
             return remaining * max(means) / self._workers if means else None

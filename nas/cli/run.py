@@ -35,6 +35,9 @@ def run(
     profile: Annotated[str | None, typer.Option(help="One of the study's profiles, such as smoke.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print stages, trainings and hours.")] = False,
     report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
+    lease: Annotated[
+        float, typer.Option(min=1, help="Seconds of silence after which a training is given away.")
+    ] = 60.0,
     json: Json = False,
 ) -> None:
     """Launch a study, or resume it where it stopped.
@@ -52,7 +55,7 @@ def run(
     _check_early(definition)
     with open_database(url) as database:
         repository = Repository(database)
-        result = _run(definition, repository, url, workers or definition.workers)
+        result = _run(definition, repository, url, workers or definition.workers, lease)
         if report:
             result["report"] = _report(database, definition.name)
     if json:
@@ -66,10 +69,10 @@ def _check_early(definition: StudyDefinition) -> None:
     check_study(definition)
 
 
-def _run(definition: StudyDefinition, repository: Repository, url: str, workers: int) -> dict[str, Any]:
+def _run(definition: StudyDefinition, repository: Repository, url: str, workers: int, lease: float) -> dict[str, Any]:
     from nas.cli.live import StudyView
     from nas.search.context import StudyContext
-    from nas.search.runner import LocalWorkers, log_folder, prepare, register, run_workers
+    from nas.search.runner import LocalWorkers, log_folder, prepare, register, run_workers, tidy
 
     study_id = register(definition, repository)
     context = StudyContext(definition, repository, study_id)
@@ -79,8 +82,9 @@ def _run(definition: StudyDefinition, repository: Repository, url: str, workers:
         return _outcome(before)
     prepare(context, _bar("Preparing data"))
     with StudyView(context, workers) as view:
-        local = LocalWorkers(definition.name, url, workers, log_folder())
+        local = LocalWorkers(definition.name, url, workers, log_folder(), lease)
         after = run_workers(repository, local, view.update)
+    tidy(repository, definition)
     note(f"Study {definition.name!r} is finished: {after['trainings']['finished']} trainings.")
     return _outcome(after)
 
@@ -154,7 +158,9 @@ def _speed(images_per_s: float | None) -> str:
 def worker(
     study: Annotated[str, typer.Argument(help="Name of a study in the database, or its file.")],
     db: Url = None,
-    number: Annotated[int, typer.Option(help="Number of this worker, for logs.")] = 0,
+    name: Annotated[
+        str | None, typer.Option(help="Name of this worker; default: host, process and a random part.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all.")] = None,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
     lease: Annotated[
@@ -171,7 +177,7 @@ def worker(
     url = db or os.environ.get("NAS_DATABASE")
     if url is None:
         raise StudyError("nas worker needs the study's database", "give --db URL, or set NAS_DATABASE")
-    done = join(study, url, number=number, threads=threads, parent=parent, lease_s=lease)
+    done = join(study, url, name=name, threads=threads, parent=parent, lease_s=lease)
     note(f"Worker done: {done} trainings.")
 
 

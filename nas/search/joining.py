@@ -39,7 +39,7 @@ def join(
     study: str,
     url: str,
     *,
-    number: int = 0,
+    name: str | None = None,
     threads: int | None = None,
     parent: int | None = None,
     lease_s: float = 60.0,
@@ -49,7 +49,7 @@ def join(
     Args:
         study: name of a study in the database, or its file.
         url: the database.
-        number: this worker's number.
+        name: of this worker; default: host, process and a random part.
         threads: CPU threads of torch; None leaves them.
         parent: stop when this process is gone.
         lease_s: silence after which others take a training over.
@@ -67,13 +67,13 @@ def join(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    name, url = find_study(study, url)
+    study_name, url = find_study(study, url)
     with open_database(url, create=False) as database:
         repository = Repository(database)
-        stored = repository.study(name)
+        stored = repository.study(study_name)
         definition = stored_definition(stored.definition)
         context = StudyContext(
-            definition, repository, stored.id, owner=worker_name(number), device=training_device(definition)
+            definition, repository, stored.id, owner=name or worker_name(), device=training_device(definition)
         )
         store = CheckpointStore(definition.checkpoints or str(cache_folder() / "checkpoints"))
         worker = Worker(context, CheckpointFiles(store, cache_folder() / "work"), lease_s, parent)

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from nas.errors import StudyError
 from nas.search.context import StudyContext, cache_folder
 from nas.search.definition import StudyDefinition
 from nas.search.stages.shrink import store_space
+from nas.search.worker import worker_name
 
 if TYPE_CHECKING:
     from nas.storage import Repository
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 POLL_S = 0.5
 RESTARTS = 5  # crashes in a row, without a finished training between them, that are forgiven
 GRACE_S = 60.0  # time a worker has to write its checkpoint
+MAX_DEATHS = 5  # workers a training may take with it before it counts as failed
 
 
 def register(definition: StudyDefinition, repository: Repository) -> int:
@@ -65,6 +68,7 @@ class LocalWorkers:
     log_folder: Path
     lease_s: float | None = None
     _processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _names: dict[int, str] = field(default_factory=dict)
     _crashes: int = 0
     _finished_at_crash: int = -1
 
@@ -79,8 +83,9 @@ class LocalWorkers:
         return self.log_folder / f"{self.study}-worker{number}.log"
 
     def _spawn(self, number: int) -> subprocess.Popen[bytes]:
+        self._names[number] = worker_name(number)
         command = [sys.executable, "-m", "nas", "worker", self.study, "--parent", str(os.getpid())]
-        command += ["--number", str(number), "--threads", str(self._threads())]
+        command += ["--name", self._names[number], "--threads", str(self._threads())]
         if self.lease_s is not None:
             command += ["--lease", str(self.lease_s)]
         with self.log_file(number).open("ab") as log:
@@ -96,11 +101,12 @@ class LocalWorkers:
     def _threads(self) -> int:
         return max(1, usable_cores() // self.count)
 
-    def check(self, finished: int) -> None:
+    def check(self, finished: int, crashed: Callable[[str, int], None]) -> None:
         """Starts crashed workers again.
 
         Args:
             finished: trainings finished so far; progress resets the count of crashes.
+            crashed: told the name and exit code of a worker that died, before its successor starts.
 
         Raises:
             StudyError: a worker says that the user must act, or crashes come one after the other.
@@ -111,6 +117,7 @@ class LocalWorkers:
                 continue
             if code == 2:
                 raise StudyError(*_last_error(self.log_file(number)))
+            crashed(self._names[number], code)
             self._count_crash(number, code, finished)
             self._processes[number] = self._spawn(number)
 
@@ -217,10 +224,44 @@ def run_workers(
                 time.sleep(POLL_S)
                 status = repository.status(workers.study)
                 watch(status)
-                workers.check(status["trainings"]["finished"])
+                finished = status["trainings"]["finished"]
+                workers.check(finished, partial(_take_back, repository, status))
             return status
         finally:
             workers.stop()
+
+
+def _take_back(repository: Repository, status: dict[str, Any], worker: str, code: int) -> None:
+    """Gives a dead worker's training and planning right to the others at once, not after its lease."""
+    for row in repository.status(status["study"])["running"]:
+        if row["owner"] == worker:
+            repository.fail_training(
+                row["training_id"],
+                worker,
+                "killed",
+                f"its worker process ended with exit code {code}",
+                retry=True,
+                max_attempts=MAX_DEATHS,
+            )
+    for stage in status["stages"]:
+        repository.release_stage(stage["stage_id"], worker)
+    repository.worker_stopped(worker)
+
+
+def tidy(repository: Repository, definition: StudyDefinition) -> int:
+    """Removes checkpoints that the study's policy does not keep; returns how many.
+
+    Whatever was confirmed or is a baseline stays: those are the networks people go on with.
+    """
+    from nas.storage.checkpoint_store import CheckpointStore
+    from nas.storage.collection import collect_checkpoints
+
+    results = repository.results(definition.name)
+    wanted = results[(results["stage_kind"] == "confirm") | (results["role"] != "candidate")]
+    store = CheckpointStore(definition.checkpoints or cache_folder() / "checkpoints")
+    kept = {int(i) for i in wanted["training_id"]}
+    policy = definition.keep_checkpoints
+    return len(collect_checkpoints(repository, store, definition.name, policy, keep=kept).removed)
 
 
 def log_folder() -> Path:

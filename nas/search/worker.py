@@ -39,10 +39,9 @@ IDLE_S = 0.5
 RETRIED_KINDS = frozenset({"killed", "error"})
 
 
-def worker_name(number: int | None = None) -> str:
+def worker_name(number: int = 0) -> str:
     """Host, process and a random part: unique among all workers of a study."""
-    tail = "" if number is None else f"#{number}"
-    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}{tail}"
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}#{number}"
 
 
 @dataclass
@@ -103,7 +102,12 @@ class Worker:
         )
 
     def _claim(self) -> ClaimedTraining | None:
-        return self.context.repository.claim_training(self.context.study_id, self.context.owner, self.lease_s)
+        return self.context.repository.claim_training(
+            self.context.study_id,
+            self.context.owner,
+            self.lease_s,
+            max_silences=self.context.definition.max_attempts,
+        )
 
     def _finished(self) -> bool:
         stages = self.context.repository.stages(self.context.study_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nas.search.proposals.base import Proposal, Request, Sampler
 from nas.search.proposals.feasible import NewCandidates
 from nas.search.proposals.optuna_samplers import OPTUNA_SAMPLERS, OptunaProposals, require_sampler
+from nas.search.proposals.placement import PlacementSampler
 
 
 def uniform(request: Request) -> list[Proposal]:
@@ -27,6 +28,7 @@ def brute_force(request: Request) -> list[Proposal]:
 
 
 SAMPLERS: dict[str, Sampler] = {
+    "placement": PlacementSampler(),
     "random": uniform,
     "brute_force": brute_force,
     **{name: OptunaProposals(name) for name in OPTUNA_SAMPLERS},
