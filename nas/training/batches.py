@@ -12,12 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.data.augment import Augmentation as BatchAugmentation
 from nas.data.augment import BatchAugmenter
 from nas.data.prepared import PackedSplit
 from nas.data.sampler import PKSampler
 from nas.training.recipe import Recipe
-from nas.training.settings import Augmentation
 
 _AUGMENTATION = 0xA06
 
@@ -53,7 +51,7 @@ class TrainingBatches:
             seed=seed,
             camera_aware=recipe.camera_aware,
         )
-        self._augment = augmenter(recipe.augmentation, split.size, device)
+        self._augment = BatchAugmenter(recipe.augmentation, split.size, device)
         self._labels = split.labels.to(device)
         self._generator = torch.Generator()
 
@@ -67,11 +65,6 @@ class TrainingBatches:
         self._generator.manual_seed(_stream(self.seed, epoch, step))
         images = self._augment(self.split.gather(indices), self._generator)
         return Batch(images, self._labels[indices.to(self.device, non_blocking=True)])
-
-
-def augmenter(settings: Augmentation, size: tuple[int, int], device: torch.device) -> BatchAugmenter:
-    """The data floor's augmenter for a recipe's section, which has the same fields but can be read without torch."""
-    return BatchAugmenter(BatchAugmentation.model_validate(settings.model_dump()), size, device)
 
 
 def _stream(*numbers: int) -> int:

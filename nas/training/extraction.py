@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from nas.data.augment import BatchAugmenter
+from nas.data.augmentation import Augmentation
 from nas.data.images import read_image
 from nas.data.prepared import PackedSplit
 from nas.data.records import ImageRecord
 from nas.errors import DataError
 from nas.networks import ReidNetwork
 from nas.progress import Progress, silent
-from nas.training.batches import augmenter
-from nas.training.settings import Augmentation
 
 EVALUATION_BATCH = 128
 """Images at a time when nothing is trained."""
@@ -34,7 +34,7 @@ def embed_batches(
     """
     was_training = network.training
     network.eval()
-    normalise = augmenter(augmentation, network.input_size, device).normalise
+    normalise = BatchAugmenter(augmentation, network.input_size, device).normalise
     try:
         for batch in batches:
             with torch.inference_mode():

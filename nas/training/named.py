@@ -14,18 +14,22 @@ NAMED: Mapping[str, Mapping[str, Any]] = {
     "agw": {"loss": "agw", "pooling": "gem"},
     # CUHK03-NP has 93 iterations an epoch and needs later milestones; the number of epochs is ours.
     "cuhk03": {"epochs": 240, "milestones": (80, 160)},
-    # Seconds on two cores for a narrow network from random weights on 64x32 images.
+    # Seconds on one or two cores: a narrow ResNet-50 from random weights on 64x32 images of the generated pedestrians.
+    # Found by trying: zero residual branches and a high rate with small batches make a dozen epochs enough (mAP 0.59
+    # where the strong baseline's own rate reaches 0.04); erasing costs more than it gives in so short a training.
     "quickstart": {
         "weights": None,
+        "zero_residual": True,
         "input": (64, 32),
-        "epochs": 20,
-        "base_lr": 1e-3,
+        "epochs": 12,
+        "base_lr": 1e-2,
         "schedule": "cosine",
         "per": "step",
-        "warmup_epochs": 2,
+        "warmup_epochs": 1,
+        "identities": 8,
         "images": 4,
-        "identities": 16,
+        "camera_aware": True,
         "loss": "cross_entropy+triplet",
-        "precision": "auto",
+        "augmentation": {"erasing": 0.0},
     },
 }

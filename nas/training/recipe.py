@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from nas.data.augmentation import Augmentation
 from nas.errors import TrainingError, closest, unknown_name
 from nas.training.fidelity import Fidelity, Pixels
 from nas.training.settings import (
-    Augmentation,
     Center,
     CircleSoftmax,
     CrossEntropy,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from nas.data.augmentation import Augmentation
 from nas.data.prepared import PreparedData
 from nas.networks import ReidNetwork
 from nas.progress import Progress
@@ -14,7 +15,6 @@ from nas.retrieval.reranking import Rerank
 from nas.training.extraction import embed_split
 from nas.training.failures import Diverged
 from nas.training.recipe import Recipe
-from nas.training.settings import Augmentation
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""The sections of a recipe: augmentation, loss terms, transfer - every number with its published default.
+"""The sections of a recipe: loss terms and transfer, every number with its published default.
 
 Plain pydantic models without torch, so that study files can be checked on a machine that never trains. What the
-numbers do is left to `nas.data` (augmentation) and to the modules of `nas.training.losses`.
+numbers do is left to the modules of `nas.training.losses`; the section `augmentation` is `nas.data.augmentation`.
 """
 
 from __future__ import annotations
@@ -10,24 +10,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-
-from nas.data.augmentation import Augmentation
-
-__all__ = [
-    "Augmentation",
-    "Center",
-    "CircleSoftmax",
-    "CrossEntropy",
-    "NonNegative",
-    "Orthogonality",
-    "PairwiseCircle",
-    "Positive",
-    "Section",
-    "Share",
-    "Transfer",
-    "Triplet",
-    "WeightedTriplet",
-]
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]

@@ -53,9 +53,7 @@ def test_embedding_leaves_the_network_as_it_was(checkpoint: Path, data: Prepared
 def test_the_score_is_the_protocol_on_the_embeddings(checkpoint: Path, data: PreparedData) -> None:
     network = network_from_checkpoint(checkpoint)
     q, g = (embed_split(network, split, Augmentation()) for split in (data.query, data.gallery))
-    expected = evaluate(
-        q, data.query.identities, data.query.cameras, g, data.gallery.identities, data.gallery.cameras
-    )
+    expected = evaluate(q, data.query.identities, data.query.cameras, g, data.gallery.identities, data.gallery.cameras)
     assert score(network, data, Recipe(weights=None)).map == expected.map
     embeddings = embed(network, data, Recipe().augmentation)
     assert "rerank" in score_embeddings(embeddings, data, rerank=True).protocol.replace("-", "")

@@ -1,0 +1,180 @@
+"""`nas train`, `nas evaluate`, `nas extract` on a few generated pedestrians."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from nas.cli.main import main
+
+DATA = "generated:train_identities=6,test_identities=4,cameras=2,images=2,height=32,width=16"
+CANDIDATE = "resnet18(width=0.25)+se@5"
+TINY = ["--recipe", "quickstart", "--set", "input=[32,16]", "--set", "identities=4", "--set", "images=2"]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def train_arguments(cache: Path, out: Path, *extra: str, epochs: int = 2) -> list[str]:
+    common = ["train", CANDIDATE, "--data", DATA, *TINY, "--epochs", str(epochs)]
+    return [*common, "--cache", str(cache), "--out", str(out), "--device", "cpu", *extra]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("trained") / "a.pt"
+    assert main(train_arguments(cache, out)) == 0
+    return out
+
+
+def test_train_prints_one_json_document(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(train_arguments(cache, tmp_path / "a.pt", "--json", "--set", "base_lr=2e-3")) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["candidate"] == CANDIDATE
+    assert document["recipe"]["base_lr"] == 2e-3
+    assert [epoch["epoch"] for epoch in document["epochs"]] == [1, 2]
+    assert 0 < document["metrics"]["map"] <= 1
+    assert document["checkpoint"] == str(tmp_path / "a.pt")
+    assert len(document["checkpoint_sha256"]) == 64
+
+
+def test_train_again_only_scores_again(checkpoint: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = checkpoint.read_bytes()
+    assert main(train_arguments(cache, checkpoint)) == 0
+    assert "mAP" in capsys.readouterr().out
+    assert checkpoint.read_bytes() == before
+
+
+def test_sigterm_writes_a_checkpoint_and_the_same_command_goes_on(cache: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.pt"
+    arguments = train_arguments(cache, out, "--json", epochs=400)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NAS_CACHE": str(cache)}
+    command = [sys.executable, "-m", "nas", *arguments, "--set", "checkpoint_seconds=0"]
+    running = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 200
+    while not out.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    running.send_signal(signal.SIGTERM)
+    _, messages = running.communicate(timeout=100)
+    assert running.returncode == 130, messages
+    assert "Run the same command again to go on." in messages
+    assert "Traceback" not in messages
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "resnet50+cnll@6", "--data", DATA], "cnll"),
+        (["train", "resnet50", "--data", "nowhere/at/all"], "nowhere/at/all"),
+        (["train", "resnet50", "--data", DATA, "--recipe", "stong_baseline"], "strong_baseline"),
+        (["train", "resnet50", "--data", DATA, "--set", "base_ln=3"], "base_ln"),
+        (["train", "resnet50", "--data", DATA, "--set", "base_lr"], "KEY=VALUE"),
+        (["train", "resnet50", "--data", DATA, "--view", "finale"], "final"),
+        (["evaluate", "none.pt", "--data", DATA], "none.pt"),
+        (["extract", "none.pt", ".", "--out", "a.csv"], ".npy or .parquet"),
+        (["extract", "none.pt", "nowhere", "--out", "a.npy"], "nowhere"),
+    ],
+)
+def test_wrong_input_is_one_sentence_and_exit_code_2(
+    arguments: list[str],
+    words: str,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NAS_CACHE", str(cache))
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_evaluate_tells_the_same_numbers_as_train(
+    checkpoint: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(train_arguments(cache, checkpoint, "--json"))
+    trained = json.loads(capsys.readouterr().out)["metrics"]
+    files = {name: tmp_path / name for name in ("queries.csv", "lists.png", "histogram.csv")}
+    arguments = ["evaluate", str(checkpoint), "--data", DATA, "--cache", str(cache), "--json", "--verification"]
+    arguments += ["--per-query", str(files["queries.csv"]), "--worst", "3", "--rank-lists", str(files["lists.png"])]
+    assert main([*arguments, "--histogram", str(files["histogram.csv"])]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["metrics"] == trained
+    table = pd.read_csv(files["queries.csv"])
+    assert len(table) == trained["queries"]
+    assert table["ap"].mean() == pytest.approx(trained["map"])
+    assert [row["ap"] for row in document["worst"]] == pytest.approx(sorted(table["ap"])[:3])
+    assert 0 <= document["verification"]["auc"] <= 1
+    with Image.open(files["lists.png"]) as picture:
+        assert picture.height > 3 * 100
+    bins = pd.read_csv(files["histogram.csv"])
+    assert bins["same_person"].sum() > 0
+    assert (bins["to"] > bins["from"]).all()
+
+
+def test_evaluate_for_people_and_with_reranking(
+    checkpoint: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["evaluate", str(checkpoint), "--data", DATA, "--cache", str(cache), "--worst", "2"]
+    assert main(arguments) == 0
+    plain = capsys.readouterr().out
+    assert "Worst queries" in plain
+    assert main([*arguments, "--rerank"]) == 0
+    assert "rank" in capsys.readouterr().out.split("queries; ")[1]
+
+
+def test_extract_from_a_folder_and_a_list(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    crops = tmp_path / "crops" / "camera1"
+    crops.mkdir(parents=True)
+    for i in range(3):
+        Image.new("RGB", (20, 40), (80 * i, 100, 30)).save(crops / f"{2 - i}.png")
+    (crops / "notes.md").write_text("no image")
+    out = tmp_path / "features.npy"
+    assert main(["extract", str(checkpoint), str(tmp_path / "crops"), "--out", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 3
+    features = np.load(out)
+    assert features.shape == (3, 128)
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
+    paths = out.with_suffix(".txt").read_text().splitlines()
+    assert paths == [str(crops / f"{i}.png") for i in range(3)]
+    listing = tmp_path / "some.txt"
+    listing.write_text("\n".join(reversed(paths)))
+    assert main(["extract", str(checkpoint), str(listing), "--out", str(tmp_path / "b.parquet")]) == 0
+    table = pd.read_parquet(tmp_path / "b.parquet")
+    assert table["path"].tolist() == paths[::-1]
+    np.testing.assert_allclose(np.stack(table["feature"]), features[::-1], atol=1e-6)
+    assert main(["extract", str(checkpoint), str(crops / "notes.md"), "--out", str(out)]) == 2
+    assert np.array_equal(np.load(out), features)
+
+
+def test_an_empty_folder_has_no_features(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main(["extract", str(checkpoint), str(tmp_path / "empty"), "--out", str(tmp_path / "f.npy")]) == 2
+    assert "no images" in capsys.readouterr().err
+
+
+def test_transfer_and_inherit_from_the_command_line(
+    checkpoint: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(train_arguments(cache, tmp_path / "t.pt", "--json", "--transfer", str(checkpoint), epochs=1)) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert len(document["epochs"]) == 1 + document["recipe"]["transfer"]["head_epochs"]
+    assert main(train_arguments(cache, tmp_path / "i.pt", "--json", "--inherit", str(checkpoint), epochs=1)) == 0
+    assert json.loads(capsys.readouterr().out)["recipe"]["init"] == "inherit"
