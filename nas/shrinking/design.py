@@ -125,6 +125,7 @@ def build_design(sample: Sample, choice: DesignChoice) -> Design:
     columns = _Columns(len(sample))
     for count in range(1, int(sample.counts.max(initial=0)) + 1):
         columns.add(("count", count), sample.counts >= count)
+    _add_backbone(columns, sample)
     _add_blocks(columns, sample)
     _SITE_CODINGS[choice.sites](columns, sample)
     for apart in range(1, choice.nearest + 1):
@@ -178,17 +179,32 @@ def used_sites(sample: Sample) -> tuple[int, ...]:
 
 
 def block_params(sample: Sample) -> Iterator[tuple[str, str, tuple[Any, ...], Floats]]:
-    """Hyperparameters with two or more values: (block, name, values, (candidates, values) placements with each)."""
-    seen: dict[tuple[str, str], dict[Any, Floats]] = {}
-    for row, candidate in enumerate(sample.candidates):
-        for placement in candidate.placements:
-            for name, value in placement.params:
-                counts = seen.setdefault((placement.block, name), {})
-                counts.setdefault(value, np.zeros(len(sample)))[row] += 1
-    for (block, name), counts in sorted(seen.items()):
-        if len(counts) > 1:
-            values = tuple(sorted(counts, key=_value_key))
-            yield block, name, values, np.stack([counts[value] for value in values], axis=1)
+    """Hyperparameters with two or more values: (block, name, values, (candidates, values) placements with each).
+
+    One that follows from an earlier one (a default that depends on it) is no question of its own and is left out.
+    """
+    for block in sample.blocks:
+        rows = [(i, dict(p.params)) for i, c in enumerate(sample.candidates) for p in c.placements if p.block == block]
+        told: list[str] = []
+        for spec in get_block_spec(block).params:
+            values = tuple(sorted({row[spec.name] for _, row in rows if spec.name in row}, key=_value_key))
+            if len(values) > 1 and not any(_follows(spec.name, name, [row for _, row in rows]) for name in told):
+                told.append(spec.name)
+                yield block, spec.name, values, _placements_with(spec.name, values, rows, len(sample))
+
+
+def _follows(name: str, earlier: str, rows: Sequence[dict[str, Any]]) -> bool:
+    """Whether each value of the earlier hyperparameter goes with one value of this one."""
+    pairs = {(repr(row.get(earlier)), repr(row[name])) for row in rows if name in row}
+    return len(pairs) == len({before for before, _ in pairs})
+
+
+def _placements_with(name: str, values: tuple[Any, ...], rows: Sequence[tuple[int, dict[str, Any]]], n: int) -> Floats:
+    counts = np.zeros((n, len(values)))
+    for i, row in rows:
+        if name in row:
+            counts[i, values.index(row[name])] += 1
+    return counts
 
 
 def recipe_values(sample: Sample) -> Iterator[tuple[str, npt.NDArray[np.object_]]]:
@@ -221,6 +237,16 @@ def range_position(values: npt.NDArray[np.object_]) -> Floats:
 def _value_key(value: Any) -> tuple[int, float, str]:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return (0, float(value), "") if number else (1, 0.0, str(value))
+
+
+def _add_backbone(columns: _Columns, sample: Sample) -> None:
+    """Width and last stride, where they vary: no rule is made of them, but they must not blur the others."""
+    for name in dict(sample.candidates[0].backbone_params) if len(sample) else ():
+        values = [dict(candidate.backbone_params)[name] for candidate in sample.candidates]
+        levels = sorted(set(values), key=_value_key)
+        columns.add_factor(
+            ("backbone", name), levels, np.array([[v == level for level in levels] for v in values], float)
+        )
 
 
 def _add_blocks(columns: _Columns, sample: Sample) -> None:

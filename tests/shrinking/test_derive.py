@@ -10,8 +10,9 @@ import pytest
 
 from nas.errors import StudyError
 from nas.shrinking import ShrinkSettings, derive_findings, propose_child
+from nas.shrinking.landscapes import landscape_table
 from nas.spaces import Candidate, DesignSpace, Finding, get_topology
-from tests.shrinking.conftest import good_sites, make_landscape
+from tests.shrinking.conftest import BLOCKS, good_sites, make_landscape
 
 Sweep = Callable[..., pd.DataFrame]
 
@@ -161,8 +162,6 @@ def test_slower_than_the_reference_and_no_better(space: DesignSpace, sweep: Swee
     ms[2, :4] = 30.0
     landscape = make_landscape(block_gain=np.array([0.003, 0.003, 0.0, 0.003]), block_ms=ms)
     singles = [c for c in space.singles() if len(c.placements) == 1]
-    from nas.shrinking.landscapes import landscape_table
-
     table = landscape_table(landscape, [*space.baselines(), *singles], seeds=(0, 1, 2))
     reference = table.iloc[:3].assign(
         notation="resnet101", backbone="resnet101", map=[0.8701, 0.8707, 0.8713], latency_ms=53.5, role="reference"
@@ -212,3 +211,85 @@ def test_latency_may_be_asked_of_a_function(space: DesignSpace, sweep: Sweep) ->
 def test_unknown_families_are_refused_with_the_closest() -> None:
     with pytest.raises(StudyError, match="did you mean 'sites'"):
         ShrinkSettings(families=("site",))  # type: ignore[arg-type]
+
+
+def hyper_space(**more: object) -> DesignSpace:
+    return DesignSpace.from_dict(
+        {
+            "name": "hyper",
+            "backbones": ["resnet50"],
+            "blocks": {"se": {"reduction": [1, 2, 4, 8, 16]}, "cnl": {"fuse": ["gate", "add"]}, "hac": {}, "agw": {}},
+            "rules": [{"max_blocks": 3}],
+            **more,
+        }
+    )
+
+
+def test_values_shown_to_be_worse_are_left_out() -> None:
+    space = hyper_space()
+    gains = {1: 0.003, 2: 0.003, 4: 0.0, 8: 0.0, 16: 0.0}
+    table = landscape_table(make_landscape(param_gain={("se", "reduction"): gains}), space.stratified(300, 0))
+    findings = {f.rule.param: f for f in derive_findings(table, space, families=["hyperparameters"])}
+    assert findings["reduction"].adopted
+    assert (findings["reduction"].rule.low, findings["reduction"].rule.high) == (1, 2)
+    assert not findings["fuse"].adopted
+    assert "zero_init" not in findings, "its default follows from fuse"
+
+
+def test_a_good_learning_rate_is_a_range() -> None:
+    space = hyper_space(recipe={"base_lr": {"log": [1e-4, 1e-3]}, "loss": ["ce", "circle"]})
+    peak = tuple((10.0**r, -0.02 * (r + 3.5) ** 2) for r in np.linspace(-4, -3, 9))
+    landscape = make_landscape(recipe_gain={"base_lr": peak, "loss": (("ce", 0.0), ("circle", 0.004))})
+    table = landscape_table(landscape, space.stratified(300, 0))
+    findings = {f.rule.key: f for f in derive_findings(table, space, families=["hyperparameters"]) if f.adopted}
+    assert findings["loss"].rule.values == ("circle",)
+    assert 1e-4 < findings["base_lr"].rule.low < 10**-3.5 < findings["base_lr"].rule.high < 1e-3
+    assert findings["base_lr"].evidence.effect > 0
+
+
+def test_hyperparameters_nobody_can_tell_are_undecided() -> None:
+    space = hyper_space(recipe={"loss": ["ce", "circle"]})
+    table = landscape_table(make_landscape(), space.stratified(25, 0))
+    findings = derive_findings(table, space, families=["hyperparameters"])
+    assert {f.verdict for f in findings} == {"not enough data"}
+    assert len(findings) >= 2
+
+
+def test_several_backbones_get_rules_of_their_own() -> None:
+    space = DesignSpace.from_dict(
+        {
+            "name": "two",
+            "backbones": ["resnet50", "resnet18"],
+            "blocks": list(BLOCKS),
+            "rules": [{"max_blocks": 3}],
+        }
+    )
+    drawn = space.stratified(500, 0)
+    fifty, small = ([c for c in drawn if c.backbone == name] for name in ("resnet50", "resnet18"))
+    flat18 = {"site_gain": np.zeros(9), "interaction": np.zeros((4, 9)), "backbone": "resnet18"}
+    tables = [
+        landscape_table(make_landscape(site_gain=good_sites([6, 8, 14])), fifty),
+        landscape_table(make_landscape(**flat18), small, first_id=5000),
+    ]
+    found = derive_findings(pd.concat(tables), space, families=["sites"])
+    assert {(f.rule.backbone, f.verdict) for f in found} >= {("resnet50", "adopted")}
+    assert not [f for f in found if f.rule.backbone == "resnet18" and f.adopted]
+
+
+def test_a_site_that_makes_trainings_fail_is_not_recommended(space: DesignSpace, sweep: Sweep) -> None:
+    table = sweep(make_landscape(site_gain=good_sites([6, 8, 14, 16])), n=300)
+    at_six = table["notation"].map(lambda text: 6 in Candidate.parse(text).sites)
+    failing = at_six & (np.arange(len(table)) % 2 == 0)
+    table.loc[failing, ["map", "status"]] = [np.nan, "failed"]
+    finding = only(derive_findings(table, space, families=["sites"]), "sites")
+    assert finding.rule.sites.numbers == (8, 14, 16)
+    assert finding.evidence.trainings == len(table) - 1, "failed trainings stay in the count"
+
+
+def test_an_equally_good_and_cheaper_site_is_kept(space: DesignSpace, sweep: Sweep) -> None:
+    gains = good_sites([6, 8, 14, 16], 0.004)
+    ms = np.full((4, 17), 1.0)
+    ms[:, 13] = 0.2
+    landscape = make_landscape(site_gain=gains, block_ms=ms, seed_sd=0.0004)
+    kept = only(derive_findings(sweep(landscape, n=400), space, families=["sites"]), "sites")
+    assert set(kept.rule.sites.numbers) == {6, 8, 14, 16}

@@ -34,9 +34,27 @@ def hyperparameters(analysis: Analysis) -> FamilyTests:
 
     def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
         levels = [_factor(analysis, t, p_values, adjusted) for t in factors]
+        levels += [_undecided(analysis, t, values) for t, values in _left_out(analysis)]
         return levels + [_range(analysis, name, ranges[name], p_values, adjusted) for name in ranges]
 
     return FamilyTests(p_values, conclude)
+
+
+def _left_out(analysis: Analysis) -> list[tuple[Term, tuple[Any, ...]]]:
+    """Hyperparameters that vary, but had to be left out of the design: the sample is too small."""
+    varied: dict[Term, tuple[Any, ...]] = {
+        ("param", block, name): values for block, name, values, _ in block_params(analysis.sample)
+    }
+    for name, column in recipe_values(analysis.sample):
+        if not is_range(list(column)):
+            varied["recipe", name] = tuple(dict.fromkeys(v for v in column if v is not None))
+    return [(term, values) for term, values in varied.items() if term not in analysis.fit.design.factors]
+
+
+def _undecided(analysis: Analysis, factor: Term, values: tuple[Any, ...]) -> Finding:
+    answer = Answer("not enough data", f"too few candidates to ask for {factor[-1]} beside all else")
+    evidence = analysis.evidence(_rows(analysis, factor))
+    return analysis.finding(_level_rule(analysis, factor, list(values), list(values)), answer, evidence)
 
 
 def _factor_p(analysis: Analysis, factor: Term) -> float:
