@@ -226,12 +226,15 @@ class _Import:
         return count
 
     def _latencies(self) -> int:
+        key = ("architecture_id", "protocol_id", "device", "measured", "measured_at")
+        here = {tuple(row) for row in self.session.execute(select(*[getattr(Latency, name) for name in key]))}
         count = 0
-        for row in self.archive.rows(Latency):
-            same = {key: row[key] for key in ("architecture_id", "protocol_id", "device", "measured", "measured_at")}
-            if self.session.scalar(select(Latency.id).filter_by(**same).limit(1)) is None:
-                self._new(Latency, row)
-            count += 1
+        for piece in _pieces(self.archive.rows(Latency)):
+            count += len(piece)
+            new = [row for row in piece if tuple(row[name] for name in key) not in here]
+            if new:
+                values = [{name: value for name, value in row.items() if name != "id"} for row in new]
+                self.session.execute(insert(Latency), values)
         return count
 
 

@@ -53,7 +53,8 @@ class RepositoryPart:
 
     def rows(self, query: AnySelect) -> Sequence[Row[*tuple[Any, ...]]]:
         """All rows of one query."""
-        return self.read(lambda session: session.execute(query).all())
+        # By the connection: columns need none of the work that the session does for objects.
+        return self.read(lambda session: session.connection().execute(query).all())
 
     def run(self, *statements: Executable) -> None:
         """Statements without an answer, in one transaction."""
@@ -77,8 +78,8 @@ def chunks(rows: Sequence[T], size: int = ROWS_A_STATEMENT) -> Iterator[Sequence
 
 def insert_missing(session: Session, table: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]]) -> None:
     """Inserts rows, leaving those whose key is there already untouched."""
-    for piece in chunks(rows):
-        session.execute(_insert(session, table).values(list(piece)).on_conflict_do_nothing())
+    if rows:
+        session.connection().execute(_insert(session, table).on_conflict_do_nothing(), list(rows))
 
 
 def insert_or_update(

@@ -12,12 +12,14 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Engine, and_, column, inspect, select, table, update
+from sqlalchemy import ColumnElement, Engine, and_, column, inspect, select, table, update
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from nas.storage.base import chunks
 from nas.storage.database import BUSY_TIMEOUT_S, Database, tame_sqlite
 from nas.storage.models import Stage, StageTraining, Study
+from nas.storage.optuna_rows import insert_trials, is_known, locked_study
 from nas.storage.retry import with_retries
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ T = TypeVar("T")
 TRAINING_KEY, NOTATION_KEY = "nas_training_id", "candidate"
 DIRECTIONS = ("maximize", "minimize")
 PATIENCE_S = 120.0
-_LOCK = "nas optuna mirror"
+_LOCK, _KNOWN = "nas optuna mirror", "optuna tables are known"
 # Optuna can neither rename a study nor find a trial by attribute; these are the columns that takes.
 _STUDIES = table("studies", column("study_id"), column("study_name"))
 _TRIALS = table("trials", column("trial_id"), column("study_id"))
@@ -59,13 +61,45 @@ def mirror_trials(
     wanted = [trial for trial in usable if int(trial["training_id"]) in waiting]
     if not wanted:
         return 0
+    added = _patiently(database, lambda: _add_together(database, name, wanted))
+    return _add_singly(database, name, wanted, directions) if added is None else added
+
+
+def _add_together(database: Database, name: str, trials: Sequence[Mapping[str, Any]]) -> int | None:
+    """Adds trials in one transaction; None when Optuna's tables are of another version or lack the study."""
+    with database.write() as session:
+        known = database.attached(_KNOWN) or is_known(session)
+        study_id = locked_study(session, name) if known else None
+        if study_id is None:
+            return None
+        database.attach(_KNOWN, lambda: True)  # asked once: looking for a table is slow on PostgreSQL
+        new = [trial for trial in trials if _is_new(session, name, study_id, int(trial["training_id"]))]
+        insert_trials(session, study_id, [_frozen(trial) for trial in new])
+        for trial in trials:
+            session.execute(update(StageTraining).where(_link(name, int(trial["training_id"]))).values(mirror="done"))
+        return len(new)
+
+
+def _is_new(session: Session, name: str, study_id: int, training_id: int) -> bool:
+    row = session.execute(select(StageTraining.mirror).where(_link(name, training_id))).one_or_none()
+    if row is None or row.mirror == "begun":
+        return session.scalar(_trial_of(study_id, training_id)) is None
+    return row.mirror is None
+
+
+def _add_singly(database: Database, name: str, trials: Sequence[Mapping[str, Any]], directions: Sequence[str]) -> int:
+    """Adds trials by Optuna's own means, which also make the tables and the study."""
     storage = optuna_storage(database)
     with database.lock(_LOCK):
         study_id = _patiently(database, lambda: _ensure_study(storage, name, directions))
-        return sum(
-            _patiently(database, lambda trial=trial: _add_once(database, storage, name, study_id, trial))  # type: ignore[misc]
-            for trial in wanted
-        )
+        first = _patiently(database, lambda: _add_once(database, storage, name, study_id, trials[0]))
+        rest = _patiently(database, lambda: _add_together(database, name, trials[1:]))
+        if rest is None:
+            rest = sum(
+                _patiently(database, lambda trial=trial: _add_once(database, storage, name, study_id, trial))  # type: ignore[misc]
+                for trial in trials[1:]
+            )
+        return first + rest
 
 
 def optuna_storage(database: Database) -> RDBStorage:
@@ -195,7 +229,7 @@ def _add_once(database: Database, storage: RDBStorage, name: str, study_id: int,
 
 def _mark(database: Database, name: str, training_id: int, mark: str) -> str:
     """Sets the mark of a stage's training, never back from "done"; returns what it was ("fresh": none)."""
-    link = and_(StageTraining.stage_id == _of_stage(name), StageTraining.training_id == training_id)
+    link = _link(name, training_id)
     with database.write() as session:
         row = session.execute(select(StageTraining.mirror).where(link)).one_or_none()
         if row is None:
@@ -205,14 +239,23 @@ def _mark(database: Database, name: str, training_id: int, mark: str) -> str:
         return row.mirror or "fresh"
 
 
+def _link(name: str, training_id: int) -> ColumnElement[bool]:
+    return and_(StageTraining.stage_id == _of_stage(name), StageTraining.training_id == training_id)
+
+
 def _is_there(database: Database, study_id: int, training_id: int) -> bool:
-    query = (
+    return bool(_scalars(database, _trial_of(study_id, training_id)))
+
+
+def _trial_of(study_id: int, training_id: int) -> Any:
+    """Query for Optuna's trial of a training."""
+    return (
         select(_TRIALS.c.trial_id)
         .join(_ATTRIBUTES, _ATTRIBUTES.c.trial_id == _TRIALS.c.trial_id)
         .where(_TRIALS.c.study_id == study_id, _ATTRIBUTES.c.key == TRAINING_KEY)
         .where(_ATTRIBUTES.c.value_json == str(training_id))
+        .limit(1)
     )
-    return bool(_scalars(database, query.limit(1)))
 
 
 def _frozen(trial: Mapping[str, Any]) -> FrozenTrial:

@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import inspect
 from storage_builders import fill, finish_all
 
-from nas.storage import Database, Repository, open_database
+from nas.errors import StorageError
+from nas.storage import Database, Repository, open_database, optuna_rows
 from nas.storage import optuna_storage as mirror
 from nas.storage.optuna_storage import delete_mirror, mirror_trials, mirrored_studies, rename_mirror
 
@@ -26,6 +27,12 @@ def trial(training_id: int, value: float = 0.5) -> dict[str, Any]:
     return {
         "training_id": training_id, "params": params, "distributions": SITES, "values": values, "notation": "resnet50",
     }  # fmt: skip
+
+
+@pytest.fixture(params=["in bulk", "by Optuna's own means"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param != "in bulk":
+        monkeypatch.setattr(optuna_rows, "KNOWN_SCHEMA", "another one")
 
 
 @pytest.fixture
@@ -63,12 +70,14 @@ def test_optunas_dashboard_opens_the_same_database(database: Database, ids: list
     assert [study["study_name"] for study in json.loads(body)["study_summaries"]] == [NAME]
 
 
+@pytest.mark.usefixtures("either_way")
 def test_nothing_is_mirrored_twice(database: Database, ids: list[int]) -> None:
     assert mirror_trials(database, NAME, [trial(ids[0])]) == 1
     assert mirror_trials(database, NAME, [trial(i) for i in ids]) == 5
     assert mirror_trials(database, NAME, [trial(i) for i in ids]) == 0
 
 
+@pytest.mark.usefixtures("either_way")
 def test_two_workers_at_once_mirror_once(url: str, database: Database, ids: list[int]) -> None:
     added: list[int] = []
 
@@ -106,6 +115,28 @@ def test_a_crash_in_between_is_made_good(
     mirror_trials(database, NAME, [trial(i) for i in ids])
     trials = optuna.load_study(study_name=NAME, storage=driver_url(database)).trials
     assert sorted(t.user_attrs[mirror.TRAINING_KEY] for t in trials) == ids
+
+
+def test_both_ways_write_the_same(database: Database, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    study_id, _, ids = fill(repository, 4)
+    finish_all(repository, study_id)
+    mirror_trials(database, NAME, [trial(ids[0], 0.1)])
+    mirror_trials(database, NAME, [trial(ids[1], 0.1), trial(ids[2], 0.1)])
+    monkeypatch.setattr(optuna_rows, "KNOWN_SCHEMA", "another one")
+    mirror_trials(database, NAME, [trial(ids[3], 0.1)])
+    trials = optuna.load_study(study_name=NAME, storage=driver_url(database)).trials
+    assert [t.number for t in trials] == [0, 1, 2, 3]
+    seen = [(t.values, t.distributions, t.state, set(t.user_attrs), sorted(t.params.values())) for t in trials]
+    assert seen == [seen[0]] * 4
+    assert all(t.duration is not None and abs(t.duration.total_seconds()) < 5 for t in trials)
+
+
+def test_other_choices_are_refused_not_written(database: Database, ids: list[int]) -> None:
+    mirror_trials(database, NAME, [trial(ids[0])])
+    other = {**SITES, "site_01": optuna.distributions.CategoricalDistribution(["none", "se"])}
+    with pytest.raises((StorageError, ValueError)):
+        mirror_trials(database, NAME, [{**trial(ids[1]), "distributions": other}])
+    assert len(optuna.load_study(study_name=NAME, storage=driver_url(database)).trials) == 1
 
 
 def test_values_that_are_no_numbers_are_left_out(database: Database, ids: list[int]) -> None:
