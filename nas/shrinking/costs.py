@@ -15,6 +15,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
+from nas.shrinking.sample import parse_once
 from nas.spaces.candidate import Candidate
 
 Cell = tuple[str, int]
@@ -102,9 +103,9 @@ def _known(source: Latencies | None, wanted: set[Candidate]) -> Iterator[tuple[C
     if isinstance(source, pd.DataFrame):
         if "latency_ms" in source:
             known = source[["notation", "latency_ms"]].dropna().groupby("notation")["latency_ms"].median()
-            yield from ((Candidate.parse(str(text)).architecture, float(ms)) for text, ms in known.items())
+            yield from ((parse_once(str(text)).architecture, float(ms)) for text, ms in known.items())
     elif isinstance(source, Mapping):
-        yield from ((Candidate.parse(text).architecture, float(ms)) for text, ms in source.items())
+        yield from ((parse_once(text).architecture, float(ms)) for text, ms in source.items())
     elif source is not None:
         for candidate in wanted:
             ms = source(candidate)

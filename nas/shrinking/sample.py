@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -120,6 +120,12 @@ def placement_matrix(candidates: Sequence[Candidate], blocks: Sequence[str], sit
     return matrix
 
 
+@lru_cache(maxsize=1 << 16)
+def parse_once(notation: str) -> Candidate:
+    """`Candidate.parse`, remembered: tables name the same candidates again and again."""
+    return Candidate.parse(notation)
+
+
 def unbiased_rows(table: pd.DataFrame) -> pd.DataFrame:
     """The rows statistics may use: finished or failed trainings of sweeps and fresh draws, each training once.
 
@@ -149,7 +155,7 @@ def draw_samples(table: pd.DataFrame) -> dict[str, Sample]:
         SpaceError: when a notation cannot be read.
     """
     rows = unbiased_rows(table)
-    read = {text: Candidate.parse(text) for text in rows["notation"].unique()}
+    read = {text: parse_once(text) for text in rows["notation"].unique()}
     rows = rows.assign(notation=rows["notation"].map({text: candidate.notation for text, candidate in read.items()}))
     parsed = {candidate.notation: candidate for candidate in read.values()}
     backbone = rows["notation"].map({text: candidate.backbone for text, candidate in parsed.items()})
