@@ -7,6 +7,7 @@ the whole matrix never exists: MSMT17 (11 659 x 82 161) needs little more than i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from nas.errors import DataError
+from nas.retrieval.counting import AnyFloats
 from nas.retrieval.distances import Distances
 from nas.retrieval.matching import Matches, Persons
 from nas.retrieval.metrics import Ints, PerQuery, RetrievalMetrics
-from nas.retrieval.ranking import evaluate_blocks
+from nas.retrieval.ranking import Block, evaluate_blocks
 from nas.retrieval.reranking import Rerank, RerankedDistances
 
 CHUNK_BYTES = {"cpu": 16 << 20, "cuda": 1 << 30}
@@ -86,8 +88,8 @@ def evaluate_distances(
     query = Persons.of(query_ids, query_cameras, distances.shape[0], "query")
     gallery = Persons.of(gallery_ids, gallery_cameras, distances.shape[1], "gallery")
     matches = Matches.find(query, gallery)
-    given = _GivenDistances(distances)
-    found = evaluate_blocks(matches, given.rows, *given.plan, workers=torch.get_num_threads())
+    given = _GivenDistances.of(distances)
+    found = evaluate_blocks(matches, given.block, chunk_rows(len(gallery), given.device), len(gallery))
     return _summary(found, max_rank, "distances given", per_query)
 
 
@@ -110,37 +112,43 @@ def _evaluate_features(distances: Distances, matches: Matches, chunk: int | None
     device = distances.gallery.device.type
     gallery = len(distances.gallery)
 
-    def block(queries: Ints) -> NDArray[np.float32] | Tensor:
+    def block(queries: Ints) -> Block:
         rows = distances.rows(torch.from_numpy(queries))
-        return rows.numpy() if device == "cpu" else rows
+        return Block.fresh(rows.numpy() if device == "cpu" else rows)
 
-    rows = chunk or chunk_rows(gallery, device)
-    return evaluate_blocks(matches, block, rows, gallery, workers=torch.get_num_threads())
+    return evaluate_blocks(matches, block, chunk or chunk_rows(gallery, device), gallery)
 
 
 def _evaluate_reranked(distances: Distances, matches: Matches, rerank: Rerank) -> PerQuery:
     reranked = RerankedDistances(distances, rerank)
     gallery = len(distances.gallery)
-    return evaluate_blocks(matches, reranked.rows, chunk_rows(gallery, "cpu"), gallery, workers=torch.get_num_threads())
+    return evaluate_blocks(matches, lambda q: Block.fresh(reranked.rows(q)), chunk_rows(gallery, "cpu"), gallery)
 
 
 @dataclass(frozen=True)
 class _GivenDistances:
-    """A matrix somebody else computed, copied out a piece at a time."""
+    """A matrix somebody else computed; read in place where its layout allows, else copied piece by piece."""
 
-    matrix: NDArray[np.floating] | Tensor
+    matrix: AnyFloats | Tensor
+
+    @classmethod
+    def of(cls, matrix: NDArray[Any] | Tensor) -> _GivenDistances:
+        if isinstance(matrix, Tensor):
+            matrix = matrix.detach()
+            return cls(matrix if matrix.is_cuda else matrix.numpy())
+        return cls(matrix)
 
     @property
-    def plan(self) -> tuple[int, int]:
-        """Queries a block, and gallery images."""
-        device = self.matrix.device.type if isinstance(self.matrix, Tensor) else "cpu"
-        return chunk_rows(self.matrix.shape[1], device), int(self.matrix.shape[1])
+    def device(self) -> str:
+        return self.matrix.device.type if isinstance(self.matrix, Tensor) else "cpu"
 
-    def rows(self, queries: Ints) -> NDArray[np.floating] | Tensor:
+    def block(self, queries: Ints) -> Block:
         if isinstance(self.matrix, Tensor):
-            found = self.matrix[torch.from_numpy(queries).to(self.matrix.device)]
-            return found if found.is_cuda else found.numpy()
-        return self.matrix[queries]
+            return Block.fresh(self.matrix[torch.from_numpy(queries).to(self.matrix.device)])
+        if self.matrix.dtype in (np.float32, np.float64) and self.matrix.flags.carray:
+            return Block(self.matrix, queries)
+        exact = np.float32 if self.matrix.dtype in (np.float16, np.float32) else np.float64
+        return Block.fresh(self.matrix[queries].astype(exact))
 
 
 def _summary(found: PerQuery, max_rank: int, protocol: str, keep: bool) -> RetrievalMetrics:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,10 +13,11 @@ from hypothesis import strategies as st
 from retrieval_builders import Problem, features, problems, sorted_protocol
 
 from nas.errors import DataError
-from nas.retrieval import evaluate, ranking
+from nas.retrieval import evaluate
 from nas.retrieval.evaluation import evaluate_distances
 from nas.retrieval.matching import Matches, Persons
 from nas.retrieval.metrics import PerQuery
+from nas.retrieval.ranking import Block, rank_positives
 from nas.retrieval.reranking import Rerank
 
 
@@ -45,24 +49,13 @@ def test_the_gpu_s_form_is_sorting_too(problem: Problem) -> None:
     found = Matches.find(
         Persons(problem.query_ids, problem.query_cameras), Persons(problem.gallery_ids, problem.gallery_cameras)
     )
-    counts = found.positives.counts
-    queries = np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]
+    queries = np.flatnonzero(found.positives.counts)
     if not len(queries):
         return
-    ranks = ranking.rank_positives(found, queries, torch.from_numpy(problem.distances[queries].copy()))
-    same = ranking.rank_positives(found, queries, problem.distances[queries].copy())
-    assert np.array_equal(ranks, same)
+    mine, distances = found.take(queries), problem.distances[queries]
+    ranks = rank_positives(mine, Block.fresh(torch.from_numpy(distances.copy())))
+    assert np.array_equal(ranks, rank_positives(mine, Block.fresh(distances)))
     assert ranks[:, 0].tolist() == [firsts[q] for q in queries]
-
-
-@pytest.mark.parametrize("gallery", [1, 7, 8, 9, 2040, 2041, 4100, 20_000])
-def test_counting_in_words_at_every_width(gallery: int) -> None:
-    values = np.random.default_rng(gallery).integers(0, 50, (3, gallery)).astype(np.float32)
-    counter = ranking._Counter(values)
-    for limits in (np.array([0, 25, 50], np.float32), np.array([49, 49], np.float32)):
-        for compare in (np.less, np.less_equal):
-            expected = [int(compare(row, limit).sum()) for row, limit in zip(values, limits, strict=False)]
-            assert counter.count(compare, limits).tolist() == expected
 
 
 @given(st.integers(0, 1000), st.sampled_from([1, 2, 7, 100]), st.sampled_from(["cosine", "euclidean"]))
@@ -175,6 +168,32 @@ def test_re_ranking_is_named() -> None:
     found = evaluate(*query, *gallery, rerank=Rerank(k1=10, k2=3))
     assert found.protocol == "cosine, same identity and camera removed, re-ranked (k-reciprocal 10, 3, 0.3)"
     assert found.map > evaluate(*query, *gallery).map
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        np.asfortranarray,
+        lambda d: d[:, ::-1][:, ::-1],
+        lambda d: d.astype(np.float16),
+        lambda d: (d * 1000).round().astype(np.int64),
+        torch.from_numpy,
+        lambda d: torch.from_numpy(d.T.copy()).T,
+    ],
+)
+def test_distances_in_any_layout_and_type(change: Callable[[np.ndarray], np.ndarray]) -> None:
+    query, gallery = features(5)
+    distances = (np.random.default_rng(0).integers(0, 9, (len(query[1]), len(gallery[1]))) / 8).astype(np.float32)
+    people = (*query[1:], *gallery[1:])
+    assert evaluate_distances(change(distances), *people).map == evaluate_distances(distances, *people).map
+
+
+def test_a_read_only_map_of_distances(tmp_path: Path) -> None:
+    query, gallery = features(5)
+    np.save(tmp_path / "d.npy", np.random.default_rng(0).random((len(query[1]), len(gallery[1])), dtype=np.float32))
+    people = (*query[1:], *gallery[1:])
+    mapped, loaded = (np.load(tmp_path / "d.npy", mmap_mode=mode) for mode in ("r", None))
+    assert evaluate_distances(mapped, *people).map == evaluate_distances(loaded, *people).map
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")

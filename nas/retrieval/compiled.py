@@ -1,0 +1,80 @@
+"""The hot loop of `nas.retrieval.counting`, compiled by numba; importing this module needs numba.
+
+Compiled code is kept beside this file (or in numba's own cache folder), so that only the first
+evaluation of an installation waits for the compiler.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+numba = importlib.import_module("numba")
+
+STRIP = 1024
+"""Distances compared at a time with every right answer, so that they stay in the first-level cache."""
+
+
+def _jit(loop: Callable[..., Any]) -> Callable[..., Any]:
+    try:
+        compiled: Callable[..., Any] = numba.njit(nogil=True, cache=True, error_model="numpy")(loop)
+    except RuntimeError:  # there is no folder to keep compiled code in
+        compiled = numba.njit(nogil=True, error_model="numpy")(loop)
+    return compiled
+
+
+# Plain loops over a slice, with a counter as narrow as the values: numba turns these into vector instructions.
+def _smaller(values: Any, limit: Any) -> Any:
+    count = np.int32(0)
+    for i in range(len(values)):
+        if values[i] < limit:
+            count += np.int32(1)
+    return count
+
+
+def _upto(values: Any, limit: Any) -> Any:
+    count = np.int32(0)
+    for i in range(len(values)):
+        if values[i] <= limit:
+            count += np.int32(1)
+    return count
+
+
+def _not_finite(values: Any) -> Any:
+    count = np.int32(0)
+    for i in range(len(values)):
+        if not (abs(values[i]) < np.inf):
+            count += np.int32(1)
+    return count
+
+
+smaller, upto, not_finite = _jit(_smaller), _jit(_upto), _jit(_not_finite)
+
+
+def _count(
+    distances: Any, rows: Any, starts: Any, places: Any, removed_starts: Any, removed_places: Any, found: Any
+) -> int:
+    wrong = 0
+    for query in range(len(rows)):
+        row = distances[rows[query]]
+        first, last = starts[query], starts[query + 1]
+        for begin in range(0, len(row), STRIP):
+            strip = row[begin : begin + STRIP]
+            wrong += not_finite(strip)
+            for k in range(first, last):
+                middle = min(max(places[k] - begin, 0), len(strip))
+                limit = row[places[k]]
+                found[k] += upto(strip[:middle], limit) + smaller(strip[middle:], limit)
+        for k in range(first, last):
+            own = row[places[k]]
+            for u in range(removed_starts[query], removed_starts[query + 1]):
+                other = removed_places[u]
+                if row[other] < own or (row[other] == own and other < places[k]):
+                    found[k] -= 1
+    return wrong
+
+
+count = _jit(_count)
