@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from nas.progress import Progress
 
-EXIT_DONE, EXIT_OUR_FAULT, EXIT_USER = 0, 1, 2
+EXIT_DONE, EXIT_OUR_FAULT, EXIT_USER, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
 def console(*, stderr: bool = True) -> Console:

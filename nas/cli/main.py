@@ -11,7 +11,7 @@ import warnings
 
 import typer
 
-from nas.cli.common import EXIT_DONE, EXIT_OUR_FAULT, EXIT_USER, print_error
+from nas.cli.common import EXIT_DONE, EXIT_INTERRUPTED, EXIT_OUR_FAULT, EXIT_USER, print_error
 from nas.errors import NasError
 
 # One module a command group; each has `register(app)`. Only typer is imported at module level there.
@@ -59,8 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         return _exit_code(error)
     except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    if code == EXIT_INTERRUPTED:  # typer catches Ctrl-C itself and hands back its code
         print_error(NasError("interrupted", "run the same command again to go on where it stopped"))
-        return 130
     return code if isinstance(code, int) else EXIT_DONE
 
 

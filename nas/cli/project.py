@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to lay out; made when it does not exist.")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to lay out; default: this one.")] = Path(),
 ) -> None:
     """Lay out a project: search spaces, studies and reports, with the shipped files to start from.
 

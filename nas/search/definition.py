@@ -272,11 +272,14 @@ class StudyDefinition(_Settings):
         return Path(self.source).resolve().parent if self.source else Path.cwd()
 
     def stored(self) -> dict[str, Any]:
-        """The definition as it is kept in the database: plain data that says what is computed, not where."""
-        left_out = {"workers", "database", "source", "profiles", "checkpoints", "max_attempts", "device"}
-        data = self.model_dump(mode="json", exclude=left_out | {"stages"})
+        """The definition as it is kept in the database, so that workers elsewhere can read it back."""
+        data = self.model_dump(mode="json", exclude={"workers", "database", "source", "profiles", "stages"})
         data["stages"] = [{s.kind: s.stored(), "name": s.name} for s in self.named_stages()]
         return data
+
+
+EXECUTION_KEYS = frozenset({"title", "question", "checkpoints", "keep_checkpoints", "device", "max_attempts"})
+"""Keys that may change between two runs of a study: they leave every number as it is."""
 
 
 def load_study(path: str | Path, profile: str | None = None) -> StudyDefinition:

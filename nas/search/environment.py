@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,6 @@ def environment(device: str = "cpu") -> dict[str, Any]:
     Args:
         device: `cpu` or `cuda`, where it trains.
     """
-    import os
-
-    import torch
-
     facts: dict[str, Any] = {
         "nas": nas.__version__,
         "commit": commit(),
@@ -30,13 +28,21 @@ def environment(device: str = "cpu") -> dict[str, Any]:
         "system": platform.platform(),
         "cpu": cpu_model(),
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
+        "threads": _threads(),
         "device": device,
         "libraries": {name: _version(name) for name in LIBRARIES},
     }
     if device.startswith("cuda"):
+        import torch
+
         facts |= {"gpu": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
     return facts
+
+
+def _threads() -> int | None:
+    """Threads of torch where it is loaded; a study that replays a table does without."""
+    torch = sys.modules.get("torch")
+    return None if torch is None else int(torch.get_num_threads())
 
 
 def commit() -> str | None:

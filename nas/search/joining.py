@@ -57,26 +57,34 @@ def join(
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     for noisy in ("alembic", "torch", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    import torch
-
     from nas.search.checkpoints import CheckpointFiles
-    from nas.search.context import StudyContext, cache_folder, training_device
+    from nas.search.context import StudyContext, cache_folder
     from nas.search.worker import Worker, stop_on_signals, worker_name
     from nas.storage import Repository, open_database
     from nas.storage.checkpoint_store import CheckpointStore
 
-    if threads is not None:
-        torch.set_num_threads(threads)
     study_name, url = find_study(study, url)
     with open_database(url, create=False) as database:
         repository = Repository(database)
         stored = repository.study(study_name)
         definition = stored_definition(stored.definition)
-        context = StudyContext(
-            definition, repository, stored.id, owner=name or worker_name(), device=training_device(definition)
-        )
+        owner = name or worker_name()
+        context = StudyContext(definition, repository, stored.id, owner=owner, device=_device(definition, threads))
         store = CheckpointStore(definition.checkpoints or str(cache_folder() / "checkpoints"))
         worker = Worker(context, CheckpointFiles(store, cache_folder() / "work"), lease_s, parent)
         context.stopping = lambda: worker.stopping
         stop_on_signals(worker)
         return worker.run()
+
+
+def _device(definition: StudyDefinition, threads: int | None) -> str:
+    """Where this worker trains, with torch's threads set; a replayed study starts without torch."""
+    if definition.objective is not None:
+        return "cpu"
+    import torch
+
+    from nas.search.context import training_device
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return training_device(definition)

@@ -7,6 +7,7 @@ a log; they stop when their runner is gone. Progress is read from the database.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.errors import StudyError
 from nas.search.context import StudyContext, cache_folder
-from nas.search.definition import StudyDefinition
+from nas.search.definition import EXECUTION_KEYS, StudyDefinition
 from nas.search.stages.shrink import store_space
 from nas.search.worker import worker_name
 
@@ -43,12 +44,27 @@ def register(definition: StudyDefinition, repository: Repository) -> int:
     space = context.space
     store_space(context, space)
     stored = {**definition.stored(), "space": space.to_dict()}
-    study_id = repository.ensure_study(definition.name, stored, definition.seed, space.id)
+    _refuse_another(definition, stored, repository)
+    study_id = repository.ensure_study(definition.name, stored, definition.seed, space.id, update_definition=True)
     for stage in definition.named_stages():
         repository.ensure_stage(study_id, stage.position, stage.name, stage.kind, stage.stored())
     if context.replay is None:
         repository.set_study_latency(study_id, context.protocol.id, context.device_name)
     return study_id
+
+
+def _refuse_another(definition: StudyDefinition, stored: dict[str, Any], repository: Repository) -> None:
+    """Refuses a file that would compute something else under the name of a study that exists."""
+    known = next((s.definition for s in repository.studies() if s.name == definition.name), None)
+    if known is None:
+        return
+    plain = json.loads(json.dumps(stored))
+    changed = sorted(k for k in {*plain, *known} - EXECUTION_KEYS if plain.get(k) != known.get(k))
+    if changed:
+        raise StudyError(
+            f"the database holds a study {definition.name!r} made from another file (changed: {', '.join(changed)})",
+            "give this one another name (finished trainings are shared, not repeated), or `nas studies delete` that one",
+        )
 
 
 @dataclass

@@ -18,8 +18,8 @@ from search_builders import open_study, study_file, work
 from nas.storage import Repository, open_database
 
 STAGES = [
-    {"sweep": {"design": "stratified", "candidates": 30, "seeds": 2}},
-    {"search": {"sampler": "nsga2", "trainings": 16, "batch": 4}},
+    {"sweep": {"design": "stratified", "candidates": 12, "seeds": 2}},
+    {"search": {"sampler": "nsga2", "trainings": 12, "batch": 4}},
     {"confirm": {"max_candidates": 3, "seeds": 2}},
 ]
 pytestmark = pytest.mark.slow
@@ -71,10 +71,10 @@ def check_whole(path: Path, expected: list[tuple[str, str, int, float]]) -> None
 
 def test_kill_9_of_workers_changes_nothing_but_time(tmp_path: Path) -> None:
     expected = undisturbed(tmp_path)
-    path = study_file(tmp_path, STAGES, seconds=0.15, workers=2, max_attempts=50)
+    path = study_file(tmp_path, STAGES, seconds=0.1, workers=2, max_attempts=50)
     runner = start(path)
     rng, kills = random.Random(0), 0
-    for wanted in range(3, 60, 6):
+    for wanted in range(3, 36, 8):
         wait_for_trainings(path, wanted)
         time.sleep(rng.uniform(0.0, 0.3))
         victims = workers_of(runner)

@@ -1,0 +1,92 @@
+"""`nas run`, `nas worker` and `nas status` as a person or a script calls them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from search_builders import study_file
+
+from nas.cli.main import main
+
+STAGES = [{"profile": {}}, {"sweep": {"design": "stratified", "candidates": 6}}, {"confirm": {"seeds": 1}}]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NAS_DATABASE", raising=False)
+    return tmp_path
+
+
+def test_a_study_runs_reports_and_resumes(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = study_file(folder, STAGES)
+    assert main(["run", str(path), "--json"]) == 0
+    out, err = capfd.readouterr()
+    result = json.loads(out)
+    assert result["finished"]
+    assert result["trainings"]["failed"] == 0
+    assert "report.html" in err
+    for name in ("report.html", "report.md", "pareto.csv", "rules.yaml", "figures"):
+        assert (folder / "reports" / "replayed" / name).exists()
+    assert main(["run", str(path), "--json"]) == 0
+    again = json.loads(capfd.readouterr().out)
+    assert again["trainings"] == result["trainings"]
+    assert main(["status", str(path), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["finished"]
+
+
+def test_a_dry_run_leaves_nothing_behind(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = study_file(folder, STAGES)
+    before = sorted(folder.rglob("*"))
+    assert main(["run", str(path), "--dry-run", "--json"]) == 0
+    plan = json.loads(capfd.readouterr().out)
+    assert plan["space_size"] == "515"
+    assert [s["stage"] for s in plan["stages"]] == ["profile", "sweep", "confirm"]
+    assert plan["stages"][1]["trainings"] == 8
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_worker_joins_by_name(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from search_builders import open_study
+
+    definition, repository, _ = open_study(study_file(folder, STAGES))
+    assert main(["worker", "replayed", "--db", definition.database]) == 0
+    assert repository.status("replayed")["finished"]
+    assert "trainings" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"space": "nowhere.yaml"}, "nowhere.yaml"),
+        ({"objective": {"table": "nowhere.csv"}}, "nowhere.csv"),
+        ({"objective": None, "recipe": "strong_basline"}, "strong_baseline"),
+        ({"objective": None, "recipe": "quickstart", "data": {"market1501": "nowhere"}}, "nowhere"),
+        ({"objective": None, "recipe": "quickstart", "latency": {"backend": "tensorrrt"}}, "tensorrt"),
+        ({"stages": [{"search": {"sampler": "tpee", "trainings": 3}}]}, "did you mean 'tpe'"),
+        ({"database": "mysql://localhost/x"}, "mysql"),
+    ],
+)
+def test_wrong_input_is_one_sentence_and_exit_2(
+    folder: Path, capfd: pytest.CaptureFixture[str], changes: dict[str, object], words: str
+) -> None:
+    path = study_file(folder, STAGES, **{k: v for k, v in changes.items() if k != "stages"})
+    if "stages" in changes:
+        path = study_file(folder, changes["stages"])  # type: ignore[arg-type]
+    before = sorted(folder.rglob("*"))
+    assert main(["run", str(path)]) == 2
+    err = capfd.readouterr().err
+    assert words in err
+    assert "Traceback" not in err
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_missing_files_and_names(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "nowhere.yaml"]) == 2
+    assert main(["status", "nobody", "--db", f"sqlite:///{folder / 'no.db'}"]) == 2
+    assert main(["worker", "nobody"]) == 2
+    assert main(["runn"]) == 2
+    assert "Traceback" not in capfd.readouterr().err
+    assert list(folder.iterdir()) == []

@@ -1,0 +1,48 @@
+"""`nas init` and `nas doctor`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nas.cli.main import main
+from nas.search.definition import load_study
+
+
+def test_init_lays_out_runnable_files_and_touches_nothing_twice(tmp_path: Path) -> None:
+    target = tmp_path / "robot"
+    assert main(["init", str(target)]) == 0
+    study = target / "studies" / "quickstart.yaml"
+    assert load_study(study).name == "quickstart"
+    study.write_text("mine")
+    assert main(["init", str(target)]) == 0
+    assert study.read_text() == "mine"
+    assert {p.name for p in target.iterdir()} == {"search_spaces", "studies", "reports", "data", ".gitignore"}
+
+
+def test_init_refuses_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["init", str(tmp_path / "file")]) == 2
+    assert "is a file" in capsys.readouterr().err
+
+
+def test_doctor_finds_what_studies_need(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    found = {check["name"]: check for check in json.loads(capsys.readouterr().out)}
+    assert found["torch"]["state"] == found["SQLite"]["state"] == "ok"
+    assert any(name.startswith("latency: eager") for name in found)
+    assert all(check["state"] in ("ok", "missing", "broken") for check in found.values())
+
+
+def test_help_of_every_command_fits_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    for command in ([], ["run"], ["status"], ["space"], ["rules"], ["data"], ["latency"], ["db"], ["report"], ["init"]):
+        assert main([*command, "--help"]) == 0
+        out = capsys.readouterr().out
+        assert out.strip()
+        assert max(map(len, out.splitlines())) <= 80, command
