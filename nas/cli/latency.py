@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from nas.cli.common import emit_json, note, print_table, progress_bar
-from nas.cli.space import open_space
+from nas.cli.space import find_file, open_space
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,7 +161,7 @@ def export_jobs(
     folder: Annotated[Path, typer.Argument(help="Exchange folder to write.")],
     device: Annotated[str, typer.Option(help="Name of the device in the study.")],
     networks: Annotated[
-        list[str] | None, typer.Argument(metavar="[SPACE.yaml|CANDIDATE]...", help="To measure besides what waits.")
+        list[str] | None, typer.Argument(metavar="[SPACE|CANDIDATE]...", help="To measure besides what waits.")
     ] = None,
     db: Url = None,
     backend: Backend = "onnxruntime",
@@ -263,7 +263,7 @@ def _networks(text: str, reference: str) -> list[Candidate]:
     from nas.latency.placements import plan_profile
     from nas.spaces import Candidate
 
-    if not text.endswith((".yaml", ".yml")):
+    if not find_file(text, "search_spaces").is_file():
         return [Candidate.parse(text)]
     space = open_space(text)
     limits = [] if reference == "none" else [_beside(reference, space.baselines())]

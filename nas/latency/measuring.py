@@ -52,7 +52,8 @@ def measure(
         memory: read the peak memory too (one more pass on a CPU).
 
     Raises:
-        LatencyError: when the backend is not available, the machine stays locked, or it is busy and `refuse` was asked.
+        LatencyError: when the backend is not available or cannot run the network, the machine stays locked, or it is
+            busy and `refuse` was asked.
     """
     protocol = protocol or LatencyProtocol()
     subject, backend = as_subject(what), get_backend(protocol.backend)
@@ -61,7 +62,11 @@ def measure(
         raise LatencyError(f"latency backend {protocol.backend!r} cannot measure on {protocol.device}: {reason}")
     with exclusive_measurement(lock_timeout_s), _threads(protocol):
         before = _check_load(protocol, under_load)
-        run = _time_builds(subject, backend, protocol, progress or silent, memory=memory)
+        try:
+            run = _time_builds(subject, backend, protocol, progress or silent, memory=memory)
+        except (RuntimeError, MemoryError, OSError) as error:  # of the libraries: out of memory, cannot compile, ...
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise LatencyError(f"{subject.name} cannot be timed in {protocol.backend}: {first}") from error
     return _record(subject, backend, protocol, run, before)
 
 

@@ -63,7 +63,11 @@ class EngineSession:
 
     def __init__(self, subject: Subject, protocol: LatencyProtocol) -> None:
         with exported(subject, protocol) as path:
-            self._engine = open_engine(str(path), protocol.to_dict())
+            try:
+                self._engine = open_engine(str(path), protocol.to_dict())
+            except Exception as error:  # the engines' own exceptions share no base class
+                first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                raise LatencyError(f"{subject.name} does not run in {protocol.backend}: {first}") from error
 
     def run(self) -> None:
         """One batch."""

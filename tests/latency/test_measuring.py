@@ -92,6 +92,14 @@ def test_what_is_not_available_says_why() -> None:
         measure(tiny, LatencyProtocol(device="cuda"))
 
 
+def test_a_network_that_cannot_run_is_one_sentence() -> None:
+    def wrong() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(5, 8, 3))
+
+    with pytest.raises(LatencyError, match="wrong cannot be timed in eager: "):
+        measure(wrong, SMALL)
+
+
 def test_an_unknown_backend_lists_the_known_ones() -> None:
     with pytest.raises(LatencyError, match="did you mean 'eager'"):
         measure(tiny, LatencyProtocol(backend="eagr"))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from nas.errors import LatencyError
 from nas.latency.backends.base import LatencyBackend, Session, installed
-from nas.latency.device_agent import EngineError, onnx_provider
+from nas.latency.device_agent import onnx_provider
 from nas.latency.onnx_file import EngineSession
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.subject import Subject
@@ -41,10 +40,7 @@ class OnnxRuntime:
 
     def open(self, subject: Subject, protocol: LatencyProtocol, build: int) -> Session:
         """A session on a freshly read file."""
-        try:
-            return EngineSession(subject, protocol)
-        except EngineError as error:
-            raise LatencyError(f"{subject.name} in ONNX Runtime: {error}") from error
+        return EngineSession(subject, protocol)
 
 
 def make(name: str) -> LatencyBackend:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import ctypes.util
 from importlib import metadata
 
-from nas.errors import LatencyError
 from nas.latency.backends.base import LatencyBackend, Session, installed
-from nas.latency.device_agent import EngineError
 from nas.latency.onnx_file import EngineSession
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.subject import Subject
@@ -44,10 +42,7 @@ class TensorRT:
 
     def open(self, subject: Subject, protocol: LatencyProtocol, build: int) -> Session:
         """Builds an engine."""
-        try:
-            return EngineSession(subject, protocol)
-        except EngineError as error:
-            raise LatencyError(f"{subject.name} in TensorRT: {error}") from error
+        return EngineSession(subject, protocol)
 
 
 def make(name: str) -> LatencyBackend:
