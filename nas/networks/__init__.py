@@ -8,7 +8,7 @@ from nas.networks.complexity import Complexity, complexity
 from nas.networks.folding import fold_batchnorm
 from nas.networks.head import ReidOutputs
 from nas.networks.network import ReidNetwork, build_network, replace_classifier
-from nas.networks.weights import find_weights, load_weights
+from nas.networks.weights import find_weights, load_weights, require_weights
 
 __all__ = [
     "AttentionBlock",
@@ -23,4 +23,5 @@ __all__ = [
     "get_block",
     "load_weights",
     "replace_classifier",
+    "require_weights",
 ]

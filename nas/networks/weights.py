@@ -1,7 +1,7 @@
 """Where pretrained weights come from: a torchvision enumeration by name, a local file, or nowhere.
 
-`find_weights` is what a study calls before anything starts: it says what is missing and where to put it. `load_weights`
-reads a file into a network's backbone, and names what does not fit.
+`require_weights` is what a study calls before anything starts: it says what is missing and where to put it, or that it
+does not fit. `load_weights` reads a file into a network's backbone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum, get_model_weights
 
 from nas.errors import TrainingError, unknown_name
+from nas.networks.backbones import build_backbone
+from nas.networks.survey import backbone_settings
 from nas.progress import Progress
+from nas.spaces.candidate import Candidate, as_candidate
 
 _HEADS = ("fc.", "classifier.", "avgpool.")
 _PREFIXES = ("module.", "backbone.", "base.", "model.")
@@ -56,6 +59,26 @@ def find_weights(backbone: str, weights: str | Path, progress: Progress | None =
     if not target.is_file():
         _download(backbone, entry, target, progress)
     return target
+
+
+def require_weights(candidate: Candidate | str, weights: str | Path, progress: Progress | None = None) -> Path:
+    """The local file of the weights, seen to fit the backbone of a candidate: what a study calls before it starts.
+
+    Args:
+        candidate: a candidate or its notation; only its backbone matters.
+        weights: as for `find_weights`.
+        progress: as for `find_weights`.
+
+    Raises:
+        TrainingError: see `find_weights`; also when the file does not fit, as published weights do at another width.
+    """
+    candidate = as_candidate(candidate)
+    width, last_stride = backbone_settings(candidate.backbone_params)
+    with torch.device("meta"):
+        trunk = build_backbone(candidate.backbone, width=width, last_stride=last_stride)
+    path = find_weights(candidate.backbone, weights, progress)
+    _check_fit(trunk, _body(path), path, str(candidate.baseline))
+    return path
 
 
 def cached_path(entry: WeightsEnum) -> Path:
@@ -128,7 +151,7 @@ def load_weights(network: nn.Module, weights: str | Path, backbone: str | None =
     trunk = network.backbone if hasattr(network, "backbone") else network
     name = backbone or network.candidate.backbone  # type: ignore[union-attr]
     path = find_weights(str(name), weights)
-    state = {key: value for key, value in _plain_names(read_state(path)).items() if not key.startswith(_HEADS)}
+    state = _body(path)
     _check_fit(trunk, state, path, str(name))  # type: ignore[arg-type]
     trunk.load_state_dict(state)  # type: ignore[union-attr]
 
@@ -155,6 +178,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not state:
         raise TrainingError(f"weights file {path} holds no state dictionary of tensors")
     return state
+
+
+def _body(path: Path) -> dict[str, Tensor]:
+    """The parameters of the backbone in a file, without heads."""
+    return {key: value for key, value in _plain_names(read_state(path)).items() if not key.startswith(_HEADS)}
 
 
 def _plain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -144,6 +144,13 @@ def test_gradients_flow_through_the_whole_network() -> None:
     assert [key for key, p in trained if p.grad is None] == []
 
 
+def test_compiles_without_graph_breaks() -> None:
+    network = small("+cnl@3+agw@5").eval()
+    with torch.no_grad():
+        compiled = torch.compile(network, backend="eager", fullgraph=True)
+        assert torch.equal(compiled(images()), network(images()))
+
+
 @pytest.mark.parametrize("backbone", ["shufflenet_v2_x1_0(width=0.5)", "mobilenet_v3_small(width=0.5)"])
 def test_other_backbones_train_with_blocks(backbone: str) -> None:
     network = build_network(f"{backbone}+cnl@2+agw@5", num_classes=3, input_size=SIZE, seed=0).train()

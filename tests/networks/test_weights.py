@@ -11,7 +11,7 @@ import torch
 from torchvision.models import ResNet18_Weights, resnet18
 
 from nas.errors import TrainingError
-from nas.networks import build_network, find_weights, load_weights
+from nas.networks import build_network, find_weights, load_weights, require_weights
 from nas.networks.backbones import build_backbone
 from nas.networks.weights import cached_path, weight_names
 
@@ -110,6 +110,14 @@ def test_a_file_that_does_not_fit_names_what_differs(tmp_path: Path) -> None:
         build_network("resnet18(width=0.25)", weights=tmp_path / "w.pth")
     with pytest.raises(TrainingError, match=r"does not fit resnet34: .* is missing in the file"):
         build_network("resnet34", weights=tmp_path / "w.pth")
+
+
+def test_what_does_not_fit_is_seen_before_anything_starts(tmp_path: Path) -> None:
+    torch.save(resnet18().state_dict(), tmp_path / "w.pth")
+    assert require_weights("resnet18(last_stride=2)+se@3", tmp_path / "w.pth") == tmp_path / "w.pth"
+    with pytest.raises(TrainingError, match=r"does not fit resnet18\(width=0.25\)") as caught:
+        require_weights("resnet18(width=0.25)", tmp_path / "w.pth")
+    assert caught.value.hint == "Published weights fit width 1 only."
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 broken"])

@@ -62,7 +62,7 @@ def top1_agreement(reference: Tensor, exported: Tensor) -> float:
 
     >>> a = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
     >>> top1_agreement(a, a), round(top1_agreement(a, a[[2, 1, 0]]), 3)
-    (1.0, 0.333)
+    (1.0, 0.667)
     """
     mine, theirs = _similarities(reference), _similarities(exported)
     chosen = mine.gather(1, theirs.argmax(1, keepdim=True))[:, 0]
