@@ -22,6 +22,7 @@ import json
 import random
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -35,7 +36,7 @@ from scipy.stats import kendalltau
 from nas.latency import LatencyProtocol, available_backends, device_agent, measure
 from nas.latency.backends import get_backend
 from nas.latency.environment import device_name, read_environment
-from nas.latency.isolation import exclusive_measurement
+from nas.latency.isolation import exclusive_measurement, training_presence
 from nas.latency.jobs import pack
 from nas.latency.load import LoadMeter
 from nas.latency.onnx_file import exported
@@ -67,6 +68,15 @@ def spread(protocol: LatencyProtocol, repeats: int) -> Answer:
         "isolated": sum(record.isolated for record in records),
         "others_cpu_share": [(record.environment or {}).get("others_cpu_share") for record in records],
     }
+
+
+def lock(calls: int = 2000) -> Answer:
+    """What asking for a waiting measurement costs a training, between any two steps."""
+    with training_presence() as presence:
+        begun = time.perf_counter()
+        for _ in range(calls):
+            presence.give_way()
+        return {"give_way_us": (time.perf_counter() - begun) / calls * 1e6}
 
 
 def additive(protocol: LatencyProtocol, networks: int, seed: int) -> Answer:
@@ -190,6 +200,10 @@ def report(answers: Answer) -> str:
     for name, text in (("spread", _spread_lines), ("additive", _additive_lines), ("slowdown", _slowdown_lines)):
         if name in answers:
             lines += text(answers[name])
+    lines += [
+        f"Asking whether a measurement waits costs a training {answers['lock']['give_way_us']:.0f} us a step.",
+        "",
+    ]
     if "weights" in answers:
         lines += _weights_lines(answers["weights"])
     return "\n".join(lines) + "\n"
@@ -283,6 +297,7 @@ def main() -> None:
         "environment": read_environment(base),
     }
     torch.set_num_threads(device_agent.usable_cpus())
+    answers["lock"] = lock()
     if "spread" in given.questions:
         answers["spread"] = {n: spread(protocols[n], given.repeats) for n in ("eager", "onnxruntime") if n in here}
     if "slowdown" in given.questions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from nas.latency.exchange import Collected
     from nas.latency.placement_table import PlacementTable
+    from nas.latency.prediction import Once
     from nas.latency.protocol import LatencyProtocol
     from nas.spaces import Candidate, Finding
     from nas.storage import Database
@@ -164,7 +166,7 @@ def export_jobs(
         list[str] | None, typer.Argument(metavar="[SPACE|CANDIDATE]...", help="To measure besides what waits.")
     ] = None,
     db: Url = None,
-    backend: Backend = "onnxruntime",
+    backend: Backend = "tensorrt",
     on: Where = "cuda",
     precision: Precision = "fp16",
     batch: Batch = 16,
@@ -374,13 +376,24 @@ def _print_quality(table: PlacementTable) -> None:
         note(f"Times are corrected for drift of the machine, {min(drifts):+.1%} to {max(drifts):+.1%}")
     for check in table.checks():
         note(f"Equal tensors: {check.candidate.notation} {check.percent:+.2f} % against {check.same_as.notation}")
-    for once, title in (("none", "baseline + increments"), ("network", "with a cost once a network")):
-        error = cross_validate(table.rows(), once)  # type: ignore[arg-type]
+    _print_builds(table)
+    titles: dict[Once, str] = {"none": "baseline + increments", "network": "with a cost once a network"}
+    for once, title in titles.items():
+        error = cross_validate(table.rows(), once)
         if error is not None:
             note(
                 f"Prediction, {title}: mean error {error.mean_percent:.2f} %, worst {error.worst_percent:.2f} %, "
-                f"bias {error.bias_percent:+.2f} % on {error.networks} networks left out in turn"
+                f"bias {error.bias_percent:+.2f} % on {error.networks} networks left out in turn; "
+                f"residuals {table.model(once).residual_sd_ms:.3f} ms"
             )
+
+
+def _print_builds(table: PlacementTable) -> None:
+    """How much builds of one network differ, where networks were built several times."""
+    records = table.records.values()
+    noise = [100.0 * sd / r.median_ms for r in records if (sd := r.build_sd_ms) is not None]
+    if noise:
+        note(f"Builds of one network differ by {median(noise):.2f} % (sd, median of {len(noise)} networks)")
 
 
 def _as_json(table: PlacementTable, device: str, protocol: LatencyProtocol, findings: list[Finding]) -> dict[str, Any]:

@@ -207,12 +207,20 @@ def _design(rows: Sequence[Row], once: Once) -> tuple[list[Part | str], np.ndarr
     """Columns (parts, then once-only costs) and the matrix of how often each network has them."""
     columns: dict[Part | str, int] = {}
     cells: list[tuple[int, Part | str]] = []
+    separable = _separable(rows, once)
     for i, row in enumerate(rows):
         cells += [(i, part_of(row.candidate, placement)) for placement in row.candidate.placements]
-        cells += [(i, key) for key in _once_keys(row.candidate, once)]
+        cells += [(i, key) for key in _once_keys(row.candidate, once) if key in separable]
     for _, key in cells:
         columns.setdefault(key, len(columns))
     matrix = np.zeros((len(rows), len(columns)))
     for i, key in cells:
         matrix[i, columns[key]] += 1.0
     return list(columns), matrix
+
+
+def _separable(rows: Sequence[Row], once: Once) -> set[str]:
+    """The once-only costs that can be told from increments: somewhere the cost is shared by several blocks."""
+    if once == "network":
+        return {""} if any(len(row.candidate.placements) > 1 for row in rows) else set()
+    return {block for row in rows for block in row.candidate.blocks if row.candidate.blocks.count(block) > 1}

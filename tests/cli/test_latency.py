@@ -100,7 +100,7 @@ def test_networks_go_to_a_device_and_come_back(tmp_path: Path) -> None:
         "fp32",
     )
     wanted = ("resnet18(width=0.125)", "resnet18(width=0.125)+se@9")
-    done("export-jobs", "stick", *wanted, "--device", "robot", *quick)
+    done("export-jobs", "stick", *wanted, "--device", "robot", "--backend", "onnxruntime", *quick)
     assert {path.name for path in (tmp_path / "stick").iterdir()} == {"README.txt", "device_agent.py", "jobs"}
     done("agent", "--folder", "stick")
     found: Any = json.loads(done("import-results", "stick", "--json").stdout)

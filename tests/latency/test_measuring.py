@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nas.errors import LatencyError
-from nas.latency import LatencyProtocol, LatencyRecord, available_backends, measure
+from nas.latency import LatencyProtocol, LatencyRecord, available_backends, measure, measuring
 from nas.latency.load import Load
 
 SMALL = LatencyProtocol(batch=2, input=(32, 16), warmup=1, batches=12, threads=1)
@@ -90,6 +90,15 @@ def test_what_is_not_available_says_why() -> None:
     assert "CUDA" in (available_backends("cuda")["eager"] or "")
     with pytest.raises(LatencyError, match="cannot measure on cuda: no CUDA device"):
         measure(tiny, LatencyProtocol(device="cuda"))
+
+
+def test_energy_is_the_devices_over_the_timed_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    meter = iter([1000.0, 1600.0])
+    monkeypatch.setattr(measuring, "gpu_index", lambda device: 0)
+    monkeypatch.setattr(measuring, "read_energy_mj", lambda index: next(meter))
+    assert measure(tiny, SMALL).energy_mj == pytest.approx(600.0 / 12)
+    monkeypatch.setattr(measuring, "read_energy_mj", lambda index: None)
+    assert measure(tiny, SMALL).energy_mj is None
 
 
 def test_a_network_that_cannot_run_is_one_sentence() -> None:

@@ -83,6 +83,14 @@ def test_what_was_never_measured_is_none(unknown: str) -> None:
     assert AdditiveModel.fit([("resnet50", 30.0), ("resnet50+cnl@5", 31.0)]).predict(unknown) is None
 
 
+@pytest.mark.parametrize("once", ["network", "block"])
+def test_a_cost_that_cannot_be_told_from_increments_is_not_fitted(once: str) -> None:
+    rows = [("resnet50", 30.0), ("resnet50+cnl@5", 31.0), ("resnet50+hac@9", 32.0)]
+    model = AdditiveModel.fit(rows, once)  # type: ignore[arg-type]
+    assert model.once_ms == {}
+    assert model.predict("resnet50+cnl@5+hac@9") == pytest.approx(33.0)
+
+
 def test_the_recipe_does_not_matter() -> None:
     model = AdditiveModel.fit([("resnet50", 30.0), ("resnet50+cnl@5", 31.0)])
     assert model.predict("resnet50+cnl@5[loss=circle]") == pytest.approx(31.0)
