@@ -142,7 +142,7 @@ def _torso(body: Body) -> Iterator[Solid]:
     s, g = p.shoulders, p.girth
     paint = upper_paint(p)
     hem = pelvis - h * np.array([0.0, 0.0, 0.03])
-    profile = (0.038, 0.062 * s, 0.096 * s, 0.106 * s, 0.105 * s * g**0.5, 0.098 * g, 0.095 * g, 0.098 * g, 0.100 * g)
+    profile = (0.040, 0.080 * s, 0.103 * s, 0.105 * s, 0.104 * s * g**0.5, 0.098 * g, 0.095 * g, 0.098 * g, 0.100 * g)
     yield body.flat(neck, hem, profile, 0.62 * g**0.5, paint, capped=False, lift=0.02)
     if p.upper_kind == "coat":
         knee = pelvis - h * np.array([0.0, 0.0, 0.24])
@@ -193,7 +193,7 @@ def _arm(body: Body, side: str) -> Iterator[Solid]:
     reach = SLEEVES[p.upper_kind]
     upper = cloth if reach >= 1 else masked(cloth, skin, below(reach))
     loose = 1.0 if reach < 2 else 1.18
-    arm = (0.035 * g * loose, 0.033 * g * loose, 0.028 * g * loose)
+    arm = (0.031 * g * loose, 0.033 * g * loose, 0.028 * g * loose)
     yield body.solid(j[f"shoulder_{side}"], j[f"elbow_{side}"], arm, upper)
     forearm = (0.029 * g * loose, 0.027 * g * loose, 0.022 * loose)
     yield body.solid(j[f"elbow_{side}"], j[f"hand_{side}"], forearm, cloth if reach >= 2 else skin)

@@ -96,6 +96,7 @@ class Studio:
         canvas = self._canvas(shot.camera - 1, rng)
         if rng.random() < self.settings.clutter:
             self._clutter(canvas, camera, rng)
+        canvas.darken(np.zeros(3), across=0.16, along=0.035, share=0.35)
         for solid in body_solids(person, draw_stance(camera, shot.number, rng)):
             canvas.draw(solid)
         if rng.random() < self.settings.occlusion:

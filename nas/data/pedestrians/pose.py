@@ -78,9 +78,9 @@ def _leg(person: Appearance, stance: Stance, pelvis: Point, length: float, side:
 def _arm(person: Appearance, stance: Stance, neck: Point, side: str, sign: float) -> dict[str, Point]:
     h = person.height
     swing = -sign * 0.8 * stance.stride * np.sin(stance.phase)
-    across = sign * 0.097 * h * person.shoulders * (0.8 + 0.2 * person.girth)
-    shoulder = neck + np.array([across, 0.0, -0.056 * h])
-    outward = np.array([sign * (0.17 + 0.16 * (person.girth - 1)), 0.0, 0.0])
+    across = sign * 0.092 * h * person.shoulders * (0.8 + 0.2 * person.girth)
+    shoulder = neck + np.array([across, 0.0, -0.058 * h])
+    outward = np.array([sign * (0.19 + 0.16 * (person.girth - 1)), 0.0, 0.0])
     elbow = shoulder + 0.165 * h * (_down(swing) + outward)
     hand = elbow + 0.155 * h * (_down(swing + stance.bend) + 0.3 * outward)
     return {f"shoulder_{side}": shoulder, f"elbow_{side}": elbow, f"hand_{side}": hand}

@@ -79,6 +79,13 @@ class Canvas:
         light = self._light(a, b, s, bulge)
         self.pixels[rows, columns] = solid.paint(t.astype(np.float32), angle) * light[:, None]
 
+    def darken(self, point: Point, across: float, along: float, share: float) -> None:
+        """A soft shadow on the background: an ellipse around a point in view coordinates, with these half-axes."""
+        x, y, _ = self._to_pixels(point)
+        rows, columns = np.ogrid[: self.height, : self.width]
+        reach = ((columns - x) / (across * self.scale)) ** 2 + ((rows - y) / (along * self.scale)) ** 2
+        self.pixels *= (1 - share * np.clip(1.2 - reach, 0, 1))[..., None].astype(np.float32)
+
     def _to_pixels(self, point: Point) -> Point:
         return np.array(
             [self.origin[0] + self.scale * point[0], self.origin[1] - self.scale * point[1], self.scale * point[2]]
