@@ -19,6 +19,7 @@ import argparse
 import json
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -30,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from statsmodels.stats.proportion import proportion_confint
 
 from nas.shrinking import confirm, confirmed_findings, derive_findings, propose_child
 from nas.shrinking.auto import AutoSettings, RoundOutcome, next_step
@@ -37,9 +39,10 @@ from nas.shrinking.landscapes import Landscape, landscape_table
 from nas.shrinking.planted import Truth
 from nas.shrinking.planting import KINDS, draw_landscape, planted_space
 from nas.shrinking.published import published_rules
-from nas.spaces import Candidate, DesignSpace, Finding, Rule
+from nas.spaces import Candidate, DesignSpace, EmptySpaceError, Finding, Rule
 
-TARGET_FAMILIES = ("sites", "distance", "count", "block_preference")
+TARGETS = ("sites", "distance", "count", "block_preference")
+FAMILIES = (*TARGETS, "stage_ends", "mix", "distinct_stages", "hyperparameters")
 CONFIRM = 24
 LEAST_CONFIRM = 6
 BASELINE_SEEDS = 3
@@ -72,6 +75,7 @@ class Outcome:
     wanted: dict[str, int]
     found: dict[str, int]
     rules: list[str]
+    gain: float
     seconds: float
 
 
@@ -203,8 +207,25 @@ def run(study: Study) -> Outcome:
         wanted=dict(score.wanted),
         found=dict(score.found),
         rules=[rule.sentence() for rule in rules],
+        gain=true_gain(landscape, space, rules),
         seconds=time.perf_counter() - start,
     )
+
+
+def true_gain(landscape: Landscape, space: DesignSpace, rules: list[Rule], draws: int = 100) -> float:
+    """Mean true mAP of uniform draws from what the constraints leave, minus the parent's at equal numbers of blocks."""
+    hard = [rule for rule in rules if rule.is_hard]
+    if not hard:
+        return 0.0
+    try:
+        child = space.restrict(hard)
+    except EmptySpaceError:
+        return float("nan")
+    rng = np.random.default_rng(0)
+    inside = child.sample(draws, rng, distinct=False)
+    counts = Counter(len(candidate.placements) for candidate in inside)
+    beside = [c for k, n in counts.items() for c in space.sample(n, rng, blocks=k, distinct=False)]
+    return float(landscape.true_map(inside).mean() - landscape.true_map(beside).mean())
 
 
 def studies(kinds: list[str], methods: list[str], budgets: list[int], seeds: int, null_seeds: int) -> Iterator[Study]:
@@ -215,76 +236,123 @@ def studies(kinds: list[str], methods: list[str], budgets: list[int], seeds: int
 
 def interval(hits: int, n: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a share."""
-    from statsmodels.stats.proportion import proportion_confint
-
     low, high = proportion_confint(hits, n, method="wilson")
     return float(low), float(high)
 
 
-def null_table(outcomes: list[Outcome]) -> list[str]:
+def grouped(outcomes: list[Outcome], *keys: str) -> Iterator[tuple[tuple[Any, ...], list[Outcome]]]:
+    """Outcomes by some of their fields, in the order they come."""
+    values = [tuple(getattr(o, key) for key in keys) for o in outcomes]
+    for wanted in dict.fromkeys(values):
+        yield wanted, [o for o, value in zip(outcomes, values, strict=True) if value == wanted]
+
+
+def null_cell(group: list[Outcome]) -> list[str]:
     """Share of null studies with any rule."""
-    lines = [
-        "| landscape | method | trainings | studies | with any rule | 95 % interval |",
-        "|---|---|---|---|---|---|",
-    ]
-    for key, group in _grouped([o for o in outcomes if o.kind.startswith("null")]):
-        hits, n = sum(o.adopted > 0 for o in group), len(group)
-        low, high = interval(hits, n)
-        lines.append(f"| {' | '.join(map(str, key))} | {n} | {hits / n:.1%} | {low:.1%} - {high:.1%} |")
-    return lines
+    hits, n = sum(o.adopted > 0 for o in group), len(group)
+    low, high = interval(hits, n)
+    return [str(n), f"{hits / n:.1%}", f"{low:.1%} - {high:.1%}"]
 
 
-def recovery_table(outcomes: list[Outcome]) -> list[str]:
-    """Recall by family and share of false discoveries, means over studies with standard errors."""
-    families = [*TARGET_FAMILIES, "stage_ends", "mix", "distinct_stages", "hyperparameters"]
-    head = ["landscape", "method", "trainings", "studies", *families, "false share", "undone"]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for key, group in _grouped([o for o in outcomes if not o.kind.startswith("null")]):
-        shares = np.array([o.false_share for o in group])
-        error = shares.std(ddof=1) / len(shares) ** 0.5 if len(shares) > 1 else float("nan")
-        cells = [_recall(group, family) for family in families]
-        undone = sum(o.undone for o in group)
-        row = [*map(str, key), str(len(group)), *cells, f"{shares.mean():.1%} ± {error:.1%}", str(undone)]
-        lines.append(f"| {' | '.join(row)} |")
-    return lines
+def planted_cell(group: list[Outcome]) -> list[str]:
+    """Recall and false claims by family, mean share of false claims a study, and shrinks undone."""
+    shares = np.array([o.false_share for o in group])
+    error = shares.std(ddof=1) / len(shares) ** 0.5 if len(shares) > 1 else float("nan")
+    undone = sum(o.undone for o in group)
+    families = [family_cell(group, family) for family in FAMILIES]
+    gain = np.nanmean([o.gain for o in group])
+    return [str(len(group)), *families, f"{shares.mean():.1%} ± {error:.1%}", f"{gain:+.4f}", str(undone)]
 
 
-def _recall(group: list[Outcome], family: str) -> str:
-    wanted = sum(o.wanted.get(family, 0) for o in group)
-    found = sum(o.found.get(family, 0) for o in group)
-    false, claims = (sum(getattr(o, name).get(family, 0) for o in group) for name in ("false", "claims"))
-    recall = f"{found / wanted:.2f}" if wanted else "-"
-    return f"{recall} ({false}/{claims})"
+def family_cell(group: list[Outcome], family: str) -> str:
+    """Recall of a family over all studies, and false claims / claims."""
+    wanted, found, false, claims = (
+        sum(getattr(o, name).get(family, 0) for o in group) for name in ("wanted", "found", "false", "claims")
+    )
+    return f"{f'{found / wanted:.2f}' if wanted else '-'} ({false}/{claims})"
 
 
-def _grouped(outcomes: list[Outcome]) -> Iterator[tuple[tuple[str, str, int], list[Outcome]]]:
-    keys = dict.fromkeys((o.kind, o.method, o.budget) for o in outcomes)
-    for key in keys:
-        yield key, [o for o in outcomes if (o.kind, o.method, o.budget) == key]
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """A Markdown table."""
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
 
 
 def report(outcomes: list[Outcome], command: str) -> str:
     """The whole as Markdown."""
-    names = ("numpy", "scipy", "pandas", "pydantic")
-    versions = ", ".join(f"{name} {version(name)}" for name in names)
-    return "\n".join(
-        [
-            "# Rule recovery",
-            "",
-            f"Command: `{command}`. {date.today()}, Python {platform.python_version()}, {versions},",
-            f"{platform.machine()} ({platform.system()}), one process a study. Landscapes and the definition of a true",
-            "rule: `nas/shrinking/planting.py`, `nas/shrinking/planted.py`. Budgets count all trainings.",
-            "",
-            "## Null landscapes: studies that adopt any rule",
-            "",
-            *null_table(outcomes),
-            "",
-            "## Planted landscapes: recall, and in brackets false claims / claims",
-            "",
-            *recovery_table(outcomes),
-            "",
-        ]
-    )
+    null = [o for o in outcomes if o.kind.startswith("null")]
+    planted = [o for o in outcomes if not o.kind.startswith("null")]
+    versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "pandas"))
+    by_null = ["studies", "with any rule", "95 % interval"]
+    by_planted = ["studies", *FAMILIES, "false share", "gain", "undone"]
+    cells = [
+        ("Null landscapes, all kinds together", null, ["method", "budget"], by_null, null_cell),
+        ("Planted landscapes, all kinds together", planted, ["method", "budget"], by_planted, planted_cell),
+        ("Null landscapes", null, ["kind", "method", "budget"], by_null, null_cell),
+        ("Planted landscapes", planted, ["kind", "method", "budget"], by_planted, planted_cell),
+    ]
+    lines = [HEAD.format(command=command, date=date.today(), python=platform.python_version(), versions=versions)]
+    for title, part, keys, head, cell in cells:
+        if part:
+            rows = [[*map(str, key), *cell(group)] for key, group in grouped(part, *keys)]
+            lines += [f"## {title}", "", *table([*keys, *head], rows), ""]
+    return "\n".join(lines)
+
+
+HEAD = """# Rule recovery
+
+`{command}`, {date}, Python {python}, {versions}, one core a study.
+
+Landscapes: `nas/shrinking/planting.py`; what a claim is, and when it is true, false or to be found:
+`nas/shrinking/planted.py`. Budgets count all trainings, those of the confirmation too. Null landscapes: studies that
+adopt any rule. Planted landscapes: recall by family over all claims to be found, and in brackets false claims / claims;
+`false share` is the mean over studies of false claims / claims, ± its standard error; `gain`: mean true mAP of what
+the constraints leave minus that of the parent, at equal numbers of blocks; `undone`: studies with a shrink that the
+confirmation rejected.
+"""
+
+
+def read_done(path: Path) -> dict[Study, Outcome]:
+    """Studies finished by an earlier, interrupted run."""
+    if not path.exists():
+        return {}
+    outcomes = [Outcome(**json.loads(line)) for line in path.read_text().splitlines()]
+    return {Study(o.kind, o.method, o.budget, o.seed): o for o in outcomes}
+
+
+def run_all(todo: list[Study], processes: int, log: Path | None) -> list[Outcome]:
+    """All studies; finished ones are kept in `log`, so that an interrupted run goes on where it was."""
+    done = read_done(log) if log else {}
+    left = [study for study in todo if study not in done]
+    with ProcessPoolExecutor(processes) as pool:
+        for study, outcome in zip(left, pool.map(run, left, chunksize=2), strict=True):
+            done[study] = outcome
+            if log:
+                with log.open("a") as stream:
+                    stream.write(json.dumps(asdict(outcome)) + "\n")
+    return [done[study] for study in todo]
+
+
+def summary(outcomes: list[Outcome]) -> list[dict[str, Any]]:
+    """Cells as plain data, with every study that claimed something false."""
+    cells = []
+    for key, group in grouped(outcomes, "kind", "method", "budget"):
+        totals = {
+            name: {f: sum(getattr(o, name).get(f, 0) for o in group) for f in FAMILIES}
+            for name in ("claims", "false", "wanted", "found")
+        }
+        wrong = [{"seed": o.seed, "false": o.false, "rules": o.rules} for o in group if o.false]
+        shares = [round(o.false_share, 4) for o in group]
+        cells.append(
+            dict(zip(("kind", "method", "budget"), key, strict=True))
+            | {
+                "studies": len(group),
+                "adopting": sum(o.adopted > 0 for o in group),
+                "undone": sum(o.undone for o in group),
+            }
+            | totals
+            | {"false_shares": shares, "wrong": wrong if key[1] != "as published" else []}
+        )
+    return cells
 
 
 def main() -> None:
@@ -293,23 +361,28 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--budgets", nargs="+", type=int, default=[100, 200, 400])
     parser.add_argument("--seeds", type=int, default=24, help="studies a planted cell")
-    parser.add_argument("--null-seeds", type=int, default=200, help="studies a null cell")
+    parser.add_argument("--null-seeds", type=int, default=60, help="studies a null cell")
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--out", type=Path, help="writes OUT.json and OUT.md")
+    parser.add_argument("--out", type=Path, help="writes OUT.md and OUT.json")
+    parser.add_argument("--log", type=Path, help="keeps finished studies, one a line; an interrupted run goes on")
     given = parser.parse_args()
     todo = list(studies(given.kinds, given.methods, given.budgets, given.seeds, given.null_seeds))
-    with ProcessPoolExecutor(given.processes) as pool:
-        outcomes = list(pool.map(run, todo, chunksize=4))
-    command = "python benchmarks/rule_recovery.py " + " ".join(
-        f"--{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
-        for name, value in vars(given).items()
-        if name not in ("out", "processes")
-    )
-    text = report(outcomes, command)
+    outcomes = run_all(todo, given.processes, given.log)
+    text = report(outcomes, "python benchmarks/rule_recovery.py " + options(given))
     print(text)
     if given.out:
         given.out.with_suffix(".md").write_text(text)
-        given.out.with_suffix(".json").write_text(json.dumps([asdict(o) for o in outcomes], indent=0))
+        given.out.with_suffix(".json").write_text(json.dumps(summary(outcomes), indent=1) + "\n")
+
+
+def options(given: argparse.Namespace) -> str:
+    """The options that decide the numbers, as typed."""
+    shown = {"seeds": given.seeds, "null-seeds": given.null_seeds, "budgets": given.budgets}
+    if given.kinds != list(KINDS):
+        shown["kinds"] = given.kinds
+    if given.methods != list(METHODS):
+        shown["methods"] = [f"'{name}'" for name in given.methods]
+    return " ".join(f"--{k} {' '.join(map(str, v)) if isinstance(v, list) else v}" for k, v in shown.items())
 
 
 if __name__ == "__main__":

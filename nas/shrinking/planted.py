@@ -108,8 +108,8 @@ class Truth:
     space: DesignSpace
 
     def score(self, rules: Iterable[Rule]) -> Score:
-        """Claims made, false, wanted and found."""
-        claims = [claim for rule in rules for claim in self.claims(rule)]
+        """Claims made (each counted once), false, wanted and found."""
+        claims = list(dict.fromkeys(claim for rule in rules for claim in self.claims(rule)))
         false = [claim for claim in claims if not self.is_true(claim)]
         wanted = self.wanted()
         found = [claim for claim in wanted if any(_covers(made, claim) for made in claims)]
@@ -177,7 +177,7 @@ class Truth:
         return dict(self.landscape.recipe_gain.get(factor[1], ()))
 
 
-def _random_placements(landscape: Landscape, blocks: int, rng: np.random.Generator, n: int = 20000) -> Any:
+def _random_placements(landscape: Landscape, blocks: int, rng: np.random.Generator, n: int = 6000) -> Any:
     sites = len(landscape.topology.sites)
     chosen = np.argsort(rng.random((n, sites)), axis=1)[:, :blocks]
     placed = np.zeros((n, sites), dtype=np.int64)
