@@ -33,5 +33,8 @@ lint: $(BIN)/nas  ## ruff, mypy and the floors of the house
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+smoke: $(BIN)/nas  ## short studies from file to report
+	cd $$(mktemp -d) && for study in $(CURDIR)/studies/*.yaml; do $(CURDIR)/$(BIN)/nas run $$study --profile smoke || exit 1; done
+
 clean:           ## removes the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

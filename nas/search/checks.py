@@ -21,10 +21,10 @@ def check_study(definition: StudyDefinition) -> None:
     if context.replay is not None:
         return
     _check_latency(context)
-    _check_weights(context)
-    whole = context.dataset(FINAL)
-    _check_batches(context, len({r.identity for r in context.dataset(context.search_view).train}))
-    del whole
+    if any(stage.kind != "profile" for stage in definition.named_stages()):
+        _check_weights(context)
+        context.dataset(FINAL)
+        _check_batches(context, len({r.identity for r in context.dataset(context.search_view).train}))
 
 
 def _check_stages(context: StudyContext) -> None:
@@ -54,8 +54,8 @@ def _check_weights(context: StudyContext) -> None:
     from nas.networks.weights import find_weights
 
     if context.recipe.weights is not None and context.recipe.transfer is None:
-        for baseline in context.baselines:
-            find_weights(baseline.backbone, context.recipe.weights)
+        for network in (*context.baselines, context.reference):
+            find_weights(network.backbone, context.recipe.weights)
 
 
 def _check_batches(context: StudyContext, identities: int) -> None:

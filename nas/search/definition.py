@@ -303,13 +303,13 @@ def load_study(path: str | Path, profile: str | None = None) -> StudyDefinition:
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` laid over it: mappings merge, everything else is replaced.
+    """A study file with a profile laid over it: keys are replaced, `latency` and `validation` key by key.
 
-    >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}})
-    {'a': {'b': 3, 'c': 2}}
+    >>> merge({"seed": 1, "latency": {"batch": 16, "builds": 3}}, {"latency": {"batch": 4}})
+    {'seed': 1, 'latency': {'batch': 4, 'builds': 3}}
     """
-    merged = dict(base)
-    for key, value in changes.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = merge(merged[key], value) if both else value
+    merged = {**base, **changes}
+    for key in ("latency", "validation"):
+        if isinstance(base.get(key), Mapping) and isinstance(changes.get(key), Mapping):
+            merged[key] = {**base[key], **changes[key]}
     return merged

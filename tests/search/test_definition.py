@@ -44,9 +44,9 @@ def test_shrink_auto_has_a_stage_of_its_own(tmp_path: Path, form: object) -> Non
 
 def test_a_profile_is_laid_over_the_file(tmp_path: Path) -> None:
     data = {**MINIMAL, "seed": 4, "recipe": {"extends": "quickstart", "epochs": 9}}
-    data["profiles"] = {"smoke": {"recipe": {"epochs": 1}, "stages": [{"sweep": {"candidates": 2}}]}}
+    data["profiles"] = {"smoke": {"recipe": {"extends": "strong_baseline", "epochs": 1}, "stages": [{"sweep": {"candidates": 2}}]}}
     study = load_study(write(tmp_path, data), "smoke")
-    assert study.recipe == {"extends": "quickstart", "epochs": 1}
+    assert study.recipe == {"extends": "strong_baseline", "epochs": 1}
     assert [s.kind for s in study.named_stages()] == ["sweep"]
     assert study.seed == 4
 
@@ -85,5 +85,7 @@ def test_an_unknown_profile_lists_those_there_are(tmp_path: Path) -> None:
         load_study(write(tmp_path, {**MINIMAL, "profiles": {"smoke": {}}}), "smok")
 
 
-def test_merge_replaces_lists_and_merges_mappings() -> None:
-    assert merge({"a": [1], "b": {"c": 1}}, {"a": [2], "b": {"d": 2}}) == {"a": [2], "b": {"c": 1, "d": 2}}
+def test_a_profile_replaces_data_but_merges_the_protocol() -> None:
+    base = {"data": {"market1501": "x"}, "latency": {"batch": 16, "builds": 2}}
+    changes = {"data": {"generated": {}}, "latency": {"batch": 4}}
+    assert merge(base, changes) == {"data": {"generated": {}}, "latency": {"batch": 4, "builds": 2}}

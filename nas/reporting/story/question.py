@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nas.reporting.comparison import summarise_candidates, trusted_level
 from nas.reporting.document import Block, Paragraph, Section, Tiles, code, words
 from nas.reporting.headline import Gain, Headline, headline
 from nas.reporting.numbers import MISSING, count, fixed, interval, mean_sd, plural, signed
@@ -38,6 +39,13 @@ def _question_words(data: StudyData) -> str:
 def _no_answer(data: StudyData) -> str:
     if data.finished.empty:
         return "No training has finished yet, so there is no answer so far."
+    level = trusted_level(data)
+    summary = summarise_candidates(data, level)
+    if level is not None and len(summary) and summary["on_front"].any() and (summary["n_blocks"] > 0).any():
+        return (
+            f"None of the candidates with attention is on the front ({level.words}): "
+            f"plain {backbone_title(data.backbone)} is at least as accurate and faster than each of them."
+        )
     return "Trainings have finished, but none of them has both an mAP and a measured latency, so there is no front yet."
 
 
