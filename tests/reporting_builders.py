@@ -402,7 +402,7 @@ def _person_image(person: int) -> str:
 
 def empty_study(name: str = "nothing_yet") -> StudyData:
     """A study that was created and has not begun."""
-    stages = [stage | {"status": "waiting"} for stage in _stages(name)]
+    stages = [stage | {"status": "waiting", "space_id": "space0", "result": None} for stage in _stages(name)]
     return StudyData(name=name, definition=DEFINITION | {"name": name}, stages=stages, spaces=_spaces()[:1])
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 METHODS = {"ped_anova": "PED-ANOVA", "fanova": "fANOVA"}
 MIN_CANDIDATES = 20
+MOST_CANDIDATES = 2000
+"""More say little more and take long; a fixed random part is used then."""
 _COLUMNS = ("parameter", "importance")
 
 
@@ -47,6 +49,8 @@ class Importances(StudyFigure):
         level = self.level or widest_level(data)
         summary = summarise_candidates(data, level)
         rows = summary[summary["backbone"] == data.backbone]
+        if len(rows) > MOST_CANDIDATES:
+            rows = rows.sample(MOST_CANDIDATES, random_state=0)
         found = _importances(rows, self.method) if len(rows) >= MIN_CANDIDATES else {}
         table = pd.DataFrame(list(found.items()), columns=list(_COLUMNS))
         table = table.sort_values("importance", ascending=False, kind="stable")

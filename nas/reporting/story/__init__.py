@@ -29,6 +29,10 @@ _PARTS = (
 
 def tell(data: StudyData) -> Document:
     """The whole report of a study, finished or not; parts with nothing to say are left out."""
+    return data.once("story", lambda: _told(data))
+
+
+def _told(data: StudyData) -> Document:
     sections = [section for part in _PARTS if (section := part(data)) is not None]
     finished = len(data.finished)
     subtitle = f"{plural(finished, 'finished training')} of {plural(len(data.trainings), 'planned one')}"

@@ -1,0 +1,62 @@
+"""`nas report` and `nas dashboard` from the command line: files, JSON, exit codes, one sentence."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from nas.cli.main import main
+
+
+def test_report_writes_and_says_where(stored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "market1501", "--db", stored, "--out", str(tmp_path), "--format", "html,csv"]) == 0
+    assert (tmp_path / "report.html").exists()
+    told = capsys.readouterr()
+    assert "report.html" in told.err
+    assert told.out == ""
+
+
+def test_report_as_json(stored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "market1501", "--db", stored, "--out", str(tmp_path), "--format", "md", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["files"]["md"].endswith("report.md")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["report", "market1510"], "did you mean"),
+        (["report", "market1501", "--format", "word"], "unknown report format"),
+        (["report", "market1501", "--plotlyjs", "cdn"], "include plotly.js"),
+    ],
+)
+def test_wrong_input_is_one_sentence(
+    arguments: list[str], words: str, stored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--db", stored, "--out", str(tmp_path / "new")]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "new" / "report.html").exists()
+
+
+def test_a_missing_database_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["report", "x"], ["dashboard"]):
+        assert main([*command, "--db", f"sqlite:///{tmp_path}/none.db"]) == 2
+        assert "no database" in capsys.readouterr().err
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_a_file_that_is_no_database_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "broken.db").write_bytes(b"not a database" * 100)
+    assert main(["dashboard", "--db", f"sqlite:///{tmp_path}/broken.db"]) == 2
+    assert "Error" in capsys.readouterr().err
+
+
+def test_a_taken_port_is_one_sentence(stored: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert main(["dashboard", "--db", stored, "--port", str(taken.getsockname()[1])]) == 2
+    assert "is taken" in capsys.readouterr().err

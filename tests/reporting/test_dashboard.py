@@ -1,0 +1,262 @@
+"""The dashboard without a browser: addresses, filters, access, reading only, and what it answers when things break."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+dash = pytest.importorskip("dash", reason="the dashboard needs Dash: pip install 'nas-reid[dashboard]'")
+
+from nas.errors import NasError, StorageError, StudyError  # noqa: E402
+from nas.reporting.comparison import summarise_candidates, widest_level  # noqa: E402
+from nas.reporting.dashboard import create_app  # noqa: E402
+from nas.reporting.dashboard.access import is_loopback  # noqa: E402
+from nas.reporting.dashboard.app import body_of, page_of  # noqa: E402
+from nas.reporting.dashboard.components import figure_for  # noqa: E402
+from nas.reporting.dashboard.filters import Filters, _numbers  # noqa: E402
+from nas.reporting.dashboard.pages.front import draw_front, filters_of, tabulate_front  # noqa: E402
+from nas.reporting.dashboard.pages.rules import adopted, chosen_rules  # noqa: E402
+from nas.reporting.dashboard.progress import seconds_left  # noqa: E402
+from nas.reporting.dashboard.routing import PAGES, href, read_route  # noqa: E402
+from nas.reporting.dashboard.source import StudySource  # noqa: E402
+from nas.reporting.figures import FIGURES  # noqa: E402
+from nas.reporting.placements import placements_of  # noqa: E402
+from nas.reporting.study_data import StudyData  # noqa: E402
+
+LIGHT, DARK = {"theme": "light", "width": 1280}, {"theme": "dark", "width": 390}
+
+
+@given(st.text(min_size=1, max_size=30), st.sampled_from([*PAGES]))
+def test_addresses_read_back(study: str, page: str) -> None:
+    route = read_route(*href(study, page).split("?"))
+    assert (route.study, route.page) == (study, page)
+
+
+@given(st.text(min_size=1, max_size=20), st.text(min_size=1, max_size=20))
+def test_candidate_addresses_read_back(study: str, candidate: str) -> None:
+    route = read_route(href(study, "candidate", candidate))
+    assert (route.study, route.candidate, route.page) == (study, candidate, "candidate")
+
+
+@pytest.mark.parametrize("path", ["/x", "/study", "/study/a/b/c/d", "/study/a/nowhere", "/study/a/front/x"])
+def test_other_addresses_are_unknown(path: str) -> None:
+    assert read_route(path).page == "unknown"
+
+
+def test_filters_survive_the_address() -> None:
+    filters = Filters(blocks="cnl,hac", sites="6,8", max_ms="40", speed="batches_per_s")
+    assert Filters.from_query(filters.to_query() | {"other": "x"}) == filters
+    assert Filters().to_query() == {}
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_a_list_of_sites(text: str) -> None:
+    assert all(isinstance(number, int) for number in _numbers(text))
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        Filters(blocks="cnl"),
+        Filters(blocks="cnl,hac", counts="2"),
+        Filters(sites="6,8,14"),
+        Filters(max_ms="38"),
+        Filters(stage="4-search"),
+        Filters(text="agw"),
+        Filters(blocks="agw", sites="1-4", max_ms="60"),
+    ],
+)
+def test_the_mask_is_what_a_loop_says(filters: Filters, full: StudyData) -> None:
+    summary = summarise_candidates(full, widest_level(full))
+    stages = full.results.groupby("candidate_id")["stage"].agg(set)
+    blocks, sites, counts = set(filters.blocks.split(",")) - {""}, _numbers(filters.sites), _numbers(filters.counts)
+
+    def passes(row: object) -> bool:
+        placed = placements_of(row.notation)
+        return all(
+            (
+                not blocks or not placed or {b for _, b in placed} <= blocks,
+                not sites or not placed or {s for s, _ in placed} <= sites,
+                not counts or not placed or len(placed) in counts,
+                not filters.stage or filters.stage in stages[row.candidate_id],
+                not filters.max_ms or row.latency_ms <= float(filters.max_ms),
+                filters.text in row.notation,
+            )
+        )
+
+    expected = [passes(row) for row in summary.itertuples()]
+    assert filters.mask(summary, full).tolist() == expected
+    assert 0 < sum(expected) < len(summary)
+
+
+def test_controls_in_any_order_are_one_filter() -> None:
+    assert filters_of(["", ["hac", "cnl"], "", [], None, None, " x ", None]) == Filters(blocks="cnl,hac", text="x")
+
+
+def test_the_front_is_of_what_is_shown(full: StudyData) -> None:
+    figure, words = draw_front(full, Filters(blocks="hac", level="val:e60"), LIGHT, [])
+    assert words.startswith("3")
+    front = next(trace for trace in figure["data"] if trace.get("name") == "front")
+    from nas.reporting.dashboard.pages.front import shown_candidates
+
+    shown = shown_candidates(full, Filters(blocks="hac", level="val:e60"))
+    assert len(np.asarray(shown[shown["on_front"]])) >= 2
+    assert front["mode"] == "lines"
+
+
+def test_a_selection_is_of_candidates_not_of_places(full: StudyData) -> None:
+    chosen = (
+        summarise_candidates(full, widest_level(full)).query("notation == 'resnet50+cnl@8'")["candidate_id"].iloc[0]
+    )
+    figure, _ = draw_front(full, Filters(level="val:e60"), LIGHT, [chosen])
+    marked = [
+        trace["customdata"][i][0]
+        for trace in figure["data"]
+        if trace.get("customdata") is not None
+        for i in trace["selectedpoints"]
+    ]
+    assert marked == [chosen]
+    _, words = tabulate_front(
+        full, Filters(level="val:e60"), [chosen], {"column": "map_mean", "descending": True, "page": 0}
+    )
+    assert words == "1 candidate selected"
+
+
+def test_filters_that_leave_nothing_say_so(full: StudyData) -> None:
+    figure, words = draw_front(full, Filters(text="no such text"), LIGHT, [])
+    assert words.startswith("0 of")
+    assert "No candidate passes" in str(figure["layout"]["annotations"][0]["text"])
+
+
+def test_sorting_keeps_missing_values_last(full: StudyData) -> None:
+    for down in (True, False):
+        order = {"column": "latency_ms", "descending": down, "page": 2}
+        table, _ = tabulate_front(full, Filters(level="val:e60"), [], order)
+        assert "–" in str(table[0])
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_dark_figures_have_no_light_token(name: str, full: StudyData) -> None:
+    from nas.reporting import style
+
+    drawing = FIGURES[name]()(full)
+    assert not isinstance(drawing, str)
+    text = str(figure_for(drawing, DARK))
+    for token in (style.INK, style.SURFACE, style.GRID, style.BAND):
+        assert token not in text
+
+
+@pytest.mark.parametrize("study", ["market1501", "nothing_yet"])
+@pytest.mark.parametrize("page", [*PAGES, "candidate"])
+def test_every_page_is_drawn_for_every_study(page: str, study: str, stored: str) -> None:
+    source = StudySource(stored)
+    route = read_route(href(study, page, "resnet50+cnl@8" if page == "candidate" else None))
+    assert page_of(source, route)
+    if page not in ("front", "rules"):
+        assert body_of(source, route, DARK)
+
+
+def test_an_unknown_study_is_a_sentence(stored: str) -> None:
+    words = str(body_of(StudySource(stored), read_route("/study/zzz"), LIGHT))
+    assert "unknown study" in words
+
+
+def test_reading_never_changes_the_file(stored: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    shutil.copy(stored.removeprefix("sqlite:///"), copy)
+    before = hashlib.sha256(copy.read_bytes()).hexdigest()
+    source = StudySource(f"sqlite:///{copy}")
+    for page in PAGES:
+        page_of(source, read_route(href("market1501", page)))
+    body_of(source, read_route("/study/market1501"), LIGHT)
+    source.close()
+    assert hashlib.sha256(copy.read_bytes()).hexdigest() == before
+
+
+def test_a_database_that_breaks_is_a_sentence_and_comes_back(stored: str, tmp_path: Path) -> None:
+    copy, kept = tmp_path / "copy.db", tmp_path / "kept.db"
+    shutil.copy(stored.removeprefix("sqlite:///"), copy)
+    source = StudySource(f"sqlite:///{copy}")
+    assert source.names()
+    source.close()
+    copy.rename(kept)
+    with pytest.raises(StorageError):
+        source.names()
+    kept.rename(copy)
+    assert source.names()
+
+
+def test_a_snapshot_is_read_again_only_when_something_changed(stored: str) -> None:
+    source = StudySource(stored)
+    assert source.data("market1501") is source.data("market1501")
+    with pytest.raises(StudyError):
+        source.data("zzz")
+
+
+def test_the_reader_chooses_rules_without_touching_the_study(full: StudyData) -> None:
+    start = adopted(full)
+    assert [finding.adopted for finding in chosen_rules(full, start)] == [i in start for i in range(len(full.findings))]
+    other = chosen_rules(full, [2])
+    assert [finding.adopted for finding in other] == [False, False, True, False]
+    assert "chosen by a reader" in list(other)[2].reason
+    assert list(other)[3].verdict == "not enough data"
+
+
+def test_time_left_is_open_work_over_workers() -> None:
+    stage = {"mean_seconds": 100.0, "trainings": {"waiting": 8, "running": 2, "finished": 5, "failed": 0}}
+    status = {"stages": [stage], "trainings": {"running": 2}}
+    assert seconds_left(status, [{"state": "working"}, {"state": "working"}, {"state": "silent"}]) == pytest.approx(450)
+    assert seconds_left({"stages": [stage], "trainings": {"running": 0}}, []) is None
+    assert seconds_left({"stages": [], "trainings": {"running": 1}}, []) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("example.org", False)],
+)
+def test_own_addresses(host: str, own: bool) -> None:
+    assert is_loopback(host) is own
+
+
+def test_without_a_token_only_this_machine_is_answered(stored: str) -> None:
+    client = create_app(stored).server.test_client()
+    assert client.get("/", headers={"Host": "127.0.0.1:8050"}).status_code == 200
+    assert client.get("/", headers={"Host": "localhost:8050"}).status_code == 200
+    assert client.get("/", headers={"Host": "evil.example:8050"}).status_code == 403
+    assert client.get("/_dash-layout", headers={"Host": "evil.example"}).status_code == 403
+
+
+def test_with_a_token_nothing_is_answered_without_it(stored: str) -> None:
+    client = create_app(stored, token="secret").server.test_client()
+    for path in ("/", "/_dash-layout", "/_dash-dependencies", "/assets/dashboard.css", "/study/market1501"):
+        answer = client.get(path)
+        assert answer.status_code == 403, path
+        assert b"market1501" not in answer.data
+    assert client.post("/_dash-update-component", json={}).status_code == 403
+    assert client.get("/?token=wrong").status_code == 403
+    welcome = client.get("/study/market1501?token=secret")
+    assert welcome.status_code == 303
+    assert welcome.headers["Location"] == "/study/market1501"
+    assert "HttpOnly" in welcome.headers["Set-Cookie"]
+    assert "SameSite=Strict" in welcome.headers["Set-Cookie"]
+    assert client.get("/").status_code == 200
+
+
+def test_pages_may_load_nothing_from_outside(stored: str) -> None:
+    answer = create_app(stored).server.test_client().get("/", headers={"Host": "127.0.0.1"})
+    policy = answer.headers["Content-Security-Policy"]
+    assert "http" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert b"https://" not in answer.data
+    assert b"http://" not in answer.data
+
+
+def test_a_wrong_database_is_refused_before_serving(tmp_path: Path) -> None:
+    with pytest.raises(NasError):
+        create_app(f"sqlite:///{tmp_path}/none.db")

@@ -1,0 +1,290 @@
+"""Every figure: draws a full study, says a sentence for an empty one, names its units, never lets text be markup."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from reporting_builders import COST_MS, ResultsBuilder, large_results, true_map, true_ms
+
+from nas.errors import StudyError
+from nas.reporting import style
+from nas.reporting.figures import (
+    FIGURES,
+    AdditiveResiduals,
+    ErrorDistribution,
+    Hypervolume,
+    Importances,
+    MapByPosition,
+    NetworkDrawing,
+    PairMap,
+    ParetoFront,
+    PlacementMap,
+    RankLists,
+    SeedNoise,
+    SpeedByPosition,
+    TrainingCurves,
+)
+from nas.reporting.study_data import StudyData
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_full_study_is_drawn(name: str, full: StudyData) -> None:
+    figure = FIGURES[name]()
+    table = figure.table(full)
+    drawing = figure.draw(table)
+    assert isinstance(drawing, go.Figure), drawing
+    assert len(table)
+    assert drawing.data
+    assert figure.caption(table).endswith((".", ")"))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_an_empty_study_is_a_sentence(name: str, empty: StudyData) -> None:
+    if name == "space_lineage":
+        return  # its space is known before anything runs
+    drawing = FIGURES[name]()(empty)
+    assert isinstance(drawing, str)
+    assert drawing.endswith(".")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_nothing_at_all_is_a_sentence(name: str) -> None:
+    assert isinstance(FIGURES[name]()(StudyData("nothing")), str)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_results_table_alone_is_enough_to_ask(name: str, full: StudyData) -> None:
+    assert isinstance(FIGURES[name]()(full.results), (go.Figure, str))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_drawing_neither_changes_nor_needs_the_study(name: str, full: StudyData) -> None:
+    figure = FIGURES[name]()
+    table = figure.table(full)
+    before = table.copy(deep=True)
+    first, second = figure.draw(table), figure.draw(table)
+    pd.testing.assert_frame_equal(table, before)
+    assert isinstance(first, go.Figure)
+    assert isinstance(second, go.Figure)
+    assert first.to_json() == second.to_json()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_visible_axes_say_what_and_in_which_unit(name: str, full: StudyData) -> None:
+    drawing = FIGURES[name]()(full)
+    assert isinstance(drawing, go.Figure)
+    no_title = {"rank_lists": "xy", "importances": "y", "space_lineage": "y", "placement_map": "y"}.get(name, "")
+    first = {"x": drawing.layout.xaxis, "y": drawing.layout.yaxis}
+    for letter, axis in first.items():
+        if axis.visible is not False and letter not in no_title:
+            assert axis.title.text, letter
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_text_becomes_markup(name: str, hostile: StudyData) -> None:
+    drawing = FIGURES[name]()(hostile)
+    text = drawing.to_json() if isinstance(drawing, go.Figure) else drawing
+    assert "<script" not in json.loads(json.dumps(text)).replace("\\u003c", "<")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_numbers_are_finite_or_missing(name: str, full: StudyData) -> None:
+    numbers = FIGURES[name]().table(full).select_dtypes("number").to_numpy(dtype=float)
+    assert not np.isinf(numbers).any()
+
+
+def test_a_block_has_one_colour_in_every_figure(full: StudyData) -> None:
+    for name in ("pareto_front", "speed_by_position", "map_by_position", "network_drawing"):
+        drawing = FIGURES[name]()(full)
+        assert isinstance(drawing, go.Figure)
+        for trace in drawing.data:
+            if trace.name in style.BLOCK_TITLES.values():
+                block = next(b for b, title in style.BLOCK_TITLES.items() if title == trace.name)
+                assert trace.marker.color == style.BLOCK_COLOURS[block], (name, trace.name)
+
+
+def test_pareto_front_leaves_out_what_has_no_latency_and_says_so(full: StudyData) -> None:
+    from nas.reporting.comparison import widest_level
+
+    figure = ParetoFront(level=widest_level(full))
+    table = figure.table(full)
+    assert table["latency_ms"].isna().sum() == 1
+    assert "1 candidate without a measured latency" in figure.caption(table)
+    drawing = figure.draw(table)
+    assert isinstance(drawing, go.Figure)
+    shown = {row[0] for trace in drawing.data if trace.customdata is not None for row in trace.customdata}
+    assert len(shown) == len(table) - 1
+
+
+def test_pareto_front_without_any_latency_says_so(full: StudyData) -> None:
+    blind = replace(full, results=full.results.assign(latency_ms=math.nan, batches_per_s=math.nan))
+    assert "no latency is measured yet" in str(ParetoFront()(blind))
+
+
+def test_the_front_line_goes_through_the_front(full: StudyData) -> None:
+    figure = ParetoFront()
+    table = figure.table(full)
+    drawing = figure.draw(table)
+    assert isinstance(drawing, go.Figure)
+    line = next(trace for trace in drawing.data if trace.name == "front")
+    front = table[table["on_front"]].sort_values("latency_ms")
+    assert list(line.x) == front["latency_ms"].tolist()
+    assert list(np.diff(line.y) > 0) == [True] * (len(front) - 1)
+
+
+def test_many_points_are_drawn_on_the_graphics_card() -> None:
+    data = StudyData("big", results=large_results(4000))
+    drawing = ParetoFront()(data)
+    assert isinstance(drawing, go.Figure)
+    assert {trace.type for trace in drawing.data} == {"scattergl", "scatter"}
+
+
+def test_speed_by_position_repeats_equal_shapes_only(full: StudyData) -> None:
+    one_a_stage = full.latencies[full.latencies["site"].isin([1, 2, 5, 9, 15]) | (full.latencies["n_blocks"] == 0)]
+    table = SpeedByPosition().table(replace(full, latencies=one_a_stage))
+    cnl = table[table["block"] == "cnl"].set_index("site")
+    assert list(cnl.index) == list(range(1, 18))
+    for site, row in cnl.iterrows():
+        assert 1000 / row["batches_per_s"] == pytest.approx(true_ms(f"resnet50+cnl@{int(site)}"))
+    assert (cnl["timed_at"] == [1, *[2] * 3, *[5] * 4, *[9] * 6, *[15] * 3]).all()
+
+
+def test_map_by_position_shows_the_best_setting_and_the_baseline(full: StudyData) -> None:
+    table = MapByPosition().table(full)
+    singles = table[table["kind"] == "single"]
+    assert not singles.duplicated(["block", "site"]).any()
+    assert set(table["kind"]) == {"single", "baseline", "reference"}
+    assert len(singles) == 4 * 17
+
+
+def test_placement_map_recovers_planted_single_effects(full: StudyData) -> None:
+    table = PlacementMap(kind="single").table(full)
+    base = true_map("resnet50")
+    errors = [r.effect - (true_map(f"resnet50+{r.block}@{r.site}") - base) for r in table.itertuples()]
+    assert np.abs(errors).max() < 0.004
+    truth = [true_map(f"resnet50+{r.block}@{r.site}") - base for r in table.itertuples()]
+    inside = [r.low <= true <= r.high for r, true in zip(table.itertuples(), truth, strict=True)]
+    assert np.mean(inside) > 0.85
+
+
+def test_marginal_effects_are_means_within_equal_counts() -> None:
+    data = StudyData("big", results=large_results(1500))
+    table = PlacementMap(kind="marginal").table(data).set_index(["block", "site"])
+    from nas.reporting.comparison import summarise_candidates, widest_level
+    from nas.reporting.placements import placements_of
+
+    adaptive = set(data.results.loc[data.results["stage_kind"] == "search", "candidate_id"])
+    summary = summarise_candidates(data, widest_level(data))
+    fair = summary[~summary["candidate_id"].isin(adaptive) & (summary["n_blocks"] > 0)]
+    means = fair.groupby("n_blocks")["map_mean"].mean()
+    values = [
+        row.map_mean - means[row.n_blocks] for row in fair.itertuples() if (8, "cnl") in placements_of(row.notation)
+    ]
+    assert table.loc[("cnl", 8), "effect"] == pytest.approx(np.mean(values))
+    assert table.loc[("cnl", 8), "candidates"] == len(values)
+
+
+def test_pair_map_is_the_mean_gain_of_pairs(full: StudyData) -> None:
+    table = PairMap(block="cnl").table(full).set_index(["first", "second"])
+    from nas.reporting.comparison import baseline_row, summarise_candidates, widest_level
+
+    summary = summarise_candidates(full, widest_level(full))
+    base = baseline_row(summary, "resnet50")
+    assert base is not None
+    pair = summary[summary["notation"] == "resnet50+cnl@8,14"]["map_mean"].iloc[0]
+    assert table.loc[(8, 14), "effect"] == pytest.approx(pair - base["map_mean"])
+
+
+def test_error_distribution_counts_failures(full: StudyData) -> None:
+    build = ResultsBuilder()
+    for i in range(8):
+        failed = {"status": "failed", "map": math.nan} if i >= 6 else {}
+        build.add(f"resnet50+cnl@{i + 1}", stage="2-sweep", kind="sweep", **failed)
+    data = StudyData("x", results=build.table(), stages=[{"name": "2-sweep", "kind": "sweep", "result": None}])
+    table = ErrorDistribution().table(data)
+    assert table["share"].max() == pytest.approx(6 / 8)
+    assert (table["failed"] == 2).all()
+
+
+def test_error_distribution_of_parent_and_child(full: StudyData) -> None:
+    table = ErrorDistribution().table(full)
+    assert set(table["curve"]) == {"2-sweep", "3-shrink: parent", "3-shrink: child"}
+    for _, curve in table.groupby("curve"):
+        assert (np.diff(curve["share"]) >= 0).all()
+        assert (np.diff(curve["error"]) >= 0).all()
+
+
+def test_importances_find_the_position_that_matters() -> None:
+    build, rng = ResultsBuilder(), np.random.default_rng(0)
+    for _ in range(150):
+        sites = sorted(int(s) for s in rng.choice([2, 5, 8, 11, 15], 2, replace=False))
+        first, second = (str(block) for block in rng.choice(["cnl", "hac", "agw", "se"], 2))
+        value = 0.8 + 0.05 * (8 in sites) + rng.normal(0, 0.002)
+        build.add(f"resnet50+{first}@{sites[0]}+{second}@{sites[1]}", stage="s", kind="sweep", map=value)
+    for method in ("ped_anova", "fanova"):
+        table = Importances(method=method).table(StudyData("x", results=build.table()))
+        assert table.iloc[0]["parameter"] == "site 8", method
+        assert table["importance"].sum() == pytest.approx(1, abs=0.01)
+
+
+def test_importances_name_the_known_methods(full: StudyData) -> None:
+    with pytest.raises(StudyError, match="fanova"):
+        Importances(method="fanovaa").table(full)
+
+
+def test_additive_residuals_overestimate_as_planted(full: StudyData) -> None:
+    table = AdditiveResiduals().table(full)
+    assert (table["residual_percent"] > 0).all()
+    row = table[table["notation"] == "resnet50+cnl@8,14"].iloc[0]
+    total = 36.917 + COST_MS["cnl"][1] + COST_MS["cnl"][2]
+    assert row["predicted_ms"] == pytest.approx(total)
+    assert row["residual_percent"] == pytest.approx(100 * (total / true_ms("resnet50+cnl@8,14") - 1))
+
+
+def test_seed_noise_finds_the_planted_sd(full: StudyData) -> None:
+    table = SeedNoise().table(full)
+    assert table.attrs["sd"] == pytest.approx(0.001, rel=0.2)
+    assert table.groupby("notation")["deviation"].sum().abs().max() < 1e-12
+
+
+def test_training_curves_of_one_candidate(full: StudyData) -> None:
+    table = TrainingCurves(notation="resnet50").table(full)
+    assert set(table["notation"]) == {"resnet50"}
+
+
+def test_network_drawing_puts_blocks_behind_their_modules(full: StudyData) -> None:
+    drawing = NetworkDrawing(notations=("resnet50+cnl@6,14+hac@8",))(full)
+    assert isinstance(drawing, go.Figure)
+    marks = {trace.name: sorted(trace.x) for trace in drawing.data}
+    assert marks == {"C-NL": [6.5, 14.5], "HAC": [8.5]}
+    assert sum(shape.type == "rect" for shape in drawing.layout.shapes) == 17
+
+
+def test_network_drawing_knows_other_backbones(full: StudyData) -> None:
+    drawing = NetworkDrawing(notations=("mobilenet_v3_small+se@3",))(full)
+    assert isinstance(drawing, go.Figure)
+    assert "MobileNet v3 small" in drawing.layout.xaxis.title.text
+
+
+def test_rank_lists_mark_right_and_wrong(full: StudyData) -> None:
+    figure = RankLists(queries=2, ranks=3)
+    table = figure.table(full)
+    assert len(table) == 2 * 4
+    drawing = figure.draw(table)
+    assert isinstance(drawing, go.Figure)
+    assert len(drawing.layout.images) == len(table)
+    wrong = (~table["correct"].astype(bool)).sum()
+    assert sum(shape.line.dash == "dash" for shape in drawing.layout.shapes) == wrong
+
+
+def test_hypervolume_never_falls_and_counts_failures(full: StudyData) -> None:
+    table = Hypervolume().table(full)
+    assert (table["hypervolume"].diff().dropna() >= -1e-12).all()
+    assert table["trainings"].iloc[-1] == (full.trainings["split"] == "val").sum()
+    assert (table["hours"].diff().dropna() >= 0).all()

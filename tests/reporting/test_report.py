@@ -1,0 +1,238 @@
+"""The report on disk: complete, offline, escaped, readable for any state of a study."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from nas import RuleSet
+from nas.errors import StudyError
+from nas.reporting import write_report
+from nas.reporting.figures import FIGURES
+from nas.reporting.files import PARETO_COLUMNS, pareto_table
+from nas.reporting.html import render_html
+from nas.reporting.latex import render_latex
+from nas.reporting.markdown import render_markdown
+from nas.reporting.stills import stills_missing
+from nas.reporting.story import tell
+from nas.reporting.study_data import StudyData
+
+
+class Outline(HTMLParser):
+    """Elements, attributes and texts of a page, scripts apart."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.scripts: list[str] = []
+        self._open: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "br", "input", "link"):
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        inside = self._open[-1] if self._open else ""
+        (self.scripts if inside == "script" else self.texts).append(data) if inside != "style" else None
+
+
+def page_of(data: StudyData) -> Outline:
+    return Outline(render_html(tell(data)))
+
+
+def test_every_asked_file_is_written(full: StudyData, folder: Path) -> None:
+    written = write_report(full, folder, ("html", "md", "csv", "rules", "latex"))
+    assert {path.name for path in folder.iterdir()} == {
+        "report.html", "report.md", "pareto.csv", "rules.yaml", "tables.tex", "figures",
+    }  # fmt: skip
+    assert written["html"] == folder / "report.html"
+    assert not list(folder.rglob("*.partial"))
+
+
+def test_the_same_study_gives_the_same_bytes(full: StudyData, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_report(full, tmp_path / name, ("html", "md", "csv", "rules", "latex"))
+    for path in (tmp_path / "a").rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes(), path.name
+
+
+def test_the_story_is_told_in_order(full: StudyData) -> None:
+    order = [section.anchor for section in tell(full).sections]
+    wanted = ["question", "data", "protocol", "tried", "front", "positions", "rules", "tables", "course", "paper"]
+    assert order == [*wanted, "failures", "provenance", "reproduce"]
+
+
+def test_every_figure_is_in_the_report(full: StudyData) -> None:
+    names = {block.name for block in tell(full).figures}
+    assert names >= set(FIGURES)
+
+
+def test_the_page_is_whole_and_loads_nothing(full: StudyData) -> None:
+    page = render_html(tell(full))
+    outline = Outline(page)
+    assert outline._open == []
+    linked = [value for _, attrs in outline.tags for key, value in attrs.items() if key in ("src", "href") and value]
+    assert all(value.startswith("#") for value in linked), linked
+    assert page.count("plotly.js v") == 1
+    policy = next(attrs["content"] for tag, attrs in outline.tags if tag == "meta" and "http-equiv" in attrs)
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    assert "http" not in policy
+
+
+def test_links_inside_the_page_lead_somewhere(full: StudyData) -> None:
+    outline = page_of(full)
+    ids = {attrs["id"] for _, attrs in outline.tags if attrs.get("id")}
+    targets = {attrs["href"][1:] for tag, attrs in outline.tags if tag == "a" and attrs.get("href")}
+    assert targets <= ids
+
+
+def test_figures_are_json_in_the_page(full: StudyData) -> None:
+    outline = page_of(full)
+    embedded = [
+        attrs["id"] for tag, attrs in outline.tags if tag == "script" and attrs.get("type") == "application/json"
+    ]
+    assert len(embedded) == 1 + len(tell(full).figures)
+    for text in outline.scripts:
+        if text.startswith("{"):
+            json.loads(text)
+
+
+def test_a_study_without_trainings_is_readable(empty: StudyData, folder: Path) -> None:
+    write_report(empty, folder, ("html", "md", "csv", "rules", "latex"))
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert "No training has finished yet" in text
+    assert "resnet50_attention" in text
+    assert pd.read_csv(folder / "pareto.csv").columns.tolist() == list(PARETO_COLUMNS)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "plotly.js v" in page  # the lineage is drawn
+    assert len(RuleSet.load(folder / "rules.yaml")) == 0
+
+
+def test_nothing_at_all_is_readable(folder: Path) -> None:
+    write_report(StudyData("nothing"), folder, ("html", "md", "csv", "rules", "latex"))
+    assert (folder / "report.html").stat().st_size < 100_000
+
+
+def test_no_text_of_a_user_becomes_markup(hostile: StudyData) -> None:
+    page = render_html(tell(hostile))
+    outline = Outline(page)
+    assert "<script>alert" not in page
+    assert sum('<script>alert("x")</script>' in text for text in outline.texts) >= 3
+    assert all(
+        "alert(" not in str(value) or key in ("aria-label",) for _, a in outline.tags for key, value in a.items()
+    )
+
+
+def test_no_text_of_a_user_becomes_markdown(hostile: StudyData) -> None:
+    text = render_markdown(tell(hostile))
+    outside_code = re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
+    assert not re.search(r"(?<!\\)<script", outside_code)
+
+
+def test_markdown_tables_have_equal_columns(full: StudyData, hostile: StudyData) -> None:
+    for data in (full, hostile):
+        tables = re.findall(r"(?:^\|.*\n)+", render_markdown(tell(data)), flags=re.MULTILINE)
+        assert len(tables) > 4
+        for table in tables:
+            assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1, table
+
+
+def test_a_warning_when_the_test_split_selects(full: StudyData) -> None:
+    from dataclasses import replace
+
+    chosen = replace(full, definition={**full.definition, "select_on": "test"})
+    assert "selects on the test split" in render_markdown(tell(chosen))
+    assert "selects on the test split" not in render_markdown(tell(full))
+
+
+def test_a_warning_when_nothing_was_confirmed(full: StudyData) -> None:
+    from dataclasses import replace
+
+    searching = replace(full, results=full.results[full.results["split"] == "val"])
+    assert "nothing has been confirmed on the test split" in render_markdown(tell(searching))
+
+
+def test_pareto_csv_is_every_candidate_at_full_precision(full: StudyData, folder: Path) -> None:
+    write_report(full, folder, ("csv",))
+    read = pd.read_csv(folder / "pareto.csv")
+    made = pareto_table(full)
+    assert len(read) == len(made)
+    assert (read["map_mean"] - made["map_mean"]).abs().max() < 1e-15
+    assert read["latency_ms"].isna().sum() == made["latency_ms"].isna().sum() == 1
+    rows = list(csv.reader(io.StringIO((folder / "pareto.csv").read_text(encoding="utf-8"))))
+    assert "0.0" not in {row[rows[0].index("latency_ms")] for row in rows[1:]}
+
+
+def test_rules_yaml_is_read_back_by_a_rule_set(full: StudyData, folder: Path) -> None:
+    write_report(full, folder, ("rules",))
+    rules = RuleSet.load(folder / "rules.yaml")
+    assert len(rules) == len(full.findings)
+    assert rules.admits("resnet50+cnl@6,8,14")
+    assert not rules.admits("resnet50+cnl@3")
+    assert rules.provenance.study == full.name
+
+
+def test_latex_is_balanced_and_escaped(full: StudyData, hostile: StudyData) -> None:
+    for data in (full, hostile):
+        text = render_latex(data)
+        for name in set(re.findall(r"\\begin\{(\w+)\}", text)):
+            assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}")
+        bare = text.replace(r"\{", "").replace(r"\}", "")
+        assert bare.count("{") == bare.count("}")
+        lines = [line for line in text.splitlines() if not line.startswith("%")]
+        assert not re.search(r"(?<!\\)[#%]", "\n".join(lines))
+    assert r"0.8" in render_latex(full)
+    assert r"$\pm$" in render_latex(full)
+
+
+def test_an_unknown_format_names_the_known_ones(full: StudyData, folder: Path) -> None:
+    with pytest.raises(StudyError, match="did you mean 'html'"):
+        write_report(full, folder, ("htlm",))
+    assert not folder.exists()
+
+
+def test_plotly_may_lie_beside_the_page(full: StudyData, folder: Path) -> None:
+    write_report(full, folder, ("html",), plotlyjs="directory")
+    assert (folder / "plotly.min.js").stat().st_size > 1_000_000
+    assert (folder / "report.html").stat().st_size < 1_500_000
+
+
+def test_figure_numbers_are_beside_the_report(full: StudyData, folder: Path) -> None:
+    write_report(full, folder, ("md",))
+    table = pd.read_csv(folder / "figures" / "pareto_front.csv")
+    assert not [column for column in table.columns if column.startswith("_")]
+    assert {"notation", "map_mean", "latency_ms", "on_front"} <= set(table.columns)
+
+
+def test_progress_is_told(full: StudyData, folder: Path) -> None:
+    told: list[tuple[int, int]] = []
+    write_report(full, folder, ("md", "csv"), progress=lambda done, total, what="": told.append((done, total)))
+    assert told == [(1, 2), (2, 2)]
+
+
+@pytest.mark.slow
+def test_stills_are_pictures_and_markdown_shows_them(full: StudyData, folder: Path) -> None:
+    if missing := stills_missing():
+        pytest.skip(missing)
+    from dataclasses import replace
+
+    small = replace(full, epochs=None, rank_lists={})
+    write_report(small, folder, ("md", "svg"))
+    picture = (folder / "figures" / "pareto_front.svg").read_text(encoding="utf-8")
+    assert picture.startswith("<svg")
+    assert "C-NL @ 6,8,14" in picture
+    assert "](figures/pareto_front.svg)" in (folder / "report.md").read_text(encoding="utf-8")
