@@ -122,7 +122,7 @@ def pack(
     """
     from nas.data.packed import open_pack, pack_bytes, pack_path
 
-    dataset, pixels = _load(source, cache), parse_size(size)
+    pixels, dataset = parse_size(size), _load(source, cache)
     packs: list[dict[str, Any]] = []
     for split, records in dataset.splits.items():
         if not records:

@@ -10,7 +10,7 @@ from nas.data.pedestrians.settings import PedestrianSettings
 GAP = 6
 
 
-def contact_sheet(settings: PedestrianSettings, persons: int = 12, images: int = 3, columns: int = 1) -> Image.Image:
+def contact_sheet(settings: PedestrianSettings, persons: int = 8, images: int = 2, columns: int = 2) -> Image.Image:
     """Draw the first persons of a set as every camera sees them.
 
     Args:
