@@ -42,12 +42,13 @@ def failure_kind(error: BaseException) -> str:
     return "killed" if isinstance(error, KeyboardInterrupt) else "error"
 
 
-def out_of_memory(batch: int, precision: str, device: str) -> OutOfMemory:
-    """The error for a full device, with advice that fits the recipe."""
-    advice = ["fewer identities or images a batch", "a smaller input"]
-    if precision == "fp32":
-        advice.insert(1, "precision: bf16")
-    return OutOfMemory(f"out of memory on {device} with a batch of {batch} in {precision}", f"Try {', '.join(advice)}.")
+def out_of_memory(batch: int, precision: str, device: str, cause: str) -> OutOfMemory:
+    """The error for a full device, with advice that fits the recipe and the first sentence of the cause."""
+    advice = "fewer identities or images a batch, " + ("precision: bf16, " if precision == "fp32" else "")
+    return OutOfMemory(
+        f"out of memory on {device} with a batch of {batch} in {precision}: {cause.splitlines()[0][:200]}",
+        f"Try {advice}or a smaller input.",
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -22,11 +22,13 @@ from nas.training.fidelity import Fidelity
 from nas.training.files import remove_stale_partials, sha256_of
 from nas.training.inherit import inherit_weights
 from nas.training.monitor import LossMonitor
+from nas.training.precision import resolve_precision
 from nas.training.recipe import Recipe
+from nas.training.reproducible import reproducible
 from nas.training.results import EpochRecord, TrainingResult
 from nas.training.schedule import learning_rate
 from nas.training.scoring import score
-from nas.training.trainer import Trainer, reproducible
+from nas.training.trainer import Trainer
 from nas.training.transfer import load_source
 
 OnEpoch = Callable[[EpochRecord], None]
@@ -83,20 +85,19 @@ def train(
     recipe = final_recipe(candidate, recipe, fidelity)
     _check_arguments(recipe, data, stop_epoch, init_from)
     place = _device(device)
-    run = _Run(candidate, recipe, data, seed, place, checkpoint, on_epoch, between_steps, should_stop, progress)
     full: str | None = None
     try:
         with reproducible(seed, place, deterministic=recipe.deterministic):
+            run = _Run(candidate, recipe, data, seed, place, checkpoint, on_epoch, between_steps, should_stop, progress)
             return run.go(stop_epoch or recipe.total_epochs, resume, resume_from, init_from)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         full = str(error)
     # Raised out here, where the frames that hold the tensors are gone, so that the memory can be given back.
-    del run
     if place.type == "cuda":
         torch.cuda.empty_cache()
-    raise out_of_memory(recipe.batch, recipe.precision, full)
+    raise out_of_memory(recipe.batch, resolve_precision(recipe.precision, place), str(place), full)
 
 
 def final_recipe(candidate: Candidate, recipe: Recipe, fidelity: Fidelity | None = None) -> Recipe:

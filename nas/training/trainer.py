@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from typing import Any, cast
 
 import numpy as np
@@ -252,21 +251,3 @@ def _set_random_state(state: Mapping[str, Tensor], device: torch.device) -> None
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
-
-
-@contextlib.contextmanager
-def reproducible(seed: int, device: torch.device, *, deterministic: bool) -> Iterator[None]:
-    """Seeds torch and asks for deterministic algorithms inside; the caller's generators and settings come back."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    with _forked(device):
-        torch.manual_seed(seed)
-        torch.use_deterministic_algorithms(deterministic, warn_only=True)
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-
-
-def _forked(device: torch.device) -> AbstractContextManager[None]:
-    gpus = [device] if device.type == "cuda" else []
-    return torch.random.fork_rng(devices=gpus)
