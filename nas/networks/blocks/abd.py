@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from nas.networks.blocks.base import AttentionBlock, Form, as_map, at_least_single, attend, hidden_channels, no_autocast
+from nas.networks.blocks.attention import attend, attend_plain
+from nas.networks.blocks.base import AttentionBlock, Form, as_map, at_least_single, hidden_channels, no_autocast
 from nas.networks.shapes import FeatureShape
 from nas.spaces.blocks import BLOCKS, BlockSpec
 
@@ -96,13 +97,6 @@ class ChannelAttention(nn.Module):
             # softmax(rowmax(E) - E) = softmax(-E): a softmax does not see a shift of its row.
             attended = attend(-rows, rows, rows) if form == "fast" else _channels_plain(rows)
         return self.gamma * attended.to(flat.dtype)
-
-
-def attend_plain(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """The same with the whole (B, L, M) matrix; logits and softmax in fp32 at least."""
-    with no_autocast(query):
-        logits = at_least_single(query) @ at_least_single(key).transpose(1, 2)
-        return (torch.softmax(logits, dim=-1) @ at_least_single(value)).to(value.dtype)
 
 
 def _channels_plain(rows: Tensor) -> Tensor:

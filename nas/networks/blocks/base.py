@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.errors import SpaceError, TrainingError, unknown_name
@@ -160,16 +159,6 @@ def no_autocast(x: Tensor) -> contextlib.AbstractContextManager[Any]:
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         return torch.autocast(device, enabled=False)
     return contextlib.nullcontext()
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(q k^T) v without scaling: (B, L, d), (B, M, d), (B, M, e) to (B, L, e), tiled where PyTorch can.
-
-    Written to ONNX by the tracing exporter, it is two products and a softmax: old operator sets know no other form.
-    """
-    if torch.onnx.is_in_onnx_export():
-        return torch.softmax(query @ key.transpose(1, 2), dim=-1) @ value
-    return F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None], scale=1.0)[:, 0]
 
 
 def hidden_channels(channels: int, reduction: int) -> int:

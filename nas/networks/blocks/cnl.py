@@ -16,12 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nas.networks.blocks.attention import attend
 from nas.networks.blocks.base import (
     AttentionBlock,
     Form,
     PooledNorm,
     at_least_single,
-    attend,
     hidden_channels,
     no_autocast,
     over_map,

@@ -1,0 +1,35 @@
+"""Softmax attention without scaling, as the non-local blocks use it: in tiles where that pays, else as written."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nas.networks.blocks.base import at_least_single, no_autocast
+
+_TILES_PAY = 8
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """softmax(q k^T) v: (B, L, d), (B, M, d), (B, M, e) to (B, L, e), no (L, M) matrix stored where tiles pay.
+
+    PyTorch's tiled kernels for the CPU want d = e. Zeros appended to q and k change nothing and cost L M (e - d)
+    multiplications, which pay from about M = 8e on (measured in `benchmarks/blocks.py`); below, the matrix is small.
+    Written to ONNX by the tracing exporter, it is two products and a softmax: old operator sets know no other form.
+    """
+    if torch.onnx.is_in_onnx_export():
+        return attend_plain(query, key, value)
+    missing = value.shape[2] - query.shape[2]
+    if missing and value.device.type == "cpu" and not torch.compiler.is_exporting():
+        if key.shape[1] < _TILES_PAY * value.shape[2]:
+            return attend_plain(query, key, value)
+        query, key = F.pad(query, (0, missing)), F.pad(key, (0, missing))
+    return F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None], scale=1.0)[:, 0]
+
+
+def attend_plain(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """The same with the whole (B, L, M) matrix; logits and softmax in fp32 at least."""
+    with no_autocast(query):
+        logits = at_least_single(query) @ at_least_single(key).transpose(1, 2)
+        return (torch.softmax(logits, dim=-1) @ at_least_single(value)).to(value.dtype)
