@@ -47,7 +47,8 @@ class Database:
         self.read_only = read_only
         self.engine = _make_engine(url, read_only)
         self._pid = os.getpid()
-        self._attached: dict[str, Any] = {}
+        self._attached: dict[str, tuple[Any, Callable[[Any], object]]] = {}
+        self._inherited: dict[str, Any] = {}
         self._writing = sessionmaker(self.engine, expire_on_commit=False)
         self._reading = sessionmaker(self.engine.execution_options(**_reading_options(url)), expire_on_commit=False)
 
@@ -81,18 +82,20 @@ class Database:
         # A connection shared by two processes garbles both; after a fork the child makes its own.
         if os.getpid() != self._pid:
             self.engine.dispose(close=False)
+            self._inherited, self._attached = self._attached, {}  # kept: to be collected would close them
             self._pid = os.getpid()
 
-    def attach(self, name: str, make: Callable[[], T]) -> T:
-        """An object that belongs to this open database: made when first asked for, dropped by `close`."""
+    def attach(self, name: str, make: Callable[[], T], close: Callable[[T], object] = id) -> T:
+        """An object that belongs to this open database: made when first asked for, closed with it."""
+        self._leave_parents_connections()
         if name not in self._attached:
-            self._attached[name] = make()
-        found: T = self._attached[name]
+            self._attached[name] = (make(), close)
+        found: T = self._attached[name][0]
         return found
 
     def attached(self, name: str) -> Any:
         """What was attached under a name, or None."""
-        return self._attached.get(name)
+        return self._attached.get(name, (None,))[0]
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
@@ -102,7 +105,9 @@ class Database:
 
     def close(self) -> None:
         """Closes all connections; the object may be used again and then opens new ones."""
-        self._attached.clear()
+        for found, close in self._attached.values():
+            close(found)
+        self._attached = {}
         self.engine.dispose()
 
     def __enter__(self) -> Database:

@@ -104,7 +104,7 @@ def _add_singly(database: Database, name: str, trials: Sequence[Mapping[str, Any
 
 def optuna_storage(database: Database) -> RDBStorage:
     """Optuna's storage on the same database; its tables are created once, under a lock."""
-    return database.attach("optuna", lambda: _open_storage(database))
+    return database.attach("optuna", lambda: _open_storage(database), lambda storage: storage.engine.dispose())
 
 
 def delete_mirror(database: Database, study: str) -> None:

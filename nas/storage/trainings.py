@@ -6,6 +6,8 @@ there already shares it. Who runs it, and until when, is in `nas.storage.claims`
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +20,7 @@ from nas.storage.models import TRAINING_STATUSES, CandidateRow, DatasetRow, Reci
 from nas.storage.plain import clean, clean_text
 from nas.storage.records import JsonDict, TrainingRequest
 
+log = logging.getLogger(__name__)
 OPEN = ("waiting", "running")
 _KEY = (Training.candidate_id, Training.recipe_id, Training.dataset_id, Training.fidelity_label, Training.seed)
 _Key = tuple[str, str, str, str, int]
@@ -126,9 +129,25 @@ def _request(session: Session, stage_id: int, requests: Sequence[TrainingRequest
     # The stage's row is the lock under which a batch is planned.
     session.execute(select(Stage.id).where(Stage.id == stage_id).with_for_update())
     planned = _planned(session, stage_id, {(request.role, request.batch) for request in requests})
+    _warn_of_longer_plans(stage_id, requests, planned)
     fresh = [request for request in requests if (request.role, request.batch) not in planned]
     ids = iter(_link(session, stage_id, fresh))
     return [training_id for batch in planned.values() for training_id in batch] + list(ids)
+
+
+def _warn_of_longer_plans(
+    stage_id: int, requests: Sequence[TrainingRequest], planned: Mapping[tuple[str, int], list[int]]
+) -> None:
+    asked = Counter((request.role, request.batch) for request in requests)
+    for batch, ids in planned.items():
+        if asked[batch] > len(ids):
+            log.warning(
+                "%s batch %d of stage %d was planned before with %d trainings; %d are not taken",
+                *batch,
+                stage_id,
+                len(ids),
+                asked[batch],
+            )
 
 
 def _planned(session: Session, stage_id: int, batches: set[tuple[str, int]]) -> dict[tuple[str, int], list[int]]:
