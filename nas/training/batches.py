@@ -53,6 +53,7 @@ class TrainingBatches:
         )
         self._augment = BatchAugmenter(recipe.augmentation, split.size, device)
         self._labels = split.labels.to(device)
+        self._layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self._generator = torch.Generator()
 
     def steps(self, epoch: int) -> int:
@@ -63,7 +64,7 @@ class TrainingBatches:
         """The batch of a step (from 1) of an epoch (from 1)."""
         indices = torch.from_numpy(self._sampler.plan(epoch - 1)[step - 1])
         self._generator.manual_seed(_stream(self.seed, epoch, step))
-        images = self._augment(self.split.gather(indices), self._generator)
+        images = self._augment(self.split.gather(indices), self._generator).contiguous(memory_format=self._layout)
         return Batch(images, self._labels[indices.to(self.device, non_blocking=True)])
 
 

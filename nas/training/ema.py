@@ -28,8 +28,7 @@ class AveragedWeights:
         averages: list[Tensor] = list(self.network.parameters())
         weights: list[Tensor] = list(network.parameters())
         torch._foreach_lerp_(averages, weights, 1.0 - decay)
-        for average, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
-            average.copy_(buffer)
+        torch._foreach_copy_(list(self.network.buffers()), list(network.buffers()))
 
     def state_dict(self) -> dict[str, Tensor | int]:
         """Averaged weights and `updates`."""

@@ -29,7 +29,7 @@ from nas.training.results import EpochRecord, TrainingResult
 from nas.training.schedule import learning_rate
 from nas.training.scoring import score
 from nas.training.trainer import Trainer
-from nas.training.transfer import load_source
+from nas.training.transfer import load_source, source_file
 
 OnEpoch = Callable[[EpochRecord], None]
 
@@ -176,7 +176,7 @@ class _Run:
             if init_from is not None:
                 inherit_weights(trainer.network, init_from)
             if self.recipe.transfer is not None:
-                load_source(trainer.network, self.recipe.transfer.source)
+                load_source(trainer.network, source_file(self.recipe.transfer, trainer.candidate))
         trainer.prepare()
         if source is not None:
             trainer.resume(load_checkpoint(source), str(source))

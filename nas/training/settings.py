@@ -76,7 +76,7 @@ class Orthogonality(Section):
 class Transfer(Section):
     """Two-step fine-tuning: first the new classifier alone, then everything."""
 
-    source: Path = Field(alias="from", description="checkpoint of the source network")
+    source: Path = Field(alias="from", description="checkpoint of the source network; {id} is the candidate's id")
     head_epochs: Annotated[int, Field(ge=0)] = Field(10, description="epochs that train only the classifier")
     head_lr: Positive | None = Field(
         None, description="learning rate of that step; the recipe's base_lr when not given"

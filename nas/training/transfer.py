@@ -10,7 +10,9 @@ from torch import nn
 
 from nas.errors import TrainingError
 from nas.networks import ReidNetwork
+from nas.spaces.candidate import Candidate
 from nas.training.checkpoints import copy_weights, load_checkpoint
+from nas.training.settings import Transfer
 
 
 @contextmanager
@@ -28,6 +30,14 @@ def only_trainable(network: nn.Module, part: nn.Module) -> Iterator[None]:
     finally:
         for parameter in frozen:
             parameter.requires_grad_(True)
+
+
+def source_file(transfer: Transfer, candidate: Candidate) -> Path:
+    """The source checkpoint of a candidate: `{id}` in the path stands for the id of its network.
+
+    So each candidate of a study can go on from its own source, e.g. `from: market/{id}.pt`.
+    """
+    return Path(str(transfer.source).replace("{id}", candidate.architecture.id))
 
 
 def load_source(network: ReidNetwork, path: Path) -> None:

@@ -17,8 +17,9 @@ from nas.training.failures import TrainingInterrupted
 from nas.training.inherit import identity_at_start, inherit_weights
 from nas.training.recipe import Recipe
 from nas.training.run import train
+from nas.training.settings import Transfer
 from nas.training.trainer import Trainer
-from nas.training.transfer import load_source, only_trainable
+from nas.training.transfer import load_source, only_trainable, source_file
 from tests.training.conftest import make_split
 
 BASELINE = "resnet18(width=0.25)"
@@ -117,6 +118,20 @@ def test_transfer_refuses_another_network(source: Path, robot_data: PreparedData
     assert str(source) in str(error.value)
     with pytest.raises(TrainingError, match="there is no checkpoint"):
         train(BASELINE, transfer_recipe(recipe, source.with_name("no.pt"), 1), robot_data, seed=1)
+
+
+def test_each_candidate_can_have_its_own_source(
+    source: Path, robot_data: PreparedData, recipe: Recipe, tmp_path: Path
+) -> None:
+    for notation in (BASELINE, IDENTITY):
+        network = build_network(notation, seed=0)
+        path = source_file(Transfer(source=tmp_path / "{id}.pt"), network.candidate)
+        assert path == tmp_path / f"{network.candidate.architecture.id}.pt"
+    source.rename(source_file(Transfer(source=tmp_path / "{id}.pt"), build_network(BASELINE).candidate))
+    pattern = transfer_recipe(recipe, tmp_path / "{id}.pt", 1)
+    assert len(train(BASELINE, pattern, robot_data, seed=1).epochs) == 3
+    with pytest.raises(TrainingError, match="there is no checkpoint"):
+        train(IDENTITY, pattern, robot_data, seed=1)
 
 
 def test_transfer_without_identity_loss_is_refused(source: Path, recipe: Recipe) -> None:

@@ -153,7 +153,9 @@ def test_losses_are_fp32_inside_autocast(data: PreparedData, recipe: Recipe) -> 
 def test_bf16_computes_in_bf16_and_keeps_fp32_weights(data: PreparedData, recipe: Recipe) -> None:
     trainer = make_trainer(data, recipe.with_overrides({"precision": "bf16"}))
     seen: list[torch.dtype] = []
-    trainer.network.backbone.get_submodule("layer1.0.conv1").register_forward_hook(lambda m, i, out: seen.append(out.dtype))
+    trainer.network.backbone.get_submodule("layer1.0.conv1").register_forward_hook(
+        lambda m, i, out: seen.append(out.dtype)
+    )
     total, _ = trainer.train_step(trainer.batches.get(1, 1), 1e-3)
     assert seen == [torch.bfloat16]
     assert total.dtype == torch.float32
@@ -177,8 +179,9 @@ def test_precision_by_device(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_channels_last_by_recipe(data: PreparedData, recipe: Recipe) -> None:
     for wanted in (True, False):
-        network = make_trainer(data, recipe.with_overrides({"channels_last": wanted})).network
-        weight = network.backbone.get_submodule("layer1.0.conv1").weight
+        trainer = make_trainer(data, recipe.with_overrides({"channels_last": wanted}))
+        assert trainer.batches.get(1, 1).images.is_contiguous(memory_format=torch.channels_last) == wanted
+        weight = trainer.network.backbone.get_submodule("layer1.0.conv1").weight
         assert isinstance(weight, torch.Tensor)
         assert weight.is_contiguous(memory_format=torch.channels_last) == wanted
 
