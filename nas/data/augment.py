@@ -72,7 +72,7 @@ class BatchAugmenter:
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 (or 0-255 float) (B, 3, H, W) to normalised float32, nothing else: what evaluation uses."""
-        lines = images.to(self.device).permute(0, 2, 3, 1).reshape(len(images), images.shape[2], -1)
+        lines = images.to(self.device).permute(0, 2, 3, 1).reshape(len(images), images.shape[2], -1).float()
         return torch.addcmul(self._shift, lines, self._scale).view(_nhwc(images)).permute(0, 3, 1, 2)
 
     def draw(self, batch: int, generator: torch.Generator | None = None) -> Draws:

@@ -9,7 +9,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from nas.errors import DataError
+from nas.progress import Progress
 
 
 def default_cache() -> Path:
@@ -34,3 +37,18 @@ def writing(folder: Path, needed: int) -> Iterator[None]:
             f"cannot write to {folder}: {why}{detail}",
             "Free some space, or set NAS_CACHE to a folder on another disk.",
         ) from error
+
+
+@contextlib.contextmanager
+def one_worker(path: Path, total: int, progress: Progress) -> Iterator[None]:
+    """Hold the lock beside `path`; while another worker makes it, say so and wait."""
+    lock = FileLock(path.with_name(path.name + ".lock"))
+    try:
+        lock.acquire(timeout=0.1)
+    except Timeout:
+        progress(0, total, "waiting for another worker")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

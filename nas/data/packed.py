@@ -17,9 +17,8 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-from filelock import FileLock
 
-from nas.data.cache import default_cache, writing
+from nas.data.cache import default_cache, one_worker, writing
 from nas.data.images import Pixels, Size, read_image
 from nas.data.records import ImageRecord, Records, short_hash
 from nas.errors import DataError
@@ -88,7 +87,7 @@ def is_whole(path: Path, count: int, size: Size) -> bool:
 
 
 def _make_pack(path: Path, records: Records, size: Size, progress: Progress) -> None:
-    with writing(path.parent, pack_bytes(len(records), size)), FileLock(path.with_suffix(".lock")):
+    with writing(path.parent, pack_bytes(len(records), size)), one_worker(path, len(records), progress):
         if is_whole(path, len(records), size):
             return
         partial = path.with_suffix(".partial")

@@ -6,6 +6,8 @@ float32 whatever precision the features came in.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +68,8 @@ class Distances:
     def rows(self, queries: Tensor) -> Tensor:
         """Distances of some queries to the whole gallery, float32 (B, G), freshly made."""
         query = self.query[queries.to(self.query.device)]
-        product = query @ self.gallery.T
+        with full_precision(query.device.type):
+            product = query @ self.gallery.T
         found = torch.addcmul(self.offset, product, self.scale, out=product)
         if self.metric == "euclidean":
             found += (query**2).sum(1, keepdim=True)
@@ -86,6 +89,18 @@ class Distances:
 
     def __len__(self) -> int:
         return len(self.query)
+
+
+@contextlib.contextmanager
+def full_precision(device: str) -> Iterator[None]:
+    """Products in float32 proper, whatever autocast or fast-matmul setting a training has on."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _norms(features: Tensor, what: str) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from torch import Tensor
 
 from nas.data.records import DISTRACTOR, JUNK
 from nas.errors import DataError
@@ -20,9 +21,9 @@ class Persons:
     cameras: Ints
 
     @classmethod
-    def of(cls, identities: ArrayLike, cameras: ArrayLike, length: int, what: str) -> Persons:
+    def of(cls, identities: Tensor | ArrayLike, cameras: Tensor | ArrayLike, length: int, what: str) -> Persons:
         """Take tensors, arrays or lists; `DataError` when their number is not `length`."""
-        found = np.asarray(identities, dtype=np.int64), np.asarray(cameras, dtype=np.int64)
+        found = _integers(identities), _integers(cameras)
         if any(values.shape != (length,) for values in found):
             shapes = " and ".join(str(values.shape) for values in found)
             raise DataError(f"{what}: identities and cameras of shape {shapes} do not go with {length} images")
@@ -34,6 +35,10 @@ class Persons:
     def at(self, places: Ints) -> Persons:
         """The images at these places."""
         return Persons(self.identities[places], self.cameras[places])
+
+
+def _integers(values: Tensor | ArrayLike) -> Ints:
+    return np.asarray(values.cpu() if isinstance(values, Tensor) else values, dtype=np.int64)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections import namedtuple
 from pathlib import Path
 
@@ -15,11 +16,12 @@ import pytest
 from data_builders import write_image
 
 from nas.data import packed
-from nas.data.cache import default_cache
+from nas.data.cache import default_cache, one_worker
 from nas.data.images import read_image
 from nas.data.packed import open_pack, pack_bytes, pack_path
 from nas.data.records import ImageRecord, Records
 from nas.errors import DataError
+from nas.progress import silent
 
 SIZE = (8, 4)
 
@@ -101,7 +103,7 @@ def test_a_killed_writer_s_remains_do_not_matter(tmp_path: Path) -> None:
     path = pack_path(records, SIZE, cache)
     path.parent.mkdir(parents=True)
     path.with_suffix(".partial").write_bytes(b"half of it")
-    path.with_suffix(".lock").touch()
+    path.with_name(path.name + ".lock").touch()
     assert len(open_pack(records, SIZE, cache)) == 5
     assert leftovers(cache) == [".npy"]
 
@@ -201,3 +203,25 @@ def test_default_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_pack_bytes() -> None:
     assert pack_bytes(12_936, (256, 128)) == 12_936 * 98_304
+
+
+def test_who_waits_for_another_worker_says_so(tmp_path: Path) -> None:
+    told: list[str] = []
+    path = tmp_path / "thing"
+    holding, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with one_worker(path, 1, silent):
+            holding.set()
+            release.wait(10)
+
+    def tell(done: int, total: int, what: str = "") -> None:
+        told.append(what)
+        release.set()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert holding.wait(10)
+    with one_worker(path, 1, tell):
+        assert told == ["waiting for another worker"]
+    thread.join()

@@ -14,10 +14,9 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from PIL import Image
 
-from nas.data.cache import default_cache, writing
+from nas.data.cache import default_cache, one_worker, writing
 from nas.data.listing import MARKET_FOLDERS
 from nas.data.pedestrians.appearance import Appearance, draw_people, draw_person
 from nas.data.pedestrians.body import body_solids
@@ -170,12 +169,15 @@ def write_set(settings: PedestrianSettings, folder: Path, progress: Progress | N
         DataError: no space left, or the folder cannot be written.
     """
     partial = folder.with_name(folder.name + ".partial")
-    with writing(folder.parent, _estimated_bytes(settings)), FileLock(folder.with_name(folder.name + ".lock")):
+    with (
+        writing(folder.parent, _estimated_bytes(settings)),
+        one_worker(folder, settings.images_total, progress or silent),
+    ):
         if folder.is_dir():
             return
         shutil.rmtree(partial, ignore_errors=True)
         try:
-            _write_images(settings, partial, progress or silent)
+            _write_images(settings, partial, tell)
             os.replace(partial, folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
