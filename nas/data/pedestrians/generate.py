@@ -169,10 +169,8 @@ def write_set(settings: PedestrianSettings, folder: Path, progress: Progress | N
         DataError: no space left, or the folder cannot be written.
     """
     partial = folder.with_name(folder.name + ".partial")
-    with (
-        writing(folder.parent, _estimated_bytes(settings)),
-        one_worker(folder, settings.images_total, progress or silent),
-    ):
+    total, tell = settings.images_total, progress or silent
+    with writing(folder.parent, _estimated_bytes(settings)), one_worker(folder, total, tell):
         if folder.is_dir():
             return
         shutil.rmtree(partial, ignore_errors=True)
