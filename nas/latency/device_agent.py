@@ -36,7 +36,7 @@ from typing import Any
 FORMAT = 1
 BLOCKS_KEPT = 20
 QUIET_SHARE = 0.10  # others may keep this share of the processors busy before a figure counts as disturbed
-NOISE_EXPONENTS = (-2, -3, -4, -5, -6, -7, -8)
+NOISE_FILE = "noise.bin"
 
 
 # --- statistics -----------------------------------------------------------------------------------------------------
@@ -526,7 +526,7 @@ def measure_job(job: dict[str, Any], path: str, on_batch: Callable[..., None] | 
         finally:
             engine.close()
     figures = pool_builds(times, seconds)
-    watt = power.mean_mw()
+    milliwatt = power.mean_mw()
     known = [share for share in others if share is not None]
     environment = dict(read_machine(), libraries=engine_versions(), others_cpu_share=max(known) if known else None)
     states = {"before": warm, "after": read_temperatures()}
@@ -535,7 +535,7 @@ def measure_job(job: dict[str, Any], path: str, on_batch: Callable[..., None] | 
         protocol=protocol,
         device_name=job["device"],
         peak_memory_mb=memory,
-        energy_mj=None if watt is None else watt * figures["mean_ms"] / 1000.0,
+        energy_mj=None if milliwatt is None else milliwatt * figures["mean_ms"] / 1000.0,
         clocks=states if any(states.values()) else None,
         isolated=all(share <= QUIET_SHARE for share in known),
         drift=None,
@@ -557,26 +557,31 @@ def others_share(work: Callable[[], Any]) -> float | None:
 
 
 # --- weights made on the device -------------------------------------------------------------------------------------
-def noise_file(folder: str, name: str) -> str:
-    """Makes the file of noise weights a network refers to, unless it is there; returns its path.
+def noise_file(folder: str, parts: str) -> str:
+    """Writes the file of noise weights a network refers to; returns its path.
 
-    `noise-f32-16777216.bin` holds, for each exponent e of `NOISE_EXPONENTS`, 16 777 216 bytes of normal numbers with
-    standard deviation 2**e. A latency does not depend on the values of weights, so they need not travel.
+    A latency does not depend on the values of weights, so they need not travel. Every weight has a part of the file
+    to itself, as it would have memory to itself: weights that share memory would share caches too.
+
+    Args:
+        folder: where the network is.
+        parts: the kind of numbers, then `EXPONENT:BYTES` for each weight in order, such as `f32 -4:36864 -6:4096`:
+            normal numbers with standard deviation 2**EXPONENT.
     """
-    match = re.match(r"noise-(f32|f16)-(\d+)\.bin$", name)
-    if match is None:
-        raise EngineError(f"the network refers to an unknown file {name!r}")
-    code, size = {"f32": "f", "f16": "e"}[match.group(1)], int(match.group(2))
-    path = os.path.join(folder, name)
-    if os.path.exists(path) and os.path.getsize(path) == size * len(NOISE_EXPONENTS):
-        return path
-    random_ = random.Random(0)
+    if not re.match(r"(f32|f16)( -?\d{1,2}:\d{1,10})+$", parts):
+        raise EngineError("the job describes its weights in a way this agent does not know")
+    kind, *listed = parts.split(" ")
+    code = {"f32": "f", "f16": "e"}[kind]
+    random_, blocks, path = random.Random(0), {}, os.path.join(folder, NOISE_FILE)
     unit = [random_.gauss(0.0, 1.0) for _ in range(65536)]
-    with open(path + ".part", "wb") as file:
-        for exponent in NOISE_EXPONENTS:
-            block = struct.pack("<65536" + code, *[value * 2.0**exponent for value in unit])
-            file.write((block * (size // len(block) + 1))[:size])
-    os.replace(path + ".part", path)
+    with open(path, "wb") as file:
+        for exponent, size in (map(int, part.split(":")) for part in listed):
+            if exponent not in blocks:
+                blocks[exponent] = struct.pack("<65536" + code, *[value * 2.0**exponent for value in unit])
+            whole, rest = divmod(size, len(blocks[exponent]))
+            for _ in range(whole):
+                file.write(blocks[exponent])
+            file.write(blocks[exponent][:rest])
     return path
 
 

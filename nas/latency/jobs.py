@@ -10,14 +10,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from nas.errors import LatencyError
 from nas.latency.backends.base import installed
-from nas.latency.device_agent import NOISE_EXPONENTS
+from nas.latency.device_agent import NOISE_FILE
 from nas.latency.onnx_file import export_onnx
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.subject import as_subject
@@ -27,14 +26,14 @@ ENGINE_BACKENDS = ("onnxruntime", "onnxruntime-tensorrt", "tensorrt")
 """Backends that run from a job's ONNX file; others rebuild the network and need this package on the device."""
 
 KEPT_BYTES = 1024
-SMALLEST_REGION = 1 << 20
+ALIGNMENT = 4096  # parts of external data begin at whole pages, so that runtimes can map them
 
 
 def make_job(candidate: Candidate, protocol: LatencyProtocol, device: str) -> dict[str, Any]:
     """A job as the mailbox keeps it.
 
     Returns:
-        `device`, `architecture_id`, `notation`, `protocol_id`, `protocol`, `noise` (name of the noise file or None),
+        `device`, `architecture_id`, `notation`, `protocol_id`, `protocol`, `noise` (parts of the noise file or None),
         `network` (gzipped ONNX, None for a backend that rebuilds the network) and `sha256` of the network.
 
     Raises:
@@ -54,7 +53,7 @@ def make_job(candidate: Candidate, protocol: LatencyProtocol, device: str) -> di
 
 
 def pack(candidate: Candidate, protocol: LatencyProtocol) -> tuple[bytes, str | None]:
-    """The network of a candidate as gzipped ONNX without its large weights, and the noise file it refers to."""
+    """The network of a candidate as gzipped ONNX without its large weights, and the parts of its noise file."""
     missing = installed("onnx")
     if missing:
         raise LatencyError(f"jobs for a device are ONNX files, and {missing}", "pip install 'nas-reid[latency]'")
@@ -73,7 +72,7 @@ def refer_to_noise(model: Any) -> str | None:
     """Replaces the large floating-point weights of an ONNX model by references into a noise file.
 
     Returns:
-        The file's name for `nas.latency.device_agent.noise_file`, or None when there is no large weight.
+        The parts of the file, for `nas.latency.device_agent.noise_file`; None when there is no large weight.
     """
     import numpy
     from onnx import TensorProto, numpy_helper
@@ -82,22 +81,24 @@ def refer_to_noise(model: Any) -> str | None:
     large = [t for t in model.graph.initializer if t.data_type in kinds and _bytes(t) > KEPT_BYTES]
     if not large:
         return None
-    region = max(SMALLEST_REGION, _power_of_two(max(map(_bytes, large))))
-    name = f"noise-{kinds[large[0].data_type]}-{region}.bin"
+    parts, offset = [kinds[large[0].data_type]], 0
     for tensor in large:
         spread = float(numpy.std(numpy_helper.to_array(tensor).astype(numpy.float64)))
-        _refer(tensor, name, _nearest(spread, NOISE_EXPONENTS) * region)
-    return name
+        room = -(-_bytes(tensor) // ALIGNMENT) * ALIGNMENT
+        parts.append(f"{_exponent(spread)}:{room}")
+        _refer(tensor, offset)
+        offset += room
+    return " ".join(parts)
 
 
-def _refer(tensor: Any, file: str, offset: int) -> None:
+def _refer(tensor: Any, offset: int) -> None:
     from onnx import TensorProto
 
     length = _bytes(tensor)
     for content in ("raw_data", "float_data", "int32_data"):
         tensor.ClearField(content)
     tensor.data_location = TensorProto.EXTERNAL
-    for key, value in (("location", file), ("offset", offset), ("length", length)):
+    for key, value in (("location", NOISE_FILE), ("offset", offset), ("length", length)):
         entry = tensor.external_data.add()
         entry.key, entry.value = key, str(value)
 
@@ -108,12 +109,6 @@ def _bytes(tensor: Any) -> int:
     return int(math.prod(tensor.dims)) * (2 if tensor.data_type == TensorProto.FLOAT16 else 4)
 
 
-def _nearest(spread: float, exponents: Iterable[int]) -> int:
-    """Index of the exponent e whose 2**e is nearest to the spread, in octaves."""
-    wanted = math.log2(spread) if spread > 0 else -math.inf
-    listed = list(exponents)
-    return min(range(len(listed)), key=lambda i: abs(listed[i] - max(wanted, min(listed))))
-
-
-def _power_of_two(value: int) -> int:
-    return 1 << (value - 1).bit_length()
+def _exponent(spread: float) -> int:
+    """The power of two nearest to a spread; a constant weight counts as a small one."""
+    return min(4, max(-14, round(math.log2(spread)))) if spread > 0 else -14
