@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -159,3 +160,10 @@ def test_recipes_do_not_load_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_the_how_to_names_every_key_and_recipe() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "train-by-hand.md").read_text("utf-8")
+    sections = {*LOSS_TERMS, "name"}
+    for word in (*(set(Recipe.model_fields) - sections), *NAMED, *LOSS_SETUPS, *LOSS_TERMS):
+        assert f"`{word}`" in page, word
