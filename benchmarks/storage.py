@@ -10,7 +10,8 @@ the same machine). The database holds 100, 2 000 or 10 000 finished trainings be
 - `flat out`: workers do nothing but this, so they queue for the processors and for each other; the worst there is.
 - `training`: each training takes about half a second of waiting, still far shorter than a real one.
 
-Cost: milliseconds a worker spends on one training, mean and 95th percentile over all. Also printed: the two reads a
+Cost: milliseconds a worker spends on one training, mean and 95th percentile over all; `cpu ms` is what its own
+processor time of that is, which other work on the machine does not stretch. Also printed: the two reads a
 person waits for (status, results table) and whether any error reached a worker.
 """
 
@@ -64,6 +65,7 @@ class Row:
     trainings: int
     mean_ms: float
     p95_ms: float
+    cpu_ms: float
     trainings_per_s: float
     errors: int
     status_ms: float
@@ -119,8 +121,10 @@ def fill(url: str, stored: int) -> None:
         mirror_trials(database, f"load/{STAGE}", [trial(training_id) for training_id in ids])
 
 
-def work(url: str, owner: str, first: int, last: int, pause_s: float, start: Any) -> tuple[list[float], list[str]]:
-    """One worker: milliseconds of each training it did, and errors that reached it."""
+def work(
+    url: str, owner: str, first: int, last: int, pause_s: float, start: Any
+) -> tuple[list[float], list[str], float]:
+    """One worker: milliseconds of each training it did, errors that reached it, seconds its processor worked."""
     costs: list[float] = []
     errors: list[str] = []
     with open_database(url) as database:
@@ -130,6 +134,7 @@ def work(url: str, owner: str, first: int, last: int, pause_s: float, start: Any
         mirror_trials(database, f"load/{STAGE}", [trial(1)])
         repository.status("load")
         start.wait()
+        computed = time.process_time()
         while True:
             begun = time.perf_counter()
             try:
@@ -137,10 +142,10 @@ def work(url: str, owner: str, first: int, last: int, pause_s: float, start: Any
             except Exception as error:
                 errors.append(f"{type(error).__name__}: {error}")
                 if len(errors) > 20:
-                    return costs, errors
+                    return costs, errors, 0.0
                 continue
             if slept is None:
-                return costs, errors
+                return costs, errors, time.process_time() - computed
             costs.append(1000 * (time.perf_counter() - begun - slept))
 
 
@@ -187,8 +192,8 @@ def measure(engine: str, url: str, stored: int, workers: int, pace: str) -> Row:
         begun = time.perf_counter()
         answers = pool.starmap(work, tasks, chunksize=1)
         passed = time.perf_counter() - begun
-    costs = sorted(cost for mine, _ in answers for cost in mine)
-    errors = [error for _, theirs in answers for error in theirs]
+    costs = sorted(cost for mine, _, _ in answers for cost in mine)
+    errors = [error for _, theirs, _ in answers for error in theirs]
     for error in errors[:3]:
         print(f"    {error}", file=sys.stderr)
     if len(costs) != trainings:
@@ -202,6 +207,7 @@ def measure(engine: str, url: str, stored: int, workers: int, pace: str) -> Row:
         trainings=trainings,
         mean_ms=statistics.fmean(costs),
         p95_ms=costs[int(0.95 * len(costs))],
+        cpu_ms=1000 * sum(computed for _, _, computed in answers) / trainings,
         trainings_per_s=trainings / passed,
         errors=len(errors),
         status_ms=status_ms,
@@ -278,7 +284,7 @@ def line(row: Row) -> str:
     """One row of the printed table."""
     return (
         f"{row.engine:<10} {row.stored:>6} stored {row.workers:>2} workers {row.pace:<8}  {row.mean_ms:7.1f} ms "
-        f"(p95 {row.p95_ms:7.1f})  {row.trainings_per_s:6.1f}/s  {row.errors} errors  "
+        f"(p95 {row.p95_ms:7.1f}, cpu {row.cpu_ms:5.1f})  {row.trainings_per_s:6.1f}/s  {row.errors} errors  "
         f"status {row.status_ms:5.1f} ms  results {row.results_ms:6.1f} ms"
     )
 
@@ -311,9 +317,9 @@ def machine(server: PrivatePostgres | None) -> dict[str, Any]:
 def markdown(found: dict[str, Any], rows: list[Row]) -> str:
     """The result as a page."""
     facts = ", ".join(f"{key} {value}" for key, value in found["machine"].items())
-    head = "| engine | stored | workers | pace | mean ms | p95 ms | trainings/s | errors | status ms | results ms |"
+    head = "| engine | stored | workers | pace | mean ms | p95 ms | cpu ms | trainings/s | errors | status ms | results ms |"
     body = [
-        f"| {r.engine} | {r.stored} | {r.workers} | {r.pace} | {r.mean_ms:.1f} | {r.p95_ms:.1f} | "
+        f"| {r.engine} | {r.stored} | {r.workers} | {r.pace} | {r.mean_ms:.1f} | {r.p95_ms:.1f} | {r.cpu_ms:.1f} | "
         f"{r.trainings_per_s:.1f} | {r.errors} | {r.status_ms:.1f} | {r.results_ms:.1f} |"
         for r in rows
     ]
@@ -327,7 +333,7 @@ def markdown(found: dict[str, Any], rows: list[Row]) -> str:
             (__doc__ or "").split("\n\n", 2)[2].strip(),
             "",
             head,
-            "|---" * 10 + "|",
+            "|---" * 11 + "|",
             *body,
             "",
             f"Growth of the cost from {min(r.stored for r in rows)} to {max(r.stored for r in rows)} stored trainings:",

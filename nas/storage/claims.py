@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Double, Row, and_, bindparam, case, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from nas.errors import StorageError
-from nas.storage.base import RepositoryPart, insert_or_update
+from nas.storage.base import AnySelect, RepositoryPart, insert_or_update
 from nas.storage.clock import database_now
 from nas.storage.models import CandidateRow, DatasetRow, Epoch, RecipeRow, Stage, StageTraining, Study, Training, Worker
 from nas.storage.plain import clean, clean_text, finite
@@ -106,9 +107,9 @@ class Claims(RepositoryPart):
         values = _outcome_values(outcome)
 
         def work(session: Session) -> bool:
-            training = session.get_one(Training, training_id, with_for_update=True)
+            training = _locked(session, training_id)
             if training.status not in ("running", "waiting"):
-                return training.status == "finished" and training.owner == owner
+                return bool(training.status == "finished" and training.owner == owner)
             _end(session, training_id, {**values, "status": "finished", "owner": owner})
             return True
 
@@ -140,7 +141,7 @@ class Claims(RepositoryPart):
         }
 
         def work(session: Session) -> str | None:
-            training = session.get_one(Training, training_id, with_for_update=True)
+            training = _locked(session, training_id)
             if training.status != "running" or training.owner != owner:
                 return training.status if (training.owner, training.status) == (owner, "failed") else None
             what["failures"] = training.failures + 1
@@ -162,6 +163,12 @@ NOBODY: dict[str, Any] = {
 }
 
 
+def _locked(session: Session, training_id: int) -> Row[str, str | None, int]:
+    """Status, owner and failures of a training, locked until the end of the transaction."""
+    query = select(Training.status, Training.owner, Training.failures).where(Training.id == training_id)
+    return session.execute(query.with_for_update()).one()
+
+
 def _one(training_id: int) -> Any:
     return update(Training).where(Training.id == training_id)
 
@@ -176,7 +183,8 @@ def _take_next(
     """Claims the first claimable training of the first stage that has one; returns (stage, training)."""
     stages = select(Stage.id).where(Stage.study_id == study_id).order_by(Stage.position)
     for stage in session.scalars(stages).all() if stage_id is None else [stage_id]:
-        training_id = session.scalar(_claim(stage, owner, token, lease_seconds))
+        values = {"of_stage": stage, "new_owner": owner, "new_token": token, "new_seconds": lease_seconds}
+        training_id = session.connection().execute(_claim(), values).scalar()
         if training_id is not None:
             return stage, training_id
     return None
@@ -194,12 +202,14 @@ def _give_up_silent(session: Session, max_silences: int) -> None:
         _end(session, training_id, {"status": "failed", "failure_kind": "killed", "failure_reason": reason})
 
 
-def _claim(stage_id: int, owner: str, token: str, lease_seconds: float) -> Any:
+@cache
+def _claim() -> Any:
+    """The statement that claims; made once, since making it takes longer than running it."""
     now = database_now()
     first = (
         select(Training.id)
         .join(StageTraining, StageTraining.training_id == Training.id)
-        .where(StageTraining.stage_id == stage_id, StageTraining.is_open)
+        .where(StageTraining.stage_id == bindparam("of_stage"), StageTraining.is_open)
         .where(or_(Training.status == "waiting", and_(Training.status == "running", Training.lease_until < now)))
         .order_by(StageTraining.batch, StageTraining.position)
         .limit(1)
@@ -208,10 +218,10 @@ def _claim(stage_id: int, owner: str, token: str, lease_seconds: float) -> Any:
     )
     values = {
         "status": "running",
-        "owner": owner,
-        "claim_token": token,
-        "lease_seconds": lease_seconds,
-        "lease_until": now + lease_seconds,
+        "owner": bindparam("new_owner"),
+        "claim_token": bindparam("new_token"),
+        "lease_seconds": bindparam("new_seconds"),
+        "lease_until": now + bindparam("new_seconds", type_=Double()),
         "heartbeat_at": now,
         "attempts": Training.attempts + 1,
         "silences": Training.silences + case((Training.status == "running", 1), else_=0),
@@ -234,8 +244,14 @@ def _taken_by(session: Session, token: str, study_id: int) -> tuple[int, int] | 
 
 
 def _describe(session: Session, stage_id: int, training_id: int) -> ClaimedTraining:
+    values = {"training": training_id, "stage": stage_id}
+    return ClaimedTraining(**session.connection().execute(_description(), values).one()._mapping)
+
+
+@cache
+def _description() -> AnySelect:
     resume, init = aliased(Training), aliased(Training)
-    query = (
+    return (
         select(
             Training.id,
             Training.owner,
@@ -274,15 +290,16 @@ def _describe(session: Session, stage_id: int, training_id: int) -> ClaimedTrain
         .join(DatasetRow, DatasetRow.id == Training.dataset_id)
         .outerjoin(resume, resume.id == Training.resume_from_id)
         .outerjoin(init, init.id == Training.init_from_id)
-        .where(Training.id == training_id, Stage.id == stage_id)
+        .where(Training.id == bindparam("training"), Stage.id == bindparam("stage"))
     )
-    return ClaimedTraining(**session.execute(query).one()._mapping)
 
 
 def _end(session: Session, training_id: int, values: dict[str, Any]) -> None:
     ended = {**values, "claim_token": None, "lease_until": None, "finished_at": database_now()}
-    session.execute(_one(training_id).values(ended))
-    session.execute(update(StageTraining).where(StageTraining.training_id == training_id).values(is_open=False))
+    session.connection().execute(_one(training_id).values(ended))
+    session.connection().execute(
+        update(StageTraining).where(StageTraining.training_id == training_id).values(is_open=False)
+    )
 
 
 def _check_finite(outcome: TrainingOutcome) -> None:
