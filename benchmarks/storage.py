@@ -317,7 +317,8 @@ def machine(server: PrivatePostgres | None) -> dict[str, Any]:
 def markdown(found: dict[str, Any], rows: list[Row]) -> str:
     """The result as a page."""
     facts = ", ".join(f"{key} {value}" for key, value in found["machine"].items())
-    head = "| engine | stored | workers | pace | mean ms | p95 ms | cpu ms | trainings/s | errors | status ms | results ms |"
+    titles = ("engine", "stored", "workers", "pace", "mean ms", "p95 ms", "cpu ms", "trainings/s", "errors")
+    head = f"| {' | '.join((*titles, 'status ms', 'results ms'))} |"
     body = [
         f"| {r.engine} | {r.stored} | {r.workers} | {r.pace} | {r.mean_ms:.1f} | {r.p95_ms:.1f} | {r.cpu_ms:.1f} | "
         f"{r.trainings_per_s:.1f} | {r.errors} | {r.status_ms:.1f} | {r.results_ms:.1f} |"

@@ -193,7 +193,20 @@ def sqlite_arguments(url: URL, read_only: bool = False) -> dict[str, Any]:
     if not read_only:
         return {"connect_args": arguments}
     path = Path(url.database).absolute()
-    return {"creator": lambda: sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, **arguments)}
+    return {"creator": lambda: _connect_for_reading(path, arguments)}
+
+
+def _connect_for_reading(path: Path, arguments: dict[str, Any]) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, **arguments)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+    except sqlite3.OperationalError:
+        connection.close()
+        if os.access(path.parent, os.W_OK):
+            raise
+        # In a folder that cannot be written, SQLite cannot share the file with writers; there are none then.
+        return sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True, **arguments)
+    return connection
 
 
 def tame_sqlite(engine: Engine, *, read_only: bool = False, foreign_keys: bool = True) -> None:

@@ -295,3 +295,15 @@ _FORKED: dict[str, Repository] = {}
 
 def _finish_inherited(study_id: int, owner: str) -> list[int]:
     return finish_all(_FORKED["repository"], study_id, owner)
+
+
+def test_a_database_on_a_read_only_disk_can_be_read(small_disk: Path) -> None:
+    with open_database(f"sqlite:///{small_disk}/study.db") as database:
+        study_id, _, _ = fill(Repository(database), 2)
+        finish_all(Repository(database), study_id)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    assert not list(small_disk.glob("*-shm"))
+    with open_database(f"sqlite:///{small_disk}/study.db", read_only=True) as database:
+        assert len(Repository(database).results("made_up")) == 2
+    with pytest.raises(StorageError, match=r"may not be written|cannot be opened"):
+        Repository(open_database(f"sqlite:///{small_disk}/study.db")).ensure_study("new", {}, 1, None)
