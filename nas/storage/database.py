@@ -197,7 +197,7 @@ def sqlite_arguments(url: URL, read_only: bool = False) -> dict[str, Any]:
 
 
 def _connect_for_reading(path: Path, arguments: dict[str, Any]) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, **arguments)
+    connection: sqlite3.Connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, **arguments)
     try:
         connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
     except sqlite3.OperationalError:
@@ -205,7 +205,7 @@ def _connect_for_reading(path: Path, arguments: dict[str, Any]) -> sqlite3.Conne
         if os.access(path.parent, os.W_OK):
             raise
         # In a folder that cannot be written, SQLite cannot share the file with writers; there are none then.
-        return sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True, **arguments)
+        connection = sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True, **arguments)
     return connection
 
 

@@ -56,6 +56,7 @@ def mirror_trials(
     Raises:
         StorageError: the database was away for longer than two minutes.
     """
+    database.attach(f"optuna study {name}", lambda: _patiently(database, lambda: _forget_if_gone(database, name)))
     usable = [trial for trial in trials if all(math.isfinite(value) for value in trial["values"])]
     waiting = _not_done(database, name, [int(trial["training_id"]) for trial in usable])
     wanted = [trial for trial in usable if int(trial["training_id"]) in waiting]
@@ -63,6 +64,15 @@ def mirror_trials(
         return 0
     added = _patiently(database, lambda: _add_together(database, name, wanted))
     return _add_singly(database, name, wanted, directions) if added is None else added
+
+
+def _forget_if_gone(database: Database, name: str) -> bool:
+    """Optuna's dashboard may have deleted the study: then nothing of it is mirrored any more."""
+    if name in _names(database, name):
+        return False
+    with database.write() as session:
+        session.execute(update(StageTraining).where(StageTraining.stage_id == _of_stage(name)).values(mirror=None))
+    return True
 
 
 def _add_together(database: Database, name: str, trials: Sequence[Mapping[str, Any]]) -> int | None:
@@ -128,9 +138,13 @@ def rename_mirror(database: Database, old: str, new: str) -> None:
 
 def mirrored_studies(database: Database, study: str) -> list[str]:
     """Names of Optuna's studies that mirror a study; empty when Optuna has no tables here."""
+    return _names(database, f"{study}/")
+
+
+def _names(database: Database, start: str) -> list[str]:
     if not inspect(database.engine).has_table(_STUDIES.name):
         return []
-    query = select(_STUDIES.c.study_name).where(_STUDIES.c.study_name.startswith(f"{study}/", autoescape=True))
+    query = select(_STUDIES.c.study_name).where(_STUDIES.c.study_name.startswith(start, autoescape=True))
     with database.read() as session:
         return sorted(session.scalars(query).all())
 

@@ -154,6 +154,14 @@ def test_rename_and_delete(database: Database, repository: Repository, ids: list
     delete_mirror(database, "other{name}%")
 
 
+def test_a_mirror_deleted_by_optunas_tools_is_made_again(url: str, database: Database, ids: list[int]) -> None:
+    assert mirror_trials(database, NAME, [trial(i) for i in ids]) == 6
+    optuna.delete_study(study_name=NAME, storage=driver_url(database))
+    with open_database(url) as next_run:
+        assert mirror_trials(next_run, NAME, [trial(i) for i in ids]) == 6
+        assert mirror_trials(next_run, NAME, [trial(i) for i in ids]) == 0
+
+
 def test_no_foreign_key_leads_into_optunas_tables(database: Database, ids: list[int]) -> None:
     mirror_trials(database, NAME, [trial(ids[0])])
     found = inspect(database.engine)
