@@ -208,7 +208,7 @@ def msmt17(width: int, seed: int) -> Answer:
     """MSMT17's size: does it fit in 4 GiB, and how long does it take?"""
     rng = np.random.default_rng(seed)
     who = people(3_060, 11_659, 82_161, 0, 15, rng)
-    query, gallery = features(who, width, 2.2, rng)
+    query, gallery = features(who, width, 2.6, rng)
     q, qc, g, gc = who.arguments
     before = _resident()
     with peak_memory() as peak:
@@ -332,7 +332,7 @@ def main() -> None:
     else:
         rng = np.random.default_rng(options.seed)
         who = people(750, 3_368, 15_913, 2_798, 6, rng)
-        query, gallery = features(who, 2_048, 3.3, rng)
+        query, gallery = features(who, 2_048, 2.6, rng)
         unit = torch.nn.functional.normalize
         distances = (1 - unit(query) @ unit(gallery).T).numpy()
         if options.random:

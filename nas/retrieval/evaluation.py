@@ -22,8 +22,8 @@ from nas.retrieval.metrics import Ints, PerQuery, RetrievalMetrics
 from nas.retrieval.ranking import Block, evaluate_blocks
 from nas.retrieval.reranking import Rerank, RerankedDistances
 
-CHUNK_BYTES = {"cpu": 16 << 20, "cuda": 1 << 30}
-"""Distances held at once, by kind of device."""
+CHUNK_BYTES = {"cpu": 128 << 20, "cuda": 1 << 30}
+"""Distances held at once, by kind of device; the product of few queries at a time is slower."""
 SMALLEST_CHUNK = 64
 """Fewer queries at a time would slow the matrix product down."""
 
