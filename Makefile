@@ -25,7 +25,7 @@ quickstart: $(BIN)/nas  ## the main job: a small study on generated data, on the
 	$(BIN)/nas run studies/quickstart.yaml
 
 test: $(BIN)/nas  ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 lint: $(BIN)/nas  ## ruff, mypy and the floors of the house
 	$(BIN)/ruff check .

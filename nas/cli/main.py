@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import importlib
-import importlib.util
 import os
 import sys
 import warnings
@@ -42,8 +41,7 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for name in COMMAND_MODULES:
-        if importlib.util.find_spec(f"nas.cli.{name}"):  # rooms still being built are left out
-            importlib.import_module(f"nas.cli.{name}").register(app)
+        importlib.import_module(f"nas.cli.{name}").register(app)
     return app
 
 

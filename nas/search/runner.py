@@ -63,7 +63,7 @@ def _refuse_another(definition: StudyDefinition, stored: dict[str, Any], reposit
     if changed:
         raise StudyError(
             f"the database holds a study {definition.name!r} made from another file (changed: {', '.join(changed)})",
-            "give this one another name (finished trainings are shared, not repeated), or `nas studies delete` that one",
+            "give this one another name (finished trainings are shared, not repeated), or delete that one",
         )
 
 

@@ -44,7 +44,9 @@ def test_shrink_auto_has_a_stage_of_its_own(tmp_path: Path, form: object) -> Non
 
 def test_a_profile_is_laid_over_the_file(tmp_path: Path) -> None:
     data = {**MINIMAL, "seed": 4, "recipe": {"extends": "quickstart", "epochs": 9}}
-    data["profiles"] = {"smoke": {"recipe": {"extends": "strong_baseline", "epochs": 1}, "stages": [{"sweep": {"candidates": 2}}]}}
+    data["profiles"] = {
+        "smoke": {"recipe": {"extends": "strong_baseline", "epochs": 1}, "stages": [{"sweep": {"candidates": 2}}]}
+    }
     study = load_study(write(tmp_path, data), "smoke")
     assert study.recipe == {"extends": "strong_baseline", "epochs": 1}
     assert [s.kind for s in study.named_stages()] == ["sweep"]
