@@ -48,6 +48,7 @@ from nas.spaces.candidate import Candidate
 from nas.training.batches import Batch
 from nas.training.monitor import LossMonitor
 from nas.training.recipe import Recipe, load_recipe
+from nas.training.reproducible import reproducible
 from nas.training.trainer import Trainer
 
 PERSONS, IMAGES = 751, 12_936
@@ -243,7 +244,12 @@ def measure(
     clock: str = "wall",
 ) -> Row:
     """Alternates limit and ours until each made `steps` steps, then runs the usual loader."""
-    subject = Subject(case, device, images, cache, clock)
+    with reproducible(0, torch.device(device), deterministic=case.deterministic):
+        subject = Subject(case, device, images, cache, clock)
+        return _measured(subject, steps, round_length, workers, loader_steps)
+
+
+def _measured(subject: Subject, steps: int, round_length: int, workers: int, loader_steps: int) -> Row:
     for _ in range(3):
         subject.limit_step()
         subject.own_step()
@@ -256,8 +262,8 @@ def measure(
     usual = loader_seconds(subject, workers, loader_steps) if loader_steps else None
     step_ms = median(ours) * 1e3
     return Row(
-        case=case.label,
-        device=device,
+        case=subject.case.label,
+        device=subject.device.type,
         limit_ms=median(limit) * 1e3,
         ours_ms=step_ms,
         loader_ms=None if usual is None else usual * 1e3,
