@@ -2,7 +2,10 @@
 
 Replicates of one candidate share its own deviation, so a candidate is one observation whose variance is
 own^2 + seed^2 / trainings; weights follow from both, and standard errors from the residuals of whole candidates
-(HC3, the jackknife's form, which needs no equal variances). Which contrasts make a rule is left to `families`.
+(HC3, the jackknife's form, which needs no equal variances). Where few candidates decide a contrast, their residuals
+alone would be a poor estimate of its error: it is moderated by the variance of all candidates, in proportion to the
+number that decide (as in Smyth, Linear Models and Empirical Bayes Methods, 2004). Which contrasts make a rule is left
+to `families`.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ Floats = npt.NDArray[np.float64]
 MIN_DF = 8
 """Residual degrees of freedom below which nothing is estimated."""
 _LEVERAGE_CAP = 0.95
+_PRIOR_CANDIDATES = 20.0
+"""Candidates that the variance of all counts as, beside those that decide a contrast."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +39,10 @@ class Fit:
     Attributes:
         design: columns and their names; rows are the candidates with a finite score.
         beta: (columns,) coefficients, mAP.
-        covariance: (columns, columns) of the coefficients, clustered by candidate.
         row_space: (columns, columns) projection on what the sample can tell apart.
         residuals: (candidates,) mAP.
         jackknifed: (candidates,) residuals as they would be had the candidate not been fitted, mAP.
+        expected: (candidates,) variance of each candidate's score if all were alike but for their trainings.
         gain: (columns, candidates) beta as a linear map of the scores.
         df: residual degrees of freedom.
         seed_sd: sd between trainings of one candidate; NaN without replicates.
@@ -47,10 +52,10 @@ class Fit:
 
     design: Design
     beta: Floats
-    covariance: Floats
     row_space: Floats
     residuals: Floats
     jackknifed: Floats
+    expected: Floats
     gain: Floats
     df: int
     seed_sd: float
@@ -70,8 +75,19 @@ class Fit:
         """A contrast's estimate and standard error; None when the sample cannot tell it."""
         if not self.enough or not self.estimable(contrast):
             return None
-        variance = float(contrast @ self.covariance @ contrast)
-        return Difference(float(contrast @ self.beta), float(np.sqrt(max(variance, 0.0))), float(self.df))
+        covariance, df = self.errors(contrast[None, :])
+        return Difference(float(contrast @ self.beta), float(np.sqrt(max(covariance[0, 0], 0.0))), float(df[0]))
+
+    def errors(self, contrasts: Floats) -> tuple[Floats, Floats]:
+        """(contrasts, contrasts) covariance, clustered by candidate, and (contrasts,) degrees of freedom."""
+        reach = contrasts @ self.gain
+        share = reach**2 * self.expected
+        deciding = share.sum(axis=1) ** 2 / np.maximum((share**2).sum(axis=1), 1e-300)
+        own = np.sqrt(deciding / (deciding + _PRIOR_CANDIDATES))
+        common = np.sqrt(_PRIOR_CANDIDATES / (deciding + _PRIOR_CANDIDATES))
+        robust, alike = (reach * self.jackknifed**2) @ reach.T, (reach * self.expected) @ reach.T
+        blended = robust * np.outer(own, own) + alike * np.outer(common, common)
+        return blended, np.minimum(deciding + _PRIOR_CANDIDATES, self.df)
 
     def term(self, term: Term) -> Difference | None:
         """The coefficient of one column; None when there is no such column or it cannot be told."""
@@ -81,13 +97,13 @@ class Fit:
         """p value against "all these contrasts are zero" (F test); NaN when not all can be told."""
         if not self.enough or not all(self.estimable(row) for row in contrasts):
             return float("nan")
-        covariance = contrasts @ self.covariance @ contrasts.T
+        covariance, df = self.errors(contrasts)
         rank = int(np.linalg.matrix_rank(covariance, tol=1e-14))
         if rank == 0:
             return float("nan")
         values = contrasts @ self.beta
         statistic = float(values @ np.linalg.pinv(covariance, rcond=1e-10) @ values) / rank
-        return float(fisher.sf(statistic, rank, self.df))
+        return float(fisher.sf(statistic, rank, df.min()))
 
     def bootstrap(self, contrasts: Floats, draws: int, rng: np.random.Generator) -> Floats:
         """(draws, contrasts) estimates over a wild bootstrap of candidates (Rademacher signs, HC3 residuals)."""
@@ -177,10 +193,10 @@ def _solve(design: Design, score: Floats, weights: Floats, seed_sd: float, rows:
     return Fit(
         design=design,
         beta=beta,
-        covariance=(gain * jackknifed**2) @ gain.T,
         row_space=right.T @ right,
         residuals=residuals,
         jackknifed=jackknifed,
+        expected=common,
         gain=gain,
         df=df,
         seed_sd=seed_sd,

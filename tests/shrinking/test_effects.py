@@ -12,10 +12,11 @@ import statsmodels.api as sm
 
 from nas.shrinking.design import DesignChoice, build_design, families_of, pairs_apart, pairs_in_one_stage
 from nas.shrinking.effects import fit_effects
+from nas.shrinking.landscapes import landscape_table
 from nas.shrinking.sample import draw_samples, unbiased_rows
 from nas.shrinking.saturation import saturation
 from nas.spaces import Candidate, get_block_spec, get_topology
-from tests.shrinking.conftest import good_sites, make_landscape
+from tests.shrinking.conftest import BLOCKS, good_sites, make_landscape, parse
 
 Sweep = Callable[..., pd.DataFrame]
 PLAIN = DesignChoice(nearest=2, pairs=False, mix=False, params=False)
@@ -81,14 +82,32 @@ def test_level_contrasts_read_back_what_was_planted(sweep: Sweep) -> None:
     np.testing.assert_allclose(effects - effects.mean(), gains - gains.mean(), atol=1e-7)
 
 
-def test_standard_errors_are_hc3(sweep: Sweep) -> None:
+def test_standard_errors_are_hc3_moderated_by_the_common_variance(sweep: Sweep) -> None:
     sample = draw_samples(sweep(make_landscape(), n=200))["resnet50"]
     kept = sample.take(sample.counts > 0)
     fit = fit_effects(kept, PLAIN)
     design = build_design(kept, PLAIN)
-    theirs = sm.OLS(kept.score, design.matrix).fit(cov_type="HC3")
-    np.testing.assert_allclose(fit.beta, theirs.params, atol=1e-9)
-    np.testing.assert_allclose(np.sqrt(np.diag(fit.covariance)), theirs.bse, rtol=1e-6)
+    ordinary = sm.OLS(kept.score, design.matrix).fit()
+    robust = sm.OLS(kept.score, design.matrix).fit(cov_type="HC3")
+    np.testing.assert_allclose(fit.beta, ordinary.params, atol=1e-9)
+    covariance, df = fit.errors(np.eye(len(fit.beta)))
+    shares = (fit.gain**2).sum(axis=1) ** 2 / (fit.gain**4).sum(axis=1)
+    expected = (robust.bse**2 * shares + ordinary.bse**2 * 20) / (shares + 20)
+    np.testing.assert_allclose(np.diag(covariance), expected, rtol=1e-6)
+    np.testing.assert_allclose(df, np.minimum(shares + 20, ordinary.df_resid))
+
+
+def test_a_level_that_few_candidates_decide_is_not_too_sure() -> None:
+    """Single placements, four candidates a site: their own residuals alone would call one null site in ten good."""
+    singles = [c for b in BLOCKS for c in parse(*(f"resnet50+{b}@{s}" for s in range(1, 18)))]
+    surest = []
+    for seed in range(120):
+        sample = draw_samples(landscape_table(make_landscape(seed=seed), singles))["resnet50"]
+        fit = fit_effects(sample, PLAIN)
+        differences = [fit.difference(row) for row in fit.design.levels(("site",))]
+        surest += [d.p_two_sided() for d in differences if d is not None]
+    assert np.mean(np.array(surest) < 0.05) < 0.07
+    assert np.mean(np.array(surest) < 0.005) < 0.012
 
 
 def test_bootstrap_over_candidates_agrees_with_the_interval(sweep: Sweep) -> None:

@@ -76,8 +76,9 @@ def _steps(analysis: Analysis) -> list[Step]:
     if not known or known != list(range(1, len(known) + 1)):
         return []
     contrasts = np.stack([design.unit(("near", d)) for d in known])
-    precision = np.asarray(np.linalg.pinv(contrasts @ fit.covariance @ contrasts.T, rcond=1e-8), dtype=np.float64)
-    return [_step(distance, contrasts @ fit.beta, precision, float(fit.df)) for distance in range(2, len(known) + 2)]
+    covariance, df = fit.errors(contrasts)
+    precision = np.asarray(np.linalg.pinv(covariance, rcond=1e-8), dtype=np.float64)
+    return [_step(distance, contrasts @ fit.beta, precision, float(df.min())) for distance in range(2, len(known) + 2)]
 
 
 def _step(distance: int, effects: Floats, precision: Floats, df: float) -> Step:

@@ -97,13 +97,14 @@ def _group(analysis: Analysis, fit: Fit, factor: Term, block: str | None) -> Sit
 def _beside_median(fit: Fit, contrasts: Floats, rng: np.random.Generator) -> tuple[Difference, ...]:
     """Level minus median level; the spread of that under equal levels is simulated from their covariance."""
     values = contrasts @ fit.beta
-    covariance = contrasts @ fit.covariance @ contrasts.T
+    covariance, _ = fit.errors(contrasts)
+    _, df = fit.errors(contrasts - contrasts.mean(axis=0))
     left, scale, _ = np.linalg.svd(covariance)
     noise = rng.standard_normal((_DRAWS, len(values))) @ (left * np.sqrt(np.maximum(scale, 0))).T
     spread = (noise - np.median(noise, axis=1, keepdims=True)).std(axis=0)
     return tuple(
-        Difference(float(value), float(se), float(fit.df))
-        for value, se in zip(values - np.median(values), spread, strict=True)
+        Difference(float(value), float(se), float(free))
+        for value, se, free in zip(values - np.median(values), spread, df, strict=True)
     )
 
 
