@@ -191,7 +191,8 @@ def _key(request: TrainingRequest) -> _Key:
 def _stored(session: Session, keys: Sequence[_Key]) -> dict[_Key, tuple[int, str]]:
     found: dict[_Key, tuple[int, str]] = {}
     for piece in chunks(keys, 200):
-        query = select(*_KEY, Training.id, Training.status).where(tuple_(*_KEY).in_(piece))
+        # Locked, or a training that ends at this moment would stay open for the stage that links it now.
+        query = select(*_KEY, Training.id, Training.status).where(tuple_(*_KEY).in_(piece)).with_for_update(read=True)
         found.update({(a, b, c, d, e): (id_, status) for a, b, c, d, e, id_, status in session.execute(query)})
     return found
 

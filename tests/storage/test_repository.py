@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import threading
+import time
+from typing import Any
 
 import pytest
-from storage_builders import candidate_row, fill, finish_all, request
+from storage_builders import candidate_row, fill, finish_all, outcome, request
 
 from nas.errors import StorageError, StudyError
-from nas.storage import Repository
+from nas.storage import Repository, open_database, trainings
 from nas.storage.tables import RESULT_COLUMNS
 
 CONTRACT = """study, stage, stage_kind, role, sampler, batch, training_id, candidate_id, architecture_id, notation,
@@ -93,6 +95,30 @@ def test_two_planners_at_once_end_with_one_plan(repository: Repository) -> None:
     assert len(answers) == 4
     assert all(answer == answers[0] for answer in answers)
     assert repository.stage_trainings(stage)["waiting"] == 20
+
+
+def test_a_training_that_ends_while_it_is_linked_is_not_waited_for(
+    repository: Repository, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _, (training_id,) = fill(repository, 1, study="first")
+    repository.claim_training(first, "w")
+    second = repository.ensure_study("second", {}, 1, None)
+    stage = repository.ensure_stage(second, 0, "sweep", "sweep", {})
+    with open_database(url) as database:
+        finish = threading.Thread(target=lambda: Repository(database).finish_training(training_id, "w", outcome()))
+        stored = trainings._stored
+
+        def read_then_dawdle(*arguments: Any) -> Any:
+            found = stored(*arguments)
+            finish.start()
+            time.sleep(0.5)
+            return found
+
+        monkeypatch.setattr(trainings, "_stored", read_then_dawdle)
+        assert repository.request_trainings(stage, [request(0)]) == [training_id]
+        finish.join()
+    assert repository.stage_trainings(stage)["finished"] == 1
+    assert not repository.has_open_trainings(stage)
 
 
 def test_what_was_not_stored_cannot_be_asked_for(repository: Repository) -> None:
