@@ -71,6 +71,7 @@ def check_dataset(dataset: ReidDataset, *, decode: bool = True, progress: Progre
         *_published(dataset),
         *_few_cameras(dataset),
         *_leaks(dataset),
+        *_person_zero(dataset),
         *_hopeless_queries(dataset),
     ]
     missing = any("No such file" in why for _, why in unreadable)
@@ -145,6 +146,18 @@ def _leaks(dataset: ReidDataset) -> Iterator[DataFinding]:
             "warning",
             f"The training and the test split share {_many(len(both), 'person')} (identities {_some(sorted(both))}).",
             "Results on persons that were trained on say little; give the splits different persons.",
+        )
+
+
+def _person_zero(dataset: ReidDataset) -> Iterator[DataFinding]:
+    zeros = [r for r in (*dataset.train, *dataset.query) if r.identity == DISTRACTOR]
+    if zeros:
+        yield DataFinding(
+            "warning",
+            f"{_many(len(zeros), 'training or query image')} of identity 0, which means a distractor: "
+            "nobody to learn from or to search for.",
+            "Number persons from 1 if identity 0 is a person.",
+            tuple(str(r.path) for r in zeros),
         )
 
 

@@ -101,6 +101,11 @@ def test_persons_in_both_splits(tmp_path: Path) -> None:
     assert "share" not in sentences(check_dataset(crossed), "warning")
 
 
+def test_persons_counted_from_zero() -> None:
+    report = check_dataset(toy(records([(0, 1), (0, 2), (1, 1), (1, 2)])), decode=False)
+    assert "2 training or query images of identity 0, which means a distractor" in sentences(report, "warning")
+
+
 @pytest.mark.parametrize("decode", [True, False])
 def test_progress_only_when_images_are_opened(tmp_path: Path, decode: bool) -> None:
     told: list[tuple[int, int]] = []
