@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Select, delete, exists, func, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from nas.errors import StudyError
@@ -71,7 +72,10 @@ def delete_study(
             f"{found.running} trainings of {study!r} are running", "stop its workers first, or use --force"
         )
     delete_mirror(repository.database, study)
-    repository.write(lambda session: _delete(session, study_id, keep_trainings))
+    try:
+        repository.write(lambda session: _delete(session, study_id, keep_trainings))
+    except IntegrityError as error:
+        raise StudyError(f"another study has just asked for trainings of {study!r}", "run the command again") from error
     if store is not None and not keep_trainings:
         for uri in found.checkpoints:
             store.delete(uri)

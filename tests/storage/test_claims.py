@@ -70,6 +70,20 @@ def test_a_silent_owner_loses_its_training_and_hears_of_it(repository: Repositor
     assert repository.heartbeat(training_id, "other")
 
 
+def test_the_clock_of_a_worker_does_not_matter(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    study_id, _, (training_id,) = fill(repository, 1)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 7200)  # a worker two hours ahead
+    ahead = repository.claim_training(study_id, "ahead", 30)
+    assert ahead is not None
+    monkeypatch.setattr(time, "time", lambda: real() - 7200)  # and one two hours behind
+    assert repository.claim_training(study_id, "behind", 30) is None
+    assert repository.heartbeat(training_id, "ahead")
+    stored = repository.training(training_id)
+    assert stored is not None
+    assert abs(stored["lease_until"] - real() - 30) < 10
+
+
 def test_heartbeats_keep_a_short_lease_alive(repository: Repository) -> None:
     study_id, _, (training_id,) = fill(repository, 1)
     repository.claim_training(study_id, "w", 1.0)
