@@ -53,6 +53,7 @@ class Request:
         max_cost: candidates known to cost more are not proposed.
         taken: ids of candidates that must not be proposed (trained or waiting), beside the history's.
         noise: standard deviation of mAP between seeds, when known.
+        pending: candidates that are waiting or being trained, as far as they are known; also in `taken`.
     """
 
     space: DesignSpace
@@ -64,11 +65,12 @@ class Request:
     max_cost: float | None = None
     taken: frozenset[str] = frozenset()
     noise: float | None = None
+    pending: Sequence[Candidate] = ()
 
     @cached_property
     def known(self) -> frozenset[str]:
         """Ids of all candidates that are not new."""
-        return self.taken | {o.candidate.id for o in self.history}
+        return self.taken | {o.candidate.id for o in self.history} | {c.id for c in self.pending}
 
     def rng(self, purpose: str = "") -> random.Random:
         """A generator fixed by seed, batch and purpose."""

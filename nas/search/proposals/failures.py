@@ -21,12 +21,12 @@ def success_chances(history: Sequence[Observation], candidates: Sequence[Candida
     A part is a block in a stage of a backbone; its chance is (finished + 1) / (finished + failed + 1) over the
     candidates that hold it, so what never failed counts as safe, and one failure halves what was never seen to finish.
     """
+    if all(observation.map is not None for observation in history):
+        return np.ones(len(candidates))
     finished: Counter[_Part] = Counter()
     failed: Counter[_Part] = Counter()
     for observation in history:
         (failed if observation.map is None else finished).update(_parts(observation.candidate))
-    if not failed:
-        return np.ones(len(candidates))
     chance = {part: (finished[part] + 1) / (finished[part] + count + 1) for part, count in failed.items()}
     return np.array([min((chance.get(part, 1.0) for part in _parts(c)), default=1.0) for c in candidates])
 

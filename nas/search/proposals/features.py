@@ -7,7 +7,7 @@ so that neighbours inform each other and several backbones share what they can.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +19,7 @@ from nas.spaces import Candidate, DesignSpace, Placement, get_topology
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Names = dict[object, float]
 
 LARGEST_DISTANCE = 8
 DEPTH_KNOTS = 7
@@ -68,6 +69,7 @@ class Features:
         parts += [("count", count[:, None]), ("many", _steps_above(count, np.arange(1, placed.shape[1])))]
         parts += [(f"mean {g}", singles[g] / np.maximum(count, 1)[:, None]) for g in ("block", "site")]
         parts += _pairs(self._number[placed], self._stage[placed])
+        parts.append(("site pair", self._site_pairs(self._number[placed])))
         parts += _mixing(singles["block"], singles["family"])
         arm = np.zeros((len(candidates), len(self._arms)))
         arm[np.arange(len(candidates)), [self._arms[c.backbone, c.backbone_params] for c in candidates]] = 1.0
@@ -78,6 +80,14 @@ class Features:
             parts += recipe
             parts.append(("recipe block", _products(plain, np.column_stack([count, singles["block"]]))))
         return [(group, values) for group, values in parts if values.shape[1]]
+
+    def _site_pairs(self, number: Ints) -> Floats:
+        """(candidates, pairs of sites) 1 where both sites hold a block."""
+        most = int(self._number.max(initial=0))
+        on = np.zeros((len(number), most + 1))
+        on[np.arange(len(number))[:, None], number] = 1.0
+        i, j = np.triu_indices(most, 1)
+        return np.asarray(on[:, i + 1] * on[:, j + 1])
 
     def _placed(self, candidates: Sequence[Candidate]) -> Ints:
         """(candidates, most blocks) row of each placement in the tables, 0 for none."""
@@ -105,13 +115,15 @@ class Features:
         return tables
 
 
-def _described(backbone: str, placement: Placement) -> dict[str, dict[object, float]]:
+def _described(backbone: str, placement: Placement) -> dict[str, Names]:
     """The features of one placement: by group, by name."""
     topology = get_topology(backbone)
     site = topology.site(placement.site)
-    end = {"end": 1.0, ("end", site.stage): 1.0} if site.is_stage_end else {}
+    end: Names = {"end": 1.0, ("end", site.stage): 1.0} if site.is_stage_end else {}
     block, family = placement.block, placement.family
-    depth = {("depth", k): v for k, v in enumerate(hats((site.number - 1) / (len(topology.sites) - 1), DEPTH_KNOTS))}
+    depth: Names = {
+        ("depth", k): v for k, v in enumerate(hats((site.number - 1) / (len(topology.sites) - 1), DEPTH_KNOTS))
+    }
     return {
         "block": {block: 1.0},
         "family": {family: 1.0},
@@ -133,7 +145,7 @@ def hats(at: float, knots: int) -> Floats:
     return np.asarray(np.maximum(0.0, 1.0 - np.abs(at * (knots - 1) - np.arange(knots))))
 
 
-def _table(rows: Sequence[dict[object, float]]) -> Floats:
+def _table(rows: Sequence[Names]) -> Floats:
     columns = {name: i for i, name in enumerate(dict.fromkeys(name for row in rows for name in row))}
     table = np.zeros((len(rows) + 1, len(columns)))
     for number, row in enumerate(rows, 1):
@@ -188,6 +200,3 @@ def _products(left: Floats, right: Floats) -> Floats:
 def _joined(parts: Sequence[tuple[str, Floats]]) -> Matrix:
     groups = tuple(group for group, values in parts for _ in range(values.shape[1]))
     return Matrix(np.concatenate([values for _, values in parts], axis=1), groups)
-
-
-Featurise = Callable[[Sequence[Candidate]], Matrix]

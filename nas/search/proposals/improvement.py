@@ -61,9 +61,16 @@ class Staircase:
         values, costs = np.append(self.heights[1:], value), np.append(self.starts[1:], cost)
         return Staircase.of(values, costs, float(self.heights[0]), self.end)
 
-    def expected_gain(self, mean: Floats, sd: Floats, cost: Floats) -> Floats:
+    def gain(self, values: Floats, costs: Floats) -> Floats:
+        """(candidates,) hypervolume improvement of certain values, each for itself."""
+        return np.asarray((self._widths(costs) * np.maximum(0.0, values[:, None] - self.heights)).sum(axis=1))
+
+    def expected_gain(self, mean: Floats, sd: Floats, costs: Floats) -> Floats:
         """(candidates,) expected hypervolume improvement."""
-        ends = np.append(self.starts[1:], self.end)
-        widths = np.maximum(0.0, ends[None, :] - np.maximum(self.starts[None, :], cost[:, None]))
         gains = expected_improvement(mean[:, None], sd[:, None], self.heights[None, :])
-        return np.asarray((widths * gains).sum(axis=1))
+        return np.asarray((self._widths(costs) * gains).sum(axis=1))
+
+    def _widths(self, costs: Floats) -> Floats:
+        """(candidates, steps) how much of each step lies at or above each cost."""
+        ends = np.append(self.starts[1:], self.end)
+        return np.asarray(np.maximum(0.0, ends - np.maximum(self.starts, costs[:, None])))

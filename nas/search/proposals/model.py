@@ -18,6 +18,7 @@ Floats = npt.NDArray[np.float64]
 LEVEL = "level"
 OTHER = "other"
 _OUTLIER = 6.0
+_FLOOR = 4.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,11 @@ class Beliefs:
         """(candidates,) standard deviations."""
         return np.asarray(np.sqrt((self.halves**2).sum(axis=0) + self.own))
 
+    @property
+    def marginals(self) -> tuple[Floats, Floats]:
+        """Means and standard deviations."""
+        return self.mean, self.sd
+
     def after(self, index: int) -> Beliefs:
         """As if one candidate's expected mAP had been observed: means stay, deviations shrink.
 
@@ -87,6 +93,7 @@ class Model:
         observed: observations with a mAP.
         noise: standard deviation of mAP between seeds, when known.
         settings: what is used and how.
+        others: candidates from outside the space that will be asked about.
     """
 
     def __init__(
@@ -95,10 +102,11 @@ class Model:
         observed: Sequence[Observation],
         noise: float | None = None,
         settings: ModelSettings | None = None,
+        others: Sequence[Candidate] = (),
     ) -> None:
         self._settings = settings or ModelSettings()
         candidates = [o.candidate for o in observed]
-        self._features = Features(space, candidates)
+        self._features = Features(space, [*candidates, *others])
         self._maps = np.array([o.map for o in observed], dtype=np.float64)
         self._replicates = np.array([max(o.replicates, 1) for o in observed], dtype=np.float64)
         self._level, self._scale = level_and_scale(self._maps)
@@ -109,6 +117,11 @@ class Model:
     def posterior(self) -> Posterior:
         """The weights, in standardised units."""
         return self._posterior
+
+    @property
+    def floor(self) -> float:
+        """The lowest mAP worth speaking of: the lowest observed, unless that training diverged."""
+        return float(max(self._maps.min(), self._level - _FLOOR * self._scale))
 
     def of(self, candidates: Sequence[Candidate]) -> Beliefs:
         """What is believed of candidates that were not trained."""

@@ -9,7 +9,7 @@ improvement (`improvement`) is proposed; the rest of the batch is chosen as if i
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,6 +35,7 @@ class Settings:
         draws: uniform draws in the pool.
         near: candidates near the front in the pool, and again near the best of the pool.
         centres: how many of the best of the pool are looked around.
+        acquisition: a name of `ACQUISITIONS`.
         margin: the reference cost lies this share of the range of costs beyond the dearest.
         model: the surrogate.
     """
@@ -44,6 +45,7 @@ class Settings:
     near: int = 250
     centres: int = 6
     margin: float = 0.1
+    acquisition: str = "expected"
     model: ModelSettings = field(default_factory=ModelSettings)
 
 
@@ -74,42 +76,63 @@ class _Batch:
         self._request = request
         self._observed = observed
         self._settings = settings
-        self._model = Model(request.space, observed, request.noise, settings.model)
+        self._model = Model(request.space, observed, request.noise, settings.model, request.pending)
         self._pool = Pool(request)
 
     def candidates(self) -> list[Candidate]:
-        """Up to the wanted number, the one with the largest expected gain first."""
+        """Up to the wanted number, the one with the largest gain first."""
         drawn = self._pool.drawn(self._settings.draws)
         costs = _Costs(self._request, self._observed, drawn, self._settings.margin)
-        values = self._model.observed()
-        stairs = Staircase.of(values, costs.observed, float(values.min()), costs.end)
-        pool = drawn + self._pool.around(self._front(stairs, values, costs.observed), self._settings.near)
-        gain = self._gain(stairs, self._model.of(pool), costs.of(pool), pool)
+        stairs, front = self._known_front(costs)
+        pool = drawn + self._pool.around(front, self._settings.near)
+        gain = stairs.expected_gain(*self._model.of(pool).marginals, costs.of(pool)) * self._chances(pool)
         best = [pool[i] for i in np.argsort(-gain, kind="stable")[: self._settings.centres]]
-        pool += self._pool.around(best, self._settings.near)
-        return self._chosen(pool, stairs, costs.of(pool))
+        return self._chosen(pool + self._pool.around(best, self._settings.near), stairs, costs)
 
-    def _front(self, stairs: Staircase, values: Floats, costs: Floats) -> list[Candidate]:
+    def _known_front(self, costs: _Costs) -> tuple[Staircase, list[Candidate]]:
+        """The front of the expected true mAP of what was trained, and who is on it."""
+        values = self._model.observed()
+        stairs = Staircase.of(values, costs.observed, self._model.floor, costs.end)
         corners = set(zip(stairs.starts.tolist(), stairs.heights.tolist(), strict=True))
-        at = zip(costs.tolist(), values.tolist(), strict=True)
-        return [o.candidate for o, point in zip(self._observed, at, strict=True) if point in corners]
+        points = zip(costs.observed.tolist(), values.tolist(), strict=True)
+        return stairs, [o.candidate for o, point in zip(self._observed, points, strict=True) if point in corners]
 
-    def _gain(self, stairs: Staircase, beliefs: Beliefs, costs: Floats, pool: Sequence[Candidate]) -> Floats:
-        chances = success_chances(self._request.history, pool)
-        return stairs.expected_gain(beliefs.mean, beliefs.sd, costs) * chances
+    def _chances(self, pool: Sequence[Candidate]) -> Floats:
+        return success_chances(self._request.history, pool)
 
-    def _chosen(self, pool: Sequence[Candidate], stairs: Staircase, costs: Floats) -> list[Candidate]:
-        beliefs = self._model.of(pool)
-        left = np.ones(len(pool), dtype=bool)
+    def _chosen(self, pool: Sequence[Candidate], stairs: Staircase, costs: _Costs) -> list[Candidate]:
+        """One after the other, as if what is pending and chosen had been observed at its expected mAP."""
+        everything = [*self._request.pending, *pool]
+        beliefs, cost, chances = self._model.of(everything), costs.of(everything), self._chances(everything)
+        free = np.arange(len(everything)) >= len(self._request.pending)
+        for i in range(len(self._request.pending)):
+            beliefs, stairs = beliefs.after(i), stairs.with_point(float(beliefs.mean[i]), float(cost[i]))
         chosen: list[Candidate] = []
-        while left.any() and len(chosen) < self._request.count:
-            gain = np.where(left, self._gain(stairs, beliefs, costs, pool), -np.inf)
-            best = int(gain.argmax())
-            left[best] = False
-            chosen.append(pool[best])
-            stairs = stairs.with_point(float(beliefs.mean[best]), float(costs[best]))
-            beliefs = beliefs.after(best)
+        acquisition = ACQUISITIONS[self._settings.acquisition]
+        while free.any() and len(chosen) < self._request.count:
+            rng = np.random.default_rng(self._request.number(f"draw {len(chosen)}"))
+            best = int(np.where(free, acquisition(stairs, beliefs, cost, rng) * chances, -np.inf).argmax())
+            free[best] = False
+            chosen.append(everything[best])
+            beliefs, stairs = beliefs.after(best), stairs.with_point(float(beliefs.mean[best]), float(cost[best]))
         return chosen
+
+
+def _expected(stairs: Staircase, beliefs: Beliefs, costs: Floats, rng: np.random.Generator) -> Floats:
+    return stairs.expected_gain(*beliefs.marginals, costs)
+
+
+def _optimistic(stairs: Staircase, beliefs: Beliefs, costs: Floats, rng: np.random.Generator) -> Floats:
+    return stairs.gain(beliefs.mean + beliefs.sd, costs)
+
+
+def _thompson(stairs: Staircase, beliefs: Beliefs, costs: Floats, rng: np.random.Generator) -> Floats:
+    return stairs.gain(beliefs.drawn(rng), costs)
+
+
+Acquisition = Callable[[Staircase, Beliefs, Floats, np.random.Generator], Floats]
+ACQUISITIONS: Mapping[str, Acquisition] = {"expected": _expected, "optimistic": _optimistic, "thompson": _thompson}
+"""What is maximised: expected gain, gain one deviation above the mean, gain of a joint draw."""
 
 
 class _Costs:

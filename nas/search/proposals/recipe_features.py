@@ -66,7 +66,7 @@ def _bumps(domain: Domain, value: ParamValue | None) -> Floats:
 
 
 def position(domain: Domain, value: ParamValue) -> float:
-    """Where a number lies in an interval, on its scale: 0 at the low end, 1 at the high end, 0.5 for what is no number."""
+    """Where a number lies in an interval, on its scale: 0 at the low end, 1 at the high end; 0.5 for other values."""
     if isinstance(value, (bool, str)) or domain.high <= domain.low:
         return 0.5
     to_scale = math.log if domain.scale == "log" and value > 0 else float

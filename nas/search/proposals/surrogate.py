@@ -146,7 +146,7 @@ def learned(
     logs = np.log([start.groups[name] for name in data.names])
 
     def loss(at: Floats) -> tuple[float, Floats]:
-        value, slope = _evidence(data, np.concatenate([_put(logs, free, at[:-1]), at[-1:]]))
+        value, slope = evidence_slope(data, np.concatenate([_put(logs, free, at[:-1]), at[-1:]]))
         away = (at - middle) / spread
         return -value + 0.5 * float(away @ away), -slope[[*free, -1]] + away / spread
 
@@ -163,7 +163,7 @@ def _put(values: Floats, where: Ints, new: Floats) -> Floats:
     return changed
 
 
-def _evidence(data: Data, logs: Floats) -> tuple[float, Floats]:
+def evidence_slope(data: Data, logs: Floats) -> tuple[float, Floats]:
     """Log evidence and its slope by the logarithms of the groups' variances and, last, of the residual variance.
 
     For group g: (sum of m_i^2 / v - number of well-determined weights) / 2 (MacKay 1992), where the latter is the sum
