@@ -20,6 +20,8 @@ COMMAND_MODULES = (
     "blocks",
     "data",
     "train",
+    "evaluate",
+    "extract",
     "latency",
     "rules",
     "report",

@@ -1,0 +1,165 @@
+"""`nas evaluate`: a trained network on any set."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nas.cli.common import emit, emit_json, note, print_table, progress_bar
+from nas.cli.inputs import (
+    Cache,
+    CheckpointFile,
+    Data,
+    Device,
+    Json,
+    View,
+    pick_device,
+    prepare_data,
+    tell_metrics,
+    write_text,
+    write_whole,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from nas.data.prepared import PackedSplit, PreparedData
+    from nas.retrieval import RetrievalMetrics
+    from nas.training.checkpoints import Checkpoint
+    from nas.training.scoring import Embeddings
+
+FALSE_POSITIVE_RATES = (1e-2, 1e-3, 1e-4)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("evaluate")(evaluate)
+
+
+def evaluate(
+    checkpoint: CheckpointFile,
+    data: Data,
+    view: View = "final",
+    rerank: Annotated[bool, typer.Option("--rerank", help="k-reciprocal re-ranking (20, 6, 0.3).")] = False,
+    verification: Annotated[bool, typer.Option("--verification", help="Also true positive rates at low FPR.")] = False,
+    per_query: Annotated[Path | None, typer.Option(help="Write every query's result to this CSV.")] = None,
+    worst: Annotated[int, typer.Option(min=0, help="Show this many queries with the lowest AP.")] = 0,
+    rank_lists: Annotated[Path | None, typer.Option(help="Draw what the worst queries found (PNG).")] = None,
+    histogram: Annotated[Path | None, typer.Option(help="Write the distances of pairs, binned, to this CSV.")] = None,
+    device: Device = "auto",
+    cache: Cache = None,
+    json: Json = False,
+) -> None:
+    """Evaluate a checkpoint on any set: mAP, CMC, mINP, and what the worst queries look like.
+
+    Example: nas evaluate market.pt --data duke:data/DukeMTMC-reID --worst 10 --rank-lists worst.png
+    """
+    from nas.training.checkpoints import load_checkpoint, network_from_checkpoint
+    from nas.training.scoring import embed, score_embeddings
+
+    loaded = load_checkpoint(checkpoint)
+    prepared = prepare_data(data, view, loaded.input_size, cache)
+    network = network_from_checkpoint(loaded, pick_device(device))
+    with progress_bar("embed", enabled=not json) as progress:
+        embeddings = embed(network, prepared.to(pick_device(device)), loaded.recipe.augmentation, progress)
+    metrics = score_embeddings(embeddings, prepared, rerank=rerank, per_query=True)
+    table = _query_table(metrics, prepared)
+    shown = table.nsmallest(worst, "ap", keep="first") if worst else table.head(0)
+    rates = _verification(embeddings, prepared) if verification else {}
+    if per_query is not None:
+        write_text(per_query, table.to_csv(index=False))
+    if histogram is not None:
+        write_text(histogram, _histogram_table(embeddings, prepared).to_csv(index=False))
+    if rank_lists is not None:
+        _draw_rank_lists(rank_lists, metrics, embeddings, prepared, worst or 5)
+    if json:
+        emit_json(_evaluation_document(loaded, prepared, metrics, shown, rates))
+    else:
+        _tell_evaluation(metrics, shown, rates)
+
+
+def _query_table(metrics: RetrievalMetrics, data: PreparedData) -> pd.DataFrame:
+    """One row a query; AP and INP are empty where no right answer was left."""
+    import pandas as pd
+
+    found = metrics.per_query
+    if found is None:
+        raise RuntimeError("results of single queries were not kept")
+    records = data.query.records
+    return pd.DataFrame(
+        {
+            "path": [str(record.path) for record in records],
+            "identity": [record.identity for record in records],
+            "camera": [record.camera for record in records],
+            "ap": found.ap,
+            "inp": found.inp,
+            "first_rank": found.first_rank,
+            "right": found.positives,
+        }
+    )
+
+
+def _verification(embeddings: Embeddings, data: PreparedData) -> dict[str, float]:
+    from nas.retrieval.verification import PairDistances
+
+    roc = PairDistances(*embeddings.with_persons(data)).roc()
+    return {"auc": roc.auc, **{f"tpr_at_fpr_{rate:g}": roc.tpr_at(rate) for rate in FALSE_POSITIVE_RATES}}
+
+
+def _histogram_table(embeddings: Embeddings, data: PreparedData) -> pd.DataFrame:
+    import pandas as pd
+
+    from nas.retrieval.verification import PairDistances
+
+    found = PairDistances(*embeddings.with_persons(data)).histogram()
+    low, high = found.edges[:-1], found.edges[1:]
+    return pd.DataFrame({"from": low, "to": high, "same_person": found.positive, "other_person": found.negative})
+
+
+def _draw_rank_lists(
+    path: Path, metrics: RetrievalMetrics, embeddings: Embeddings, data: PreparedData, count: int
+) -> None:
+    from nas.retrieval.pictures import draw_rank_lists
+    from nas.retrieval.rank_lists import rank_lists
+
+    if metrics.per_query is None:
+        raise RuntimeError("results of single queries were not kept")
+    lists = rank_lists(*embeddings.with_persons(data), queries=metrics.per_query.worst(count), top=10)
+    picture = draw_rank_lists(lists, partial(_pixels, data.query), partial(_pixels, data.gallery))
+    write_whole(path, lambda file: picture.save(file, format="PNG"))
+    note(f"rank lists: {path}")
+
+
+def _pixels(split: PackedSplit, place: int) -> NDArray[np.uint8]:
+    import numpy as np
+
+    pixels: NDArray[np.uint8] = split.gather(np.array([place]))[0].permute(1, 2, 0).cpu().numpy()
+    return pixels
+
+
+def _evaluation_document(
+    loaded: Checkpoint, data: PreparedData, metrics: RetrievalMetrics, worst: pd.DataFrame, rates: dict[str, float]
+) -> dict[str, Any]:
+    return {
+        "candidate": loaded.candidate.notation,
+        "epoch": loaded.epoch,
+        "trained_on": loaded.dataset_id,
+        "data": {"name": data.name, "id": data.dataset_id},
+        "metrics": metrics.to_dict(),
+        "verification": rates,
+        "worst": worst.to_dict("records"),
+    }
+
+
+def _tell_evaluation(metrics: RetrievalMetrics, worst: pd.DataFrame, rates: dict[str, float]) -> None:
+    tell_metrics(metrics)
+    for name, value in rates.items():
+        emit(f"{name.replace('_', ' ')}: {value:.4f}")
+    if len(worst):
+        rows = worst[["ap", "first_rank", "identity", "camera", "path"]].round(4).to_numpy().tolist()
+        print_table(("AP", "first right", "identity", "camera", "query"), rows, title="Worst queries")
