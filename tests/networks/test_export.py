@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nas.errors import TrainingError
 from nas.networks import ReidNetwork, build_network
 from nas.networks.blocks import FeatureShape
-from nas.networks.export import FORMATS, Preprocessing, check_format, export_network
+from nas.networks.export import FORMATS, ExportReport, Parity, Preprocessing, check_format, export_network
 from nas.networks.export.onnx_file import quiet
 from nas.networks.export.parity import compare, random_crops, top1_agreement
 
@@ -73,68 +73,81 @@ def test_every_block_exports_to_the_operator_sets_of_old_engines(
         torch.testing.assert_close(found, block(x), rtol=1e-4, atol=1e-4)
 
 
-def test_a_network_in_onnx(tmp_path: Path) -> None:
-    built, told = network(), []
-    crops = random_crops(SIZE, 20, seed=9)
-    report = export_network(
-        built,
-        tmp_path / "net.onnx",
-        crops=crops,
-        preprocessing=Preprocessing(mean=(0.5, 0.5, 0.5)),
-        extra={"dataset": "abc"},
-        progress=lambda done, total, what="": told.append((done, total)),
-    )
-    assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]
+CROPS = random_crops(SIZE, 20, seed=9)
+
+
+@pytest.fixture(scope="module")
+def trained() -> ReidNetwork:
+    return network()
+
+
+@pytest.fixture(scope="module")
+def written(trained: ReidNetwork, tmp_path_factory: pytest.TempPathFactory) -> dict[str, ExportReport]:
+    """One network in both formats, each alone in its folder."""
+    reports = {}
+    for name in ("onnx", "torch-export"):
+        path = tmp_path_factory.mktemp(name) / f"net{FORMATS[name].suffix}"
+        preprocessing = Preprocessing(std=(0.2, 0.3, 0.4))
+        reports[name] = export_network(
+            trained, path, name, crops=CROPS, preprocessing=preprocessing, extra={"dataset": "abc"}
+        )
+    return reports
+
+
+@pytest.mark.parametrize("name", ["onnx", "torch-export"])
+def test_the_report_and_the_file(written: dict[str, ExportReport], name: str) -> None:
+    report = written[name]
+    assert list(report.path.parent.iterdir()) == [report.path]
     assert report.parity.min_cosine > 0.9999
     assert (report.parity.images, report.parity.given) == (28, 20)
-    assert told[-1] == (4, 4)
-    engine = session(report.path)
+    assert report.size_bytes == report.path.stat().st_size
+
+
+def test_onnx_runs_with_any_batch(written: dict[str, ExportReport], trained: ReidNetwork) -> None:
+    engine = session(written["onnx"].path)
     assert [(i.name, i.shape) for i in engine.get_inputs()] == [("images", ["batch", 3, 64, 32])]
     assert [(o.name, o.shape[1]) for o in engine.get_outputs()] == [("embeddings", 128)]
+    for batch in (1, 7):
+        found = engine.run(None, {"images": CROPS[:batch].numpy()})[0]
+        with torch.no_grad():
+            torch.testing.assert_close(torch.from_numpy(found), trained(CROPS[:batch]), rtol=1e-3, atol=1e-4)
+
+
+def test_torch_export_runs_without_this_package(written: dict[str, ExportReport], trained: ReidNetwork) -> None:
+    loaded = torch.export.load(written["torch-export"].path).module()
     with torch.no_grad():
-        found = engine.run(None, {"images": crops[:7].numpy()})[0]
-        torch.testing.assert_close(torch.from_numpy(found), built(crops[:7]), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(loaded(CROPS[:3]), trained(CROPS[:3]), rtol=1e-3, atol=1e-4)
 
 
-def test_metadata_state_the_preprocessing(tmp_path: Path) -> None:
-    for name in ("onnx", "torch-export"):
-        path = tmp_path / f"net{FORMATS[name].suffix}"
-        export_network(
-            network(""), path, name, preprocessing=Preprocessing(std=(0.2, 0.3, 0.4)), extra={"dataset": "abc"}
-        )
-        found = FORMATS[name].read_metadata(path)
-        taken = json.loads(found["preprocessing"])
-        assert taken["std"] == [0.2, 0.3, 0.4]
-        assert (taken["channels"], taken["shape"]) == ("RGB", ["batch", 3, 64, 32])
-        assert found["candidate"] == "resnet18(width=0.25)"
-        assert found["dataset"] == "abc"
+@pytest.mark.parametrize("name", ["onnx", "torch-export"])
+def test_metadata_state_the_preprocessing(written: dict[str, ExportReport], name: str) -> None:
+    found = FORMATS[name].read_metadata(written[name].path)
+    taken = json.loads(found["preprocessing"])
+    assert taken["std"] == [0.2, 0.3, 0.4]
+    assert (taken["channels"], taken["shape"]) == ("RGB", ["batch", 3, 64, 32])
+    assert found["candidate"] == "resnet18(width=0.25)+cnl@3+agw@5+hac@7"
+    assert found["dataset"] == "abc"
 
 
-def test_no_normalisation_is_left_in_the_file(tmp_path: Path) -> None:
+def test_no_normalisation_is_left_in_the_file(written: dict[str, ExportReport]) -> None:
     import onnx
 
-    report = export_network(network("+cnl@3+hac@5"), tmp_path / "net.onnx")
-    operators = {node.op_type for node in onnx.load(str(report.path)).graph.node}
+    operators = {node.op_type for node in onnx.load(str(written["onnx"].path)).graph.node}
     assert "BatchNormalization" not in operators
     assert "Conv" in operators
 
 
-def test_torch_export_runs_without_this_package(tmp_path: Path) -> None:
-    built = network()
-    report = export_network(built, tmp_path / "net.pt2", "torch-export")
-    crops = random_crops(SIZE, 3, seed=4)
-    loaded = torch.export.load(report.path).module()
-    with torch.no_grad():
-        torch.testing.assert_close(loaded(crops), built(crops), rtol=1e-3, atol=1e-4)
-
-
 @pytest.mark.parametrize(("name", "precision"), [("onnx", "fp16"), ("torch-export", "bf16")])
-def test_reduced_precision(tmp_path: Path, name: str, precision: str) -> None:
-    full = export_network(network(), tmp_path / "full", name)
-    half = export_network(network(), tmp_path / "half", name, precision=precision)
+def test_reduced_precision(
+    written: dict[str, ExportReport], trained: ReidNetwork, tmp_path: Path, name: str, precision: str
+) -> None:
+    told: list[tuple[int, int]] = []
+    progress = lambda done, total, what="": told.append((done, total))  # noqa: E731
+    half = export_network(trained, tmp_path / "half", name, precision=precision, progress=progress)
     assert half.parity.top1_agreement >= 0.98
-    assert half.size_bytes < 0.6 * full.size_bytes
+    assert half.size_bytes < 0.6 * written[name].size_bytes
     assert half.metadata["precision"] == precision
+    assert told[-1] == (4, 4)
 
 
 class Wrong(nn.Module):
@@ -144,14 +157,13 @@ class Wrong(nn.Module):
         return x.flip(1) if torch.compiler.is_exporting() else x
 
 
-@pytest.mark.parametrize("name", ["onnx", "torch-export"])
-def test_a_file_that_answers_differently_is_not_written(tmp_path: Path, name: str) -> None:
+def test_a_file_that_answers_differently_is_not_written(tmp_path: Path) -> None:
     built = network("")
     built.pool = nn.Sequential(built.pool, Wrong())
     path = tmp_path / "net"
     path.write_text("what was there before")
     with pytest.raises(TrainingError, match="answers differently from PyTorch: cosine"):
-        export_network(built, path, name)
+        export_network(built, path, "torch-export")
     assert path.read_text() == "what was there before"
     assert [p.name for p in tmp_path.iterdir()] == ["net"]
 
@@ -161,7 +173,7 @@ def test_reduced_precision_that_changes_neighbours_is_refused(tmp_path: Path, mo
         "nas.networks.export.compare", lambda *a, **k: compare(*a, **k).__class__(0.999, 1, 0, 0.9, 40, 32)
     )
     with pytest.raises(TrainingError, match=r"another nearest neighbour for 10.0% of 40 images"):
-        export_network(network(""), tmp_path / "net.onnx", precision="fp16")
+        export_network(network(""), tmp_path / "net.pt2", "torch-export", precision="fp16")
     assert list(tmp_path.iterdir()) == []
 
 
