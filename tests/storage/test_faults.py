@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
+import multiprocessing
 import os
+import random
 import sqlite3
 import subprocess
 import threading
@@ -307,3 +310,43 @@ def test_a_database_on_a_read_only_disk_can_be_read(small_disk: Path) -> None:
         assert len(Repository(database).results("made_up")) == 2
     with pytest.raises(StorageError, match=r"may not be written|cannot be opened"):
         Repository(open_database(f"sqlite:///{small_disk}/study.db")).ensure_study("new", {}, 1, None)
+
+
+def _work_until_killed(url: str, study_id: int, owner: str) -> None:
+    with open_database(url) as database:
+        repository = Repository(database)
+        while repository.has_open_trainings(1):
+            claim = repository.claim_training(study_id, owner, 0.5)
+            if claim is None:
+                time.sleep(0.05)
+                continue
+            time.sleep(0.02)
+            repository.record_epochs(claim.id, [{"epoch": 1, "losses": {"id": 1.0}}])
+            repository.finish_training(claim.id, owner, outcome(0.5 + claim.id / 1000))
+
+
+def test_workers_killed_at_any_moment_lose_nothing(repository: Repository, url: str) -> None:
+    study_id, _, ids = fill(repository, 50)
+    context, rng = multiprocessing.get_context("fork"), random.Random(0)
+    workers: dict[int, multiprocessing.process.BaseProcess] = {}
+    kills = 0
+    for number in itertools.count():
+        if not repository.has_open_trainings(1):
+            break
+        slot = number % 3
+        if slot in workers and kills < 15 and workers[slot].is_alive():
+            time.sleep(rng.uniform(0, 0.15))
+            workers[slot].kill()
+            workers[slot].join()
+            kills += 1
+        if slot not in workers or not workers[slot].is_alive():
+            workers[slot] = context.Process(target=_work_until_killed, args=(url, study_id, f"w{number}"))
+            workers[slot].start()
+        time.sleep(0.01)
+    for worker in workers.values():
+        worker.join()
+    assert kills >= 8
+    table = repository.results("made_up")
+    assert table["training_id"].tolist() == ids
+    assert table["map"].tolist() == [0.5 + id_ / 1000 for id_ in ids]
+    assert check_database(repository) == []
