@@ -7,7 +7,7 @@ import json
 import logging
 from typing import Any
 
-from dash import Dash, Input, Output, State, no_update, set_props
+from dash import ALL, Dash, Input, Output, State, no_update, set_props
 
 from nas.errors import NasError, StudyError
 from nas.reporting.dashboard import access
@@ -92,6 +92,7 @@ def shell(refresh_s: float) -> Any:
             dcc.Interval(id="clock", interval=int(refresh_s * 1000)),
             dcc.Store(id="view"),
             dcc.Store(id="version"),
+            dcc.Store(id="zooms", data={}),
             html.Header(
                 [
                     dcc.Link("nas", href="/", className="brand", title="All studies"),
@@ -121,10 +122,10 @@ def _register(app: Any, source: StudySource) -> None:
             return no_update, problem(error.message, "Trying again every few seconds.")
         return (no_update if version == known else version), None
 
-    def fill(version: Any, view: View | None, pathname: str | None, search: str | None) -> Any:
+    def fill(version: Any, view: View | None, pathname: str | None, search: str | None, zooms: Any) -> Any:
         if view is None:
             return no_update
-        return body_of(source, read_route(pathname, search), view)
+        return body_of(source, read_route(pathname, search), {**view, "scope": pathname, "zooms": zooms})
 
     app.callback(
         [Output("navigation", "children"), Output("page", "children")], Input("url", "pathname"), State("url", "search")
@@ -137,8 +138,14 @@ def _register(app: Any, source: StudySource) -> None:
     app.callback(
         Output("body", "children"),
         [Input("version", "data"), Input("view", "data")],
-        [State("url", "pathname"), State("url", "search")],
+        [State("url", "pathname"), State("url", "search"), State("zooms", "data")],
     )(fill)
+    app.clientside_callback(
+        "window.nas.zooms",
+        Output("zooms", "data"),
+        Input({"type": "figure", "name": ALL}, "relayoutData"),
+        State("zooms", "data"),
+    )
     app.clientside_callback("window.nas.view", Output("view", "data"), Input("theme", "n_clicks"))
     app.clientside_callback("window.nas.arrived", Output("page", "title"), Input("page", "children"))
 

@@ -32,7 +32,7 @@ NARROW_PX = 560
 _LONG = 200
 
 View = Mapping[str, Any]
-"""What the browser says of itself: `theme` (light or dark) and `width` in px."""
+"""What the browser says: `theme` (light or dark), `width` in px, `scope` (the page), `zooms` (ranges by figure)."""
 
 
 def inline(text: str) -> list[Any]:
@@ -48,23 +48,42 @@ def badge(cell: Badge) -> Any:
     return html.Span(cell.text, className=f"badge {cell.tone}") if cell.text else ""
 
 
-def graph(drawing: Drawing, view: View, *, graph_id: str | Mapping[str, str], label: str, **options: Any) -> Any:
+def graph(drawing: Drawing, view: View, *, name: str, label: str) -> Any:
     """A figure in the reader's theme; a sentence when there is nothing to draw."""
     if isinstance(drawing, str):
-        return html.P(inline(drawing), className="empty", id=graph_id)
-    config = {**style.CONFIG, **options}
+        return html.P(inline(drawing), className="empty")
     height = f"{drawing.layout.height or 440}px"
-    plot = dcc.Graph(id=graph_id, figure=figure_for(drawing, view), config=config, style={"height": height})
+    figure = figure_for(drawing, view, name)
+    plot = dcc.Graph(id=graph_id(name), figure=figure, config=style.CONFIG, style={"height": height})
     return html.Div(plot, role="group", **{"aria-label": label})
 
 
-def figure_for(figure: go.Figure, view: View) -> dict[str, Any]:
-    """The figure as Dash takes it, in a theme and fit for a width."""
+def graph_id(name: str) -> dict[str, str]:
+    """The id of a plot; all plots together tell the page where they are zoomed to."""
+    return {"type": "figure", "name": name}
+
+
+def figure_for(figure: go.Figure, view: View, name: str = "") -> dict[str, Any]:
+    """The figure as Dash takes it: in a theme, fit for a width, zoomed to where its reader was."""
     plain = figure.to_dict()
+    _zoom(plain["layout"], view, name)
     if int(view.get("width") or 1280) < NARROW_PX:
         _narrow(plain["layout"])
     themed = _themed(plain) if view.get("theme") == "dark" else plain
     return dict(themed)
+
+
+def _zoom(layout: dict[str, Any], view: View, name: str) -> None:
+    """The reader's ranges, as long as page and axes are the same.
+
+    Plotly's own `uirevision` is not enough: Dash writes a zoom back into the figure, after which plotly takes
+    it for the program's, and the next update would undo it.
+    """
+    layout["uirevision"] = f"{view.get('scope', '')}|{layout.get('uirevision')}"
+    kept = (view.get("zooms") or {}).get(name)
+    if kept and kept.get("revision") == layout["uirevision"]:
+        for axis, bounds in kept["ranges"].items():
+            layout[axis] = {**layout.get(axis, {}), "range": bounds, "autorange": False}
 
 
 def _narrow(layout: dict[str, Any]) -> None:
@@ -98,7 +117,7 @@ def blocks(items: Sequence[Block], view: View) -> list[Any]:
 
 def figure(item: FigureBlock, view: View) -> Any:
     """A figure with its title and caption."""
-    plot = graph(item.drawing, view, graph_id=f"figure-{item.name}", label=item.title)
+    plot = graph(item.drawing, view, name=item.name, label=item.title)
     caption = html.Figcaption(inline(item.caption)) if item.caption else None
     return html.Figure([html.H3(item.title), plot, caption])
 

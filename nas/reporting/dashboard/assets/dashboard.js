@@ -42,7 +42,29 @@
       document.title = heading ? `${heading.textContent} · nas` : "nas dashboard";
       return "";
     },
-    selected: (data) => (data ? candidates(data.points) : window.dash_clientside.no_update),
+    selected: (data) => {
+      const found = data ? candidates(data.points) : [];
+      return found.length ? found : window.dash_clientside.no_update;
+    },
+    zooms: (events, known) => {
+      const next = { ...known };
+      window.dash_clientside.callback_context.triggered.forEach(({ prop_id: id, value: event }) => {
+        if (!event) return;
+        const { name } = JSON.parse(id.slice(0, id.lastIndexOf(".")));
+        const plot = document.getElementById(id.slice(0, id.lastIndexOf(".")))?.querySelector(".js-plotly-plot");
+        const ranges = {};
+        Object.keys(event).forEach((key) => {
+          const axis = (key.match(/^([xy]axis\d*)\.range/) || [])[1];
+          if (axis) ranges[axis] = [event[`${axis}.range[0]`] ?? event[`${axis}.range`]?.[0], event[`${axis}.range[1]`] ?? event[`${axis}.range`]?.[1]];
+        });
+        const reset = Object.keys(event).some((key) => key.endsWith(".autorange"));
+        const revision = plot?._fullLayout?.uirevision;
+        const before = next[name] && next[name].revision === revision ? next[name].ranges : {};
+        if (reset) delete next[name];
+        else if (Object.keys(ranges).length) next[name] = { revision, ranges: { ...before, ...ranges } };
+      });
+      return next;
+    },
     unselect: (clicks, figure) => {
       const data = figure.data.map((trace) => { const { selectedpoints, ...rest } = trace; return rest; });
       return [[], { ...figure, data, layout: { ...figure.layout, selections: [] } }];

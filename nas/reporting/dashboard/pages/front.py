@@ -12,7 +12,7 @@ from dash import ALL, Input, Output, State, ctx, no_update
 from nas.errors import NasError
 from nas.reporting import style
 from nas.reporting.comparison import levels, on_front
-from nas.reporting.dashboard.components import NARROW_PX, View, badge, figure_for, inline, problem
+from nas.reporting.dashboard.components import NARROW_PX, View, badge, figure_for, graph_id, inline, problem
 from nas.reporting.dashboard.filters import Filters, level_key
 from nas.reporting.dashboard.parts import dcc, html
 from nas.reporting.dashboard.routing import Route, href, read_route
@@ -39,7 +39,8 @@ COLUMNS: dict[str, tuple[str, str]] = {
 """Column -> heading and class."""
 
 _ASCENDING = {"notation", "latency_ms", "params", "n_blocks"}
-_GRAPH = {"modeBarButtonsToRemove": ["sendChartToCloud", "autoScale2d"]}
+GRAPH = graph_id("front")
+_SELECTING = {"modeBarButtonsToRemove": ["sendChartToCloud", "autoScale2d"]}
 
 
 def layout(snapshot: Snapshot, route: Route) -> list[Any]:
@@ -126,7 +127,7 @@ def _results() -> Any:
         [
             html.P(id="front-count", className="subtitle", role="status"),
             html.Div(
-                dcc.Graph(id="front-graph", config={**style.CONFIG, **_GRAPH}, style={"height": "520px"}),
+                dcc.Graph(id=GRAPH, config={**style.CONFIG, **_SELECTING}, style={"height": "520px"}),
                 id="front-plot",
                 role="group",
                 **{"aria-label": "Pareto front; the table below holds the same candidates"},
@@ -156,9 +157,10 @@ def register(app: Any, source: StudySource) -> None:
     place = State("url", "pathname")
 
     def draw(*values: Any) -> Any:
-        *given, _, view, pathname, selected = values
+        *given, _, view, pathname, selected, zooms = values
+        seen = {**(view or {}), "scope": pathname, "zooms": zooms}
         try:
-            return draw_front(source.data(_study(pathname)), filters_of(given), view or {}, selected or [])
+            return draw_front(source.data(_study(pathname)), filters_of(given), seen, selected or [])
         except NasError as error:
             return no_update, problem(error.message, error.hint)
 
@@ -179,8 +181,8 @@ def register(app: Any, source: StudySource) -> None:
 
     inputs = [*controls, Input("version", "data")]
     app.callback(
-        [Output("front-graph", "figure"), Output("front-count", "children")],
-        [*inputs, Input("view", "data"), place, State("front-selected", "data")],
+        [Output(GRAPH, "figure"), Output("front-count", "children")],
+        [*inputs, Input("view", "data"), place, State("front-selected", "data"), State("zooms", "data")],
     )(draw)
     app.callback(
         [Output("front-table", "children"), Output("front-table-count", "children")],
@@ -214,20 +216,20 @@ def _register_browser_side(app: Any) -> None:
     app.clientside_callback(
         "window.nas.selected",
         Output("front-selected", "data"),
-        Input("front-graph", "selectedData"),
+        Input(GRAPH, "selectedData"),
         prevent_initial_call=True,
     )
     app.clientside_callback(
         "window.nas.unselect",
-        [Output("front-selected", "data", allow_duplicate=True), Output("front-graph", "figure", allow_duplicate=True)],
+        [Output("front-selected", "data", allow_duplicate=True), Output(GRAPH, "figure", allow_duplicate=True)],
         Input("front-unselect", "n_clicks"),
-        State("front-graph", "figure"),
+        State(GRAPH, "figure"),
         prevent_initial_call=True,
     )
     app.clientside_callback(
         "window.nas.clickThrough",
         Output("url", "pathname", allow_duplicate=True),
-        Input("front-graph", "clickData"),
+        Input(GRAPH, "clickData"),
         State("url", "pathname"),
         prevent_initial_call=True,
     )
@@ -273,8 +275,8 @@ def draw_front(data: StudyData, filters: Filters, view: View, selected: Sequence
     if isinstance(drawing, str):
         sentence = drawing if not whole or len(shown) else "No candidate passes these filters."
         return figure_for(_blank(sentence, view), view), f"0 of {plural(whole, 'candidate')}"
-    drawing.update_layout(uirevision=f"{data.name}/{filters.speed}/{filters.level}", dragmode="zoom")
-    plain = figure_for(drawing, view)
+    drawing.update_layout(uirevision=f"{filters.speed}/{filters.level}")
+    plain = figure_for(drawing, view, "front")
     _mark_selected(plain["data"], set(selected))
     level = filters.chosen_level(data)
     return plain, f"{count(len(shown))} of {plural(whole, 'candidate')} ({level.words if level else ''})"

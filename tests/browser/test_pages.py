@@ -1,0 +1,143 @@
+"""Every page in a real browser: wide and narrow, dark and light, empty, hostile, without a word to the outside."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from reporting_builders import hostile_study
+
+Serve, Open = Callable[..., str], Callable[..., Any]
+PAGES = {
+    "/": "Studies",
+    "/study/market1501": "market1501",
+    "/study/market1501/front": "Pareto front",
+    "/study/market1501/rules": "Rules",
+    "/study/market1501/spaces": "Design spaces",
+    "/study/market1501/latency": "Latency",
+    "/study/market1501/data": "Data and protocol",
+    "/study/market1501/candidate/" + quote("resnet50+cnl@6,8,14", safe=""): "C-NL @ 6,8,14",
+    "/study/nothing_yet": "nothing_yet",
+    "/study/nothing_yet/front": "Pareto front",
+    "/study/nothing_yet/rules": "Rules",
+    "/study/nothing_yet/spaces": "Design spaces",
+    "/study/nothing_yet/latency": "Latency",
+    "/study/nothing_yet/data": "Data and protocol",
+}
+
+
+def wait_until_drawn(page: Any) -> None:
+    """Until a heading is there and every plot has its axes."""
+    page.wait_for_selector("#page h1")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.js-plotly-plot')].every((p) => p.querySelector('.main-svg'))"
+    )
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_page_is_drawn(theme: str, width: int, serve: Serve, open_page: Open, stored_file: Path) -> None:
+    page = open_page(serve(stored_file), width=width, theme=theme)
+    for path, heading in PAGES.items():
+        page.goto(page.url.split("/study")[0].rstrip("/") + path)
+        page.get_by_role("heading", name=heading, level=1).wait_for()
+        wait_until_drawn(page)
+        assert page.evaluate("document.scrollingElement.scrollWidth") <= width, path
+        assert page.evaluate("document.documentElement.dataset.theme") == theme
+        if path == "/study/market1501":
+            assert page.locator("figure .js-plotly-plot").count() == 2
+
+
+def test_looking_never_writes(serve: Serve, open_page: Open, database_file: Path) -> None:
+    before = hashlib.sha256(database_file.read_bytes()).hexdigest()
+    page = open_page(serve(database_file))
+    for path in PAGES:
+        page.goto(page.url.split("/study")[0].rstrip("/") + path)
+        page.wait_for_selector("#page h1")
+    assert hashlib.sha256(database_file.read_bytes()).hexdigest() == before
+
+
+def test_a_hostile_name_stays_text(serve: Serve, open_page: Open, stored_file: Path) -> None:
+    name = hostile_study().name
+    page = open_page(serve(stored_file))
+    page.get_by_role("link", name=name).click()
+    page.get_by_role("heading", name=name, level=1).wait_for()
+    for title in ("Rules", "Front", "Spaces", "Data"):
+        page.get_by_role("navigation").get_by_role("link", name=title).click()
+        page.wait_for_selector("#page h1")
+        page.wait_for_timeout(200)
+    assert "script" in page.url
+
+
+def test_an_empty_database_says_how_to_begin(serve: Serve, open_page: Open, tmp_path: Path) -> None:
+    from nas.storage import open_database
+
+    open_database(f"sqlite:///{tmp_path}/new.db").close()
+    page = open_page(serve(tmp_path / "new.db"))
+    page.get_by_text("There is no study in this database yet.").wait_for()
+    assert "nas run" in page.inner_text("#page")
+
+
+def test_a_broken_database_is_told_and_recovered_from(serve: Serve, open_page: Open, database_file: Path) -> None:
+    page = open_page(serve(database_file) + "/study/market1501/front")
+    wait_until_drawn(page)
+    whole = database_file.read_bytes()
+    database_file.write_bytes(b"no database any more" * 1000)
+    page.locator("#trouble .problem").wait_for(timeout=20_000)
+    assert page.locator("#trouble").inner_text().count("database") >= 1
+    assert page.locator("#front-plot").is_visible()
+    database_file.write_bytes(whole)
+    page.locator("#trouble .problem").wait_for(state="detached", timeout=20_000)
+
+
+def test_a_token_opens_the_door_once(serve: Serve, open_page: Open, stored_file: Path) -> None:
+    address = serve(stored_file, token="secret")
+    page = open_page(f"{address}/?token=secret")
+    page.get_by_role("heading", name="Studies").wait_for()
+    assert "secret" not in page.url
+    stranger = open_page.__call__(f"{address}/study/market1501")
+    assert "Token needed" in stranger.inner_text("body")
+    # The refusal itself is what the console complains of.
+    open_page.complaints[:] = [said for said in open_page.complaints if "403" not in said]  # type: ignore[attr-defined]
+
+
+def test_an_unknown_study_names_the_known_ones(serve: Serve, open_page: Open, stored_file: Path) -> None:
+    page = open_page(serve(stored_file) + "/study/market1510")
+    page.get_by_text("did you mean 'market1501'").wait_for()
+
+
+def test_the_keyboard_reaches_everything(serve: Serve, open_page: Open, stored_file: Path) -> None:
+    page = open_page(serve(stored_file) + "/study/market1501/front")
+    wait_until_drawn(page)
+    page.wait_for_selector("#front-table tbody tr")
+    page.evaluate("document.activeElement.blur()")
+    reached: list[str] = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate("(() => { const e = document.activeElement; return e.id || e.textContent.slice(0, 24); })()")
+        )
+        if any("mAP" in name for name in reached):
+            break
+    for wanted in ("Skip to the page", "Overview", "Rules", "theme", "f-sites", "f-max_ms", "front-clear", "front-csv"):
+        assert any(wanted in name for name in reached), (wanted, reached)
+    before = page.locator("#front-table th[aria-sort]").get_attribute("aria-sort")
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        f"document.querySelector('#front-table th[aria-sort]').getAttribute('aria-sort') !== '{before}'"
+    )
+
+
+def test_the_theme_is_remembered(serve: Serve, open_page: Open, stored_file: Path) -> None:
+    page = open_page(serve(stored_file) + "/study/market1501/latency")
+    wait_until_drawn(page)
+    page.get_by_role("button", name="Dark theme").click()
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    page.wait_for_function("document.querySelector('.main-svg').style.background.includes('rgb(20, 24, 31)')")
+    page.reload()
+    wait_until_drawn(page)
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"

@@ -1,0 +1,78 @@
+"""The static report as a reader opens it: from a file, without a network, on a desk and on a telephone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reporting_builders import empty_study, full_study, hostile_study
+
+from nas.reporting import write_report
+from nas.reporting.study_data import StudyData
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Reports of three studies."""
+    folder = tmp_path_factory.mktemp("reports")
+    studies: dict[str, StudyData] = {"full": full_study(), "empty": empty_study(), "hostile": hostile_study()}
+    for name, data in studies.items():
+        write_report(data, folder / name, ("html",))
+    write_report(studies["full"], folder / "beside", ("html",), plotlyjs="directory")
+    return folder
+
+
+def read_through(page: Any) -> None:
+    """Scrolls to the end, so that every figure is drawn."""
+    height = page.evaluate("document.documentElement.scrollHeight")
+    for y in range(0, height, 500):
+        page.evaluate(f"window.scrollTo(0, {y})")
+        page.wait_for_timeout(30)
+    page.wait_for_function("[...document.querySelectorAll('.plot')].every((plot) => plot.querySelector('.main-svg'))")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", ["full", "empty", "hostile", "beside"])
+def test_a_report_opens_offline(name: str, width: int, reports: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page((reports / name / "report.html").as_uri(), width=width, offline=True)
+    read_through(page)
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= width
+    expected = {"full": 16, "hostile": 15, "beside": 16, "empty": 1}
+    assert page.locator(".plot .main-svg").count() >= expected[name]
+
+
+def test_the_theme_follows_the_reader(reports: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page((reports / "full" / "report.html").as_uri(), theme="dark")
+    page.wait_for_selector(".plot .main-svg")
+    paper = "document.querySelector('.plot .main-svg').style.background"
+    assert page.evaluate(paper) == "rgb(20, 24, 31)"
+    page.get_by_role("button", name="Light theme").click()
+    page.wait_for_function(f"{paper} === 'rgb(255, 255, 254)'")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 254)"
+
+
+def test_no_button_shares_a_figure(reports: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page((reports / "full" / "report.html").as_uri())
+    page.wait_for_selector(".plot .main-svg")
+    titles = page.evaluate("[...document.querySelectorAll('.modebar-btn')].map((b) => b.dataset.title || b.title)")
+    assert titles
+    assert not [title for title in titles if title and ("Share" in title or "Plotly" in title)]
+    assert page.locator(".modebar-btn--logo").count() == 0
+
+
+def test_tables_sort_by_number_and_keep_missing_last(reports: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page((reports / "full" / "report.html").as_uri())
+    table = page.locator("table.candidates_val_e60")
+    table.get_by_role("button", name="ms a batch").click()
+    cells = table.locator("tbody td:nth-child(7)").all_inner_texts()
+    numbers = [float(cell.replace("\u202f", "")) for cell in cells if cell != "–"]
+    assert numbers == sorted(numbers)
+    assert cells[-1] == "–"
+
+
+def test_links_of_the_contents_lead_to_their_sections(reports: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page((reports / "full" / "report.html").as_uri())
+    page.get_by_role("navigation").get_by_role("link", name="Rules, with evidence and verdicts").click()
+    page.wait_for_function("Math.abs(document.querySelector('#rules').getBoundingClientRect().top) < 120")
