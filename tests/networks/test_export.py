@@ -169,9 +169,7 @@ def test_a_file_that_answers_differently_is_not_written(tmp_path: Path) -> None:
 
 
 def test_reduced_precision_that_changes_neighbours_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "nas.networks.export.compare", lambda *a, **k: compare(*a, **k).__class__(0.999, 1, 0, 0.9, 40, 32)
-    )
+    monkeypatch.setattr("nas.networks.export.compare", lambda *a, **k: Parity(0.999, 0.9999, 0.01, 0.9, 40, 32))
     with pytest.raises(TrainingError, match=r"another nearest neighbour for 10.0% of 40 images"):
         export_network(network(""), tmp_path / "net.pt2", "torch-export", precision="fp16")
     assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from timm.layers.cbam import CbamModule
 from torch import Tensor
 
 from nas.networks.blocks.base import AttentionBlock, Form
@@ -22,6 +21,8 @@ class ConvolutionalBlockAttention(AttentionBlock):
     macs_text = "4C²/r + 98N"
 
     def __init__(self, shape: FeatureShape, *, reduction: int) -> None:
+        from timm.layers.cbam import CbamModule  # loads all of timm: only where it is used
+
         super().__init__()
         self.layer = CbamModule(shape.channels, rd_ratio=1 / reduction)
 

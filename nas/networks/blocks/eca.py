@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from timm.layers.eca import EcaModule
 from torch import Tensor
 
 from nas.networks.blocks.base import AttentionBlock, Form
@@ -20,6 +19,8 @@ class EfficientChannelAttention(AttentionBlock):
     macs_text = "kC"
 
     def __init__(self, shape: FeatureShape) -> None:
+        from timm.layers.eca import EcaModule  # loads all of timm: only where it is used
+
         super().__init__()
         self.layer = EcaModule(shape.channels)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from timm.layers.global_context import GlobalContext
 from torch import Tensor
 
 from nas.networks.blocks.base import AttentionBlock, Form, hidden_channels
@@ -20,6 +19,8 @@ class GlobalContextBlock(AttentionBlock):
     macs_text = "2CN + 2C²/r"
 
     def __init__(self, shape: FeatureShape, *, reduction: int, fuse: str) -> None:
+        from timm.layers.global_context import GlobalContext  # loads all of timm: only where it is used
+
         super().__init__()
         self.layer = GlobalContext(
             shape.channels,
