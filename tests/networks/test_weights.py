@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision.models
 from torchvision.models import ResNet18_Weights, resnet18
 
 from nas.errors import TrainingError
@@ -90,6 +91,14 @@ def test_a_local_file_with_or_without_wrapping(tmp_path: Path, wrap: Any) -> Non
     torch.save(wrap(state), tmp_path / "weights.pth")
     network = build_network("resnet18", weights=tmp_path / "weights.pth")
     assert torch.equal(network.backbone.conv1.weight, state["conv1.weight"])
+
+
+@pytest.mark.parametrize("name", ["shufflenet_v2_x1_0", "mobilenet_v3_small"])
+def test_files_of_the_other_backbones(tmp_path: Path, name: str) -> None:
+    state = getattr(torchvision.models, name)(weights=None).state_dict()
+    torch.save(state, tmp_path / "w.pth")
+    found = build_network(name, weights=tmp_path / "w.pth").backbone.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in found.items())
 
 
 def test_a_safetensors_file(tmp_path: Path) -> None:
