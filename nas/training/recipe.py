@@ -114,7 +114,7 @@ class Recipe(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: bool = True
     compile: bool = Field(False, description="torch.compile the network; pays off in long trainings")
-    deterministic: bool = Field(True, description="deterministic algorithms on a GPU too")
+    deterministic: bool = Field(True, description="deterministic algorithms on a GPU too, where torch has them")
     # Transfer, evaluation and files
     transfer: Transfer | None = None
     rerank: bool = Field(False, description="k-reciprocal re-ranking (20, 6, 0.3) in the evaluation; always named")
