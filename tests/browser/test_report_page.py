@@ -45,7 +45,7 @@ def test_a_report_opens_offline(name: str, width: int, reports: Path, open_page:
 
 def test_the_theme_follows_the_reader(reports: Path, open_page: Callable[..., Any]) -> None:
     page = open_page((reports / "full" / "report.html").as_uri(), theme="dark")
-    page.wait_for_selector(".plot .main-svg")
+    read_through(page)
     paper = "document.querySelector('.plot .main-svg').style.background"
     assert page.evaluate(paper) == "rgb(20, 24, 31)"
     page.get_by_role("button", name="Light theme").click()
@@ -55,7 +55,7 @@ def test_the_theme_follows_the_reader(reports: Path, open_page: Callable[..., An
 
 def test_no_button_shares_a_figure(reports: Path, open_page: Callable[..., Any]) -> None:
     page = open_page((reports / "full" / "report.html").as_uri())
-    page.wait_for_selector(".plot .main-svg")
+    read_through(page)
     titles = page.evaluate("[...document.querySelectorAll('.modebar-btn')].map((b) => b.dataset.title || b.title)")
     assert titles
     assert not [title for title in titles if title and ("Share" in title or "Plotly" in title)]
