@@ -221,8 +221,8 @@ def as_markdown(found: dict[str, Any]) -> str:
         "# Fast against plain forms of the attention blocks",
         "",
         f"{env['date']}, {env['gpu'] or env['processor']}, {env['threads']} thread(s), {env['clock']} time,"
-        f" load {env['load_before']} at the start, torch {env['libraries']['torch']}; batch {BATCH}. Median ms [p5, p95] over alternating runs;"
-        " ratio = plain / fast.",
+        f" load {env['load_before']} at the start, torch {env['libraries']['torch']}; batch {BATCH}."
+        " Median ms [p5, p95] over alternating runs; ratio = plain / fast.",
         "",
         "| block | shape | precision | run | fast | plain | ratio |",
         "|---|---|---|---|---:|---:|---:|",
