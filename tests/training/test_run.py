@@ -224,7 +224,9 @@ def test_candidates_own_values_and_fidelity(data: PreparedData, recipe: Recipe) 
 def test_every_step_has_the_rate_of_the_schedule(
     data: PreparedData, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = recipe.with_overrides({"schedule": "steps", "per": "epoch", "epochs": 4, "milestones": [2, 4]})
+    recipe = recipe.with_overrides(
+        {"schedule": "steps", "per": "epoch", "base_lr": 1e-3, "epochs": 4, "milestones": [2, 4]}
+    )
     used: list[float] = []
     real = Trainer.train_step
 
@@ -313,7 +315,7 @@ def test_too_few_identities_and_unknown_devices(data: PreparedData, recipe: Reci
 @pytest.mark.parametrize(
     ("changes", "seed", "candidate", "words"),
     [
-        ({"base_lr": 0.01}, 3, CANDIDATE, "recipe"),
+        ({"base_lr": 0.02}, 3, CANDIDATE, "recipe"),
         ({}, 4, CANDIDATE, "seed is 3, not 4"),
         ({}, 3, "resnet18(width=0.25)", "candidate"),
     ],
