@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nas.cli.common import emit_json, note, progress_bar
+
+if TYPE_CHECKING:
+    from nas.reporting import StudyData
+    from nas.storage import Database
 
 _DEFAULT_URL = "sqlite:///nas.db"
 
@@ -28,6 +33,10 @@ def report(
     plotlyjs: Annotated[
         str, typer.Option(help="inline: one self-contained page; directory: plotly.min.js beside it.")
     ] = "inline",
+    rank_lists: Annotated[
+        int,
+        typer.Option("--rank-lists", min=0, metavar="N", help="Show what N queries find (best checkpoint)."),
+    ] = 0,
     json: Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")] = False,
 ) -> None:
     """Write the report of a study: page, Markdown, tables, rules and figures.
@@ -42,6 +51,8 @@ def report(
     wanted = [part.strip() for part in formats.split(",") if part.strip()]
     with open_database(url, create=False, read_only=True) as database:
         data = load_study_data(database, name)
+        if rank_lists:
+            data = _with_rank_lists(database, data, rank_lists, enabled=not json)
     folder = out or Path("reports") / file_name(name)
     with progress_bar("Report", enabled=not json) as progress:
         written = write_report(data, folder, wanted, plotlyjs=plotlyjs, progress=progress)
@@ -50,6 +61,13 @@ def report(
         return
     for path in dict.fromkeys(written.values()):
         note(f"  {path}")
+
+
+def _with_rank_lists(database: Database, data: StudyData, queries: int, *, enabled: bool) -> StudyData:
+    from nas.reporting.rank_lists import make_rank_lists
+
+    with progress_bar("Rank lists", enabled=enabled) as progress:
+        return replace(data, rank_lists=make_rank_lists(database, data, queries=queries, progress=progress))
 
 
 def _study_and_url(study: str, db: str | None) -> tuple[str, str]:

@@ -156,7 +156,7 @@ def _summarise(data: StudyData, level: Level | None) -> pd.DataFrame:
     table["role"] = table["role"].map(_ROLES)
     table = table.assign(map_low=table["map_mean"] - half, map_high=table["map_mean"] + half)
     table["latency_measured"] = table["latency_measured"].fillna(False).astype(bool)
-    return add_placements(table.assign(on_front=on_front(table)))
+    return add_placements(table.assign(on_front=on_front(table, cost=data.cost)))
 
 
 def _empty_summary() -> pd.DataFrame:
@@ -178,7 +178,7 @@ def on_front(table: pd.DataFrame, value: str = "map_mean", cost: str = "latency_
     Rows without both numbers, or with a predicted latency, are never on the front.
     """
     known = table[value].notna() & table[cost].notna()
-    if "latency_measured" in table:
+    if cost == "latency_ms" and "latency_measured" in table:
         known &= table["latency_measured"].fillna(False).astype(bool)
     ordered = table[known].sort_values([cost, value], ascending=[True, False])
     best_before = ordered[value].cummax().shift(fill_value=-math.inf)

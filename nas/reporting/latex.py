@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nas.reporting.comparison import summarise_candidates, trusted_level
-from nas.reporting.findings import finding_table
 from nas.reporting.numbers import is_missing
 from nas.reporting.placements import short_label
+from nas.reporting.rules_file import rule_set
 from nas.reporting.study_data import StudyData, records_of, rows_of
 from nas.reporting.tables import systems_rows
+from nas.spaces.rule_formats import as_latex
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -74,8 +75,9 @@ class LatexTable:
 def render_latex(data: StudyData) -> str:
     """tables.tex: to `\\input`; needs the package booktabs."""
     head = f"% Tables of the study {escape(data.name)}, made by nas report. Needs \\usepackage{{booktabs}}."
-    tables = [table for table in (systems_latex(data), front_latex(data), rules_latex(data)) if table is not None]
-    body = [table.render() for table in tables] or ["% No training has finished yet."]
+    tables = [table.render() for table in (systems_latex(data), front_latex(data)) if table is not None]
+    rules = rules_latex(data)
+    body = [*tables, *([rules] if rules else [])] or ["% No training has finished yet."]
     return "\n\n".join([head, *body]) + "\n"
 
 
@@ -116,42 +118,25 @@ def front_latex(data: StudyData) -> LatexTable | None:
     return LatexTable("lcr", ["candidate", "mAP", "ms a batch"], rows, caption, "tab:front")
 
 
-def rules_latex(data: StudyData) -> LatexTable | None:
-    """All findings with effect, interval and verdict."""
-    table = finding_table(data.findings)
-    if table.empty:
+def rules_latex(data: StudyData) -> str | None:
+    """All findings with evidence and verdict, as `nas rules export` writes them."""
+    rules = rule_set(data)
+    if not len(rules):
         return None
-    rows = [
-        [
-            escape(row["sentence"]),
-            _number(row["effect"], 4, sign=True),
-            _interval(row["low"], row["high"]),
-            escape(row["trainings"]),
-            escape(row["verdict"]),
-        ]
-        for row in records_of(table)
-    ]
     caption = "Rules with their effect on mAP, 95\\,\\% intervals and verdicts."
-    headings = ["rule", "effect", "interval", "trainings", "verdict"]
-    return LatexTable(r"p{0.4\linewidth}rcrl", headings, rows, caption, "tab:rules")
+    head = [r"\begin{table}[t]", r"  \centering", rf"  \caption{{{caption}}}", r"  \label{tab:rules}"]
+    return "\n".join([*head, as_latex(rules).rstrip(), r"\end{table}"])
 
 
 def _bold(text: str, bold: bool) -> str:
     return rf"\textbf{{{text}}}" if bold else text
 
 
-def _number(value: object, digits: int, *, sign: bool = False) -> str:
+def _number(value: object, digits: int) -> str:
     if is_missing(value):
         return "--"
-    text = f"{float(str(value)):{'+' if sign else ''}.{digits}f}"
-    return f"${text}$" if text[0] in "+-" else text
+    return f"{float(str(value)):.{digits}f}"
 
 
 def _mean_sd(mean: object, sd: object) -> str:
     return _number(mean, 4) if is_missing(sd) else rf"{_number(mean, 4)} $\pm$ {_number(sd, 4)}"
-
-
-def _interval(low: object, high: object) -> str:
-    if is_missing(low) or is_missing(high):
-        return "--"
-    return f"[{_number(low, 4, sign=True)}, {_number(high, 4, sign=True)}]"

@@ -32,8 +32,12 @@ def placements_of(notation: str) -> tuple[tuple[int, str], ...]:
 
 @lru_cache(maxsize=65536)
 def has_default_params(notation: str) -> bool:
-    """Whether every hyperparameter has its default (then the notation has no parentheses)."""
-    return "(" not in notation and "[" not in notation
+    """Whether every hyperparameter of blocks and recipe has its default: then the notation names none.
+
+    >>> has_default_params("resnet50(width=0.25)+cnl@8"), has_default_params("resnet50+cnl(fuse=add)@8")
+    (True, False)
+    """
+    return all("(" not in group and "[" not in group for group in _split_groups(notation)[1:])
 
 
 def block_label(notation: str) -> str:

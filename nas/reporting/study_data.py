@@ -195,6 +195,12 @@ class StudyData:
         batch = f"batch of {protocol['batch']}" if "batch" in protocol else "batch"
         return ", ".join([batch, *(str(protocol[key]) for key in ("precision", "backend") if protocol.get(key))])
 
+    @property
+    def cost(self) -> str:
+        """The column that the study pays mAP with: `latency_ms`, `params` or `macs` (its `cost` key)."""
+        named = str(self.definition.get("cost") or "latency_ms")
+        return named if named in ("params", "macs") else "latency_ms"
+
     @cached_property
     def backbone(self) -> str:
         """The backbone most trainings (or latencies) are of; `resnet50` for an empty study."""

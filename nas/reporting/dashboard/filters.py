@@ -24,7 +24,7 @@ class Filters:
         stage: name of a stage that trained the candidate.
         max_ms: largest latency, ms a batch.
         text: part of the notation.
-        speed: `ms` or `batches_per_s`, the horizontal axis.
+        speed: the horizontal axis, a key of `SPEEDS`; what the study pays with when empty.
     """
 
     level: str = ""
@@ -34,7 +34,7 @@ class Filters:
     stage: str = ""
     max_ms: str = ""
     text: str = ""
-    speed: str = "ms"
+    speed: str = ""
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> Filters:

@@ -18,9 +18,12 @@ from nas.reporting.study_data import StudyData, rows_of
 SPEEDS: dict[str, tuple[str, str, str]] = {
     "ms": ("latency_ms", "Time of a {batch} (ms, less is better)", "ms"),
     "batches_per_s": ("batches_per_s", "Speed (batches/s of a {batch}, more is better)", "batches/s"),
+    "params": ("params", "Size (parameters, less is better)", "parameters"),
+    "macs": ("macs", "Work (multiply-adds an image, less is better)", "multiply-adds"),
 }
 """Setting -> column, axis title, unit."""
 
+_COST_WORDS = {"ms": "latency", "batches/s": "latency", "parameters": "size", "multiply-adds": "size"}
 _GL_FROM = 1500
 _HOVER = (
     "<b>%{customdata[1]}</b><br>mAP %{y:.4f} %{customdata[2]}<br>%{customdata[3]}<br>%{customdata[4]}<extra></extra>"
@@ -32,12 +35,13 @@ class ParetoFront(StudyFigure):
     """mAP over speed, one dot a candidate, baselines and front line, seed spread as bars.
 
     Args:
-        speed: `ms` (time of a batch) or `batches_per_s` (the paper's axis).
+        speed: `ms` (time of a batch), `batches_per_s` (the paper's axis), `params` or `macs`; what the study pays
+            with by default.
         level: which comparable set to draw; the most trusted one by default.
         label_front: write the names of front members beside their dots.
     """
 
-    speed: str = "ms"
+    speed: str = ""
     level: Level | None = None
     label_front: bool = True
     name: ClassVar[str] = "pareto_front"
@@ -46,16 +50,17 @@ class ParetoFront(StudyFigure):
     def table(self, data: StudyData) -> pd.DataFrame:
         level = self.level or trusted_level(data)
         table = data.once(("pareto", level), lambda: with_hover(summarise_candidates(data, level))).copy()
-        table.attrs = {"level": level.words if level else "", "batch": data.batch_words}
+        axis = self.speed or next(key for key, (column, _, _) in SPEEDS.items() if column == data.cost)
+        table.attrs = {"level": level.words if level else "", "batch": data.batch_words, "axis": axis}
         return table
 
     def draw(self, table: pd.DataFrame) -> Drawing:
         if table.empty:
             return "No candidate has finished training yet, so there is no front."
-        column, axis, _ = SPEEDS[self.speed]
+        column, axis, unit = SPEEDS[self._axis(table)]
         placed = table.dropna(subset=[column])
         if placed.empty:
-            return f"{plural(len(table), 'candidate')} finished training, but no latency is measured yet."
+            return f"{plural(len(table), 'candidate')} finished training, but no {_COST_WORDS[unit]} is measured yet."
         figure = style.new_figure(520)
         self._add_candidates(figure, placed[placed["n_blocks"] > 0], column)
         self._add_front(figure, placed, column)
@@ -72,6 +77,9 @@ class ParetoFront(StudyFigure):
             "more). The line joins the candidates that no other beats in both time and mAP; the others are pale. "
             f"Colour is the block type, shape the number of blocks.{left_out}"
         )
+
+    def _axis(self, table: pd.DataFrame) -> str:
+        return self.speed or str(table.attrs.get("axis", "ms"))
 
     def _add_candidates(self, figure: go.Figure, rows: pd.DataFrame, column: str) -> None:
         many = len(rows) > _GL_FROM
@@ -110,10 +118,11 @@ class ParetoFront(StudyFigure):
         )
 
     def _add_front(self, figure: go.Figure, rows: pd.DataFrame, column: str) -> None:
-        front = rows[rows["on_front"]].sort_values("latency_ms")
+        front = rows[rows["on_front"]].sort_values(column)
         if front.empty:
             return
-        shape = "hv" if self.speed == "ms" else "vh"
+        falling = self._axis(rows) == "batches_per_s"
+        shape = "vh" if falling else "hv"
         line = {"color": style.INK, "width": 1.4, "shape": shape}
         figure.add_trace(
             go.Scatter(x=front[column], y=front["map_mean"], mode="lines", line=line, name="front", hoverinfo="skip")
@@ -125,9 +134,9 @@ class ParetoFront(StudyFigure):
                     y=row.map_mean,
                     text=style.plain(short_label(row.notation)),
                     showarrow=False,
-                    xanchor="right" if self.speed == "ms" else "left",
+                    xanchor="left" if falling else "right",
                     yanchor="bottom",
-                    xshift=-6 if self.speed == "ms" else 6,
+                    xshift=6 if falling else -6,
                     yshift=3,
                     font={"size": 11, "color": style.INK},
                 )

@@ -66,7 +66,15 @@ def value_words(value: Any) -> str:
         return "–"
     if isinstance(value, str | int | float):
         return code(value)
-    return code(json.dumps(value, ensure_ascii=False, default=str).replace('"', ""))
+    return code(json.dumps(_given(value), ensure_ascii=False, default=str).replace('"', ""))
+
+
+def _given(value: Any) -> Any:
+    """Without what was left open: nulls, and sections that hold nothing else."""
+    if isinstance(value, Mapping):
+        kept = {key: _given(entry) for key, entry in value.items() if entry is not None}
+        return {key: entry for key, entry in kept.items() if entry != {}}
+    return [_given(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
 
 def protocol(data: StudyData) -> Section:

@@ -88,7 +88,7 @@ def _filter_panel(data: StudyData, filters: Filters) -> Any:
                 "Horizontal axis",
                 dcc.RadioItems(
                     [{"label": unit, "value": key} for key, (_, _, unit) in SPEEDS.items()],
-                    filters.speed,
+                    filters.speed or _own_axis(data),
                     id="f-speed",
                     inline=True,
                 ),
@@ -98,6 +98,10 @@ def _filter_panel(data: StudyData, filters: Filters) -> Any:
         open=True,
         className="filters",
     )
+
+
+def _own_axis(data: StudyData) -> str:
+    return next(key for key, (column, _, _) in SPEEDS.items() if column == data.cost)
 
 
 def _blocks_of(notation: str) -> list[str]:
@@ -254,14 +258,14 @@ def filters_of(values: Sequence[Any]) -> Filters:
         name: ",".join(sorted(map(str, value))) if isinstance(value, list) else str(value or "").strip()
         for name, value in zip(CONTROLS, values, strict=True)
     }
-    return Filters(**{**texts, "speed": texts["speed"] or "ms"})
+    return Filters(**texts)
 
 
 def shown_candidates(data: StudyData, filters: Filters) -> pd.DataFrame:
     """The candidates the filters let through, with the front among them."""
     table = ParetoFront(speed=filters.speed, level=filters.chosen_level(data)).table(data)
     shown = table[filters.mask(table, data)]
-    shown = shown.assign(on_front=on_front(shown)) if len(shown) else shown
+    shown = shown.assign(on_front=on_front(shown, cost=data.cost)) if len(shown) else shown
     shown.attrs = table.attrs
     return shown
 

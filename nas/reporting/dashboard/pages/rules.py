@@ -195,7 +195,7 @@ def outcome_of(data: StudyData, taken: Sequence[int], view: View) -> list[Any]:
     said = f"{plural(len(rules.rules), 'rule')} taken: {share} admitted"
     table = ParetoFront(level=level).table(data)
     shown = table[(table["n_blocks"] == 0) | table["candidate_id"].isin(inside["candidate_id"])]
-    shown = shown.assign(on_front=on_front(shown))
+    shown = shown.assign(on_front=on_front(shown, cost=data.cost))
     shown.attrs = table.attrs
     drawing = ParetoFront(level=level).draw(shown)
     picture = replace(

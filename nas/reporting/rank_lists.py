@@ -1,0 +1,178 @@
+"""Rank lists of a study's best candidate, made from its checkpoint: what queries find, from the worst to the best.
+
+The only part of reporting that loads a network; it is asked for (`nas report STUDY --rank-lists 6`), never a
+matter of course.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.errors import StudyError
+from nas.progress import Progress
+from nas.reporting.comparison import trusted_level
+from nas.reporting.headline import headline
+from nas.reporting.study_data import StudyData
+
+if TYPE_CHECKING:
+    from nas.data import PackedSplit, PreparedData, ReidDataset
+    from nas.storage import Database
+    from nas.training import FeatureExtractor
+
+THUMBNAIL_PX = 128
+
+
+def make_rank_lists(
+    database: Database,
+    data: StudyData,
+    *,
+    notation: str | None = None,
+    queries: int = 6,
+    ranks: int = 10,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> dict[str, list[dict[str, Any]]]:
+    """Rank lists as `StudyData.rank_lists` holds them: notation -> rows (query, rank, identity, camera, ...).
+
+    Args:
+        database: where the training and its checkpoint are recorded.
+        data: the study.
+        notation: whose lists; the recommended candidate's by default.
+        queries: how many, evenly spaced from the worst average precision to the best.
+        ranks: gallery images a query.
+        device: `cpu` or `cuda`.
+        progress: told while features are extracted.
+
+    Raises:
+        StudyError: there is no such candidate, or none of its trainings kept a checkpoint.
+        DataError: the images are not where the study file says.
+    """
+    wanted = notation or _recommended(data)
+    training = _training_with_checkpoint(database, data, wanted)
+    with tempfile.TemporaryDirectory() as folder:
+        extractor = _extractor(training, Path(folder), device)
+        prepared = _images(data, str(training["split"]), extractor.size, progress)
+        features = [_features(extractor, split, progress) for split in (prepared.query, prepared.gallery)]
+    return {wanted: _rows(prepared, features[0], features[1], queries, ranks)}
+
+
+def _recommended(data: StudyData) -> str:
+    answer = headline(data)
+    level = trusted_level(data)
+    if answer is not None:
+        return str(answer.best["notation"])
+    if level is None:
+        raise StudyError("no training has finished yet, so there are no rank lists")
+    rows = level.rows(data.finished)
+    return str(rows.sort_values("map")["notation"].iloc[-1])
+
+
+def _training_with_checkpoint(database: Database, data: StudyData, notation: str) -> dict[str, Any]:
+    """The longest-trained finished training of the candidate whose checkpoint was kept."""
+    from nas.storage import Repository
+
+    rows = data.finished[data.finished["notation"] == notation].sort_values(["split", "epochs"])
+    repository = Repository(database)
+    for training_id in reversed([int(number) for number in rows["training_id"]]):
+        found = repository.training(training_id)
+        if found and found.get("checkpoint_uri"):
+            return dict(found)
+    raise StudyError(
+        f"no checkpoint of {notation} was kept, so there are no rank lists",
+        "studies with keep_checkpoints: last or best keep them; or name another candidate",
+    )
+
+
+def _extractor(training: Mapping[str, Any], folder: Path, device: str) -> FeatureExtractor:
+    from nas.storage.checkpoint_store import CheckpointStore
+    from nas.training import FeatureExtractor
+
+    store = CheckpointStore(folder)
+    path = store.fetch(str(training["checkpoint_uri"]), folder / "checkpoint.pt", training.get("checkpoint_sha256"))
+    return FeatureExtractor(path, device)
+
+
+def _images(data: StudyData, split: str, size: tuple[int, int], progress: Progress | None) -> PreparedData:
+    from nas.data import prepare
+
+    return prepare(_view(data, split, progress), size, progress=progress)
+
+
+def _view(data: StudyData, split: str, progress: Progress | None) -> ReidDataset:
+    """The view of the data that the training was evaluated on."""
+    from nas.data import dataset_view, load_dataset
+
+    definition = data.definition
+    whole = load_dataset(definition.get("test_data") or definition["data"], progress=progress)
+    held_out = definition.get("validation") or {}
+    view = "final" if split == "test" else "select"
+    return dataset_view(whole, view, val_share=held_out.get("share", 0.25), seed=held_out.get("seed", 0))
+
+
+def _pixels(split: PackedSplit, place: int) -> NDArray[np.uint8]:
+    """uint8 (H, W, 3) of one image."""
+    return np.asarray(split.gather(np.array([place]))[0].permute(1, 2, 0).cpu().numpy())
+
+
+def _features(extractor: FeatureExtractor, split: PackedSplit, progress: Progress | None) -> NDArray[np.float32]:
+    return extractor([_pixels(split, place) for place in range(len(split))], progress)
+
+
+def _rows(
+    prepared: PreparedData, query: NDArray[np.float32], gallery: NDArray[np.float32], queries: int, ranks: int
+) -> list[dict[str, Any]]:
+    from nas.retrieval import evaluate
+    from nas.retrieval.rank_lists import rank_lists
+
+    persons = (prepared.query.identities, prepared.query.cameras)
+    others = (prepared.gallery.identities, prepared.gallery.cameras)
+    found = evaluate(query, *persons, gallery, *others, per_query=True)
+    chosen = _spread(found.per_query, queries)
+    lists = rank_lists(query, *persons, gallery, *others, chosen, top=ranks)
+    rows = []
+    for entry in lists:
+        rows.append(_row(prepared.query, entry.query, entry.query, 0, True, 0.0))
+        rows += [
+            _row(prepared.gallery, find.place, entry.query, find.rank, find.verdict == "right", find.distance)
+            for find in entry.finds
+            if find.verdict != "removed"
+        ]
+    return rows
+
+
+def _spread(per_query: Any, count: int) -> list[int]:
+    """Queries evenly spaced by average precision, the worst first."""
+    order = [int(place) for place in per_query.worst(len(per_query.ap))]
+    places = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
+    return [order[place] for place in dict.fromkeys(places.tolist())]
+
+
+def _row(split: PackedSplit, place: int, query: int, rank: int, correct: bool, distance: float) -> dict[str, Any]:
+    return {
+        "query": query,
+        "rank": rank,
+        "identity": int(split.identities[place]),
+        "camera": int(split.cameras[place]),
+        "correct": correct,
+        "distance": distance,
+        "image": thumbnail(_pixels(split, place)),
+    }
+
+
+def thumbnail(pixels: NDArray[np.uint8]) -> str:
+    """An image as a small JPEG in a data address."""
+    from PIL import Image
+
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    buffer = io.BytesIO()
+    picture.save(buffer, format="JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
