@@ -17,7 +17,7 @@ from nas.shrinking.analysis import Analysis, FamilyTests, Key, Reference
 from nas.shrinking.costs import Latencies, latency_of, read_costs
 from nas.shrinking.families import FAMILY_TESTS
 from nas.shrinking.multiplicity import adjust
-from nas.shrinking.reach import keep_reach, useful_blocks
+from nas.shrinking.reach import keep_reach, reach_of
 from nas.shrinking.sample import Sample, draw_samples
 from nas.shrinking.settings import RuleFamily, ShrinkSettings
 from nas.shrinking.settle import settle
@@ -70,7 +70,8 @@ def derive_findings(
         tests += [FAMILY_TESTS[family](analysis) for analysis in analyses]
         progress(done, len(chosen), family)
     settled = settle(_conclude(tests), space)
-    return keep_reach(settled, space, max(useful_blocks(analysis) for analysis in analyses))
+    widest = max((reach_of(analysis) for analysis in analyses), key=lambda reach: reach.useful)
+    return keep_reach(settled, space, widest)
 
 
 def hypotheses(tests: list[FamilyTests]) -> dict[tuple[int, Key], float]:

@@ -1,12 +1,14 @@
 """Constraints must leave room for as many blocks as still pay.
 
 Two good sites are a true finding, but as a constraint they would take away every network with three blocks, though the
-third block may well be worth having. Such a rule stays a preference: an order among candidates, not a wall.
+third block may well be worth having. Such a rule stays a preference: an order among candidates, not a wall. A distance
+may take away numbers of blocks if crowding costs more than the further block brings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from nas.errors import SpaceError
 from nas.shrinking.analysis import Analysis
@@ -18,25 +20,42 @@ from nas.spaces.space import DesignSpace
 
 UNKNOWN_REACH = 3
 """Blocks that must stay possible while nobody knows what more than one brings."""
+_SPACING = (MinDistance, DistinctStages)
 
 
-def useful_blocks(analysis: Analysis) -> int:
-    """The number of blocks up to which each further one is shown to bring more than the margin."""
+@dataclass(frozen=True)
+class Reach:
+    """What numbers of blocks are worth.
+
+    Attributes:
+        useful: blocks up to which each further one is shown to bring more than the margin.
+        brings: what the k-th block brings at typical sites, by k; where known.
+        margin: mAP that counts as nothing.
+    """
+
+    useful: int
+    brings: Mapping[int, float]
+    margin: float
+
+
+def reach_of(analysis: Analysis) -> Reach:
+    """What a sample says of numbers of blocks."""
     most = max(analysis.space.size_by_blocks(), default=0)
-    brings = increments(analysis)
+    brings, margin = increments(analysis), analysis.settings.margin
+    known = {k: d.effect for k, d in brings.items()}
     if not any(k > 1 for k in brings):
-        return min(most, UNKNOWN_REACH)
-    pays = [k for k, d in brings.items() if d.effect > analysis.settings.margin and d.interval()[0] > 0]
-    return min(most, max(pays, default=1))
+        return Reach(min(most, UNKNOWN_REACH), known, margin)
+    pays = [k for k, d in brings.items() if d.effect > margin and d.interval()[0] > 0]
+    return Reach(min(most, max(pays, default=1)), known, margin)
 
 
-def keep_reach(findings: Sequence[Finding], space: DesignSpace, useful: int) -> list[Finding]:
+def keep_reach(findings: Sequence[Finding], space: DesignSpace, reach: Reach) -> list[Finding]:
     """The findings, with constraints that leave too little room turned into preferences, the narrowest sites first."""
-    kept = list(findings)
-    limits = [f.rule.count for f in restricting(kept) if isinstance(f.rule, MaxBlocks) and f.rule.block is None]
-    wanted = min([useful, *limits])
+    limits = [f.rule.count for f in restricting(findings) if isinstance(f.rule, MaxBlocks) and f.rule.block is None]
+    wanted = min([reach.useful, *limits])
+    kept, wanted = _spaced(list(findings), space, reach, wanted)
     while (room := _room(kept, space)) < wanted:
-        walls = [i for i, f in enumerate(kept) if f in restricting(kept) and isinstance(f.rule, _WALLS)]
+        walls = [i for i, f in enumerate(kept) if f in restricting(kept) and isinstance(f.rule, SitesRule)]
         if not walls:
             break
         at = min(walls, key=lambda i: _width(kept[i]))
@@ -44,7 +63,19 @@ def keep_reach(findings: Sequence[Finding], space: DesignSpace, useful: int) -> 
     return kept
 
 
-_WALLS = (SitesRule, MinDistance, DistinctStages)
+def _spaced(kept: list[Finding], space: DesignSpace, reach: Reach, wanted: int) -> tuple[list[Finding], int]:
+    """Spacing by itself: kept where a further block would cost more by crowding than it brings."""
+    for at, finding in enumerate(kept):
+        if finding not in restricting(kept) or not isinstance(finding.rule, _SPACING):
+            continue
+        room = _room([finding], space)
+        if room >= wanted:
+            continue
+        if reach.brings.get(room + 1, float("inf")) - (finding.evidence.effect or 0.0) <= reach.margin:
+            wanted = room
+        else:
+            kept[at] = _as_preference(finding, room, wanted)
+    return kept, wanted
 
 
 def _room(findings: Sequence[Finding], space: DesignSpace) -> int:
@@ -55,11 +86,9 @@ def _room(findings: Sequence[Finding], space: DesignSpace) -> int:
         return 0
 
 
-def _width(finding: Finding) -> tuple[int, int]:
-    rule = finding.rule
-    if isinstance(rule, SitesRule):
-        return 0, len(rule.sites.numbers)
-    return 1, -rule.distance if isinstance(rule, MinDistance) else 0
+def _width(finding: Finding) -> int:
+    assert isinstance(finding.rule, SitesRule)
+    return len(finding.rule.sites.numbers)
 
 
 def _as_preference(finding: Finding, room: int, wanted: int) -> Finding:

@@ -7,6 +7,7 @@ wrong password, not a database) becomes a `StorageError` with one sentence.
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import time
@@ -27,6 +28,7 @@ _SQLITE_TRANSIENT = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 _SQLSTATE_TRANSIENT = ("08", "40001", "40P01", "53300", "55P03", "57P01", "57P02", "57P03", "25P03")
 _NEVER_TRANSIENT = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied")
 
+_DAMAGED_HINT = "restore it from a copy; `nas db check` tells what is wrong"
 # (SQLite error name or SQLSTATE or part of the message, sentence, hint)
 _SENTENCES = (
     ("SQLITE_FULL", "no space left on the disk of {url}", "free some space, then run the same command again"),
@@ -35,7 +37,7 @@ _SENTENCES = (
     ("SQLITE_READONLY", "{url} may not be written", "change the file's permissions or choose another place"),
     ("SQLITE_CANTOPEN", "{url} cannot be opened", "check that its folder exists and that you may write there"),
     ("SQLITE_NOTADB", "{url} is not an SQLite database", "choose another file name"),
-    ("SQLITE_CORRUPT", "{url} is damaged", "restore it from a copy; `nas db check` tells what is wrong"),
+    ("SQLITE_CORRUPT", "{url} is damaged", _DAMAGED_HINT),
     ("authentication failed", "{url} refuses the user or password", "check the database URL"),
     ("no password supplied", "{url} asks for a password", "put it into the database URL or into ~/.pgpass"),
     ("no pg_hba.conf entry", "{url} does not accept this machine or user", "ask who runs the server"),
@@ -96,6 +98,8 @@ def with_retries(work: Callable[[], T], *, url: str, patience_s: float) -> T:
         except DBAPIError as error:
             _raise_unless_worth_waiting(error, url, patience_s, time.monotonic() - begun)
             log.debug("%s: %s; trying again in %.2f s", url, error.orig, pause)
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise StorageError(f"{url} is damaged: a value in it cannot be read ({error})", _DAMAGED_HINT) from error
         # Jitter, so that workers that failed together do not come back together.
         time.sleep(pause * random.uniform(0.5, 1.5))
         pause = min(2 * pause, LONGEST_PAUSE_S)

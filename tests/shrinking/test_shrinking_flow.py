@@ -23,7 +23,7 @@ from nas.shrinking import (
 from nas.shrinking.auto import round_alpha
 from nas.shrinking.landscapes import landscape_table
 from nas.shrinking.planting import draw_landscape, planted_space
-from nas.shrinking.reach import keep_reach
+from nas.shrinking.reach import Reach, keep_reach
 from nas.shrinking.settle import clashes, settle
 from nas.spaces import DesignSpace, Evidence, Finding, Rule, get_topology
 from nas.spaces.rules import (
@@ -82,11 +82,22 @@ def test_rules_that_leave_nothing_together(space: DesignSpace) -> None:
 
 
 def test_narrow_sites_stay_a_preference_where_more_blocks_pay(space: DesignSpace) -> None:
-    kept = keep_reach([found(SitesRule(sites=[6, 8]))], space, useful=4)
+    reach = Reach(4, {2: 0.003, 3: 0.003, 4: 0.003}, 0.0005)
+    kept = keep_reach([found(SitesRule(sites=[6, 8]))], space, reach)
     assert not kept[0].rule.is_hard
     assert kept[0].adopted
     assert "room for 2 blocks where 4 pay" in kept[0].reason
-    assert keep_reach([found(SitesRule(sites=[6, 8])), found(MaxBlocks(count=2))], space, useful=4)[0].rule.is_hard
+    assert keep_reach([found(SitesRule(sites=[6, 8])), found(MaxBlocks(count=2))], space, reach)[0].rule.is_hard
+
+
+@pytest.mark.parametrize(("lost", "hard"), [(0.0028, True), (0.001, False)])
+def test_a_distance_may_cost_numbers_of_blocks_when_crowding_costs_more(
+    space: DesignSpace, lost: float, hard: bool
+) -> None:
+    """At least 6 apart leaves room for 3 of 17 sites; the 4th block brings 0.003 and loses a near pair."""
+    reach = Reach(5, dict.fromkeys(range(1, 6), 0.003), 0.0005)
+    kept = keep_reach([found(MinDistance(distance=6), effect=lost)], space, reach)
+    assert kept[0].rule.is_hard == hard
 
 
 def test_a_tight_distance_is_reopened(space: DesignSpace) -> None:

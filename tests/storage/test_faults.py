@@ -326,7 +326,7 @@ def _work_until_killed(url: str, study_id: int, owner: str) -> None:
 
 
 def test_workers_killed_at_any_moment_lose_nothing(repository: Repository, url: str) -> None:
-    study_id, _, ids = fill(repository, 50)
+    study_id, _, ids = fill(repository, 150)
     context, rng = multiprocessing.get_context("fork"), random.Random(0)
     workers: dict[int, multiprocessing.process.BaseProcess] = {}
     kills = 0

@@ -13,13 +13,16 @@ from nas.spaces import Candidate, get_topology
 
 Floats = npt.NDArray[np.float64]
 _Part = tuple[str, str, int]
+_BENEFIT = 0.3  # of the doubt, in trainings that finished
+_HOPELESS = 3
 
 
 def success_chances(history: Sequence[Observation], candidates: Sequence[Candidate]) -> Floats:
     """(candidates,) chance that a training finishes: that of its worst part.
 
-    A part is a block in a stage of a backbone; its chance is (finished + 1) / (finished + failed + 1) over the
-    candidates that hold it, so what never failed counts as safe, and one failure halves what was never seen to finish.
+    A part is a block in a stage of a backbone; its chance is (finished + a) / (finished + failed + a), a = 0.3,
+    over the candidates that hold it: what never failed counts as safe. What failed three times and never finished
+    has no chance.
     """
     if all(observation.map is not None for observation in history):
         return np.ones(len(candidates))
@@ -27,8 +30,14 @@ def success_chances(history: Sequence[Observation], candidates: Sequence[Candida
     failed: Counter[_Part] = Counter()
     for observation in history:
         (failed if observation.map is None else finished).update(_parts(observation.candidate))
-    chance = {part: (finished[part] + 1) / (finished[part] + count + 1) for part, count in failed.items()}
+    chance = {part: _chance(finished[part], count) for part, count in failed.items()}
     return np.array([min((chance.get(part, 1.0) for part in _parts(c)), default=1.0) for c in candidates])
+
+
+def _chance(finished: int, failed: int) -> float:
+    if not finished and failed >= _HOPELESS:
+        return 0.0
+    return (finished + _BENEFIT) / (finished + failed + _BENEFIT)
 
 
 def _parts(candidate: Candidate) -> set[_Part]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -49,22 +50,48 @@ class Settings:
     model: ModelSettings = field(default_factory=ModelSettings)
 
 
+class Surrogate(Protocol):
+    """What is believed of mAP, given the observations it was made from."""
+
+    @property
+    def floor(self) -> float:
+        """The lowest mAP worth speaking of."""
+        ...
+
+    def observed(self) -> Floats:
+        """(observations,) expected true mAP of what was trained."""
+        ...
+
+    def of(self, candidates: Sequence[Candidate]) -> Beliefs:
+        """What is believed of candidates that were not trained."""
+        ...
+
+
+Fit = Callable[[Request, Sequence[Observation]], Surrogate]
+
+
 class PlacementSampler:
     """A `Sampler`: surrogate, expected hypervolume improvement, local search.
 
     Args:
         settings: what to use instead of the defaults.
+        surrogate: what believes; for comparisons.
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, surrogate: Fit | None = None) -> None:
         self._settings = settings or Settings()
+        self._fit = surrogate or self._linear
+
+    def _linear(self, request: Request, observed: Sequence[Observation]) -> Surrogate:
+        return Model(request.space, observed, request.noise, self._settings.model, request.pending)
 
     def __call__(self, request: Request) -> list[Proposal]:
         usable = [o for o in request.history if o.map is not None and math.isfinite(o.map)]
         fresh = NewCandidates(request)
         wanted: list[Candidate | None] = [None] * request.count
         if len(usable) >= self._settings.start:
-            wanted = [*_Batch(request, usable, self._settings).candidates(), *wanted][: request.count]
+            batch = _Batch(request, usable, self._settings, self._fit(request, usable))
+            wanted = [*batch.candidates(), *wanted][: request.count]
         found = [fresh.take(candidate) for candidate in wanted]
         return [Proposal(candidate) for candidate in found if candidate is not None]
 
@@ -72,11 +99,11 @@ class PlacementSampler:
 class _Batch:
     """The model of the observations and the pool it is asked about."""
 
-    def __init__(self, request: Request, observed: Sequence[Observation], settings: Settings) -> None:
+    def __init__(self, request: Request, observed: Sequence[Observation], settings: Settings, model: Surrogate) -> None:
         self._request = request
         self._observed = observed
         self._settings = settings
-        self._model = Model(request.space, observed, request.noise, settings.model, request.pending)
+        self._model = model
         self._pool = Pool(request)
 
     def candidates(self) -> list[Candidate]:

@@ -2,8 +2,9 @@
 
 Each site is compared with the typical (median) site, all else in the design being equal. Sites shown to be better are
 kept, and with them every site that is shown to be no worse than the best kept one by more than the margin and is
-cheaper; where none is better, the ones shown to be worse are left out. Blocks share their sites unless the sample says
-that they differ; then each block gets sites of its own.
+cheaper; where none is better, the ones shown to be worse are left out. While a site left out might still be as good as
+those kept, the rule is a preference; it becomes a constraint when every site is decided. Blocks share their sites
+unless the sample says that they differ; then each block gets sites of its own.
 """
 
 from __future__ import annotations
@@ -121,16 +122,25 @@ def _conclude(analysis: Analysis, group: SiteEffects, adjusted: Mapping[Key, flo
     everything = set(group.sites)
     if better:
         equal = _as_good_and_cheaper(analysis, group, better, everything - better)
-        why = "each site kept is better than the typical site" + _why_kept(equal)
-        return _adopted(analysis, group, better | equal, _decided(group, better, adjusted), why)
+        open_ = _undecided(analysis, group, better | equal)
+        why = "each site kept is better than the typical site" + _why_kept(equal) + _why_open(open_)
+        return _adopted(analysis, group, better | equal, max(adjusted[_key(group, s)] for s in better), why, not open_)
     if worse:
         why = f"worse than the typical site: {_list(worse)}"
-        return _adopted(analysis, group, everything - worse, _decided(group, worse, adjusted), why)
+        return _adopted(analysis, group, everything - worse, max(adjusted[_key(group, s)] for s in worse), why)
     return _not_adopted(analysis, group, adjusted)
 
 
-def _decided(group: SiteEffects, chosen: set[int], adjusted: Mapping[Key, float]) -> dict[int, float]:
-    return {site: adjusted[_key(group, site)] for site in chosen}
+def _undecided(analysis: Analysis, group: SiteEffects, kept: set[int]) -> set[int]:
+    """Sites left out that were never tried, or are not shown to be worse than the mean of those kept."""
+    gaps = {site: group.between({site}, kept) for site in set(group.sites) - kept}
+    close = {site for site, gap in gaps.items() if gap is None or gap.p_below() > 0.05}
+    return {s for s in close if not _fails_often(analysis, group.block, s)} | _untried(analysis, group)
+
+
+def _untried(analysis: Analysis, group: SiteEffects) -> set[int]:
+    options = analysis.space.options(analysis.sample.backbone)
+    return {s for s, rows in options.items() if any(group.block in (None, p.block) for p in rows)} - set(group.sites)
 
 
 def _passes(
@@ -171,14 +181,12 @@ def _rows(analysis: Analysis, block: str | None, chosen: set[int]) -> npt.NDArra
     return np.asarray((placed == analysis.sample.blocks.index(block) + 1).any(axis=1))
 
 
-def _adopted(analysis: Analysis, group: SiteEffects, kept: set[int], decided: Mapping[int, float], why: str) -> Finding:
-    """An adopted finding; `decided` holds the adjusted p of the sites that decided."""
-    p = max(decided.values())
-    return analysis.finding(
-        _rule(analysis, group, kept),
-        Answer("adopted", f"{why} (adjusted p <= {p:.2g})"),
-        _evidence(analysis, group, kept, p),
-    )
+def _adopted(analysis: Analysis, group: SiteEffects, kept: set[int], p: float, why: str, hard: bool = True) -> Finding:
+    """An adopted finding; `p` is the largest adjusted p among the sites that decided."""
+    rule = _rule(analysis, group, kept)
+    rule = rule if hard else rule.model_copy(update={"strength": "preference"})
+    answer = Answer("adopted", f"{why} (adjusted p <= {p:.2g})")
+    return analysis.finding(rule, answer, _evidence(analysis, group, kept, p))
 
 
 def _not_adopted(analysis: Analysis, group: SiteEffects, adjusted: Mapping[Key, float]) -> Finding:
@@ -216,6 +224,10 @@ def _nothing(analysis: Analysis) -> Finding:
 
 def _why_kept(equal: set[int]) -> str:
     return f"; kept as no worse and cheaper: {_list(equal)}" if equal else ""
+
+
+def _why_open(undecided: set[int]) -> str:
+    return f"; a preference until more is known of {_list(undecided)}" if undecided else ""
 
 
 def _list(numbers: set[int]) -> str:

@@ -258,8 +258,8 @@ class Cost(Rule):
     @classmethod
     def _joined(cls, value: Any) -> Any:
         """Pairs and mappings alike, joined to one set of sites a block."""
-        pairs = value.items() if isinstance(value, Mapping) else value
-        if isinstance(value, (str, int, float)) or not all(len(pair) == 2 for pair in pairs):
+        pairs = list(value.items()) if isinstance(value, Mapping) else value
+        if not isinstance(pairs, (list, tuple)) or not all(isinstance(p, (list, tuple)) and len(p) == 2 for p in pairs):
             raise ValueError("give the sites by block, like {agw: 1-4}")
         sites: dict[str, list[Any]] = {}
         for block, where in pairs:

@@ -1,0 +1,311 @@
+"""How good is the front after so many trainings? Our default strategy beside Optuna's samplers.
+
+    python benchmarks/search_efficiency.py --out benchmarks/results/search_efficiency
+    python benchmarks/search_efficiency.py --variants --seeds 3 --trainings 50 100 --out ...
+    python benchmarks/search_efficiency.py --table results.csv --space space.yaml
+    python benchmarks/search_efficiency.py --quick
+
+Trainings are single and noisy; fronts are scored by true means: hypervolume (moocore) as a share of that of the best
+front a local search on the true values finds. Two scores:
+
+- `reached`: the front of the true means of everything trained;
+- `chosen`: the true means of those that a person would take, the front of the noisy values.
+
+All strategies see the same space through `nas.search.proposals.propose`, four proposals at a time, so every proposal
+is feasible and new. Optuna's samplers without that would not get anywhere here: one suggestion in some 100 000 has few
+enough blocks. With `--log` a run that was cut off goes on where it was. Seconds are CPU seconds of this process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import moocore
+import numpy as np
+import pandas as pd
+from search_tasks import TASKS, Task, table_task
+from search_variants import VARIANTS
+
+from nas.search.proposals import SAMPLERS, Observation, Proposal, Request, propose
+from nas.spaces import DesignSpace
+
+BATCH = 4
+OURS = "placement"
+RIVALS = ("random", "tpe", "nsga2", "gp")
+SLOW = {"gp": 200}  # most trainings: a proposal takes a second
+
+Strategy = Callable[[Request], list[Proposal]]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One strategy on one task after so many trainings.
+
+    Attributes:
+        task, seed: which landscape.
+        strategy: who searched.
+        trainings: how many were spent.
+        reached, chosen: shares of the best hypervolume.
+        seconds_each: CPU seconds a proposal, the mean so far.
+    """
+
+    task: str
+    seed: int
+    strategy: str
+    trainings: int
+    reached: float
+    chosen: float
+    seconds_each: float
+
+
+def run(task: Task, name: str, strategy: Strategy, checkpoints: Sequence[int], batch: int = BATCH) -> Iterator[Score]:
+    """Searches a task in batches and scores it on the way."""
+    history: list[Observation] = []
+    spent, number = 0.0, 0
+
+    def cost(candidate: object) -> float:
+        return float(task.cost_ms([candidate])[0])  # type: ignore[list-item]
+
+    while len(history) < checkpoints[-1]:
+        start = time.process_time()
+        found = strategy(Request(task.space, tuple(history), batch, task.seed, number, cost, noise=task.seed_sd))
+        spent += time.process_time() - start
+        number += 1
+        for proposal in found:
+            candidate = proposal.candidate
+            history.append(Observation(candidate, task.train(candidate, 0), cost(candidate), 1, proposal.attrs))
+            if len(history) in checkpoints:
+                yield Score(task.name, task.seed, name, len(history), *scores(task, history), spent / len(history))
+        if not found:
+            return
+
+
+def scores(task: Task, history: Sequence[Observation]) -> tuple[float, float]:
+    """Hypervolumes of everything trained and of the noisy front, by true means, as shares of the best."""
+    done = [o for o in history if o.map is not None]
+    truth, costs = task.worth([o.candidate for o in done]), task.cost_ms([o.candidate for o in done])
+    noisy = np.array([o.map for o in done], dtype=np.float64)
+    keep = moocore.is_nondominated(np.column_stack([-noisy, costs]))
+    return task.hypervolume(truth, costs) / task.best, task.hypervolume(truth[keep], costs[keep]) / task.best
+
+
+# The plan ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is compared: strategies with their numbers of seeds, tasks, and after how many trainings."""
+
+    seeds: dict[str, int]
+    tasks: dict[str, Callable[[int], Task]]
+    trainings: tuple[int, ...]
+    long_seeds: int
+
+    def jobs(self) -> Iterator[tuple[str, int, str, tuple[int, ...]]]:
+        """Task, seed, strategy and checkpoints; few seeds of everything first."""
+        for seed in range(max(self.seeds.values())):
+            for task in self.tasks:
+                for strategy in (s for s, n in self.seeds.items() if seed < n):
+                    most = SLOW.get(strategy, self.trainings[-1] if seed < self.long_seeds else 200)
+                    checkpoints = tuple(n for n in self.trainings if n <= most)
+                    if checkpoints:
+                        yield task, seed, strategy, checkpoints
+
+
+def strategy_of(name: str) -> Callable[[Task, Sequence[int]], Iterator[Score]]:
+    """How a strategy of that name is run on a task."""
+    if name in SAMPLERS:
+        return lambda task, checkpoints: run(task, name, lambda request: propose(name, request), checkpoints)
+    return lambda task, checkpoints: run(task, name, VARIANTS[name], checkpoints)
+
+
+def carried_out(plan: Plan, log: Path | None) -> list[Score]:
+    """All scores of a plan; what the log holds is not computed again."""
+    lines = log.read_text().splitlines() if log is not None and log.exists() else []
+    known = {(s.task, s.seed, s.strategy, s.trainings): s for s in (Score(**json.loads(line)) for line in lines)}
+    for kind, seed, strategy, checkpoints in plan.jobs():
+        if all((kind, seed, strategy, n) in known for n in checkpoints):
+            continue
+        for score in strategy_of(strategy)(plan.tasks[kind](seed), checkpoints):
+            known[kind, seed, strategy, score.trainings] = score
+            if log is not None:
+                with log.open("a") as file:
+                    file.write(json.dumps(asdict(score)) + "\n")
+    wanted = {(k, s, name, n) for k, s, name, checkpoints in plan.jobs() for n in checkpoints}
+    return [score for key, score in known.items() if key in wanted]
+
+
+# The report ----------------------------------------------------------------------------------------------------------
+
+
+def table(scores: pd.DataFrame, value: str) -> str:
+    """Markdown: a row a task and strategy, a column a number of trainings: percent, mean and standard deviation."""
+    counts = sorted(scores["trainings"].unique())
+    lines = [
+        "| task | strategy | seeds | " + " | ".join(map(str, counts)) + " |",
+        "|---|---|---|" + "---|" * len(counts),
+    ]
+    for (task, strategy), rows in scores.groupby(["task", "strategy"], sort=False):
+        cells = [_mean_sd(100 * rows.loc[rows["trainings"] == n, value]) for n in counts]
+        lines.append(f"| {task} | {strategy} | {rows['seed'].nunique()} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _mean_sd(values: pd.Series) -> str:
+    if values.empty:
+        return ""
+    return f"{values.mean():.1f} ± {values.std():.1f}" if len(values) > 1 else f"{values.mean():.1f}"
+
+
+def overall(scores: pd.DataFrame) -> str:
+    """Markdown: the mean over tasks, a row a strategy."""
+    counts = sorted(scores["trainings"].unique())
+    lines = ["| strategy | score | " + " | ".join(map(str, counts)) + " | ms of CPU a proposal |"]
+    lines.append("|---|---|" + "---|" * len(counts) + "---|")
+    for strategy, rows in scores.groupby("strategy", sort=False):
+        for value in ("reached", "chosen"):
+            means = rows.groupby(["trainings", "task"])[value].mean().groupby("trainings").mean() * 100
+            cells = [f"{means[n]:.1f}" if n in means else "" for n in counts]
+            ms = 1000 * rows.loc[rows["trainings"] == rows["trainings"].max(), "seconds_each"].mean()
+            lines.append(f"| {strategy} | {value} | " + " | ".join(cells) + f" | {ms:.0f} |")
+    return "\n".join(lines)
+
+
+def verdicts(scores: pd.DataFrame, value: str) -> str:
+    """Markdown: ours after 100 trainings against the best rival after 200, a row a task, over the rival's seeds."""
+    lines = ["| task | best rival after 200 | its share | ours after 100 | difference [95 %] | seeds | |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for task, rows in scores.groupby("task", sort=False):
+        later = rows[(rows["trainings"] == 200) & (rows["strategy"] != OURS)]
+        ours = rows[(rows["trainings"] == 100) & (rows["strategy"] == OURS)].set_index("seed")[value]
+        if later.empty or ours.empty:
+            continue
+        rival = str(later.groupby("strategy")[value].mean().idxmax())
+        theirs = later[later["strategy"] == rival].set_index("seed")[value]
+        apart = 100 * (ours - theirs).dropna().to_numpy()
+        low, high = _interval(apart)
+        shared = ours[ours.index.intersection(theirs.index)].mean()
+        verdict = "reached" if apart.mean() >= 0 else "missed"
+        difference = f"{apart.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
+        shares = f"{100 * theirs.mean():.1f} | {100 * shared:.1f}"
+        lines.append(f"| {task} | {rival} | {shares} | {difference} | {len(apart)} | {verdict} |")
+    return "\n".join(lines)
+
+
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % of the bootstrap of the mean."""
+    drawn = np.random.default_rng(0).choice(values, (4000, len(values))).mean(axis=1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def proposal_seconds(rows: int = 2000, repeats: int = 5) -> list[float]:
+    """CPU seconds a proposal of our strategy with so many observations, batches of four."""
+    task = TASKS["steps"](0)
+    drawn = task.space.sample(rows, 1)
+    maps, costs = task.worth(drawn), task.cost_ms(drawn)
+    known = {c.id: float(ms) for c, ms in zip(drawn, costs, strict=True)}
+    history = tuple(Observation(c, float(m), known[c.id]) for c, m in zip(drawn, maps, strict=True))
+
+    def cost(candidate: object) -> float:
+        return float(task.cost_ms([candidate])[0])  # type: ignore[list-item]
+
+    seconds = []
+    for batch in range(repeats):
+        request = Request(task.space, history, BATCH, 0, batch, cost, noise=task.seed_sd)
+        start = time.process_time()
+        propose(OURS, request)
+        seconds.append((time.process_time() - start) / BATCH)
+    return seconds
+
+
+def machine() -> dict[str, str]:
+    """Where and with what this ran."""
+    names = ("numpy", "scipy", "optuna", "moocore")
+    cpu = next(
+        (line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")), platform.machine()
+    )
+    return {"cpu": cpu, "python": platform.python_version(), "date": str(date.today())} | {n: version(n) for n in names}
+
+
+def _cpu_lines() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def report(found: Sequence[Score], seconds: Sequence[float], command: str) -> str:
+    """The whole report, in Markdown."""
+    scores = pd.DataFrame([asdict(s) for s in found])
+    where = ", ".join(f"{key} {value}" for key, value in machine().items())
+    low, middle, high = (1000 * float(f(seconds)) for f in (min, np.median, max))
+    took = f"{middle:.0f} ms (of {len(seconds)}: {low:.0f}-{high:.0f})"
+    return "\n\n".join(
+        [
+            "# Search efficiency",
+            f"`{command}`\n\n{where}",
+            "Hypervolume of true means after so many single noisy trainings, in percent of the best front a local "
+            "search on the true values finds. *Reached*: of everything trained. *Chosen*: of the front of "
+            "the noisy values. "
+            "Landscapes, costs and reference points: `benchmarks/search_tasks.py`.",
+            f"A proposal with 2 000 rows takes {took} of CPU time (target: under 50 ms).",
+            "## Over all tasks\n\n" + overall(scores),
+            "## Ours after 100 trainings against the best of the others after 200\n\n" + verdicts(scores, "reached"),
+            "The same for the fronts chosen by noisy values:\n\n" + verdicts(scores, "chosen"),
+            "## Reached, by task (mean ± sd over seeds)\n\n" + table(scores, "reached"),
+            "## Chosen, by task (mean ± sd over seeds)\n\n" + table(scores, "chosen"),
+        ]
+    )
+
+
+def planned(args: argparse.Namespace) -> Plan:
+    """The plan that the command line asks for."""
+    tasks = {name: TASKS[name] for name in args.tasks or TASKS}
+    if args.table:
+        space = DesignSpace.from_yaml(args.space)
+        tasks = {f"table {Path(args.table).name}": lambda seed: table_task(Path(args.table), space, seed)}
+    seeds = {OURS: args.seeds, **dict.fromkeys(RIVALS, args.seeds)}
+    seeds["gp"] = min(args.seeds, args.gp_seeds)
+    if args.variants:
+        seeds = dict.fromkeys(VARIANTS, args.seeds)
+    if args.quick:
+        tasks = dict(list(tasks.items())[:1])
+        seeds = {OURS: 1, "random": 1, "nsga2": 1}
+        return Plan(seeds, tasks, (12, 24), 1)
+    return Plan(seeds, tasks, tuple(args.trainings), args.long_seeds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="*", help=f"landscapes: {', '.join(TASKS)}")
+    parser.add_argument("--table", help="a CSV of results in place of landscapes (with --space)")
+    parser.add_argument("--space", help="the design space of the table")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--gp-seeds", type=int, default=5, help="of GP, at a second a proposal")
+    parser.add_argument("--long-seeds", type=int, default=5, help="seeds that go on beyond 200 trainings")
+    parser.add_argument("--trainings", type=int, nargs="+", default=[50, 100, 200, 400])
+    parser.add_argument("--variants", action="store_true", help="compare what else was tried")
+    parser.add_argument("--quick", action="store_true", help="one small task, for tests")
+    parser.add_argument("--log", type=Path, help="JSON lines; a run that was cut off goes on from here")
+    parser.add_argument("--out", type=Path, help="writes OUT.md and OUT.json")
+    args = parser.parse_args()
+    plan = planned(args)
+    found = carried_out(plan, args.log)
+    command = f"python benchmarks/search_efficiency.py{' --variants' * args.variants} --seeds {args.seeds}"
+    text = report(found, proposal_seconds(200 if args.quick else 2000, 2 if args.quick else 5), command)
+    print(text)
+    if args.out is not None:
+        args.out.with_suffix(".md").write_text(text + "\n")
+        rows = [asdict(score) for score in found]
+        args.out.with_suffix(".json").write_text(json.dumps({"machine": machine(), "scores": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
