@@ -19,7 +19,9 @@ _SITES = (1, 2, 5, 9, 15)  # one of each shape in ResNet-50
 
 def register(app: typer.Typer) -> None:
     """Adds the command group."""
-    group = typer.Typer(no_args_is_help=True, help="Attention blocks: list them, describe one.")
+    group = typer.Typer(
+        no_args_is_help=True, help="Attention blocks: list them, describe one.\n\nExample: nas blocks list"
+    )
     group.command("list")(list_blocks)
     group.command("describe")(describe)
     app.add_typer(group, name="blocks")

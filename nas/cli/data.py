@@ -27,7 +27,9 @@ FILES_SHOWN = 20
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    group = typer.Typer(help="Look at, draw and pack image sets.", no_args_is_help=True)
+    group = typer.Typer(
+        help="Look at, draw and pack image sets.\n\nExample: nas data synth data/pedestrians", no_args_is_help=True
+    )
     group.command("check")(check)
     group.command("info")(info)
     group.command("synth")(synth)
@@ -60,7 +62,10 @@ def check(
 
 
 def info(source: Source, cache: Cache = None, json: Json = False) -> None:
-    """Count a set: persons, images, cameras, right answers a query, batches an epoch, size when packed."""
+    """Count a set: persons, images, cameras, right answers a query, batches an epoch, size when packed.
+
+    Example: nas data info market1501:data/Market-1501-v15.09.15
+    """
     from nas.data.summary import summarise
 
     summary = summarise(_load(source, cache))

@@ -28,7 +28,7 @@ Checkpoints = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    group = typer.Typer(help="Look after a database of studies.", no_args_is_help=True)
+    group = typer.Typer(help="Look after a database of studies.\n\nExample: nas db check", no_args_is_help=True)
     group.command("info")(info)
     group.command("upgrade")(upgrade)
     group.command("check")(check)

@@ -7,44 +7,71 @@ import importlib
 import os
 import sys
 import warnings
+from io import TextIOWrapper
+from typing import Annotated
 
 import typer
 
-from nas.cli.common import EXIT_DONE, EXIT_INTERRUPTED, EXIT_OUR_FAULT, EXIT_USER, print_error
+import nas
+from nas.cli.common import EXIT_DONE, EXIT_INTERRUPTED, EXIT_OUR_FAULT, EXIT_USER, emit, print_error
 from nas.errors import NasError
 
-# One module a command group; each has `register(app)`. Only typer is imported at module level there.
-COMMAND_MODULES = (
-    "run",
-    "space",
-    "blocks",
-    "data",
-    "train",
-    "evaluate",
-    "extract",
-    "latency",
-    "rules",
-    "report",
-    "dashboard",
-    "export",
-    "db",
-    "studies",
-    "project",
-)
+# Part of `nas --help` -> modules of its commands; each has `register(app)` and imports only typer at module level.
+COMMAND_MODULES = {
+    "Begin": ("project",),
+    "Studies": ("run", "report", "dashboard", "studies", "rules"),
+    "One network by hand": ("train", "evaluate", "extract", "export"),
+    "Spaces, blocks, images, devices, databases": ("space", "blocks", "data", "latency", "db"),
+}
+FIRST_STEPS = """Start with:
+
+  nas init my-project      lay out a folder with search spaces and studies
+
+  nas doctor               see what works on this machine
+
+  nas run studies/quickstart.yaml      search, then read reports/quickstart
+
+Example: nas run studies/quickstart.yaml --profile smoke
+"""
 
 
 def build_app() -> typer.Typer:
     """The whole command tree."""
     app = typer.Typer(
         name="nas",
-        help="Placement search for attention in re-identification networks.",
+        help="Placement search for attention in re-identification networks: which block, where, at what cost.",
+        epilog=FIRST_STEPS,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for name in COMMAND_MODULES:
-        importlib.import_module(f"nas.cli.{name}").register(app)
+    app.callback()(_options)
+    for part, modules in COMMAND_MODULES.items():
+        for name in modules:
+            _register(app, name, part)
     return app
+
+
+def _register(app: typer.Typer, module: str, part: str) -> None:
+    commands, groups = len(app.registered_commands), len(app.registered_groups)
+    importlib.import_module(f"nas.cli.{module}").register(app)
+    for entry in (*app.registered_commands[commands:], *app.registered_groups[groups:]):
+        entry.rich_help_panel = part
+
+
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and end.", callback=lambda on: _version(on), is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        emit(f"nas {nas.__version__}")
+        raise typer.Exit
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,10 +79,13 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
         # Without its standalone mode typer hands back the code of `raise typer.Exit(code)`.
-        code = build_app()(args=arguments, standalone_mode=False)
+        code = build_app()(args=arguments, prog_name="nas", standalone_mode=False)
+        sys.stdout.flush()  # a full disk or a closed pipe behind `>` and `|` shows here
     except NasError as error:
         print_error(error)
         return EXIT_USER
+    except BrokenPipeError:
+        return _reader_left()
     except Exception as error:
         return _exit_code(error)
     except KeyboardInterrupt:
@@ -63,6 +93,12 @@ def main(arguments: list[str] | None = None) -> int:
     if code == EXIT_INTERRUPTED:  # typer catches Ctrl-C itself and hands back its code
         print_error(NasError("interrupted", "run the same command again to go on where it stopped"))
     return code if isinstance(code, int) else EXIT_DONE
+
+
+def _reader_left() -> int:
+    """`nas ... | head` has seen enough: nothing is wrong, and Python must not complain at its end either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_DONE
 
 
 def _exit_code(error: Exception) -> int:
@@ -85,14 +121,23 @@ def _exit_code(error: Exception) -> int:
 
 _USER_OS_ERRORS = {
     errno.ENOSPC: "free some space on that disk, then run the same command again",
+    errno.EDQUOT: "free some space on that disk, then run the same command again",
     errno.EACCES: "you may not read or write there; choose another place or change the permissions",
+    errno.EPERM: "you may not read or write there; choose another place or change the permissions",
     errno.EROFS: "that file system is read-only; choose another place",
     errno.ENOENT: "check the path",
     errno.EISDIR: "a file is needed there, not a folder",
     errno.ENOTDIR: "a folder is needed there, not a file",
+    errno.EEXIST: "there is something of that name already; choose another",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "links there lead in a circle; check them",
+    errno.EIO: "the disk or the network behind that path fails; check it",
 }
 
 
 def entry_point() -> None:
     """What the installed `nas` script calls."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # names of files need not be text that a terminal can show
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(main())

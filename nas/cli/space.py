@@ -20,7 +20,7 @@ Blocks = Annotated[int | None, typer.Option("--blocks", min=0, help="Only candid
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    group = typer.Typer(help="Look at a design space.", no_args_is_help=True)
+    group = typer.Typer(help="Look at a design space.\n\nExample: nas space show quickstart", no_args_is_help=True)
     group.command("show")(show)
     group.command("size")(size)
     group.command("sample")(sample)

@@ -22,7 +22,10 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    group = typer.Typer(help="List, delete and rename studies.", invoke_without_command=True)
+    group = typer.Typer(
+        help="List, delete and rename studies.\n\nExample: nas studies --db sqlite:///nas.db",
+        invoke_without_command=True,
+    )
     group.callback()(listing)
     group.command("delete")(delete)
     group.command("rename")(rename)
