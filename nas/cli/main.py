@@ -21,7 +21,7 @@ COMMAND_MODULES = {
     "Begin": ("project",),
     "Studies": ("run", "report", "dashboard", "studies", "rules"),
     "One network by hand": ("train", "evaluate", "extract", "export"),
-    "Spaces, blocks, images, devices, databases": ("space", "blocks", "data", "latency", "db"),
+    "Spaces, blocks, images, devices, databases": ("space", "blocks", "data", "latency", "db", "schema"),
 }
 FIRST_STEPS = """Start with:
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import nas
 from nas.errors import NasError
+from nas.project.schemas import schema_text
 
 CONTENT_FOLDERS = ("search_spaces", "studies")
 EMPTY_FOLDERS = ("reports", "data")
+SCHEMAS = {"search_spaces": "space", "studies": "study"}
+SCHEMA_FILE = ".schema.json"
+EDITOR_HINT = f"# yaml-language-server: $schema={SCHEMA_FILE}\n"
+"""First line of a laid-out file: editors with a YAML language server then complete keys and mark mistakes, offline."""
 IGNORED = "# made by nas runs\n.nas/\n*.db\n*.db-wal\n*.db-shm\n/reports/\n/data/\n"
 
 
@@ -27,7 +31,7 @@ def shipped(folder: str) -> Path:
 
 
 def lay_out(target: Path) -> tuple[list[Path], list[Path]]:
-    """Makes folders and copies shipped YAML files; nothing that exists is touched.
+    """Makes folders and copies shipped YAML files; nothing that exists is touched but the schemas beside them.
 
     Returns:
         The files made and the files left as they were.
@@ -41,11 +45,12 @@ def lay_out(target: Path) -> tuple[list[Path], list[Path]]:
     kept: list[Path] = []
     for folder in CONTENT_FOLDERS:
         (target / folder).mkdir(parents=True, exist_ok=True)
+        (target / folder / SCHEMA_FILE).write_text(schema_text(SCHEMAS[folder]), encoding="utf-8")
         for source in sorted(shipped(folder).glob("*.yaml")):
             copy = target / folder / source.name
             (kept if copy.exists() else made).append(copy)
             if not copy.exists():
-                shutil.copyfile(source, copy)
+                copy.write_text(EDITOR_HINT + source.read_text(encoding="utf-8"), encoding="utf-8")
     for folder in EMPTY_FOLDERS:
         (target / folder).mkdir(exist_ok=True)
     ignore = target / ".gitignore"

@@ -1,0 +1,180 @@
+"""JSON schemas of the files a person writes: spaces, studies, recipes and rules, for editors and other programs.
+
+The models that check the files make them, so an editor knows the keys that `nas` knows. Short forms that the readers
+unfold before checking (a stage as a plain word, `shrink: auto`) are added here by hand; tests hold the shipped files
+against the result.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from nas.errors import NasError, unknown_name
+
+Schema = dict[str, Any]
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def file_schema(kind: str) -> Schema:
+    """The JSON schema of a kind of file.
+
+    Args:
+        kind: a name of `FILE_KINDS`.
+
+    Raises:
+        NasError: for an unknown kind.
+    """
+    if kind not in FILE_KINDS:
+        raise NasError(unknown_name("kind of file", kind, FILE_KINDS))
+    return {"$schema": DIALECT, **FILE_KINDS[kind]()}
+
+
+def schema_text(kind: str) -> str:
+    """The schema as a file holds it."""
+    return json.dumps(file_schema(kind), indent=1, ensure_ascii=False) + "\n"
+
+
+def _space() -> Schema:
+    from nas.spaces import DesignSpace
+
+    return DesignSpace.json_schema()
+
+
+def _rules() -> Schema:
+    from nas.spaces import RuleSet
+
+    return RuleSet.json_schema()
+
+
+def _recipe() -> Schema:
+    from nas.training.recipe import Recipe
+
+    definitions = _definitions(Recipe)
+    recipe = definitions.pop("Recipe")
+    return {**_recipe_changes(recipe), "title": "recipe", "$defs": definitions}
+
+
+def _study() -> Schema:
+    from nas.data.pedestrians.settings import PedestrianSettings
+    from nas.search.definition import StudyDefinition
+    from nas.spaces.space_file import SpaceFile
+    from nas.training.recipe import Recipe
+
+    definitions = _definitions(StudyDefinition, SpaceFile, Recipe, PedestrianSettings)
+    study, item = definitions.pop("StudyDefinition"), definitions["StageItem"]
+    definitions["Recipe"] = _recipe_changes(definitions["Recipe"])
+    definitions["Data"] = _data()
+    definitions["StageItem"] = _stage(item)
+    keys = {**study["properties"], **_named_files(study["properties"])}
+    study["properties"] = keys
+    keys["profiles"] = {
+        "description": keys["profiles"]["description"],
+        "type": "object",
+        "additionalProperties": {
+            "type": "object",
+            "properties": _without_profiles(keys),
+            "additionalProperties": False,
+        },
+    }
+    return {**study, "title": "study", "$defs": definitions}
+
+
+def _definitions(*models: Any) -> dict[str, Schema]:
+    _, whole = models_json_schema([(model, "validation") for model in models], by_alias=True)
+    definitions: dict[str, Schema] = whole["$defs"]
+    definitions.get("StudyDefinition", {"properties": {}})["properties"].pop("source", None)  # set by the program
+    return definitions
+
+
+def _recipe_changes(recipe: Schema) -> Schema:
+    """A recipe as a file writes it: what it extends, and what changes, sections too by `section.key`."""
+    from nas.training.named import NAMED
+
+    names = {"enum": list(NAMED), "description": "the named recipe that the keys beside it change"}
+    properties = {"extends": names, **recipe["properties"]}
+    loss = properties["loss"]
+    properties["loss"] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}], **_about(loss)}
+    return {
+        **{key: value for key, value in recipe.items() if key != "required"},
+        "properties": properties,
+        "patternProperties": {r"^[a-z_]+\.[a-z_.]+$": {}},
+    }
+
+
+def _about(schema: Schema) -> Schema:
+    return {key: schema[key] for key in ("default", "description") if key in schema}
+
+
+def _named_files(keys: Mapping[str, Schema]) -> dict[str, Schema]:
+    """The keys that name a file or hold its content."""
+    from nas.training.named import NAMED
+
+    recipe = [{"enum": list(NAMED)}, {"$ref": "#/$defs/Recipe"}]
+    return {
+        "space": {**_about(keys["space"]), "anyOf": [{"type": "string"}, {"$ref": "#/$defs/SpaceFile"}]},
+        "recipe": {**_about(keys["recipe"]), "anyOf": recipe},
+        "data": {**_about(keys["data"]), "$ref": "#/$defs/Data"},
+    }
+
+
+def _data() -> Schema:
+    """A set, a list of sets, or one to train on and one to test on."""
+    from nas.data.readers import READERS
+
+    generated = {
+        "type": "object",
+        "properties": {"generated": {"anyOf": [{"$ref": "#/$defs/PedestrianSettings"}, {"type": "null"}]}},
+        "required": ["generated"],
+        "additionalProperties": False,
+    }
+    sets = [generated, *(_data_set(name, reader.title, reader.options) for name, reader in READERS.items())]
+    one_or_more = [*sets, {"type": "array", "items": {"anyOf": sets}, "minItems": 1}]
+    cross = {
+        "type": "object",
+        "properties": {side: {"anyOf": one_or_more} for side in ("train", "test")},
+        "required": ["train", "test"],
+        "additionalProperties": False,
+    }
+    return {"anyOf": [*one_or_more, cross]}
+
+
+def _data_set(name: str, title: str, options: tuple[str, ...]) -> Schema:
+    path = {"type": "string", "description": f"where {title} lies"}
+    return {
+        "type": "object",
+        "properties": {name: path, **{option: {"type": "string"} for option in options}},
+        "required": [name],
+        "additionalProperties": False,
+    }
+
+
+def _stage(item: Schema) -> Schema:
+    """A stage in all the forms a file may use: a mapping, a plain word, `shrink: auto`."""
+    from nas.search.definition import STAGE_KINDS
+
+    properties = dict(item["properties"])
+    for kind in STAGE_KINDS:
+        properties[kind] = {"anyOf": [_reference(properties[kind]), {"type": "null"}], **_about(properties[kind])}
+        properties[kind].pop("default", None)
+    auto = _reference(item["properties"]["auto_shrink"])
+    budget = {"type": "object", "properties": {"auto": auto}, "required": ["auto"], "additionalProperties": False}
+    properties["shrink"]["anyOf"] += [{"const": "auto"}, budget]
+    one_kind = {"oneOf": [{"required": [kind]} for kind in STAGE_KINDS]}
+    return {"anyOf": [{"enum": list(STAGE_KINDS)}, {**item, "properties": properties, **one_kind}]}
+
+
+def _reference(schema: Schema) -> Schema:
+    """The model behind an optional field."""
+    return next(part for part in schema.get("anyOf", [schema]) if "$ref" in part)
+
+
+def _without_profiles(keys: Mapping[str, Schema]) -> Schema:
+    return {key: value for key, value in keys.items() if key != "profiles"}
+
+
+FILE_KINDS: Mapping[str, Callable[[], Schema]] = {"space": _space, "study": _study, "recipe": _recipe, "rules": _rules}
+"""The kinds of file that have a schema."""
