@@ -8,21 +8,23 @@ from torch import Tensor
 
 from nas.networks.blocks.base import at_least_single, no_autocast
 
-_TILES_PAY = 8
+_TILES_PAY, _PADDED_TILES_PAY = 8, 16
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """softmax(q k^T) v: (B, L, d), (B, M, d), (B, M, e) to (B, L, e), no (L, M) matrix stored where tiles pay.
 
     PyTorch's tiled kernels for the CPU want d = e. Zeros appended to q and k change nothing and cost L M (e - d)
-    multiplications, which pay from about M = 8e on (measured in `benchmarks/blocks.py`); below, the matrix is small.
-    Written to ONNX by the tracing exporter, it is two products and a softmax: old operator sets know no other form.
+    multiplications. Tiles pay there from about M = 8e on, padded ones from 16e where gradients are wanted too (measured
+    in `benchmarks/blocks.py`); below, the matrix is small. Written to ONNX by the tracing exporter, it is two products
+    and a softmax: old operator sets know no other form.
     """
     if torch.onnx.is_in_onnx_export():
         return attend_plain(query, key, value)
     missing = value.shape[2] - query.shape[2]
-    if missing and value.device.type == "cpu" and not torch.compiler.is_exporting():
-        if key.shape[1] < _TILES_PAY * value.shape[2]:
+    if value.device.type == "cpu" and not torch.compiler.is_exporting():
+        least = _PADDED_TILES_PAY if missing and query.requires_grad else _TILES_PAY
+        if key.shape[1] < least * value.shape[2]:
             return attend_plain(query, key, value)
         query, key = F.pad(query, (0, missing)), F.pad(key, (0, missing))
     return F.scaled_dot_product_attention(query[:, None], key[:, None], value[:, None], scale=1.0)[:, 0]
