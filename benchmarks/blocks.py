@@ -1,12 +1,13 @@
 """What do the fast forms of the attention blocks save? Time and peak memory against the plain forms.
 
-    python benchmarks/blocks.py --out benchmarks/results/blocks [--device cuda] [--threads 2] [--clock cpu]
+    python benchmarks/blocks.py --out benchmarks/results/blocks [--device cuda] [--threads 2] [--questions times,memory]
 
 Every block with a fast form, at the five site shapes of ResNet-50 (256x128 input), batch 16, fp32 and bf16 (autocast),
 forward in evaluation mode and a training step (forward, backward). Fast and plain runs alternate, so that a drift of
 the machine meets both; the ratio is of medians. `--clock cpu` counts the time the process itself computed (for one
 thread on a machine that others use), `wall` the time that passed. Peak memory: a fresh process for each form; on a CPU
-the growth of its largest resident size, on CUDA the allocator's peak, both above what stood before the forward.
+the growth of its largest resident size, on CUDA the allocator's peak, both above what stood before the forward; at the
+shape where the matrix that the fast form avoids is largest. Questions asked one at a time keep each other's answers.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import itertools
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -48,7 +48,17 @@ BLOCKS: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 PRECISIONS = ("fp32", "bf16")
 MODES = ("forward", "training step")
-LEAST_PAIRS, MOST_PAIRS, SECONDS = 5, 40, 2.0
+LEAST_PAIRS, MOST_PAIRS, SECONDS = 3, 40, 0.8
+QUESTIONS = ("times", "memory")
+FEW_CHANNELS, MANY_CHANNELS = SHAPES[1], SHAPES[4]
+LARGEST_MATRIX = {
+    "cnl": MANY_CHANNELS,
+    "agw": FEW_CHANNELS,
+    "pam": FEW_CHANNELS,
+    "cam": MANY_CHANNELS,
+    "s": FEW_CHANNELS,
+    "c": MANY_CHANNELS,
+}
 
 
 @dataclass(frozen=True)
@@ -171,9 +181,17 @@ def peak_here(name: str, settings: dict[str, Any], shape: FeatureShape, form: Fo
     # A small run first loads the libraries' code and makes their threads.
     small = FeatureShape(16, 4, 4)
     step(build(name, settings, small, form, device), make_input(small, device), mode, "fp32")()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = largest_resident_mb(reset=True)
     run()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3
+    return largest_resident_mb() - before
+
+
+def largest_resident_mb(reset: bool = False) -> float:
+    """The largest resident size so far, of this program alone (`ru_maxrss` would begin with that of its parent)."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
 
 
 def peak(index: int, shape: FeatureShape, mode: str, form: Form, arguments: argparse.Namespace) -> float:
@@ -186,7 +204,10 @@ def peak(index: int, shape: FeatureShape, mode: str, form: Form, arguments: argp
 
 def memories(arguments: argparse.Namespace) -> Iterator[Memory]:
     for index, (name, settings) in enumerate(BLOCKS):
-        for shape, mode in itertools.product((SHAPES[1], SHAPES[4]), MODES):
+        if arguments.only not in label(name, settings):
+            continue
+        shape = LARGEST_MATRIX[str(settings.get("mode", name))]
+        for mode in MODES:
             fast, plain = (peak(index, shape, mode, form, arguments) for form in FORMS)
             share = round(fast / max(plain, 1e-9), 3)
             row = Memory(label(name, settings), str(shape), mode, round(fast, 1), round(plain, 1), share)
@@ -194,16 +215,22 @@ def memories(arguments: argparse.Namespace) -> Iterator[Memory]:
             yield row
 
 
-def environment(device: str, threads: int, clock: str) -> dict[str, Any]:
+def times(arguments: argparse.Namespace) -> Iterator[Row]:
+    for (name, settings), shape, precision, mode in itertools.product(BLOCKS, SHAPES, PRECISIONS, MODES):
+        if arguments.only in label(name, settings):
+            yield compare(name, settings, shape, precision, mode, arguments.device, arguments.clock)
+
+
+def environment(arguments: argparse.Namespace) -> dict[str, Any]:
     libraries = {name: version(name) for name in ("torch", "timm", "numpy", "nas-reid")}
-    gpu = torch.cuda.get_device_name() if device == "cuda" else None
+    gpu = torch.cuda.get_device_name() if arguments.device == "cuda" else None
     return {
         "date": date.today().isoformat(),
         "processor": processor(),
         "cores": os.cpu_count(),
-        "load_before": round(os.getloadavg()[0], 2),
-        "threads": threads,
-        "clock": clock,
+        "load_after": round(os.getloadavg()[0], 2),
+        "threads": arguments.threads,
+        "clock": arguments.clock,
         "gpu": gpu,
         "python": platform.python_version(),
         "libraries": libraries,
@@ -221,7 +248,7 @@ def as_markdown(found: dict[str, Any]) -> str:
         "# Fast against plain forms of the attention blocks",
         "",
         f"{env['date']}, {env['gpu'] or env['processor']}, {env['threads']} thread(s), {env['clock']} time,"
-        f" load {env['load_before']} at the start, torch {env['libraries']['torch']}; batch {BATCH}."
+        f" load {env['load_after']} at the end, torch {env['libraries']['torch']}; batch {BATCH}."
         " Median ms [p5, p95] over alternating runs; ratio = plain / fast.",
         "",
         "| block | shape | precision | run | fast | plain | ratio |",
@@ -249,6 +276,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--clock", default="wall", choices=("wall", "cpu"))
     parser.add_argument("--only", default="", help="blocks whose label contains this")
+    parser.add_argument("--questions", default=",".join(QUESTIONS), help="times, memory, or both")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -256,18 +284,20 @@ def main() -> None:
         index, shape, mode, form = json.loads(arguments.peak)
         print(peak_here(*BLOCKS[index], SHAPES[shape], form, mode, arguments.device))
         return
-    found: dict[str, Any] = {"environment": environment(arguments.device, arguments.threads, arguments.clock)}
-    cases = itertools.product(BLOCKS, SHAPES, PRECISIONS, MODES)
-    found["times"] = [
-        asdict(compare(name, settings, shape, precision, mode, arguments.device, arguments.clock))
-        for (name, settings), shape, precision, mode in cases
-        if arguments.only in label(name, settings)
-    ]
-    found["memory"] = [asdict(row) for row in memories(arguments)]
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
-        arguments.out.with_suffix(".md").write_text(as_markdown(found))
+    for question in arguments.questions.split(","):
+        rows = [asdict(row) for row in (times if question == "times" else memories)(arguments)]
+        if arguments.out:
+            write(arguments.out, {question: rows, "environment": environment(arguments)})
+
+
+def write(out: Path, answered: dict[str, Any]) -> None:
+    """Writes what was answered beside what earlier runs answered."""
+    target = out.with_suffix(".json")
+    found = {question: [] for question in QUESTIONS} | (json.loads(target.read_text()) if target.exists() else {})
+    found |= answered
+    out.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(found, indent=1) + "\n")
+    out.with_suffix(".md").write_text(as_markdown(found))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@
   turns batch by batch, so that a change of the machine's speed meets all of them; ratios within a round.
 - `weights`: the same network with its own weights and with the noise a far device uses, in ONNX Runtime, in turns.
 
-Everything is timed under the machine's latency lock; the load of other programs is recorded beside each figure.
+Everything is timed under the machine's latency lock; the load of other programs is recorded beside each figure. Each
+answer is written when it is there, beside those that an earlier run gave to other questions.
 """
 
 from __future__ import annotations
@@ -291,27 +292,37 @@ def main() -> None:
     base = LatencyProtocol(batch=given.batch, time_budget_s=given.budget, **common)
     here = [name for name, reason in available_backends(given.device).items() if reason is None]
     protocols = {name: LatencyProtocol.from_dict({**base.to_dict(), "backend": name}) for name in here}
-    answers: Answer = {
+    answers: Answer = _earlier(given.out) | {
         "date": datetime.now(UTC).date().isoformat(),
         "device": device_name(base),
         "environment": read_environment(base),
     }
     torch.set_num_threads(device_agent.usable_cpus())
     answers["lock"] = lock()
-    if "spread" in given.questions:
-        answers["spread"] = {n: spread(protocols[n], given.repeats) for n in ("eager", "onnxruntime") if n in here}
-    if "slowdown" in given.questions:
-        answers["slowdown"] = {name: slowdown(protocol, given.rounds) for name, protocol in protocols.items()}
-    if "weights" in given.questions and "onnxruntime" in here:
-        answers["weights"] = weights(protocols["onnxruntime"], given.rounds)
-    if "additive" in given.questions:
-        small = LatencyProtocol(batch=given.additive_batch, time_budget_s=given.budget / 4, **common)
-        answers["additive"] = additive(small, given.networks, given.seed)
-    text = report(answers)
-    print("\n" + text)
-    if given.out:
-        given.out.with_suffix(".md").write_text(text)
-        given.out.with_suffix(".json").write_text(json.dumps(answers, indent=1))
+    small = LatencyProtocol(batch=given.additive_batch, time_budget_s=given.budget / 4, **common)
+    ask: dict[str, Callable[[], Answer]] = {
+        "spread": lambda: {n: spread(protocols[n], given.repeats) for n in ("eager", "onnxruntime") if n in here},
+        "slowdown": lambda: {name: slowdown(protocol, given.rounds) for name, protocol in protocols.items()},
+        "weights": lambda: weights(protocols["onnxruntime"], given.rounds),
+        "additive": lambda: additive(small, given.networks, given.seed),
+    }
+    for question in given.questions:
+        if question != "weights" or "onnxruntime" in here:
+            answers[question] = ask[question]()
+            _write(answers, given.out)
+    print("\n" + report(answers))
+
+
+def _earlier(out: Path | None) -> Answer:
+    """What earlier runs answered."""
+    known = out is not None and out.with_suffix(".json").exists()
+    return json.loads(out.with_suffix(".json").read_text()) if out is not None and known else {}
+
+
+def _write(answers: Answer, out: Path | None) -> None:
+    if out is not None:
+        out.with_suffix(".md").write_text(report(answers))
+        out.with_suffix(".json").write_text(json.dumps(answers, indent=1))
 
 
 if __name__ == "__main__":
