@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help system install quickstart test lint smoke benchmarks clean
+.PHONY: help system install quickstart test lint smoke reference benchmarks clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -35,6 +35,9 @@ lint: $(BIN)/nas  ## ruff, mypy and the floors of the house
 
 smoke: $(BIN)/nas  ## short studies from file to report
 	cd $$(mktemp -d) && for study in $(CURDIR)/studies/*.yaml; do $(CURDIR)/$(BIN)/nas run $$study --profile smoke || exit 1; done
+
+reference: $(BIN)/nas  ## the reference pages in docs/, from the code
+	$(BIN)/python docs/build_reference.py
 
 clean:           ## removes the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

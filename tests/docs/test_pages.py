@@ -1,0 +1,76 @@
+"""Links of the documentation lead somewhere; the reference is what the code says; the index leads to every page."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from docs_snippets import ROOT
+
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+
+
+def builder() -> ModuleType:
+    """The script that writes the reference."""
+    spec = importlib.util.spec_from_file_location("build_reference", DOCS / "build_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def prose(page: Path) -> str:
+    """A page without its code blocks."""
+    return re.sub(r"^(```+).*?^\1$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def links(page: Path) -> list[str]:
+    """Where the links and pictures of a page point."""
+    return re.findall(r"\]\(([^)\s]+)\)", prose(page))
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub names them."""
+    found: list[str] = []
+    for heading in re.findall(r"^#+ (.*)$", prose(page), flags=re.MULTILINE):
+        anchor = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        found.append(f"{anchor}-{found.count(anchor)}" if anchor in found else anchor)
+    return set(found)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in links(page):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    for name, text in builder().pages().items():
+        assert (DOCS / "reference" / name).read_text(encoding="utf-8") == text, f"{name} is old: run `make reference`"
+
+
+def test_every_key_of_the_yaml_files_has_a_meaning() -> None:
+    for name in ("space-file.md", "study-file.md", "recipe.md"):
+        rows = re.findall(r"^\| (`.*) \|$", builder().pages()[name], flags=re.MULTILINE)
+        assert rows
+        assert not [row for row in rows if not re.split(r" (?<!\\)\| ", row)[-1].strip()], name
+
+
+def test_every_page_is_found_from_the_index() -> None:
+    found, new = set(), {DOCS / "index.md"}
+    while new:
+        page = new.pop()
+        found.add(page)
+        targets = {(page.parent / link.partition("#")[0]).resolve() for link in links(page) if "://" not in link}
+        new |= {target for target in targets if target.suffix == ".md" and target.is_relative_to(DOCS)} - found
+    assert {page.resolve() for page in DOCS.rglob("*.md")} <= {page.resolve() for page in found}
