@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from nas.reporting.placements import placements_of
+from nas.reporting.shrink_steps import shrink_results
 from nas.reporting.study_data import EPOCH_COLUMNS, StudyData
 
 if TYPE_CHECKING:
@@ -67,20 +68,19 @@ def _stage(stage: Any) -> dict[str, Any]:
 
 def _spaces(spaces: Sequence[Mapping[str, Any]], stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Spaces with the stage that proposed each, and whether it was kept."""
-    made_by: dict[str, Mapping[str, Any]] = {}
+    made_by: dict[str, tuple[Any, Mapping[str, Any]]] = {}
     for stage in stages:
-        child = (stage.get("result") or {}).get("child_id")
-        if child:
-            made_by.setdefault(child, stage)
-    return [_space(space, made_by.get(str(space["id"]))) for space in spaces]
+        for step in shrink_results(stage.get("result")):
+            if step.get("child_id"):
+                made_by.setdefault(step["child_id"], (stage.get("name"), step))
+    return [_space(space, *made_by.get(str(space["id"]), (None, {}))) for space in spaces]
 
 
-def _space(space: Mapping[str, Any], stage: Mapping[str, Any] | None) -> dict[str, Any]:
-    result = (stage or {}).get("result") or {}
+def _space(space: Mapping[str, Any], stage: Any, result: Mapping[str, Any]) -> dict[str, Any]:
     decided = result.get("space_id")
     return {
         **space,
-        "stage": (stage or {}).get("name"),
+        "stage": stage,
         "adopted": None if stage is None or decided is None else decided == space["id"],
         "confirmation": result.get("confirmation"),
         "why": result.get("why"),

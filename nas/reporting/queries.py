@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import func, select
 
+from nas.reporting.shrink_steps import shrink_results
 from nas.storage import Repository
 from nas.storage.base import AnySelect
 from nas.storage.models import (
@@ -107,7 +108,7 @@ class ReportQueries(Repository):
         info = self.study(study)
         stages = self.stages(info.id)
         wanted = [info.space_id, *(stage.space_id for stage in stages)]
-        wanted += [(stage.result or {}).get("child_id") for stage in stages]
+        wanted += [step.get("child_id") for stage in stages for step in shrink_results(stage.result)]
         columns = (Space.id, Space.name, Space.size, Space.parent_id, Space.rules, Space.definition)
         rows = {row.id: row for row in self.rows(select(*columns))}
         found: dict[str, dict[str, Any]] = {}

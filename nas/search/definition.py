@@ -89,7 +89,9 @@ class ShrinkStage(_Settings):
     confirm: int = Field(12, ge=0, description="fresh draws from parent and from child each; 0: derive only")
     seeds: PositiveInt = Field(1, description="trainings a fresh draw")
     fidelity: Fidelity | None = Field(None, description="of the fresh draws; null: as the last sweep")
-    alpha: Share = Field(0.05, description="false discovery rate (Benjamini-Hochberg)")
+    alpha: Share = Field(
+        0.05, description="false discovery rate (Benjamini-Hochberg), shared out among the study's shrink stages"
+    )
     margin: float = Field(0.0005, ge=0, description="mAP within which two choices count as equal")
 
 
@@ -98,12 +100,16 @@ class AutoShrinkStage(_Settings):
 
     trainings: PositiveInt | None = Field(None, description="budget in trainings")
     hours: PositiveFloat | None = Field(None, description="budget in hours of training")
-    candidates: PositiveInt = Field(40, description="candidates a round")
-    confirm: int = Field(12, ge=0, description="fresh draws from parent and from child each, a round")
+    candidates: PositiveInt | None = Field(
+        None, description="candidates a round, fresh draws too; null: half of what is left of the budget"
+    )
+    confirm: int | None = Field(
+        None, ge=6, description="fresh draws from parent and from child each, a round; null: an eighth of the round"
+    )
     seeds: PositiveInt = Field(1, description="trainings a candidate")
     rounds: PositiveInt = Field(6, description="rounds at most")
     fidelity: Fidelity = Field(Fidelity(), description="cheaper training, see fidelity")
-    alpha: Share = Field(0.05, description="false discovery rate (Benjamini-Hochberg)")
+    alpha: Share = Field(0.05, description="false discovery rate (Benjamini-Hochberg) of all rounds together")
     margin: float = Field(0.0005, ge=0, description="mAP within which two choices count as equal")
 
     @model_validator(mode="after")
@@ -111,6 +117,13 @@ class AutoShrinkStage(_Settings):
         if self.trainings is None and self.hours is None:
             raise ValueError("shrink: auto needs a budget: `trainings` or `hours`")
         return self
+
+
+OBJECTIVES = (
+    *("latency_ms", "batches_per_s", "slowdown_percent", "peak_memory_mb", "energy_j"),
+    *("params", "macs", "activations"),
+)
+"""What mAP can be paid with; `nas.latency.objectives` says what each is."""
 
 
 class SearchStage(_Settings):

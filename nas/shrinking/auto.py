@@ -34,7 +34,9 @@ class AutoSettings:
         trainings: trainings in all; None: no limit.
         hours: hours of training in all; None: no limit.
         rounds: rounds at most.
-        candidates: trainings of a round's sweep; None: as the budget allows.
+        candidates: candidates of a round, its fresh draws too; None: as the budget allows.
+        draws: fresh draws from parent and child each, a round; None: an eighth of the round.
+        seeds: trainings a candidate; with 1, a tenth of the sweep is trained twice.
         alpha: false discovery rate of the whole stage.
         families: families of rules to test.
     """
@@ -43,6 +45,8 @@ class AutoSettings:
     hours: float | None = None
     rounds: int = 6
     candidates: int | None = None
+    draws: int | None = None
+    seeds: int = 1
     alpha: float = 0.05
     families: tuple[RuleFamily, ...] = FAMILIES
 
@@ -117,12 +121,13 @@ def next_step(
     if why is not None:
         return AutoStep("stop", why)
     sweep, draws = _sizes(space, rounds, settings, left)
-    candidates = max(1, int(sweep / (1 + REPLICATED)))
+    single = settings.seeds == 1
+    candidates = max(1, int(sweep / (1 + REPLICATED)) if single else sweep // settings.seeds)
     return AutoStep(
         "round",
         _why_go_on(rounds),
         candidates=candidates,
-        replicated=sweep - candidates,
+        replicated=sweep - candidates if single else 0,
         draws=draws,
         families=settings.families,
         alpha=round_alpha(settings.alpha, len(rounds)),
@@ -161,12 +166,15 @@ def _sizes(
     space: DesignSpace, rounds: Sequence[RoundOutcome], settings: AutoSettings, left: int | None
 ) -> tuple[int, int]:
     """Trainings of the sweep, and fresh draws from each side."""
-    share = settings.candidates or (3 * _least_sweep(space) if left is None else max(_least_sweep(space), left // 2))
+    least = _least_sweep(space) * settings.seeds
+    share = 3 * least if left is None else max(least, left // 2)
+    if settings.candidates is not None:
+        share = settings.candidates * settings.seeds
     total = share if left is None else min(share, left)
-    if left is not None and left - total < _least_sweep(space) // 2:
+    if left is not None and settings.candidates is None and left - total < least // 2:
         total = left
-    draws = min(MOST_DRAWS, max(LEAST_DRAWS, int(total * CONFIRMED / 2)))
-    return max(1, total - 2 * draws), draws
+    draws = settings.draws or min(MOST_DRAWS, max(LEAST_DRAWS, int(total * CONFIRMED / 2 / settings.seeds)))
+    return max(1, total - 2 * draws * settings.seeds), draws
 
 
 def _finished(rounds: Sequence[RoundOutcome], settings: AutoSettings, spent_hours: float) -> str | None:
@@ -186,7 +194,8 @@ def _out_of_budget(
 ) -> str | None:
     if left is None:
         return None
-    needed = 2 * LEAST_DRAWS + 1 if not rounds else 2 * LEAST_DRAWS + _least_sweep(space) // 4
+    least = 1 if not rounds else _least_sweep(space) // 4
+    needed = settings.seeds * (2 * (settings.draws or LEAST_DRAWS) + least)
     if left < needed:
         limit = f"{settings.trainings} trainings" if settings.trainings is not None else f"{settings.hours:g} hours"
         return f"the budget of {limit} is spent ({left} trainings left, {needed} needed for a round)"

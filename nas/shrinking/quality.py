@@ -1,7 +1,8 @@
 """How good a rule set is by itself: what it admits, beside an equally large uniform draw from the parent.
 
 Judged on held-out trainings only - those no rule was derived from - so that a rule set cannot profit from having seen
-the scores. The best of more candidates is better by luck alone, so draws of equal size are compared.
+the scores. The best of more candidates is better by luck alone, so draws of equal size are compared. A study asks
+`drawn_quality` of the fresh draws of every shrink; `rule_set_quality` takes any table of results.
 """
 
 from __future__ import annotations
@@ -88,6 +89,78 @@ def rule_set_quality(
     scores = np.concatenate([np.zeros(0), *(s.score[s.counts > 0] for s in samples)])
     inside = np.array([_admits(kept, candidate) for candidate in candidates], dtype=bool)
     return _compare(scores, inside, draws, np.random.default_rng(seed))
+
+
+@dataclass(frozen=True)
+class DrawnQuality:
+    """What a rule set admits against its parent, by fresh uniform draws from both.
+
+    Attributes:
+        admitted, drawn: candidates drawn from what the rules admit, and from the parent.
+        failed_admitted, failed_drawn: those of them that failed.
+        mean, drawn_mean: mean mAP of either side; None when too few finished.
+        best, drawn_best: best mAP of equally many of either side, on average over such choices.
+        gain: difference of the means, with a 95 % bootstrap interval over candidates.
+    """
+
+    admitted: int
+    drawn: int
+    failed_admitted: int
+    failed_drawn: int
+    mean: float | None = None
+    drawn_mean: float | None = None
+    best: float | None = None
+    drawn_best: float | None = None
+    gain: tuple[float, float, float] | None = None
+
+    def sentence(self) -> str:
+        """The comparison in words."""
+        if self.gain is None:
+            return f"{self.admitted} and {self.drawn} fresh draws: not enough to judge what the rules admit"
+        return (
+            f"{self.admitted} fresh draws that the rules admit have a mean of {self.mean:.4f} mAP, "
+            f"{_spread(self.gain)} above {self.drawn} uniform draws from the parent; "
+            f"best of equally many {self.best:.4f} and {self.drawn_best:.4f}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return asdict(self)
+
+
+def drawn_quality(
+    parent_table: pd.DataFrame, child_table: pd.DataFrame, *, draws: int = 4000, seed: int = 0
+) -> DrawnQuality:
+    """A rule set's quality on fresh uniform draws from its parent and from what it admits.
+
+    Args:
+        parent_table: trainings of the parent's draws, in the columns of `Repository.results`.
+        child_table: the same of the child's.
+        draws: bootstrap draws.
+        seed: of these.
+    """
+    both = [_drawn_scores(table) for table in (child_table, parent_table)]
+    own, everyone = (scores[~np.isnan(scores)] for scores in both)
+    counts = (*map(len, both), *(int(np.isnan(scores).sum()) for scores in both))
+    if min(len(own), len(everyone)) < LEAST_ADMITTED:
+        return DrawnQuality(*counts)
+    rng = np.random.default_rng(seed)
+    spread = [side[rng.integers(0, len(side), (draws, len(side)))].mean(axis=1) for side in (own, everyone)]
+    equal = min(len(own), len(everyone))
+    best = [_mean_best(side, equal, draws, rng) for side in (own, everyone)]
+    means = float(own.mean()), float(everyone.mean())
+    return DrawnQuality(*counts, *means, *best, gain=_gain(means[0] - means[1], spread[0] - spread[1]))
+
+
+def _drawn_scores(table: pd.DataFrame) -> Floats:
+    samples = draw_samples(table).values() if len(table) else []
+    return np.concatenate([np.zeros(0), *(sample.score for sample in samples)])
+
+
+def _mean_best(scores: Floats, count: int, draws: int, rng: np.random.Generator) -> float:
+    """Expected best of `count` of the scores, chosen at random."""
+    chosen = scores[np.argsort(rng.random((draws, len(scores))), axis=1)[:, :count]]
+    return float(chosen.max(axis=1).mean())
 
 
 def unseen_rows(findings: Iterable[Finding], table: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from nas.reporting.document import Document
 from nas.reporting.numbers import plural
-from nas.reporting.story import course, paper, question, results, rules, setting, tried, trust
+from nas.reporting.story import course, paper, question, results, rules, setting, shrinking, tried, trust
 from nas.reporting.study_data import StudyData
 
 _PARTS = (
@@ -18,6 +18,7 @@ _PARTS = (
     results.front,
     results.positions,
     rules.rules,
+    shrinking.shrinking,
     results.tables,
     course.course,
     paper.beside_the_paper,

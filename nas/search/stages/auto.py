@@ -1,8 +1,12 @@
-"""`shrink: auto`: sweeps and shrinks by itself until no rule passes or the budget is spent."""
+"""`shrink: auto`: sweeps and shrinks by itself until no rule passes or the budget is spent, and says which.
+
+What a round holds and when to stop is decided in `nas.shrinking.auto`; here the rounds are carried out: each is a
+stratified sweep, a derivation and a confirmation on fresh draws, all kept in the stage's result.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -12,22 +16,15 @@ from nas.search.definition import AutoShrinkStage, SweepStage
 from nas.search.stages.base import Preview, Wish, all_terminal, anchors, ask, replicated, stage_rows
 from nas.search.stages.shrink import FRESH, ShrinkStep
 from nas.search.stages.sweep import draw, sweep_size
-from nas.shrinking.settings import RuleFamily
+from nas.shrinking.auto import AutoSettings, AutoStep, RoundOutcome, next_step
 from nas.spaces import DesignSpace
 
 if TYPE_CHECKING:
     from nas.storage import StageInfo
 
-# Single placements first; then what needs several blocks to be seen.
-FIRST_FAMILIES: tuple[RuleFamily, ...] = ("cost", "sites", "stage_ends", "block_preference")
-ALL_FAMILIES: tuple[RuleFamily, ...] = (
-    *FIRST_FAMILIES,
-    "distance",
-    "distinct_stages",
-    "mix",
-    "count",
-    "hyperparameters",
-)
+BASELINE_SEEDS = 3
+"""Trainings of a network without attention: every effect of a block is held against it."""
+DESIGN = "stratified"
 
 
 class AutoShrink:
@@ -36,35 +33,49 @@ class AutoShrink:
     def advance(self, context: StudyContext, stage: StageInfo, settings: AutoShrinkStage) -> bool:
         """Moves the current round on by what can be done now; remembers rounds in the stage's result."""
         state = dict(stage.result or {"rounds": []})
+        if state.get("done"):
+            return True
         rows = stage_rows(context, stage)
         if not all_terminal(rows):
             return False
-        if state.get("done"):
-            return True
         round_ = Round.current(context, stage, settings, state)
+        if not round_.opened:
+            step = round_.next_step(rows)
+            if step.kind == "stop":
+                return round_.close(step.reason)
+            round_.open(step)
         if not round_.swept(rows):
-            why = round_.over_budget(rows)
-            if why is None and round_.sweep():
-                return False
-            return round_.close(why or "nothing new is left in the space")
-        if round_.proposal is None:
+            return False if round_.sweep() else round_.close("nothing new is left in the space")
+        if not round_.derived:
             return round_.propose()
-        if not round_.fresh_done(rows):
-            return False
-        return round_.decide(rows)
+        return round_.decide(rows) if round_.fresh_done(rows) else False
 
     def preview(self, context: StudyContext, space: DesignSpace, settings: AutoShrinkStage) -> Preview:
         """At most the budget in trainings."""
-        per_round = (settings.candidates + 2 * settings.confirm) * settings.seeds + len(anchors(context, space))
-        trainings = min(settings.trainings or per_round * settings.rounds, per_round * settings.rounds)
+        first = next_step(space, [], auto_settings(settings))
+        a_round = settings.seeds * (first.candidates + 2 * first.draws) + first.replicated
+        trainings = settings.trainings or a_round * settings.rounds
         budget = f"{settings.trainings} trainings" if settings.trainings else f"{settings.hours:g} hours"
-        note = f"rounds of {settings.candidates} candidates, at most {settings.rounds}; budget {budget}"
+        note = f"rounds, the first of {a_round} trainings, at most {settings.rounds}; budget {budget}"
         return Preview(trainings, context.recipe.at(settings.fidelity).epochs, note=note)
+
+
+def auto_settings(settings: AutoShrinkStage) -> AutoSettings:
+    """The budget as `nas.shrinking.auto` reads it."""
+    return AutoSettings(
+        trainings=settings.trainings,
+        hours=settings.hours,
+        rounds=settings.rounds,
+        candidates=settings.candidates,
+        draws=settings.confirm,
+        seeds=settings.seeds,
+        alpha=settings.alpha,
+    )
 
 
 @dataclass
 class Round:
-    """One round: number, the space it works in, and what is proposed so far."""
+    """One round: number, the space it works in, and what is known of it so far."""
 
     context: StudyContext
     stage: StageInfo
@@ -82,10 +93,20 @@ class Round:
         return cls(context, stage, settings, state, number)
 
     @property
-    def proposal(self) -> dict[str, Any] | None:
-        """The round's proposal, once derived."""
-        rounds: list[dict[str, Any]] = self.state["rounds"]
-        return rounds[self.number] if self.number < len(rounds) else None
+    def opened(self) -> bool:
+        """Whether the round has begun."""
+        return self.number < len(self.state["rounds"])
+
+    @property
+    def derived(self) -> bool:
+        """Whether rules were derived."""
+        return "parent" in self.state["rounds"][self.number]
+
+    @property
+    def plan(self) -> AutoStep:
+        """What the round was opened with."""
+        told = self.state["rounds"][self.number]["plan"]
+        return AutoStep(**{**told, "families": tuple(told["families"])})
 
     @property
     def space_id(self) -> str:
@@ -94,97 +115,84 @@ class Round:
         return str(before[-1]["space_id"] if before else self.context.space_of(self.stage).id)
 
     @property
+    def space(self) -> DesignSpace:
+        """That space."""
+        return self.context.space_of(replace(self.stage, space_id=self.space_id))
+
+    @property
     def step(self) -> ShrinkStep:
         """The derive - confirm - decide machinery, in this round's space."""
         here = replace(self.stage, space_id=self.space_id)
-        return ShrinkStep(self.context, here, self.settings, self.settings.fidelity)
+        draws = self.plan.draws if self.opened else 0
+        settings = self.settings.model_copy(update={"confirm": draws})
+        return ShrinkStep(self.context, here, settings, self.settings.fidelity)
+
+    def next_step(self, rows: pd.DataFrame) -> AutoStep:
+        """This round, or why there is none."""
+        used = int(rows["training_id"].nunique()) or len(self._anchors())
+        hours = float(rows["seconds"].sum()) / 3600
+        outcomes = [self._outcome(number, rows) for number in range(self.number)]
+        return next_step(self.space, outcomes, auto_settings(self.settings), spent_trainings=used, spent_hours=hours)
+
+    def _outcome(self, number: int, rows: pd.DataFrame) -> RoundOutcome:
+        done = self.state["rounds"][number]
+        trainings = int(rows.loc[rows["batch"] == number, "training_id"].nunique())
+        findings = tuple(self.step.findings(number))
+        return RoundOutcome(trainings, findings, done["space_id"] == done.get("child_id"))
+
+    def open(self, step: AutoStep) -> None:
+        """Begins the round."""
+        self.state["rounds"].append({"plan": asdict(step)})
+        self._save()
 
     def swept(self, rows: pd.DataFrame) -> bool:
         """Whether this round's sweep was asked for."""
         return bool(((rows["batch"] == self.number) & (rows["role"] != FRESH)).any())
 
-    def fresh_done(self, rows: pd.DataFrame) -> bool:
-        """Whether the fresh draws were asked for; asks when not."""
-        if ((rows["batch"] == self.number) & (rows["role"] == FRESH)).any():
-            return True
-        assert self.proposal is not None
-        return not self.step.ask_fresh(self.proposal, self.number)
-
-    def over_budget(self, rows: pd.DataFrame) -> str | None:
-        """Why no further round is started, or None."""
-        used = rows["training_id"].nunique()
-        hours = float(rows["seconds"].sum()) / 3600
-        if self.number >= self.settings.rounds:
-            return f"{self.settings.rounds} rounds were made"
-        if self.settings.trainings is not None and used >= self.settings.trainings:
-            return f"the budget of {self.settings.trainings} trainings is spent"
-        if self.settings.hours is not None and hours >= self.settings.hours:
-            return f"the budget of {self.settings.hours:g} hours is spent"
-        return None
-
     def sweep(self) -> bool:
-        """Asks for this round's candidates: single blocks in the first round, all counts evenly later."""
+        """Asks for this round's candidates, stratified by number of blocks; False when there is nothing new."""
         here = replace(self.stage, space_id=self.space_id, position=self.stage.position + 100 * (self.number + 1))
-        space = self.context.space_of(here)
-        settings = self._sweep_settings(space)
-        if sweep_size(space, settings) == 0:
+        wanted = SweepStage(design=DESIGN, candidates=self.plan.candidates)
+        if sweep_size(self.space, wanted) == 0:
             return False
-        common: dict[str, Any] = {"batch": self.number, "fidelity": self.settings.fidelity}
-        wishes = anchors(self.context, space, **common) if self.number == 0 else []
-        wishes += [
-            Wish(candidate=c, sampler=settings.design, **common) for c in draw(self.context, here, space, settings)
-        ]
-        ask(self.context, self.stage, replicated(wishes, self.settings.seeds))
+        drawn = [Wish(candidate=c, sampler=DESIGN) for c in draw(self.context, here, self.space, wanted)]
+        again = [replace(wish, replicate=1) for wish in drawn[: self.plan.replicated]]
+        wishes = [*self._anchors(), *replicated(drawn, self.settings.seeds), *again]
+        common = {"batch": self.number, "fidelity": self.settings.fidelity}
+        ask(self.context, self.stage, [replace(wish, **common) for wish in wishes])
         return self.swept(stage_rows(self.context, self.stage))
 
-    def _sweep_settings(self, space: DesignSpace) -> SweepStage:
-        singles = self.number == 0 and space.size_by_blocks().get(1, 0) > 0
-        left = self._trainings_left()
-        count = max(1, min(self.settings.candidates, left // self.settings.seeds))
-        return SweepStage(
-            blocks=1 if singles else None,
-            design="stratified",
-            candidates=count,
-            seeds=self.settings.seeds,
-            fidelity=self.settings.fidelity,
-        )
+    def _anchors(self) -> list[Wish]:
+        """The networks without attention, in the first round."""
+        seeds = max(BASELINE_SEEDS, self.settings.seeds)
+        return [] if self.number else replicated(anchors(self.context, self.space), seeds)
 
-    def _trainings_left(self) -> int:
-        if self.settings.trainings is None:
-            return self.settings.candidates * self.settings.seeds
-        used = stage_rows(self.context, self.stage)["training_id"].nunique()
-        return max(0, self.settings.trainings - int(used))
+    def fresh_done(self, rows: pd.DataFrame) -> bool:
+        """Whether the fresh draws were asked for; asks when not."""
+        proposal = self.state["rounds"][self.number]
+        if ((rows["batch"] == self.number) & (rows["role"] == FRESH)).any():
+            return True
+        return not self.step.ask_fresh(proposal, self.number)
 
     def propose(self) -> bool:
-        """Derives rules from all sweeps so far; ends the stage when none passes."""
-        families = list(FIRST_FAMILIES if self.number == 0 else ALL_FAMILIES)
-        proposal = self.step.derive(families, self.number)
-        self.state["rounds"].append(proposal)
-        if "space_id" in proposal and self.number > 0:
-            return self.close("no further rule passed")
+        """Derives rules from all sweeps so far, at this round's share of the false discovery rate."""
+        proposal = self.step.derive(self.plan.families, self.number, self.plan.alpha)
+        self.state["rounds"][self.number] |= proposal
         self._save()
         return False
 
     def decide(self, rows: pd.DataFrame) -> bool:
-        """Confirms or rejects this round's child, and goes on to the next round."""
-        proposal = self.proposal
-        assert proposal is not None
-        if "space_id" not in proposal:
-            self.state["rounds"][self.number] = self.step.decided(
-                proposal, rows[rows["batch"] == self.number], self.number
-            )
+        """Confirms or rejects this round's child."""
+        own = rows[(rows["batch"] == self.number) & (rows["role"] == FRESH)]
+        self.state["rounds"][self.number] = self.step.decided(self.state["rounds"][self.number], own, self.number)
         self._save()
         return False
 
     def close(self, why: str) -> bool:
         """Ends the stage and says why."""
-        self.state |= {"done": True, "why": why, "space_id": self.space_id if self.number else self._left()}
+        self.state |= {"done": True, "why": why, "space_id": self.space_id}
         self._save()
         return True
-
-    def _left(self) -> str:
-        rounds = self.state["rounds"]
-        return str(rounds[-1]["space_id"]) if rounds and "space_id" in rounds[-1] else self.space_id
 
     def _save(self) -> None:
         self.context.repository.set_stage(self.stage.id, result=self.state)

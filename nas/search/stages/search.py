@@ -29,7 +29,7 @@ from nas.search.stages.base import (
     replicated,
     stage_rows,
 )
-from nas.spaces import DesignSpace
+from nas.spaces import Candidate, DesignSpace
 
 if TYPE_CHECKING:
     from nas.storage import StageInfo
@@ -147,11 +147,11 @@ class Search:
 def request_for(
     context: StudyContext, stage: StageInfo, settings: SearchStage, planned: pd.DataFrame, batch: int, count: int
 ) -> Request:
-    """What a sampler is told for one batch: results of all but the batch before it."""
+    """What a sampler is told for one batch: results of all but the batch before it, which counts as pending."""
     costs = CostModel.of(context)
     results = context.results()
     elsewhere = results[(results["stage"] != stage.name) & results["role"].isin([CANDIDATE, BASELINE])]
-    here = planned[planned["batch"] <= batch - 2]
+    here, waiting = planned[planned["batch"] <= batch - 2], planned[planned["batch"] > batch - 2]
     known = pd.concat([comparable(elsewhere, here, planned, settings, context), here])
     return Request(
         space=context.space_of(stage),
@@ -163,15 +163,17 @@ def request_for(
         max_cost=costs.limit(settings.max_latency_ms, settings.max_slowdown),
         taken=frozenset(planned["candidate_id"]),
         noise=seed_noise(known),
+        pending=tuple(Candidate.parse(str(notation)) for notation in dict.fromkeys(waiting["notation"])),
     )
 
 
 def comparable(
     elsewhere: pd.DataFrame, here: pd.DataFrame, planned: pd.DataFrame, settings: SearchStage, context: StudyContext
 ) -> pd.DataFrame:
-    """Earlier results at this stage's fidelity and split; mAP at another fidelity is another quantity."""
+    """Earlier results at this stage's fidelity, start and split; mAP at another fidelity is another quantity."""
     if settings.rungs:
         return elsewhere.iloc[:0]
-    label = Wish(candidate=context.baselines[0], fidelity=settings.fidelity).label
+    start = 0 if settings.init == "inherit" else None
+    label = Wish(candidate=context.baselines[0], fidelity=settings.fidelity, init_from=start).label
     split = "test" if context.definition.select_on == "test" else "val"
     return elsewhere[(elsewhere["fidelity"] == label) & (elsewhere["split"] == split)]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from nas.search.context import StudyContext
 from nas.search.costs import CostModel
-from nas.search.definition import ShrinkStage
+from nas.search.definition import ShrinkStage, SweepStage
 from nas.search.proposals.base import Request
-from nas.search.stages.base import Preview, Wish, all_terminal, ask, stage_rows
+from nas.search.stages.base import BASELINE, Preview, Wish, all_terminal, ask, stage_rows
+from nas.search.stages.reopening import edge_data, replace_reopened, widened
 from nas.spaces import Candidate, DesignSpace
 from nas.training.fidelity import Fidelity
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from nas.storage import StageInfo
 
 PARENT, CHILD, FRESH = "parent", "child", "fresh"
-# Replicate numbers of fresh draws start here, stage by stage: far from those of any sweep.
+# Replicate numbers of fresh draws start here, stage by stage and round by round: far from those of any sweep.
 FRESH_SEEDS = 1000
 
 
@@ -31,7 +32,8 @@ class Shrink:
 
     def advance(self, context: StudyContext, stage: StageInfo, settings: ShrinkStage) -> bool:
         """Derives once, asks for fresh draws once, decides once."""
-        step = ShrinkStep(context, stage, settings, settings.fidelity or last_fidelity(context, stage))
+        sweep = last_sweep(context, stage)
+        step = ShrinkStep(context, stage, settings, settings.fidelity or sweep.fidelity, sweep.init == "inherit")
         if stage.result is None:
             proposal = step.derive(list(settings.families))
             context.repository.set_stage(stage.id, result=proposal)
@@ -57,57 +59,106 @@ class Shrink:
 
 @dataclass
 class ShrinkStep:
-    """One derive - confirm - decide round inside a stage."""
+    """One derive - confirm - decide round inside a stage.
+
+    Attributes:
+        context: the study.
+        stage: the stage, in the space the round works in.
+        settings: number of fresh draws and their seeds, level and margin.
+        fidelity: of the trainings looked at and of the fresh draws.
+        inherit: whether those start from the baseline's weights.
+    """
 
     context: StudyContext
     stage: StageInfo
     settings: Any
     fidelity: Fidelity
+    inherit: bool = False
 
-    def derive(self, families: Sequence[RuleFamily], batch: int = 0) -> dict[str, Any]:
-        """Tests the families and stores every finding; returns the proposal as plain data."""
+    def derive(self, families: Sequence[RuleFamily], batch: int = 0, alpha: float | None = None) -> dict[str, Any]:
+        """Tests the families and stores every finding; returns the proposal as plain data.
+
+        Args:
+            families: which to test.
+            batch: number of the round.
+            alpha: false discovery rate; None: this stage's share of the study's.
+        """
         from nas.shrinking import derive_findings, propose_child
 
-        space = self.context.space_of(self.stage)
+        space, samples = self.context.space_of(self.stage), self.samples()
+        alpha = self._share() if alpha is None else alpha
         findings = derive_findings(
-            self.samples(),
+            samples,
             space,
             families=families,
             latency=CostModel.of(self.context).latency,
             reference=self.context.reference,
-            alpha=self.settings.alpha,
+            alpha=alpha,
             margin=self.settings.margin,
             stage=self.stage.name,
-            seed=self.context.definition.seed + self.stage.position,
+            seed=self._seed,
         )
         self.store(findings, batch)
-        child = propose_child(space, findings)
-        if child is None or child.id == space.id:
-            return {"space_id": space.id, "why": "no rule passed", "parent": space.to_dict()}
-        store_space(self.context, child, space)
+        wide, edges = widened(self.context, space, samples, self._seed)
+        child = propose_child(wide, findings) or wide
+        if child.id == space.id:
+            return {"space_id": space.id, "why": "no rule passed", "alpha": alpha, "parent": space.to_dict()}
+        if edges:
+            store_space(self.context, wide, space)
+        store_space(self.context, child, wide if child is not wide else space)
         return {
             "parent_id": space.id,
             "child_id": child.id,
+            "alpha": alpha,
+            "reopened": edge_data(edges),
             PARENT: self._draws(space, f"{PARENT}{batch}"),
             CHILD: self._draws(child, f"{CHILD}{batch}"),
         }
 
+    @property
+    def _seed(self) -> int:
+        return self.context.definition.seed + self.stage.position
+
+    def _share(self) -> float:
+        """The level divided among the study's shrink stages, so that it is the level of the whole study."""
+        kinds = [stage.kind for stage in self.context.definition.named_stages()]
+        return float(self.settings.alpha) / max(1, kinds.count("shrink"))
+
     def samples(self) -> pd.DataFrame:
         """Rows that statistics may use: sweeps and fresh draws at this fidelity, no adaptive proposals."""
-        results = self.context.results()
-        label = Wish(candidate=self.context.baselines[0], fidelity=self.fidelity).label
-        view = "test" if self.context.definition.select_on == "test" else "val"
-        rows = results[(results["fidelity"] == label) & (results["split"] == view)]
+        rows = self._comparable(self.inherit)
         rows = rows[rows["stage_kind"].isin(["sweep", "shrink", "auto_shrink"])]
         return rows[rows["status"].isin(["finished", "failed"])].drop_duplicates("training_id")
+
+    def _comparable(self, inherit: bool) -> pd.DataFrame:
+        results = self.context.results()
+        wish = Wish(candidate=self.context.baselines[0], fidelity=self.fidelity)
+        label = replace(wish, init_from=0).label if inherit else wish.label
+        view = "test" if self.context.definition.select_on == "test" else "val"
+        return results[(results["fidelity"] == label) & (results["split"] == view)]
+
+    def _sources(self) -> dict[str, int]:
+        """The trained baseline that fresh draws start from, by its notation; none when they start from scratch."""
+        if not self.inherit:
+            return {}
+        rows = self._comparable(inherit=False)
+        rows = rows[(rows["role"] == BASELINE) & (rows["status"] == "finished")].sort_values("seed", ascending=False)
+        return dict(zip(rows["notation"], rows["training_id"].tolist(), strict=True))
 
     def ask_fresh(self, proposal: dict[str, Any], batch: int) -> bool:
         """Asks for the fresh draws of a proposal, with seeds no sweep used; False when none are wanted."""
         drawn = [Candidate.parse(n) for n in dict.fromkeys([*proposal[PARENT], *proposal[CHILD]])]
-        own_seeds = FRESH_SEEDS * (self.stage.position + 1)
+        own_seeds = FRESH_SEEDS * (self.stage.position + 1) + batch * self.settings.seeds
+        sources = self._sources()
         wishes = [
             Wish(
-                candidate=c, replicate=own_seeds + r, role=FRESH, sampler="random", batch=batch, fidelity=self.fidelity
+                candidate=c,
+                replicate=own_seeds + r,
+                role=FRESH,
+                sampler="random",
+                batch=batch,
+                fidelity=self.fidelity,
+                init_from=sources.get(c.baseline.notation),
             )
             for r in range(self.settings.seeds)
             for c in drawn
@@ -122,16 +173,21 @@ class ShrinkStep:
 
     def decided(self, proposal: dict[str, Any], rows: pd.DataFrame, batch: int = 0) -> dict[str, Any]:
         """The proposal with its decision: the child is kept only when the fresh draws do not speak against it."""
-        from nas.shrinking import confirm, confirmed_findings
+        from nas.shrinking import confirm, confirmed_findings, drawn_quality
 
-        decision = confirm(
-            rows[rows["notation"].isin(proposal[PARENT])],
-            rows[rows["notation"].isin(proposal[CHILD])],
-            seed=self.context.definition.seed + self.stage.position,
-        )
-        self.store(confirmed_findings(self._findings(batch), decision), batch)
-        kept = proposal["child_id"] if decision.accepted else proposal["parent_id"]
-        return {**proposal, "space_id": kept, "why": decision.reason, "confirmation": decision.to_dict()}
+        sides = [rows[rows["notation"].isin(proposal[side])] for side in (PARENT, CHILD)]
+        decision = confirm(*sides, seed=self._seed)
+        self.store(confirmed_findings(self.findings(batch), decision), batch)
+        if decision.accepted:
+            replace_reopened(self.context, self.stage, batch, proposal.get("reopened", []))
+        quality = drawn_quality(*sides, seed=self._seed)
+        return {
+            **proposal,
+            "space_id": proposal["child_id"] if decision.accepted else proposal["parent_id"],
+            "why": decision.reason,
+            "confirmation": decision.to_dict(),
+            "quality": {**quality.to_dict(), "sentence": quality.sentence()},
+        }
 
     def keep_parent(self, proposal: dict[str, Any]) -> None:
         """Without fresh draws nothing is confirmed, so the space stays as it was."""
@@ -147,7 +203,8 @@ class ShrinkStep:
     def _stored(self) -> list[dict[str, Any]]:
         return self.context.repository.findings(self.context.study_id, stage_id=self.stage.id)
 
-    def _findings(self, batch: int) -> list[Finding]:
+    def findings(self, batch: int) -> list[Finding]:
+        """What one round found, as it stands."""
         from nas.spaces import Finding
 
         added = ("round", "sentence", "stage_id", "stage")
@@ -167,7 +224,8 @@ def store_space(context: StudyContext, space: DesignSpace, parent: DesignSpace |
     )
 
 
-def last_fidelity(context: StudyContext, stage: StageInfo) -> Fidelity:
-    """The fidelity of the sweep before this stage; fresh draws must be comparable with it."""
+def last_sweep(context: StudyContext, stage: StageInfo) -> SweepStage:
+    """The sweep before this stage: fresh draws are trained as it was, to be comparable."""
     before = [s for s in context.definition.named_stages() if s.position < stage.position and s.kind == "sweep"]
-    return before[-1].settings.fidelity if before else Fidelity()
+    sweep: SweepStage = before[-1].settings if before else SweepStage(candidates=1)
+    return sweep

@@ -1,0 +1,74 @@
+"""Edges that shrinking set too tightly: moved outwards again in the next proposal, and kept if fresh draws agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from nas.search.context import StudyContext
+from nas.spaces import DesignSpace
+from nas.spaces.rules import rule_from_dict
+
+if TYPE_CHECKING:
+    from nas.shrinking import Reopening
+    from nas.storage import StageInfo
+
+
+def widened(
+    context: StudyContext, space: DesignSpace, samples: pd.DataFrame, seed: int
+) -> tuple[DesignSpace, list[Reopening]]:
+    """The space with those edges moved at which its winners crowd, and which edges they are.
+
+    Args:
+        context: the study; only rules that its stages added to its own space are looked at.
+        space: the space that may be too tight.
+        samples: unbiased trainings.
+        seed: of the permutations.
+    """
+    from nas.shrinking import reopen, reopened_space
+
+    edges = reopen(samples, context.space, space, seed=seed) if len(samples) else []
+    return (reopened_space(context.space, space, edges) if edges else space), edges
+
+
+def edge_data(edges: Sequence[Reopening]) -> list[dict[str, Any]]:
+    """The edges as plain data, for the stage's result."""
+    return [
+        {
+            "rule": edge.rule.to_dict(),
+            "relaxed": None if edge.relaxed is None else edge.relaxed.to_dict(),
+            "p": edge.p,
+            "reason": edge.reason,
+        }
+        for edge in edges
+    ]
+
+
+def replace_reopened(context: StudyContext, stage: StageInfo, batch: int, edges: Sequence[dict[str, Any]]) -> None:
+    """The rules whose edges were moved no longer hold; the moved ones do. Both say why."""
+    if not edges:
+        return
+    reasons = {rule_from_dict(edge["rule"]): str(edge["reason"]) for edge in edges}
+    rows = context.repository.findings(context.study_id)
+    for stage_id in dict.fromkeys([*(row["stage_id"] for row in rows), stage.id]):
+        own = [_undone(row, reasons) for row in rows if row["stage_id"] == stage_id]
+        if stage_id == stage.id:
+            own += [_moved(edge, stage.name, batch) for edge in edges if edge["relaxed"] is not None]
+        context.repository.store_findings(context.study_id, stage_id, own)
+
+
+def _undone(row: dict[str, Any], reasons: dict[Any, str]) -> dict[str, Any]:
+    kept = {key: value for key, value in row.items() if key not in ("stage_id", "stage")}
+    why = reasons.get(rule_from_dict(row["rule"])) if row["verdict"] == "adopted" else None
+    return kept if why is None else {**kept, "verdict": "rejected", "reason": f"re-opened: {why}"}
+
+
+def _moved(edge: dict[str, Any], stage: str, batch: int) -> dict[str, Any]:
+    from nas.spaces import Evidence, Finding
+
+    method = "winners at the edge of a rule, permutation null"
+    evidence = Evidence(p=edge["p"], stage=stage, method=method)
+    found = Finding(rule=rule_from_dict(edge["relaxed"]), evidence=evidence, reason=f"re-opened: {edge['reason']}")
+    return {**found.to_dict(), "sentence": found.sentence(), "round": batch}

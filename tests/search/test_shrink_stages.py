@@ -1,0 +1,166 @@
+"""Shrinking inside whole studies on tables: rounds, levels, undoing, re-opening, inherited weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from search_builders import open_study, small_space, study_file, true_map, true_ms, work
+
+from nas.reporting.inheritance import agreements
+from nas.reporting.loading import load_study_data
+from nas.reporting.markdown import render_markdown
+from nas.reporting.story import tell
+from nas.search.definition import ShrinkStage
+from nas.search.stages.reopening import replace_reopened
+from nas.search.stages.shrink import FRESH, ShrinkStep, store_space
+from nas.spaces import Candidate
+from nas.spaces.rules import MinDistance
+from nas.storage import open_database
+from nas.training.fidelity import Fidelity
+
+AUTO = {"shrink": {"auto": {"trainings": 200, "rounds": 2}}}
+
+
+def told(path: Path) -> str:
+    database = open_database(f"sqlite:///{path.parent / 'study.db'}", read_only=True)
+    return render_markdown(tell(load_study_data(database, "replayed")), {})
+
+
+def table_of(folder: Path, value: Any) -> None:
+    """A table whose third replicate may differ from the others: the one that fresh draws of stage 1 read."""
+    rows = [
+        f'"{c}",{seed},{value(c, seed):.6f},{true_ms(c):.3f}'
+        for c in [*small_space().enumerate(), Candidate.parse("resnet101")]
+        for seed in range(3)
+    ]
+    (folder / "table.csv").write_text("candidate,seed,map,latency_ms\n" + "\n".join(rows) + "\n")
+
+
+def test_rounds_of_an_automatic_shrink(tmp_path: Path) -> None:
+    path = study_file(tmp_path, [AUTO])
+    _, repository, context = open_study(path)
+    work(context)
+    results = repository.results("replayed")
+    (stage,) = repository.stages(context.study_id)
+    assert stage.result is not None
+    rounds = stage.result["rounds"]
+    assert [step["alpha"] for step in rounds] == [0.05 / 2 ** (i + 1) for i in range(len(rounds))]
+    assert results["training_id"].nunique() <= 200
+    assert rounds[0]["space_id"] == rounds[0]["child_id"]
+    assert any(f["verdict"] == "adopted" for f in repository.findings(context.study_id))
+    report = told(path)
+    assert stage.result["why"] in report
+    assert "fresh draws that the rules admit have a mean of" in report
+    fresh_draws_are_trainings_no_rule_was_made_from(results, repository.findings(context.study_id))
+
+
+def fresh_draws_are_trainings_no_rule_was_made_from(results: pd.DataFrame, findings: list[dict[str, Any]]) -> None:
+    for number in results.loc[results["role"] == FRESH, "batch"].unique():
+        fresh = set(results.loc[(results["role"] == FRESH) & (results["batch"] == number), "training_id"])
+        assert fresh
+        seen = {i for f in findings if f["round"] <= number for i in f["evidence"]["training_ids"]}
+        assert not fresh & seen
+
+
+def test_an_automatic_shrink_without_rules_ends_and_keeps_its_space(tmp_path: Path) -> None:
+    table_of(tmp_path, lambda c, seed: 0.86 + 0.0001 * (hash_of(c.notation, seed) % 21))
+    path = study_file(tmp_path, [AUTO])
+    _, repository, context = open_study(path)
+    work(context)
+    (stage,) = repository.stages(context.study_id)
+    assert stage.result is not None
+    assert stage.result["space_id"] == stage.space_id
+    assert any(words in stage.result["why"] for words in ("rule passed", "is spent", "rounds were made"))
+
+
+def hash_of(text: str, seed: int) -> int:
+    return sum((i + 7) * ord(char) for i, char in enumerate(f"{text}/{seed}")) * 2_654_435_761 % 2**32 >> 7
+
+
+def test_a_shrink_that_fresh_draws_speak_against_is_undone(tmp_path: Path) -> None:
+    """Sweeps read the first replicate, fresh draws the third, where the good sites are the bad ones."""
+
+    def value(candidate: Candidate, seed: int) -> float:
+        good = true_map(candidate) + 0.00001 * (hash_of(candidate.notation, seed) % 21)
+        return good if seed < 2 else 1.72 - good
+
+    table_of(tmp_path, value)
+    stages = [
+        {"sweep": {"design": "stratified", "candidates": 150}},
+        {"shrink": {"families": ["sites"], "confirm": 30}},
+        {"search": {"sampler": "random", "trainings": 4}},
+    ]
+    path = study_file(tmp_path, stages)
+    _, repository, context = open_study(path)
+    work(context)
+    _, shrink, after = repository.stages(context.study_id)
+    assert shrink.result is not None
+    assert shrink.result["confirmation"]["verdict"] == "rejected"
+    assert after.space_id == shrink.space_id == shrink.result["space_id"]
+    undone = [f for f in repository.findings(context.study_id) if f["reason"].startswith("not confirmed")]
+    assert undone
+    assert {f["verdict"] for f in undone} == {"rejected"}
+    assert "undone" in told(path)
+
+
+def test_shrink_stages_share_the_false_discovery_rate(tmp_path: Path) -> None:
+    sweep = {"sweep": {"candidates": 30}}
+    first = {"name": "first", "shrink": {"families": ["sites"], "confirm": 6}}
+    second = {"name": "second", "shrink": {"families": ["count"], "confirm": 6}}
+    _, repository, context = open_study(study_file(tmp_path, [sweep, first, second]))
+    work(context)
+    levels = [stage.result["alpha"] for stage in repository.stages(context.study_id)[1:] if stage.result]
+    assert levels == [0.025, 0.025]
+
+
+def test_a_tight_edge_is_reopened_in_the_next_proposal(tmp_path: Path) -> None:
+    """Pairs just at the least distance are the best: the winners crowd at that edge, so it moves outwards."""
+
+    def value(candidate: Candidate, seed: int) -> float:
+        near = len(candidate.sites) == 2 and candidate.sites[1] - candidate.sites[0] <= 5
+        return 0.86 + 0.01 * near + 0.00002 * (hash_of(candidate.notation, seed) % 21)
+
+    table_of(tmp_path, value)
+    _, repository, context = open_study(study_file(tmp_path, [{"sweep": {"candidates": 400}}]))
+    work(context)
+    (stage,) = repository.stages(context.study_id)
+    tight = MinDistance(distance=5)
+    child = context.space.restrict([tight])
+    store_space(context, child, context.space)
+    adopted = {"rule": tight.to_dict(), "verdict": "adopted", "reason": "", "sentence": "", "round": 7}
+    repository.store_findings(context.study_id, stage.id, [adopted])
+    settings = ShrinkStage(families=["block_preference"], confirm=20)
+    step = ShrinkStep(context, replace(stage, space_id=child.id), settings, Fidelity())
+    proposal = step.derive(settings.families)
+    assert [edge["relaxed"] for edge in proposal["reopened"]] == [MinDistance(distance=4).to_dict()]
+    wide = repository.space(proposal["child_id"])
+    assert wide is not None
+    assert wide.size > child.size()
+    replace_reopened(context, stage, 0, proposal["reopened"])
+    by_rule = {str(f["rule"]): f for f in repository.findings(context.study_id)}
+    assert by_rule[str(tight.to_dict())]["verdict"] == "rejected"
+    assert by_rule[str(MinDistance(distance=4).to_dict())]["verdict"] == "adopted"
+
+
+@pytest.mark.parametrize("scratch", [0, 12])
+def test_inherited_sweeps_are_shrunk_among_their_like_and_compared(tmp_path: Path, scratch: int) -> None:
+    stages = [
+        {"sweep": {"design": "stratified", "candidates": 80, "init": "inherit", "scratch_check": scratch}},
+        {"shrink": {"families": ["sites"], "confirm": 8}},
+    ]
+    path = study_file(tmp_path, stages)
+    _, repository, context = open_study(path)
+    work(context)
+    results = repository.results("replayed")
+    shrunk = results[results["stage"] == "shrink"]
+    assert set(results.loc[results["sampler"] == "stratified", "fidelity"]) >= {"full-inherit"}
+    assert set(shrunk["fidelity"]) <= {"full-inherit"}
+    (finding, *_) = repository.findings(context.study_id)
+    assert finding["evidence"]["trainings"] > 0
+    (agreement,) = agreements(load_study_data(open_database(f"sqlite:///{tmp_path / 'study.db'}"), "replayed"))
+    assert agreement.candidates == scratch
+    assert ("Kendall's tau" in told(path)) == bool(scratch)
