@@ -153,7 +153,9 @@ def space_page() -> str:
         "A file in `search_spaces/`. [Concepts](../concepts.md#design-space) says what a space is;\n"
         "`nas space validate FILE` checks one, `nas schema space` prints its JSON schema."
     )
-    return page("Space files", intro, section("Keys", SpaceFile), SITES_TEXT, _backbones(), _blocks(), _rules())
+    keys = section("Keys", SpaceFile, leave_out=("parent",))
+    written = "`parent` is written by the program: the space that this one was cut from, and the rules that did it."
+    return page("Space files", intro, keys, written, SITES_TEXT, _backbones(), _blocks(), _rules())
 
 
 SITES_TEXT = """## Sites

@@ -60,7 +60,9 @@ def _recipe() -> Schema:
 
 def _study() -> Schema:
     from nas.data.pedestrians.settings import PedestrianSettings
+    from nas.latency.backends import BACKENDS
     from nas.search.definition import StudyDefinition
+    from nas.search.proposals import SAMPLERS
     from nas.spaces.space_file import SpaceFile
     from nas.training.recipe import Recipe
 
@@ -68,6 +70,8 @@ def _study() -> Schema:
     study, item = definitions.pop("StudyDefinition"), definitions["StageItem"]
     definitions["Recipe"] = _recipe_changes(definitions["Recipe"])
     definitions["Data"] = _data()
+    definitions["LatencySettings"]["properties"]["backend"]["enum"] = list(BACKENDS)
+    definitions["SearchStage"]["properties"]["sampler"]["enum"] = list(SAMPLERS)
     definitions["StageItem"] = _stage(item)
     keys = {**study["properties"], **_named_files(study["properties"])}
     study["properties"] = keys

@@ -82,6 +82,8 @@ def test_every_form_that_a_study_may_take_fits(changes: dict[str, Any], tmp_path
         {"recipe": "strong_basline"},
         {"recipe": {"extends": "quickstart", "epoch": 2}},
         {"latency": {"precision": "int4"}},
+        {"latency": {"backend": "cudagraph"}},
+        {"stages": [{"search": {"sampler": "annealing", "trainings": 3}}]},
         {"profiles": {"smoke": {"sede": 2}}},
     ],
 )
