@@ -22,6 +22,7 @@ from nas.cli.inputs import (
     write_text,
     write_whole,
 )
+from nas.errors import NasError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from nas.data.prepared import PackedSplit, PreparedData
     from nas.retrieval import RetrievalMetrics
+    from nas.retrieval.verification import DistanceHistogram
     from nas.training.checkpoints import Checkpoint
     from nas.training.scoring import Embeddings
 
@@ -50,7 +52,9 @@ def evaluate(
     per_query: Annotated[Path | None, typer.Option(help="Write every query's result to this CSV.")] = None,
     worst: Annotated[int, typer.Option(min=0, help="Show this many queries with the lowest AP.")] = 0,
     rank_lists: Annotated[Path | None, typer.Option(help="Draw what the worst queries found (PNG).")] = None,
-    histogram: Annotated[Path | None, typer.Option(help="Write the distances of pairs, binned, to this CSV.")] = None,
+    histogram: Annotated[
+        Path | None, typer.Option(help="Distances of pairs of one and of two persons: drawn (.png), or binned (.csv).")
+    ] = None,
     device: Device = "auto",
     cache: Cache = None,
     json: Json = False,
@@ -59,9 +63,14 @@ def evaluate(
 
     Example: nas evaluate market.pt --data duke:data/DukeMTMC-reID --worst 10 --rank-lists worst.png
     """
+    from nas.retrieval.verification import PairDistances
     from nas.training.checkpoints import load_checkpoint, network_from_checkpoint
     from nas.training.scoring import embed, score_embeddings
 
+    if histogram is not None and histogram.suffix not in (".csv", ".png"):
+        raise NasError(
+            f"a histogram is written as .png or .csv, not {histogram.name}", "Give --histogram distances.png."
+        )
     loaded = load_checkpoint(checkpoint)
     prepared = prepare_data(data, view, loaded.input_size, cache)
     network = network_from_checkpoint(loaded, pick_device(device))
@@ -74,7 +83,7 @@ def evaluate(
     if per_query is not None:
         write_text(per_query, table.to_csv(index=False))
     if histogram is not None:
-        write_text(histogram, _histogram_table(embeddings, prepared).to_csv(index=False))
+        _write_histogram(histogram, PairDistances(*embeddings.with_persons(prepared)).histogram())
     if rank_lists is not None:
         _draw_rank_lists(rank_lists, metrics, embeddings, prepared, worst or 5)
     if json:
@@ -111,14 +120,17 @@ def _verification(embeddings: Embeddings, data: PreparedData) -> dict[str, float
     return {"auc": roc.auc, **{f"tpr_at_fpr_{rate:g}": roc.tpr_at(rate) for rate in FALSE_POSITIVE_RATES}}
 
 
-def _histogram_table(embeddings: Embeddings, data: PreparedData) -> pd.DataFrame:
+def _write_histogram(path: Path, found: DistanceHistogram) -> None:
+    if path.suffix == ".png":
+        from nas.retrieval.histogram_picture import draw_histogram
+
+        write_whole(path, lambda file: draw_histogram(found).save(file, format="PNG"))
+        return
     import pandas as pd
 
-    from nas.retrieval.verification import PairDistances
-
-    found = PairDistances(*embeddings.with_persons(data)).histogram()
-    low, high = found.edges[:-1], found.edges[1:]
-    return pd.DataFrame({"from": low, "to": high, "same_person": found.positive, "other_person": found.negative})
+    columns = {"from": found.edges[:-1], "to": found.edges[1:]}
+    table = pd.DataFrame({**columns, "same_person": found.positive, "other_person": found.negative})
+    write_text(path, table.to_csv(index=False))
 
 
 def _draw_rank_lists(
