@@ -27,8 +27,17 @@ Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on s
 CheckpointFile = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="File written by a training.")]
 
 
-def prepare_data(sources: list[str], view: str, size: tuple[int, int], cache: Path | None) -> PreparedData:
-    """Reads and packs the images behind `--data`; `DataError` says what is wrong with them."""
+def prepare_data(
+    sources: list[str],
+    view: str,
+    size: tuple[int, int],
+    cache: Path | None,
+    before_packing: Callable[[], object] = lambda: None,
+) -> PreparedData:
+    """Reads and packs the images behind `--data`; `DataError` says what is wrong with them.
+
+    `before_packing` is called when the images are known to be there: what else can be wrong is found before the wait.
+    """
     from nas.data.load import load_dataset, parse_source
     from nas.data.prepared import prepare
     from nas.data.views import dataset_view
@@ -36,7 +45,10 @@ def prepare_data(sources: list[str], view: str, size: tuple[int, int], cache: Pa
     specs = [parse_source(source) for source in sources]
     with progress_bar("data") as progress:
         dataset = load_dataset(specs if len(specs) > 1 else specs[0], cache=cache, progress=progress)
-        return prepare(dataset_view(dataset, view), size, cache, progress=progress)
+        viewed = dataset_view(dataset, view)
+    before_packing()
+    with progress_bar("data") as progress:
+        return prepare(viewed, size, cache, progress=progress)
 
 
 def pick_device(name: str) -> str:

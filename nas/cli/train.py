@@ -52,12 +52,19 @@ def train(
     from nas.spaces.candidate import Candidate
     from nas.training import Fidelity, TrainingInterrupted, final_recipe
     from nas.training import train as run_training
+    from nas.training.pretrained import require_pretrained
 
     parsed = Candidate.parse(candidate)
     chosen = _recipe(recipe, set_ or [], inherit, transfer)
     fidelity = Fidelity(epochs=epochs)
     final = final_recipe(parsed, chosen, fidelity)
-    prepared = prepare_data(data, view, final.input, cache)
+
+    def find_weights() -> None:
+        if final.init == "weights" and final.transfer is None:
+            with progress_bar("weights", enabled=not json) as progress:
+                require_pretrained([parsed], final, progress)
+
+    prepared = prepare_data(data, view, final.input, cache, find_weights)
     path = out or Path("checkpoints") / f"{parsed.id}_{final.name}_s{seed}.pt"
     note(f"{parsed.notation}: {final.name}, {final.total_epochs} epochs, {prepared.name}, writing {path}")
     try:

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from nas.data.augmentation import Augmentation
 from nas.errors import TrainingError, closest, unknown_name
+from nas.spaces.sites import BACKBONES
 from nas.training.fidelity import Fidelity, Pixels
 from nas.training.settings import (
     Center,
@@ -69,39 +70,43 @@ class Recipe(Section):
 
     name: str = Field("strong_baseline", description="shown in tables; not part of the id")
     # The network's start
-    weights: str | None = Field("IMAGENET1K_V1", description="torchvision weights, a file, or null for random")
+    weights: str | dict[str, str | None] | None = Field(
+        "IMAGENET1K_V1", description="torchvision weights, a file, null for random, or one of these a backbone"
+    )
     init: Literal["weights", "inherit"] = Field("weights", description="inherit: the trained baseline's weights")
     zero_residual: bool = Field(False, description="random ResNets only: residual branches start at zero")
     pooling: Literal["gap", "gem"] = Field("gap", description="global average or generalised mean pooling")
     classifier_std: Positive = Field(0.001, description="deviation of the classifier's initial weights")
     input: tuple[Pixels, Pixels] = Field((256, 128), description="image height and width in pixels")
     # Schedule: the learning rate of an epoch (or of a step, see `per`)
-    epochs: Count = 120
-    base_lr: Positive = 3.5e-4
-    schedule: Literal["steps", "cosine", "constant"] = "steps"
+    epochs: Count = Field(120, description="of the whole schedule; a fidelity shrinks warm-up and milestones with it")
+    base_lr: Positive = Field(3.5e-4, description="learning rate after the warm-up")
+    schedule: Literal["steps", "cosine", "constant"] = Field(
+        "steps", description="how the rate falls after the warm-up"
+    )
     milestones: tuple[Count, ...] = Field((40, 70), description="epochs from which the rate is multiplied by `decay`")
-    decay: Positive = 0.1
+    decay: Positive = Field(0.1, description="steps only: factor at each milestone")
     final_lr_factor: Share = Field(0.01, description="cosine only: the last rate as a share of base_lr")
-    warmup_epochs: Annotated[int, Field(ge=0)] = 10
+    warmup_epochs: Annotated[int, Field(ge=0)] = Field(10, description="epochs in which the rate rises linearly")
     warmup_factor: Share = Field(0.01, description="where the linear warm-up starts, as a share of base_lr")
     per: Literal["epoch", "step"] = Field("epoch", description="whether the rate changes every epoch or every step")
     # Optimiser
-    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    optimiser: Literal["adam", "adamw", "sgd"] = Field("adam", description="sgd has momentum, the others betas and eps")
     weight_decay: NonNegative = Field(5e-4, description="on every trained parameter")
-    betas: tuple[Share, Share] = (0.9, 0.999)
-    eps: Positive = 1e-8
+    betas: tuple[Share, Share] = Field((0.9, 0.999), description="adam and adamw only")
+    eps: Positive = Field(1e-8, description="adam and adamw only")
     momentum: Share = Field(0.9, description="sgd only")
     clip_norm: Positive | None = Field(None, description="largest norm of the gradient; null for no clipping")
     ema_decay: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
         None, description="averaged weights are the ones evaluated and kept; null for none"
     )
     # Batches: P identities x K images
-    identities: Annotated[int, Field(ge=2)] = 16
-    images: Annotated[int, Field(ge=2)] = 4
+    identities: Annotated[int, Field(ge=2)] = Field(16, description="P: persons a batch")
+    images: Annotated[int, Field(ge=2)] = Field(4, description="K: images a person")
     camera_aware: bool = Field(False, description="the K images of an identity prefer different cameras")
     augmentation: Augmentation = Augmentation()
     # Loss: a set-up (ce, circle, ...) or terms joined by +, and one section of numbers a term
-    loss: str = "ce"
+    loss: str = Field("ce", description="a set-up, or terms joined by +; see losses")
     cross_entropy: CrossEntropy = CrossEntropy()
     triplet: Triplet = Triplet()
     weighted_triplet: WeightedTriplet = WeightedTriplet()
@@ -111,8 +116,10 @@ class Recipe(Section):
     feature_orthogonality: Orthogonality = Orthogonality(weight=1e-6)
     weight_orthogonality: Orthogonality = Orthogonality(weight=1e-3)
     # Numerics
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    channels_last: bool = True
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: bf16 where it is faster, else fp32"
+    )
+    channels_last: bool = Field(True, description="activations stored channels last")
     compile: bool = Field(False, description="torch.compile the network; pays off in long trainings")
     deterministic: bool = Field(True, description="deterministic algorithms on a GPU too, where torch has them")
     # Transfer, evaluation and files
@@ -125,7 +132,17 @@ class Recipe(Section):
     @field_validator("weights", mode="before")
     @classmethod
     def _no_weights(cls, value: Any) -> Any:
-        return None if value in ("none", "null", "") else value
+        if isinstance(value, Mapping):
+            return {name: _none_if_none(source) for name, source in value.items()}
+        return _none_if_none(value)
+
+    @field_validator("weights")
+    @classmethod
+    def _known_backbones(cls, value: Any) -> Any:
+        for name in value if isinstance(value, dict) else ():
+            if name not in BACKBONES:
+                raise ValueError(unknown_name("backbone", name, BACKBONES))
+        return value
 
     @field_validator("loss", mode="before")
     @classmethod
@@ -147,6 +164,21 @@ class Recipe(Section):
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError("milestones must rise")
         return self
+
+    def weights_of(self, backbone: str) -> str | None:
+        """Where the pretrained weights of a backbone come from; None for random ones.
+
+        Raises:
+            TrainingError: when the recipe lists weights for other backbones only.
+        """
+        if not isinstance(self.weights, dict):
+            return self.weights
+        if backbone not in self.weights:
+            raise TrainingError(
+                f"the recipe's weights name {', '.join(self.weights)}, but not {backbone}",
+                f"add {backbone}: a file or torchvision's name, or null to train it from random weights",
+            )
+        return self.weights[backbone]
 
     @property
     def batch(self) -> int:
@@ -218,6 +250,10 @@ class Recipe(Section):
         if name not in NAMED:
             raise TrainingError(unknown_name("recipe", name, NAMED))
         return _validated({"name": name, **NAMED[name]})
+
+
+def _none_if_none(value: Any) -> Any:
+    return None if value in ("none", "null", "") else value
 
 
 def loss_terms(loss: str) -> tuple[str, ...]:

@@ -73,7 +73,8 @@ class Trainer:
         self.seconds = 0.0
 
     def _build_network(self) -> ReidNetwork:
-        weights = self.recipe.weights if self.recipe.init == "weights" and not self.recipe.transfer else None
+        fresh = self.recipe.init == "weights" and not self.recipe.transfer
+        weights = self.recipe.weights_of(self.candidate.backbone) if fresh else None
         network = build_network(
             self.candidate,
             num_classes=self.data.num_classes,

@@ -82,6 +82,7 @@ def test_sigterm_writes_a_checkpoint_and_the_same_command_goes_on(cache: Path, t
         (["train", "resnet50", "--data", DATA, "--recipe", "stong_baseline"], "strong_baseline"),
         (["train", "resnet50", "--data", DATA, "--set", "base_ln=3"], "base_ln"),
         (["train", "resnet50", "--data", DATA, "--set", "base_lr"], "KEY=VALUE"),
+        (["train", "resnet50", "--data", DATA, "--set", "weights=absent.pth"], "absent.pth"),
         (["train", "resnet50", "--data", DATA, "--view", "finale"], "final"),
         (["evaluate", "none.pt", "--data", DATA], "none.pt"),
         (["extract", "none.pt", ".", "--out", "a.csv"], ".npy or .parquet"),
@@ -130,14 +131,18 @@ def test_evaluate_tells_the_same_numbers_as_train(
 
 
 def test_evaluate_for_people_and_with_reranking(
-    checkpoint: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["evaluate", str(checkpoint), "--data", DATA, "--cache", str(cache), "--worst", "2"]
-    assert main(arguments) == 0
+    assert main([*arguments, "--histogram", str(tmp_path / "pairs.png")]) == 0
+    with Image.open(tmp_path / "pairs.png") as picture:
+        assert picture.size == (720, 360)
     plain = capsys.readouterr().out
     assert "Worst queries" in plain
     assert main([*arguments, "--rerank"]) == 0
     assert "rank" in capsys.readouterr().out.split("queries; ")[1]
+    assert main([*arguments, "--histogram", "pairs.html"]) == 2
+    assert "written as .png or .csv" in capsys.readouterr().err
 
 
 def test_extract_from_a_folder_and_a_list(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
