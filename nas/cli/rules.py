@@ -10,6 +10,8 @@ import typer
 from nas.cli.common import emit, emit_json, note
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nas.spaces import RuleSet
 
 Rules = Annotated[
@@ -17,12 +19,19 @@ Rules = Annotated[
 ]
 SpaceName = Annotated[str, typer.Argument(metavar="SPACE", help="Space file, or the name of a shipped one.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
+Format = Annotated[str, typer.Option("--format", "-f", help="text, md, yaml, json or latex.")]
+Db = Annotated[
+    str | None,
+    typer.Option("--db", metavar="URL", help="Take the rules of a study from a database instead of its report."),
+]
 Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="File to write; default: stdout.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    group = typer.Typer(help="Show, export and apply rules.", no_args_is_help=True)
+    group = typer.Typer(
+        help="Show, export and apply rules.\n\nExample: nas rules show quickstart", no_args_is_help=True
+    )
     group.command("show")(show)
     group.command("export")(export)
     group.command("apply")(apply)
@@ -32,36 +41,35 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="rules")
 
 
-def show(rules: Rules, json: Json = False) -> None:
+def show(rules: Rules, format: Format = "text", db: Db = None, json: Json = False) -> None:
     """Show rules with their evidence and verdicts.
 
     Example: nas rules show reports/quickstart/rules.yaml
     """
-    from nas.spaces.rule_formats import as_text
-
-    found = open_rules(rules)
+    write = _writer(format)
+    found = open_rules(rules, db)
     if json:
         sentences = [finding.sentence() for finding in found]
         emit_json({**found.to_dict(), "sentences": sentences})
     else:
-        emit(as_text(found))
+        emit(write(found))
 
 
-def export(
-    rules: Rules,
-    format: Annotated[str, typer.Option("--format", "-f", help="text, md, yaml, json or latex.")] = "text",
-    output: Output = None,
-) -> None:
+def export(rules: Rules, format: Format = "text", output: Output = None, db: Db = None) -> None:
     """Write rules as text, Markdown, YAML, JSON or LaTeX.
 
     Example: nas rules export quickstart --format latex -o rules.tex
     """
+    _write(_writer(format)(open_rules(rules, db)), output)
+
+
+def _writer(name: str) -> Callable[[RuleSet], str]:
     from nas.errors import SpaceError, unknown_name
     from nas.spaces.rule_formats import FORMATS
 
-    if format not in FORMATS:
-        raise SpaceError(unknown_name("format", format, FORMATS))
-    _write(FORMATS[format](open_rules(rules)), output)
+    if name not in FORMATS:
+        raise SpaceError(unknown_name("format", name, FORMATS))
+    return FORMATS[name]
 
 
 def apply(
@@ -151,20 +159,27 @@ def schema() -> None:
     emit_json(RuleSet.json_schema())
 
 
-def open_rules(name: str) -> RuleSet:
-    """The rules of a file, of a report's folder, or of a study's report in `reports/`.
+def open_rules(name: str, db: str | None = None) -> RuleSet:
+    """The rules of a file, of a report's folder, or of a study's report in `reports/`; with `db`, as they stand there.
 
     Raises:
         SpaceError: when there are none, or something is wrong with them.
+        StorageError: when the database cannot be read.
+        StudyError: when it has no such study.
     """
     from nas.errors import SpaceError
     from nas.spaces import RuleSet
 
+    if db is not None:
+        from nas.reporting.notebook import Study
+
+        return Study.open(db, name).rules()
     for path in (Path(name), Path(name) / "rules.yaml", Path("reports") / name / "rules.yaml"):
         if path.is_file():
             return RuleSet.load(path)
     raise SpaceError(
-        f"there are no rules {name}", "Give a rules file, a report's folder, or the name of a reported study."
+        f"there are no rules {name}",
+        "Give a rules file, a report's folder, the name of a reported study, or a study with --db URL.",
     )
 
 

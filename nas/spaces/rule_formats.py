@@ -1,4 +1,4 @@
-"""A rule set as people and programs want it: text, Markdown, LaTeX, YAML, JSON.
+"""A rule set as people and programs want it: text, Markdown, LaTeX, YAML, JSON, and HTML for notebooks.
 
 All forms show the same findings with the same numbers, adopted ones first, rejected and undecided ones after them.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from html import escape
 from types import MappingProxyType
 
 from nas.spaces.findings import Evidence, Finding, Verdict
@@ -63,6 +64,15 @@ def as_json(rules: RuleSet) -> str:
     return json.dumps(rules.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
 
+def as_html(rules: RuleSet) -> str:
+    """For a notebook: a table for each verdict; everything a user wrote is escaped."""
+    parts = [f"<p><strong>{escape(rules.name)}</strong>: {escape(_origin(rules))}</p>"]
+    for verdict, findings in _groups(rules):
+        rows = "".join(_html_row(_cells(rules, finding), "td") for finding in findings)
+        parts.append(f"<p>{_HEADINGS[verdict]}</p><table>{_html_row(_COLUMNS, 'th')}{rows}</table>")
+    return "".join(parts if len(rules) else [*parts, "<p>No findings.</p>"])
+
+
 FORMATS: Mapping[str, Callable[[RuleSet], str]] = MappingProxyType(
     {"text": as_text, "md": as_markdown, "yaml": as_yaml, "json": as_json, "latex": as_latex}
 )
@@ -109,6 +119,10 @@ def _effect(e: Evidence) -> str:
 
 def _row(cells: list[str] | tuple[str, ...]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def _html_row(cells: Iterable[str], tag: str) -> str:
+    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
 
 
 def _latex_row(cells: list[str] | tuple[str, ...]) -> str:

@@ -262,6 +262,11 @@ class RuleSet:
     def __len__(self) -> int:
         return len(self.findings)
 
+    def _repr_html_(self) -> str:
+        from nas.spaces.rule_formats import as_html  # which needs this module
+
+        return as_html(self)
+
 
 def _score(rules: Iterable[Rule], candidate: Candidate) -> float:
     scores = [rule.score(candidate) for rule in rules if not rule.is_hard]

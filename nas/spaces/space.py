@@ -12,6 +12,7 @@ import json
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -339,6 +340,14 @@ class DesignSpace:
 
     def __repr__(self) -> str:
         return f"DesignSpace({self.name!r}, {self.size()} candidates)"
+
+    def _repr_html_(self) -> str:
+        cut = f", cut from {escape(self.parent.name)} ({self.parent.size:,})" if self.parent else ""
+        head = f"<p><strong>{escape(self.name)}</strong>: {self.size():,} candidates{cut}</p>"
+        sizes = "".join(f"<tr><td>{blocks}</td><td>{size:,}</td></tr>" for blocks, size in self._sizes.items())
+        rules = "".join(f"<li>{escape(rule.sentence())}</li>" for rule in self.rules)
+        table = f"<table><tr><th>blocks</th><th>candidates</th></tr>{sizes}</table>"
+        return head + table + (f"<ul>{rules}</ul>" if rules else "")
 
     def _size_of(self, blocks: int | None) -> int:
         if blocks is None:

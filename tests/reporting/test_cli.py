@@ -60,3 +60,14 @@ def test_a_taken_port_is_one_sentence(stored: str, capsys: pytest.CaptureFixture
         taken.listen()
         assert main(["dashboard", "--db", stored, "--port", str(taken.getsockname()[1])]) == 2
     assert "is taken" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("form", "words"), [("text", "Adopted"), ("md", "## Adopted"), ("json", '"format": 1')])
+def test_rules_are_shown_without_a_report(
+    form: str, words: str, stored: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("show", "export"):
+        assert main(["rules", command, "market1501", "--db", stored, "--format", form]) == 0
+        assert words in capsys.readouterr().out
+    assert main(["rules", "show", "market1510", "--db", stored]) == 2
+    assert "did you mean" in capsys.readouterr().err

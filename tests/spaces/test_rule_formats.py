@@ -77,3 +77,12 @@ def test_programs_read_the_same_back(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_no_findings_is_fine(name: str) -> None:
     assert FORMATS[name](RuleSet()).strip()
+
+
+def test_a_notebook_shows_every_finding_and_escapes_words() -> None:
+    shown = RULES._repr_html_()
+    for words in ("C-NL: positions 6, 8, 14 (of 17)", "+0.0021 [+0.0012, +0.0030]", "<p>Rejected</p>", "ms &amp; more"):
+        assert words in shown
+    hostile = RuleSet((Finding(rule=rule_from_dict({"max_blocks": 3}), reason="<script>"),), name="<b>")
+    assert "<script>" not in hostile._repr_html_()
+    assert "<b>" not in hostile._repr_html_()

@@ -493,3 +493,12 @@ def test_own_blocks_in_a_space(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -
         "resnet18+robot_blocks:Gate@1",
         "resnet18+robot_blocks:Gate(size=5)@1",
     ]
+
+
+def test_a_notebook_shows_size_rules_and_parent() -> None:
+    space = DesignSpace.from_dict({"name": "<b>", "backbones": ["resnet50"], "blocks": ["cnl"]})
+    child = space.restrict([{"max_blocks": 2}], name="child")
+    assert "<b>" not in space._repr_html_()
+    assert "&lt;b&gt;" in child._repr_html_()
+    for words in ("154 candidates", f"({space.size():,})", "<td>2</td><td>136</td>", child.rules[0].sentence()):
+        assert words in child._repr_html_()
