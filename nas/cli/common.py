@@ -38,10 +38,29 @@ def print_error(error: NasError) -> None:
     """Prints the sentence and the hint of an error to stderr."""
     out = console()
     out.print("[bold red]Error:[/] ", end="")
-    out.print(error.message, markup=False)
+    out.print(printable(error.message), markup=False)
     if error.hint:
         out.print("[bold]Hint:[/] ", end="")
-        out.print(error.hint, markup=False)
+        out.print(printable(error.hint), markup=False)
+
+
+def printable(text: str, longest_word: int = 300, longest: int = 1200) -> str:
+    """Text from a file, in a form that a terminal can be given: nothing it would obey, nothing pages long.
+
+    >>> printable("the key '\x1b[31m' is unknown")
+    "the key '\\\\x1b[31m' is unknown"
+    >>> printable("not " + "9" * 1000, longest_word=12)
+    'not 99999999...9999'
+    """
+    shown = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+    words = (_shortened(word, longest_word) for word in shown.split(" "))
+    return _shortened(" ".join(words), longest)
+
+
+def _shortened(text: str, longest: int) -> str:
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest * 2 // 3]}...{text[len(text) - longest // 3 :]}"
 
 
 def to_json(value: Any) -> Any:

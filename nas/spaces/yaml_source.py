@@ -15,6 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from yaml.reader import ReaderError
 
 from nas.errors import NasError, SpaceError
 from nas.spaces.model_errors import Location, sentence_for
@@ -91,7 +92,11 @@ def parse_yaml(
     Raises:
         NasError: of the type `error`, as for `load_yaml`.
     """
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)
+    except ReaderError as problem:
+        line = text.count("\n", 0, problem.position) + 1
+        raise error(f"{name}:{line}: {chr(problem.character)!r} must not stand in a YAML file") from problem
     try:
         node = loader.get_single_node()
         if node is None:
@@ -104,6 +109,8 @@ def parse_yaml(
         raise error(f"{where}: not valid YAML: {problem.problem or problem.context}") from problem
     except yaml.YAMLError as problem:
         raise error(f"{name}: not valid YAML: {str(problem).splitlines()[0]}") from problem
+    except RecursionError as problem:
+        raise error(f"{name}: values are nested too deeply to be read") from problem
     finally:
         loader.dispose()
 

@@ -1,0 +1,129 @@
+"""Runs the command line inside this process as a terminal would, and says what was wrong with how it took bad input.
+
+Good is: exit code 0, or exit code 2 with a sentence; never a traceback, a Python warning or a changed file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import re
+import stat
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nas.cli.main import main
+
+SHOWN = 12
+LONGEST_MESSAGE = 2_000
+_NOISE = re.compile(r"Traceback|Warning:|internal error")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one command answered."""
+
+    arguments: tuple[str, ...]
+    code: int
+    out: str
+    err: str
+
+
+def nas(*arguments: str) -> Said:
+    """One command; an error that is our fault is raised as it is (`NAS_DEBUG=1`)."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
+        warnings.simplefilter("always")
+        code = main(list(arguments))
+    return Said(arguments, code, out.getvalue(), err.getvalue())
+
+
+def complaint(said: Said, allowed: Iterable[int] = (0, 2)) -> str | None:
+    """Why an answer is not a good one; None for a good one."""
+    if said.code not in allowed:
+        return f"exit code {said.code}: {said.err.strip()[-300:]}"
+    if found := _NOISE.search(said.err):
+        return f"{found.group()!r} on stderr: {said.err[max(found.start() - 100, 0) :][:300]}"
+    if said.code == 2 and not (said.err.strip() or said.out.strip()):
+        return "exit code 2 without a word"
+    if said.code == 2 and len(said.err) > LONGEST_MESSAGE:
+        return f"{len(said.err)} characters instead of a sentence: {said.err[:300]}"
+    return None
+
+
+def state(folder: Path) -> dict[str, str]:
+    """Everything below a folder: kind, permissions and content of each file, without following links."""
+    found = {}
+    for root, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = os.path.join(root, name)
+            found[path] = _state_of(path)
+    return found
+
+
+def _state_of(path: str) -> str:
+    info = os.lstat(path)
+    if stat.S_ISLNK(info.st_mode):
+        return f"link {os.readlink(path)}"
+    content = b""
+    if stat.S_ISREG(info.st_mode):
+        with open(path, "rb") as file:
+            content = file.read()
+    return f"{info.st_mode:o} {hashlib.sha1(content).hexdigest()}"
+
+
+@dataclass
+class Account:
+    """Counts answers and keeps complaints until `settle`."""
+
+    kind: str
+    answers: Counter[int] = field(default_factory=Counter)
+    complaints: list[str] = field(default_factory=list)
+    cases: int = 0
+
+    def case(self, label: str, act: Callable[[], Iterable[Said]], watched: Path, may_change: bool = False) -> None:
+        """One piece of bad input and all commands that are tried on it; `watched` must stay as it is.
+
+        may_change: a command that succeeds may leave something behind.
+        """
+        self.cases += 1
+        before = state(watched)
+        for said in self._answers(label, act):
+            self.answers[said.code] += 1
+            why = complaint(said)
+            if why is None and (said.code != 0 or not may_change):
+                why = _difference(before, state(watched))
+            if why is not None:
+                self.complaints.append(f"{label}: nas {' '.join(said.arguments)[:200]}: {why}")
+
+    def _answers(self, label: str, act: Callable[[], Iterable[Said]]) -> Iterator[Said]:
+        try:
+            yield from act()
+        except Exception as error:
+            self.complaints.append(f"{label}: {type(error).__name__}: {error}{_origin(error)}")
+
+    def settle(self) -> dict[str, int]:
+        """The counts; fails with the first complaints when there were any."""
+        assert not self.complaints, f"{len(self.complaints)} complaints:\n" + "\n".join(self.complaints[:SHOWN])
+        return {"cases": self.cases, "accepted": self.answers[0], "refused": self.answers[2]}
+
+
+def _difference(before: dict[str, str], after: dict[str, str]) -> str | None:
+    changed = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    return f"changed on disk: {', '.join(changed[:5])}" if changed else None
+
+
+def _origin(error: BaseException) -> str:
+    place = error.__traceback__
+    lines = []
+    while place is not None:
+        file = place.tb_frame.f_code.co_filename
+        if f"{os.sep}nas{os.sep}" in file:
+            lines.append(f"{file.rsplit(os.sep + 'nas' + os.sep, 1)[-1]}:{place.tb_lineno}")
+        place = place.tb_next
+    return f" (at {' < '.join(reversed(lines[-4:]))})"

@@ -1,0 +1,193 @@
+"""Thousands of damaged space, study, rules and recipe files through the commands that read them."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from data_builders import grid, write_market
+from fuzz.harness import Account, Said, nas
+from fuzz.yaml_mutations import mutated
+
+from nas.project.layout import shipped
+from nas.search.definition import merge
+
+CHUNKS = 8
+SPACES, STUDIES, RULES, RECIPES = 2_600, 2_400, 400, 200
+
+RICH_SPACE = """
+name: rich
+description: every kind of key and rule
+backbones: {resnet18: {width: [0.25, 0.5], last_stride: 1}, mobilenet_v3_small: {}}
+sites: {stages: [1, 2, 3], place: last}
+blocks:
+  cnl: {width: [full, half], fuse: [gate, add], zero_init: [auto, true]}
+  se: {reduction: [4, 16]}
+  hac: {}
+recipe:
+  loss: [ce, circle]
+  base_lr: {low: 1.0e-5, high: 1.0e-2, scale: log, steps: 5}
+rules:
+  - sites: {block: cnl, sites: [4, 6, 8]}
+  - forbid: {blocks: [se], sites: 1-3}
+  - max_blocks: 3
+  - min_blocks: {count: 1, block: cnl}
+  - min_distance: 2
+  - distinct_stages: true
+    strength: preference
+  - mix: {max_types: 2}
+  - blocks: [cnl, se, hac]
+  - stage_ends: {block: cnl}
+    strength: preference
+  - block_preference: {better: cnl, worse: hac}
+    strength: preference
+    backbone: resnet18
+  - params: {block: cnl, param: fuse, values: [gate]}
+  - cost: {placements: {se: [4, 8]}}
+  - recipe_range: {key: base_lr, low: 1.0e-4, high: 1.0e-2}
+"""
+RULES_FILE = """
+format: 1
+provenance: {study: quickstart}
+findings:
+  - rule: {sites: {block: cnl, sites: [4, 6, 8]}}
+    verdict: adopted
+    reason: better
+    evidence: {effect: 0.01, low: 0.001, high: 0.02, p: 0.01, p_adjusted: 0.03, trainings: 20, training_ids: [1, 2], method: permutation}
+  - rule: {min_distance: 2, strength: preference}
+    verdict: rejected
+    reason: worse
+    evidence: {effect: -0.01, low: -0.02, high: 0.0, p: 0.4, p_adjusted: 0.6, trainings: 8, training_ids: [], method: permutation}
+"""
+RECIPE_FILE = """
+extends: strong_baseline
+epochs: 60
+base_lr: 3.5e-4
+loss: ce+triplet
+triplet: {margin: 0.3}
+milestones: [20, 40]
+augmentation: {pad: 10}
+"""
+CANDIDATES = (
+    "resnet50+cnl@6,8,14",
+    "resnet50(width=0.25)+hac@4",
+    "resnet18+cnl@5",
+    "mobilenet_v3_small",
+    "resnet50+cnl@6,8[loss=ce]",
+)
+Act = Callable[[Path, random.Random], Iterator[Said]]
+
+
+def spaces() -> list[str]:
+    return [path.read_text() for path in sorted(shipped("search_spaces").glob("*.yaml"))] + [RICH_SPACE] * 3
+
+
+def studies() -> list[str]:
+    """The shipped studies, and each of their profiles written out."""
+    texts = [path.read_text() for path in sorted(shipped("studies").glob("*.yaml"))]
+    data = [yaml.safe_load(text) for text in texts]
+    profiles = [merge(study, changes) for study in data for changes in study["profiles"].values()]
+    return texts + [yaml.safe_dump({**study, "profiles": {}}, sort_keys=False) for study in profiles]
+
+
+def read_space(path: Path, rng: random.Random) -> Iterator[Said]:
+    file = str(path)
+    yield rng.choice(
+        (
+            lambda: nas("space", "validate", file),
+            lambda: nas("space", "show", file),
+            lambda: nas("space", "show", file, "--json"),
+            lambda: nas("space", "size", file),
+            lambda: nas("space", "sample", file, "-n", "3"),
+            lambda: nas("space", "sample", file, "-n", "2", "--stratified", "--json"),
+            lambda: nas("space", "explain", file, rng.choice(CANDIDATES)),
+            lambda: nas("space", "validate", file, rng.choice(CANDIDATES)),
+            lambda: nas("rules", "check", "rules.yaml", file),
+            lambda: nas("rules", "apply", "rules.yaml", file, "--json"),
+        )
+    )()
+
+
+def read_study(path: Path, rng: random.Random) -> Iterator[Said]:
+    profile = ("--profile", rng.choice(("smoke", "smok", ""))) if rng.random() < 0.3 else ()
+    yield nas("run", str(path), *rng.choice(((), ("--dry-run",))), *profile)
+
+
+def read_rules(path: Path, rng: random.Random) -> Iterator[Said]:
+    file = str(path)
+    yield nas("rules", "show", file, *rng.choice(((), ("--json",))))
+    yield nas("rules", "admits", file, rng.choice(CANDIDATES))
+    yield nas("rules", "export", file, "--format", rng.choice(("text", "md", "yaml", "json", "latex")))
+    yield nas("rules", "apply", file, rng.choice(("quickstart", "mobilenet_v3", "resnet50_pairs")))
+
+
+def read_recipe(path: Path, rng: random.Random) -> Iterator[Said]:
+    # The recipe is read first; there are no images, so that nothing is ever trained.
+    yield nas("train", rng.choice(CANDIDATES[:3]), "--recipe", str(path), "--data", "nowhere")
+
+
+@pytest.fixture
+def cheap_studies(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stops_before_work: None) -> None:
+    """`nas run` ends where it would make its database; speed is not timed, generated images are small and there."""
+    images = write_market(
+        tmp_path / "generated", grid(range(1, 41), (1, 2)), grid((101, 102), (1,)), grid((101, 102), (2,))
+    )
+    monkeypatch.setattr("nas.search.estimate.probe_speed", lambda context: 100.0)
+    monkeypatch.setattr("nas.data.readers.generated.generated_folder", lambda *_: images)
+    (folder.parent / "search_spaces").mkdir()
+    for path in shipped("search_spaces").glob("*.yaml"):
+        shutil.copy(path, folder.parent / "search_spaces")
+
+
+def damage(account: Account, folder: Path, texts: list[str], act: Act, count: int, seed: int) -> None:
+    rng = random.Random(seed)
+    (folder / "rules.yaml").write_text(RULES_FILE)
+    path = folder / "damaged.yaml"
+    for number in range(count):
+        path.write_bytes(mutated(rng.choice(texts), rng))
+        account.case(f"seed {seed}, number {number}", lambda: act(path, rng), folder)
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_damaged_space_files(chunk: int, folder: Path, settle: Callable[[Account], None]) -> None:
+    account = Account("damaged space files")
+    damage(account, folder, spaces(), read_space, SPACES // CHUNKS, 1_000 + chunk)
+    settle(account)
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+@pytest.mark.usefixtures("cheap_studies")
+def test_damaged_study_files(chunk: int, folder: Path, settle: Callable[[Account], None]) -> None:
+    account = Account("damaged study files")
+    damage(account, folder, studies(), read_study, STUDIES // CHUNKS, 2_000 + chunk)
+    settle(account)
+
+
+def test_damaged_rules_files(folder: Path, settle: Callable[[Account], None]) -> None:
+    account = Account("damaged rules files")
+    damage(account, folder, [RULES_FILE], read_rules, RULES, 3_000)
+    settle(account)
+
+
+def test_damaged_recipe_files(folder: Path, settle: Callable[[Account], None]) -> None:
+    account = Account("damaged recipe files")
+    damage(account, folder, [RECIPE_FILE], read_recipe, RECIPES, 4_000)
+    settle(account)
+
+
+def test_the_files_that_are_damaged_are_good_ones(folder: Path, cheap_studies: None) -> None:
+    (folder / "rules.yaml").write_text(RULES_FILE)
+    (folder / "recipe.yaml").write_text(RECIPE_FILE)
+    for text in spaces():
+        (folder / "space.yaml").write_text(text)
+        assert nas("space", "validate", "space.yaml").code == 0
+    for text in studies():
+        (folder / "study.yaml").write_text(text)
+        said = nas("run", "study.yaml", "--dry-run")
+        assert said.code == 0, said.err
+    assert nas("rules", "check", "rules.yaml", "quickstart").code == 0
+    assert "nowhere" in nas("train", "resnet18", "--recipe", "recipe.yaml", "--data", "nowhere").err
