@@ -17,11 +17,13 @@ import contextlib
 import doctest
 import importlib
 import io
+import json
 import os
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -38,7 +40,7 @@ PAGES = sorted(
     path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")] if "reference" not in path.parent.name
 )
 SHELLS = ("console", "bash", "sh")
-PLAIN_COMMANDS = ("cd", "cp", "mkdir", "ls", "cat", "head", "export")
+PLAIN_COMMANDS = ("cd", "cp", "mkdir", "ls", "cat", "head")
 """Commands besides `nas` that a page may run: they need nothing and harm nothing."""
 
 _BLOCK = re.compile(
@@ -107,6 +109,8 @@ class Runner:
             self._python(snippet)
         elif snippet.language == "yaml":
             check_yaml(snippet)
+        elif snippet.language in READ:
+            READ[snippet.language](snippet.text)
         else:
             assert snippet.language, "say what language this block is in (`text` for output)"
 
@@ -139,9 +143,6 @@ class Runner:
         assert words[0] in PLAIN_COMMANDS, f"{words[0]} is not run here; mark the block `parse: REASON`"
         if words[0] == "cd":
             os.chdir(words[1])
-            return ""
-        if words[0] == "export":
-            os.environ.update(dict([words[1].split("=", 1)]))
             return ""
         return subprocess.run(command, shell=True, check=True, capture_output=True, text=True).stdout
 
@@ -240,6 +241,9 @@ def resolve_imports(text: str) -> None:
             missing = [name.name for name in node.names if not hasattr(module, name.name)]
             assert not missing, f"{node.module} has no {', '.join(missing)}"
 
+
+READ: dict[str, Callable[[str], Any]] = {"toml": tomllib.loads, "json": json.loads}
+"""Languages that are only read."""
 
 SMALLEST_STUDY: dict[str, Any] = {"name": "page", "space": {}, "stages": [{"profile": {}}]}
 SMALLEST_SPACE: dict[str, Any] = {"name": "page", "backbones": ["resnet50"], "blocks": ["cnl"]}

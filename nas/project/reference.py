@@ -98,7 +98,7 @@ def values_text(schema: Schema, definitions: Mapping[str, Schema]) -> str:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})" if "properties" in definitions[name] else _text_of(definitions[name])
     if "anyOf" in schema or "oneOf" in schema:
-        parts = [values_text(part, definitions) for part in schema.get("anyOf", schema.get("oneOf", []))]
+        parts = [values_text(part, definitions) for part in schema.get("anyOf") or schema["oneOf"]]
         return " or ".join(dict.fromkeys(parts))
     if "allOf" in schema:
         return values_text(schema["allOf"][0], definitions)
@@ -118,7 +118,7 @@ def _text_of(schema: Schema) -> str:
         return ", ".join(f"`{plain(value)}`" for value in schema["enum"])
     if "const" in schema:
         return f"`{plain(schema['const'])}`"
-    kinds = schema.get("type", "any")
+    kinds: list[str] | str = schema.get("type", "any")
     kind = " or ".join(_TYPES.get(name, name) for name in (kinds if isinstance(kinds, list) else [kinds]))
     limits = " and ".join(f"{sign} {schema[key]:g}" for key, sign in _LIMITS.items() if key in schema)
     return f"{kind} {limits}".rstrip()
