@@ -1,6 +1,8 @@
 """Are planted rules found, and nothing else? Recall and false discoveries of shrinking, by family and budget.
 
     python benchmarks/rule_recovery.py --out benchmarks/results/rule_recovery
+    python benchmarks/rule_recovery.py --log studies.jsonl --budgets 400      # goes on where it was cut off
+    python benchmarks/rule_recovery.py --log studies.jsonl --logged --out ... # what the log holds, nothing is run
 
 Landscapes are drawn by `nas.shrinking.planting`, what counts as found, missed or false is defined in
 `nas.shrinking.planted`. The budget counts all trainings, those of the confirmation too. Methods:
@@ -322,6 +324,12 @@ def read_done(path: Path) -> dict[Study, Outcome]:
     return {Study(o.kind, o.method, o.budget, o.seed): o for o in outcomes}
 
 
+def logged(path: Path) -> list[Outcome]:
+    """All studies of a log, in the order of the tables."""
+    places = {name: i for i, name in enumerate((*KINDS, *METHODS))}
+    return sorted(read_done(path).values(), key=lambda o: (places[o.method], o.budget, places[o.kind], o.seed))
+
+
 def run_all(todo: list[Study], processes: int, log: Path | None) -> list[Outcome]:
     """All studies; finished ones are kept in `log`, so that an interrupted run goes on where it was."""
     done = read_done(log) if log else {}
@@ -368,9 +376,10 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--out", type=Path, help="writes OUT.md and OUT.json")
     parser.add_argument("--log", type=Path, help="keeps finished studies, one a line; an interrupted run goes on")
+    parser.add_argument("--logged", action="store_true", help="reports all studies of the log and runs none")
     given = parser.parse_args()
     todo = list(studies(given.kinds, given.methods, given.budgets, given.seeds, given.null_seeds))
-    outcomes = run_all(todo, given.processes, given.log)
+    outcomes = logged(given.log) if given.logged else run_all(todo, given.processes, given.log)
     text = report(outcomes, "python benchmarks/rule_recovery.py " + options(given))
     print(text)
     if given.out:
@@ -380,6 +389,8 @@ def main() -> None:
 
 def options(given: argparse.Namespace) -> str:
     """The options that decide the numbers, as typed."""
+    if given.logged:
+        return "--log studies.jsonl --logged"
     shown = {"seeds": given.seeds, "null-seeds": given.null_seeds, "budgets": given.budgets}
     if given.kinds != list(KINDS):
         shown["kinds"] = given.kinds

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import kendalltau
 
 from nas.reporting.comparison import Level
-from nas.reporting.study_data import StudyData
+from nas.reporting.study_data import StudyData, rows_of
 
 LEAST = 4
 """Candidates trained both ways below which no correlation is said."""
@@ -57,15 +57,15 @@ def agreements(data: StudyData) -> list[Agreement]:
     label = rows["fidelity"].astype(str)
     inherits = label.str.split("-").map(lambda parts: "inherit" in parts)
     plain = label.str.split("-").map(lambda parts: "-".join(part for part in parts if part != "inherit"))
-    rows = rows.assign(_inherits=inherits.astype(bool), _plain=plain)
-    wanted = rows[rows["_inherits"]].groupby(["split", "_plain"], sort=True)["epochs"].max()
-    return [_agreement(rows, str(split), str(name), float(epochs)) for (split, name), epochs in wanted.items()]
+    rows = rows.assign(inherits=inherits.astype(bool), plain_label=plain)
+    wanted = rows[rows["inherits"]].groupby(["split", "plain_label"], sort=True)["epochs"].max().reset_index()
+    return [_agreement(rows, str(row.split), str(row.plain_label), float(row.epochs)) for row in rows_of(wanted)]
 
 
 def _agreement(rows: pd.DataFrame, split: str, fidelity: str, epochs: float) -> Agreement:
     level = Level(split, fidelity, epochs)
-    here = rows[(rows["split"] == split) & (rows["_plain"] == fidelity)]
-    means = here.groupby(["candidate_id", "_inherits"])["map"].mean().unstack()
+    here = rows[(rows["split"] == split) & (rows["plain_label"] == fidelity)]
+    means = here.groupby(["candidate_id", "inherits"])["map"].mean().unstack()
     both = means.dropna().to_numpy(dtype=np.float64) if means.shape[1] == 2 else np.zeros((0, 2))
     if len(both) < LEAST:
         return Agreement(level, len(both))

@@ -8,7 +8,7 @@ the scores. The best of more candidates is better by luck alone, so draws of equ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -141,15 +141,22 @@ def drawn_quality(
     """
     both = [_drawn_scores(table) for table in (child_table, parent_table)]
     own, everyone = (scores[~np.isnan(scores)] for scores in both)
-    counts = (*map(len, both), *(int(np.isnan(scores).sum()) for scores in both))
+    failed = [int(np.isnan(scores).sum()) for scores in both]
+    counted = DrawnQuality(len(both[0]), len(both[1]), failed[0], failed[1])
     if min(len(own), len(everyone)) < LEAST_ADMITTED:
-        return DrawnQuality(*counts)
+        return counted
     rng = np.random.default_rng(seed)
     spread = [side[rng.integers(0, len(side), (draws, len(side)))].mean(axis=1) for side in (own, everyone)]
     equal = min(len(own), len(everyone))
-    best = [_mean_best(side, equal, draws, rng) for side in (own, everyone)]
-    means = float(own.mean()), float(everyone.mean())
-    return DrawnQuality(*counts, *means, *best, gain=_gain(means[0] - means[1], spread[0] - spread[1]))
+    mean, drawn_mean = float(own.mean()), float(everyone.mean())
+    return replace(
+        counted,
+        mean=mean,
+        drawn_mean=drawn_mean,
+        best=_mean_best(own, equal, draws, rng),
+        drawn_best=_mean_best(everyone, equal, draws, rng),
+        gain=_gain(mean - drawn_mean, spread[0] - spread[1]),
+    )
 
 
 def _drawn_scores(table: pd.DataFrame) -> Floats:

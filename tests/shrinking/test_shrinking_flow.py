@@ -13,6 +13,7 @@ from nas.shrinking import (
     AutoSettings,
     RoundOutcome,
     derive_findings,
+    drawn_quality,
     finding_sentence,
     next_step,
     propose_child,
@@ -148,6 +149,23 @@ def test_quality_is_judged_on_unseen_trainings(space: DesignSpace, sweep: Sweep)
     assert quality.beats is not None
     assert "held-out" in quality.sentence()
     assert rule_set_quality(findings, table).mean is None
+
+
+def test_quality_on_fresh_draws_of_both_spaces(space: DesignSpace) -> None:
+    landscape = make_landscape(site_gain=good_sites([2, 6, 8, 11, 14, 16], 0.004))
+    child = space.restrict([SitesRule(sites=[2, 6, 8, 11, 14, 16])])
+    drawn = [landscape_table(landscape, part.sample(n, 3)) for part, n in ((space, 40), (child, 25))]
+    drawn[0].loc[drawn[0].index[0], ["map", "status"]] = [np.nan, "failed"]
+    quality = drawn_quality(*drawn)
+    assert (quality.admitted, quality.drawn, quality.failed_admitted, quality.failed_drawn) == (25, 40, 0, 1)
+    assert quality.mean == pytest.approx(drawn[1]["map"].mean())
+    assert quality.drawn_mean == pytest.approx(drawn[0]["map"].mean())
+    assert quality.gain is not None
+    assert 0 < quality.gain[1] < quality.gain[0] < quality.gain[2]
+    assert quality.best == pytest.approx(drawn[1]["map"].max())
+    assert quality.drawn_best is not None
+    assert quality.drawn_best < drawn[0]["map"].max()
+    assert drawn_quality(drawn[0].iloc[:2], drawn[1]).gain is None
 
 
 def test_useless_rules_have_no_quality(space: DesignSpace) -> None:
