@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from nas.data.listing import refuse_special
 from nas.data.records import ImageRecord
 from nas.errors import DataError
 
@@ -27,6 +28,7 @@ def read_image(record: ImageRecord, size: Size | None = None) -> Pixels:
         DataError: the file cannot be read, or its bounding box lies outside the image.
     """
     try:
+        refuse_special(record.path)
         with Image.open(record.path) as opened:
             image = opened.convert("RGB")
     except READ_ERRORS as error:

@@ -5,8 +5,10 @@ A reader turns the layout of one set into records; what is the same for several 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from nas.data.records import JUNK, ImageRecord, Records, ReidDataset
 from nas.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"})
-IDENTITY_AND_CAMERA = re.compile(r"(-?\d+)_c(\d+)")
+IDENTITY_AND_CAMERA = re.compile(r"(-?\d{1,15})_c(\d{1,9})")
+"""More digits than any set has: they still fit the whole numbers of arrays and databases."""
 MARKET_FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 
 
@@ -73,6 +76,13 @@ def _record_from_name(path: Path, example: str) -> ImageRecord:
     return ImageRecord(path, int(found[1]), int(found[2]))
 
 
+def refuse_special(path: Path) -> None:
+    """`OSError` for a pipe, a socket or a device: to read one waits for ever, or never comes to an end."""
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
 def without_junk(records: Iterable[ImageRecord]) -> tuple[Records, int]:
     """The records that count, and how many were junk (identity -1)."""
     found = list(records)
@@ -83,6 +93,7 @@ def without_junk(records: Iterable[ImageRecord]) -> tuple[Records, int]:
 def read_text_lines(path: Path, why: str) -> Iterator[tuple[int, str]]:
     """Lines of a list with their numbers, empty ones left out; `DataError` when it cannot be read."""
     try:
+        refuse_special(path)
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -24,6 +24,7 @@ Mark: TypeAlias = tuple[int, int]
 Model = TypeVar("Model", bound=BaseModel)
 
 _MAX_VALUES = 50_000
+_MAX_CHARACTERS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,18 @@ def load_yaml(path: str | Path, error: type[NasError] = SpaceError) -> YamlSourc
     """
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        with file.open(encoding="utf-8") as opened:
+            text = opened.read(_MAX_CHARACTERS + 1)  # a device would give zeros without end
     except FileNotFoundError as problem:
         raise error(f"there is no file {path}", "Check the path.") from problem
     except UnicodeDecodeError as problem:
         raise error(f"{path} is not a text file in UTF-8") from problem
     except OSError as problem:
         raise error(f"{path} cannot be read: {problem.strerror}") from problem
+    except ValueError as problem:  # a null byte in the path
+        raise error(f"{str(path)!r} is no path") from problem
+    if len(text) > _MAX_CHARACTERS:
+        raise error(f"{path} is too long for a YAML file: more than {_MAX_CHARACTERS // 1_000_000} million characters")
     return parse_yaml(text, str(path), error, file)
 
 

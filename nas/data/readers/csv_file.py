@@ -12,12 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.data.listing import without_junk
+from nas.data.listing import refuse_special, without_junk
 from nas.data.records import Box, ImageRecord, ReidDataset
 from nas.errors import DataError, unknown_name
 
 COLUMNS = ("path", "identity", "camera", "split")
 SPLITS = ("train", "query", "gallery")
+TOO_LARGE = 10**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ def read_csv(path: Path) -> ReidDataset:
 
 def _rows(path: Path) -> list[_Row]:
     try:
+        refuse_special(path)
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, skipinitialspace=True)
             _check_header(path, [name.strip() for name in reader.fieldnames or []])
@@ -92,6 +94,9 @@ def _numbers(names: Iterable[str]) -> dict[str, int]:
     """Whole numbers stay what they are; anything else is numbered from 1 in sorted order."""
     found = sorted(set(names))
     try:
-        return {name: int(name) for name in found}
+        numbers = {name: int(name) for name in found}
     except ValueError:
+        numbers = {}
+    if max(map(abs, numbers.values()), default=TOO_LARGE) >= TOO_LARGE:  # ids of twenty digits are names
         return {name: number for number, name in enumerate(found, start=1)}
+    return numbers

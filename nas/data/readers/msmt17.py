@@ -15,6 +15,7 @@ from nas.errors import DataError
 
 FOLDERS = (("train", "test"), ("mask_train_v2", "mask_test_v2"))
 CAMERA_FIELD = 2
+LONGEST_NUMBER = 15
 
 
 def read_msmt17(root: Path) -> ReidDataset:
@@ -45,8 +46,10 @@ def _read_list(path: Path, folder: Path) -> Records:
 def _record(line: str, place: str, folder: Path) -> ImageRecord:
     try:
         name, identity = line.split()
-        camera = int(Path(name).name.split("_")[CAMERA_FIELD])
-        return ImageRecord(folder / name, int(identity) + 1, camera)
+        camera = Path(name).name.split("_")[CAMERA_FIELD]
+        if max(len(identity), len(camera)) > LONGEST_NUMBER:
+            raise ValueError("no number of a person or camera")
+        return ImageRecord(folder / name, int(identity) + 1, int(camera))
     except (ValueError, IndexError) as error:
         raise DataError(
             f"{place}: {line!r} does not say image and identity",
