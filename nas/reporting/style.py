@@ -64,6 +64,8 @@ MIXED, MIXED_COLOUR = "mixed", "#7b8491"
 NO_BLOCK = "none"
 _OWN_BLOCK_COLOURS = ("#8a5a00", "#007f87", "#a34fd0", "#5a7d00")
 _SYMBOLS_BY_COUNT = ("diamond", "circle", "square", "triangle-up", "star")
+WIDE_ONLY = "wide only"
+"""The name of annotations that are left out where there is little room."""
 GOOD, BAD, WARN = "#1b9f53", "#bb3f1e", "#ce7500"
 
 DIVERGING: tuple[tuple[float, str], ...] = (

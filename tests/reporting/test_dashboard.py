@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 dash = pytest.importorskip("dash", reason="the dashboard needs Dash: pip install 'nas-reid[dashboard]'")
@@ -21,7 +22,7 @@ from nas.reporting.dashboard.app import body_of, page_of  # noqa: E402
 from nas.reporting.dashboard.components import figure_for  # noqa: E402
 from nas.reporting.dashboard.filters import Filters, _numbers  # noqa: E402
 from nas.reporting.dashboard.pages.front import draw_front, filters_of, tabulate_front  # noqa: E402
-from nas.reporting.dashboard.pages.rules import adopted, chosen_rules  # noqa: E402
+from nas.reporting.dashboard.pages.rules import adopted, chosen_rules, rule_options  # noqa: E402
 from nas.reporting.dashboard.progress import seconds_left  # noqa: E402
 from nas.reporting.dashboard.routing import PAGES, href, read_route  # noqa: E402
 from nas.reporting.dashboard.source import StudySource  # noqa: E402
@@ -55,6 +56,7 @@ def test_filters_survive_the_address() -> None:
     assert Filters().to_query() == {}
 
 
+@example("²")
 @given(st.text(max_size=20))
 def test_any_text_is_a_list_of_sites(text: str) -> None:
     assert all(isinstance(number, int) for number in _numbers(text))
@@ -260,3 +262,11 @@ def test_pages_may_load_nothing_from_outside(stored: str) -> None:
 def test_a_wrong_database_is_refused_before_serving(tmp_path: Path) -> None:
     with pytest.raises(NasError):
         create_app(f"sqlite:///{tmp_path}/none.db")
+
+
+def test_what_was_not_estimated_is_said_in_words(full: StudyData) -> None:
+    finding = dict(full.findings[0])
+    finding["evidence"] = dict(finding["evidence"]) | {"effect": None, "latency_ms": None}
+    said = str(rule_options(replace(full, findings=[finding]), ""))
+    assert "not estimated" in said
+    assert "not measured" in said

@@ -138,6 +138,22 @@ def test_the_front_line_goes_through_the_front(full: StudyData) -> None:
     assert list(np.diff(line.y) > 0) == [True] * (len(front) - 1)
 
 
+def test_names_on_the_front_do_not_fall_on_each_other(full: StudyData) -> None:
+    from nas.reporting.comparison import widest_level
+
+    table = ParetoFront().table(full)
+    front = table.sort_values("map_mean").tail(1)
+    twins = pd.concat([front, front.assign(map_mean=front["map_mean"] + 1e-6, latency_ms=front["latency_ms"] + 1e-4)])
+    crowded = pd.concat([table[table["n_blocks"] == 0], twins.assign(on_front=True)], ignore_index=True)
+    crowded.attrs = table.attrs
+    drawing = ParetoFront().draw(crowded)
+    assert isinstance(drawing, go.Figure)
+    assert len(drawing.layout.annotations) == 1
+    several = ParetoFront(level=widest_level(full))(full)
+    assert isinstance(several, go.Figure)
+    assert [note.name == style.WIDE_ONLY for note in several.layout.annotations].count(False) == 1
+
+
 def test_many_points_are_drawn_on_the_graphics_card() -> None:
     data = StudyData("big", results=large_results(4000))
     drawing = ParetoFront()(data)
@@ -264,6 +280,12 @@ def test_network_drawing_puts_blocks_behind_their_modules(full: StudyData) -> No
     marks = {trace.name: sorted(trace.x) for trace in drawing.data}
     assert marks == {"C-NL": [6.5, 14.5], "HAC": [8.5]}
     assert sum(shape.type == "rect" for shape in drawing.layout.shapes) == 17
+
+
+def test_a_block_in_the_network_drawing_names_its_site(full: StudyData) -> None:
+    drawing = FIGURES["network_drawing"](notations=("resnet50+cnl@6,8,14",))(full)
+    assert isinstance(drawing, go.Figure)
+    assert [row[1] for row in drawing.data[0].customdata] == [6, 8, 14]
 
 
 def test_network_drawing_knows_other_backbones(full: StudyData) -> None:

@@ -15,7 +15,8 @@
     const x = layout.xaxis?.title, y = layout.yaxis?.title;
     if (x?.text) x.text = x.text.replace(" (", "<br>(");
     if (y?.text) y.font = { size: 11 };
-    (layout.annotations || []).forEach((a) => {
+    layout.annotations = (layout.annotations || []).filter((a) => a.name !== "wide only");
+    layout.annotations.forEach((a) => {
       a.text = a.text.replace(/^stage (\d)$/, "s$1").replace(/^stem$/, "s0");
     });
   }

@@ -94,7 +94,8 @@ def _narrow(layout: dict[str, Any]) -> None:
         x["text"] = x["text"].replace(" (", "<br>(")
     if y.get("text"):
         y["font"] = {"size": 11}
-    for note in layout.get("annotations", ()):
+    layout["annotations"] = [n for n in layout.get("annotations", ()) if n.get("name") != style.WIDE_ONLY]
+    for note in layout["annotations"]:
         words = note.get("text", "")
         note["text"] = f"s{words[6:]}" if words.startswith("stage ") and words[6:].isdigit() else words
 

@@ -104,9 +104,9 @@ def _numbers(text: str) -> set[object]:
     found: set[object] = set()
     for part in text.replace(";", ",").split(","):
         low, dash, high = part.strip().partition("-")
-        if low.isdigit() and not dash:
+        if low.isdecimal() and not dash:
             found.add(int(low))
-        elif low.isdigit() and high.isdigit() and int(high) - int(low) < 1000:
+        elif low.isdecimal() and high.isdecimal() and int(high) - int(low) < 1000:
             found.update(range(int(low), int(high) + 1))
     return found
 

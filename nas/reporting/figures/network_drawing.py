@@ -83,9 +83,10 @@ class NetworkDrawing(StudyFigure):
         return figure
 
     def caption(self, table: pd.DataFrame) -> str:
+        order = "" if self.notations else " The most accurate members of the front come first."
         return (
             "Grey bars are the backbone's modules, as tall as their feature map; a coloured mark is an attention block "
-            "after that module. The most accurate members of the front come first."
+            f"after that module.{order}"
         )
 
 
@@ -118,8 +119,10 @@ def _add_blocks(figure: go.Figure, rows: pd.DataFrame, block: str) -> None:
                 "color": style.block_colour(block),
                 "line": {"width": 1.5, "color": style.SURFACE},
             },
-            customdata=[style.plain(short_label(str(n))) for n in rows["notation"]],
-            hovertemplate=f"{style.block_title(block)} after module %{{x:.0f}}<br>%{{customdata}}<extra></extra>",
+            customdata=[[style.plain(short_label(str(r.notation))), int(r.site)] for r in rows_of(rows)],
+            hovertemplate=(
+                f"{style.block_title(block)} at site %{{customdata[1]}}<br>%{{customdata[0]}}<extra></extra>"
+            ),
             name=style.block_title(block),
             cliponaxis=False,
         )

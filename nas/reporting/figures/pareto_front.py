@@ -128,8 +128,10 @@ class ParetoFront(StudyFigure):
             go.Scatter(x=front[column], y=front["map_mean"], mode="lines", line=line, name="front", hoverinfo="skip")
         )
         if self.label_front:
-            for row in rows_of(front[front["n_blocks"] > 0].tail(8)):
+            labelled = _apart(front[front["n_blocks"] > 0].tail(8), rows, column)
+            for i, row in enumerate(rows_of(labelled)):
                 figure.add_annotation(
+                    name=style.WIDE_ONLY if i else None,
                     x=getattr(row, column),
                     y=row.map_mean,
                     text=style.plain(short_label(row.notation)),
@@ -161,6 +163,22 @@ class ParetoFront(StudyFigure):
                 cliponaxis=False,
             )
         )
+
+
+def _apart(front: pd.DataFrame, rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Front members whose names do not fall on each other, the most accurate first.
+
+    A name is taken to be a sixth of the plot wide and a 25th of it high.
+    """
+    wide, high = (float(rows[name].max() - rows[name].min()) or 1.0 for name in (column, "map_mean"))
+    kept: list[tuple[float, float]] = []
+    chosen = []
+    for row in rows_of(front.sort_values("map_mean", ascending=False)):
+        x, y = float(getattr(row, column)) / wide, float(row.map_mean) / high
+        if all(abs(x - other) > 1 / 6 or abs(y - above) > 1 / 25 for other, above in kept):
+            kept.append((x, y))
+            chosen.append(row.Index)
+    return front.loc[chosen]
 
 
 def _label_sides(values: pd.Series) -> list[str]:

@@ -156,17 +156,17 @@ def _hover(table: pd.DataFrame, grid: pd.DataFrame) -> list[list[str]]:
 
 def add_stage_names(figure: go.Figure, backbone: str) -> None:
     """Site numbers on the x axis of a heat map, stage names above, thin gaps between stages."""
-    spans = stage_spans(backbone)
+    spans, count = stage_spans(backbone), site_count(backbone)
     figure.update_xaxes(
         title_text="Position of the block (site)",
-        tickmode="linear",
-        dtick=1 if site_count(backbone) <= 20 else 4,
+        tickmode="array",
+        tickvals=list(range(1, count + 1, 1 if count <= 20 else 4)),
         showgrid=False,
     )
     for name, first, last in spans:
         place = {"x": (first + last) / 2, "y": 1, "yref": "paper", "yanchor": "bottom"}
         figure.add_annotation(**place, text=name, showarrow=False, font={"size": 11, "color": style.MUTED})
-        if last < site_count(backbone):
+        if last < count:
             line = {"color": style.INK, "width": 1, "dash": "dot"}
             figure.add_shape(
                 type="line", x0=last + 0.5, x1=last + 0.5, y0=0, y1=1, yref="paper", line=line, opacity=0.4

@@ -59,6 +59,8 @@ class RuleEffects(StudyFigure):
                 text=style.plain(_shortened(str(row.sentence))),
                 showarrow=False,
                 font={"size": 12, "color": style.INK},
+                bgcolor=style.SURFACE,
+                borderpad=0,
             )
         figure.update_yaxes(visible=False, range=[len(table) - 0.6, -0.85])
         figure.update_xaxes(title_text="Effect on mAP (95 % interval)", tickformat="+.4~f")

@@ -38,7 +38,7 @@ def render(snapshot: Snapshot, route: Route, view: View) -> list[Any]:
         html.P(dcc.Link("← Front", href=href(data.name, "front")), className="back"),
         html.H1(short_label(notation)),
         html.P(html.Code(notation), className="subtitle"),
-        figure(figure_block(NetworkDrawing(notations=(notation,)), data), view),
+        figure(figure_block(NetworkDrawing(notations=(notation,)), data, title="Its network"), view),
         html.H2("At every level"),
         block(_level_table(data, str(rows["candidate_id"].iloc[0]))),
         html.H2("Latency and size"),
@@ -108,7 +108,8 @@ def _rules(data: StudyData, notation: str) -> list[Any]:
         return [html.P(error.message)]
     verdict = "The adopted rules admit it." if said else "The adopted rules leave it out:"
     reasons = html.Ul([html.Li(reason) for reason in said.reasons]) if said.reasons else None
-    return [html.P(f"{verdict} It follows {said.score:.0%} of the preferences." if said else verdict), reasons]
+    share = f"{100 * said.score:.0f} %"
+    return [html.P(f"{verdict} It follows {share} of the preferences." if said else verdict), reasons]
 
 
 def _training_table(rows: pd.DataFrame) -> Table:

@@ -16,7 +16,7 @@ from nas.reporting.story.drawn import figure_block
 from nas.reporting.story.setting import value_words
 from nas.reporting.study_data import StudyData, rows_of
 
-_SHOWN = 200
+_SHOWN = 80
 
 
 def render(snapshot: Snapshot, route: Route, view: View) -> list[Any]:
@@ -43,7 +43,7 @@ def _table(data: StudyData) -> Table:
     rows = [_row(row, zero) for row in rows_of(ordered.head(_SHOWN))]
     heads = ["network", "median (ms)", "5–95 % (ms)", "batches/s", "over plain (ms)", "batches", "drift", "alone"]
     cut = len(ordered) - len(rows)
-    note = f"The {plural(cut, 'slowest network')} more are not shown." if cut > 0 else ""
+    note = f"Not shown: {plural(cut, 'slower network')}." if cut > 0 else ""
     return Table(heads, rows, name="latencies", numeric=frozenset(range(1, 7)), note=note)
 
 

@@ -67,7 +67,7 @@ def _stages(status: Mapping[str, Any]) -> Any:
                 html.Td(html.Code(stage["stage"])),
                 html.Td(stage["kind"]),
                 html.Td(badge(Badge(stage["status"], STATUS_TONES[stage["status"]]))),
-                html.Td(progress_bar(stage["trainings"], stage["stage"])),
+                html.Td(_stage_progress(stage)),
                 html.Td(count(sum(stage["trainings"].values())), className="n"),
                 html.Td(hours(stage["mean_seconds"]), className="n"),
             ]
@@ -78,6 +78,12 @@ def _stages(status: Mapping[str, Any]) -> Any:
     head = html.Tr([html.Th(name, scope="col", className="n" if i > 3 else None) for i, name in enumerate(heads)])
     table = html.Table([html.Thead(head), html.Tbody(rows)], className="stages")
     return html.Div(table, className="scroll", tabIndex=0, role="region", **{"aria-label": "Stages"})
+
+
+def _stage_progress(stage: Mapping[str, Any]) -> Any:
+    if stage["status"] == "finished" and not any(stage["trainings"].values()):
+        return html.Span("needed no training", className="quiet")
+    return progress_bar(stage["trainings"], stage["stage"])
 
 
 def _rungs(data: StudyData) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from nas.reporting.dashboard.source import Snapshot, StudySource
 from nas.reporting.document import Badge, Facts, words
 from nas.reporting.figures import ParetoFront
 from nas.reporting.findings import VERDICTS, finding_sentence, kind_and_strength
-from nas.reporting.numbers import count, fixed, interval, p_value, plural, signed
+from nas.reporting.numbers import MISSING, count, fixed, interval, is_missing, p_value, plural, signed
 from nas.reporting.placements import short_label
 from nas.reporting.rules_file import rule_set
 from nas.reporting.story.drawn import figure_block
@@ -147,9 +147,9 @@ def _card(finding: Any) -> Any:
     evidence = finding.get("evidence") or {}
     _, strength = kind_and_strength(finding.get("rule") or {})
     numbers = [
-        ("effect", f"{signed(evidence.get('effect'))} mAP {interval(evidence.get('low'), evidence.get('high'))}"),
+        ("effect", _effect_words(evidence)),
         ("adjusted p", p_value(evidence.get("p_adjusted"))),
-        ("time", f"{signed(evidence.get('latency_ms'), 2)} ms a batch"),
+        ("time", _time_words(evidence.get("latency_ms"))),
         ("support", plural(int(evidence.get("trainings") or 0), "training")),
         ("stage", words(finding.get("stage") or evidence.get("stage") or "–")),
         ("method", words(evidence.get("method") or "–")),
@@ -162,6 +162,17 @@ def _card(finding: Any) -> Any:
         ],
         className="rule-card",
     )
+
+
+def _effect_words(evidence: Mapping[str, Any]) -> str:
+    if is_missing(evidence.get("effect")):
+        return "not estimated"
+    bounds = interval(evidence.get("low"), evidence.get("high"))
+    return f"{signed(evidence['effect'])} mAP" + ("" if bounds == MISSING else f" {bounds}")
+
+
+def _time_words(ms: object) -> str:
+    return "not measured" if is_missing(ms) else f"{signed(ms, 2)} ms a batch"
 
 
 def chosen_rules(data: StudyData, taken: Sequence[int]) -> RuleSet:
