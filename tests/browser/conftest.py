@@ -1,4 +1,8 @@
-"""A real Chromium and a real dashboard on a database of its own; pages are watched for errors and requests outside."""
+"""A real Chromium and real dashboards; pages are watched for errors and requests outside.
+
+One browser, one profile and one dashboard serve every test that only looks, so that scripts are fetched and compiled
+once; tests that change something take a database, a dashboard or a profile of their own.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +23,16 @@ pytest.importorskip("dash", reason="the dashboard needs Dash: pip install 'nas-r
 playwright = pytest.importorskip("playwright.sync_api", reason="browser tests need playwright")
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PATIENCE_MS = 120_000
+"""How long a wait may take on a machine with much else to do; nothing waits longer than it needs to."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder drives a browser."""
+    """Everything in this folder drives a browser, and may be slow where the machine is."""
     for item in items:
         if Path(__file__).parent in Path(item.path).parents:
             item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.timeout(900))
 
 
 @pytest.fixture(scope="session")
@@ -36,9 +44,29 @@ def chromium() -> Iterator[Any]:
     if path is None:
         pytest.skip("no Chromium found (apt-get install chromium)")
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=FLAGS)
+        browser = driver.chromium.launch(executable_path=path, args=FLAGS, timeout=PATIENCE_MS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def profile(chromium: Any) -> Callable[..., Any]:
+    """Browser profiles by their settings, each made once: pages in one share what was fetched and compiled."""
+    made: dict[tuple[Any, ...], Any] = {}
+
+    def of(**options: Any) -> Any:
+        key = tuple(sorted(options.items()))
+        if key not in made:
+            made[key] = new_profile(chromium, **options)
+        return made[key]
+
+    return of
+
+
+def new_profile(browser: Any, **options: Any) -> Any:
+    context = browser.new_context(accept_downloads=True, **options)
+    context.set_default_timeout(PATIENCE_MS)
+    return context
 
 
 @pytest.fixture(scope="session")
@@ -66,33 +94,47 @@ def database_file(stored_file: Path, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def serve() -> Iterator[Callable[..., str]]:
-    """Starts dashboards on free ports; gives their addresses."""
+@pytest.fixture(scope="session")
+def site(stored_file: Path) -> Iterator[str]:
+    """The address of a dashboard that all tests share; its database never changes."""
+    with serving(stored_file, refresh_s=5) as address:
+        yield address
+
+
+@contextmanager
+def serving(path: Path, **options: Any) -> Iterator[str]:
+    """A dashboard on a free port; gives its address."""
     from werkzeug.serving import make_server
 
     from nas.reporting.dashboard import create_app
 
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    servers = []
-
-    def start(path: Path, **options: Any) -> str:
-        app = create_app(f"sqlite:///{path}", refresh_s=options.pop("refresh_s", 0.5), **options)
-        server = make_server("127.0.0.1", 0, app.server, threaded=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}"
-
-    yield start
-    for server in servers:
+    app = create_app(f"sqlite:///{path}", **options)
+    server = make_server("127.0.0.1", 0, app.server, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
         server.shutdown()
         server.server_close()
 
 
 @pytest.fixture
-def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
-    """Opens pages in contexts of their own; at the end none may have erred, asked outside, or shown a dialog."""
-    contexts, complaints = [], []
+def serve() -> Iterator[Callable[..., str]]:
+    """Starts dashboards of a test's own; gives their addresses."""
+    with ExitStack() as stack:
+        yield lambda path, **options: stack.enter_context(serving(path, **{"refresh_s": 0.5} | options))
+
+
+@pytest.fixture
+def open_page(chromium: Any, profile: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """Opens pages; at the end none may have erred, asked outside, or shown a dialog.
+
+    `fresh=True` takes a profile of its own: for what a page remembers (theme, token).
+    """
+    opened_things: list[Any] = []
+    complaints: list[str] = []
 
     def complain(kind: str) -> Callable[[Any], None]:
         def note(event: Any) -> None:
@@ -103,12 +145,12 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
 
         return note
 
-    def opened(address: str, *, width: int = 1280, theme: str = "light", **options: Any) -> Any:
-        context = chromium.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=theme, accept_downloads=True, **options
-        )
-        contexts.append(context)
+    def opened(address: str, *, width: int = 1280, theme: str = "light", fresh: bool = False, **options: Any) -> Any:
+        context = new_profile(chromium, **options) if fresh else profile(**options)
         page = context.new_page()
+        opened_things.append(context if fresh else page)
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=theme)
         home = address.split("/study")[0].split("?")[0].rstrip("/") if address.startswith("http") else "file:"
         page.on("pageerror", complain("error"))
         page.on("dialog", complain("dialog"))
@@ -122,6 +164,6 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
 
     opened.complaints = complaints  # type: ignore[attr-defined]
     yield opened
-    for context in contexts:
-        context.close()
+    for thing in opened_things:
+        thing.close()
     assert not complaints

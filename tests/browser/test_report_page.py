@@ -25,12 +25,10 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read_through(page: Any) -> None:
-    """Scrolls to the end, so that every figure is drawn."""
-    height = page.evaluate("document.documentElement.scrollHeight")
-    for y in range(0, height, 500):
-        page.evaluate(f"window.scrollTo(0, {y})")
-        page.wait_for_timeout(30)
-    page.wait_for_function("[...document.querySelectorAll('.plot')].every((plot) => plot.querySelector('.main-svg'))")
+    """Scrolls to each figure, as a reader does, and waits until it is drawn."""
+    for figure in page.locator(".plot").all():
+        figure.evaluate("(plot) => plot.scrollIntoView({ behavior: 'instant', block: 'center' })")
+        figure.locator(".main-svg").first.wait_for(state="attached")
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -44,10 +42,11 @@ def test_a_report_opens_offline(name: str, width: int, reports: Path, open_page:
 
 
 def test_the_theme_follows_the_reader(reports: Path, open_page: Callable[..., Any]) -> None:
-    page = open_page((reports / "full" / "report.html").as_uri(), theme="dark")
-    read_through(page)
-    paper = "document.querySelector('.plot .main-svg').style.background"
-    assert page.evaluate(paper) == "rgb(20, 24, 31)"
+    page = open_page((reports / "full" / "report.html").as_uri(), theme="dark", fresh=True)
+    figure = page.locator(".plot").first
+    figure.scroll_into_view_if_needed()
+    paper = "document.querySelector('.plot .main-svg')?.style.background"
+    page.wait_for_function(f"{paper} === 'rgb(20, 24, 31)'")
     page.get_by_role("button", name="Light theme").click()
     page.wait_for_function(f"{paper} === 'rgb(255, 255, 254)'")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 254)"
@@ -55,7 +54,8 @@ def test_the_theme_follows_the_reader(reports: Path, open_page: Callable[..., An
 
 def test_no_button_shares_a_figure(reports: Path, open_page: Callable[..., Any]) -> None:
     page = open_page((reports / "full" / "report.html").as_uri())
-    read_through(page)
+    page.locator(".plot").first.scroll_into_view_if_needed()
+    page.wait_for_selector(".modebar-btn", state="attached")
     titles = page.evaluate("[...document.querySelectorAll('.modebar-btn')].map((b) => b.dataset.title || b.title)")
     assert titles
     assert not [title for title in titles if title and ("Share" in title or "Plotly" in title)]
