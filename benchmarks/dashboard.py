@@ -230,12 +230,18 @@ def summary(times: list[float]) -> dict[str, float]:
     }
 
 
+def processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
 def machine() -> dict[str, Any]:
     names = ("dash", "plotly", "pandas", "SQLAlchemy", "playwright")
     return {
         "date": date.today().isoformat(),
         "python": platform.python_version(),
-        "processors": os.cpu_count(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
         **{name: version(name) for name in names},
     }
@@ -254,6 +260,8 @@ def as_markdown(found: dict[str, dict[str, float]], facts: dict[str, Any], train
         limit = LIMITS_MS.get(name, "")
         numbers = " | ".join(f"{row[key]:.0f}" for key in ("median", "least", "p95", "most", "n"))
         lines.append(f"| {name} | {numbers} | {limit} |")
+    missed = [name for name, limit in LIMITS_MS.items() if found[name]["median"] >= limit]
+    lines += ["", f"Limits are for medians; missed: {', '.join(missed) or 'none'}."]
     return "\n".join(lines) + "\n"
 
 
