@@ -82,6 +82,25 @@ class Claims(RepositoryPart):
         freed = update(Training).where(_mine(training_id, owner)).values(values).returning(Training.id)
         return self.write(lambda session: session.scalar(freed)) is not None
 
+    def take_back(self, training_id: int, owner: str, reason: str, *, max_silences: int = MAX_SILENCES) -> str | None:
+        """Takes a training from an owner that is known to be dead, without waiting for its lease to run out.
+
+        Counts like a lease that ran out. Returns the new status, None when the training is no longer that owner's.
+        """
+
+        def work(session: Session) -> str | None:
+            held = select(Training.silences).where(_mine(training_id, owner)).with_for_update()
+            silences = session.scalar(held)
+            if silences is None:
+                return None
+            if silences >= max_silences:
+                _give_up(session, training_id, f"{reason}; {_silent_words(max_silences)}")
+                return "failed"
+            session.execute(_one(training_id).values({**NOBODY, "status": "waiting", "silences": silences + 1}))
+            return "waiting"
+
+        return self.write(work)
+
     def record_checkpoint(self, training_id: int, owner: str, uri: str, sha256: str) -> bool:
         """Notes where an unfinished training can be resumed from; also proof that it gets on."""
         values = {"checkpoint_uri": uri, "checkpoint_sha256": sha256, "silences": 0}
@@ -89,10 +108,22 @@ class Claims(RepositoryPart):
         return self.write(lambda session: session.scalar(noted)) is not None
 
     def record_epochs(self, training_id: int, epochs: Sequence[Mapping[str, Any]]) -> None:
-        """Stores epochs (`epoch`, `lr`, `losses`, `seconds`, `images`); one told again is replaced."""
+        """Stores epochs (`epoch`, `lr`, `losses`, `seconds`, `images`); one told again is replaced.
+
+        An epoch that was never reached before proves, like a checkpoint, that the training gets on.
+        """
         rows = [_epoch_row(training_id, epoch) for epoch in epochs]
-        if rows:
-            self.write(lambda session: insert_or_update(session, Epoch, rows, ("training_id", "epoch")))
+        if not rows:
+            return
+        latest = max(row["epoch"] for row in rows)
+        reached = select(Epoch.epoch).where(Epoch.training_id == training_id, Epoch.epoch >= latest).exists()
+        gets_on = _one(training_id).where(Training.silences > 0, ~reached).values(silences=0)
+
+        def work(session: Session) -> None:
+            session.execute(gets_on)
+            insert_or_update(session, Epoch, rows, ("training_id", "epoch"))
+
+        self.write(work)
 
     def finish_training(self, training_id: int, owner: str, outcome: TrainingOutcome) -> bool:
         """Stores the result, once and for all stages that wait for it.
@@ -198,8 +229,16 @@ def _give_up_silent(session: Session, max_silences: int) -> None:
         .with_for_update(skip_locked=True)
     )
     for training_id in session.scalars(silent).all():
-        reason = f"its worker fell silent {max_silences + 1} times without a new checkpoint (killed, or out of memory?)"
-        _end(session, training_id, {"status": "failed", "failure_kind": "killed", "failure_reason": reason})
+        _give_up(session, training_id, _silent_words(max_silences))
+
+
+def _silent_words(max_silences: int) -> str:
+    times = "once" if max_silences == 0 else f"{max_silences + 1} times"
+    return f"its worker fell silent {times} without a new checkpoint (killed, or out of memory?)"
+
+
+def _give_up(session: Session, training_id: int, reason: str) -> None:
+    _end(session, training_id, {"status": "failed", "failure_kind": "killed", "failure_reason": reason})
 
 
 @cache

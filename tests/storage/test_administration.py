@@ -215,6 +215,33 @@ def test_a_checkpoint_proves_that_a_training_gets_on(repository: Repository) -> 
         time.sleep(0.06)
 
 
+def test_a_new_epoch_proves_it_too_an_old_one_does_not(repository: Repository) -> None:
+    study_id, _, (training_id,) = fill(repository, 1)
+
+    def silent_after(epoch: int) -> int:
+        assert repository.claim_training(study_id, "w", 0.02, max_silences=50) is not None
+        repository.record_epochs(training_id, [{"epoch": epoch, "lr": 0.1, "losses": {}}])
+        time.sleep(0.06)
+        return int((repository.training(training_id) or {})["silences"])
+
+    assert [silent_after(epoch) for epoch in (1, 1, 2, 2, 1, 3)] == [0, 1, 0, 1, 2, 0]
+
+
+def test_a_dead_workers_training_is_taken_back_a_set_number_of_times(repository: Repository) -> None:
+    study_id, (stage,), (training_id,) = fill(repository, 1)
+    for death in range(3):
+        claim = repository.claim_training(study_id, f"w{death}", 600)
+        assert claim is not None
+        assert repository.take_back(training_id, "another", "not its worker") is None
+        taken = repository.take_back(training_id, f"w{death}", "its worker ended with exit code -9", max_silences=2)
+        assert taken == ("failed" if death == 2 else "waiting")
+        assert repository.take_back(training_id, f"w{death}", "told again", max_silences=2) is None
+    assert not repository.has_open_trainings(stage)
+    stored = repository.training(training_id) or {}
+    assert (stored["status"], stored["failure_kind"]) == ("failed", "killed")
+    assert stored["failure_reason"].startswith("its worker ended with exit code -9; its worker fell silent 3 times")
+
+
 def test_workers_show_signs_of_life(repository: Repository) -> None:
     study_id, _, _ = fill(repository, 1)
     for name in ("a", "b"):

@@ -11,9 +11,10 @@ from nas.errors import StorageError
 from nas.storage.checkpoint_store import CheckpointStore, file_sha256
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(params=["folder", "file", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> CheckpointStore:
-    return CheckpointStore(tmp_path / "store" if request.param == "folder" else f"memory://{tmp_path.name}/store")
+    roots = {"file": f"file://{tmp_path}/store", "memory": f"memory://{tmp_path.name}/store"}
+    return CheckpointStore(roots.get(request.param, tmp_path / "store"))
 
 
 @pytest.fixture

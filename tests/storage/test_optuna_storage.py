@@ -9,12 +9,18 @@ from typing import Any
 
 import optuna
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from private_postgres import PrivatePostgres
 from sqlalchemy import inspect
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 from storage_builders import fill, finish_all
 
 from nas.errors import StorageError
-from nas.storage import Database, Repository, open_database, optuna_rows
+from nas.storage import Database, Repository, open_database, optuna_rows, schema
 from nas.storage import optuna_storage as mirror
+from nas.storage.models import Base
 from nas.storage.optuna_storage import delete_mirror, mirror_trials, mirrored_studies, rename_mirror
 
 SITES = {f"site_{n:02d}": optuna.distributions.CategoricalDistribution(["none", "cnl", "hac"]) for n in range(1, 18)}
@@ -169,6 +175,60 @@ def test_no_foreign_key_leads_into_optunas_tables(database: Database, ids: list[
     assert len(ours) > 10
     assert all(key["referred_table"].startswith("nas_") for name in ours for key in found.get_foreign_keys(name))
     assert "alembic_version" in found.get_table_names()
+
+
+def test_our_migrations_leave_optunas_tables_alone(url: str) -> None:
+    old = Database(make_url_of(url))
+    schema.upgrade(old.engine, old.url, "0001")
+    optuna.create_study(study_name="theirs", storage=driver_url(old), directions=["maximize", "minimize"])
+    theirs = {name for name in inspect(old.engine).get_table_names() if not name.startswith("nas_")}
+    old.close()
+    with open_database(url) as database:
+        tables = set(inspect(database.engine).get_table_names())
+        assert len(theirs) > 10
+        assert theirs <= tables
+        assert optuna.load_study(study_name="theirs", storage=driver_url(database)).trials == []
+        with database.engine.connect() as connection:
+            options = {"include_name": schema.is_ours, "version_table": schema.VERSION_TABLE}
+            context = MigrationContext.configure(connection, opts=options)
+            assert compare_metadata(context, Base.metadata) == []  # nothing of theirs would be dropped
+
+
+@pytest.mark.usefixtures("either_way")
+def test_a_database_that_is_away_while_optuna_is_told_is_waited_for(
+    database: Database, ids: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = optuna.storages.RDBStorage.create_new_study
+    left = [2]
+
+    def away(*arguments: Any, **named: Any) -> int:
+        if left[0]:
+            left[0] -= 1
+            lost = OperationalError("INSERT", None, Exception("server closed the connection unexpectedly"))
+            raise optuna.exceptions.StorageInternalError("an exception is raised during the commit") from lost
+        return int(create(*arguments, **named))
+
+    monkeypatch.setattr(optuna.storages.RDBStorage, "create_new_study", away)
+    assert mirror_trials(database, NAME, [trial(i) for i in ids]) == 6
+    assert left == [0]
+
+
+@pytest.mark.postgres
+def test_braces_and_percent_signs_in_a_password(postgres: PrivatePostgres) -> None:
+    url = make_url_of(postgres.create_database())
+    password = "p{0}%s@/:"
+    postgres.psql(f"DROP ROLE IF EXISTS odd; CREATE ROLE odd SUPERUSER LOGIN PASSWORD '{password}'")
+    odd = url.set(username="odd", password=password).render_as_string(hide_password=False)
+    with open_database(odd) as database:
+        study_id, _, ids = fill(Repository(database), 2)
+        finish_all(Repository(database), study_id)
+        assert mirror_trials(database, NAME, [trial(i) for i in ids]) == 2
+        assert password not in database.url
+
+
+def make_url_of(url: str) -> Any:
+    """The parsed address, with the driver spelled out."""
+    return make_url(url.replace("postgresql://", "postgresql+psycopg://"))
 
 
 def test_braces_and_percent_signs_in_a_path(tmp_path: Any) -> None:

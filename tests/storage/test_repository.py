@@ -238,3 +238,20 @@ def test_environments_are_kept_by_content(repository: Repository) -> None:
     assert repository.ensure_environment({"commit": None, "torch": "2.15"}) == first
     assert repository.ensure_environment({"torch": "2.16", "commit": None}) != first
     assert repository.environment(first) == {"torch": "2.15", "commit": None}
+
+
+HOSTILE = "x'; DROP TABLE nas_study; --%s{0}:a\\\""
+
+
+def test_values_are_bound_never_part_of_a_statement(repository: Repository) -> None:
+    study_id, (stage,), _ = fill(repository, 2, study=HOSTILE, stages=(HOSTILE[:20],))
+    repository.register_worker(HOSTILE, study_id, host=HOSTILE, pid=1)
+    claim = repository.claim_training(study_id, HOSTILE)
+    assert claim is not None
+    assert (claim.study, claim.owner) == (HOSTILE, HOSTILE)
+    assert repository.fail_training(claim.id, HOSTILE, "error", HOSTILE, HOSTILE) == "failed"
+    repository.store_findings(study_id, stage, [{"rule": {"kind": HOSTILE}, "verdict": "adopted"}])
+    assert repository.findings(study_id)[0]["rule"] == {"kind": HOSTILE}
+    assert (repository.training(claim.id) or {})["failure_reason"] == HOSTILE
+    assert len(repository.results(HOSTILE)) == 2
+    assert [worker["id"] for worker in repository.workers(study_id)] == [HOSTILE]
