@@ -45,13 +45,15 @@ Reference = Annotated[str, typer.Option(help="Network a placement must not be sl
 
 def register(app: typer.Typer) -> None:
     """Adds the command group."""
-    group = typer.Typer(no_args_is_help=True, help="Measure what placements cost; serve as a device that measures.")
+    about = "Measure what placements cost; serve as a device that measures."
+    group = typer.Typer(no_args_is_help=True, help=f"{about}\n\nExample: nas latency profile quickstart")
     for name, function in (
         ("profile", profile),
         ("show", show),
         ("agent", agent),
         ("export-jobs", export_jobs),
         ("import-results", import_results),
+        ("retry", retry),
     ):
         group.command(name)(function)
     app.add_typer(group, name="latency")
@@ -71,6 +73,9 @@ def profile(
     threads: Threads = None,
     reference: Reference = "resnet101",
     checks: Annotated[int, typer.Option(min=0, help="Placements measured although an equal tensor was.")] = 2,
+    several: Annotated[
+        int, typer.Option(min=0, help="Random networks with several blocks, to fit and judge the prediction.")
+    ] = 0,
     drift_every: Annotated[int, typer.Option(min=0, help="Networks between two timings of the baseline.")] = 8,
     under_load: Annotated[
         Literal["mark", "refuse"], typer.Option(help="When other programs keep the machine busy.")
@@ -92,7 +97,7 @@ def profile(
         backend=backend,
         precision=precision,
         batch=batch,
-        input=_size(input_size),
+        input=parse_size(input_size),
         batches=batches,
         time_budget_s=budget,
         builds=builds,
@@ -100,8 +105,8 @@ def profile(
     )
     _require_backend(protocol)
     chosen = open_space(space)
-    limits = [] if reference == "none" else [_beside(reference, chosen.baselines())]
-    planned = plan_profile(chosen, limits, checks)
+    limits = [] if reference == "none" else [beside(reference, chosen.baselines())]
+    planned = plan_profile(chosen, limits, checks, several=several)
     note(f"{len(planned)} networks: {protocol.sentence()}")
     with _open(db, create=True) as database, progress_bar("Measuring") as tell:
         store = RepositoryStore(_repository(database))
@@ -119,7 +124,10 @@ def show(
     figure: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Also draw speed a position.")] = None,
     json: Json = False,
 ) -> None:
-    """Print what placements cost, and the rules that follow from it alone; the newest protocol unless one is named."""
+    """Print what placements cost, and the rules that follow from it alone; the newest protocol unless one is named.
+
+    Example: nas latency show --figure speed.html
+    """
     from nas.latency import LatencyProtocol
     from nas.latency.placement_table import PlacementTable
     from nas.latency.store import RepositoryStore
@@ -130,7 +138,7 @@ def show(
         record = repository.find_latency(newest["architecture_id"], newest["protocol_id"], newest["device"]).record
         how, device = LatencyProtocol.from_dict(record["protocol"]), str(newest["device"])
         table = PlacementTable(RepositoryStore(repository).find(None, how, device))
-    limits = [] if reference == "none" else [_beside(reference, list(table.baselines))]
+    limits = [] if reference == "none" else [beside(reference, list(table.baselines))]
     _report(table, device, how, [c for c in limits if c in table.records], json=json)
     if figure is not None:
         _draw(table, how, figure)
@@ -190,7 +198,7 @@ def export_jobs(
         backend=backend,
         precision=precision,
         batch=batch,
-        input=_size(input_size),
+        input=parse_size(input_size),
         batches=batches,
         time_budget_s=budget,
         builds=builds,
@@ -202,7 +210,7 @@ def export_jobs(
         with progress_bar("Exporting", enabled=bool(wanted)) as tell:
             asked = request_jobs(repository, wanted, protocol, device, tell)
         written = write(repository, folder, device)
-    _tell([], {candidate.notation: why for candidate, why in asked.failures.items()})
+    _tell([], {candidate.notation: why for candidate, why in asked.refused.items()})
     note(f"{written} network(s) in {folder}; on the device: python3 device_agent.py --folder .")
 
 
@@ -211,7 +219,10 @@ def import_results(
     db: Url = None,
     json: Json = False,
 ) -> None:
-    """File what a device measured; damaged files are named and everything else is taken."""
+    """File what a device measured; damaged files are named and everything else is taken.
+
+    Example: nas latency import-results stick/ --db sqlite:///nas.db
+    """
     from nas.errors import LatencyError
     from nas.latency.exchange import import_results as take
 
@@ -229,10 +240,25 @@ def import_results(
         )
 
 
+def retry(
+    device: Annotated[str, typer.Option(help="Name of the device in the study.")],
+    db: Url = None,
+) -> None:
+    """Let a device try again what it failed at; networks go to its agent, or into the next exchange folder.
+
+    Example: nas latency retry --device xavier --db sqlite:///nas.db
+    """
+    from nas.latency.exchange import retry_failed
+
+    with _open(db, create=False) as database:
+        note(f"{retry_failed(_repository(database), device)} network(s) wait for {device!r} again")
+
+
 # -- inputs
 
 
-def _size(text: str) -> tuple[int, int]:
+def parse_size(text: str) -> tuple[int, int]:
+    """`256x128` as height and width."""
     from nas.errors import LatencyError
 
     height, cross, width = text.lower().partition("x")
@@ -250,7 +276,7 @@ def _require_backend(protocol: LatencyProtocol) -> None:
         raise LatencyError(f"backend {protocol.backend!r} cannot measure on {protocol.device}: {reason}", "nas doctor")
 
 
-def _beside(reference: str, baselines: list[Candidate]) -> Candidate:
+def beside(reference: str, baselines: list[Candidate]) -> Candidate:
     """The reference network, as wide as the baselines unless it says a width itself."""
     from nas.spaces import Candidate
 
@@ -268,7 +294,7 @@ def _networks(text: str, reference: str) -> list[Candidate]:
     if not find_file(text, "search_spaces").is_file():
         return [Candidate.parse(text)]
     space = open_space(text)
-    limits = [] if reference == "none" else [_beside(reference, space.baselines())]
+    limits = [] if reference == "none" else [beside(reference, space.baselines())]
     return [planned.candidate for planned in plan_profile(space, limits)]
 
 

@@ -6,6 +6,7 @@ needs nothing but the folder and an engine; what comes back is checked before an
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from nas.errors import LatencyError, NasError
 from nas.latency import device_agent
+from nas.latency.backends.base import installed
 from nas.latency.device_agent import FORMAT, payload_sha256
-from nas.latency.jobs import ENGINE_BACKENDS, make_job
+from nas.latency.jobs import ENGINE_BACKENDS, describe_job, make_job
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.record import LatencyRecord
 from nas.latency.store import RepositoryStore
@@ -40,11 +42,11 @@ class Requested:
 
     Attributes:
         ids: of the jobs, old and new.
-        failures: why some networks cannot be sent, by architecture.
+        refused: why some networks could not be sent this time, by architecture; they are not tried again.
     """
 
     ids: list[int]
-    failures: dict[Candidate, str]
+    refused: dict[Candidate, str]
 
 
 @dataclass
@@ -77,10 +79,15 @@ def request_jobs(
         protocol: how the device shall measure.
         device: the device's name, as its agent says it.
         progress: told the networks written.
+
+    Raises:
+        LatencyError: when no network can be sent from here, because ONNX is not installed.
     """
+    _require_onnx(protocol)
     tell, wanted = progress or silent, list(dict.fromkeys(candidate.architecture for candidate in networks))
     known = {(job["architecture_id"], job["protocol_id"]): job["id"] for job in repository.latency_jobs(device=device)}
-    ids, failures = [], {}
+    ids: list[int] = []
+    refused: dict[Candidate, str] = {}
     for done, candidate in enumerate(wanted):
         tell(done, len(wanted), candidate.notation)
         key = candidate.id, protocol.id
@@ -90,9 +97,23 @@ def request_jobs(
         try:
             ids += repository.request_latency_jobs([make_job(candidate, protocol, device)])
         except NasError as error:
-            failures[candidate] = error.message
+            # Kept as a failed job: making the file is slow, and a study asks many times.
+            refused[candidate] = error.message
+            ids.append(_refuse(repository, candidate, protocol, device, error.message))
     tell(len(wanted), len(wanted), "")
-    return Requested(ids, failures)
+    return Requested(ids, refused)
+
+
+def _require_onnx(protocol: LatencyProtocol) -> None:
+    missing = installed("onnx") if protocol.backend in ENGINE_BACKENDS else None
+    if missing:
+        raise LatencyError(f"jobs for a device are ONNX files, and {missing}", "pip install 'nas-reid[latency]'")
+
+
+def _refuse(repository: Repository, candidate: Candidate, protocol: LatencyProtocol, device: str, reason: str) -> int:
+    (job_id,) = repository.request_latency_jobs([describe_job(candidate, protocol, device)])
+    repository.finish_latency_job(job_id, None, reason)
+    return job_id
 
 
 def collect_jobs(repository: Repository, device: str | None = None) -> Collected:
@@ -105,7 +126,11 @@ def collect_jobs(repository: Repository, device: str | None = None) -> Collected
     collected, store = Collected(), RepositoryStore(repository)
     for job in repository.latency_jobs(device=device, status="finished", collected=False):
         candidate = Candidate.parse(job["notation"])
-        record = _believed(job)
+        try:
+            record = _believed(job)
+        except LatencyError as error:
+            repository.finish_latency_job(job["id"], None, error.message)
+            continue
         store.save(candidate, record)
         repository.mark_collected([job["id"]])
         collected.records[candidate] = record
@@ -124,6 +149,14 @@ def still_open(
 
 
 _OPEN = ("waiting", "running")
+
+
+def retry_failed(repository: Repository, device: str) -> int:
+    """Lets a device try again what it failed at; returns how many. What could not be sent to it stays failed."""
+    failed = repository.latency_jobs(device=device, status="failed")
+    again = [j["id"] for j in failed if j["sha256"] or j["protocol"]["backend"] not in ENGINE_BACKENDS]
+    repository.retry_latency_jobs(again)
+    return len(again)
 
 
 def _believed(job: dict[str, Any]) -> LatencyRecord:
@@ -156,7 +189,15 @@ def export_jobs(repository: Repository, folder: Path, device: str) -> int:
     (folder / "README.txt").write_text(READ_ME.format(device=device))
     for job in jobs:
         _write_job(folder / "jobs" / _job_name(job), job, repository.latency_job_network(job["id"]))
+        _forget_failure(folder / "results" / f"{_job_name(job)}.json")
     return len(jobs)
+
+
+def _forget_failure(path: Path) -> None:
+    """Removes the result of an earlier try that failed, which would keep the agent from trying again."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        if "reason" in json.loads(path.read_text(encoding="utf-8"))["payload"]:
+            path.unlink()
 
 
 def _job_name(job: dict[str, Any]) -> str:

@@ -22,11 +22,20 @@ def _handle(index: int) -> Iterator[tuple[Any, Any] | None]:
         yield None
         return
     try:
-        yield pynvml, pynvml.nvmlDeviceGetHandleByIndex(index)
+        yield pynvml, _find(pynvml, index)
     except pynvml.NVMLError:
         yield None
     finally:
         pynvml.nvmlShutdown()
+
+
+def _find(nvml: Any, index: int) -> Any:
+    """The handle of the device that programs here see at that index: NVML itself knows no `CUDA_VISIBLE_DEVICES`."""
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    name = visible[index] if index < len(visible) else str(index)
+    if name.isdigit():
+        return nvml.nvmlDeviceGetHandleByIndex(int(name))
+    return nvml.nvmlDeviceGetHandleByUUID(name)
 
 
 def _read(nvml: Any, ask: Callable[[], Any]) -> Any:

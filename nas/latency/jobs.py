@@ -14,8 +14,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from nas.errors import LatencyError
-from nas.latency.backends.base import installed
 from nas.latency.device_agent import NOISE_FILE
 from nas.latency.onnx_file import export_onnx
 from nas.latency.protocol import LatencyProtocol
@@ -40,6 +38,17 @@ def make_job(candidate: Candidate, protocol: LatencyProtocol, device: str) -> di
         LatencyError: when the network cannot be written as ONNX.
     """
     network, noise = (None, None) if protocol.backend not in ENGINE_BACKENDS else pack(candidate, protocol)
+    return describe_job(candidate, protocol, device, network, noise)
+
+
+def describe_job(
+    candidate: Candidate,
+    protocol: LatencyProtocol,
+    device: str,
+    network: bytes | None = None,
+    noise: str | None = None,
+) -> dict[str, Any]:
+    """The entry of a job around its network file; see `make_job`."""
     return {
         "device": device,
         "architecture_id": candidate.architecture.id,
@@ -53,10 +62,10 @@ def make_job(candidate: Candidate, protocol: LatencyProtocol, device: str) -> di
 
 
 def pack(candidate: Candidate, protocol: LatencyProtocol) -> tuple[bytes, str | None]:
-    """The network of a candidate as gzipped ONNX without its large weights, and the parts of its noise file."""
-    missing = installed("onnx")
-    if missing:
-        raise LatencyError(f"jobs for a device are ONNX files, and {missing}", "pip install 'nas-reid[latency]'")
+    """The network of a candidate as gzipped ONNX without its large weights, and the parts of its noise file.
+
+    Needs the package `onnx`.
+    """
     import onnx
 
     with TemporaryDirectory(prefix="nas-job-") as folder:

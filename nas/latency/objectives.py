@@ -26,6 +26,10 @@ class Size(Protocol):
     def macs(self) -> int:
         """Multiply-accumulates for one image."""
 
+    @property
+    def activation_elements(self) -> int:
+        """Elements in the outputs of convolutions and matrix products, for one image."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -63,7 +67,7 @@ class Objective:
     @property
     def measured(self) -> bool:
         """Whether it needs a latency record (else it is counted from the network alone)."""
-        return self.name not in ("params", "macs")
+        return self.name not in ("params", "macs", "activations")
 
 
 def slowdown_percent(ms: float, baseline_ms: float) -> float:
@@ -108,6 +112,7 @@ OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
             Objective("energy_j", "energy", "J a batch", "minimize", _of_record(lambda r: _scaled(r.energy_mj, 1e-3))),
             Objective("params", "parameters", "", "minimize", _of_size("params")),
             Objective("macs", "multiply-accumulates", "an image", "minimize", _of_size("macs")),
+            Objective("activations", "activations", "an image", "minimize", _of_size("activation_elements")),
         )
     }
 )

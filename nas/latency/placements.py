@@ -23,9 +23,10 @@ from nas.latency.store import LatencyStore, Records
 from nas.progress import Progress, silent
 from nas.spaces import Candidate, as_candidate
 
-Role = Literal["baseline", "reference", "single", "check"]
+Role = Literal["baseline", "reference", "single", "check", "several"]
 DRIFT_EVERY = 8
 CHECKS = 2
+_DRAWS = 8
 
 
 class Space(Protocol):
@@ -37,6 +38,12 @@ class Space(Protocol):
     def singles(self) -> list[Candidate]:
         """Every single placement."""
 
+    def sample(self, n: int, rng: random.Random) -> list[Candidate]:
+        """Random networks, all different."""
+
+    def size(self) -> int:
+        """How many networks there are."""
+
 
 class Planned(NamedTuple):
     """A network to measure and why."""
@@ -46,7 +53,11 @@ class Planned(NamedTuple):
 
 
 def plan_profile(
-    space: Space, references: Sequence[str | Candidate] = ("resnet101",), checks: int = CHECKS, seed: int = 0
+    space: Space,
+    references: Sequence[str | Candidate] = ("resnet101",),
+    checks: int = CHECKS,
+    seed: int = 0,
+    several: int = 0,
 ) -> list[Planned]:
     """The networks of a profile: baselines, references, one single placement a distinct shape, and checks.
 
@@ -55,6 +66,7 @@ def plan_profile(
         references: networks a good placement must beat.
         checks: single placements measured although an equal tensor is measured already.
         seed: draws the checks and the order of the singles, so that a drift of the machine does not follow the sites.
+        several: random networks with two blocks or more, to see (and to fit) what a sum of increments misses.
     """
     baselines = [candidate.architecture for candidate in space.baselines()]
     first: dict[Part, Candidate] = {}
@@ -73,8 +85,20 @@ def plan_profile(
         *(Planned(as_candidate(reference).architecture, "reference") for reference in references),
         *(Planned(candidate, "single") for candidate in singles),
         *(Planned(candidate, "check") for candidate in repeated),
+        *(Planned(candidate, "several") for candidate in _several(space, several, rng)),
     ]
     return list({planned_.candidate: planned_ for planned_ in reversed(planned)}.values())[::-1]
+
+
+def _several(space: Space, wanted: int, rng: random.Random) -> list[Candidate]:
+    """Random networks with two blocks or more; a space that hardly has any gives fewer."""
+    found: dict[Candidate, None] = {}
+    for _ in range(_DRAWS if wanted else 0):
+        drawn = space.sample(min(wanted, space.size()), rng)
+        found |= {c.architecture: None for c in drawn if len(c.placements) > 1}
+        if len(found) >= wanted:
+            break
+    return list(found)[:wanted]
 
 
 @dataclass

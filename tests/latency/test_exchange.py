@@ -20,7 +20,14 @@ from nas.errors import LatencyError
 from nas.latency import LatencyProtocol, device_agent
 from nas.latency.agent import serve_database, serve_folder
 from nas.latency.device_agent import DatabaseMailbox, EngineError
-from nas.latency.exchange import collect_jobs, export_jobs, import_results, request_jobs, still_open
+from nas.latency.exchange import (
+    collect_jobs,
+    export_jobs,
+    import_results,
+    request_jobs,
+    retry_failed,
+    still_open,
+)
 from nas.latency.jobs import make_job, pack
 from nas.latency.store import RepositoryStore
 from nas.spaces import Candidate
@@ -106,11 +113,58 @@ def test_a_network_is_asked_for_once(sqlite_repository: Repository) -> None:
     assert len(set(first.ids)) == 2
 
 
-def test_what_cannot_be_exported_is_told(sqlite_repository: Repository) -> None:
-    tied = Candidate.parse("resnet18(width=0.125)+raga@8")  # 8 pixels: too few for its ratios
-    asked = request_jobs(sqlite_repository, [tied, NETWORKS[0]], PROTOCOL, DEVICE)
-    assert len(asked.ids) + len(asked.failures) == 2
-    assert len(asked.ids) >= 1
+def test_what_cannot_be_sent_is_told_once_and_never_waited_for(
+    sqlite_repository: Repository, jobs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def make(candidate: Candidate, *others: Any) -> dict[str, Any]:
+        tried.append(candidate)
+        if candidate == NETWORKS[1]:
+            raise LatencyError("no such operator in ONNX")
+        return jobs[NETWORKS.index(candidate)]
+
+    monkeypatch.setattr("nas.latency.exchange.make_job", make)
+    asked = request_jobs(sqlite_repository, NETWORKS[:2], PROTOCOL, DEVICE)
+    assert asked.refused == {NETWORKS[1]: "no such operator in ONNX"}
+    again = request_jobs(sqlite_repository, NETWORKS[:2], PROTOCOL, DEVICE)
+    assert (again.refused, again.ids, len(tried)) == ({}, asked.ids, 2)
+    assert still_open(sqlite_repository, NETWORKS, PROTOCOL, DEVICE) == NETWORKS[:1]
+    assert collect_jobs(sqlite_repository, DEVICE).failures == {NETWORKS[1]: "no such operator in ONNX"}
+    assert retry_failed(sqlite_repository, DEVICE) == 0
+
+
+def test_without_onnx_no_job_can_be_made(sqlite_repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.latency.exchange.installed", lambda *modules: "onnx is not installed")
+    with pytest.raises(LatencyError, match="jobs for a device are ONNX files, and onnx is not installed"):
+        request_jobs(sqlite_repository, NETWORKS[:1], PROTOCOL, DEVICE)
+    assert sqlite_repository.latency_jobs() == []
+
+
+def test_a_device_may_try_again(
+    sqlite_repository: Repository, jobs: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both ways: a missing engine, then the engine is there."""
+    (job_id, _) = sqlite_repository.request_latency_jobs(jobs[:2])
+    sqlite_repository.finish_latency_job(job_id, None, "tensorrt is not installed on this device")
+    assert still_open(sqlite_repository, NETWORKS, PROTOCOL, DEVICE) == NETWORKS[1:2]
+    assert retry_failed(sqlite_repository, DEVICE) == 1
+    assert still_open(sqlite_repository, NETWORKS, PROTOCOL, DEVICE) == NETWORKS[:2]
+
+    folder = tmp_path / "stick"
+    export_jobs(sqlite_repository, folder, DEVICE)
+    with monkeypatch.context() as without_engine:
+        without_engine.setattr("nas.latency.agent.measure_job", _no_engine)
+        assert serve_folder(folder) == 0
+    assert len(import_results(sqlite_repository, folder).failures) == 2
+    assert retry_failed(sqlite_repository, DEVICE) == 2
+    export_jobs(sqlite_repository, folder, DEVICE)
+    assert serve_folder(folder) == 2
+    assert set(import_results(sqlite_repository, folder).records) == set(NETWORKS[:2])
+
+
+def _no_engine(job: dict[str, Any], path: str) -> dict[str, Any]:
+    raise EngineError("tensorrt is not installed on this device")
 
 
 def test_an_agent_measures_and_the_study_collects(repository: Repository, url: str, jobs: list[dict[str, Any]]) -> None:

@@ -78,6 +78,25 @@ def test_without_the_library_nothing_is_read(monkeypatch: pytest.MonkeyPatch) ->
     assert gpu.read_clocks(0) is None
 
 
+@pytest.mark.parametrize(
+    ("visible", "index", "asked"),
+    [(None, 1, 1), ("", 1, 1), ("3", 0, 3), ("2, 5", 1, 5), ("GPU-1f,GPU-2a", 1, "GPU-2a"), ("4", 1, 1)],
+)
+def test_the_device_read_is_the_one_that_programs_see(
+    visible: str | None, index: int, asked: int | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study's workers each see one GPU, as device 0; its energy must not be another's."""
+    nvml, seen = fake_nvml(), []
+    nvml.nvmlDeviceGetHandleByIndex = nvml.nvmlDeviceGetHandleByUUID = seen.append
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    gpu.read_energy_mj(index)
+    assert seen == [asked]
+
+
 @pytest.mark.parametrize(("device", "index"), [("cpu", None), ("cuda", 0), ("cuda:3", 3)])
 def test_index_of_a_device(device: str, index: int | None) -> None:
     assert gpu.gpu_index(device) == index

@@ -9,12 +9,14 @@ from latency_builders import make_record
 
 from nas.errors import LatencyError
 from nas.latency.objectives import OBJECTIVES, Facts, get_objective, slowdown_percent
+from nas.networks import complexity
 
 
 @dataclass(frozen=True)
 class Size:
     params: int = 23_508_032
     macs: int = 4_053_000_000
+    activation_elements: int = 11_000_000
 
 
 def test_every_objective_reads_its_value() -> None:
@@ -30,6 +32,7 @@ def test_every_objective_reads_its_value() -> None:
             "energy_j": 2.5,
             "params": 23_508_032,
             "macs": 4_053_000_000,
+            "activations": 11_000_000,
         }
     )
 
@@ -42,7 +45,13 @@ def test_what_was_not_measured_is_none() -> None:
 
 def test_only_speed_is_maximised() -> None:
     assert [o.name for o in OBJECTIVES.values() if o.direction == "maximize"] == ["batches_per_s"]
-    assert [o.name for o in OBJECTIVES.values() if not o.measured] == ["params", "macs"]
+    assert [o.name for o in OBJECTIVES.values() if not o.measured] == ["params", "macs", "activations"]
+
+
+def test_complexity_is_what_sizes_are_read_from() -> None:
+    found = {name: get_objective(name).value(Facts(size=complexity("resnet50"))) for name in ("params", "activations")}
+    assert found["params"] == 23_508_032 + 2 * 2048
+    assert found["activations"] == complexity("resnet50").activation_elements > 1e6
 
 
 def test_the_papers_slow_downs() -> None:

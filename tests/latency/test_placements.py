@@ -9,8 +9,9 @@ from nas.errors import SpaceError
 from nas.latency import LatencyProtocol, LatencyRecord
 from nas.latency.placement_table import PlacementTable
 from nas.latency.placements import plan_profile, profile
+from nas.latency.prediction import cross_validate
 from nas.latency.store import MemoryStore
-from nas.spaces import Candidate
+from nas.spaces import Candidate, DesignSpace
 
 
 def run(store: MemoryStore, device: object, **settings: object) -> object:
@@ -36,6 +37,24 @@ def test_equal_tensors_are_planned_once() -> None:
 def test_the_plan_is_a_function_of_the_space_and_the_seed() -> None:
     assert plan_profile(SmallSpace(), seed=4) == plan_profile(SmallSpace(), seed=4)
     assert plan_profile(SmallSpace(), seed=4) != plan_profile(SmallSpace(), seed=5)
+
+
+def test_networks_with_several_blocks_judge_the_prediction() -> None:
+    given = {"name": "pairs", "backbones": ["resnet50"], "sites": [4, 8, 14], "blocks": ["se", "cnl"]}
+    space = DesignSpace.from_dict({**given, "rules": [{"max_blocks": 2}]})
+    planned = plan_profile(space, several=6)
+    several = [item.candidate for item in planned if item.role == "several"]
+    assert len(several) == 6
+    assert all(len(candidate.placements) == 2 for candidate in several)
+    assert planned == plan_profile(space, several=6)
+    profile(planned, PROTOCOL, store := MemoryStore(), measure_one=PlantedDevice(), device=DEVICE)
+    rows = PlacementTable(store.find(None, PROTOCOL, DEVICE)).rows()
+    error = cross_validate(rows)
+    assert error is not None
+    assert (error.networks, error.worst_percent) == (6, pytest.approx(0.0, abs=1e-6))
+
+    single = DesignSpace.from_dict({**given, "rules": [{"max_blocks": 1}]})
+    assert [item.role for item in plan_profile(single, several=6)].count("several") == 0
 
 
 def test_a_reference_that_is_the_baseline_is_measured_once() -> None:
