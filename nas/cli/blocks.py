@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,6 +25,7 @@ def register(app: typer.Typer) -> None:
     )
     group.command("list")(list_blocks)
     group.command("describe")(describe)
+    group.command("limit")(limit)
     app.add_typer(group, name="blocks")
 
 
@@ -68,6 +70,49 @@ def describe(
     emit(f"forms        {', '.join(details['forms'])}\nsource       {spec.source}\n")
     costs = [(c["site"], c["shape"], c["params"], c["macs_plain"], c["macs_fast"]) for c in details["costs"]]
     print_table(("site", "CxHxW", "parameters", "MACs, plain", "MACs, fast"), costs, "Defaults in ResNet-50 at 256x128")
+
+
+def limit(
+    space: Annotated[str, typer.Argument(metavar="SPACE", help="Space file, or the name of a shipped one.")],
+    measure: Annotated[str, typer.Option(help="params, macs or activations.")] = "params",
+    than: Annotated[
+        str, typer.Option(help="A network no placement may exceed, or a number such as 30e6.")
+    ] = "resnet101",
+    input_size: Annotated[str, typer.Option("--input", metavar="HxW", help="Height x width in pixels.")] = "256x128",
+    out: Annotated[Path | None, typer.Option(help="Rules file to write (.yaml or .json).")] = None,
+    json: Json = False,
+) -> None:
+    """Rule out placements by size alone, before anything is timed or trained; one rule a backbone.
+
+    Example: nas blocks limit resnet50_attention --measure params --than 30e6 --out small.yaml
+    """
+    from nas.cli.latency import beside, parse_size
+    from nas.cli.space import open_space
+    from nas.networks.size_rules import size_finding
+    from nas.spaces import RuleSet
+    from nas.spaces.ruleset import Provenance
+
+    chosen, number = open_space(space), _number(than)
+    findings = []
+    for baseline in chosen.baselines():
+        singles = [c for c in chosen.singles() if c.baseline == baseline.architecture]
+        most = number if number is not None else beside(than, [baseline])
+        findings.append(size_finding(singles, measure, most, parse_size(input_size)))
+    rules = RuleSet(tuple(findings), Provenance(), f"{chosen.name}-{measure}")
+    if out is not None:
+        rules.save(out)
+    if json:
+        emit_json(rules.to_dict())
+        return
+    for finding in findings:
+        emit(finding.sentence())
+
+
+def _number(text: str) -> int | None:
+    try:
+        return int(float(text))
+    except (ValueError, OverflowError):
+        return None
 
 
 def _declaration(spec: BlockSpec) -> dict[str, Any]:

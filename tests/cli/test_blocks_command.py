@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from nas.cli.main import main
+from nas.spaces import RuleSet
 from nas.spaces.blocks import BLOCKS
 
 
@@ -60,3 +62,18 @@ def test_describe_for_people(capsys: pytest.CaptureFixture[str], monkeypatch: py
 def test_an_unknown_block_is_the_users_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["blocks", "describe", "cnll"]) == 2
     assert "did you mean 'cnl'" in capsys.readouterr().err
+
+
+def test_limit_writes_rules_by_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "small.yaml"
+    assert main(["blocks", "limit", "resnet50_attention", "--than", "30e6", "--out", str(out)]) == 0
+    assert "no block whose network has more parameters than 30000000" in capsys.readouterr().out
+    assert not RuleSet.load(out).admits("resnet50+cnl@17")
+    assert RuleSet.load(out).admits("resnet50+cnl@14")
+    assert main(["blocks", "limit", "resnet50_attention", "--measure", "macs", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["findings"][0]["verdict"] == "rejected"
+
+
+def test_a_wrong_measure_is_the_users_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["blocks", "limit", "resnet50_attention", "--measure", "weight"]) == 2
+    assert "size of a network" in capsys.readouterr().err

@@ -241,14 +241,26 @@ _COST_SCHEMA = {
 }
 
 
+_MORE = {
+    "latency": "is slower",
+    "params": "has more parameters",
+    "macs": "needs more multiply-accumulates",
+    "activations": "has more activations",
+}
+
+
 class Cost(Rule):
-    """No block where it makes the network slower than a reference, as measured.
+    """No block where it makes the network slower than a reference, as measured; or larger, as counted.
 
     - cost: {reference: resnet101, placements: {raga: 1-8, "agw(inner=half)": 1-4}}
+    - cost: {reference: resnet101, measure: params, placements: {cnl: 15-17}}
     """
 
     kind: Literal["cost"] = "cost"
     reference: str = Field("the reference", description="the network that must not be slower")
+    measure: Literal["latency", "params", "macs", "activations"] = Field(
+        "latency", description="what must not be more than the reference's"
+    )
     placements: Annotated[tuple[tuple[BlockPattern, Sites], ...], WithJsonSchema(_COST_SCHEMA)] = Field(
         description="blocks, and the sites where they cost more"
     )
@@ -295,7 +307,7 @@ class Cost(Rule):
     def as_constraint(self, topology: Topology | None) -> str:
         named = topology_title(self.reference)
         where = "; ".join(f"{title(block)} not at {sites.sentence()}" for block, sites in self.placements)
-        return f"no block whose network is slower than {named}: {where}"
+        return f"no block whose network {_MORE[self.measure]} than {named}: {where}"
 
     def as_preference(self, topology: Topology | None) -> str:
         return f"better {self.as_constraint(topology)}"
