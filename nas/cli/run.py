@@ -72,10 +72,12 @@ def _check_early(definition: StudyDefinition) -> None:
 def _run(definition: StudyDefinition, repository: Repository, url: str, workers: int, lease: float) -> dict[str, Any]:
     from nas.cli.live import StudyView
     from nas.search.context import StudyContext
+    from nas.search.far_device import collect_figures
     from nas.search.runner import LocalWorkers, log_folder, prepare, register, run_workers, tidy
 
     study_id = register(definition, repository)
     context = StudyContext(definition, repository, study_id)
+    collect_figures(context)
     before = repository.status(definition.name)
     if before["finished"]:
         note(f"Study {definition.name!r} is finished; nothing to do.")

@@ -42,7 +42,11 @@ def _check_stages(context: StudyContext) -> None:
 def _check_latency(context: StudyContext) -> None:
     from nas.latency.backends import get_backend
 
-    if context.measures_here:
+    if not context.measures_here:
+        from nas.search.far_device import check_far_device
+
+        check_far_device(context)
+    else:
         reason = get_backend(context.protocol.backend).unavailable(context.protocol)
         if reason is not None:
             raise StudyError(
@@ -51,11 +55,11 @@ def _check_latency(context: StudyContext) -> None:
 
 
 def _check_weights(context: StudyContext) -> None:
-    from nas.networks.weights import find_weights
+    """Pretrained weights of every backbone, the reference's too, are found and seen to fit before anything starts."""
+    from nas.training.pretrained import require_pretrained
 
-    if context.recipe.weights is not None and context.recipe.transfer is None:
-        for network in (*context.baselines, context.reference):
-            find_weights(network.backbone, context.recipe.weights)
+    if context.recipe.transfer is None:
+        require_pretrained((*context.baselines, context.reference), context.recipe)
 
 
 def _check_batches(context: StudyContext, identities: int) -> None:

@@ -179,17 +179,17 @@ def latency_protocol(definition: StudyDefinition) -> LatencyProtocol:
     """The measuring protocol of a study file, with `auto` resolved on this machine."""
     from nas.latency import LatencyProtocol
 
-    given = definition.latency.model_dump(exclude={"reference", "wait_for_device", "max_relative_error", "device"})
+    given = definition.latency.model_dump(exclude={"reference", "on", "wait_for_device", "max_relative_error", "device"})
     values = {key: value for key, value in given.items() if value is not None}
     return LatencyProtocol.from_dict({**values, "device": latency_device(definition)})
 
 
 def latency_device(definition: StudyDefinition) -> str:
-    """`cpu` or `cuda`; a far device measures with its own, so `cuda` stands for it."""
+    """`cpu` or `cuda`; for a far device, where its file says that networks run there."""
     device = definition.latency.device
     if device == "auto":
         return "cuda" if _has_cuda() else "cpu"
-    return device if device.split(":")[0] in ("cpu", "cuda") else "cuda"
+    return device if device.split(":")[0] in ("cpu", "cuda") else definition.latency.on
 
 
 def training_device(definition: StudyDefinition) -> str:

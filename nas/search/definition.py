@@ -41,6 +41,7 @@ class LatencySettings(_Settings):
     builds: PositiveInt = Field(1, description="engine builds a network")
     reference: str = Field("resnet101", description="network a good placement must beat in time and mAP")
     isolated: bool = Field(True, description="no training of ours runs while a network is timed")
+    on: Literal["cuda", "cpu"] = Field("cuda", description="far device: where networks run there")
     wait_for_device: bool = Field(True, description="far device: wait for its figures before a stage closes")
     max_relative_error: Share = Field(0.05, description="additive model is trusted to screen below this error")
 
@@ -126,6 +127,13 @@ OBJECTIVES = (
 """What mAP can be paid with; `nas.latency.objectives` says what each is."""
 
 
+OBJECTIVES = (
+    *("latency_ms", "batches_per_s", "slowdown_percent", "peak_memory_mb", "energy_j"),
+    *("params", "macs", "activations"),
+)
+"""What mAP can be paid with; `nas.latency.objectives` says what each is."""
+
+
 class SearchStage(_Settings):
     """Adaptive multi-objective search inside the current space, for the Pareto front."""
 
@@ -139,6 +147,9 @@ class SearchStage(_Settings):
     keep: Share = Field(0.34, description="share promoted at each rung")
     max_slowdown: PositiveFloat | None = Field(None, description="latency limit, % over the baseline")
     max_latency_ms: PositiveFloat | None = Field(None, description="latency limit, ms")
+    limits: dict[Literal[OBJECTIVES], PositiveFloat] = Field(  # type: ignore[valid-type]
+        {}, description="upper limits on any cost, such as {params: 26e6, macs: 4.5e9}"
+    )
     fidelity: Fidelity = Field(Fidelity(), description="cheaper training, see fidelity")
     init: Literal["scratch", "inherit"] = Field("scratch", description="inherit: start from the trained baseline")
 
@@ -163,7 +174,6 @@ class ConfirmStage(_Settings):
     fidelity: Fidelity = Field(Fidelity(), description="null: the full recipe")
 
 
-OBJECTIVES = ("latency_ms", "slowdown_percent", "peak_memory_mb", "params", "macs", "energy_j")
 STAGE_KINDS = ("profile", "sweep", "shrink", "auto_shrink", "search", "confirm")
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from nas.progress import Progress, silent
+from nas.progress import Progress
 from nas.spaces import Candidate
 
 if TYPE_CHECKING:
-    from nas.latency import LatencyRecord
     from nas.search.context import StudyContext
+
+log = logging.getLogger("nas.worker")
+DRIFT_EVERY = 8
 
 
 def unmeasured(context: StudyContext, networks: Iterable[Candidate]) -> list[Candidate]:
@@ -26,37 +29,46 @@ def measure_networks(
     networks: Iterable[Candidate],
     stopping: Callable[[], bool],
     progress: Progress | None = None,
+    *,
+    drift_every: int = 0,
 ) -> bool:
     """Measures what has no figure yet; False when it was stopped before the end.
 
-    Each figure is stored as soon as it is there, so that a killed worker loses one measurement.
+    Each figure is stored as soon as its drift is known, so that a killed worker loses few.
+
+    Args:
+        drift_every: networks between two timings of the first of `networks`, which shows the machine's drift; 0 never
+            times it again.
     """
     from nas.latency import measure
+    from nas.latency.placements import Planned, profile
+    from nas.latency.store import RepositoryStore
 
-    tell = progress or silent
-    missing = unmeasured(context, networks)
-    for done, candidate in enumerate(missing):
-        if stopping():
-            return False
-        tell(done, len(missing), candidate.notation)
-        store(context, candidate, measure(candidate, context.protocol, lock_timeout_s=None))
-    tell(len(missing), len(missing), "")
-    return True
-
-
-def store(context: StudyContext, candidate: Candidate, record: LatencyRecord) -> None:
-    """Files one measurement."""
-    context.repository.store_latency(
-        record.to_dict(),
-        architecture_id=candidate.architecture.id,
-        notation=candidate.architecture.notation,
-        protocol_id=context.protocol.id,
+    wanted = list(dict.fromkeys(candidate.architecture for candidate in networks))
+    found = profile(
+        [Planned(candidate, "single") for candidate in wanted],
+        context.protocol,
+        RepositoryStore(context.repository),
+        progress,
+        drift_every=drift_every,
+        should_stop=stopping,
+        measure_one=lambda candidate, protocol: measure(candidate, protocol, lock_timeout_s=None),
         device=context.device_name,
-        environment_id=context.environment_id,
     )
+    for warning in found.warnings:
+        log.warning(warning)
+    for candidate, reason in found.failures.items():
+        log.warning("latency of %s not measured: %s", candidate.notation, reason)
+    return all(candidate in found.records or candidate in found.failures for candidate in wanted)
 
 
 def measure_trained(context: StudyContext, candidate: Candidate, stopping: Callable[[], bool]) -> None:
-    """Times the network of a finished training, unless its study takes latencies from elsewhere."""
-    if context.measures_here and context.replay is None:
+    """Times the network of a finished training here, or asks the study's far device to."""
+    if context.replay is not None:
+        return
+    if context.measures_here:
         measure_networks(context, [candidate], stopping)
+        return
+    from nas.search.far_device import ask_device
+
+    ask_device(context, [candidate])

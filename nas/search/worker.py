@@ -23,6 +23,7 @@ from nas.errors import DataError, NasError, StorageError
 from nas.search.checkpoints import CheckpointFiles
 from nas.search.context import StudyContext
 from nas.search.execution import Execution, failure_of
+from nas.search.far_device import ready_to_plan
 from nas.search.measuring import measure_trained
 from nas.search.mirror import Mirror
 from nas.search.stages import HANDLERS, settings_of
@@ -139,6 +140,8 @@ class Worker:
         if stage.status == "waiting":
             repository.set_stage(stage.id, status="running", space_id=self._space_before(stage))
             stage = repository.stage(stage.id)
+        if not ready_to_plan(self.context, stage):
+            return False
         before = repository.stage_trainings(stage.id)
         finished = HANDLERS[stage.kind].advance(self.context, stage, settings_of(self.context.definition, stage))
         if finished:

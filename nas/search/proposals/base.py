@@ -51,6 +51,7 @@ class Request:
         batch: number of this batch; with `seed` it fixes every random draw.
         cost: cost of a candidate before it is trained, or None where unknown.
         max_cost: candidates known to cost more are not proposed.
+        admits: further limits on what may be proposed; None admits everything.
         taken: ids of candidates that must not be proposed (trained or waiting), beside the history's.
         noise: standard deviation of mAP between seeds, when known.
         pending: candidates that are waiting or being trained, as far as they are known; also in `taken`.
@@ -63,6 +64,7 @@ class Request:
     batch: int = 0
     cost: Callable[[Candidate], float | None] | None = None
     max_cost: float | None = None
+    admits: Callable[[Candidate], bool] | None = None
     taken: frozenset[str] = frozenset()
     noise: float | None = None
     pending: Sequence[Candidate] = ()
@@ -82,7 +84,9 @@ class Request:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % (2**31)
 
     def affordable(self, candidate: Candidate) -> bool:
-        """Whether the candidate is not known to be over the cost limit."""
+        """Whether the candidate is not known to be over a limit."""
+        if self.admits is not None and not self.admits(candidate):
+            return False
         if self.max_cost is None or self.cost is None:
             return True
         cost = self.cost(candidate)

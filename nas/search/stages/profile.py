@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nas.search.context import StudyContext
 from nas.search.definition import ProfileStage
-from nas.search.measuring import measure_networks, unmeasured
+from nas.search.measuring import DRIFT_EVERY, measure_networks
 from nas.search.proposals.base import Request
 from nas.search.stages.base import Preview
 from nas.spaces import Candidate, DesignSpace
@@ -25,7 +25,7 @@ class Profile:
         wanted = networks_to_profile(context, context.space_of(stage), settings, stage.position)
         if not context.measures_here:
             return self._far(context, wanted)
-        return measure_networks(context, wanted, context.stopping, context.progress)
+        return measure_networks(context, wanted, context.stopping, context.progress, drift_every=DRIFT_EVERY)
 
     def preview(self, context: StudyContext, space: DesignSpace, settings: ProfileStage) -> Preview:
         """Networks timed: equal tensors once."""
@@ -35,11 +35,9 @@ class Profile:
         return Preview(measurements=len(wanted), note=f"{len(wanted)} networks timed, equal tensor shapes once")
 
     def _far(self, context: StudyContext, wanted: list[Candidate]) -> bool:
-        from nas.search.far_device import ask_device
+        from nas.search.far_device import has_answered
 
-        missing = unmeasured(context, wanted)
-        ask_device(context, missing)
-        return not missing or not context.definition.latency.wait_for_device
+        return has_answered(context, wanted)
 
 
 def networks_to_profile(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from nas.search.context import StudyContext
-from nas.search.costs import CostModel
+from nas.search.costs import CostModel, Limits
 from nas.search.definition import SearchStage
 from nas.search.history import observations, promoted, seed_noise
 from nas.search.proposals import Request, propose
@@ -148,7 +148,7 @@ def request_for(
     context: StudyContext, stage: StageInfo, settings: SearchStage, planned: pd.DataFrame, batch: int, count: int
 ) -> Request:
     """What a sampler is told for one batch: results of all but the batch before it, which counts as pending."""
-    costs = CostModel.of(context)
+    costs, limits = CostModel.of(context), Limits.of(context, settings)
     results = context.results()
     elsewhere = results[(results["stage"] != stage.name) & results["role"].isin([CANDIDATE, BASELINE])]
     here, waiting = planned[planned["batch"] <= batch - 2], planned[planned["batch"] > batch - 2]
@@ -160,7 +160,7 @@ def request_for(
         seed=context.definition.seed * 1000 + stage.position,
         batch=batch,
         cost=costs.cost,
-        max_cost=costs.limit(settings.max_latency_ms, settings.max_slowdown),
+        admits=None if limits is None else limits.admit,
         taken=frozenset(planned["candidate_id"]),
         noise=seed_noise(known),
         pending=tuple(Candidate.parse(str(notation)) for notation in dict.fromkeys(waiting["notation"])),

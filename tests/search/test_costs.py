@@ -1,0 +1,134 @@
+"""What mAP is paid with: every unit measured, predicted or counted; limits in any of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from latency_builders import make_record
+from search_builders import open_study, small_space, study_file, true_ms, work
+
+from nas.errors import LatencyError
+from nas.networks import complexity
+from nas.search.context import StudyContext
+from nas.search.costs import CostModel, Limits
+from nas.search.definition import OBJECTIVES, SearchStage
+from nas.spaces import Candidate
+
+BASELINE, ONE, TWO = (Candidate.parse(f"resnet50{blocks}") for blocks in ("", "+cnl@8", "+cnl@8,14"))
+OTHER = Candidate.parse("resnet50+cnl@14")
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> StudyContext:
+    """A study that measures on a device; three networks are measured, with drift, memory and energy."""
+    path = study_file(tmp_path, ["profile"], objective=None, latency={"device": "robot", "backend": "onnxruntime"})
+    _, repository, context = open_study(path)
+    for candidate, ms in ((BASELINE, 40.0), (ONE, 42.0), (OTHER, 44.0)):
+        record = make_record(ms * 1.25, candidate.notation, drift=0.25).to_dict()
+        record |= {"peak_memory_mb": 10 * ms, "energy_mj": 1000 * ms}
+        repository.store_latency(
+            record,
+            architecture_id=candidate.id,
+            notation=candidate.notation,
+            protocol_id=context.protocol.id,
+            device="robot",
+        )
+    return context
+
+
+@pytest.mark.parametrize(
+    ("unit", "measured", "predicted"),
+    [
+        ("latency_ms", 42.0, 46.0),  # without the drift of the machine
+        ("batches_per_s", 42.0, 46.0),  # paid in milliseconds: less is better
+        ("slowdown_percent", 5.0, 15.0),
+        ("energy_j", 42.0, 46.0),
+        ("peak_memory_mb", 420.0, None),  # blocks share memory: no prediction
+    ],
+)
+def test_measured_costs(context: StudyContext, unit: str, measured: float, predicted: float | None) -> None:
+    model = CostModel.of(context, unit)
+    assert model.cost(ONE) == pytest.approx(measured)
+    assert model.cost(Candidate.parse("resnet50+cnl@8[loss=circle]")) == pytest.approx(measured)
+    assert model.cost(TWO) == (None if predicted is None else pytest.approx(predicted))
+    assert model.cost(Candidate.parse("resnet50+agw@8")) is None
+
+
+@pytest.mark.parametrize("unit", ["params", "macs", "activations"])
+def test_sizes_are_counted_from_the_network(context: StudyContext, unit: str) -> None:
+    found = complexity(TWO)
+    expected = {"params": found.params, "macs": found.macs, "activations": found.activation_elements}[unit]
+    assert CostModel.of(context, unit).cost(TWO) == expected
+
+
+def test_every_objective_of_the_latency_room_is_a_cost_of_a_study() -> None:
+    from nas.latency.objectives import OBJECTIVES as KNOWN
+
+    assert set(OBJECTIVES) == set(KNOWN)
+
+
+def test_a_prediction_seen_to_be_wrong_is_not_believed(context: StudyContext) -> None:
+    """Pairs that cost the sum of their parts are predicted; pairs whose costs follow nothing are not."""
+    parts = {4: 41.0, 6: 42.5, 8: 42.5, 10: 43.0, 12: 43.0, 14: 43.0}  # equal shapes cost the same
+    pairs = [(a, b) for a in parts for b in parts if a < b]
+
+    def measured(times: dict[str, float]) -> CostModel:
+        rows = {"resnet50": 40.0, **{f"resnet50+cnl@{site}": ms for site, ms in parts.items()}, **times}
+        for text, ms in rows.items():
+            context.repository.store_latency(
+                make_record(ms, text).to_dict(),
+                architecture_id=Candidate.parse(text).id,
+                notation=text,
+                protocol_id=context.protocol.id,
+                device="robot",
+            )
+        return CostModel.of(context)
+
+    unmeasured = Candidate.parse("resnet50+cnl@6,8,14")
+    sums = {f"resnet50+cnl@{a},{b}": parts[a] + parts[b] - 40.0 for a, b in pairs}
+    assert measured(sums).cost(unmeasured) == pytest.approx(48.0)
+    erratic = {text: ms * (1.5 if i % 2 else 0.7) for i, (text, ms) in enumerate(sums.items())}
+    assert measured(erratic).cost(unmeasured) is None
+
+
+def test_limits_hold_in_any_unit_and_unknown_costs_pass(context: StudyContext) -> None:
+    most = {"params": complexity(ONE).params, "peak_memory_mb": 430.0}
+    limits = Limits.of(context, SearchStage(trainings=1, limits=most, max_latency_ms=43.0))
+    assert limits is not None
+    assert [limits.admit(c) for c in (BASELINE, ONE, OTHER, TWO)] == [True, True, False, False]
+    assert Limits.of(context, SearchStage(trainings=1)) is None
+    tight = Limits.of(context, SearchStage(trainings=1, limits={"latency_ms": 39.0}, max_latency_ms=43.0))
+    assert tight is not None
+    assert not tight.admit(BASELINE)
+
+
+def test_a_slow_down_needs_the_baselines_latency(tmp_path: Path) -> None:
+    path = study_file(tmp_path, ["profile"], objective=None, latency={"device": "robot", "backend": "onnxruntime"})
+    _, _, context = open_study(path)
+    with pytest.raises(LatencyError, match="needs the baseline's latency"):
+        Limits.of(context, SearchStage(trainings=1, max_slowdown=5.0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "limit"),
+    [
+        ({"limits": {"latency_ms": 38.0}}, 38.0),
+        ({"max_slowdown": 3.0}, 37.0 * 1.03),
+        ({"limits": {"params": complexity(ONE).params}}, None),
+    ],
+    ids=["ms", "slow-down", "params"],
+)
+def test_a_search_proposes_nothing_over_its_limits(
+    tmp_path: Path, changes: dict[str, Any], limit: float | None
+) -> None:
+    stage = {"search": {"sampler": "random", "trainings": 6, "batch": 3, **changes}}
+    _, repository, context = open_study(study_file(tmp_path, [stage]))
+    assert work(context) == 6
+    found = [Candidate.parse(text) for text in repository.results("replayed")["notation"]]
+    assert len(list(small_space().enumerate())) > 100
+    if limit is not None:
+        assert max(map(true_ms, found)) <= limit
+    else:
+        assert max(complexity(c).params for c in found) <= complexity(ONE).params
