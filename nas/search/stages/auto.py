@@ -158,7 +158,7 @@ class Round:
         drawn = [Wish(candidate=c, sampler=DESIGN) for c in draw(self.context, here, self.space, wanted)]
         again = [replace(wish, replicate=1) for wish in drawn[: self.plan.replicated]]
         wishes = [*self._anchors(), *replicated(drawn, self.settings.seeds), *again]
-        common = {"batch": self.number, "fidelity": self.settings.fidelity}
+        common: dict[str, Any] = {"batch": self.number, "fidelity": self.settings.fidelity}
         ask(self.context, self.stage, [replace(wish, **common) for wish in wishes])
         return self.swept(stage_rows(self.context, self.stage))
 

@@ -91,7 +91,7 @@ class ShrinkStep:
             samples,
             space,
             families=families,
-            latency=CostModel.of(self.context).latency,
+            latency=CostModel.of(self.context, "latency_ms").cost,
             reference=self.context.reference,
             alpha=alpha,
             margin=self.settings.margin,
