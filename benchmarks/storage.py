@@ -4,8 +4,9 @@
 
 Real processes on one database: a plan of eight trainings when there is none left (under the stage's lease), claim,
 sign of life, one epoch, result, mirror in Optuna's tables with 17 categorical parameters - all a worker does for a
-training except training. SQLite in WAL mode on a disk, and a private PostgreSQL with fsync on (client and server on
-the same machine). The database holds 100, 2 000 or 10 000 finished trainings before. Two paces:
+training except training; like a worker, it tells Optuna of up to 32 trainings together. SQLite in WAL mode on a disk,
+and a private PostgreSQL with fsync on (client and server on the same machine). The database holds 100, 2 000 or
+10 000 finished trainings before. Two paces:
 
 - `flat out`: workers do nothing but this, so they queue for the processors and for each other; the worst there is.
 - `training`: each training takes about half a second of waiting, still far shorter than a real one.
@@ -40,6 +41,7 @@ from typing import Any
 import optuna
 from sqlalchemy import text
 
+from nas.search.mirror import FLUSH_COUNT
 from nas.storage import Repository, TrainingOutcome, TrainingRequest, open_database
 from nas.storage.optuna_storage import mirror_trials
 
@@ -127,6 +129,7 @@ def work(
     """One worker: milliseconds of each training it did, errors that reached it, seconds its processor worked."""
     costs: list[float] = []
     errors: list[str] = []
+    untold: list[int] = []
     with open_database(url) as database:
         repository = Repository(database)
         study_id = repository.study("load").id
@@ -138,23 +141,32 @@ def work(
         while True:
             begun = time.perf_counter()
             try:
-                slept = one_training(repository, study_id, stage.id, owner, first, last, pause_s)
+                slept = one_training(repository, study_id, stage.id, owner, first, last, pause_s, untold)
             except Exception as error:
                 errors.append(f"{type(error).__name__}: {error}")
                 if len(errors) > 20:
                     return costs, errors, 0.0
                 continue
             if slept is None:
+                costs[-1:] = [cost + 1000 * (time.perf_counter() - begun) for cost in costs[-1:]]
                 return costs, errors, time.process_time() - computed
             costs.append(1000 * (time.perf_counter() - begun - slept))
 
 
 def one_training(
-    repository: Repository, study_id: int, stage_id: int, owner: str, first: int, last: int, pause_s: float
+    repository: Repository,
+    study_id: int,
+    stage_id: int,
+    owner: str,
+    first: int,
+    last: int,
+    pause_s: float,
+    untold: list[int],
 ) -> float | None:
     """Ask, store, tell; returns the seconds that stood for the training, None when all are done."""
     claim = repository.claim_training(study_id, owner, 600)
     while claim is None:
+        tell(repository, untold)
         if not plan(repository, stage_id, owner, first, last):
             return None
         claim = repository.claim_training(study_id, owner, 600)
@@ -165,8 +177,17 @@ def one_training(
     repository.record_epochs(claim.id, [{"epoch": 60, "lr": 1e-5, "losses": {"id": 1.0, "triplet": 0.1}}])
     outcome = TrainingOutcome(map=0.5, rank1=0.7, minp=0.2, metrics={"cmc": [0.7] * 50}, seconds=60.0)
     repository.finish_training(claim.id, owner, outcome)
-    mirror_trials(repository.database, f"load/{STAGE}", [trial(claim.id)])
+    untold.append(claim.id)
+    if len(untold) >= FLUSH_COUNT:
+        tell(repository, untold)
     return slept
+
+
+def tell(repository: Repository, untold: list[int]) -> None:
+    """Tells Optuna's tables what was finished since the last time."""
+    if untold:
+        mirror_trials(repository.database, f"load/{STAGE}", [trial(training_id) for training_id in untold])
+        untold.clear()
 
 
 def plan(repository: Repository, stage_id: int, owner: str, first: int, last: int) -> bool:
@@ -309,9 +330,17 @@ def machine(server: PrivatePostgres | None) -> dict[str, Any]:
         "load_before": os.getloadavg()[0],
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
-        "postgresql": None if server is None else server.psql("SHOW server_version").strip(),
+        "postgresql": postgresql_version(server),
         **{name: version(name) for name in ("SQLAlchemy", "psycopg", "optuna")},
     }
+
+
+def postgresql_version(server: PrivatePostgres | None) -> str | None:
+    """Of a running server, else of the installed one."""
+    if server is not None:
+        return server.psql("SHOW server_version").strip()
+    binaries = find_binaries()
+    return None if binaries is None else binaries.parent.name
 
 
 def markdown(found: dict[str, Any], rows: list[Row]) -> str:
@@ -349,7 +378,7 @@ def markdown(found: dict[str, Any], rows: list[Row]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, help="writes OUT.json and OUT.md")
+    parser.add_argument("--out", type=Path, help="writes OUT.json and OUT.md; rows of other engines there stay")
     parser.add_argument("--workers", type=int, nargs="+", default=list(WORKERS))
     parser.add_argument("--stored", type=int, nargs="+", default=list(STORED))
     parser.add_argument("--engines", nargs="+", choices=["sqlite", "postgresql"], default=["sqlite", "postgresql"])
@@ -370,8 +399,11 @@ def main() -> None:
     finally:
         if server is not None:
             server.close()
-    found = {"machine": facts, "rows": [asdict(row) for row in rows], "growth": growth(rows)}
     if options.out:
+        before = options.out.with_suffix(".json")
+        kept = json.loads(before.read_text())["rows"] if before.exists() else []
+        rows = [Row(**row) for row in kept if row["engine"] not in options.engines] + rows
+        found = {"machine": facts, "rows": [asdict(row) for row in rows], "growth": growth(rows)}
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
         options.out.with_suffix(".md").write_text(markdown(found, rows))

@@ -73,19 +73,21 @@ def _run(definition: StudyDefinition, repository: Repository, url: str, workers:
     from nas.cli.live import StudyView
     from nas.search.context import StudyContext
     from nas.search.far_device import collect_figures
-    from nas.search.runner import LocalWorkers, log_folder, prepare, register, run_workers, tidy
+    from nas.search.runner import LocalWorkers, log_folder, prepare, reconcile, register, run_workers, tidy
 
     study_id = register(definition, repository)
     context = StudyContext(definition, repository, study_id)
     collect_figures(context)
     before = repository.status(definition.name)
     if before["finished"]:
+        reconcile(context)
         note(f"Study {definition.name!r} is finished; nothing to do.")
         return _outcome(before)
     prepare(context, _bar("Preparing data"))
     with StudyView(context, workers) as view:
-        local = LocalWorkers(definition.name, url, workers, log_folder(), lease)
+        local = LocalWorkers(definition.name, url, workers, log_folder(), lease, definition.max_attempts)
         after = run_workers(repository, local, view.update)
+    reconcile(context)
     tidy(repository, definition)
     note(f"Study {definition.name!r} is finished: {after['trainings']['finished']} trainings.")
     return _outcome(after)

@@ -69,7 +69,7 @@ class Execution:
             checkpoint=checkpoint,
             device=self._context.device,
             on_epoch=lambda record: self._note_epoch(claim, record),
-            between_steps=self._between_steps,
+            between_steps=lambda: self._pause(claim),
             should_stop=should_stop,
             init_from=self._files.fetch_initial(claim),
             stop_epoch=claim.fidelity.get("stop_epoch"),
@@ -92,6 +92,13 @@ class Execution:
         from nas.training import load_recipe
 
         return load_recipe(claim.recipe)
+
+    def _pause(self, claim: ClaimedTraining) -> None:
+        if self._between_steps is not None:
+            self._between_steps()
+        shared = self._files.share(claim)
+        if shared is not None:
+            self._context.repository.record_checkpoint(claim.id, claim.owner, *shared)
 
     def _note_epoch(self, claim: ClaimedTraining, record: EpochRecord) -> None:
         self._context.repository.record_epochs(claim.id, [asdict(record)])

@@ -71,7 +71,8 @@ def join(
         owner = name or worker_name()
         context = StudyContext(definition, repository, stored.id, owner=owner, device=_device(definition, threads))
         store = CheckpointStore(definition.checkpoints or str(cache_folder() / "checkpoints"))
-        worker = Worker(context, CheckpointFiles(store, cache_folder() / "work"), lease_s, parent)
+        shared = definition.checkpoints is not None
+        worker = Worker(context, CheckpointFiles(store, cache_folder() / "work", shared=shared), lease_s, parent)
         context.stopping = lambda: worker.stopping
         stop_on_signals(worker)
         return worker.run()

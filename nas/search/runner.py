@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 POLL_S = 0.5
 RESTARTS = 5  # crashes in a row, without a finished training between them, that are forgiven
 GRACE_S = 60.0  # time a worker has to write its checkpoint
-MAX_DEATHS = 5  # workers a training may take with it before it counts as failed
 
 
 def register(definition: StudyDefinition, repository: Repository) -> int:
@@ -76,6 +75,8 @@ class LocalWorkers:
         url: database URL.
         count: number of workers.
         log_folder: one log file a worker.
+        lease_s: silence after which a training is given away; None: the worker's own.
+        max_attempts: workers a training may take with it, without getting on, before it counts as failed.
     """
 
     study: str
@@ -83,6 +84,7 @@ class LocalWorkers:
     count: int
     log_folder: Path
     lease_s: float | None = None
+    max_attempts: int = 3
     _processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)
     _crashes: int = 0
@@ -241,27 +243,28 @@ def run_workers(
                 status = repository.status(workers.study)
                 watch(status)
                 finished = status["trainings"]["finished"]
-                workers.check(finished, partial(_take_back, repository, status))
+                workers.check(finished, partial(_take_back, repository, status, workers.max_attempts))
             return status
         finally:
             workers.stop()
 
 
-def _take_back(repository: Repository, status: dict[str, Any], worker: str, code: int) -> None:
+def _take_back(repository: Repository, status: dict[str, Any], max_attempts: int, worker: str, code: int) -> None:
     """Gives a dead worker's training and planning right to the others at once, not after its lease."""
     for row in repository.status(status["study"])["running"]:
         if row["owner"] == worker:
-            repository.fail_training(
-                row["training_id"],
-                worker,
-                "killed",
-                f"its worker process ended with exit code {code}",
-                retry=True,
-                max_attempts=MAX_DEATHS,
-            )
+            reason = f"its worker process ended with exit code {code}"
+            repository.take_back(row["training_id"], worker, reason, max_silences=max_attempts - 1)
     for stage in status["stages"]:
         repository.release_stage(stage["stage_id"], worker)
     repository.worker_stopped(worker)
+
+
+def reconcile(context: StudyContext) -> None:
+    """Tells Optuna's tables what a worker stored but was killed before it could tell them."""
+    from nas.search.mirror import Mirror
+
+    Mirror(context).reconcile()
 
 
 def tidy(repository: Repository, definition: StudyDefinition) -> int:

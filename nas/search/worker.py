@@ -107,7 +107,7 @@ class Worker:
             self.context.study_id,
             self.context.owner,
             self.lease_s,
-            max_silences=self.context.definition.max_attempts,
+            max_silences=self.context.definition.max_attempts - 1,
         )
 
     def _finished(self) -> bool:
@@ -199,9 +199,7 @@ class Worker:
             log.warning("training %s was given to another worker meanwhile", claim.id)
             return 0
         if self.stopping or kind == "killed":
-            saved = self.files.interrupted(claim)
-            if saved is not None:
-                repository.record_checkpoint(claim.id, owner, *saved)
+            self._keep_for_the_next(claim)
             repository.release(claim.id, owner)
             self._stop.set()
             return 0
@@ -221,6 +219,16 @@ class Worker:
         )
         log.warning("training %s failed (%s): %s; now %s", claim.notation, kind, reason, status)
         return 0
+
+    def _keep_for_the_next(self, claim: ClaimedTraining) -> None:
+        """Hands over the checkpoint; where that fails, the claim is given back all the same."""
+        try:
+            saved = self.files.interrupted(claim)
+        except (NasError, OSError) as error:
+            log.warning("the checkpoint of %s was not handed over: %s", claim.notation, error)
+            return
+        if saved is not None:
+            self.context.repository.record_checkpoint(claim.id, self.context.owner, *saved)
 
     # -- signs of life
 

@@ -2,140 +2,112 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import sqlite3
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
-from search_builders import open_study, study_file, work
+from fault_builders import CLOCK_AHEAD, DIE_BEFORE_TELLING, FaultStudy, Row, workers_of
+from private_postgres import PrivatePostgres
 
 from nas.storage import Repository, open_database
 
-STAGES = [
-    {"sweep": {"design": "stratified", "candidates": 12, "seeds": 2}},
-    {"search": {"sampler": "nsga2", "trainings": 12, "batch": 4}},
-    {"confirm": {"max_candidates": 3, "seeds": 2}},
-]
 pytestmark = pytest.mark.slow
+ENGINES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
 
 
-def start(path: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "nas", "run", str(path), "--no-report", "--lease", "2", *arguments]
-    with (path.parent / "run.log").open("ab") as log:
-        return subprocess.Popen(command, cwd=path.parent, stdout=log, stderr=log, start_new_session=True)
+@pytest.fixture(params=ENGINES)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database on each engine."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'study.db'}"
+    server: PrivatePostgres = request.getfixturevalue("postgres")
+    return server.create_database()
 
 
-def plan(repository: Repository) -> list[tuple[str, str, int, float]]:
-    results = repository.results("replayed")
-    assert set(results["status"]) == {"finished"}
-    return sorted(zip(results["stage"], results["notation"], results["seed"], results["map"], strict=True))
+def test_kill_9_of_workers_changes_nothing_but_time(tmp_path: Path, url: str, expected: list[Row]) -> None:
+    study = FaultStudy.replayed(tmp_path, url, seconds=0.15, workers=2)
+    with study.watched():
+        runner = study.run()
+        study.kill_workers(runner, 5, random.Random(0))
+        study.finish(runner)
+    assert study.killed >= 3
+    counts = study.counts(expected)
+    assert counts.whole, counts.sentence()
 
 
-def undisturbed(tmp_path: Path) -> list[tuple[str, str, int, float]]:
-    folder = tmp_path / "undisturbed"
-    folder.mkdir()
-    _, repository, context = open_study(study_file(folder, STAGES))
-    work(context)
-    return plan(repository)
-
-
-def workers_of(runner: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    try:
-        return [p for p in psutil.Process(runner.pid).children() if "worker" in p.cmdline()]
-    except psutil.Error:
-        return []
-
-
-def check_whole(path: Path, expected: list[tuple[str, str, int, float]]) -> None:
-    repository = Repository(open_database(f"sqlite:///{path.parent / 'study.db'}"))
-    status = repository.status("replayed")
-    assert status["finished"], (path.parent / "run.log").read_text()[-2000:]
-    assert status["running"] == []
-    assert status["trainings"]["running"] == status["trainings"]["waiting"] == 0
-    assert plan(repository) == expected
-    with sqlite3.connect(path.parent / "study.db") as raw:
-        key = "candidate_id, recipe_id, dataset_id, fidelity_label, seed"
-        assert (
-            raw.execute(f"SELECT count(*) FROM (SELECT 1 FROM nas_training GROUP BY {key} HAVING count(*) > 1)")
-            is not None
-        )
-        twice = raw.execute(f"SELECT count(*) FROM (SELECT {key} FROM nas_training GROUP BY {key} HAVING count(*) > 1)")
-        assert twice.fetchone() == (0,)
-
-
-def test_kill_9_of_workers_changes_nothing_but_time(tmp_path: Path) -> None:
-    expected = undisturbed(tmp_path)
-    path = study_file(tmp_path, STAGES, seconds=0.1, workers=2, max_attempts=50)
-    runner = start(path)
-    rng, kills = random.Random(0), 0
-    for wanted in range(3, 36, 8):
-        wait_for_trainings(path, wanted)
-        time.sleep(rng.uniform(0.0, 0.3))
-        victims = workers_of(runner)
-        if victims and runner.poll() is None:
-            rng.choice(victims).kill()
-            kills += 1
-    assert runner.wait(timeout=200) == 0, (tmp_path / "run.log").read_text()[-3000:]
-    assert kills >= 3
-    check_whole(path, expected)
-
-
-def test_kill_9_of_the_runner_and_running_again(tmp_path: Path) -> None:
-    expected = undisturbed(tmp_path)
-    path = study_file(tmp_path, STAGES, seconds=0.1, workers=2)
-    runner = start(path)
-    wait_for_trainings(path, 10)
-    orphans = workers_of(runner)
-    runner.kill()
-    runner.wait()
-    gone, alive = psutil.wait_procs(orphans, timeout=30)
-    assert gone
-    assert not alive, "workers outlive their runner"
-    assert start(path).wait(timeout=200) == 0
-    check_whole(path, expected)
+def test_kill_9_of_the_runner_and_running_again(tmp_path: Path, expected: list[Row]) -> None:
+    study = FaultStudy.replayed(tmp_path, seconds=0.15, workers=2)
+    with study.watched():
+        runner = study.run()
+        study.wait_for(8, runner)
+        orphans = workers_of(runner)
+        runner.kill()
+        runner.wait()
+        assert orphans
+        _, alive = psutil.wait_procs(orphans, timeout=60)
+        assert not alive, "workers outlive their runner"
+        study.finish(study.run())
+    counts = study.counts(expected)
+    assert counts.whole, counts.sentence()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interruption_gives_everything_back(tmp_path: Path, number: signal.Signals) -> None:
-    path = study_file(tmp_path, STAGES, seconds=0.3, workers=2)
-    runner = start(path)
-    wait_for_trainings(path, 6)
-    os.kill(runner.pid, number)
-    assert runner.wait(timeout=60) == 130
-    repository = Repository(open_database(f"sqlite:///{tmp_path / 'study.db'}"))
-    assert repository.status("replayed")["running"] == []
-    assert "again" in (tmp_path / "run.log").read_text()
-    assert start(path).wait(timeout=200) == 0
-    check_whole(path, undisturbed(tmp_path))
+def test_interruption_gives_everything_back(tmp_path: Path, number: signal.Signals, expected: list[Row]) -> None:
+    study = FaultStudy.replayed(tmp_path, seconds=0.3, workers=2)
+    with study.watched():
+        runner = study.run()
+        study.wait_for(4, runner)
+        runner.send_signal(number)
+        study.finish(runner, 130)
+        with open_database(study.url) as database:
+            status = Repository(database).status(study.name)
+        assert status["running"] == []
+        assert "run the same command again" in study.said()
+        study.finish(study.run())
+    counts = study.counts(expected)
+    assert counts.whole, counts.sentence()
+    assert counts.attempts == counts.trainings  # what was given back does not count as an attempt
 
 
-def test_two_runs_of_one_study_at_once(tmp_path: Path) -> None:
-    expected = undisturbed(tmp_path)
-    path = study_file(tmp_path, STAGES, seconds=0.05)
-    both = [start(path), start(path)]
-    assert [runner.wait(timeout=250) for runner in both] == [0, 0], (tmp_path / "run.log").read_text()[-3000:]
-    check_whole(path, expected)
+def test_two_runs_of_one_study_at_once(tmp_path: Path, url: str, expected: list[Row]) -> None:
+    study = FaultStudy.replayed(tmp_path, url)
+    with study.watched():
+        both = [study.run(), study.run()]
+        for runner in both:
+            study.finish(runner)
+    counts = study.counts(expected)
+    assert counts.whole, counts.sentence()
+    assert counts.attempts == counts.trainings
 
 
-def wait_for_trainings(path: Path, count: int) -> None:
-    """Waits until so many trainings have finished."""
-    until = time.monotonic() + 120
-    database = path.parent / "study.db"
-    while time.monotonic() < until:
-        time.sleep(0.3)
-        if not database.exists():
-            continue
-        try:
-            with sqlite3.connect(database, timeout=5) as raw:
-                found = raw.execute("SELECT count(*) FROM nas_training WHERE status = 'finished'").fetchone()[0]
-        except sqlite3.Error:
-            continue
-        if found >= count:
-            return
-    raise AssertionError("no trainings finished: " + (path.parent / "run.log").read_text()[-2000:])
+def test_a_worker_killed_between_result_and_mirror(tmp_path: Path, url: str) -> None:
+    stages = [{"sweep": {"design": "stratified", "candidates": 6}}]
+    study = FaultStudy.replayed(tmp_path, url, stages, seconds=0.0)
+    study.finish(study.worker(hooks=DIE_BEFORE_TELLING), -signal.SIGKILL)
+    with open_database(url) as database:
+        repository = Repository(database)
+        assert repository.status(study.name)["trainings"] == {"waiting": 0, "running": 0, "finished": 8, "failed": 0}
+        (stage,) = repository.stages(repository.study(study.name).id)
+        repository.set_stage(stage.id, status="finished")  # as another worker does that has nothing left to do
+    plan = study.plan()
+    before = study.counts(plan)
+    assert (before.untold, before.lost, before.twice) == (6, 0, 0)
+    study.finish(study.run())
+    after = study.counts(plan)
+    assert after.whole, after.sentence()
+
+
+@pytest.mark.postgres
+def test_a_clock_that_runs_ahead_takes_nothing_from_anybody(
+    tmp_path: Path, postgres: PrivatePostgres, expected: list[Row]
+) -> None:
+    study = FaultStudy.replayed(tmp_path, postgres.create_database(), seconds=0.3)
+    with study.watched():
+        workers = [study.worker(hooks=CLOCK_AHEAD, lease=60), study.worker(lease=60)]
+        for worker in workers:
+            study.finish(worker)
+    counts = study.counts(expected)
+    assert counts.whole, counts.sentence()
+    assert counts.attempts == counts.trainings

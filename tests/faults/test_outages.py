@@ -1,0 +1,58 @@
+"""PostgreSQL goes away and comes back, and cuts connections, while real workers use it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from fault_builders import CUT, FaultStudy, Row
+from private_postgres import MISSING, PrivatePostgres, find_binaries
+
+pytestmark = [pytest.mark.slow, pytest.mark.postgres]
+
+
+@pytest.fixture
+def own_server() -> Iterator[PrivatePostgres]:
+    """A server that no other test uses: it will be stopped."""
+    if find_binaries() is None:
+        pytest.skip(MISSING)
+    server = PrivatePostgres()
+    yield server
+    server.close()
+
+
+def test_a_server_that_stops_and_starts(tmp_path: Path, own_server: PrivatePostgres, expected: list[Row]) -> None:
+    study = FaultStudy.replayed(tmp_path, own_server.create_database(), seconds=0.2, workers=2)
+    with study.watched():
+        runner = study.run()
+        for wanted, mode in ((5, "immediate"), (20, "fast")):
+            study.wait_for(wanted, runner)
+            assert runner.poll() is None, study.said()
+            own_server.stop(mode)
+            time.sleep(0.5)  # long enough for every worker to notice
+            own_server.start()
+        study.finish(runner)
+    counts = study.counts(expected)
+    assert counts.whole, counts.sentence()
+
+
+def test_connections_cut_in_the_middle_of_transactions(
+    tmp_path: Path, own_server: PrivatePostgres, expected: list[Row]
+) -> None:
+    url = own_server.create_database()
+    study = FaultStudy.replayed(tmp_path, url, seconds=0.05, workers=2)
+    cuts = 0
+    with study.watched():
+        runner = study.run()
+        study.wait_for(2, runner)
+        with psycopg.connect(url.rsplit("/", 1)[0] + "/postgres", autocommit=True) as connection:
+            while runner.poll() is None:
+                cuts += len(connection.execute(CUT, [url.rsplit("/", 1)[1]]).fetchall())
+                time.sleep(0.01 if cuts < 10 else 0.5)
+        study.finish(runner)
+    assert cuts
+    counts = study.counts(expected)
+    assert counts.whole, counts.sentence()
