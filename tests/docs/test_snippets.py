@@ -26,6 +26,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.timeout(900)  # real, if tiny, studies: a busy machine takes many times as long as an idle one
 @pytest.mark.parametrize("name", NAMES)
 def test_blocks(name: str, project: Path) -> None:
     runner = Runner(project)
