@@ -86,6 +86,8 @@ class Lattice:
         placed: list[Placement] = []
         state = self.start
         for i, site in enumerate(self.sites):
+            if len(placed) == blocks:  # the rest is empty
+                break
             for edge in self.layers[i][state]:
                 rest = self._completions(i, edge, blocks - len(placed))
                 variants = self._variants(site, edge.block)
@@ -105,6 +107,8 @@ class Lattice:
             return None
         left, index, state = len(at), 0, self.start
         for i, site in enumerate(self.sites):
+            if not left:
+                return index if _at(self.ways[i].get(state, []), 0) else None
             wanted = at.get(site.number)
             for edge in self.layers[i].get(state, ()):
                 rest = self._completions(i, edge, left)
