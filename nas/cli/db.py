@@ -187,9 +187,20 @@ def import_(
 
     with open_archive(file):  # refused before a database is made
         store = checkpoint_store(checkpoints) if with_checkpoints else None
-    with open_database(database_url(db)) as database, progress_bar("import") as progress:
+    url = database_url(db)
+    if _would_be_made(url):  # tried in memory first: a bad archive leaves no empty database behind
+        with open_database("sqlite://") as trial:
+            import_study(Repository(trial), file, name=name)
+    with open_database(url) as database, progress_bar("import") as progress:
         done = import_study(Repository(database), file, name=name, store=store, progress=progress)
     _show_archived(done, f"study {done.study!r} is in the database now", json)
+
+
+def _would_be_made(url: str) -> bool:
+    from nas.storage.urls import parse_url
+
+    address = parse_url(url)
+    return address.drivername == "sqlite" and bool(address.database) and not Path(str(address.database)).exists()
 
 
 def _show_archived(done: Archived, sentence: str, json: bool) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ from nas.storage.models import Base
 LARGEST_TABLES = 8 << 30
 LARGEST_MANIFEST = 64 << 20
 Row = dict[str, Any]
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
+"""What `zipfile` raises for members that are damaged, cut off, locked with a password or packed in an unknown way."""
 
 
 class Archive:
@@ -46,7 +49,7 @@ class Archive:
             if self._file.getinfo(MANIFEST).file_size > LARGEST_MANIFEST:
                 raise self._bad("its manifest is too large")
             manifest = json.loads(self._file.read(MANIFEST))
-        except (KeyError, ValueError, zipfile.BadZipFile, RuntimeError) as error:
+        except (KeyError, ValueError, *UNREADABLE) as error:
             raise self._bad("it has no readable manifest") from error
         shape = {"format": int, "study": str, "schema": str, "members": dict}
         if not isinstance(manifest, dict) or any(not isinstance(manifest.get(k), t) for k, t in shape.items()):
@@ -95,7 +98,7 @@ class Archive:
         try:
             with self._file.open(name) as member:
                 yield member
-        except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
+        except UNREADABLE as error:
             raise self._bad(f"{name} cannot be read") from error
 
     def _check_hash(self, name: str, sha256: str) -> None:
@@ -126,7 +129,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
         raise StorageError(f"there is no archive at {path}", "check the path")
     try:
         file = zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+    except UNREADABLE as error:
         raise StorageError(f"{path} is not an archive of a study: it is no zip file") from error
     with file:
         yield Archive(path, file)

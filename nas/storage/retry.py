@@ -38,6 +38,11 @@ _SENTENCES = (
     ("SQLITE_CANTOPEN", "{url} cannot be opened", "check that its folder exists and that you may write there"),
     ("SQLITE_NOTADB", "{url} is not an SQLite database", "choose another file name"),
     ("SQLITE_CORRUPT", "{url} is damaged", _DAMAGED_HINT),
+    *((mark, "{url} lacks a table or column of its schema", _DAMAGED_HINT) for mark in ("42P01", "42703")),
+    *(
+        (f"no such {what}: nas_", "{url} lacks a table or column of its schema", _DAMAGED_HINT)
+        for what in ("table", "column")
+    ),
     ("authentication failed", "{url} refuses the user or password", "check the database URL"),
     ("no password supplied", "{url} asks for a password", "put it into the database URL or into ~/.pgpass"),
     ("no pg_hba.conf entry", "{url} does not accept this machine or user", "ask who runs the server"),

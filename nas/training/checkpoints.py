@@ -25,6 +25,7 @@ from nas.training.recipe import Recipe, load_recipe
 from nas.training.results import EpochRecord
 
 FORMAT, VERSION = "nas-checkpoint", 1
+MOST_CLASSES, MOST_PIXELS = 10**7, 10**5
 
 Weights = Mapping[str, Tensor]
 
@@ -126,6 +127,7 @@ def load_checkpoint(path: str | Path, *, sha256: str | None = None) -> Checkpoin
         raise TrainingError(f"{path} is not the file that was written: its SHA-256 differs", "Copy or train it again.")
     content = _read(path)
     try:
+        _check_types(content)
         return Checkpoint(
             candidate=Candidate.from_dict(content["candidate"]),
             recipe=load_recipe(content["recipe"]),
@@ -133,8 +135,23 @@ def load_checkpoint(path: str | Path, *, sha256: str | None = None) -> Checkpoin
             **{name: content[name] for name in _PLAIN if name != "input_size"},
             input_size=(int(content["input_size"][0]), int(content["input_size"][1])),
         )
-    except (KeyError, TypeError, IndexError, NasError) as error:
+    except (KeyError, TypeError, IndexError, ValueError, OverflowError, NasError) as error:
         raise TrainingError(f"{path} is a damaged checkpoint: {error}", "Train the candidate again.") from error
+
+
+def _check_types(content: Mapping[str, Any]) -> None:
+    """What everybody relies on who has a checkpoint in hand; whether weights fit a network is seen when it is built."""
+    for name, least in (("num_classes", 1), ("epoch", 0), ("step", 0)):
+        if type(content[name]) is not int or not least <= content[name] < MOST_CLASSES:
+            raise ValueError(f"{name} is {content[name]!r}")
+    if not all(0 < side < MOST_PIXELS for side in content["input_size"]):
+        raise ValueError(f"input_size is {content['input_size']!r}")
+    for name in ("network", "averaged"):
+        weights = content[name]
+        if weights is None and name == "averaged":
+            continue
+        if not isinstance(weights, dict) or not all(isinstance(key, str) for key in weights):
+            raise ValueError(f"{name} holds no weights")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -62,8 +62,14 @@ def state(folder: Path) -> dict[str, str]:
     for root, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path = os.path.join(root, name)
-            found[path] = _state_of(path)
+            if not _is_sqlite_scratch(path):
+                found[path] = _state_of(path)
     return found
+
+
+def _is_sqlite_scratch(path: str) -> bool:
+    """What SQLite lays beside a database to read it: an index of the log, and a log without anything in it."""
+    return path.endswith("-shm") or (path.endswith("-wal") and os.path.getsize(path) == 0)
 
 
 def _state_of(path: str) -> str:
@@ -96,8 +102,10 @@ class Account:
         for said in self._answers(label, act):
             self.answers[said.code] += 1
             why = complaint(said)
+            after = state(watched)
             if why is None and (said.code != 0 or not may_change):
-                why = _difference(before, state(watched))
+                why = _difference(before, after)
+            before = after
             if why is not None:
                 self.complaints.append(f"{label}: nas {' '.join(said.arguments)[:200]}: {why}")
 
