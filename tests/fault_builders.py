@@ -180,8 +180,12 @@ class FaultStudy:
 
     def register(self) -> None:
         """Stores the study, as `nas run` does before it starts workers."""
-        with open_database(self.url) as database:
-            register(load_study(self.file), Repository(database))
+        sys.path.insert(0, str(self.folder))  # where own blocks are, as for a command started there
+        try:
+            with open_database(self.url) as database:
+                register(load_study(self.file), Repository(database))
+        finally:
+            sys.path.remove(str(self.folder))
 
     def finish(self, process: subprocess.Popen[bytes], expected: int = 0) -> None:
         """Waits for a process, which must end with this exit code."""

@@ -89,7 +89,8 @@ class Worker:
                     if self._finished():
                         break
                     self._stop.wait(IDLE_S)
-        mirror.flush()
+        # Whoever ends last also tells what workers that were killed could not.
+        mirror.flush() if self.stopping else mirror.reconcile()
         self.context.repository.worker_stopped(self.context.owner)
         return done
 
