@@ -86,6 +86,8 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_USER
     except BrokenPipeError:
         return _reader_left()
+    except SystemExit:  # typer's own way out: the reader of a pipe has left, or words were completed for a shell
+        return EXIT_DONE
     except Exception as error:
         return _exit_code(error)
     except KeyboardInterrupt:

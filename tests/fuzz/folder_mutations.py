@@ -17,15 +17,17 @@ Damage = Callable[[Path, random.Random], None]
 
 NAMES = (
     "a.jpg", ".jpg", "0001.jpg", "0001_c.jpg", "_c1.jpg", "-5_c1s1_000001_00.jpg", "9" * 60 + "_c1s1_000001_00.jpg",
-    "0001_c" + "9" * 60 + "s1_000001_00.jpg", "0001_c0s1_000001_00.jpg", "0001_c-1s1.jpg", "0001 c1s1.jpg", "é_c1.jpg",
-    "0001_c1s1_000001_00.JPG", "0001_c1s1_000001_00.jpeg.part", "Thumbs.db", ".DS_Store", "0001_c1s1_\n.jpg", "٣_c٣.jpg",
-    "[bold]_c1.jpg", "0001_c1s1_000001_00.jpg.jpg", "0000_c1s1_000001_00.jpg", "-1_c1s1_000001_00.jpg", "x" * 200 + ".jpg",
+    "0001_c" + "9" * 60 + "s1_000001_00.jpg", "0001_c0s1_000001_00.jpg", "0001_c-1s1.jpg", "0001 c1s1.jpg",
+    "é_c1.jpg", "0001_c1s1_000001_00.JPG", "0001_c1s1_000001_00.jpeg.part", "Thumbs.db", ".DS_Store",
+    "0001_c1s1_\n.jpg", "٣_c٣.jpg", "[bold]_c1.jpg", "0001_c1s1_000001_00.jpg.jpg", "0000_c1s1_000001_00.jpg",
+    "-1_c1s1_000001_00.jpg", "x" * 200 + ".jpg",
 )  # fmt: skip
 LINES = (
-    "", "nowhere/a.jpg 3", "0000/0000_000_01.jpg", "0000/0000_000_01.jpg x", "a b c", "../../../etc/passwd 1", "/etc/passwd 1",
-    "0000/0000_000_99999999999999999999_x.jpg 0", "0000/0000_000_xx_x.jpg 0", "0000/0000_000_01_x.jpg -7", "\0 0", "é/é_é_é.jpg 1",
-    "0000/0000_000_01_x.jpg 999999999999999999999999", ",", ",,,,", "a.png,1,1,test", "a.png,,1,train", "a.png,1,,train",
-    'a.png,"1,1,train', "a.png,1.5,x,train", "a.png,1,1,train,1 2 3", "a.png,1,1,train,0 0 0 0", "a.png,1,1,train,nan nan 1 1",
+    "", "nowhere/a.jpg 3", "0000/0000_000_01.jpg", "0000/0000_000_01.jpg x", "a b c", "../../../etc/passwd 1",
+    "/etc/passwd 1", "0000/0000_000_99999999999999999999_x.jpg 0", "0000/0000_000_xx_x.jpg 0",
+    "0000/0000_000_01_x.jpg -7", "\0 0", "é/é_é_é.jpg 1", "0000/0000_000_01_x.jpg 999999999999999999999999", ",",
+    ",,,,", "a.png,1,1,test", "a.png,,1,train", "a.png,1,,train", 'a.png,"1,1,train', "a.png,1.5,x,train",
+    "a.png,1,1,train,1 2 3", "a.png,1,1,train,0 0 0 0", "a.png,1,1,train,nan nan 1 1",
     "a.png,1,1,train,9 9 99999999999999999999 9", "a.png," + "9" * 5_000 + ",1,train", "nowhere.png,1,1,query",
 )  # fmt: skip
 

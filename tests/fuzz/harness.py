@@ -13,7 +13,7 @@ import re
 import stat
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -92,14 +92,14 @@ class Account:
     complaints: list[str] = field(default_factory=list)
     cases: int = 0
 
-    def case(self, label: str, act: Callable[[], Iterable[Said]], watched: Path, may_change: bool = False) -> None:
-        """One piece of bad input and all commands that are tried on it; `watched` must stay as it is.
+    def case(self, label: str, answers: Iterable[Said], watched: Path, may_change: bool = False) -> None:
+        """One piece of bad input; `answers` runs the commands that are tried on it, `watched` must stay as it is.
 
         may_change: a command that succeeds may leave something behind.
         """
         self.cases += 1
         before = state(watched)
-        for said in self._answers(label, act):
+        for said in self._answers(label, answers):
             self.answers[said.code] += 1
             why = complaint(said)
             after = state(watched)
@@ -109,9 +109,9 @@ class Account:
             if why is not None:
                 self.complaints.append(f"{label}: nas {' '.join(said.arguments)[:200]}: {why}")
 
-    def _answers(self, label: str, act: Callable[[], Iterable[Said]]) -> Iterator[Said]:
+    def _answers(self, label: str, answers: Iterable[Said]) -> Iterator[Said]:
         try:
-            yield from act()
+            yield from answers
         except Exception as error:
             self.complaints.append(f"{label}: {type(error).__name__}: {error}{_origin(error)}")
 

@@ -78,7 +78,7 @@ def test_damaged_image_folders(chunk: int, good: Path, folder: Path, settle: Cal
         damaged(root, rng)
         study.write_text(STUDY.format(name=name, path=f"{root}/own.csv" if name == "csv" else root))
         source = SETS[name][1].format(root)
-        account.case(f"chunk {chunk}, number {number}, {name}", lambda: look(name, source, study, rng), folder)
+        account.case(f"chunk {chunk}, number {number}, {name}", look(name, source, study, rng), folder)
         shutil.rmtree(root)
     settle(account)
 

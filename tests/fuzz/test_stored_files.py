@@ -164,7 +164,7 @@ def test_damaged_databases(chunk: int, database: Path, folder: Path, settle: Cal
         path.write_bytes(good if number % 3 == 0 else damage_database(good, rng))
         if number % 3 == 0:
             rewrite_database(path, rng)
-        account.case(f"chunk {chunk}, number {number}", lambda: read_database(path, rng), folder, may_change=True)
+        account.case(f"chunk {chunk}, number {number}", read_database(path, rng), folder, may_change=True)
         for left in folder.iterdir():
             shutil.rmtree(left) if left.is_dir() else left.unlink()
     settle(account)
@@ -283,9 +283,7 @@ def test_damaged_archives(
     for number in range(ARCHIVES // CHUNKS):
         path.write_bytes(damage_archive(good, rng))
         shutil.copy(database, folder / "old.db")
-        account.case(
-            f"chunk {chunk}, number {number}", lambda: read_archive(path, database, folder), folder, may_change=True
-        )
+        account.case(f"chunk {chunk}, number {number}", read_archive(path, database, folder), folder, may_change=True)
         for left in folder.iterdir():
             shutil.rmtree(left) if left.is_dir() else left.unlink()
     settle(account)
@@ -328,10 +326,9 @@ def damage_checkpoint(good: bytes, rng: random.Random) -> bytes:
         return good[: rng.randrange(len(good))]
     if kind == 1:
         state = {"weights": torch.zeros(3)}
-        foreign = rng.choice(
+        return rng.choice(
             (rng.randbytes(2_000), b"", b"text", _pickled(state), _pickled([1]), _pickled(_Evil()), _pickled(5))
         )
-        return foreign
     if kind in (2, 3):
         data = bytearray(good)
         for _ in range(rng.choice((1, 5, 50))):
@@ -396,7 +393,7 @@ def test_damaged_checkpoints(chunk: int, checkpoint: Path, folder: Path, settle:
     for number in range(CHECKPOINTS // CHUNKS):
         path = folder / "bad.pt"
         path.write_bytes(damage_checkpoint(good, rng))
-        account.case(f"chunk {chunk}, number {number}", lambda: read_checkpoint(path, rng), folder, may_change=True)
+        account.case(f"chunk {chunk}, number {number}", read_checkpoint(path, rng), folder, may_change=True)
         for name in ("features.npy", "features.txt"):
             (folder / name).unlink(missing_ok=True)
     settle(account)

@@ -57,11 +57,13 @@ findings:
   - rule: {sites: {block: cnl, sites: [4, 6, 8]}}
     verdict: adopted
     reason: better
-    evidence: {effect: 0.01, low: 0.001, high: 0.02, p: 0.01, p_adjusted: 0.03, trainings: 20, training_ids: [1, 2], method: permutation}
+    evidence: {effect: 0.01, low: 0.001, high: 0.02, p: 0.01, p_adjusted: 0.03,
+               trainings: 20, training_ids: [1, 2], method: permutation}
   - rule: {min_distance: 2, strength: preference}
     verdict: rejected
     reason: worse
-    evidence: {effect: -0.01, low: -0.02, high: 0.0, p: 0.4, p_adjusted: 0.6, trainings: 8, training_ids: [], method: permutation}
+    evidence: {effect: -0.01, low: -0.02, high: 0.0, p: 0.4, p_adjusted: 0.6,
+               trainings: 8, training_ids: [], method: permutation}
 """
 RECIPE_FILE = """
 extends: strong_baseline
@@ -149,7 +151,7 @@ def damage(account: Account, folder: Path, texts: list[str], act: Act, count: in
     path = folder / "damaged.yaml"
     for number in range(count):
         path.write_bytes(mutated(rng.choice(texts), rng))
-        account.case(f"seed {seed}, number {number}", lambda: act(path, rng), folder)
+        account.case(f"seed {seed}, number {number}", act(path, rng), folder)
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
