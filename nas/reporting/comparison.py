@@ -33,6 +33,8 @@ def _fidelity_part(part: str) -> str:
     return part
 
 
+ELSEWHERE = ("source", "follows", "rest")
+"""Roles of trainings that answer another question than the front: other data, or other backbones."""
 SPLIT_WORDS = {"test": "test split", "val": "validation identities"}
 
 
@@ -64,7 +66,8 @@ class Level:
 
     def rows(self, table: pd.DataFrame) -> pd.DataFrame:
         """The rows of a results table that belong to this level."""
-        return table[(table["split"].astype(str) == self.split) & (table["fidelity"].astype(str) == self.fidelity)]
+        here = (table["split"].astype(str) == self.split) & (table["fidelity"].astype(str) == self.fidelity)
+        return table[here & ~table["role"].isin(ELSEWHERE)]
 
 
 def levels(data: StudyData) -> list[Level]:
@@ -73,6 +76,7 @@ def levels(data: StudyData) -> list[Level]:
 
 
 def _levels(rows: pd.DataFrame) -> list[Level]:
+    rows = rows[~rows["role"].isin(ELSEWHERE)]
     found = [
         Level(str(split), str(fidelity), float(group["epochs"].max()), int(group["candidate_id"].nunique()))
         for (split, fidelity), group in rows.groupby([rows["split"].astype(str), rows["fidelity"].astype(str)])

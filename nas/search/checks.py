@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from nas.errors import StudyError, unknown_name
-from nas.search.context import FINAL, StudyContext, training_device
-from nas.search.definition import StudyDefinition
+from nas.search.context import FINAL, SOURCE, StudyContext, training_device
+from nas.search.definition import RuleTestStage, StudyDefinition
+
+if TYPE_CHECKING:
+    from nas.data import ReidDataset
+    from nas.spaces import Candidate
+    from nas.training import Recipe
 
 
 def check_study(definition: StudyDefinition) -> None:
@@ -24,7 +31,9 @@ def check_study(definition: StudyDefinition) -> None:
     if any(stage.kind != "profile" for stage in definition.named_stages()):
         _check_weights(context)
         context.dataset(FINAL)
-        _check_batches(context, len({r.identity for r in context.dataset(context.search_view).train}))
+        _check_batches(context.recipe, context.dataset(context.search_view))
+        if context.pretraining is not None:
+            _check_batches(context.source_recipe, context.dataset(SOURCE))
 
 
 def _check_stages(context: StudyContext) -> None:
@@ -34,9 +43,35 @@ def _check_stages(context: StudyContext) -> None:
     for stage in context.definition.named_stages():
         if stage.kind == "search" and stage.settings.sampler not in SAMPLERS:
             raise StudyError(f"stage {stage.name!r}: " + unknown_name("sampler", stage.settings.sampler, SAMPLERS))
-        if stage.kind == "confirm":
-            for text in stage.settings.candidates:
-                Candidate.parse(text)
+        for text in getattr(stage.settings, "candidates", None) or () if stage.kind in ("confirm", "pretrain") else ():
+            Candidate.parse(text)
+        if stage.kind == "test_rules":
+            _check_rule_test(context, stage.settings)
+    _check_pretraining(context)
+
+
+def _check_rule_test(context: StudyContext, settings: RuleTestStage) -> None:
+    from nas.search.stages.test_rules import given_rules
+
+    context.rule_test_spaces(settings.spaces)
+    given_rules(context, settings)
+
+
+def _check_pretraining(context: StudyContext) -> None:
+    """Fine-tuning needs sources, and sources are for fine-tuning."""
+    transfer = context.recipe.transfer
+    wanted = transfer is not None and transfer.from_pretraining
+    if wanted and context.pretraining is None:
+        raise StudyError("recipe: transfer from pretrained needs a `pretrain` stage", "or name a checkpoint file")
+    if context.pretraining is None:
+        return
+    if not wanted:
+        raise StudyError(
+            "a `pretrain` stage needs a recipe that goes on from it",
+            "write recipe: {extends: ..., transfer: {from: pretrained, head_epochs: 10}}",
+        )
+    if context.source_recipe.transfer is not None:
+        raise StudyError("the recipe of the pretrain stage has a `transfer` of its own", "leave it out")
 
 
 def _check_latency(context: StudyContext) -> None:
@@ -58,13 +93,21 @@ def _check_weights(context: StudyContext) -> None:
     """Pretrained weights of every backbone, the reference's too, are found and seen to fit before anything starts."""
     from nas.training.pretrained import require_pretrained
 
-    if context.recipe.transfer is None:
-        require_pretrained((*context.baselines, context.reference), context.recipe)
+    recipe = context.recipe if context.recipe.transfer is None else context.source_recipe
+    if recipe.transfer is None:
+        require_pretrained((*context.baselines, context.reference, *_tested_baselines(context)), recipe)
 
 
-def _check_batches(context: StudyContext, identities: int) -> None:
-    if identities < context.recipe.identities:
+def _tested_baselines(context: StudyContext) -> list[Candidate]:
+    """Backbones of the spaces that rules are tested in."""
+    stages = [stage.settings for stage in context.definition.named_stages() if stage.kind == "test_rules"]
+    return [b for settings in stages for space in context.rule_test_spaces(settings.spaces) for b in space.baselines()]
+
+
+def _check_batches(recipe: Recipe, dataset: ReidDataset) -> None:
+    identities = len({record.identity for record in dataset.train})
+    if identities < recipe.identities:
         raise StudyError(
-            f"the recipe's batches hold {context.recipe.identities} identities, but only {identities} are trained on",
+            f"the recipe's batches hold {recipe.identities} identities, but only {identities} are trained on",
             "set recipe: {extends: ..., identities: N} to fewer, or hold fewer out with validation: {share: ...}",
         )

@@ -5,15 +5,15 @@ Loaded when first asked for, so that `nas status` reads no image and imports no 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nas.errors import StudyError
 from nas.progress import Progress
-from nas.search.definition import StudyDefinition
+from nas.search.definition import PretrainStage, StudyDefinition
 from nas.spaces import Candidate, DesignSpace
 from nas.training.fidelity import Fidelity
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from nas.training import Recipe
 
 SELECT, FINAL = "select", "final"
+SOURCE = "source"
+"""View of a `pretrain` stage: trained on its data, read on the test split of the study's own."""
 
 
 @dataclass
@@ -63,6 +65,27 @@ class StudyContext:
     def space(self) -> DesignSpace:
         """The space the study starts from."""
         return load_space(self.definition)
+
+    @cached_property
+    def pretraining(self) -> PretrainStage | None:
+        """The settings of the study's `pretrain` stage."""
+        return next((s.settings for s in self.definition.named_stages() if s.kind == "pretrain"), None)
+
+    @cached_property
+    def source_recipe(self) -> Recipe:
+        """How the networks of the `pretrain` stage are trained."""
+        from nas.training import load_recipe
+
+        given = None if self.pretraining is None else self.pretraining.recipe
+        return self.recipe.with_overrides({"transfer": None}) if given is None else load_recipe(given)
+
+    def recipe_of(self, view: str) -> Recipe:
+        """The recipe at full fidelity that a view is trained with."""
+        return self.source_recipe if view == SOURCE else self.recipe
+
+    def rule_test_spaces(self, spaces: Sequence[str | dict[str, Any]]) -> list[DesignSpace]:
+        """The spaces of a `test_rules` stage; files start from the study's folder."""
+        return [read_space(self.definition, space) for space in spaces]
 
     def space_of(self, stage: StageInfo) -> DesignSpace:
         """The space a stage works in: the one that the stage before it left."""
@@ -122,7 +145,10 @@ class StudyContext:
         """The data of a view: `select` (validation identities) or `final` (test split)."""
         from nas.data import dataset_view, load_dataset
 
-        if not self._datasets:
+        if view == SOURCE and view not in self._datasets:
+            crossed = {"train": self._pretraining_data(), "test": self.definition.data}
+            self._datasets[view] = dataset_view(load_dataset(crossed, progress=self.progress), FINAL)
+        if "whole" not in self._datasets:
             self._datasets["whole"] = load_dataset(self.definition.data, progress=self.progress)
         if view not in self._datasets:
             held_out = self.definition.validation
@@ -130,6 +156,11 @@ class StudyContext:
                 self._datasets["whole"], view, val_share=held_out.share, seed=held_out.seed
             )
         return self._datasets[view]
+
+    def _pretraining_data(self) -> Any:
+        if self.pretraining is None:
+            raise StudyError("this study has no `pretrain` stage, so there is no source data")
+        return self.pretraining.data
 
     @property
     def search_view(self) -> str:
@@ -140,7 +171,7 @@ class StudyContext:
         """Packed images of a view at a fidelity's size and share of identities."""
         from nas.data import prepare
 
-        recipe = self.recipe.at(fidelity)
+        recipe = self.recipe_of(view).at(fidelity)
         return prepare(
             self.dataset(view),
             recipe.input,
@@ -157,14 +188,19 @@ class StudyContext:
 
 def load_space(definition: StudyDefinition) -> DesignSpace:
     """The design space that a study file names or contains."""
-    if isinstance(definition.space, str):
-        path = definition.folder / definition.space
+    return read_space(definition, definition.space)
+
+
+def read_space(definition: StudyDefinition, space: str | dict[str, Any]) -> DesignSpace:
+    """A space that a study file names or contains."""
+    if isinstance(space, str):
+        path = definition.folder / space
         if not path.exists():
             raise StudyError(
                 f"{definition.source}: space: no such file {path}", "paths there start from the study's folder"
             )
         return DesignSpace.from_yaml(path)
-    return DesignSpace.from_dict(definition.space)
+    return DesignSpace.from_dict(space)
 
 
 def reference_candidate(notation: str, baseline: Candidate) -> Candidate:
@@ -179,7 +215,9 @@ def latency_protocol(definition: StudyDefinition) -> LatencyProtocol:
     """The measuring protocol of a study file, with `auto` resolved on this machine."""
     from nas.latency import LatencyProtocol
 
-    given = definition.latency.model_dump(exclude={"reference", "on", "wait_for_device", "max_relative_error", "device"})
+    given = definition.latency.model_dump(
+        exclude={"reference", "on", "wait_for_device", "max_relative_error", "device"}
+    )
     values = {key: value for key, value in given.items() if value is not None}
     return LatencyProtocol.from_dict({**values, "device": latency_device(definition)})
 

@@ -127,13 +127,6 @@ OBJECTIVES = (
 """What mAP can be paid with; `nas.latency.objectives` says what each is."""
 
 
-OBJECTIVES = (
-    *("latency_ms", "batches_per_s", "slowdown_percent", "peak_memory_mb", "energy_j"),
-    *("params", "macs", "activations"),
-)
-"""What mAP can be paid with; `nas.latency.objectives` says what each is."""
-
-
 class SearchStage(_Settings):
     """Adaptive multi-objective search inside the current space, for the Pareto front."""
 
@@ -174,7 +167,31 @@ class ConfirmStage(_Settings):
     fidelity: Fidelity = Field(Fidelity(), description="null: the full recipe")
 
 
-STAGE_KINDS = ("profile", "sweep", "shrink", "auto_shrink", "search", "confirm")
+class PretrainStage(_Settings):
+    """Source networks for two-step fine-tuning: trained on other data, read on this study's test split as they are."""
+
+    data: dict[str, Any] | list[dict[str, Any]] = Field(description="the source data set(s)")
+    candidates: Annotated[list[str], Field(min_length=1)] = Field(description="networks to train, in notation")
+    recipe: str | dict[str, Any] | None = Field(None, description="null: the study's recipe, without `transfer`")
+    seeds: PositiveInt = Field(1, description="source trainings a network; fine-tunings share them out by seed")
+
+
+class RuleTestStage(_Settings):
+    """Do the rules hold in other spaces? Networks that follow them against networks that do not, with a test."""
+
+    spaces: Annotated[list[str | dict[str, Any]], Field(min_length=1)] = Field(
+        description="space files (or spaces), any backbones; each backbone is tested by itself"
+    )
+    rules: str | list[dict[str, Any]] | None = Field(
+        None, description="a rules file or rules, learned on the space's backbone; null: what this study adopted so far"
+    )
+    candidates: PositiveInt = Field(24, description="networks of each half, a backbone")
+    seeds: PositiveInt = Field(1, description="trainings a network")
+    fidelity: Fidelity = Field(Fidelity(), description="cheaper training, see fidelity")
+    alpha: Share = Field(0.05, description="family-wise error rate over the backbones (Holm)")
+
+
+STAGE_KINDS = ("profile", "pretrain", "sweep", "shrink", "auto_shrink", "search", "confirm", "test_rules")
 
 
 class StageItem(_Settings):
@@ -182,11 +199,13 @@ class StageItem(_Settings):
 
     name: str | None = Field(None, description="names the stage; default: its kind")
     profile: ProfileStage | None = None
+    pretrain: PretrainStage | None = None
     sweep: SweepStage | None = None
     shrink: ShrinkStage | None = None
     auto_shrink: AutoShrinkStage | None = Field(None, description="also written `shrink: {auto: {...}}`")
     search: SearchStage | None = None
     confirm: ConfirmStage | None = None
+    test_rules: RuleTestStage | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -271,6 +290,12 @@ class StudyDefinition(_Settings):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}", name):
             raise ValueError("a study's name is made of letters, digits, '-', '_' and '.', 80 at most")
         return name
+
+    @model_validator(mode="after")
+    def _one_pretraining(self) -> StudyDefinition:
+        if sum(stage.kind == "pretrain" for stage in self.named_stages()) > 1:
+            raise ValueError("a study has one `pretrain` stage; list all its networks there")
+        return self
 
     @model_validator(mode="after")
     def _stage_names_differ(self) -> StudyDefinition:

@@ -290,19 +290,19 @@ def log_folder() -> Path:
 
 def prepare(context: StudyContext, bar: contextlib.AbstractContextManager[Any]) -> None:
     """Makes and packs the images once, before workers ask for them at the same time."""
-    from nas.search.context import FINAL
+    from nas.search.context import FINAL, SOURCE
+    from nas.training.fidelity import Fidelity
 
     if context.replay is not None:
         return
+    views = {"confirm": FINAL, "pretrain": SOURCE}
     with bar as progress:
         context.progress = progress
-        views = {context.search_view: None}
-        fidelities = []
-        for stage in context.definition.named_stages():
-            fidelity = getattr(stage.settings, "fidelity", None)
-            if fidelity is not None:
-                fidelities.append((FINAL if stage.kind == "confirm" else context.search_view, fidelity))
-        del views
-        for view, fidelity in dict.fromkeys(fidelities):
+        wanted = [
+            (views.get(stage.kind, context.search_view), getattr(stage.settings, "fidelity", None) or Fidelity())
+            for stage in context.definition.named_stages()
+            if stage.kind != "profile"
+        ]
+        for view, fidelity in dict.fromkeys(wanted):
             context.prepared(view, fidelity)
         context.progress = None

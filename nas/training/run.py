@@ -68,7 +68,8 @@ def train(
         resume_from: go on from this file when `checkpoint` does not exist (a lower rung's).
         device: `cpu`, `cuda` or `cuda:1`.
         stop_epoch: stop after this epoch of the whole schedule (a rung); call again with a later one to go on.
-        init_from: the trained baseline's checkpoint, needed for `init: inherit`.
+        init_from: the trained baseline's checkpoint, needed for `init: inherit`; the source network's with
+            `transfer: {from: pretrained}`.
         on_epoch: told about each epoch.
         between_steps: called before each step, not timed; may wait, and may raise to end the training.
         should_stop: asked before each step; when true the training is written down and `TrainingInterrupted` raised.
@@ -114,8 +115,10 @@ def _check_arguments(recipe: Recipe, data: PreparedData, stop_epoch: int | None,
         )
     if stop_epoch is not None and not 1 <= stop_epoch <= recipe.total_epochs:
         raise TrainingError(f"a training of {recipe.total_epochs} epochs cannot stop after epoch {stop_epoch}")
-    if (init_from is not None) != (recipe.init == "inherit"):
-        raise TrainingError("init: inherit and the baseline's checkpoint go together", "Give both or neither.")
+    given_apart = recipe.transfer is not None and recipe.transfer.from_pretraining
+    if (init_from is not None) != (recipe.init == "inherit" or given_apart):
+        what = "transfer from pretrained and the source's" if given_apart else "init: inherit and the baseline's"
+        raise TrainingError(f"{what} checkpoint go together", "Give both or neither.")
     if recipe.transfer is not None and recipe.init == "inherit":
         raise TrainingError("transfer and init: inherit both say where a training starts", "Give one of them.")
 
@@ -173,10 +176,10 @@ class _Run:
         trainer = self.trainer
         source = self._checkpoint_to_resume(resume, resume_from)
         if source is None:
-            if init_from is not None:
-                inherit_weights(trainer.network, init_from)
             if self.recipe.transfer is not None:
-                load_source(trainer.network, source_file(self.recipe.transfer, trainer.candidate))
+                load_source(trainer.network, init_from or source_file(self.recipe.transfer, trainer.candidate))
+            elif init_from is not None:
+                inherit_weights(trainer.network, init_from)
         trainer.prepare()
         if source is not None:
             trainer.resume(load_checkpoint(source), str(source))

@@ -25,59 +25,70 @@ class Section(BaseModel):
 class CrossEntropy(Section):
     """Identity classification on the feature after the BNNeck."""
 
-    weight: NonNegative = 1.0
+    weight: NonNegative = Field(1.0, description="factor of the term in the loss")
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.1, description="eps/C form")
 
 
 class Triplet(Section):
     """Batch-hard triplet on the feature before the BNNeck, Euclidean, not normalised."""
 
-    weight: NonNegative = 1.0
-    margin: NonNegative = 0.3
+    weight: NonNegative = Field(1.0, description="factor of the term in the loss")
+    margin: NonNegative = Field(0.3, description="least gap between the hardest negative and the hardest positive")
     soft_margin: bool = Field(False, description="softplus instead of the margin")
 
 
 class WeightedTriplet(Section):
     """Weighted regularised triplet (AGW): no margin, no mining."""
 
-    weight: NonNegative = 1.0
+    weight: NonNegative = Field(1.0, description="factor of the term in the loss")
 
 
 class Center(Section):
     """Center loss; its gradient on the centres is divided by the weight, so `lr` alone sets their speed."""
 
-    weight: Positive = 5e-4
+    weight: Positive = Field(5e-4, description="factor of the term in the loss")
     lr: Positive = Field(0.5, description="learning rate of plain SGD on the centres")
 
 
 class PairwiseCircle(Section):
     """Circle loss, pairwise form, on L2-normalised features."""
 
-    weight: NonNegative = 1.0
-    margin: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.25
-    gamma: Positive = 128.0
+    weight: NonNegative = Field(1.0, description="factor of the term in the loss")
+    margin: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.25, description="relaxation m of the published loss")
+    gamma: Positive = Field(128.0, description="scale of the published loss")
     feature: Literal["pooled", "embedding"] = Field("embedding", description="before or after the BNNeck")
 
 
 class CircleSoftmax(Section):
     """Circle loss, class-level form, on the cosines between embedding and classifier weights."""
 
-    weight: NonNegative = 1.0
-    scale: Positive = 64.0
-    margin: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.35
+    weight: NonNegative = Field(1.0, description="factor of the term in the loss")
+    scale: Positive = Field(64.0, description="scale s of the published loss")
+    margin: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.35, description="relaxation m of the published loss")
 
 
 class Orthogonality(Section):
     """ABD-Net's regularisers: spread of the eigenvalues of F F^T (final feature map) or W W^T (convolutions)."""
 
-    weight: NonNegative
+    weight: NonNegative = Field(description="factor of the term in the loss")
+
+
+PRETRAINED = "pretrained"
 
 
 class Transfer(Section):
     """Two-step fine-tuning: first the new classifier alone, then everything."""
 
-    source: Path = Field(alias="from", description="checkpoint of the source network; {id} is the candidate's id")
+    source: Path = Field(
+        alias="from",
+        description="checkpoint of the source network, {id} is the candidate's id; pretrained: the study's own",
+    )
     head_epochs: Annotated[int, Field(ge=0)] = Field(10, description="epochs that train only the classifier")
     head_lr: Positive | None = Field(
         None, description="learning rate of that step; the recipe's base_lr when not given"
     )
+
+    @property
+    def from_pretraining(self) -> bool:
+        """Whether the source is a study's own `pretrain` stage instead of a file."""
+        return str(self.source) == PRETRAINED

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from nas.reporting.document import Document
 from nas.reporting.numbers import plural
-from nas.reporting.story import course, paper, question, results, rules, setting, shrinking, tried, trust
+from nas.reporting.story import course, elsewhere, paper, question, results, rules, setting, shrinking, tried, trust
 from nas.reporting.study_data import StudyData
 
 _PARTS = (
@@ -21,6 +21,8 @@ _PARTS = (
     shrinking.shrinking,
     results.tables,
     course.course,
+    elsewhere.transfer,
+    elsewhere.rules_elsewhere,
     paper.beside_the_paper,
     trust.failures,
     trust.provenance,

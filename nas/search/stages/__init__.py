@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 from nas.search.stages.auto import AutoShrink
 from nas.search.stages.base import Preview, StageHandler
 from nas.search.stages.confirm import Confirm
+from nas.search.stages.pretrain import Pretrain
 from nas.search.stages.profile import Profile
 from nas.search.stages.search import Search
 from nas.search.stages.shrink import Shrink
 from nas.search.stages.sweep import Sweep
+from nas.search.stages.test_rules import RuleTest
 
 if TYPE_CHECKING:
     from nas.search.definition import StudyDefinition
@@ -18,11 +20,13 @@ if TYPE_CHECKING:
 
 HANDLERS: dict[str, StageHandler] = {
     "profile": Profile(),
+    "pretrain": Pretrain(),
     "sweep": Sweep(),
     "shrink": Shrink(),
     "auto_shrink": AutoShrink(),
     "search": Search(),
     "confirm": Confirm(),
+    "test_rules": RuleTest(),
 }
 
 __all__ = ["HANDLERS", "Preview", "StageHandler", "settings_of"]

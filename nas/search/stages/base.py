@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nas.search.context import FINAL, StudyContext
+from nas.errors import StudyError
+from nas.search.context import FINAL, SELECT, SOURCE, StudyContext
 from nas.spaces import Candidate, DesignSpace
 from nas.training.fidelity import Fidelity
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from nas.storage import StageInfo, TrainingRequest
 
 TERMINAL = ("finished", "failed")
+_SPLITS = {SELECT: "val", FINAL: "test", SOURCE: "transfer"}
 CANDIDATE, BASELINE, REFERENCE = "candidate", "baseline", "reference"
 
 
@@ -106,7 +108,8 @@ def _request(context: StudyContext, wish: Wish, position: int) -> TrainingReques
 
     view = wish.view or context.search_view
     start = {} if wish.init_from is None else {"init": "inherit"}
-    recipe = context.recipe.with_overrides({**start, **dict(wish.candidate.recipe)}).at(wish.fidelity)
+    recipe = context.recipe_of(view).with_overrides({**start, **dict(wish.candidate.recipe)}).at(wish.fidelity)
+    transfers = recipe.transfer is not None and recipe.transfer.from_pretraining
     return TrainingRequest(
         candidate_id=wish.candidate.id,
         recipe_id=recipe.id,
@@ -120,11 +123,28 @@ def _request(context: StudyContext, wish: Wish, position: int) -> TrainingReques
         batch=wish.batch,
         position=position,
         sampler_attrs=wish.attrs,
-        split="test" if view == FINAL else "val",
-        epochs=wish.stop_epoch or recipe.epochs,
+        split=_SPLITS[view],
+        epochs=wish.stop_epoch or recipe.total_epochs,
         resume_from=wish.resume_from,
-        init_from=wish.init_from,
+        init_from=source_training(context, wish) if transfers else wish.init_from,
     )
+
+
+def source_training(context: StudyContext, wish: Wish) -> int:
+    """The training of the `pretrain` stage that a fine-tuning starts from.
+
+    Raises:
+        StudyError: the network was not pretrained.
+    """
+    rows = context.results()
+    rows = rows[(rows["stage_kind"] == "pretrain") & (rows["status"] == "finished")]
+    rows = rows[rows["architecture_id"] == wish.candidate.architecture.id].sort_values("seed")
+    if rows.empty:
+        raise StudyError(
+            f"{wish.candidate.architecture} is fine-tuned but was not pretrained",
+            "list it under `candidates` of the pretrain stage",
+        )
+    return int(rows["training_id"].iloc[wish.replicate % len(rows)])
 
 
 def _fidelity_data(wish: Wish, view: str) -> dict[str, Any]:

@@ -1,0 +1,95 @@
+"""Beyond the study's own data and backbone: transfer to other images, and rules tested on other networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from nas.reporting.comparison import trusted_level
+from nas.reporting.document import Badge, Bullets, Cell, Paragraph, Section, Table, code, words
+from nas.reporting.numbers import MISSING, fixed, interval, mean_sd, p_value, signed
+from nas.reporting.placements import short_label
+from nas.reporting.study_data import StudyData, records_of
+
+_TONES = {"hold": "good", "mislead": "bad"}
+
+
+def transfer(data: StudyData) -> Section | None:
+    """The paper's Table II: source networks as they are, and after two-step fine-tuning."""
+    both = transfer_table(data)
+    if both.empty:
+        return None
+    rows: list[list[Cell]] = [
+        [
+            code(short_label(str(row["notation"]))),
+            mean_sd(row["direct_mean"], row["direct_sd"]),
+            mean_sd(row["tuned_mean"], row["tuned_sd"]),
+            signed(row["gain"]),
+        ]
+        for row in records_of(both)
+    ]
+    text = (
+        "Networks trained on the source data, read on this study's test split: first as they are, then after two-step "
+        "fine-tuning (the new classifier alone, then everything). mAP, mean and standard deviation over seeds."
+    )
+    headings = ["system", "no fine-tuning", "two-step fine-tuning", "gain"]
+    table = Table(headings, rows, name="transfer", numeric=frozenset({1, 2, 3}))
+    return Section("transfer", "Transfer to other images", [Paragraph(text), table])
+
+
+def transfer_table(data: StudyData) -> pd.DataFrame:
+    """One row a source network: notation, direct_mean, direct_sd, tuned_mean, tuned_sd, gain (NaN where unknown)."""
+    finished = data.finished
+    sources = finished[finished["role"] == "source"]
+    if sources.empty:
+        return pd.DataFrame()
+    level = trusted_level(data)
+    tuned = finished.iloc[:0] if level is None else level.rows(finished)
+    direct = _by_architecture(sources, "direct")
+    table = direct.join(_by_architecture(tuned, "tuned"), how="left").reset_index()
+    notation = sources.drop_duplicates("architecture_id").set_index("architecture_id")["notation"]
+    return table.assign(
+        notation=table["architecture_id"].map(notation), gain=table["tuned_mean"] - table["direct_mean"]
+    )
+
+
+def _by_architecture(rows: pd.DataFrame, prefix: str) -> pd.DataFrame:
+    grouped = rows.groupby("architecture_id", sort=False)["map"]
+    return pd.DataFrame({f"{prefix}_mean": grouped.mean(), f"{prefix}_sd": grouped.std()})
+
+
+def rules_elsewhere(data: StudyData) -> Section | None:
+    """What `test_rules` stages found: do networks that follow the rules beat the rest?"""
+    results = [stage.get("result") or {} for stage in data.stages if stage.get("kind") == "test_rules"]
+    tests = [test for result in results for test in result.get("tests") or ()]
+    reasons = [words(result["why"]) for result in results if result.get("why")]
+    if not tests and not reasons:
+        return None
+    text = (
+        "Uniform draws that follow every rule against uniform draws that do not, with equal numbers of blocks on both "
+        "sides; each network counts once. Mann-Whitney, two-sided, Holm over the backbones; interval by bootstrap."
+    )
+    blocks: list[Any] = [Paragraph(text)]
+    if tests:
+        headings = ["backbone", "follow", "rest", "mAP, follow", "mAP, rest", "difference", "95 %", "p", "verdict"]
+        table = Table(headings, [_row(t) for t in tests], name="rule-tests", numeric=frozenset(range(1, 8)))
+        blocks += [table, Bullets([words(test["sentence"]) for test in tests])]
+    blocks += [Paragraph(f"{reason[0].upper()}{reason[1:]}.") for reason in reasons]
+    return Section("rules-elsewhere", "Do the rules hold elsewhere?", blocks)
+
+
+def _row(test: Mapping[str, Any]) -> list[Cell]:
+    known = test.get("difference") is not None
+    return [
+        code(test["name"]),
+        str(test["following"]),
+        str(test["rest"]),
+        fixed(test.get("mean_following"), 4),
+        fixed(test.get("mean_rest"), 4),
+        signed(test.get("difference")),
+        interval(test.get("low"), test.get("high")) if known else MISSING,
+        p_value(test.get("p_adjusted")),
+        Badge(str(test["verdict"]), _TONES.get(str(test["verdict"]), "quiet")),
+    ]

@@ -1,0 +1,171 @@
+"""`test_rules`: do the rules hold in spaces they were not learned in? Those that follow them against the rest.
+
+For each backbone of the given spaces, uniform draws that follow all rules (constraints and preferences, carried over by
+relative sites) and uniform draws that do not. Both sides have the same numbers of blocks: what is tested is where they
+are and which, not how many.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nas.search.context import StudyContext
+from nas.search.definition import RuleTestStage
+from nas.search.proposals.base import Request
+from nas.search.stages.base import Preview, Wish, all_terminal, ask, replicated, stage_rows
+from nas.spaces import Candidate, DesignSpace, Finding, Rule, RuleSet, rule_from_dict
+from nas.spaces.ruleset import Provenance
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nas.storage import StageInfo
+
+FOLLOWS, REST = "follows", "rest"
+TRIES = 4000
+"""Uniform draws a backbone among which both halves are looked for."""
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Networks of one backbone, by whether they follow the rules."""
+
+    backbone: str
+    follows: list[Candidate] = field(default_factory=list)
+    rest: list[Candidate] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for the stage's result."""
+        return {
+            "backbone": self.backbone,
+            FOLLOWS: [c.notation for c in self.follows],
+            REST: [c.notation for c in self.rest],
+        }
+
+
+class RuleTest:
+    """Handler of `test_rules` stages."""
+
+    def advance(self, context: StudyContext, stage: StageInfo, settings: RuleTestStage) -> bool:
+        """Draws both halves once, trains them, compares them once."""
+        plan = stage.result
+        if plan is None:
+            plan = self._plan(context, stage, settings)
+            context.repository.set_stage(stage.id, result=plan)
+        if "tests" in plan:
+            return True
+        for role in (FOLLOWS, REST):
+            named = [Candidate.parse(text) for half in plan["halves"] for text in half[role]]
+            wishes = [Wish(candidate=c, role=role, sampler="random", fidelity=settings.fidelity) for c in named]
+            ask(context, stage, replicated(wishes, settings.seeds))
+        rows = stage_rows(context, stage)
+        if not all_terminal(rows):
+            return False
+        tests = _compare(plan, rows, settings.alpha, context.definition.seed + stage.position)
+        context.repository.set_stage(stage.id, result={**plan, "tests": tests})
+        return True
+
+    def preview(self, context: StudyContext, space: DesignSpace, settings: RuleTestStage) -> Preview:
+        """Both halves of every backbone, at most."""
+        backbones = [b for target in context.rule_test_spaces(settings.spaces) for b in target.backbones]
+        trainings = 2 * settings.candidates * settings.seeds * len(backbones)
+        note = f"at most {settings.candidates} networks that follow the rules and as many that do not, on "
+        return Preview(trainings, context.recipe.at(settings.fidelity).epochs, note=note + ", ".join(backbones))
+
+    def _plan(self, context: StudyContext, stage: StageInfo, settings: RuleTestStage) -> dict[str, Any]:
+        rules = rules_to_test(context, settings)
+        if not rules.rules:
+            return {"halves": [], "tests": [], "why": "no rule was adopted, so there is nothing to test"}
+        rng = Request(context.space, (), 0, context.definition.seed, stage.position).rng("halves")
+        spaces = context.rule_test_spaces(settings.spaces)
+        halves = [draw_halves(one, rules, settings.candidates, rng) for space in spaces for one in by_backbone(space)]
+        return {"rules": rules.to_dict(), "halves": [half.to_dict() for half in halves]}
+
+
+def rules_to_test(context: StudyContext, settings: RuleTestStage) -> RuleSet:
+    """The rules of the file, or what the study has adopted so far."""
+    given = given_rules(context, settings)
+    if given is not None:
+        return given
+    added = ("round", "sentence", "stage_id", "stage")
+    rows = context.repository.findings(context.study_id)
+    findings = [Finding.from_dict({k: v for k, v in row.items() if k not in added}) for row in rows]
+    return _learned_here(context, [f.rule for f in findings if f.verdict == "adopted"])
+
+
+def given_rules(context: StudyContext, settings: RuleTestStage) -> RuleSet | None:
+    """The rules that the study file names or holds; None when it leaves them to the study.
+
+    Raises:
+        SpaceError: the file is missing, or something is wrong in it.
+    """
+    if settings.rules is None:
+        return None
+    if isinstance(settings.rules, str):
+        return RuleSet.load(context.definition.folder / settings.rules)
+    return _learned_here(context, [rule_from_dict(data) for data in settings.rules])
+
+
+def _learned_here(context: StudyContext, rules: list[Rule]) -> RuleSet:
+    name = context.definition.name
+    return RuleSet.of(rules, Provenance(study=name, backbone=context.baselines[0].backbone), name)
+
+
+def by_backbone(space: DesignSpace) -> list[DesignSpace]:
+    """The space of each backbone alone."""
+    data = space.to_dict()
+    return [
+        DesignSpace.from_dict({**data, "name": f"{space.name}-{name}", "backbones": {name: data["backbones"][name]}})
+        for name in space.backbones
+    ]
+
+
+def draw_halves(space: DesignSpace, rules: RuleSet, count: int, rng: random.Random) -> Halves:
+    """Draws from both sides, with the same number of blocks on either side, pair by pair.
+
+    Args:
+        space: a space of one backbone.
+        rules: what is to be followed.
+        count: networks of each half; fewer where the space has not as many.
+        rng: what is drawn with.
+    """
+    backbone = next(iter(space.backbones))
+    drawn = [c for c in space.sample(min(TRIES, space.size()), rng, distinct=True) if c.placements]
+    sides: dict[bool, list[Candidate]] = {True: [], False: []}
+    for candidate in drawn:
+        sides[follows(rules, candidate)].append(candidate)
+    pairs = _paired(sides[True], sides[False], count, lambda c: len(c.placements))
+    return Halves(backbone, [a for a, _ in pairs], [b for _, b in pairs])
+
+
+def follows(rules: RuleSet, candidate: Candidate) -> bool:
+    """Whether a candidate keeps every constraint and every preference."""
+    said = rules.admits(candidate)
+    return bool(said) and said.score >= 1.0
+
+
+def _paired(
+    left: Sequence[Candidate], right: Sequence[Candidate], count: int, key: Callable[[Candidate], int]
+) -> list[tuple[Candidate, Candidate]]:
+    """The first `count` pairs with equal keys, in the order of the draws."""
+    room = Counter(map(key, right))
+    waiting = {k: [c for c in right if key(c) == k] for k in room}
+    pairs: list[tuple[Candidate, Candidate]] = []
+    for candidate in left:
+        if len(pairs) < count and waiting.get(key(candidate)):
+            pairs.append((candidate, waiting[key(candidate)].pop(0)))
+    return pairs
+
+
+def _compare(plan: dict[str, Any], rows: pd.DataFrame, alpha: float, seed: int) -> list[dict[str, Any]]:
+    from nas.shrinking.halves import compare_halves
+
+    tables = {
+        half["backbone"]: (rows[rows["notation"].isin(half[FOLLOWS])], rows[rows["notation"].isin(half[REST])])
+        for half in plan["halves"]
+    }
+    return [test.to_dict() for test in compare_halves(tables, alpha=alpha, seed=seed)]
