@@ -287,6 +287,8 @@ def load_recipe(spec: str | Mapping[str, Any] | Recipe) -> Recipe:
         return spec
     if isinstance(spec, str):
         return Recipe.named(spec)
+    if not isinstance(spec, Mapping) or not all(isinstance(key, str) for key in spec):
+        raise TrainingError("a recipe is a name, or keys with their values like {extends: strong_baseline, epochs: 60}")
     changes = dict(spec)
     base = Recipe.named(str(changes.pop("extends", "strong_baseline")))
     return base.with_overrides(changes)
@@ -295,7 +297,7 @@ def load_recipe(spec: str | Mapping[str, Any] | Recipe) -> Recipe:
 def _merged(base: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with overrides laid over it, section by section."""
     for key, value in overrides.items():
-        head, _, rest = key.partition(".")
+        head, _, rest = str(key).partition(".")
         inner = base.get(head)
         if rest:
             base[head] = _merged(dict(inner) if isinstance(inner, dict) else {}, {rest: value})

@@ -18,10 +18,9 @@ FOLDERS = 1_000
 
 def _csv(folder: Path) -> Path:
     folder.mkdir()
-    rows = [
-        (f"{n}.png", 1 + n % 4, 1 + n % 2, split)
-        for n, split in enumerate(["train"] * 8 + ["query"] * 4 + ["gallery"] * 4)
-    ]
+    splits = ["train"] * 8 + ["query"] * 4 + ["gallery"] * 4
+    # Persons 1 to 4 to learn, 5 to 8 to find; each once in camera 1 and once in camera 2.
+    rows = [(f"{n}.png", 1 + n % 4 + 4 * (n > 7), 1 + n // 4 % 2, split) for n, split in enumerate(splits)]
     return write_csv(folder / "own.csv", rows)
 
 

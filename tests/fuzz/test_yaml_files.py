@@ -30,7 +30,7 @@ blocks:
   hac: {}
 recipe:
   loss: [ce, circle]
-  base_lr: {low: 1.0e-5, high: 1.0e-2, scale: log, steps: 5}
+  base_lr: {log: [1.0e-5, 1.0e-2], points: 5}
 rules:
   - sites: {block: cnl, sites: [4, 6, 8]}
   - forbid: {blocks: [se], sites: 1-3}
