@@ -102,7 +102,7 @@ def test_fine_tunings_start_from_their_source(tmp_path: Path) -> None:
     tuned = results[results["stage_kind"] == "confirm"]
     assert len(tuned) == 6
     for row in tuned.itertuples():
-        start = repository.training(int(row.training_id))["init_from"]  # type: ignore[index]
+        start = repository.training(int(row.training_id))["init_from_id"]  # type: ignore[index]
         assert networks[start] == row.notation
         assert seeds[start] % 2 == row.seed % 2
     assert set(tuned["split"]) == {"test"}
