@@ -55,8 +55,10 @@ def build_app() -> typer.Typer:
 def _register(app: typer.Typer, module: str, part: str) -> None:
     commands, groups = len(app.registered_commands), len(app.registered_groups)
     importlib.import_module(f"nas.cli.{module}").register(app)
-    for entry in (*app.registered_commands[commands:], *app.registered_groups[groups:]):
-        entry.rich_help_panel = part
+    for command in app.registered_commands[commands:]:
+        command.rich_help_panel = part
+    for group in app.registered_groups[groups:]:
+        group.rich_help_panel = part
 
 
 def _options(
