@@ -66,10 +66,10 @@ findings:
                trainings: 8, training_ids: [], method: permutation}
 """
 RECIPE_FILE = """
-extends: strong_baseline
+extends: quickstart
 epochs: 60
 base_lr: 3.5e-4
-loss: ce+triplet
+loss: circle
 triplet: {margin: 0.3}
 milestones: [20, 40]
 augmentation: {pad: 10}

@@ -34,15 +34,3 @@ def test_doctor_finds_what_studies_need(capsys: pytest.CaptureFixture[str]) -> N
     assert found["torch"]["state"] == found["SQLite"]["state"] == "ok"
     assert any(name.startswith("latency: eager") for name in found)
     assert all(check["state"] in ("ok", "missing", "broken") for check in found.values())
-
-
-def test_help_of_every_command_fits_80_columns(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("TERMINAL_WIDTH", "80")
-    for command in ([], ["run"], ["status"], ["space"], ["rules"], ["data"], ["latency"], ["db"], ["report"], ["init"]):
-        assert main([*command, "--help"]) == 0
-        out = capsys.readouterr().out
-        assert out.strip()
-        assert max(map(len, out.splitlines())) <= 80, command
