@@ -166,7 +166,7 @@ def test_names_that_are_no_text_can_be_told() -> None:
 
 def test_ctrl_c_is_one_sentence_and_130(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "nas", "data", "synth", "set", "--train-identities", "3000"]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     deadline = time.monotonic() + 120
     while not any(tmp_path.rglob("*.jpg")) and time.monotonic() < deadline:
         time.sleep(0.05)
