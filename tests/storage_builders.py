@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Sequence
+from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
 from nas.storage import Repository, TrainingOutcome, TrainingRequest
@@ -68,7 +69,14 @@ def finish_all(repository: Repository, study_id: int, owner: str = "w") -> list[
     return done
 
 
+def processes() -> BaseContext:
+    """Processes that start from a clean one: a fork of the test runner would have its threads' locks and signals."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pytest", "psycopg", "nas.storage"])
+    return context
+
+
 def in_processes(work: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> list[T]:
     """The answers of real processes that all begin at the same moment."""
-    with multiprocessing.get_context("fork").Pool(len(arguments)) as pool:
+    with processes().Pool(len(arguments)) as pool:
         return pool.starmap(work, arguments, chunksize=1)

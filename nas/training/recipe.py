@@ -267,6 +267,8 @@ def loss_terms(loss: str) -> tuple[str, ...]:
     """
     terms = LOSS_SETUPS.get(loss) or tuple(loss.split("+"))
     for term in terms:
+        if term in LOSS_SETUPS and len(terms) > 1:
+            raise ValueError(f"loss {term!r} is a whole set-up; in a sum write {'+'.join(LOSS_SETUPS[term])} for it")
         if term not in LOSS_TERMS:
             raise ValueError(unknown_name("loss", term, [*LOSS_SETUPS, *LOSS_TERMS]))
     if len(set(terms)) < len(terms):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
-import multiprocessing
+import multiprocessing.process
 import os
 import random
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from private_postgres import PASSWORD, PrivatePostgres
 from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import SessionTransaction
-from storage_builders import fill, finish_all, in_processes, outcome
+from storage_builders import fill, finish_all, in_processes, outcome, processes
 
 from nas.errors import StorageError
 from nas.storage import Repository, masked, open_database
@@ -282,22 +283,31 @@ def test_in_memory_for_one_process() -> None:
         assert finish_all(Repository(database), study_id) == ids
 
 
+FORKS = """
+import multiprocessing, sys
+from storage_builders import fill, finish_all
+from nas.storage import Repository, open_database
+
+def finish_inherited(owner):
+    return finish_all(repository, study_id, owner)
+
+with open_database(sys.argv[1]) as database:
+    repository = Repository(database)
+    study_id, _, ids = fill(repository, 20)
+    repository.status("made_up")  # so that the pool holds a connection to be inherited
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        done = pool.map(finish_inherited, ["w0", "w1", "w2"], chunksize=1)
+    assert sorted(id_ for each in done for id_ in each) == ids
+    print(repository.status("made_up")["trainings"]["finished"])
+"""
+
+
 def test_a_forked_child_makes_its_own_connections(url: str) -> None:
-    with open_database(url) as database:
-        repository = Repository(database)
-        study_id, _, ids = fill(repository, 20)
-        repository.status("made_up")  # so that the pool holds a connection to be inherited
-        _FORKED["repository"] = repository
-        done = in_processes(_finish_inherited, [(study_id, f"w{i}") for i in range(3)])
-        assert sorted(id_ for each in done for id_ in each) == ids
-        assert repository.status("made_up")["trainings"]["finished"] == 20
-
-
-_FORKED: dict[str, Repository] = {}
-
-
-def _finish_inherited(study_id: int, owner: str) -> list[int]:
-    return finish_all(_FORKED["repository"], study_id, owner)
+    settings = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-c", FORKS, url]
+    said = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=120, check=False)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.split() == ["20"]
 
 
 def test_a_database_on_a_read_only_disk_can_be_read(small_disk: Path) -> None:
@@ -327,7 +337,7 @@ def _work_until_killed(url: str, study_id: int, owner: str) -> None:
 
 def test_workers_killed_at_any_moment_lose_nothing(repository: Repository, url: str) -> None:
     study_id, _, ids = fill(repository, 150)
-    context, rng = multiprocessing.get_context("fork"), random.Random(0)
+    context, rng = processes(), random.Random(0)
     workers: dict[int, multiprocessing.process.BaseProcess] = {}
     kills = 0
     for number in itertools.count():

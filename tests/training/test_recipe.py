@@ -150,6 +150,11 @@ def test_loss_setups_are_made_of_known_terms_with_sections(setup: str) -> None:
     assert set(loss_terms(setup)) <= set(LOSS_TERMS) <= set(Recipe.model_fields)
 
 
+def test_a_set_up_in_a_sum_is_told_apart_from_a_term() -> None:
+    with pytest.raises(ValueError, match=r"whole set-up; in a sum write cross_entropy\+triplet\+center"):
+        loss_terms("ce+triplet")
+
+
 def test_a_list_of_terms_is_a_loss() -> None:
     assert load_recipe({"loss": ["cross_entropy", "pairwise_circle"]}).terms == ("cross_entropy", "pairwise_circle")
 

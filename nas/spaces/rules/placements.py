@@ -57,7 +57,8 @@ class SitesRule(Rule):
 
     def as_constraint(self, topology: Topology | None) -> str:
         of_all = _of_all(topology) if self.sites.numbers else ""
-        return f"{f'{title(self.block)}:' if self.block else 'blocks only at'} {self.sites.sentence()}{of_all}"
+        anywhere = "blocks at" if self.sites.everything else "blocks only at"
+        return f"{f'{title(self.block)}:' if self.block else anywhere} {self.sites.sentence()}{of_all}"
 
     def as_preference(self, topology: Topology | None) -> str:
         return f"prefer {self.sites.sentence()}" + (f" for {title(self.block)}" if self.block else "")
