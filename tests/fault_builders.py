@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 import yaml
 from search_builders import open_study, study_file, work
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 from nas.search.definition import load_study
 from nas.search.runner import register
@@ -293,7 +293,8 @@ class FaultStudy:
             "SELECT a.value_json, s.study_name FROM trial_user_attributes a JOIN trials t ON t.trial_id = a.trial_id "
             "JOIN studies s ON s.study_id = t.study_id WHERE a.key = 'nas_training_id'"
         )
-        trials = [(int(value), name) for value, name in repository.rows(text(query))]
+        known = inspect(repository.database.engine).has_table("trials")  # made when the first result is told
+        trials = [(int(value), name) for value, name in repository.rows(text(query))] if known else []
         results = repository.results(self.name)
         inside = results[(results["status"] == "finished") & (results["role"] == "candidate")]
         wanted = {
