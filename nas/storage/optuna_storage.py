@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import ColumnElement, Engine, and_, column, inspect, select, table, update
@@ -63,7 +64,7 @@ def mirror_trials(
     if not wanted:
         return 0
     added = _patiently(database, lambda: _add_together(database, name, wanted))
-    return _add_singly(database, name, wanted, directions) if added is None else added
+    return _add_to_new_study(database, name, wanted, directions) if added is None else added
 
 
 def _forget_if_gone(database: Database, name: str) -> bool:
@@ -97,19 +98,24 @@ def _is_new(session: Session, name: str, study_id: int, training_id: int) -> boo
     return row.mirror is None
 
 
-def _add_singly(database: Database, name: str, trials: Sequence[Mapping[str, Any]], directions: Sequence[str]) -> int:
-    """Adds trials by Optuna's own means, which also make the tables and the study."""
+def _add_to_new_study(
+    database: Database, name: str, trials: Sequence[Mapping[str, Any]], directions: Sequence[str]
+) -> int:
+    """Has Optuna make its tables and the study; adds trials by Optuna's own means where the tables are unknown to us.
+
+    The lock goes with its connection, so a connection that is cut may let two processes in at once: the study's
+    name and our one transaction still hold them apart, Optuna's own means (two transactions) would not.
+    """
     storage = optuna_storage(database)
     with database.lock(_LOCK):
         study_id = _patiently(database, lambda: _ensure_study(storage, name, directions))
-        first = _patiently(database, lambda: _add_once(database, storage, name, study_id, trials[0]))
-        rest = _patiently(database, lambda: _add_together(database, name, trials[1:]))
-        if rest is None:
-            rest = sum(
+        added = _patiently(database, lambda: _add_together(database, name, trials))
+        if added is None:
+            added = sum(
                 _patiently(database, lambda trial=trial: _add_once(database, storage, name, study_id, trial))  # type: ignore[misc]
-                for trial in trials[1:]
+                for trial in trials
             )
-        return first + rest
+        return added
 
 
 def optuna_storage(database: Database) -> RDBStorage:
@@ -186,12 +192,15 @@ def _patiently(database: Database, work: Callable[[], T]) -> T:
 
 
 def _ensure_study(storage: RDBStorage, name: str, directions: Sequence[str]) -> int:
+    from optuna.exceptions import DuplicatedStudyError
     from optuna.study import StudyDirection
 
-    try:
+    with suppress(KeyError):
         return storage.get_study_id_from_name(name)
-    except KeyError:
+    try:
         return storage.create_new_study([StudyDirection[d.upper()] for d in directions], name)
+    except DuplicatedStudyError:
+        return storage.get_study_id_from_name(name)
 
 
 def _delete_study(storage: RDBStorage, name: str) -> None:

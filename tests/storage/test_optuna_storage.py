@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import optuna
@@ -21,7 +23,13 @@ from nas.errors import StorageError
 from nas.storage import Database, Repository, open_database, optuna_rows, schema
 from nas.storage import optuna_storage as mirror
 from nas.storage.models import Base
-from nas.storage.optuna_storage import delete_mirror, mirror_trials, mirrored_studies, rename_mirror
+from nas.storage.optuna_storage import (
+    delete_mirror,
+    mirror_trials,
+    mirrored_studies,
+    optuna_storage,
+    rename_mirror,
+)
 
 SITES = {f"site_{n:02d}": optuna.distributions.CategoricalDistribution(["none", "cnl", "hac"]) for n in range(1, 18)}
 NAME = "made_up/0-sweep"
@@ -100,6 +108,25 @@ def test_two_workers_at_once_mirror_once(url: str, database: Database, ids: list
     assert len(optuna.load_study(study_name=NAME, storage=driver_url(database)).trials) == 6
 
 
+def test_a_lock_lost_with_its_connection_doubles_nothing(
+    url: str, database: Database, ids: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optuna_storage(database)  # makes the tables
+    monkeypatch.setattr(Database, "lock", lambda *_: nullcontext())
+    start = threading.Barrier(4)
+
+    def tell() -> None:
+        with open_database(url) as own:
+            start.wait()
+            mirror_trials(own, NAME, [trial(i) for i in ids])
+
+    with ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(tell) for _ in range(4)]:
+            future.result()
+    trials = optuna.load_study(study_name=NAME, storage=driver_url(database)).trials
+    assert sorted(t.user_attrs[mirror.TRAINING_KEY] for t in trials) == ids
+
+
 @pytest.mark.parametrize("moment", ["before Optuna was told", "after Optuna was told"])
 def test_a_crash_in_between_is_made_good(
     database: Database, ids: list[int], monkeypatch: pytest.MonkeyPatch, moment: str
@@ -110,6 +137,7 @@ def test_a_crash_in_between_is_made_good(
     def killed(*_: object, **__: object) -> None:
         raise KilledError
 
+    monkeypatch.setattr(optuna_rows, "KNOWN_SCHEMA", "another one")
     with monkeypatch.context() as patch:
         if moment.startswith("before"):
             patch.setattr(optuna.storages.RDBStorage, "create_new_trial", killed)
