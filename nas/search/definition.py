@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, f
 
 from nas.errors import StudyError, unknown_name
 from nas.shrinking.settings import RuleFamily
-from nas.spaces.yaml_source import load_yaml, validate
+from nas.spaces.yaml_source import YamlSource, load_yaml, validate
 from nas.training.fidelity import Fidelity
 
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -342,12 +342,21 @@ def load_study(path: str | Path, profile: str | None = None) -> StudyDefinition:
     """
     source = load_yaml(path, StudyError)
     if profile is not None and isinstance(source.data, dict):
-        profiles = source.data.get("profiles") or {}
-        if profile not in profiles:
-            raise StudyError(f"{path}: " + unknown_name("profile", profile, profiles))
-        source = replace(source, data=merge(source.data, profiles[profile]))
+        source = replace(source, data=merge(source.data, _profile(source, profile)))
     study = validate(StudyDefinition, source, StudyError)
     return study.model_copy(update={"source": str(path)})
+
+
+def _profile(source: YamlSource, name: str) -> Mapping[str, Any]:
+    profiles = source.data.get("profiles") or {}
+    if not isinstance(profiles, Mapping):
+        raise StudyError(f"{source.path}: `profiles` must map names to changes, not be {profiles!r}")
+    if name not in profiles:
+        raise StudyError(f"{source.path}: " + unknown_name("profile", name, profiles))
+    changes = profiles[name]
+    if not isinstance(changes, Mapping):
+        raise StudyError(f"{source.path}: profile {name!r} must map keys to values, not be {changes!r}")
+    return changes
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
