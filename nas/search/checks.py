@@ -43,8 +43,9 @@ def _check_stages(context: StudyContext) -> None:
     for stage in context.definition.named_stages():
         if stage.kind == "search" and stage.settings.sampler not in SAMPLERS:
             raise StudyError(f"stage {stage.name!r}: " + unknown_name("sampler", stage.settings.sampler, SAMPLERS))
-        for text in getattr(stage.settings, "candidates", None) or () if stage.kind in ("confirm", "pretrain") else ():
-            Candidate.parse(text)
+        if stage.kind in ("confirm", "pretrain"):
+            for text in stage.settings.candidates:
+                Candidate.parse(text)
         if stage.kind == "test_rules":
             _check_rule_test(context, stage.settings)
     _check_pretraining(context)
@@ -93,7 +94,7 @@ def _check_weights(context: StudyContext) -> None:
     """Pretrained weights of every backbone, the reference's too, are found and seen to fit before anything starts."""
     from nas.training.pretrained import require_pretrained
 
-    recipe = context.recipe if context.recipe.transfer is None else context.source_recipe
+    recipe = context.recipe if context.pretraining is None else context.source_recipe
     if recipe.transfer is None:
         require_pretrained((*context.baselines, context.reference, *_tested_baselines(context)), recipe)
 

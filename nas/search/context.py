@@ -145,17 +145,19 @@ class StudyContext:
         """The data of a view: `select` (validation identities) or `final` (test split)."""
         from nas.data import dataset_view, load_dataset
 
-        if view == SOURCE and view not in self._datasets:
+        if view not in self._datasets and view == SOURCE:
             crossed = {"train": self._pretraining_data(), "test": self.definition.data}
             self._datasets[view] = dataset_view(load_dataset(crossed, progress=self.progress), FINAL)
-        if "whole" not in self._datasets:
-            self._datasets["whole"] = load_dataset(self.definition.data, progress=self.progress)
-        if view not in self._datasets:
+        elif view not in self._datasets:
             held_out = self.definition.validation
-            self._datasets[view] = dataset_view(
-                self._datasets["whole"], view, val_share=held_out.share, seed=held_out.seed
-            )
+            self._datasets[view] = dataset_view(self._own_data, view, val_share=held_out.share, seed=held_out.seed)
         return self._datasets[view]
+
+    @cached_property
+    def _own_data(self) -> ReidDataset:
+        from nas.data import load_dataset
+
+        return load_dataset(self.definition.data, progress=self.progress)
 
     def _pretraining_data(self) -> Any:
         if self.pretraining is None:

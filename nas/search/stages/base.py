@@ -99,17 +99,20 @@ def ask(context: StudyContext, stage: StageInfo, wishes: Sequence[Wish]) -> list
     if not wishes:
         return []
     register_candidates(context, [w.candidate for w in wishes])
-    requests = [_request(context, wish, position) for position, wish in enumerate(wishes)]
+    sources = source_trainings(context) if context.pretraining is not None else None
+    requests = [_request(context, wish, position, sources) for position, wish in enumerate(wishes)]
     return context.repository.request_trainings(stage.id, requests)
 
 
-def _request(context: StudyContext, wish: Wish, position: int) -> TrainingRequest:
+def _request(context: StudyContext, wish: Wish, position: int, sources: pd.DataFrame | None) -> TrainingRequest:
     from nas.storage import TrainingRequest
 
     view = wish.view or context.search_view
     start = {} if wish.init_from is None else {"init": "inherit"}
     recipe = context.recipe_of(view).with_overrides({**start, **dict(wish.candidate.recipe)}).at(wish.fidelity)
-    transfers = recipe.transfer is not None and recipe.transfer.from_pretraining
+    init_from = wish.init_from
+    if sources is not None and recipe.transfer is not None and recipe.transfer.from_pretraining:
+        init_from = source_training(sources, wish)
     return TrainingRequest(
         candidate_id=wish.candidate.id,
         recipe_id=recipe.id,
@@ -126,18 +129,22 @@ def _request(context: StudyContext, wish: Wish, position: int) -> TrainingReques
         split=_SPLITS[view],
         epochs=wish.stop_epoch or recipe.total_epochs,
         resume_from=wish.resume_from,
-        init_from=source_training(context, wish) if transfers else wish.init_from,
+        init_from=init_from,
     )
 
 
-def source_training(context: StudyContext, wish: Wish) -> int:
-    """The training of the `pretrain` stage that a fine-tuning starts from.
+def source_trainings(context: StudyContext) -> pd.DataFrame:
+    """Finished trainings of the study's `pretrain` stage; empty where it has none."""
+    rows = context.results()
+    return rows[(rows["stage_kind"] == "pretrain") & (rows["status"] == "finished")]
+
+
+def source_training(rows: pd.DataFrame, wish: Wish) -> int:
+    """The training, of `source_trainings`, that a fine-tuning starts from.
 
     Raises:
         StudyError: the network was not pretrained.
     """
-    rows = context.results()
-    rows = rows[(rows["stage_kind"] == "pretrain") & (rows["status"] == "finished")]
     rows = rows[rows["architecture_id"] == wish.candidate.architecture.id].sort_values("seed")
     if rows.empty:
         raise StudyError(

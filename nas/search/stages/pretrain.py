@@ -25,7 +25,7 @@ class Pretrain:
 
     def advance(self, context: StudyContext, stage: StageInfo, settings: PretrainStage) -> bool:
         """Asks for every source training; the stage fails where one of them did."""
-        if not stage_rows(context, stage).shape[0]:
+        if stage_rows(context, stage).empty:
             ask(context, stage, replicated(_wishes(settings), settings.seeds))
         rows = stage_rows(context, stage)
         if not all_terminal(rows):
@@ -40,7 +40,7 @@ class Pretrain:
 
     def preview(self, context: StudyContext, space: DesignSpace, settings: PretrainStage) -> Preview:
         """Networks times seeds, at the source recipe."""
-        count = len(dict.fromkeys(settings.candidates))
+        count = len(_wishes(settings))
         note = f"{count} source networks x {settings.seeds} seeds"
         return Preview(count * settings.seeds, context.source_recipe.epochs, note=note)
 

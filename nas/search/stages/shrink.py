@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -205,11 +205,15 @@ class ShrinkStep:
 
     def findings(self, batch: int) -> list[Finding]:
         """What one round found, as it stands."""
-        from nas.spaces import Finding
+        return as_findings(row for row in self._stored() if row.get("round", 0) == batch)
 
-        added = ("round", "sentence", "stage_id", "stage")
-        rows = [row for row in self._stored() if row.get("round", 0) == batch]
-        return [Finding.from_dict({k: v for k, v in row.items() if k not in added}) for row in rows]
+
+def as_findings(rows: Iterable[Mapping[str, Any]]) -> list[Finding]:
+    """Stored findings as objects again, without what the database adds to them."""
+    from nas.spaces import Finding
+
+    added = ("round", "sentence", "stage_id", "stage")
+    return [Finding.from_dict({k: v for k, v in row.items() if k not in added}) for row in rows]
 
 
 def store_space(context: StudyContext, space: DesignSpace, parent: DesignSpace | None = None) -> None:

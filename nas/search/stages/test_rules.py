@@ -8,8 +8,8 @@ are and which, not how many.
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ from nas.search.context import StudyContext
 from nas.search.definition import RuleTestStage
 from nas.search.proposals.base import Request
 from nas.search.stages.base import Preview, Wish, all_terminal, ask, replicated, stage_rows
-from nas.spaces import Candidate, DesignSpace, Finding, Rule, RuleSet, rule_from_dict
+from nas.search.stages.shrink import as_findings
+from nas.spaces import Candidate, DesignSpace, Rule, RuleSet, rule_from_dict
 from nas.spaces.ruleset import Provenance
 
 if TYPE_CHECKING:
@@ -91,10 +92,8 @@ def rules_to_test(context: StudyContext, settings: RuleTestStage) -> RuleSet:
     given = given_rules(context, settings)
     if given is not None:
         return given
-    added = ("round", "sentence", "stage_id", "stage")
-    rows = context.repository.findings(context.study_id)
-    findings = [Finding.from_dict({k: v for k, v in row.items() if k not in added}) for row in rows]
-    return _learned_here(context, [f.rule for f in findings if f.verdict == "adopted"])
+    findings = as_findings(context.repository.findings(context.study_id))
+    return _learned_here(context, [finding.rule for finding in findings if finding.adopted])
 
 
 def given_rules(context: StudyContext, settings: RuleTestStage) -> RuleSet | None:
@@ -138,7 +137,7 @@ def draw_halves(space: DesignSpace, rules: RuleSet, count: int, rng: random.Rand
     sides: dict[bool, list[Candidate]] = {True: [], False: []}
     for candidate in drawn:
         sides[follows(rules, candidate)].append(candidate)
-    pairs = _paired(sides[True], sides[False], count, lambda c: len(c.placements))
+    pairs = _paired(sides[True], sides[False])[:count]
     return Halves(backbone, [a for a, _ in pairs], [b for _, b in pairs])
 
 
@@ -148,17 +147,12 @@ def follows(rules: RuleSet, candidate: Candidate) -> bool:
     return bool(said) and said.score >= 1.0
 
 
-def _paired(
-    left: Sequence[Candidate], right: Sequence[Candidate], count: int, key: Callable[[Candidate], int]
-) -> list[tuple[Candidate, Candidate]]:
-    """The first `count` pairs with equal keys, in the order of the draws."""
-    room = Counter(map(key, right))
-    waiting = {k: [c for c in right if key(c) == k] for k in room}
-    pairs: list[tuple[Candidate, Candidate]] = []
-    for candidate in left:
-        if len(pairs) < count and waiting.get(key(candidate)):
-            pairs.append((candidate, waiting[key(candidate)].pop(0)))
-    return pairs
+def _paired(left: Sequence[Candidate], right: Sequence[Candidate]) -> list[tuple[Candidate, Candidate]]:
+    """Pairs with equal numbers of blocks, in the order of the draws."""
+    waiting: defaultdict[int, deque[Candidate]] = defaultdict(deque)
+    for candidate in right:
+        waiting[len(candidate.placements)].append(candidate)
+    return [(c, partners.popleft()) for c in left if (partners := waiting[len(c.placements)])]
 
 
 def _compare(plan: dict[str, Any], rows: pd.DataFrame, alpha: float, seed: int) -> list[dict[str, Any]]:
