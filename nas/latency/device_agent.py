@@ -670,8 +670,9 @@ class DatabaseMailbox:
 
     Args:
         url: `sqlite:///FILE` or `postgresql://USER@HOST/DATABASE`.
-        device: the name jobs are addressed to.
-        lease_s: seconds until a job of a silent agent goes to another one.
+        device: the name jobs are addressed to. Who measures for it holds it (a lease in `nas_device`), so that agents
+            started twice on one box take turns; two boxes of a kind need two names.
+        lease_s: seconds until the device and the job of a silent agent go to another one.
         max_attempts: after so many silent agents a job counts as failed.
     """
 
@@ -716,6 +717,8 @@ class DatabaseMailbox:
                 " finished_at=:now WHERE status='running' AND lease_until < :now AND device=? AND attempts >= ?",
                 (self.device, self.max_attempts),
             )
+            if not self._lease_device(connection):
+                return None
             found = self._run(
                 connection,
                 "SELECT {} FROM nas_latency_job WHERE device=? AND (status='waiting' OR (status='running' AND "
@@ -725,6 +728,7 @@ class DatabaseMailbox:
                 (self.device,),
             ).fetchone()
             if found is None:
+                self._free_device(connection)
                 return None
             job = dict(zip(columns, found))  # noqa: B905
             self._run(
@@ -736,6 +740,31 @@ class DatabaseMailbox:
         job["protocol"] = json.loads(job["protocol"])
         return job
 
+    def _lease_device(self, connection: Any) -> bool:
+        """Takes or extends the right to measure on the device; False while another agent holds it."""
+        self._run(
+            connection,
+            "INSERT INTO nas_device (id, description, created_at) VALUES (?, '{}', :now) ON CONFLICT DO NOTHING",
+            (self.device,),
+        )
+        taken = self._run(
+            connection,
+            "UPDATE nas_device SET owner=?, lease_until=:now + ? "
+            "WHERE id=? AND (owner IS NULL OR owner=? OR lease_until < :now)",
+            (self.owner, self.lease_s, self.device, self.owner),
+        )
+        return bool(taken.rowcount)
+
+    def _free_device(self, connection: Any) -> None:
+        sql = "UPDATE nas_device SET owner=NULL, lease_until=NULL WHERE id=? AND owner=?"
+        self._run(connection, sql, (self.device, self.owner))
+
+    def busy(self) -> bool:
+        """Whether another agent holds the device now."""
+        sql = "SELECT count(*) FROM nas_device WHERE id=? AND owner IS NOT NULL AND owner<>? AND lease_until >= :now"
+        with contextlib.closing(self._connect()) as connection:
+            return bool(self._run(connection, sql, (self.device, self.owner)).fetchone()[0])
+
     def network(self, job: dict[str, Any]) -> bytes | None:
         """The packed network of a job."""
         with contextlib.closing(self._connect()) as connection:
@@ -744,13 +773,14 @@ class DatabaseMailbox:
 
     @contextlib.contextmanager
     def alive(self, job: dict[str, Any]) -> Iterator[None]:
-        """Renews the lease from a thread; an unreachable database is tried again."""
+        """Renews the leases from a thread; an unreachable database is tried again."""
         stop = threading.Event()
 
         def renew() -> None:
             while not stop.wait(self.lease_s / 4.0):
-                with contextlib.suppress(*self.errors):
-                    self._close(job, "lease_until=:now + ?", (self.lease_s,))
+                with contextlib.suppress(*self.errors), self._transaction() as connection:
+                    self._lease_device(connection)
+                    self._update(connection, job, "lease_until=:now + ?", (self.lease_s,))
 
         thread = threading.Thread(target=renew, daemon=True)
         thread.start()
@@ -760,10 +790,14 @@ class DatabaseMailbox:
             stop.set()
             thread.join(10.0)
 
-    def _close(self, job: dict[str, Any], what: str, values: Sequence[Any]) -> None:
+    def _update(self, connection: Any, job: dict[str, Any], what: str, values: Sequence[Any]) -> None:
         sql = "UPDATE nas_latency_job SET " + what + " WHERE id=? AND owner=? AND status='running'"
+        self._run(connection, sql, [*values, job["id"], self.owner])
+
+    def _close(self, job: dict[str, Any], what: str, values: Sequence[Any]) -> None:
         with self._transaction() as connection:
-            self._run(connection, sql, [*values, job["id"], self.owner])
+            self._update(connection, job, what, values)
+            self._free_device(connection)
 
     def finish(self, job: dict[str, Any], record: dict[str, Any]) -> None:
         """Stores the record, unless the job went to another agent meanwhile."""
@@ -816,16 +850,21 @@ def serve(
     while True:
         try:
             job = mailbox.claim()
+            if job is None and once and not others_work(mailbox):
+                return measured
         except errors as error:
             log(f"the database does not answer ({type(error).__name__}); asking again")
             time.sleep(poll_s)
             continue
         if job is None:
-            if once:
-                return measured
             time.sleep(poll_s)
             continue
         measured += _do(mailbox, job, work, measure, log)
+
+
+def others_work(mailbox: Any) -> bool:
+    """Whether jobs may become free again because another agent of the same device holds it."""
+    return bool(getattr(mailbox, "busy", lambda: False)())
 
 
 def _do(mailbox: Any, job: dict[str, Any], work: str, measure: Any, log: Callable[[str], None]) -> int:

@@ -153,6 +153,8 @@ def _summarise(data: StudyData, level: Level | None) -> pd.DataFrame:
         latency_p95_ms=("latency_p95_ms", "first"),
         batches_per_s=("batches_per_s", "first"),
         latency_measured=("latency_measured", "first"),
+        peak_memory_mb=("peak_memory_mb", "first"),
+        energy_j=("energy_j", "first"),
         params=("params", "first"),
         macs=("macs", "first"),
     ).reset_index()
@@ -166,7 +168,8 @@ def _summarise(data: StudyData, level: Level | None) -> pd.DataFrame:
 def _empty_summary() -> pd.DataFrame:
     columns = (
         *("candidate_id", "notation", "backbone", "role", "n_blocks", "seeds", "map_mean", "map_sd", "rank1", "minp"),
-        *("latency_ms", "latency_p5_ms", "latency_p95_ms", "batches_per_s", "latency_measured", "params", "macs"),
+        *("latency_ms", "latency_p5_ms", "latency_p95_ms", "batches_per_s", "latency_measured"),
+        *("peak_memory_mb", "energy_j", "params", "macs"),
         *("map_low", "map_high", "on_front", "block", "sites"),
     )
     return pd.DataFrame({column: pd.Series(dtype="object") for column in columns})
@@ -176,13 +179,16 @@ _ROLES = {0: "candidate", 1: "baseline", 2: "reference"}
 _ROLE_RANK = {role: rank for rank, role in _ROLES.items()}
 
 
+MEASURED_COSTS = frozenset({"latency_ms", "batches_per_s", "peak_memory_mb", "energy_j"})
+
+
 def on_front(table: pd.DataFrame, value: str = "map_mean", cost: str = "latency_ms") -> pd.Series:
     """Which rows no other row beats: none is at least as good in both and better in one.
 
-    Rows without both numbers, or with a predicted latency, are never on the front.
+    Rows without both numbers, or whose cost was predicted, are never on the front.
     """
     known = table[value].notna() & table[cost].notna()
-    if cost == "latency_ms" and "latency_measured" in table:
+    if cost in MEASURED_COSTS and "latency_measured" in table:
         known &= table["latency_measured"].fillna(False).astype(bool)
     ordered = table[known].sort_values([cost, value], ascending=[True, False])
     best_before = ordered[value].cummax().shift(fill_value=-math.inf)

@@ -42,6 +42,8 @@ RESULT_COLUMNS: tuple[str, ...] = (
     "latency_p95_ms",
     "batches_per_s",
     "latency_measured",
+    "peak_memory_mb",
+    "energy_j",
     "params",
     "macs",
     "seconds",
@@ -78,9 +80,12 @@ EPOCH_COLUMNS: tuple[str, ...] = ("training_id", "notation", "seed", "epoch", "l
 WORKER_COLUMNS: tuple[str, ...] = ("owner", "training_id", "notation", "stage", "lease_until", "attempts")
 """The workers table: one row a training that is being run now."""
 
+COSTS: tuple[str, ...] = ("latency_ms", "peak_memory_mb", "energy_j", "params", "macs")
+"""Columns of the results table that a front can be drawn over."""
+
 _NUMERIC = (
     *("n_blocks", "epochs", "map", "rank1", "minp", "latency_ms", "latency_p5_ms", "latency_p95_ms", "batches_per_s"),
-    *("params", "macs", "seconds", "images_per_s"),
+    *("peak_memory_mb", "energy_j", "params", "macs", "seconds", "images_per_s"),
 )
 
 
@@ -197,9 +202,9 @@ class StudyData:
 
     @property
     def cost(self) -> str:
-        """The column that the study pays mAP with: `latency_ms`, `params` or `macs` (its `cost` key)."""
+        """The column that the study pays mAP with (its `cost` key); what follows from time is drawn as time."""
         named = str(self.definition.get("cost") or "latency_ms")
-        return named if named in ("params", "macs") else "latency_ms"
+        return named if named in COSTS else "latency_ms"
 
     @cached_property
     def backbone(self) -> str:

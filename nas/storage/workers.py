@@ -8,13 +8,13 @@ from sqlalchemy import select, update
 
 from nas.storage.base import RepositoryPart, insert_or_update
 from nas.storage.clock import database_now
-from nas.storage.models import Device, Worker
+from nas.storage.models import Worker
 from nas.storage.plain import clean, clean_text
 from nas.storage.records import JsonDict
 
 
 class Workers(RepositoryPart):
-    """Signs of life of workers, and leases on devices that must be measured on alone."""
+    """Signs of life of workers."""
 
     def register_worker(
         self,
@@ -63,23 +63,6 @@ class Workers(RepositoryPart):
         query = select(*columns, silent).where(Worker.study_id == study_id).order_by(Worker.started_at.desc())
         rows = [dict(row._mapping) for row in self.rows(query)]
         return [{**row, "state": _state(row, silent_after_s)} for row in rows]
-
-    def lease_device(self, device: str, owner: str, seconds: float = 120.0) -> bool:
-        """Takes or extends the right to measure on a device (see `ensure_device`); False while others hold it."""
-        now = database_now()
-        free = (Device.owner.is_(None)) | (Device.owner == owner) | (Device.lease_until < now)
-        taken = (
-            update(Device)
-            .where(Device.id == device, free)
-            .values(owner=owner, lease_until=now + seconds)
-            .returning(Device.id)
-        )
-        return self.write(lambda session: session.scalar(taken)) is not None
-
-    def release_device(self, device: str, owner: str) -> None:
-        """Gives the device back, if it is still this owner's."""
-        freed = update(Device).filter_by(id=device, owner=owner).values(owner=None, lease_until=None)
-        self.run(freed)
 
 
 def _state(row: dict[str, Any], silent_after_s: float) -> str:

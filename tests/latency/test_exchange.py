@@ -298,6 +298,37 @@ def test_a_lease_is_renewed_while_measuring(repository: Repository, url: str, jo
         assert DatabaseMailbox(url, DEVICE).claim() is None
 
 
+def test_a_device_is_measured_on_by_one_agent_at_a_time(
+    repository: Repository, url: str, jobs: list[dict[str, Any]]
+) -> None:
+    other = Candidate.parse("resnet18(width=0.125)+se@3")
+    repository.request_latency_jobs([jobs[0], jobs[0] | {"architecture_id": other.id, "notation": other.notation}])
+    first, second = DatabaseMailbox(url, DEVICE, lease_s=60), DatabaseMailbox(url, DEVICE)
+    elsewhere = DatabaseMailbox(url, "another device")
+    held = first.claim()
+    assert held is not None
+    assert second.claim() is None, "the second job waits for the device"
+    assert second.busy()
+    assert not first.busy()
+    assert elsewhere.claim() is None
+    assert not elsewhere.busy()
+    first.finish(held, {"median_ms": 1.0})
+    assert not second.busy()
+    assert second.claim() is not None
+    assert first.claim() is None
+
+
+def test_the_device_of_a_silent_agent_is_free_after_its_lease(
+    repository: Repository, url: str, jobs: list[dict[str, Any]]
+) -> None:
+    repository.request_latency_jobs(jobs[:1])
+    assert DatabaseMailbox(url, DEVICE, lease_s=0.3).claim() is not None
+    waiting = DatabaseMailbox(url, DEVICE)
+    assert waiting.claim() is None
+    time.sleep(0.4)
+    assert waiting.claim() is not None
+
+
 def test_a_released_job_costs_no_attempt(repository: Repository, url: str, jobs: list[dict[str, Any]]) -> None:
     repository.request_latency_jobs(jobs[:1])
     mailbox = DatabaseMailbox(url, DEVICE)

@@ -127,6 +127,27 @@ def test_pareto_front_without_any_latency_says_so(full: StudyData) -> None:
     assert "no latency is measured yet" in str(ParetoFront()(blind))
 
 
+@pytest.mark.parametrize(("cost", "axis"), [("peak_memory_mb", "Peak memory (MB"), ("energy_j", "Energy (J")])
+def test_front_and_hypervolume_are_over_what_the_study_pays_with(full: StudyData, cost: str, axis: str) -> None:
+    planted = full.results.assign(**{cost: 500.0 - full.results["latency_ms"]})  # the slowest needs least
+    data = replace(full, results=planted, definition={**full.definition, "cost": cost})
+    figure = ParetoFront()
+    table = figure.table(data)
+    known = table.dropna(subset=[cost])
+    beaten = [
+        any((other[cost] <= row[cost]) and (other["map_mean"] > row["map_mean"]) for _, other in known.iterrows())
+        for _, row in known.iterrows()
+    ]
+    assert list(known["on_front"]) == [not b for b in beaten]
+    assert list(known["on_front"]) != list(ParetoFront().table(full).loc[known.index, "on_front"])
+    drawing = figure.draw(table)
+    assert isinstance(drawing, go.Figure)
+    assert drawing.layout.xaxis.title.text.startswith(axis)
+    steps = FIGURES["hypervolume"]().table(data)
+    assert steps.attrs["unit"] == axis[-len(steps.attrs["unit"]) :]
+    assert steps["hypervolume"].iloc[-1] > 0
+
+
 def test_the_front_line_goes_through_the_front(full: StudyData) -> None:
     figure = ParetoFront()
     table = figure.table(full)

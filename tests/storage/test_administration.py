@@ -257,19 +257,6 @@ def test_workers_show_signs_of_life(repository: Repository) -> None:
     repository.worker_alive("b")
 
 
-def test_one_at_a_time_on_a_device(repository: Repository) -> None:
-    repository.ensure_device("gpu", {"name": "H100"})
-    assert repository.lease_device("gpu", "a", 60)
-    assert repository.lease_device("gpu", "a", 0.05)
-    assert not repository.lease_device("gpu", "b", 60)
-    time.sleep(0.2)
-    assert repository.lease_device("gpu", "b", 60)
-    repository.release_device("gpu", "a")
-    assert not repository.lease_device("gpu", "a", 60)
-    repository.release_device("gpu", "b")
-    assert repository.lease_device("gpu", "a", 60)
-
-
 def test_jobs_for_a_far_device(repository: Repository) -> None:
     job = {
         "device": "jetson", "architecture_id": "a", "notation": "resnet50", "protocol_id": "p",

@@ -16,7 +16,8 @@ from nas.storage.tables import RESULT_COLUMNS
 
 CONTRACT = """study, stage, stage_kind, role, sampler, batch, training_id, candidate_id, architecture_id, notation,
 backbone, n_blocks, fidelity, epochs, seed, split, status, failure_kind, map, rank1, minp, latency_ms, latency_p5_ms,
-latency_p95_ms, batches_per_s, latency_measured, params, macs, seconds, images_per_s, finished_at, space_id"""
+latency_p95_ms, batches_per_s, latency_measured, peak_memory_mb, energy_j, params, macs, seconds, images_per_s,
+finished_at, space_id"""
 
 
 def test_results_have_the_agreed_columns(repository: Repository) -> None:

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from nas.reporting import style
 from nas.reporting.comparison import Level, baseline_row, reference_row, summarise_candidates, widest_level
 from nas.reporting.figures.base import Drawing, StudyFigure
+from nas.reporting.figures.pareto_front import UNITS
 from nas.reporting.study_data import StudyData, rows_of
 
 _COLUMNS = ("trainings", "hours", "hypervolume", "stage", "notation")
@@ -21,8 +22,9 @@ _COLUMNS = ("trainings", "hours", "hypervolume", "stage", "notation")
 class Hypervolume(StudyFigure):
     """Area between the front and a reference point, as trainings finish.
 
-    The reference point is the plain backbone's mAP (or the worst seen) at the reference network's time (or the
-    slowest seen). A candidate counts from its first finished training on, with its mean over all its seeds.
+    The reference point is the plain backbone's mAP (or the worst seen) at the reference network's cost (or the
+    dearest seen); the cost is what the study pays with, usually time. A candidate counts from its first finished
+    training on, with its mean over all its seeds.
 
     Args:
         level: which comparable set; the one with most candidates by default.
@@ -35,19 +37,22 @@ class Hypervolume(StudyFigure):
     def table(self, data: StudyData) -> pd.DataFrame:
         level = self.level or widest_level(data)
         summary = summarise_candidates(data, level)
-        known = summary.dropna(subset=["latency_ms", "map_mean"])
+        known = summary.dropna(subset=[data.cost, "map_mean"])
         if level is None or known.empty:
             return pd.DataFrame(columns=list(_COLUMNS))
         base, slow = baseline_row(summary, data.backbone), reference_row(summary, data.backbone)
         floor = float(base["map_mean"]) if base is not None else float(known["map_mean"].min())
-        ceiling = float(slow["latency_ms"]) if slow is not None else float(known["latency_ms"].max())
-        table = _progress(_in_order(data, level), known, RunningFront(ceiling, floor))
-        table.attrs = {"floor": floor, "ceiling": ceiling, "level": level.words}
+        dear = slow is not None and slow[data.cost] == slow[data.cost]
+        ceiling = float(slow[data.cost]) if slow is not None and dear else float(known[data.cost].max())
+        points = known.set_index("candidate_id")[[data.cost, "map_mean"]].astype(float)
+        table = _progress(_in_order(data, level), points, RunningFront(ceiling, floor))
+        table.attrs = {"floor": floor, "ceiling": ceiling, "level": level.words, "unit": UNITS[data.cost]}
         return table
 
     def draw(self, table: pd.DataFrame) -> Drawing:
         if len(table) < 2:
-            return "The hypervolume needs two or more finished trainings with a measured latency."
+            return "The hypervolume needs two or more finished trainings with a measured cost."
+        unit = table.attrs.get("unit", "ms")
         figure = style.new_figure(400)
         figure.set_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.05)
         for i, stage in enumerate(dict.fromkeys(table["stage"])):
@@ -61,19 +66,20 @@ class Hypervolume(StudyFigure):
                     name=style.plain(stage),
                     legendgroup=stage,
                     showlegend=axis == 1,
-                    hovertemplate="%{y:.4f} mAP ms after %{x:.4~g}<extra>%{fullData.name}</extra>",
+                    hovertemplate=f"%{{y:.4f}} mAP {unit} after %{{x:.4~g}}<extra>%{{fullData.name}}</extra>",
                 )
                 figure.add_trace(trace, row=1, col=axis)
         figure.update_xaxes(title_text="Finished trainings", row=1, col=1)
         figure.update_xaxes(title_text="Hours of training", row=1, col=2)
-        figure.update_yaxes(title_text="Hypervolume (mAP x ms)", row=1, col=1, rangemode="tozero")
+        figure.update_yaxes(title_text=f"Hypervolume (mAP x {unit})", row=1, col=1, rangemode="tozero")
         return figure
 
     def caption(self, table: pd.DataFrame) -> str:
         return (
             "How fast the search found the front: area between the front and the point "
-            f"(mAP {table.attrs.get('floor', 0):.4f}, {table.attrs.get('ceiling', 0):.2f} ms), the plain backbone's "
-            f"accuracy at the reference's time; {table.attrs.get('level', '')}. Steps are new front members."
+            f"(mAP {table.attrs.get('floor', 0):.4f}, {table.attrs.get('ceiling', 0):.6g} "
+            f"{table.attrs.get('unit', 'ms')}), the plain backbone's accuracy at the reference's cost; "
+            f"{table.attrs.get('level', '')}. Steps are new front members."
         )
 
 
@@ -115,7 +121,8 @@ def _in_order(data: StudyData, level: Level) -> pd.DataFrame:
 
 
 def _progress(rows: pd.DataFrame, known: pd.DataFrame, front: RunningFront) -> pd.DataFrame:
-    points = {row.candidate_id: (float(row.latency_ms), float(row.map_mean)) for row in rows_of(known)}
+    """Hypervolume after each training; `known` holds (cost, mAP) by candidate."""
+    points = {candidate: (cost, value) for candidate, cost, value in known.itertuples()}
     seen: set[str] = set()
     steps = []
     for row in rows_of(rows):

@@ -18,12 +18,22 @@ from nas.reporting.study_data import StudyData, rows_of
 SPEEDS: dict[str, tuple[str, str, str]] = {
     "ms": ("latency_ms", "Time of a {batch} (ms, less is better)", "ms"),
     "batches_per_s": ("batches_per_s", "Speed (batches/s of a {batch}, more is better)", "batches/s"),
+    "memory": ("peak_memory_mb", "Peak memory (MB of a {batch}, less is better)", "MB"),
+    "energy": ("energy_j", "Energy (J of a {batch}, less is better)", "J"),
     "params": ("params", "Size (parameters, less is better)", "parameters"),
     "macs": ("macs", "Work (multiply-adds an image, less is better)", "multiply-adds"),
 }
 """Setting -> column, axis title, unit."""
 
-_COST_WORDS = {"ms": "latency", "batches/s": "latency", "parameters": "size", "multiply-adds": "size"}
+UNITS = {column: unit for column, _, unit in SPEEDS.values()}
+_COST_WORDS = {
+    "ms": "latency",
+    "batches/s": "latency",
+    "MB": "peak memory",
+    "J": "energy",
+    "parameters": "size",
+    "multiply-adds": "size",
+}
 _GL_FROM = 1500
 _HOVER = (
     "<b>%{customdata[1]}</b><br>mAP %{y:.4f} %{customdata[2]}<br>%{customdata[3]}<br>%{customdata[4]}<extra></extra>"
@@ -35,8 +45,8 @@ class ParetoFront(StudyFigure):
     """mAP over speed, one dot a candidate, baselines and front line, seed spread as bars.
 
     Args:
-        speed: `ms` (time of a batch), `batches_per_s` (the paper's axis), `params` or `macs`; what the study pays
-            with by default.
+        speed: `ms` (time of a batch), `batches_per_s` (the paper's axis), `memory`, `energy`, `params` or `macs`; what
+            the study pays with by default.
         level: which comparable set to draw; the most trusted one by default.
         label_front: write the names of front members beside their dots.
     """
@@ -45,7 +55,7 @@ class ParetoFront(StudyFigure):
     level: Level | None = None
     label_front: bool = True
     name: ClassVar[str] = "pareto_front"
-    title: ClassVar[str] = "Pareto front: accuracy against time"
+    title: ClassVar[str] = "Pareto front: accuracy against cost"
 
     def table(self, data: StudyData) -> pd.DataFrame:
         level = self.level or trusted_level(data)
@@ -70,11 +80,13 @@ class ParetoFront(StudyFigure):
         return figure
 
     def caption(self, table: pd.DataFrame) -> str:
-        unplaced = int(table["latency_ms"].isna().sum())
-        left_out = f" {plural(unplaced, 'candidate')} without a measured latency cannot be drawn." if unplaced else ""
+        column, _, unit = SPEEDS[self._axis(table)]
+        unplaced = int(table[column].isna().sum())
+        what = f"{plural(unplaced, 'candidate')} without a measured {_COST_WORDS[unit]}"
+        left_out = f" {what} cannot be drawn." if unplaced else ""
         return (
             "Each dot is a candidate (mean over its seeds; bars: one standard deviation where there are two seeds or "
-            "more). The line joins the candidates that no other beats in both time and mAP; the others are pale. "
+            "more). The line joins the candidates that no other beats in both cost and mAP; the others are pale. "
             f"Colour is the block type, shape the number of blocks.{left_out}"
         )
 

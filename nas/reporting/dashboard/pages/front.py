@@ -7,17 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from dash import ALL, Input, Output, State, ctx, no_update
+from dash import Input, Output, State, no_update
 
 from nas.errors import NasError
 from nas.reporting import style
 from nas.reporting.comparison import levels, on_front
-from nas.reporting.dashboard.components import NARROW_PX, View, badge, figure_for, graph_id, inline, problem
+from nas.reporting.dashboard.components import NARROW_PX, View, figure_for, graph_id, problem
 from nas.reporting.dashboard.filters import Filters, level_key
 from nas.reporting.dashboard.parts import dcc, html
 from nas.reporting.dashboard.routing import Route, href, read_route
 from nas.reporting.dashboard.source import Snapshot, StudySource
-from nas.reporting.document import Badge
 from nas.reporting.figures import ParetoFront
 from nas.reporting.figures.pareto_front import SPEEDS
 from nas.reporting.numbers import count, fixed, mean_sd, millions, plural
@@ -87,8 +86,8 @@ def _filter_panel(data: StudyData, filters: Filters) -> Any:
             _group(
                 "Horizontal axis",
                 dcc.RadioItems(
-                    [{"label": unit, "value": key} for key, (_, _, unit) in SPEEDS.items()],
-                    filters.speed or _own_axis(data),
+                    _axes(data, own := filters.speed or _own_axis(data)),
+                    own,
                     id="f-speed",
                     inline=True,
                 ),
@@ -98,6 +97,12 @@ def _filter_panel(data: StudyData, filters: Filters) -> Any:
         open=True,
         className="filters",
     )
+
+
+def _axes(data: StudyData, own: str) -> list[dict[str, str]]:
+    """The axes something is known for."""
+    known = {key for key, (column, _, _) in SPEEDS.items() if data.results[column].notna().any()}
+    return [{"label": unit, "value": key} for key, (_, _, unit) in SPEEDS.items() if key in known | {own, "ms"}]
 
 
 def _own_axis(data: StudyData) -> str:
@@ -150,6 +155,7 @@ def _results() -> Any:
                 className="bar",
             ),
             html.Div(id="front-table"),
+            dcc.Store(id="front-rows"),
         ],
         className="results",
     )
@@ -189,7 +195,7 @@ def register(app: Any, source: StudySource) -> None:
         [*inputs, Input("view", "data"), place, State("front-selected", "data"), State("zooms", "data")],
     )(draw)
     app.callback(
-        [Output("front-table", "children"), Output("front-table-count", "children")],
+        [Output("front-rows", "data"), Output("front-table-count", "children")],
         [*inputs, Input("front-selected", "data"), Input("front-order", "data"), place],
     )(tabulate)
     app.callback(
@@ -202,21 +208,19 @@ def register(app: Any, source: StudySource) -> None:
         ],
         prevent_initial_call=True,
     )(download)
-    app.callback(
-        Output("front-order", "data"),
-        [
-            Input({"type": "front-sort", "column": ALL}, "n_clicks"),
-            Input({"type": "front-page", "step": ALL}, "n_clicks"),
-            *controls,
-        ],
-        State("front-order", "data"),
-        prevent_initial_call=True,
-    )(_reorder)
     _register_browser_side(app)
 
 
 def _register_browser_side(app: Any) -> None:
-    """What needs no server: selection, click-through, the address, clearing."""
+    """What needs no server: the table's elements, selection, click-through, the address, clearing."""
+    app.clientside_callback("window.nas.table", Output("front-table", "title"), Input("front-rows", "data"))
+    app.clientside_callback(
+        "window.nas.firstPage",
+        Output("front-order", "data"),
+        [Input(f"f-{name}", "value") for name in CONTROLS],
+        State("front-order", "data"),
+        prevent_initial_call=True,
+    )
     app.clientside_callback(
         "window.nas.selected",
         Output("front-selected", "data"),
@@ -315,74 +319,58 @@ def _chosen(data: StudyData, filters: Filters, selected: Sequence[str]) -> pd.Da
 
 def tabulate_front(
     data: StudyData, filters: Filters, selected: Sequence[str], order: Mapping[str, Any]
-) -> tuple[Any, str]:
-    """A page of the table, and how many rows there are."""
+) -> tuple[dict[str, Any], str]:
+    """A page of the table as plain data for `window.nas.table`, and how many rows there are.
+
+    The browser builds the table itself: as some six hundred Dash components it took longer than all the rest of a
+    filter (`benchmarks/dashboard.py`).
+    """
     rows = _chosen(data, filters, selected)
     column = order["column"] if order["column"] in COLUMNS else "map_mean"
     ordered = rows.sort_values(column, ascending=not order["descending"], kind="stable", na_position="last")
     pages = max(1, -(-len(ordered) // PAGE_ROWS))
     page = min(int(order["page"]), pages - 1)
     part = ordered.iloc[page * PAGE_ROWS : (page + 1) * PAGE_ROWS]
-    table = html.Table(
-        [
-            html.Thead(html.Tr([_heading(name, order) for name in COLUMNS])),
-            html.Tbody([_row(data.name, row) for row in records_of(part)]),
-        ],
-        className="candidates",
-    )
+    table = {
+        "label": "Candidates",
+        "headings": [_heading(name, order) for name in COLUMNS],
+        "rows": [_row(data.name, row) for row in records_of(part)],
+        "pager": _pager(order, page, pages),
+    }
     what = "selected" if selected else "shown"
-    scroll = html.Div(table, className="scroll", tabIndex=0, role="region", **{"aria-label": "Candidates"})
-    return [scroll, _pager(page, pages)], f"{plural(len(ordered), 'candidate')} {what}"
+    return table, f"{plural(len(ordered), 'candidate')} {what}"
 
 
-def _heading(name: str, order: Mapping[str, Any]) -> Any:
+def _heading(name: str, order: Mapping[str, Any]) -> dict[str, Any]:
+    """A heading, and the order that a click on it asks for: the other way round, or a column's natural one."""
     title, kind = COLUMNS[name]
-    sort = {"aria-sort": "descending" if order["descending"] else "ascending"} if order["column"] == name else {}
-    button = html.Button(title, id={"type": "front-sort", "column": name})
-    return html.Th(button, scope="col", className=kind or None, **sort)
+    own = order["column"] == name
+    down = not order["descending"] if own else name not in _ASCENDING
+    sort = ("descending" if order["descending"] else "ascending") if own else None
+    click = {"column": name, "descending": down, "page": 0}
+    return {"key": name, "title": title, "kind": kind, "sort": sort, "click": click}
 
 
-def _row(study: str, row: Mapping[str, Any]) -> Any:
-    standing = (
-        Badge("front", "good") if row["on_front"] else Badge("" if row["role"] == "candidate" else str(row["role"]))
-    )
-    cells = [
-        [dcc.Link(str(row["notation"]), href=href(study, "candidate", str(row["candidate_id"]))), " ", badge(standing)],
-        mean_sd(row["map_mean"], row["map_sd"]),
-        fixed(row["rank1"], 4),
-        count(row["seeds"]),
-        fixed(row["latency_ms"], 2) + ("" if row["latency_measured"] else " (predicted)"),
-        fixed(row["batches_per_s"], 2),
-        millions(row["params"]),
-        count(row["n_blocks"]),
-    ]
-    return html.Tr(
-        [html.Td(inline(c) if isinstance(c, str) else c, className="n" if i else None) for i, c in enumerate(cells)]
-    )
+def _row(study: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    standing = ("front", "good") if row["on_front"] else ("" if row["role"] == "candidate" else str(row["role"]), "")
+    return {
+        "name": str(row["notation"]),
+        "href": href(study, "candidate", str(row["candidate_id"])),
+        "badge": standing,
+        "cells": [
+            mean_sd(row["map_mean"], row["map_sd"]),
+            fixed(row["rank1"], 4),
+            count(row["seeds"]),
+            fixed(row["latency_ms"], 2) + ("" if row["latency_measured"] else " (predicted)"),
+            fixed(row["batches_per_s"], 2),
+            millions(row["params"]),
+            count(row["n_blocks"]),
+        ],
+    }
 
 
-def _pager(page: int, pages: int) -> Any:
+def _pager(order: Mapping[str, Any], page: int, pages: int) -> dict[str, Any] | None:
     if pages == 1:
         return None
-    parts = [
-        html.Button("Previous", id={"type": "front-page", "step": -1}, disabled=page == 0, className="plain"),
-        html.Span(f"Page {page + 1} of {pages}"),
-        html.Button("Next", id={"type": "front-page", "step": 1}, disabled=page == pages - 1, className="plain"),
-    ]
-    return html.Div(parts, className="bar", role="navigation", **{"aria-label": "Pages of the table"})
-
-
-def _reorder(*values: Any) -> Any:
-    """The order after a click on a heading or on next/previous; a new filter begins at the first page."""
-    order: dict[str, Any] = dict(values[-1])
-    cause = ctx.triggered_id
-    clicked = bool(ctx.triggered and ctx.triggered[0].get("value"))
-    if not isinstance(cause, dict):
-        return {**order, "page": 0} if order["page"] else no_update
-    if not clicked:
-        return no_update
-    if cause["type"] == "front-page":
-        return {**order, "page": max(0, int(order["page"]) + int(cause["step"]))}
-    column = cause["column"]
-    down = not order["descending"] if column == order["column"] else column not in _ASCENDING
-    return {"column": column, "descending": down, "page": 0}
+    before, after = ({**order, "page": p} if 0 <= p < pages else None for p in (page - 1, page + 1))
+    return {"words": f"Page {page + 1} of {pages}", "previous": before, "next": after}
