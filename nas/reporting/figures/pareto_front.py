@@ -95,15 +95,16 @@ class ParetoFront(StudyFigure):
 
     def _add_candidates(self, figure: go.Figure, rows: pd.DataFrame, column: str) -> None:
         many = len(rows) > _GL_FROM
-        for block in style.block_order(rows["block"]):
-            for _, part in rows[rows["block"] == block].groupby(["on_front", "n_blocks"]):
-                look = (bool(part["on_front"].iloc[0]), int(part["n_blocks"].iloc[0]), many)
-                figure.add_trace(self._trace(part, column, block, look))
-        for block in style.block_order(rows["block"]):
-            figure.add_trace(_legend_entry(style.block_title(block), style.block_colour(block), "circle", block))
+        blocks = style.block_order(rows["block"])
+        traces = [
+            self._trace(part, column, block, (bool(part["on_front"].iloc[0]), int(part["n_blocks"].iloc[0]), many))
+            for block in blocks
+            for _, part in rows[rows["block"] == block].groupby(["on_front", "n_blocks"])
+        ]
+        traces += [_legend_entry(style.block_title(b), style.block_colour(b), "circle", b) for b in blocks]
         counts = sorted(rows["n_blocks"].astype(int).unique()) if rows["n_blocks"].nunique() > 1 else []
-        for n in counts:
-            figure.add_trace(_legend_entry(plural(n, "block"), style.MUTED, style.count_symbol(n), f"{n} blocks"))
+        traces += [_legend_entry(plural(n, "block"), style.MUTED, style.count_symbol(n), f"{n} blocks") for n in counts]
+        figure.add_traces(traces)
 
     def _trace(self, rows: pd.DataFrame, column: str, block: str, look: tuple[bool, int, bool]) -> go.Scatter:
         front, n_blocks, many = look
@@ -117,8 +118,8 @@ class ParetoFront(StudyFigure):
         }
         bars = None if (many and not front) or rows["map_sd"].isna().all() else rows["map_sd"]
         return make(
-            x=rows[column],
-            y=rows["map_mean"],
+            x=rows[column].to_numpy(),
+            y=rows["map_mean"].to_numpy(),
             mode="markers",
             marker=marker,
             error_y=None if bars is None else _seed_bars(bars, style.block_colour(block), 1.0 if front else 0.35),

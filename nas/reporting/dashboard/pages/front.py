@@ -266,7 +266,20 @@ def filters_of(values: Sequence[Any]) -> Filters:
 
 
 def shown_candidates(data: StudyData, filters: Filters) -> pd.DataFrame:
-    """The candidates the filters let through, with the front among them."""
+    """The candidates the filters let through, with the front among them.
+
+    Figure, table and download ask for the same ones; the last answer is kept with the data.
+    """
+    kept: dict[Filters, pd.DataFrame] = data.once("shown", dict)
+    shown = kept.get(filters)
+    if shown is None:
+        shown = _shown_candidates(data, filters)
+        kept.clear()
+        kept[filters] = shown
+    return shown
+
+
+def _shown_candidates(data: StudyData, filters: Filters) -> pd.DataFrame:
     table = ParetoFront(speed=filters.speed, level=filters.chosen_level(data)).table(data)
     shown = table[filters.mask(table, data)]
     shown = shown.assign(on_front=on_front(shown, cost=data.cost)) if len(shown) else shown
