@@ -93,11 +93,18 @@ def _latencies(queries: ReportQueries, protocol: str | None, device: str | None,
         return pd.DataFrame()
     table = queries.latencies(protocol_id=protocol, device=device)
     newest = table.sort_values(["measured", "id"]).drop_duplicates("architecture_id", keep="last")
-    measured = newest[newest["measured"].astype(bool)]
+    measured = _without_drift(newest[newest["measured"].astype(bool)])
     references = set(results.loc[results["role"] == "reference", "architecture_id"]) if len(results) else set()
     parts = pd.DataFrame([_network(str(notation)) for notation in measured["notation"]], index=measured.index)
     role = ["reference" if a in references else "measured" for a in measured["architecture_id"]]
     return pd.concat([measured, parts], axis=1).assign(role=role).sort_values("id")
+
+
+def _without_drift(table: pd.DataFrame) -> pd.DataFrame:
+    """Times as they would be without the machine's drift, as the search counts them; `raw_ms` is the median as read."""
+    slower = 1.0 + table["drift"].fillna(0.0)
+    times = {name: table[name] / slower for name in ("median_ms", "mean_ms", "p5_ms", "p95_ms", "sd_ms")}
+    return table.assign(**times, batches_per_s=table["batches_per_s"] * slower, raw_ms=table["median_ms"])
 
 
 def _of_space(latencies: pd.DataFrame, results: pd.DataFrame, spaces: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -67,6 +67,7 @@ LATENCY_COLUMNS: tuple[str, ...] = (
     "batches",
     "isolated",
     "drift",
+    "raw_ms",
     "predicted_ms",
     "peak_memory_mb",
     "device",

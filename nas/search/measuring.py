@@ -67,7 +67,8 @@ def measure_trained(context: StudyContext, candidate: Candidate, stopping: Calla
     if context.replay is not None:
         return
     if context.measures_here:
-        measure_networks(context, [candidate], stopping)
+        # Minutes after the profile the machine may be faster or slower: the baseline, timed before and after, tells.
+        measure_networks(context, [candidate.baseline, candidate], stopping, drift_every=1)
         return
     from nas.search.far_device import ask_device
 

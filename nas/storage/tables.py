@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import aliased
 
 from nas.storage.base import AnySelect
@@ -61,7 +61,8 @@ class Tables(Studies):
     def results(self, study: str, *, protocol_id: str | None = None, device: str | None = None) -> pd.DataFrame:
         """One row a (stage, training), in the order they were planned.
 
-        Latencies are those of the study's own protocol and device (`set_study_latency`) unless given;
+        Latencies are those of the study's own protocol and device (`set_study_latency`) unless given, corrected for the
+        machine's drift where that was read, as the search counts them (`latencies` has them as they were measured);
         `latency_measured` is False for a predicted figure and None when there is none.
 
         Raises:
@@ -97,6 +98,7 @@ class Tables(Studies):
 
 def _results_query(study: str, protocol_id: str | None, device: str | None) -> AnySelect:
     latest = aliased(Latency)
+    slower = 1.0 + func.coalesce(latest.drift, 0.0)
     return (
         select(
             Study.name.label("study"),
@@ -120,10 +122,10 @@ def _results_query(study: str, protocol_id: str | None, device: str | None) -> A
             Training.map,
             Training.rank1,
             Training.minp,
-            latest.median_ms.label("latency_ms"),
-            latest.p5_ms.label("latency_p5_ms"),
-            latest.p95_ms.label("latency_p95_ms"),
-            latest.batches_per_s,
+            (latest.median_ms / slower).label("latency_ms"),
+            (latest.p5_ms / slower).label("latency_p5_ms"),
+            (latest.p95_ms / slower).label("latency_p95_ms"),
+            (latest.batches_per_s * slower).label("batches_per_s"),
             latest.measured.label("latency_measured"),
             latest.peak_memory_mb,
             (latest.record["energy_mj"].as_float() / 1000.0).label("energy_j"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from latency_builders import DEVICE, PROTOCOL, PlantedDevice, SmallSpace
 
@@ -140,3 +142,31 @@ def test_progress_counts_networks() -> None:
     run(MemoryStore(), PlantedDevice(), progress=lambda done, total, what="": told.append((done, total)))
     assert told[-1] == (14, 14)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_what_was_disturbed_is_measured_once_more() -> None:
+    class Disturbed(PlantedDevice):
+        """Others keep the machine busy during the fourth and fifth measurement."""
+
+        def __call__(self, candidate: Candidate, protocol: LatencyProtocol) -> LatencyRecord:
+            busy = len(self.measured) in (3, 4)
+            record = super().__call__(candidate, protocol)
+            return replace(record, isolated=not busy, median_ms=record.median_ms * (3.0 if busy else 1.0))
+
+    store, device = MemoryStore(), Disturbed()
+    run(store, device, drift_every=100)
+    records = store.find(None, PROTOCOL, DEVICE)
+    assert all(record.isolated for record in records.values())
+    assert all(record.corrected_ms == pytest.approx(device.ms(candidate)) for candidate, record in records.items())
+    assert sorted(device.measured.count(name) for name in {*device.measured} - {"resnet50"})[-3:] == [1, 2, 2]
+
+
+def test_a_machine_that_is_never_quiet_is_asked_twice_not_for_ever() -> None:
+    class Busy(PlantedDevice):
+        def __call__(self, candidate: Candidate, protocol: LatencyProtocol) -> LatencyRecord:
+            return replace(super().__call__(candidate, protocol), isolated=False)
+
+    store, device = MemoryStore(), Busy()
+    run(store, device, drift_every=0)
+    assert len(store.records) == 14
+    assert {device.measured.count(name) for name in {*device.measured} - {"resnet50"}} == {2}

@@ -51,6 +51,18 @@ def test_results_tell_what_is_known_and_nothing_else(repository: Repository) -> 
     assert repository.results("made_up", device="cpu").set_index("training_id").loc[ids[1], "latency_ms"] == 1.0
 
 
+def test_results_count_latencies_without_the_machines_drift(repository: Repository) -> None:
+    study_id, _, ids = fill(repository, 1)
+    repository.set_study_latency(study_id, "p", "gpu")
+    where = {"architecture_id": "a000000000000000", "notation": "x", "protocol_id": "p", "device": "gpu"}
+    record = {"median_ms": 6.0, "p5_ms": 5.4, "p95_ms": 7.2, "batches_per_s": 1000 / 6, "drift": 0.2}
+    repository.store_latency(record, **where)
+    row = repository.results("made_up").set_index("training_id").loc[ids[0]]
+    assert row[["latency_ms", "latency_p5_ms", "latency_p95_ms"]].tolist() == pytest.approx([5.0, 4.5, 6.0])
+    assert row["batches_per_s"] == pytest.approx(200.0)
+    assert repository.latencies(protocol_id="p", device="gpu")["median_ms"].tolist() == [6.0]
+
+
 def test_a_predicted_latency_fills_in_until_it_is_measured(repository: Repository) -> None:
     study_id, _, _ = fill(repository, 1)
     repository.set_study_latency(study_id, "p", "gpu")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from dash import Input, Output, State, no_update
+from dash import Input, Output, State, ctx, no_update
 
 from nas.errors import NasError
 from nas.reporting import style
@@ -39,6 +39,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
 
 _ASCENDING = {"notation", "latency_ms", "params", "n_blocks"}
 GRAPH = graph_id("front")
+_TABLE_ONLY = {"front-order", "front-selected"}
 _SELECTING = {"modeBarButtonsToRemove": ["sendChartToCloud", "autoScale2d"]}
 
 
@@ -166,20 +167,18 @@ def register(app: Any, source: StudySource) -> None:
     controls = [Input(f"f-{name}", "value") for name in CONTROLS]
     place = State("url", "pathname")
 
-    def draw(*values: Any) -> Any:
-        *given, _, view, pathname, selected, zooms = values
-        seen = {**(view or {}), "scope": pathname, "zooms": zooms}
+    def show(*values: Any) -> Any:
+        *given, _, view, selected, order, pathname, zooms = values
+        causes = {str(cause["prop_id"]).partition(".")[0] for cause in ctx.triggered}
+        nothing: tuple[Any, Any] = (no_update, no_update)
         try:
-            return draw_front(source.data(_study(pathname)), filters_of(given), seen, selected or [])
+            data, filters = source.data(_study(pathname)), filters_of(given)
         except NasError as error:
-            return no_update, problem(error.message, error.hint)
-
-    def tabulate(*values: Any) -> Any:
-        *given, _, selected, order, pathname = values
-        try:
-            return tabulate_front(source.data(_study(pathname)), filters_of(given), selected or [], order)
-        except NasError:
-            return no_update, no_update
+            return no_update, problem(error.message, error.hint), *nothing
+        seen = {**(view or {}), "scope": pathname, "zooms": zooms}
+        drawn = nothing if causes and causes <= _TABLE_ONLY else draw_front(data, filters, seen, selected or [])
+        table = nothing if causes == {"view"} else tabulate_front(data, filters, selected or [], order)
+        return *drawn, *table
 
     def download(clicks: int | None, *values: Any) -> Any:
         *given, selected, pathname = values
@@ -189,15 +188,17 @@ def register(app: Any, source: StudySource) -> None:
         public = rows[[column for column in rows.columns if not column.startswith("_")]]
         return dcc.send_string(public.to_csv(index=False), "candidates.csv")
 
-    inputs = [*controls, Input("version", "data")]
+    # One callback for both: two would ask the same of one interpreter at the same time.
     app.callback(
-        [Output(GRAPH, "figure"), Output("front-count", "children")],
-        [*inputs, Input("view", "data"), place, State("front-selected", "data"), State("zooms", "data")],
-    )(draw)
-    app.callback(
-        [Output("front-rows", "data"), Output("front-table-count", "children")],
-        [*inputs, Input("front-selected", "data"), Input("front-order", "data"), place],
-    )(tabulate)
+        [
+            Output(GRAPH, "figure"),
+            Output("front-count", "children"),
+            Output("front-rows", "data"),
+            Output("front-table-count", "children"),
+        ],
+        [*controls, *(Input(name, "data") for name in ("version", "view", "front-selected", "front-order"))],
+        [place, State("zooms", "data")],
+    )(show)
     app.callback(
         Output("front-download", "data"),
         [

@@ -41,10 +41,11 @@ def _table(data: StudyData) -> Table:
     zero = float(base.iloc[0]) if len(base) else float("nan")
     ordered = latencies.assign(_ms=pd.to_numeric(latencies["median_ms"])).sort_values("_ms")
     rows = [_row(row, zero) for row in rows_of(ordered.head(_SHOWN))]
-    heads = ["network", "median (ms)", "5–95 % (ms)", "batches/s", "over plain (ms)", "batches", "drift", "alone"]
+    heads = ["network", "median (ms)", "5–95 % (ms)", "batches/s", "over plain (ms)", "batches"]
+    heads += ["drift", "as read (ms)", "alone"]
     cut = len(ordered) - len(rows)
     note = f"Not shown: {plural(cut, 'slower network')}." if cut > 0 else ""
-    return Table(heads, rows, name="latencies", numeric=frozenset(range(1, 7)), note=note)
+    return Table(heads, rows, name="latencies", numeric=frozenset(range(1, 8)), note=note)
 
 
 def _row(row: Any, zero: float) -> list[str | Badge]:
@@ -57,5 +58,6 @@ def _row(row: Any, zero: float) -> list[str | Badge]:
         MISSING if is_missing(added) else f"{added:+.3f}".replace("-", "−"),
         count(row.batches),
         MISSING if is_missing(row.drift) else f"{100 * float(row.drift):+.1f} %".replace("-", "−"),
+        fixed(row.raw_ms, 3),
         Badge("alone", "good") if row.isolated is True or row.isolated == 1 else Badge("shared", "warn"),
     ]
