@@ -627,6 +627,10 @@ class FolderMailbox:
     def _result(self, name: str) -> str:
         return os.path.join(self.folder, "results", name + ".json")
 
+    def busy(self) -> bool:
+        """Whether another agent works here now: never, a folder belongs to one."""
+        return False
+
     def network(self, job: dict[str, Any]) -> bytes | None:
         """The packed network of a job."""
         try:
@@ -717,8 +721,6 @@ class DatabaseMailbox:
                 " finished_at=:now WHERE status='running' AND lease_until < :now AND device=? AND attempts >= ?",
                 (self.device, self.max_attempts),
             )
-            if not self._lease_device(connection):
-                return None
             found = self._run(
                 connection,
                 "SELECT {} FROM nas_latency_job WHERE device=? AND (status='waiting' OR (status='running' AND "
@@ -727,8 +729,7 @@ class DatabaseMailbox:
                 ),
                 (self.device,),
             ).fetchone()
-            if found is None:
-                self._free_device(connection)
+            if found is None or not self._lease_device(connection):
                 return None
             job = dict(zip(columns, found))  # noqa: B905
             self._run(
@@ -760,7 +761,7 @@ class DatabaseMailbox:
         self._run(connection, sql, (self.device, self.owner))
 
     def busy(self) -> bool:
-        """Whether another agent holds the device now."""
+        """Whether another agent holds the device now, so that jobs may become free again."""
         sql = "SELECT count(*) FROM nas_device WHERE id=? AND owner IS NOT NULL AND owner<>? AND lease_until >= :now"
         with contextlib.closing(self._connect()) as connection:
             return bool(self._run(connection, sql, (self.device, self.owner)).fetchone()[0])
@@ -850,7 +851,7 @@ def serve(
     while True:
         try:
             job = mailbox.claim()
-            if job is None and once and not others_work(mailbox):
+            if job is None and once and not mailbox.busy():
                 return measured
         except errors as error:
             log(f"the database does not answer ({type(error).__name__}); asking again")
@@ -860,11 +861,6 @@ def serve(
             time.sleep(poll_s)
             continue
         measured += _do(mailbox, job, work, measure, log)
-
-
-def others_work(mailbox: Any) -> bool:
-    """Whether jobs may become free again because another agent of the same device holds it."""
-    return bool(getattr(mailbox, "busy", lambda: False)())
 
 
 def _do(mailbox: Any, job: dict[str, Any], work: str, measure: Any, log: Callable[[str], None]) -> int:

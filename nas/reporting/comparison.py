@@ -177,9 +177,7 @@ def _empty_summary() -> pd.DataFrame:
 
 _ROLES = {0: "candidate", 1: "baseline", 2: "reference"}
 _ROLE_RANK = {role: rank for rank, role in _ROLES.items()}
-
-
-MEASURED_COSTS = frozenset({"latency_ms", "batches_per_s", "peak_memory_mb", "energy_j"})
+_MEASURED_COSTS = frozenset({"latency_ms", "peak_memory_mb", "energy_j"})
 
 
 def on_front(table: pd.DataFrame, value: str = "map_mean", cost: str = "latency_ms") -> pd.Series:
@@ -188,7 +186,7 @@ def on_front(table: pd.DataFrame, value: str = "map_mean", cost: str = "latency_
     Rows without both numbers, or whose cost was predicted, are never on the front.
     """
     known = table[value].notna() & table[cost].notna()
-    if cost in MEASURED_COSTS and "latency_measured" in table:
+    if cost in _MEASURED_COSTS and "latency_measured" in table:
         known &= table["latency_measured"].fillna(False).astype(bool)
     ordered = table[known].sort_values([cost, value], ascending=[True, False])
     best_before = ordered[value].cummax().shift(fill_value=-math.inf)

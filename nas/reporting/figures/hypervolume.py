@@ -13,6 +13,7 @@ from nas.reporting import style
 from nas.reporting.comparison import Level, baseline_row, reference_row, summarise_candidates, widest_level
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.figures.pareto_front import UNITS
+from nas.reporting.numbers import is_missing
 from nas.reporting.study_data import StudyData, rows_of
 
 _COLUMNS = ("trainings", "hours", "hypervolume", "stage", "notation")
@@ -42,8 +43,8 @@ class Hypervolume(StudyFigure):
             return pd.DataFrame(columns=list(_COLUMNS))
         base, slow = baseline_row(summary, data.backbone), reference_row(summary, data.backbone)
         floor = float(base["map_mean"]) if base is not None else float(known["map_mean"].min())
-        dear = slow is not None and slow[data.cost] == slow[data.cost]
-        ceiling = float(slow[data.cost]) if slow is not None and dear else float(known[data.cost].max())
+        dearest = known[data.cost].max()
+        ceiling = float(dearest if slow is None or is_missing(slow[data.cost]) else slow[data.cost])
         points = known.set_index("candidate_id")[[data.cost, "map_mean"]].astype(float)
         table = _progress(_in_order(data, level), points, RunningFront(ceiling, floor))
         table.attrs = {"floor": floor, "ceiling": ceiling, "level": level.words, "unit": UNITS[data.cost]}

@@ -40,6 +40,11 @@ _HOVER = (
 )
 
 
+def own_axis(data: StudyData) -> str:
+    """The key of `SPEEDS` that the study pays with."""
+    return next(key for key, (column, _, _) in SPEEDS.items() if column == data.cost)
+
+
 @dataclass(frozen=True)
 class ParetoFront(StudyFigure):
     """mAP over speed, one dot a candidate, baselines and front line, seed spread as bars.
@@ -60,7 +65,7 @@ class ParetoFront(StudyFigure):
     def table(self, data: StudyData) -> pd.DataFrame:
         level = self.level or trusted_level(data)
         table = data.once(("pareto", level), lambda: with_hover(summarise_candidates(data, level))).copy()
-        axis = self.speed or next(key for key, (column, _, _) in SPEEDS.items() if column == data.cost)
+        axis = self.speed or own_axis(data)
         table.attrs = {"level": level.words if level else "", "batch": data.batch_words, "axis": axis}
         return table
 

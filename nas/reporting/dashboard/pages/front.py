@@ -18,7 +18,7 @@ from nas.reporting.dashboard.parts import dcc, html
 from nas.reporting.dashboard.routing import Route, href, read_route
 from nas.reporting.dashboard.source import Snapshot, StudySource
 from nas.reporting.figures import ParetoFront
-from nas.reporting.figures.pareto_front import SPEEDS
+from nas.reporting.figures.pareto_front import SPEEDS, own_axis
 from nas.reporting.numbers import count, fixed, mean_sd, millions, plural
 from nas.reporting.placements import placements_of
 from nas.reporting.study_data import StudyData, records_of
@@ -87,7 +87,7 @@ def _filter_panel(data: StudyData, filters: Filters) -> Any:
             _group(
                 "Horizontal axis",
                 dcc.RadioItems(
-                    _axes(data, own := filters.speed or _own_axis(data)),
+                    _axes(data, own := filters.speed or own_axis(data)),
                     own,
                     id="f-speed",
                     inline=True,
@@ -104,10 +104,6 @@ def _axes(data: StudyData, own: str) -> list[dict[str, str]]:
     """The axes something is known for."""
     known = {key for key, (column, _, _) in SPEEDS.items() if data.results[column].notna().any()}
     return [{"label": unit, "value": key} for key, (_, _, unit) in SPEEDS.items() if key in known | {own, "ms"}]
-
-
-def _own_axis(data: StudyData) -> str:
-    return next(key for key, (column, _, _) in SPEEDS.items() if column == data.cost)
 
 
 def _blocks_of(notation: str) -> list[str]:
