@@ -143,6 +143,15 @@ def test_sorting_keeps_missing_values_last(full: StudyData) -> None:
         assert "–" in table["rows"][-1]["cells"][3]
 
 
+def test_what_a_narrow_network_takes_over_the_plain_one_is_told(full: StudyData) -> None:
+    from nas.reporting.dashboard.pages.latency import _table
+
+    narrow = full.latencies["notation"].str.replace("resnet50", "resnet50(width=0.25)")
+    rows = {str(row[0]): row[4] for row in _table(replace(full, latencies=full.latencies.assign(notation=narrow))).rows}
+    assert next(added for name, added in rows.items() if name.endswith("(width=0.25)`")) == "+0.000"
+    assert all(added[0] in "+−" for added in rows.values())
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_dark_figures_have_no_light_token(name: str, full: StudyData) -> None:
     from nas.reporting import style

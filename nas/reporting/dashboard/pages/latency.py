@@ -37,7 +37,8 @@ def render(snapshot: Snapshot, route: Route, view: View) -> list[Any]:
 
 def _table(data: StudyData) -> Table:
     latencies = data.latencies.dropna(subset=["median_ms"])
-    base = latencies[(latencies["notation"] == data.backbone)]["median_ms"]
+    plain = (latencies["n_blocks"] == 0) & (latencies["backbone"] == data.backbone)
+    base = latencies[plain & (latencies["role"] != "reference")]["median_ms"]
     zero = float(base.iloc[0]) if len(base) else float("nan")
     ordered = latencies.assign(_ms=pd.to_numeric(latencies["median_ms"])).sort_values("_ms")
     rows = [_row(row, zero) for row in rows_of(ordered.head(_SHOWN))]
