@@ -131,7 +131,8 @@ def serve() -> Iterator[Callable[..., str]]:
 def open_page(chromium: Any, profile: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
     """Opens pages; at the end none may have erred, asked outside, or shown a dialog.
 
-    `fresh=True` takes a profile of its own: for what a page remembers (theme, token).
+    `fresh=True` takes a profile of its own: for what a page remembers (theme, token). `refused=True` is for pages that
+    the server denies: the browser's console says so, at a moment of its own.
     """
     opened_things: list[Any] = []
     complaints: list[str] = []
@@ -145,7 +146,19 @@ def open_page(chromium: Any, profile: Callable[..., Any]) -> Iterator[Callable[.
 
         return note
 
-    def opened(address: str, *, width: int = 1280, theme: str = "light", fresh: bool = False, **options: Any) -> Any:
+    def opened(
+        address: str,
+        *,
+        width: int = 1280,
+        theme: str = "light",
+        fresh: bool = False,
+        refused: bool = False,
+        **options: Any,
+    ) -> Any:
+        def note_error(said: str) -> None:
+            if not (refused and "403" in said):
+                complaints.append(f"console: {said}")
+
         context = new_profile(chromium, **options) if fresh else profile(**options)
         page = context.new_page()
         opened_things.append(context if fresh else page)
@@ -154,7 +167,7 @@ def open_page(chromium: Any, profile: Callable[..., Any]) -> Iterator[Callable[.
         home = address.split("/study")[0].split("?")[0].rstrip("/") if address.startswith("http") else "file:"
         page.on("pageerror", complain("error"))
         page.on("dialog", complain("dialog"))
-        page.on("console", lambda m: complaints.append(f"console: {m.text}") if m.type == "error" else None)
+        page.on("console", lambda m: note_error(m.text) if m.type == "error" else None)
         page.on(
             "request",
             lambda r: None if r.url.startswith((home, "data:", "blob:")) else complaints.append(f"outside: {r.url}"),
@@ -162,7 +175,6 @@ def open_page(chromium: Any, profile: Callable[..., Any]) -> Iterator[Callable[.
         page.goto(address)
         return page
 
-    opened.complaints = complaints  # type: ignore[attr-defined]
     yield opened
     for thing in opened_things:
         thing.close()
