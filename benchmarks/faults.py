@@ -125,7 +125,7 @@ Part = Callable[[Bench], tuple[str, Counts | None, str]]
 def killed_workers(bench: Bench, engine: str, kills: int | None = None) -> tuple[str, Counts, str]:
     """kill -9 of random workers, one after nearly every finished training."""
     url = bench.server.create_database() if engine == "postgresql" else None
-    study = FaultStudy.replayed(bench.new(f"kills-{engine}"), url, bench.long, seconds=0.15, workers=4)
+    study = FaultStudy.replayed(bench.new(f"kills-{engine}"), url, bench.long, seconds=0.8, workers=4)
     with study.watched():
         runner = study.run()
         study.kill_workers(runner, kills or bench.kills, random.Random(0))

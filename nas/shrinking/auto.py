@@ -2,9 +2,9 @@
 
 Rounds of sweep, derivation and confirmation. Sweeps are stratified by the number of blocks from the first round on:
 a network with three blocks tells of three sites, so several blocks teach more than single ones, and the regression
-takes them apart. Each round spends half of what is left, so early rules shrink the space for later rounds; each
-round's share of the false discovery rate halves too, so that a whole study without any true rule adopts one in at
-most `alpha` of cases. Drawing and training are left to the study.
+takes them apart. Each round spends half of what is left, so early rules shrink the space for later rounds. Every round
+tests all trainings so far; how strict it is follows from `nas.shrinking.spending`, so that a whole study without any
+true rule adopts one in at most `alpha` of cases. Drawing and training are left to the study.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nas.shrinking.settings import FAMILIES, RuleFamily
+from nas.shrinking.spending import Look, next_level
 from nas.spaces.findings import Finding
 from nas.spaces.space import DesignSpace
 
@@ -59,11 +60,13 @@ class RoundOutcome:
         trainings: trainings it took, fresh draws too.
         findings: its findings, after confirmation.
         shrunk: whether a child space was accepted.
+        alpha: false discovery rate it was allowed.
     """
 
     trainings: int
     findings: tuple[Finding, ...]
     shrunk: bool
+    alpha: float
 
     @property
     def passed(self) -> int:
@@ -130,17 +133,26 @@ def next_step(
         replicated=sweep - candidates if single else 0,
         draws=draws,
         families=settings.families,
-        alpha=round_alpha(settings.alpha, len(rounds)),
+        alpha=round_alpha(rounds, settings, sweep + 2 * draws * settings.seeds, left),
     )
 
 
-def round_alpha(alpha: float, number: int) -> float:
-    """The share of a false discovery rate a round may spend; all rounds together spend less than `alpha`.
+def round_alpha(rounds: Sequence[RoundOutcome], settings: AutoSettings, planned: int, left: int | None) -> float:
+    """The false discovery rate of the next round; all rounds together spend at most that of the settings.
 
-    >>> [round_alpha(0.05, n) for n in range(3)]
-    [0.025, 0.0125, 0.00625]
+    Args:
+        rounds: the rounds before.
+        settings: the budget.
+        planned: trainings of the next round.
+        left: trainings the budget still pays for; None: not known, then the rounds to come are thought equal.
     """
-    return float(alpha * 0.5 ** (number + 1))
+    looks, size = [], 0
+    for done in rounds:
+        size += done.trainings
+        looks.append(Look(size, done.alpha))
+    after = size + planned
+    later = planned * (settings.rounds - len(rounds)) if left is None else max(planned, left)
+    return next_level(settings.alpha, looks, after, max(after, size + later))
 
 
 def trainings_left(settings: AutoSettings, spent_trainings: int, spent_hours: float) -> int | None:

@@ -21,7 +21,6 @@ from nas.shrinking import (
     reopened_space,
     rule_set_quality,
 )
-from nas.shrinking.auto import round_alpha
 from nas.shrinking.landscapes import landscape_table
 from nas.shrinking.planting import draw_landscape, planted_space
 from nas.shrinking.reach import Reach, keep_reach
@@ -230,11 +229,7 @@ def test_sites_say_of_how_many() -> None:
 
 def outcome(passed: int, undecided: int = 0, trainings: int = 100) -> RoundOutcome:
     findings = [found(MaxBlocks(count=2))] * passed + [found(MaxBlocks(count=3), "not enough data")] * undecided
-    return RoundOutcome(trainings, tuple(findings), bool(passed))
-
-
-def test_rounds_share_one_false_discovery_rate() -> None:
-    assert sum(round_alpha(0.05, n) for n in range(50)) <= 0.05
+    return RoundOutcome(trainings, tuple(findings), bool(passed), 0.02)
 
 
 def test_the_first_round_spends_half(space: DesignSpace) -> None:
@@ -289,7 +284,7 @@ def test_auto_on_a_landscape_finds_rules_and_ends() -> None:
         fresh = landscape_table(landscape, drawn, [len(rounds)], first_id=len(table) + 1)
         table = pd.concat([table, fresh])
         findings = derive_findings(table, space, alpha=step.alpha)
-        rounds.append(RoundOutcome(len(fresh), tuple(findings), True))
+        rounds.append(RoundOutcome(len(fresh), tuple(findings), True, step.alpha))
         space = propose_child(space, findings) or space
     assert len(rounds) > 1
     assert space.size() < parent.size() / 100

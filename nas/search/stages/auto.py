@@ -138,7 +138,8 @@ class Round:
         done = self.state["rounds"][number]
         trainings = int(rows.loc[rows["batch"] == number, "training_id"].nunique())
         findings = tuple(self.step.findings(number))
-        return RoundOutcome(trainings, findings, done["space_id"] == done.get("child_id"))
+        shrunk = done["space_id"] == done.get("child_id")
+        return RoundOutcome(trainings, findings, shrunk, done["plan"]["alpha"])
 
     def open(self, step: AutoStep) -> None:
         """Begins the round."""
