@@ -14,13 +14,13 @@ from nas.reporting.study_data import StudyData
 
 @dataclass(frozen=True)
 class Gain:
-    """Difference of two candidates' means with its 95 % interval (pooled seed sd), and of their times in ms."""
+    """Difference of two candidates' means with its 95 % interval (pooled seed sd), and of their costs."""
 
     map: float
     low: float
     high: float
-    ms: float
-    relative_ms: float
+    cost: float
+    relative_cost: float
 
 
 @dataclass(frozen=True)
@@ -37,21 +37,25 @@ class Headline:
     reference: pd.Series | None
 
 
-def gain(best: pd.Series, other: pd.Series, sd: float, freedom: int) -> Gain:
-    """best - other; interval = difference +- t(0.975, d) s sqrt(1/n1 + 1/n2), NaN without replicates."""
+def gain(best: pd.Series, other: pd.Series, sd: float, freedom: int, cost: str = "latency_ms") -> Gain:
+    """best - other, paid in that column; NaN without replicates.
+
+    The interval is difference +- t(0.975, d) s sqrt(1/n1 + 1/n2).
+    """
     difference = float(best["map_mean"]) - float(other["map_mean"])
     error = sd * math.sqrt(1 / int(best["seeds"]) + 1 / int(other["seeds"])) if freedom else math.nan
     half = float(stats.t.ppf(0.975, freedom)) * error if freedom else math.nan
-    ms = float(best["latency_ms"]) - float(other["latency_ms"])
-    return Gain(difference, difference - half, difference + half, ms, ms / float(other["latency_ms"]))
+    paid, theirs = float(best[cost]), float(other[cost])
+    return Gain(difference, difference - half, difference + half, paid - theirs, (paid - theirs) / theirs)
 
 
 def headline(data: StudyData) -> Headline | None:
-    """The fastest candidate on the front whose mAP cannot be told from the most accurate one's.
+    """The cheapest candidate on the front whose mAP cannot be told from the most accurate one's.
 
-    Considered are front members with blocks that are no slower than the reference network (all, when none is
-    or there is no reference). "Cannot be told" means that the 95 % interval of the difference holds zero, so
-    without replicated seeds the most accurate itself is recommended. None before there is a front.
+    Cost is what the study pays with: time, unless it says memory or energy. Considered are front members with blocks
+    that cost no more than the reference network (all, when none does or there is no reference). "Cannot be told" means
+    that the 95 % interval of the difference holds zero, so without replicated seeds the most accurate itself is
+    recommended. None before there is a front.
     """
     level = trusted_level(data)
     summary = summarise_candidates(data, level)
@@ -59,12 +63,12 @@ def headline(data: StudyData) -> Headline | None:
     if level is None or front.empty:
         return None
     base, reference = baseline_row(summary, data.backbone), reference_row(summary, data.backbone)
-    allowed = front if reference is None else front[front["latency_ms"] <= reference["latency_ms"]]
-    allowed = (allowed if len(allowed) else front).sort_values("latency_ms")
+    allowed = front if reference is None else front[front[data.cost] <= reference[data.cost]]
+    allowed = (allowed if len(allowed) else front).sort_values(data.cost)
     sd, freedom = pooled_sd(level.rows(data.finished))
     most_accurate = allowed.sort_values("map_mean").iloc[-1]
-    gaps = [gain(row, most_accurate, sd, freedom) for _, row in allowed.iterrows()]
+    gaps = [gain(row, most_accurate, sd, freedom, data.cost) for _, row in allowed.iterrows()]
     equal = [i for i, gap in enumerate(gaps) if gap.high >= 0 or allowed.index[i] == most_accurate.name]
     best, gap = allowed.iloc[equal[0]], gaps[equal[0]]
-    over = [None if row is None else gain(best, row, sd, freedom) for row in (base, reference)]
+    over = [None if row is None else gain(best, row, sd, freedom, data.cost) for row in (base, reference)]
     return Headline(best, most_accurate, gap, level, over[0], base, over[1], reference)

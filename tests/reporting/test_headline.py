@@ -8,6 +8,7 @@ import pytest
 from reporting_builders import ResultsBuilder
 
 from nas.reporting.headline import headline
+from nas.reporting.story.question import question
 from nas.reporting.study_data import StudyData
 
 
@@ -55,3 +56,26 @@ def test_slower_than_the_reference_is_not_recommended(full: StudyData) -> None:
     assert answer is not None
     assert answer.reference is not None
     assert answer.best["latency_ms"] <= answer.reference["latency_ms"]
+
+
+def test_a_study_that_pays_with_memory_is_answered_in_memory() -> None:
+    build = ResultsBuilder()
+    for notation, map_, ms, mb in (
+        ("resnet50", 0.80, 30.0, 500.0),
+        ("resnet50+cnl@8", 0.85, 40.0, 510.0),
+        ("resnet50+hac@8,14", 0.84, 35.0, 700.0),
+    ):
+        for seed in (1, 2):
+            build.add(notation, stage="s", kind="sweep", map=map_, seed_from=seed, latency_ms=ms, peak_memory_mb=mb)
+    data = StudyData("x", definition={"cost": "peak_memory_mb"}, results=build.table())
+    answer = headline(data)
+    assert answer is not None
+    assert answer.over_baseline is not None
+    assert answer.best["notation"] == "resnet50+cnl@8"
+    assert answer.over_baseline.cost == pytest.approx(10.0)
+    told = str(question(data).blocks)
+    assert "for the least memory" in told
+    assert "510.0 MB" in told
+    assert "+10.0 MB" in told
+    assert "2.0 % more memory" in told
+    assert "ms" not in told.split()
