@@ -234,8 +234,9 @@ def real_kills(bench: Bench) -> tuple[str, Counts, str]:
     rng = random.Random(1)
     with study.watched():
         while study.killed < 10:
+            begun = time.time()
             worker = study.worker(lease=1)
-            until(partial(_has_work, study, worker), "a checkpoint")
+            until(partial(_has_work, study, worker, begun), "a checkpoint")
             time.sleep(rng.uniform(0.0, 0.5))
             if worker.poll() is not None:
                 break
@@ -246,9 +247,19 @@ def real_kills(bench: Bench) -> tuple[str, Counts, str]:
     return f"{study.killed} x kill -9 in real trainings", study.counts(bench.expected_real), said
 
 
-def _has_work(study: FaultStudy, process: Any) -> bool:
-    """Whether there is a checkpoint of an unfinished training, or the process has ended."""
-    return process.poll() is not None or any((study.folder / ".nas" / "work").glob("*.pt"))
+def _has_work(study: FaultStudy, process: Any, since: float) -> bool:
+    """Whether a checkpoint of an unfinished training was written since then, or the process has ended."""
+    return process.poll() is not None or any(
+        _written(path) > since for path in (study.folder / ".nas/work").glob("*.pt")
+    )
+
+
+def _written(path: Path) -> float:
+    """When a file was written; 0 when it was removed meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def corrupted(bench: Bench) -> tuple[str, Counts, str]:
@@ -257,8 +268,9 @@ def corrupted(bench: Bench) -> tuple[str, Counts, str]:
     spoiled = 0
     with study.watched():
         for how in ("cut off", "changed", "rubbish"):
+            begun = time.time()
             worker = study.worker(lease=1)
-            until(partial(_has_work, study, worker), "a checkpoint")
+            until(partial(_has_work, study, worker, begun), "a checkpoint")
             end(worker)
             spoiled += sum(spoil(path, how) for path in (study.folder / ".nas" / "work").glob("*.pt"))
         study.finish(study.worker(lease=1))
