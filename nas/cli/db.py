@@ -80,7 +80,7 @@ def _schema_words(found: dict[str, Any]) -> str:
 def upgrade(db: Url = None, json: Json = False) -> None:
     """Make a new database, or bring an old one to the newest schema with its data.
 
-    Example: nas db upgrade --db postgresql://ann@server/nas
+    Example: nas db upgrade --db postgresql://robot@server/nas
     """
     from nas.errors import StorageError
     from nas.storage import open_database
@@ -179,7 +179,7 @@ def import_(
 ) -> None:
     """Bring a study from an archive into a database (made when needed), all or nothing.
 
-    Example: nas db import market1501.nas.zip --db postgresql://ann@server/nas
+    Example: nas db import market1501.nas.zip --db postgresql://robot@server/nas
     """
     from nas.storage import Repository, open_database
     from nas.storage.archive_import import import_study

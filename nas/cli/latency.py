@@ -153,7 +153,7 @@ def agent(
 ) -> None:
     """Measure networks for a study elsewhere, on this device.
 
-    Example: nas latency agent --db postgresql://ann@server/nas --device xavier
+    Example: nas latency agent --db postgresql://robot@server/nas --device xavier
     """
     from nas.errors import LatencyError
     from nas.latency.agent import serve_database, serve_folder

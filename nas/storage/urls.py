@@ -69,8 +69,8 @@ def shown(url: URL) -> str:
 def masked(text: str) -> str:
     """A database address without its password, for reports and messages.
 
-    >>> masked("postgresql://ann:secret@host/nas")
-    'postgresql+psycopg://ann:***@host/nas'
+    >>> masked("postgresql://robot:secret@host/nas")
+    'postgresql+psycopg://robot:***@host/nas'
     """
     try:
         return shown(parse_url(text))

@@ -250,8 +250,8 @@ def test_wrong_credentials_and_names_are_told_at_once(postgres: PrivatePostgres)
 
 def test_a_server_that_is_not_there_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_module, "OPEN_PATIENCE_S", 0.3)
-    with pytest.raises(StorageError, match=r"postgresql\+psycopg://ann:\*\*\*@127.0.0.1:1/d did not answer"):
-        open_database("postgresql://ann:secret@127.0.0.1:1/d")
+    with pytest.raises(StorageError, match=r"postgresql\+psycopg://robot:\*\*\*@127.0.0.1:1/d did not answer"):
+        open_database("postgresql://robot:secret@127.0.0.1:1/d")
 
 
 def test_passwords_are_never_shown(postgres: PrivatePostgres, caplog: pytest.LogCaptureFixture) -> None:
@@ -272,9 +272,9 @@ def test_passwords_are_never_shown(postgres: PrivatePostgres, caplog: pytest.Log
 
 
 def test_an_address_may_hold_what_passwords_hold() -> None:
-    url = parse_url("postgresql://ann:p%40ss%7Bw%2F%25@db.example:5432/nas?sslmode=require")
+    url = parse_url("postgresql://robot:p%40ss%7Bw%2F%25@db.example:5432/nas?sslmode=require")
     assert (url.password, url.drivername, dict(url.query)) == ("p@ss{w/%", "postgresql+psycopg", {"sslmode": "require"})
-    assert masked("postgresql://ann:p%40ss@h/d") == "postgresql+psycopg://ann:***@h/d"
+    assert masked("postgresql://robot:p%40ss@h/d") == "postgresql+psycopg://robot:***@h/d"
 
 
 def test_in_memory_for_one_process() -> None:
