@@ -200,6 +200,23 @@ def overall(scores: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def paired(scores: pd.DataFrame, value: str) -> str:
+    """Markdown: what the others have more than ours on the same landscapes, percent points, mean ± standard error."""
+    keys = ["task", "seed", "trainings"]
+    ours = scores[scores["strategy"] == OURS].set_index(keys)[value]
+    counts = sorted(scores["trainings"].unique())
+    lines = ["| strategy | " + " | ".join(map(str, counts)) + " |", "|---|" + "---|" * len(counts)]
+    for strategy, rows in scores[scores["strategy"] != OURS].groupby("strategy", sort=False):
+        apart = 100 * (rows.set_index(keys)[value] - ours).dropna()
+        cells = [_mean_error(apart[apart.index.get_level_values("trainings") == n]) for n in counts]
+        lines.append(f"| {strategy} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _mean_error(values: pd.Series) -> str:
+    return f"{values.mean():+.1f} ± {values.sem():.1f}" if len(values) > 1 else ""
+
+
 def verdicts(scores: pd.DataFrame, value: str) -> str:
     """Markdown: ours after 100 trainings against the best rival after 200, a row a task, over the rival's seeds."""
     lines = ["| task | best rival after 200 | its share | ours after 100 | difference [95 %] | seeds | |"]
@@ -286,6 +303,8 @@ def report(found: Sequence[Score], seconds: dict[str, list[float]], rows: int, c
             f"## Time a proposal with {rows:,} rows (target of ours: under 50 ms)\n\n" + speeds(seconds),
             "## Over all tasks\n\n" + overall(scores),
             "A strategy that was run on fewer tasks, seeds or trainings (see below) is averaged over those it has.",
+            "## Others minus ours on the same landscapes (reached, mean ± standard error)\n\n"
+            + paired(scores, "reached"),
             "## Ours after 100 trainings against the best of the others after 200\n\n" + verdicts(scores, "reached"),
             "The same for the fronts chosen by noisy values:\n\n" + verdicts(scores, "chosen"),
             "## Reached, by task (mean ± sd over seeds)\n\n" + table(scores, "reached"),
