@@ -218,7 +218,10 @@ def _mean_error(values: pd.Series) -> str:
 
 
 def verdicts(scores: pd.DataFrame, value: str) -> str:
-    """Markdown: ours after 100 trainings against the best rival after 200, a row a task, over the rival's seeds."""
+    """Markdown: ours after 100 trainings against the best rival after 200, on the rival's seeds.
+
+    A row a task; rivals with fewer seeds than others (GP, for its time) have a row of their own.
+    """
     lines = ["| task | best rival after 200 | its share | ours after 100 | difference [95 %] | seeds | |"]
     lines.append("|---|---|---|---|---|---|---|")
     for task, rows in scores.groupby("task", sort=False):
@@ -226,16 +229,21 @@ def verdicts(scores: pd.DataFrame, value: str) -> str:
         ours = rows[(rows["trainings"] == 100) & (rows["strategy"] == OURS)].set_index("seed")[value]
         if later.empty or ours.empty:
             continue
-        rival = str(later.groupby("strategy")[value].mean().idxmax())
-        theirs = later[later["strategy"] == rival].set_index("seed")[value]
-        apart = 100 * (ours - theirs).dropna().to_numpy()
-        low, high = _interval(apart)
-        shared = ours[ours.index.intersection(theirs.index)].mean()
-        verdict = "reached" if apart.mean() >= 0 else "missed"
-        difference = f"{apart.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
-        shares = f"{100 * theirs.mean():.1f} | {100 * shared:.1f}"
-        lines.append(f"| {task} | {rival} | {shares} | {difference} | {len(apart)} | {verdict} |")
+        seeds = later.groupby("strategy")["seed"].transform("nunique")
+        for _, rivals in sorted(later.groupby(seeds), reverse=True):
+            rival = str(rivals.groupby("strategy")[value].mean().idxmax())
+            theirs = rivals[rivals["strategy"] == rival].set_index("seed")[value]
+            lines.append(_verdict(str(task), rival, theirs, ours))
     return "\n".join(lines)
+
+
+def _verdict(task: str, rival: str, theirs: pd.Series, ours: pd.Series) -> str:
+    apart = 100 * (ours - theirs).dropna().to_numpy()
+    low, high = _interval(apart)
+    interval = f" [{low:+.1f}, {high:+.1f}]" if len(apart) > 1 else ""
+    shares = f"{100 * theirs.mean():.1f} | {100 * ours[ours.index.intersection(theirs.index)].mean():.1f}"
+    verdict = "reached" if apart.mean() >= 0 else "missed"
+    return f"| {task} | {rival} | {shares} | {apart.mean():+.1f}{interval} | {len(apart)} | {verdict} |"
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:
