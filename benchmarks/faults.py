@@ -234,9 +234,7 @@ def real_kills(bench: Bench) -> tuple[str, Counts, str]:
     rng = random.Random(1)
     with study.watched():
         while study.killed < 10:
-            begun = time.time()
-            worker = study.worker(lease=1)
-            until(partial(_has_work, study, worker, begun), "a checkpoint")
+            worker = _at_work(study)
             time.sleep(rng.uniform(0.0, 0.5))
             if worker.poll() is not None:
                 break
@@ -247,11 +245,19 @@ def real_kills(bench: Bench) -> tuple[str, Counts, str]:
     return f"{study.killed} x kill -9 in real trainings", study.counts(bench.expected_real), said
 
 
-def _has_work(study: FaultStudy, process: Any, since: float) -> bool:
-    """Whether a checkpoint of an unfinished training was written since then, or the process has ended."""
-    return process.poll() is not None or any(
-        _written(path) > since for path in (study.folder / ".nas/work").glob("*.pt")
+def _at_work(study: FaultStudy) -> Any:
+    """A new worker that has written a checkpoint of its own, or has ended."""
+    begun = time.time()
+    worker = study.worker(lease=1)
+    until(
+        lambda: worker.poll() is not None or any(_written(path) > begun for path in _unfinished(study)), "a checkpoint"
     )
+    return worker
+
+
+def _unfinished(study: FaultStudy) -> list[Path]:
+    """The checkpoints of unfinished trainings."""
+    return list((study.folder / ".nas" / "work").glob("*.pt"))
 
 
 def _written(path: Path) -> float:
@@ -268,11 +274,9 @@ def corrupted(bench: Bench) -> tuple[str, Counts, str]:
     spoiled = 0
     with study.watched():
         for how in ("cut off", "changed", "rubbish"):
-            begun = time.time()
-            worker = study.worker(lease=1)
-            until(partial(_has_work, study, worker, begun), "a checkpoint")
+            worker = _at_work(study)
             end(worker)
-            spoiled += sum(spoil(path, how) for path in (study.folder / ".nas" / "work").glob("*.pt"))
+            spoiled += sum(spoil(path, how) for path in _unfinished(study))
         study.finish(study.worker(lease=1))
     return f"{spoiled} checkpoints damaged", study.counts(bench.expected_real), ""
 

@@ -13,6 +13,7 @@ class CostWords:
 
     Attributes:
         noun: what is paid: `time`.
+        name: of the figure that is measured or counted: `latency`.
         what: what the noun stands for, with `{batch}` for the batch it was measured on.
         unit: of a value: `ms`.
         per: what a value is of, behind the unit: ` a batch`.
@@ -21,6 +22,7 @@ class CostWords:
     """
 
     noun: str
+    name: str
     what: str
     unit: str
     per: str = ""
@@ -39,10 +41,10 @@ class CostWords:
 
 
 COST_WORDS = {
-    "latency_ms": CostWords("time", "the measured median of a {batch}", "ms", " a batch"),
-    "peak_memory_mb": CostWords("memory", "the measured peak of a {batch}", "MB", digits=1),
-    "energy_j": CostWords("energy", "what a {batch} was measured to take", "J", " a batch"),
-    "params": CostWords("size", "the number of parameters", "million parameters", scale=1e6),
-    "macs": CostWords("work", "multiply-adds of an image", "million multiply-adds", " an image", 1e6, 0),
+    "latency_ms": CostWords("time", "latency", "the measured median of a {batch}", "ms", " a batch"),
+    "peak_memory_mb": CostWords("memory", "peak memory", "the measured peak of a {batch}", "MB", digits=1),
+    "energy_j": CostWords("energy", "energy", "what a {batch} was measured to take", "J", " a batch"),
+    "params": CostWords("size", "size", "the number of parameters", "million parameters", scale=1e6),
+    "macs": CostWords("work", "size", "multiply-adds of an image", "million multiply-adds", " an image", 1e6, 0),
 }
 """Column of the results table -> its words."""

@@ -25,8 +25,12 @@ class Gain:
 
 @dataclass(frozen=True)
 class Headline:
-    """The recommended candidate, how it stands to the networks without attention, and to the most accurate one."""
+    """The recommended candidate, how it stands to the networks without attention, and to the most accurate one.
 
+    `cost` is the column that all of them are paid in.
+    """
+
+    cost: str
     best: pd.Series
     most_accurate: pd.Series
     over_most_accurate: Gain
@@ -37,7 +41,7 @@ class Headline:
     reference: pd.Series | None
 
 
-def gain(best: pd.Series, other: pd.Series, sd: float, freedom: int, cost: str = "latency_ms") -> Gain:
+def gain(best: pd.Series, other: pd.Series, sd: float, freedom: int, cost: str) -> Gain:
     """best - other, paid in that column; NaN without replicates.
 
     The interval is difference +- t(0.975, d) s sqrt(1/n1 + 1/n2).
@@ -71,4 +75,4 @@ def headline(data: StudyData) -> Headline | None:
     equal = [i for i, gap in enumerate(gaps) if gap.high >= 0 or allowed.index[i] == most_accurate.name]
     best, gap = allowed.iloc[equal[0]], gaps[equal[0]]
     over = [None if row is None else gain(best, row, sd, freedom, data.cost) for row in (base, reference)]
-    return Headline(best, most_accurate, gap, level, over[0], base, over[1], reference)
+    return Headline(data.cost, best, most_accurate, gap, level, over[0], base, over[1], reference)

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from nas.reporting.costs import COST_WORDS
+
 T = TypeVar("T")
 
 RESULT_COLUMNS: tuple[str, ...] = (
@@ -81,7 +83,7 @@ EPOCH_COLUMNS: tuple[str, ...] = ("training_id", "notation", "seed", "epoch", "l
 WORKER_COLUMNS: tuple[str, ...] = ("owner", "training_id", "notation", "stage", "lease_until", "attempts")
 """The workers table: one row a training that is being run now."""
 
-COSTS: tuple[str, ...] = ("latency_ms", "peak_memory_mb", "energy_j", "params", "macs")
+COSTS: tuple[str, ...] = tuple(COST_WORDS)
 """Columns of the results table that a front can be drawn over."""
 
 _NUMERIC = (

@@ -53,13 +53,13 @@ def next_level(alpha: float, looks: Sequence[Look], size: int, total: int) -> fl
     Args:
         alpha: error rate of all looks.
         looks: the looks before, each at more trainings than the one before it.
-        size: trainings this look sees.
+        size: trainings this look sees, more than those before it.
         total: trainings when the budget is spent.
     """
     spent, process = 0.0, _Process.start()
     for look in looks:
         process = process.moved_to(look.size)
-        if process.grew and look.level > 0:
+        if process.step > 0 and look.level > 0:
             boundary = float(norm.isf(look.level)) * look.size**0.5
             spent += process.beyond(boundary)
             process = process.cut_at(boundary)
@@ -96,25 +96,20 @@ class _Process:
         """Before the first training: the sum is 0."""
         return cls(0, np.empty(0), np.empty(0), 0)
 
-    @property
-    def grew(self) -> bool:
-        """Whether the latest step added trainings."""
-        return self.step > 0
-
     def moved_to(self, size: int) -> _Process:
         """After more trainings."""
         return _Process(size, self.points, self.density, self.step + size - self.size)
 
     def beyond(self, boundary: float) -> float:
         """Probability of a sum over the boundary now, and under all boundaries before."""
-        sd = max(self.step, 1e-9) ** 0.5
+        sd = self.step**0.5
         if not len(self.points):
             return float(norm.sf(boundary / sd))
         return float(simpson(self.density * norm.sf((boundary - self.points) / sd), x=self.points))
 
     def cut_at(self, boundary: float) -> _Process:
         """Those at or under the boundary, from here on."""
-        sd = max(self.step, 1e-9) ** 0.5
+        sd = self.step**0.5
         points = np.linspace(-TAIL * self.size**0.5, boundary, GRID)
         if not len(self.points):
             return _Process(self.size, points, norm.pdf(points / sd) / sd, 0)

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from nas.reporting import style
 from nas.reporting.comparison import Level, summarise_candidates, trusted_level
+from nas.reporting.costs import COST_WORDS
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.numbers import plural
 from nas.reporting.placements import short_label
@@ -26,18 +27,15 @@ SPEEDS: dict[str, tuple[str, str, str]] = {
 """Setting -> column, axis title, unit."""
 
 UNITS = {column: unit for column, _, unit in SPEEDS.values()}
-_COST_WORDS = {
-    "ms": "latency",
-    "batches/s": "latency",
-    "MB": "peak memory",
-    "J": "energy",
-    "parameters": "size",
-    "multiply-adds": "size",
-}
 _GL_FROM = 1500
 _HOVER = (
     "<b>%{customdata[1]}</b><br>mAP %{y:.4f} %{customdata[2]}<br>%{customdata[3]}<br>%{customdata[4]}<extra></extra>"
 )
+
+
+def _cost_name(column: str) -> str:
+    """What a column holds; batches a second are a latency the other way round."""
+    return COST_WORDS.get(column, COST_WORDS["latency_ms"]).name
 
 
 def own_axis(data: StudyData) -> str:
@@ -72,10 +70,10 @@ class ParetoFront(StudyFigure):
     def draw(self, table: pd.DataFrame) -> Drawing:
         if table.empty:
             return "No candidate has finished training yet, so there is no front."
-        column, axis, unit = SPEEDS[self._axis(table)]
+        column, axis, _ = SPEEDS[self._axis(table)]
         placed = table.dropna(subset=[column])
         if placed.empty:
-            return f"{plural(len(table), 'candidate')} finished training, but no {_COST_WORDS[unit]} is measured yet."
+            return f"{plural(len(table), 'candidate')} finished training, but no {_cost_name(column)} is measured yet."
         figure = style.new_figure(520)
         self._add_candidates(figure, placed[placed["n_blocks"] > 0], column)
         self._add_front(figure, placed, column)
@@ -85,9 +83,9 @@ class ParetoFront(StudyFigure):
         return figure
 
     def caption(self, table: pd.DataFrame) -> str:
-        column, _, unit = SPEEDS[self._axis(table)]
+        column = SPEEDS[self._axis(table)][0]
         unplaced = int(table[column].isna().sum())
-        what = f"{plural(unplaced, 'candidate')} without a measured {_COST_WORDS[unit]}"
+        what = f"{plural(unplaced, 'candidate')} without a measured {_cost_name(column)}"
         left_out = f" {what} cannot be drawn." if unplaced else ""
         return (
             "Each dot is a candidate (mean over its seeds; bars: one standard deviation where there are two seeds or "

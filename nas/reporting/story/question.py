@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nas.reporting.comparison import summarise_candidates, trusted_level
-from nas.reporting.costs import COST_WORDS, CostWords
+from nas.reporting.costs import COST_WORDS
 from nas.reporting.document import Block, Paragraph, Section, Tiles, code, words
 from nas.reporting.headline import Gain, Headline, headline
 from nas.reporting.numbers import MISSING, count, fixed, interval, mean_sd, plural, signed
@@ -20,8 +20,8 @@ def question(data: StudyData) -> Section:
     if answer is None:
         blocks.append(Paragraph(_no_answer(data), "lead"))
     else:
-        blocks += [Paragraph(_answer_words(answer, data.cost), "lead"), _tiles(answer, data)]
-        blocks.append(Paragraph(_choice_words(answer, COST_WORDS[data.cost])))
+        blocks += [Paragraph(_answer_words(answer), "lead"), _tiles(answer, data)]
+        blocks.append(Paragraph(_choice_words(answer)))
     if warning := selection_warning(data):
         blocks.append(Paragraph(warning, "warning"))
     return Section("question", "The question, and the answer", blocks)
@@ -51,22 +51,23 @@ def _no_answer(data: StudyData) -> str:
     return f"Trainings have finished, but none of them has both an mAP and a known {noun}, so there is no front yet."
 
 
-def _answer_words(answer: Headline, cost: str) -> str:
-    best, paid = answer.best, COST_WORDS[cost]
+def _answer_words(answer: Headline) -> str:
+    best, cost = answer.best, COST_WORDS[answer.cost]
     said = (
         f"{short_label(best['notation'])} reaches mAP {mean_sd(best['map_mean'], best['map_sd'])} "
-        f"({plural(int(best['seeds']), 'seed')}) at {paid.value(best[cost])}"
+        f"({plural(int(best['seeds']), 'seed')}) at {cost.value(best[answer.cost])}"
     )
     comparisons = [
-        _comparison(gained, row["notation"], paid.noun)
+        _comparison(gained, row["notation"], cost.noun)
         for gained, row in ((answer.over_baseline, answer.baseline), (answer.over_reference, answer.reference))
         if gained is not None and row is not None
     ]
     return f"{said}: {'; '.join(comparisons)}." if comparisons else f"{said}."
 
 
-def _choice_words(answer: Headline, cost: CostWords) -> str:
+def _choice_words(answer: Headline) -> str:
     """Why this one and not the most accurate of all."""
+    cost = COST_WORDS[answer.cost]
     gap, other = answer.over_most_accurate, short_label(answer.most_accurate["notation"])
     if answer.best.name == answer.most_accurate.name:
         within = f"within the reference's {cost.noun}"
@@ -90,7 +91,7 @@ def _tiles(answer: Headline, data: StudyData) -> Tiles:
     tiles = [(fixed(best["map_mean"], 4), f"mAP of {short_label(best['notation'])}")]
     if over is not None and answer.baseline is not None:
         name = short_label(answer.baseline["notation"])
-        cost = COST_WORDS[data.cost]
+        cost = COST_WORDS[answer.cost]
         tiles += [(signed(over.map), f"mAP over {name}"), (cost.change(over.cost), f"{cost.noun} over {name}")]
     adopted = sum(finding.get("verdict") == "adopted" for finding in data.findings)
     tiles.append((count(len(data.finished)), "finished trainings"))
