@@ -24,7 +24,11 @@ class Augmentation(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     flip: Share = Field(0.5, description="probability of a left-right flip")
-    pad: int = Field(10, ge=0, description="black border in pixels of a 256 pixels high image, then a random crop")
+    pad: int = Field(
+        10,
+        ge=0,
+        description="black border, px at 256 px of height, else in proportion; then a random crop",
+    )
     brightness: float = Field(0.0, ge=0, description="factor drawn from [1-b, 1+b]; 0 = off")
     contrast: float = Field(0.0, ge=0, description="factor drawn from [1-c, 1+c]; 0 = off")
     saturation: float = Field(0.0, ge=0, description="factor drawn from [1-s, 1+s]; 0 = off")
@@ -32,7 +36,7 @@ class Augmentation(BaseModel):
     blur_sigma: tuple[float, float] = Field((0.1, 2.0), description="its standard deviation in pixels, uniform")
     erasing: Share = Field(0.5, description="probability of random erasing")
     erasing_area: tuple[float, float] = Field((0.02, 0.4), description="erased share of the image, uniform")
-    erasing_aspect: tuple[float, float] = Field((0.3, 3.33), description="height over width, uniform")
+    erasing_aspect: tuple[float, float] = Field((0.3, 1 / 0.3), description="height over width, uniform")
     erasing_fill: Triple = Field(IMAGENET_MEAN, description="value written after normalisation")
     mean: Triple = Field(IMAGENET_MEAN, description="normalisation: subtracted, RGB in 0-1")
     std: Triple = Field(IMAGENET_STD, description="normalisation: divided by")

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
+LossForm = Literal["paper", "released"]
+"""A loss as its paper states it, or as its authors' released code computes it, where the two differ."""
 
 
 class Section(BaseModel):
@@ -41,6 +43,7 @@ class WeightedTriplet(Section):
     """Weighted regularised triplet (AGW): no margin, no mining."""
 
     weight: NonNegative = Field(1.0, description="factor of the term in the loss")
+    form: LossForm = Field("paper", description="released: as the authors' code computes it, see losses")
 
 
 class Center(Section):
@@ -68,9 +71,10 @@ class CircleSoftmax(Section):
 
 
 class Orthogonality(Section):
-    """ABD-Net's regularisers: spread of the eigenvalues of F F^T (final feature map) or W W^T (convolutions)."""
+    """Spectral orthogonality: spread of the eigenvalues of F F^T (final feature map) or W W^T (convolutions)."""
 
     weight: NonNegative = Field(description="factor of the term in the loss")
+    form: LossForm = Field("paper", description="released: with the strength of ABD-Net's code, see losses")
 
 
 PRETRAINED = "pretrained"

@@ -111,7 +111,7 @@ def baseline_erasing(size: tuple[int, int], rng: random.Random, p: float = 0.5) 
         return None
     for _ in range(100):
         area = rng.uniform(0.02, 0.4) * height * width
-        aspect = rng.uniform(0.3, 3.33)
+        aspect = rng.uniform(0.3, 1 / 0.3)
         h, w = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if w < width and h < height:
             return rng.randint(0, height - h), rng.randint(0, width - w), h, w

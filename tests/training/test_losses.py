@@ -118,6 +118,35 @@ def test_weighted_triplet_is_the_loop(seed: int) -> None:
     assert weighted_triplet(features, labels).item() == pytest.approx(sum(losses) / len(losses), rel=1e-5)
 
 
+def released_weighted_triplet(features: Tensor, labels: Tensor) -> float:
+    """The authors' code as its text says it, in loops: zeros in the maximum, 1e-6 in the sum, itself a positive."""
+    losses = []
+    for anchor in range(len(labels)):
+        means = []
+        for sign, wanted in ((1.0, True), (-1.0, False)):
+            rows = [i for i in range(len(labels)) if bool(labels[i] == labels[anchor]) is wanted]
+            d = [euclidean(features[anchor], features[i]) for i in rows]
+            largest = max([0.0, *(sign * value for value in d)])
+            weights = [math.exp(sign * value - largest) for value in d]
+            means.append(sum(w * v for w, v in zip(weights, d, strict=True)) / (sum(weights) + 1e-6))
+        losses.append(math.log1p(math.exp(means[0] - means[1])))
+    return sum(losses) / len(losses)
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 4.0])
+def test_released_weighted_triplet_is_the_loop(scale: float) -> None:
+    features, labels = pk_batch(seed=3)
+    found = weighted_triplet(features * scale, labels, "released").item()
+    assert found == pytest.approx(released_weighted_triplet(features * scale, labels), rel=1e-4)
+
+
+def test_released_weighted_triplet_forgets_far_negatives() -> None:
+    """Past a distance of about 15 its negatives weigh nothing; the paper's formula still pushes them away."""
+    features, labels = torch.tensor([[0.0], [1.0], [30.0], [31.0]]), torch.tensor([0, 0, 1, 1])
+    assert weighted_triplet(features, labels, "paper").item() == pytest.approx(0.0, abs=1e-6)
+    assert weighted_triplet(features, labels, "released").item() > 1.0
+
+
 # ---------------------------------------------------------------- circle losses
 
 
@@ -254,6 +283,17 @@ def test_feature_orthogonality_is_the_mean_over_images() -> None:
     maps = torch.randn(3, 6, 4, 2, generator=torch.Generator().manual_seed(2))
     expected = sum(spectral_spread(m.reshape(6, 8)).item() for m in maps) / 3
     assert feature_orthogonality(maps).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_released_orthogonality_has_the_strength_of_the_authors_code() -> None:
+    maps = torch.randn(32, 4, 3, 2, generator=torch.Generator().manual_seed(0))
+    assert feature_orthogonality(maps, "released").item() == pytest.approx(
+        32 * feature_orthogonality(maps).item(), rel=1e-5
+    )
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1))
+    spreads = [spectral_spread(conv.weight.flatten(1)).item() for conv in network]
+    expected = sum(10 * spread**2 for spread in spreads)
+    assert weight_orthogonality(network, "released").item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_weight_orthogonality_reaches_every_convolution() -> None:

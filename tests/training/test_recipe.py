@@ -25,7 +25,7 @@ def test_strong_baseline_has_the_published_numbers() -> None:
     assert (r.milestones, r.decay, r.warmup_epochs, r.warmup_factor) == ((40, 70), 0.1, 10, 0.01)
     assert (r.identities, r.images, r.batch) == (16, 4, 64)
     a = r.augmentation
-    assert (a.flip, a.pad, a.erasing, a.erasing_area, a.erasing_aspect) == (0.5, 10, 0.5, (0.02, 0.4), (0.3, 3.33))
+    assert (a.flip, a.pad, a.erasing, a.erasing_area, a.erasing_aspect) == (0.5, 10, 0.5, (0.02, 0.4), (0.3, 1 / 0.3))
     assert a.erasing_fill == a.mean == (0.485, 0.456, 0.406)
     assert a.std == (0.229, 0.224, 0.225)
     assert r.terms == ("cross_entropy", "triplet", "center")

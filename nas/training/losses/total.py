@@ -54,15 +54,15 @@ TERMS: Mapping[str, Term] = {
     "triplet": lambda i, r: batch_hard_triplet(
         i.pooled.float(), i.labels, r.triplet.margin, soft_margin=r.triplet.soft_margin
     ),
-    "weighted_triplet": lambda i, r: weighted_triplet(i.pooled.float(), i.labels),
+    "weighted_triplet": lambda i, r: weighted_triplet(i.pooled.float(), i.labels, r.weighted_triplet.form),
     "pairwise_circle": lambda i, r: pairwise_circle(
         getattr(i, r.pairwise_circle.feature).float(), i.labels, r.pairwise_circle.margin, r.pairwise_circle.gamma
     ),
     "circle_softmax": lambda i, r: circle_softmax(
         i.embedding.float(), i.classifier.weight.float(), i.labels, r.circle_softmax.scale, r.circle_softmax.margin
     ),
-    "feature_orthogonality": lambda i, r: feature_orthogonality(i.feature_map_or_fail()),
-    "weight_orthogonality": lambda i, r: weight_orthogonality(i.network),
+    "feature_orthogonality": lambda i, r: feature_orthogonality(i.feature_map_or_fail(), r.feature_orthogonality.form),
+    "weight_orthogonality": lambda i, r: weight_orthogonality(i.network, r.weight_orthogonality.form),
 }
 """Every term but `center`, which has centres of its own to learn."""
 
