@@ -4,8 +4,8 @@
     python benchmarks/rule_recovery.py --log studies.jsonl --budgets 400      # goes on where it was cut off
     python benchmarks/rule_recovery.py --log studies.jsonl --logged --out ... # what the log holds, nothing is run
 
-Landscapes are drawn by `nas.shrinking.planting`, what counts as found, missed or false is defined in
-`nas.shrinking.planted`. The budget counts all trainings, those of the confirmation too. Methods:
+Landscapes are drawn by `nas.testing.planting`, what counts as found, missed or false is defined in
+`nas.testing.planted`. The budget counts all trainings, those of the confirmation too. Methods:
 
 - `one sweep`: a sweep stratified by number of blocks, every tenth candidate twice; all families; confirmation on
   fresh draws from parent and child, together an eighth of the budget.
@@ -37,11 +37,11 @@ from statsmodels.stats.proportion import proportion_confint
 
 from nas.shrinking import confirm, confirmed_findings, derive_findings, propose_child
 from nas.shrinking.auto import AutoSettings, RoundOutcome, next_step
-from nas.shrinking.landscapes import Landscape, landscape_table
-from nas.shrinking.planted import Truth
-from nas.shrinking.planting import KINDS, draw_landscape, planted_space
-from nas.shrinking.published import published_rules
 from nas.spaces import Candidate, DesignSpace, EmptySpaceError, Finding, Rule
+from nas.testing.landscapes import Landscape, landscape_table
+from nas.testing.planted import Truth
+from nas.testing.planting import KINDS, draw_landscape, planted_space
+from nas.testing.published import published_rules
 
 TARGETS = ("sites", "distance", "count", "block_preference")
 FAMILIES = (*TARGETS, "stage_ends", "mix", "distinct_stages", "hyperparameters")
@@ -308,8 +308,8 @@ HEAD = """# Rule recovery
 
 `{command}`, {date}, Python {python}, {versions}, one core a study.
 
-Landscapes: `nas/shrinking/planting.py`; what a claim is, and when it is true, false or to be found:
-`nas/shrinking/planted.py`. Budgets count all trainings, those of the confirmation too. Null landscapes: studies that
+Landscapes: `nas/testing/planting.py`; what a claim is, and when it is true, false or to be found:
+`nas/testing/planted.py`. Budgets count all trainings, those of the confirmation too. Null landscapes: studies that
 adopt any rule. Planted landscapes: recall by family over all claims to be found, and in brackets false claims / claims;
 `false share` is the mean over studies of false claims / claims, ± its standard error; `gain`: mean true mAP of what
 the constraints leave minus that of the parent, at equal numbers of blocks; `undone`: studies with a shrink that the

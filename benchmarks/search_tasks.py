@@ -1,7 +1,7 @@
 """What search strategies are compared on: planted landscapes with their costs, and tables of results.
 
 A task says what a candidate truly is worth, what it costs and what one noisy training of it reports. Landscapes come
-from `nas.shrinking.planting`, with the costs planted there or with the paper's; three more are made here, in which
+from `nas.testing.planting`, with the costs planted there or with the paper's; three more are made here, in which
 mAP is not what any additive model would write down. Everything is fixed by kind and seed.
 """
 
@@ -20,9 +20,9 @@ import numpy.typing as npt
 from scipy.special import ndtri
 
 from nas.search.replay import ReplayTable
-from nas.shrinking.landscapes import Landscape
-from nas.shrinking.planting import BLOCKS, draw_landscape, planted_space
 from nas.spaces import Candidate, DesignSpace, get_topology
+from nas.testing.landscapes import Landscape
+from nas.testing.planting import BLOCKS, draw_landscape, planted_space
 
 Floats = npt.NDArray[np.float64]
 Worth = Callable[[Sequence[Candidate]], Floats]
@@ -148,7 +148,7 @@ def _paper_ms(candidate: Candidate) -> float:
 
 
 def planted(kind: str, seed: int, paper_cost: bool = False) -> Task:
-    """A landscape of `nas.shrinking.planting`, with its own costs or the paper's."""
+    """A landscape of `nas.testing.planting`, with its own costs or the paper's."""
     land: Landscape = draw_landscape(kind, seed)
     cost = paper_ms if paper_cost else land.latency_ms
     name = f"{kind}, paper's costs" if paper_cost else kind

@@ -19,7 +19,6 @@ class ShrinkStep:
         proposed: candidates in the proposed child; None when no rule passed.
         kept: whether the child was kept; None while it is not decided.
         why: the decision's reason.
-        quality: what the rules admit against the parent, in a sentence; may be empty.
         reopened: sentences about edges that were moved outwards.
     """
 
@@ -29,7 +28,6 @@ class ShrinkStep:
     proposed: int | None
     kept: bool | None
     why: str
-    quality: str
     reopened: tuple[str, ...]
 
 
@@ -69,7 +67,6 @@ def _step(name: str, result: Mapping[str, Any], sizes: Mapping[str, Any]) -> Shr
         proposed=_size(sizes, child),
         kept=None if child is None or left is None else left == child,
         why=str(result.get("why") or ""),
-        quality=str((result.get("quality") or {}).get("sentence") or ""),
         reopened=tuple(str(edge.get("reason") or "") for edge in result.get("reopened") or ()),
     )
 

@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from nas.shrinking.edges import reopened_space as reopened_space
     from nas.shrinking.propose import confirmed_findings as confirmed_findings
     from nas.shrinking.propose import propose_child as propose_child
-    from nas.shrinking.quality import DrawnQuality as DrawnQuality
-    from nas.shrinking.quality import Quality as Quality
-    from nas.shrinking.quality import drawn_quality as drawn_quality
-    from nas.shrinking.quality import rule_set_quality as rule_set_quality
     from nas.shrinking.sentences import finding_sentence as finding_sentence
     from nas.shrinking.settings import FAMILIES as FAMILIES
     from nas.shrinking.settings import ShrinkSettings as ShrinkSettings
@@ -34,22 +30,18 @@ _LAZY = {
     "AutoSettings": "nas.shrinking.auto",
     "AutoStep": "nas.shrinking.auto",
     "Confirmation": "nas.shrinking.confirmation",
-    "DrawnQuality": "nas.shrinking.quality",
     "FAMILIES": "nas.shrinking.settings",
-    "Quality": "nas.shrinking.quality",
     "Reopening": "nas.shrinking.edges",
     "RoundOutcome": "nas.shrinking.auto",
     "ShrinkSettings": "nas.shrinking.settings",
     "confirm": "nas.shrinking.confirmation",
     "confirmed_findings": "nas.shrinking.propose",
     "derive_findings": "nas.shrinking.derive",
-    "drawn_quality": "nas.shrinking.quality",
     "finding_sentence": "nas.shrinking.sentences",
     "next_step": "nas.shrinking.auto",
     "propose_child": "nas.shrinking.propose",
     "reopen": "nas.shrinking.edges",
     "reopened_space": "nas.shrinking.edges",
-    "rule_set_quality": "nas.shrinking.quality",
 }
 __all__ = list(_LAZY)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -197,18 +197,6 @@ class Reference:
 def title(block: str) -> str:
     """A block's name for people."""
     return get_block_spec(block).title
-
-
-def cached(function: Callable[[], Any]) -> Callable[[], Any]:
-    """Calls once."""
-    store: list[Any] = []
-
-    def once() -> Any:
-        if not store:
-            store.append(function())
-        return store[0]
-
-    return once
 
 
 def _spread(difference: Difference) -> str:

@@ -105,25 +105,6 @@ class Fit:
         statistic = float(values @ np.linalg.pinv(covariance, rcond=1e-10) @ values) / rank
         return float(fisher.sf(statistic, rank, df.min()))
 
-    def bootstrap(self, contrasts: Floats, draws: int, rng: np.random.Generator) -> Floats:
-        """(draws, contrasts) estimates over a wild bootstrap of candidates (Rademacher signs, HC3 residuals)."""
-        signs = rng.choice([-1.0, 1.0], size=(draws, len(self.residuals)))
-        moved = signs * self.jackknifed @ self.gain.T
-        return np.asarray((self.beta + moved) @ contrasts.T)
-
-    def interval(
-        self, contrast: Floats, draws: int, rng: np.random.Generator, confidence: float = 0.95
-    ) -> tuple[float, float]:
-        """Bootstrap interval of a contrast, over candidates."""
-        values = self.bootstrap(contrast[None, :], draws, rng)[:, 0]
-        low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
-        return float(low), float(high)
-
-    def part(self, terms: tuple[str, ...]) -> Floats:
-        """(candidates used,) fitted mAP that the columns of these kinds account for."""
-        chosen = np.array([term[0] in terms for term in self.design.terms])
-        return np.asarray(self.design.matrix[:, chosen] @ self.beta[chosen])
-
 
 def fit_effects(sample: Sample, choice: DesignChoice | None = None) -> Fit:
     """The effects of a sample.

@@ -9,8 +9,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from nas.shrinking.winners import good_range
-
 Floats = npt.NDArray[np.float64]
 
 
@@ -47,17 +45,6 @@ def range_null(values: Floats, weights: Floats, permutations: int, rng: np.rando
     shuffled = rng.permuted(np.broadcast_to(weights, (permutations, len(weights))), axis=1)
     observed = shift_statistic(values, weights)
     return permutation_p(observed, _shift(values, shuffled))
-
-
-def width_lost_by_chance(
-    values: Floats, weights: Floats, permutations: int, rng: np.random.Generator, mass: float = 0.95
-) -> float:
-    """Mean share of its range a parameter without effect loses: what an observed loss must be set beside."""
-    whole = float(np.ptp(values))
-    if whole == 0:
-        return 0.0
-    widths = [np.diff(good_range(values, rng.permutation(weights), mass))[0] for _ in range(permutations)]
-    return float(1 - np.mean(widths) / whole)
 
 
 def _shift(values: Floats, weights: Floats) -> Floats:

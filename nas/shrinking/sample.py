@@ -162,12 +162,6 @@ def draw_samples(table: pd.DataFrame) -> dict[str, Sample]:
     return {str(name): _collect(part, parsed) for name, part in rows.groupby(backbone, sort=True)}
 
 
-def reference_rows(table: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """Trainings of the reference network, at the fidelity and split of the sample."""
-    rows = unbiased_rows(table)
-    return rows[rows["notation"].eq(Candidate.parse(reference).notation)]
-
-
 def _one_split(rows: pd.DataFrame) -> pd.DataFrame:
     if "split" not in rows or rows["split"].nunique() < 2:
         return rows

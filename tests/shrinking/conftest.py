@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nas.shrinking.landscapes import Landscape, landscape_table
 from nas.spaces import Candidate, DesignSpace
+from nas.testing.landscapes import Landscape, landscape_table
 
 BLOCKS = ("se", "hac", "agw", "cnl")
 

@@ -10,8 +10,8 @@ import pytest
 
 from nas.errors import StudyError
 from nas.shrinking import ShrinkSettings, derive_findings, propose_child
-from nas.shrinking.landscapes import landscape_table
 from nas.spaces import Candidate, DesignSpace, Finding, get_topology
+from nas.testing.landscapes import landscape_table
 from tests.shrinking.conftest import BLOCKS, good_sites, make_landscape
 
 Sweep = Callable[..., pd.DataFrame]

@@ -1,4 +1,4 @@
-"""From findings to spaces: children, contradictions, reach, re-opened edges, quality, sentences, automatic rounds."""
+"""From findings to spaces: children, contradictions, reach, re-opened edges, sentences, automatic rounds."""
 
 from __future__ import annotations
 
@@ -13,16 +13,12 @@ from nas.shrinking import (
     AutoSettings,
     RoundOutcome,
     derive_findings,
-    drawn_quality,
     finding_sentence,
     next_step,
     propose_child,
     reopen,
     reopened_space,
-    rule_set_quality,
 )
-from nas.shrinking.landscapes import landscape_table
-from nas.shrinking.planting import draw_landscape, planted_space
 from nas.shrinking.reach import Reach, keep_reach
 from nas.shrinking.settle import clashes, settle
 from nas.spaces import DesignSpace, Evidence, Finding, Rule, get_topology
@@ -38,7 +34,9 @@ from nas.spaces.rules import (
     SitesRule,
     StageEnds,
 )
-from tests.shrinking.conftest import good_sites, make_landscape
+from nas.testing.landscapes import landscape_table
+from nas.testing.planting import draw_landscape, planted_space
+from tests.shrinking.conftest import make_landscape
 
 Sweep = Callable[..., pd.DataFrame]
 
@@ -132,46 +130,6 @@ def test_a_tight_range_is_reopened_on_its_own_side() -> None:
 def test_what_a_person_excluded_stays_excluded(space: DesignSpace) -> None:
     table = landscape_table(make_landscape(), space.stratified(100, 0))
     assert reopen(table, space, space) == []
-
-
-def test_quality_is_judged_on_unseen_trainings(space: DesignSpace, sweep: Sweep) -> None:
-    landscape = make_landscape(site_gain=good_sites([2, 6, 8, 11, 14, 16], 0.004), count_limit=3)
-    table = sweep(landscape, n=300)
-    findings = derive_findings(table, space, families=["sites", "count"])
-    child = propose_child(space, findings)
-    assert child is not None
-    fresh = landscape_table(landscape, [*space.sample(60, 5), *child.sample(20, 6)], first_id=10_000)
-    quality = rule_set_quality(findings, pd.concat([table, fresh]))
-    assert 78 <= quality.heldout <= 80
-    assert quality.mean_gain is not None
-    assert quality.mean_gain[1] > 0
-    assert quality.beats is not None
-    assert "held-out" in quality.sentence()
-    assert rule_set_quality(findings, table).mean is None
-
-
-def test_quality_on_fresh_draws_of_both_spaces(space: DesignSpace) -> None:
-    landscape = make_landscape(site_gain=good_sites([2, 6, 8, 11, 14, 16], 0.004))
-    child = space.restrict([SitesRule(sites=[2, 6, 8, 11, 14, 16])])
-    drawn = [landscape_table(landscape, part.sample(n, 3)) for part, n in ((space, 40), (child, 25))]
-    drawn[0].loc[drawn[0].index[0], ["map", "status"]] = [np.nan, "failed"]
-    quality = drawn_quality(*drawn)
-    assert (quality.admitted, quality.drawn, quality.failed_admitted, quality.failed_drawn) == (25, 40, 0, 1)
-    assert quality.mean == pytest.approx(drawn[1]["map"].mean())
-    assert quality.drawn_mean == pytest.approx(drawn[0]["map"].mean())
-    assert quality.gain is not None
-    assert 0 < quality.gain[1] < quality.gain[0] < quality.gain[2]
-    assert quality.best == pytest.approx(drawn[1]["map"].max())
-    assert quality.drawn_best is not None
-    assert quality.drawn_best < drawn[0]["map"].max()
-    assert drawn_quality(drawn[0].iloc[:2], drawn[1]).gain is None
-
-
-def test_useless_rules_have_no_quality(space: DesignSpace) -> None:
-    fresh = landscape_table(make_landscape(), space.sample(200, 5))
-    quality = rule_set_quality([found(SitesRule(sites="1-16"))], fresh)
-    assert quality.mean_gain is not None
-    assert quality.mean_gain[1] < 0 < quality.mean_gain[2]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from scipy.stats import kstest
 
 from nas.shrinking.equivalence import Difference, compare, could_see, no_worse
 from nas.shrinking.multiplicity import adjust
-from nas.shrinking.null import permutation_p, range_null, shift_statistic, width_lost_by_chance
+from nas.shrinking.null import permutation_p, range_null, shift_statistic
 from nas.shrinking.winners import resample_size, score_weights
 
 
@@ -105,9 +105,3 @@ def test_shift_statistic_against_a_loop() -> None:
         everybody = (values <= level).mean()
         naive += (winners - everybody) ** 2 * (values == level).mean()
     assert shift_statistic(values, weights) == pytest.approx(naive)
-
-
-def test_chance_alone_takes_a_fifth_of_a_range() -> None:
-    weights = score_weights(np.arange(200.0), 50)
-    assert 0.1 < width_lost_by_chance(np.linspace(0, 1, 200), weights, 300, np.random.default_rng(0)) < 0.3
-    assert width_lost_by_chance(np.ones(5), np.ones(5), 10, np.random.default_rng(0)) == 0.0

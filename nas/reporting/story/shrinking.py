@@ -14,10 +14,6 @@ def shrinking(data: StudyData) -> Section | None:
     if not steps and not ended:
         return None
     blocks: list[Block] = [_table(steps)] if steps else []
-    judged = [f"{code(step.name)}: {words(step.quality)}." for step in steps if step.quality]
-    if judged:
-        blocks += [Paragraph("How good what the rules admit is by itself, on fresh draws no rule was made from:")]
-        blocks.append(Bullets(judged))
     opened = [f"{code(step.name)}: {words(text)}." for step in steps for text in step.reopened]
     if opened:
         blocks += [Paragraph("Edges that were too tight, moved outwards again:"), Bullets(opened)]

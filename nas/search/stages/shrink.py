@@ -173,20 +173,18 @@ class ShrinkStep:
 
     def decided(self, proposal: dict[str, Any], rows: pd.DataFrame, batch: int = 0) -> dict[str, Any]:
         """The proposal with its decision: the child is kept only when the fresh draws do not speak against it."""
-        from nas.shrinking import confirm, confirmed_findings, drawn_quality
+        from nas.shrinking import confirm, confirmed_findings
 
         sides = [rows[rows["notation"].isin(proposal[side])] for side in (PARENT, CHILD)]
         decision = confirm(*sides, seed=self._seed)
         self.store(confirmed_findings(self.findings(batch), decision), batch)
         if decision.accepted:
             replace_reopened(self.context, self.stage, batch, proposal.get("reopened", []))
-        quality = drawn_quality(*sides, seed=self._seed)
         return {
             **proposal,
             "space_id": proposal["child_id"] if decision.accepted else proposal["parent_id"],
             "why": decision.reason,
             "confirmation": decision.to_dict(),
-            "quality": {**quality.to_dict(), "sentence": quality.sentence()},
         }
 
     def keep_parent(self, proposal: dict[str, Any]) -> None:

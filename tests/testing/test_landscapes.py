@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from nas.errors import NasError
-from nas.shrinking.landscapes import Landscape, landscape_table
-from nas.shrinking.planted import Truth
-from nas.shrinking.planting import KINDS, draw_landscape, planted_space
-from nas.shrinking.published import published_rules
 from nas.spaces import Candidate, DesignSpace, get_block_spec, get_topology
 from nas.spaces.rules import BlockPreference, MaxBlocks, MinDistance, Mix, RecipeRange, SitesRule, StageEnds
+from nas.testing.landscapes import Landscape, landscape_table
+from nas.testing.planted import Truth
+from nas.testing.planting import KINDS, draw_landscape, planted_space
+from nas.testing.published import published_rules
 from tests.shrinking.conftest import good_sites, make_landscape, parse
 
 

@@ -2,7 +2,7 @@
 
 Methods that find rules or fronts are judged on them in seconds: a landscape says what a candidate is truly worth and
 what one noisy training of it would report. What counts as a true rule of a landscape is left to
-`nas.shrinking.planted`; drawing candidates, to the design space.
+`nas.testing.planted`; drawing candidates, to the design space.
 """
 
 from __future__ import annotations

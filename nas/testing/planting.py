@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import StudyError, unknown_name
-from nas.shrinking.landscapes import Landscape
 from nas.spaces.sites import get_topology
 from nas.spaces.space import DesignSpace
+from nas.testing.landscapes import Landscape
 
 Floats = npt.NDArray[np.float64]
 Generator = np.random.Generator

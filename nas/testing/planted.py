@@ -34,7 +34,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nas.shrinking.landscapes import Landscape
 from nas.spaces.rules import (
     BlockPreference,
     DistinctStages,
@@ -48,6 +47,7 @@ from nas.spaces.rules import (
     StageEnds,
 )
 from nas.spaces.space import DesignSpace
+from nas.testing.landscapes import Landscape
 
 Floats = npt.NDArray[np.float64]
 

@@ -1,0 +1,7 @@
+"""The landscapes and tables of the tests of shrinking."""
+
+from __future__ import annotations
+
+from tests.shrinking.conftest import space, sweep
+
+__all__ = ["space", "sweep"]
