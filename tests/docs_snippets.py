@@ -33,7 +33,7 @@ import typer.main
 import yaml
 
 from nas.cli.main import build_app, main
-from nas.spaces.yaml_source import parse_yaml
+from nas.files.yaml_source import parse_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(

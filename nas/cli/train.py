@@ -91,7 +91,7 @@ def train(
 
 
 def _recipe(name: str, changes: list[str], inherit: Path | None, transfer: Path | None) -> Recipe:
-    from nas.spaces.yaml_source import load_yaml
+    from nas.files.yaml_source import load_yaml
     from nas.training import load_recipe
 
     chosen = load_recipe(load_yaml(name, TrainingError).data if name.endswith((".yaml", ".yml")) else name)
@@ -113,7 +113,7 @@ def _assignment(text: str) -> tuple[str, Any]:
     >>> _assignment("milestones=[20, 35]")
     ('milestones', [20, 35])
     """
-    from nas.spaces.yaml_source import parse_yaml
+    from nas.files.yaml_source import parse_yaml
 
     key, equals, value = text.partition("=")
     if not equals or not key:

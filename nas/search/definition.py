@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, f
 
 from nas.errors import StudyError, unknown_name
 from nas.shrinking.settings import RuleFamily
-from nas.spaces.yaml_source import YamlSource, load_yaml, validate
+from nas.files.yaml_source import YamlSource, load_yaml, validate
 from nas.training.fidelity import Fidelity
 
 Share = Annotated[float, Field(gt=0, le=1)]

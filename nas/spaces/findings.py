@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError
 
 from nas.errors import SpaceError
-from nas.spaces.model_errors import sentence_for
+from nas.files.model_errors import sentence_for
 from nas.spaces.rules import AnyRule
 from nas.spaces.sites import Topology
 

@@ -24,11 +24,11 @@ from nas.spaces.arms import Arm, make_arms
 from nas.spaces.candidate import Candidate, Placement, as_candidate
 from nas.spaces.domains import BlockDomain, Domain
 from nas.spaces.draws import as_random, distinct_numbers, shares
-from nas.spaces.model_errors import sentence_for
+from nas.files.model_errors import sentence_for
 from nas.spaces.rules import Rule, Violation, rule_from_dict
 from nas.spaces.site_sets import SiteSet
 from nas.spaces.space_file import BackboneDomain, Parent, SpaceFile
-from nas.spaces.yaml_source import dump_yaml, load_yaml, validate
+from nas.files.yaml_source import dump_yaml, load_yaml, validate
 
 
 class ByteSource(Protocol):

@@ -26,7 +26,7 @@ from nas.errors import SpaceError, unknown_name
 from nas.spaces.blocks import BLOCKS, Params
 from nas.spaces.candidate import BACKBONE_DEFAULTS, Candidate
 from nas.spaces.domains import BlockDomain, Domain
-from nas.spaces.model_errors import Location, at_location
+from nas.files.model_errors import Location, at_location
 from nas.spaces.recipes import RecipeSpace
 from nas.spaces.rules import AnyRule, Rule
 from nas.spaces.site_sets import Sites, SiteSet

@@ -12,7 +12,7 @@ from nas.spaces import Evidence, Finding, RuleSet
 from nas.spaces.rule_formats import FORMATS
 from nas.spaces.rules import rule_from_dict
 from nas.spaces.ruleset import Provenance
-from nas.spaces.yaml_source import parse_yaml
+from nas.files.yaml_source import parse_yaml
 
 RULES = RuleSet(
     (

@@ -18,7 +18,7 @@ from space_builders import candidates, make_space, naive_candidates, rules, smal
 from nas.errors import SpaceError
 from nas.spaces import Candidate, DesignSpace, EmptySpaceError
 from nas.spaces.rules import Rule
-from nas.spaces.yaml_source import parse_yaml
+from nas.files.yaml_source import parse_yaml
 
 
 def differences(a: Candidate, b: Candidate) -> float:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, ValidationError
 
 from nas.errors import SpaceError, unknown_name
-from nas.spaces.model_errors import sentence_for
+from nas.files.model_errors import sentence_for
 from nas.spaces.rules.base import Rule, Strength, Violation
 from nas.spaces.rules.combinations import DistinctStages, MaxBlocks, MinBlocks, MinDistance, Mix
 from nas.spaces.rules.placements import (

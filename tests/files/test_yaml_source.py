@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
 from nas.errors import SpaceError, StudyError
-from nas.spaces.yaml_source import dump_yaml, load_yaml, parse_yaml, validate
+from nas.files.yaml_source import dump_yaml, load_yaml, parse_yaml, validate
 
 
 class Inner(BaseModel):
