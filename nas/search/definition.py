@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from nas.errors import StudyError, unknown_name
-from nas.shrinking.settings import RuleFamily
 from nas.files.yaml_source import YamlSource, load_yaml, validate
+from nas.shrinking.settings import RuleFamily
 from nas.training.fidelity import Fidelity
 
 Share = Annotated[float, Field(gt=0, le=1)]

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from html import escape
 from types import MappingProxyType
 
+from nas.files.yaml_source import dump_yaml
 from nas.spaces.findings import Evidence, Finding, Verdict
 from nas.spaces.ruleset import RuleSet
 from nas.spaces.sites import Topology, get_topology
-from nas.files.yaml_source import dump_yaml
 
 _HEADINGS: Mapping[Verdict, str] = MappingProxyType(
     {"adopted": "Adopted", "rejected": "Rejected", "not enough data": "Not enough data"}

@@ -20,14 +20,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from nas.errors import SpaceError
+from nas.files.model_errors import sentence_for
+from nas.files.yaml_source import dump_yaml, load_yaml, validate
 from nas.spaces.candidate import Candidate, as_candidate
 from nas.spaces.conflicts import Contradiction, contradictions
 from nas.spaces.findings import Finding
-from nas.files.model_errors import sentence_for
 from nas.spaces.rules import AnyRule, Rule, Violation
 from nas.spaces.space import DesignSpace
 from nas.spaces.transfer import Application, apply_rules, carry
-from nas.files.yaml_source import dump_yaml, load_yaml, validate
 
 FORMAT = 1
 """Version of the file's format; a program refuses versions it does not know."""

@@ -19,16 +19,16 @@ from typing import Any, Protocol, TypeAlias
 from pydantic import ValidationError
 
 from nas.errors import SpaceError
+from nas.files.model_errors import sentence_for
+from nas.files.yaml_source import dump_yaml, load_yaml, validate
 from nas.spaces import conflicts, explanations, neighbours
 from nas.spaces.arms import Arm, make_arms
 from nas.spaces.candidate import Candidate, Placement, as_candidate
 from nas.spaces.domains import BlockDomain, Domain
 from nas.spaces.draws import as_random, distinct_numbers, shares
-from nas.files.model_errors import sentence_for
 from nas.spaces.rules import Rule, Violation, rule_from_dict
 from nas.spaces.site_sets import SiteSet
 from nas.spaces.space_file import BackboneDomain, Parent, SpaceFile
-from nas.files.yaml_source import dump_yaml, load_yaml, validate
 
 
 class ByteSource(Protocol):

@@ -23,10 +23,10 @@ from pydantic import (
 )
 
 from nas.errors import SpaceError, unknown_name
+from nas.files.model_errors import Location, at_location
 from nas.spaces.blocks import BLOCKS, Params
 from nas.spaces.candidate import BACKBONE_DEFAULTS, Candidate
 from nas.spaces.domains import BlockDomain, Domain
-from nas.files.model_errors import Location, at_location
 from nas.spaces.recipes import RecipeSpace
 from nas.spaces.rules import AnyRule, Rule
 from nas.spaces.site_sets import Sites, SiteSet

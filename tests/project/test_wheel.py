@@ -78,7 +78,8 @@ def test_everything_that_is_no_code_is_in_the_wheel(wheel: Path) -> None:
 
 def test_the_installed_package_is_used(environment: Path, project: Path) -> None:
     where = [str(environment / "bin" / "python"), "-c", "import nas; print(nas.__file__)"]
-    found = subprocess.run(where, cwd=project, capture_output=True, text=True, check=True)
+    nobody_elses = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    found = subprocess.run(where, cwd=project, env=nobody_elses, capture_output=True, text=True, check=True)
     assert Path(found.stdout.strip()).is_relative_to(environment)
 
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.errors import SpaceError
+from nas.files.yaml_source import parse_yaml
 from nas.spaces import Candidate, DesignSpace, Domain, RuleSet, SiteSet, rule_from_dict
 from nas.spaces.rules import RULE_KINDS
-from nas.files.yaml_source import parse_yaml
 
 TEXTS = ("", "all", "cnl", "hac", "agw(inner=one)", "agw(", "resnet50", "1-4", "4-1", "gate", "loss", "x", "hard")
 scalars = st.none() | st.booleans() | st.integers(-3, 40) | st.floats() | st.sampled_from(TEXTS)

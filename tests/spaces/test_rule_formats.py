@@ -8,11 +8,11 @@ import re
 import pytest
 import yaml
 
+from nas.files.yaml_source import parse_yaml
 from nas.spaces import Evidence, Finding, RuleSet
 from nas.spaces.rule_formats import FORMATS
 from nas.spaces.rules import rule_from_dict
 from nas.spaces.ruleset import Provenance
-from nas.files.yaml_source import parse_yaml
 
 RULES = RuleSet(
     (

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.spaces import DesignSpace
 from nas.files.yaml_source import load_yaml
+from nas.spaces import DesignSpace
 
 FOLDER = Path(__file__).parents[2] / "search_spaces"
 FILES = sorted(FOLDER.glob("*.yaml"))

@@ -16,9 +16,9 @@ from scipy import stats
 from space_builders import candidates, make_space, naive_candidates, rules, small_definitions
 
 from nas.errors import SpaceError
+from nas.files.yaml_source import parse_yaml
 from nas.spaces import Candidate, DesignSpace, EmptySpaceError
 from nas.spaces.rules import Rule
-from nas.files.yaml_source import parse_yaml
 
 
 def differences(a: Candidate, b: Candidate) -> float:
