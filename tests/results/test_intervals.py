@@ -1,0 +1,59 @@
+"""Intervals: Student's, the simultaneous quantile against SciPy's Dunnett, and what is not known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from nas.results.intervals import (
+    Estimate,
+    bootstrap,
+    bootstrap_means,
+    half_widths,
+    mean_interval,
+    simultaneous_quantile,
+    student_quantile,
+)
+
+
+def test_the_interval_of_a_mean_is_students() -> None:
+    values = np.array([0.61, 0.63, 0.60, 0.66])
+    expected = stats.t.interval(0.95, 3, values.mean(), stats.sem(values))
+    assert mean_interval(values) == pytest.approx(expected)
+    assert half_widths(values.std(ddof=1), 4) == pytest.approx((expected[1] - expected[0]) / 2)
+
+
+@pytest.mark.parametrize("values", [[], [0.63], [0.63, math.nan]])
+def test_fewer_than_two_values_give_not_known_never_a_width_of_zero(values: list[float]) -> None:
+    assert all(math.isnan(end) for end in mean_interval(values))
+    assert np.isnan(bootstrap_means(np.array(values[:1]), np.random.default_rng(0), 10)).all()
+    assert all(math.isnan(end) for end in bootstrap(lambda i: 1.0, len(values[:1]), np.random.default_rng(0)))
+    assert np.isnan(half_widths([0.0, 0.1], [1, 0])).all()
+    assert all(math.isnan(end) for end in Estimate(0.6, 0.0, 0).interval())
+
+
+def test_the_bootstrap_of_a_mean_agrees_with_its_closed_form() -> None:
+    values = np.random.default_rng(3).normal(0.6, 0.02, 400)
+    low, high = bootstrap(lambda i: float(values[i].mean()), len(values), np.random.default_rng(0))
+    assert (low, high) == pytest.approx(mean_interval(values), abs=3e-4)
+
+
+@pytest.mark.parametrize(("treatments", "n"), [(3, 4), (6, 3)])
+def test_simultaneous_intervals_are_dunnetts(treatments: int, n: int) -> None:
+    rng = np.random.default_rng(5)
+    groups = [rng.normal(0.0, 1.0, n) for _ in range(treatments + 1)]
+    df = (treatments + 1) * (n - 1)
+    sd = math.sqrt(float(np.mean([group.var(ddof=1) for group in groups])))
+    theirs = stats.dunnett(*groups[1:], control=groups[0], rng=rng).confidence_interval(0.95)
+    half = simultaneous_quantile([0.5] * treatments, df) * sd * math.sqrt(2 / n)
+    assert half == pytest.approx(float((theirs.high - theirs.low)[0]) / 2, rel=0.01)
+
+
+def test_simultaneous_is_wider_the_more_are_compared_and_students_for_one() -> None:
+    widths = [simultaneous_quantile([0.3] * n, 12) for n in (1, 2, 5, 20)]
+    assert widths == sorted(widths)
+    assert widths[0] == pytest.approx(student_quantile(12), abs=1e-3)
+    assert math.isnan(simultaneous_quantile([0.3], 0))

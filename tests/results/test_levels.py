@@ -1,0 +1,117 @@
+"""Levels: what is compared with what, which is quoted, and what a candidate's row says."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from results_builders import trained
+
+from nas.errors import StudyError
+from nas.results.columns import failed, finished
+from nas.results.levels import Level, candidates, is_plain, levels, quoted_level, widest_level
+
+PLAIN, BLOCK = "resnet50", "resnet50+se@8"
+SWEEP = {"split": "val", "fidelity": "e20", "epochs": 20, "stage_kind": "sweep"}
+CONFIRM = {"split": "test", "fidelity": "e60", "epochs": 60, "stage_kind": "confirm"}
+
+
+def study(**confirm: object) -> pd.DataFrame:
+    """Five candidates and the plain network in one seed, of which one is confirmed in three."""
+    names = [PLAIN, *(f"resnet50+se@{site}" for site in range(1, 6))]
+    parts = [trained(name, [0.5 + 0.01 * i], **SWEEP) for i, name in enumerate(names)]
+    parts += [trained(name, [0.6, 0.62, 0.61], **(CONFIRM | confirm)) for name in (PLAIN, "resnet50+se@5")]
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(training_id=range(len(table)))
+
+
+def test_trainings_of_different_lengths_splits_and_starts_are_never_one_level() -> None:
+    table = pd.concat(
+        [
+            trained(PLAIN, [0.5], split="val", fidelity="e20"),
+            trained(PLAIN, [0.6], split="val", fidelity="e60"),
+            trained(PLAIN, [0.4], split="test", fidelity="e20"),
+            trained(PLAIN, [0.7], split="val", fidelity="e20", start="0a1b2c"),
+            trained(PLAIN, [0.8], split="val", fidelity="e20", start="3d4e5f"),
+            trained(PLAIN, [0.9], split="val", fidelity="e20", dataset_id="other"),
+        ],
+        ignore_index=True,
+    )
+    found = levels(table)
+    assert len(found) == 5
+    warm = next(level for level in found if level.start == "plain")
+    assert warm.rows(table)["map"].tolist() == [0.7, 0.8]  # which plain network it was is a block within the level
+    assert "trained plain network" in warm.words
+
+
+def test_a_table_without_a_start_was_trained_from_scratch() -> None:
+    assert [level.start for level in levels(trained(PLAIN, [0.5]))] == ["scratch"]
+
+
+def test_the_quoted_level_is_the_deepest_that_was_confirmed() -> None:
+    found = levels(study())
+    assert quoted_level(found) == Level("test", "e60")
+    assert widest_level(found) == Level("val", "e20")
+
+
+def test_without_a_confirm_stage_the_deepest_with_a_control_is_quoted() -> None:
+    table = study()
+    table = table[table["stage_kind"] == "sweep"]
+    longer = pd.concat([table, trained(BLOCK, [0.6], split="val", fidelity="e60", epochs=60, stage_kind="search")])
+    chosen = quoted_level(levels(longer))
+    assert chosen == Level("val", "e20")
+    assert chosen is not None
+    assert not chosen.confirmed
+    assert quoted_level([]) is None
+
+
+def test_with_select_on_test_only_the_confirmed_are_to_quote() -> None:
+    """One-seed rows of the sweep share the level of the confirmed ones; they stand there, but not to quote."""
+    table = study(fidelity="e20", epochs=20)
+    table["split"] = "test"
+    level = quoted_level(levels(table))
+    found = candidates(table, level).set_index("notation")
+    assert found["quoted"].to_dict() == {
+        name: name in (PLAIN, "resnet50+se@5") for name in [PLAIN, *(f"resnet50+se@{site}" for site in range(1, 6))]
+    }
+    assert found["seeds"].to_dict()["resnet50+se@1"] == 1
+    assert found["seeds"].to_dict()["resnet50+se@5"] == 3
+
+
+def test_failed_trainings_stay_last_and_counted() -> None:
+    table = pd.concat(
+        [trained("resnet50+se@1", [None, None]), trained(BLOCK, [0.6, None, 0.62]), trained(PLAIN, [0.5, 0.51, 0.52])],
+        ignore_index=True,
+    )
+    found = candidates(table, levels(table)[0])
+    assert found["notation"].tolist() == [BLOCK, PLAIN, "resnet50+se@1"]
+    assert found["failed"].tolist() == [1, 0, 2]
+    assert found["seeds"].tolist() == [2, 3, 0]
+    assert found["map_mean"].iloc[0] == pytest.approx(0.61)
+    assert math.isnan(found["map_mean"].iloc[2])
+
+
+def test_an_interval_from_one_seed_is_not_known() -> None:
+    table = pd.concat([trained(PLAIN, [0.5]), trained(BLOCK, [0.6])], ignore_index=True)
+    found = candidates(table, levels(table)[0])
+    assert found[["map_low", "map_high", "map_sd"]].isna().all(axis=None)
+
+
+def test_a_finished_training_without_a_number_has_failed() -> None:
+    table = trained(PLAIN, [0.5, 0.6, 0.7])
+    table.loc[1, "map"] = np.nan
+    table.loc[2, "map"] = np.inf
+    assert len(finished(table)) == 1
+    assert len(failed(table)) == 2
+
+
+def test_a_table_without_the_metric_is_named() -> None:
+    with pytest.raises(StudyError, match="no column 'map'"):
+        levels(trained(PLAIN, [0.5]).drop(columns="map"))
+
+
+def test_plain_networks_are_those_without_blocks() -> None:
+    names = ("resnet50", "resnet50(width=0.25)", "resnet50[base_lr=0.001]", "resnet50+se@1", "resnet50+mine:Block@1")
+    assert [is_plain(name) for name in names] == [True, True, True, False, False]
