@@ -1,0 +1,12 @@
+"""What a table of results means: the one room that says what may be compared, how sure it is and what may be said.
+
+Tables in, tables or small frozen dataclasses out; no torch, no database, no drawing. Everything that speaks of results
+(search, shrinking, latency, storage, reporting) asks here.
+
+- `columns`: `RESULT_COLUMNS`, `Metric`, `MAP`, `finished`, `failed`: what a results table holds.
+- `levels`: `Level`, `levels`, `quoted_level`, `widest_level`, `candidates`: which trainings may be compared.
+- `noise`: `Noise`, `noise_of`, `block_codes`, `block_effects`: how much a training's score moves by itself.
+- `intervals`: `Estimate`, `Spread`, `mean_interval`, `bootstrap`, `simultaneous_quantile`: intervals, or "not known".
+- `differences`: `Difference`, `difference`, `to_controls`, `verdict_of`: is one network better than another.
+- `fronts`: `on_front`, `layers`, `crowding`, `hypervolume`, `staircase`: who is on the front.
+"""

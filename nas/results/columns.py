@@ -1,0 +1,137 @@
+"""The columns of a results table: one list of names, types, units, directions and meanings.
+
+Storage writes these columns, statistics and figures read them, the reference page prints them. What was not measured is
+missing (NaN or None), never 0. A table may lack any column but `notation`, `status` and the metric's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from nas.errors import StudyError
+
+Direction = Literal["more", "less", ""]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        name: as in tables and CSV files.
+        dtype: `text`, `count`, `number`, `flag` or `time` (UTC).
+        meaning: in a few words.
+        unit: of numbers; empty for fractions and counts.
+        better: whether more or less of it is better; empty where neither is.
+    """
+
+    name: str
+    dtype: Literal["text", "count", "number", "flag", "time"]
+    meaning: str
+    unit: str = ""
+    better: Direction = ""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What trainings are judged by.
+
+    Attributes:
+        column: where it stands in a results table.
+        words: its name for people.
+        unit: of a value, behind the number; empty for a fraction.
+        more_is_better: direction.
+    """
+
+    column: str = "map"
+    words: str = "mAP"
+    unit: str = ""
+    more_is_better: bool = True
+
+    @property
+    def sign(self) -> float:
+        """+1 where more is better, else -1."""
+        return 1.0 if self.more_is_better else -1.0
+
+
+MAP = Metric()
+"""Mean average precision, as a fraction."""
+
+RESULTS: tuple[Column, ...] = (
+    Column("study", "text", "study that asked for the training"),
+    Column("stage", "text", "stage of that study"),
+    Column("stage_kind", "text", "kind of the stage: sweep, search, confirm, ..."),
+    Column("role", "text", "candidate, baseline, reference, or a role of the stage's own"),
+    Column("sampler", "text", "what proposed the candidate"),
+    Column("batch", "count", "proposals made together"),
+    Column("training_id", "count", "the training; one that several stages asked for has a row in each"),
+    Column("candidate_id", "text", "hash of the candidate"),
+    Column("architecture_id", "text", "hash of the candidate without its recipe values"),
+    Column("notation", "text", "the candidate, e.g. `resnet50+cnl@6,8,14`"),
+    Column("backbone", "text", "its backbone"),
+    Column("n_blocks", "count", "blocks that were put in"),
+    Column("fidelity", "text", "label of the fidelity: length, image size, share of the identities"),
+    Column("epochs", "count", "epochs of the training"),
+    Column("seed", "count", "seed; trainings with one seed see the same batches and form a block"),
+    Column("split", "text", "what it was read on: `val` (identities held out of training) or `test`"),
+    Column("status", "text", "waiting, running, finished or failed"),
+    Column("failure_kind", "text", "why it failed"),
+    Column("map", "number", "mean average precision of the last epoch, a fraction", better="more"),
+    Column("rank1", "number", "share of queries whose nearest image is right", better="more"),
+    Column("minp", "number", "mean inverse negative penalty, a fraction", better="more"),
+    Column("latency_ms", "number", "median time of a batch, without the machine's drift", "ms", "less"),
+    Column("latency_p5_ms", "number", "5th percentile of the batches' times", "ms", "less"),
+    Column("latency_p95_ms", "number", "95th percentile of the batches' times", "ms", "less"),
+    Column("batches_per_s", "number", "speed, from the median", "1/s", "more"),
+    Column("latency_measured", "flag", "False where the time was predicted"),
+    Column("peak_memory_mb", "number", "peak memory of a batch", "MB", "less"),
+    Column("energy_j", "number", "energy of a batch", "J", "less"),
+    Column("params", "count", "parameters", "", "less"),
+    Column("macs", "count", "multiply-adds of an image", "", "less"),
+    Column("seconds", "number", "time that the training took", "s", "less"),
+    Column("images_per_s", "number", "speed of the training", "1/s", "more"),
+    Column("finished_at", "time", "when it ended"),
+    Column("space_id", "text", "hash of the design space it was drawn in"),
+)
+"""The results table: one row a (stage, training)."""
+
+RESULT_COLUMNS: tuple[str, ...] = tuple(column.name for column in RESULTS)
+NUMBERS: tuple[str, ...] = tuple(c.name for c in RESULTS if c.dtype in ("count", "number"))
+
+
+def needed(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    """The table, which has these columns.
+
+    Raises:
+        StudyError: one is missing; it is named with those that are needed.
+    """
+    for column in columns:
+        if column not in table:
+            raise StudyError(f"the results table has no column {column!r}; it needs {', '.join(columns)}")
+    return table
+
+
+def trainings(table: pd.DataFrame) -> pd.DataFrame:
+    """One row a training: what several stages asked for is kept once, where it was asked for last."""
+    return table.drop_duplicates("training_id", keep="last") if "training_id" in table else table
+
+
+def finished(table: pd.DataFrame, metric: Metric = MAP) -> pd.DataFrame:
+    """Trainings that ended with a finite value of the metric.
+
+    One that calls itself finished without a number has failed, whatever it says.
+    """
+    rows = trainings(needed(table, "notation", "status", metric.column))
+    value = pd.to_numeric(rows[metric.column], errors="coerce")
+    return rows[rows["status"].eq("finished") & value.notna() & value.abs().ne(float("inf"))]
+
+
+def failed(table: pd.DataFrame, metric: Metric = MAP) -> pd.DataFrame:
+    """Trainings that ended without a value: they are counted and ranked last, never averaged."""
+    rows = trainings(needed(table, "notation", "status", metric.column))
+    value = pd.to_numeric(rows[metric.column], errors="coerce")
+    lost = rows["status"].eq("finished") & (value.isna() | value.abs().eq(float("inf")))
+    return rows[rows["status"].eq("failed") | lost]

@@ -1,0 +1,249 @@
+"""Which trainings may be compared: those of one level - the same data, split, recipe, fidelity and kind of start.
+
+The number of seeds belongs to a candidate, not to the level: every table that quotes a candidate shows it. *To quote*
+are the candidates of a `confirm` stage where there is one. Failed trainings stay: counted, ranked last, never averaged.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from nas.errors import NasError
+from nas.results.columns import MAP, Metric, failed, finished
+from nas.results.intervals import student_quantile
+from nas.results.noise import BLOCKS, block_codes, noise_of
+from nas.spaces.candidate import Candidate
+
+ELSEWHERE = ("source", "follows", "rest")
+"""Roles of trainings that answer another question than the study's front: other data, or other backbones."""
+ROLES = ("candidate", "baseline", "reference")
+"""Roles that a summary names; of several that one candidate had, the last."""
+CONFIRM = "confirm"
+SCRATCH, PLAIN = "scratch", "plain"
+"""Kinds of start: random or published weights; a trained plain network (which one is a block, see `noise`)."""
+SPLIT_WORDS = {"test": "test split", "val": "validation identities"}
+_FIDELITY_PARTS = (
+    (r"(\d+)x(\d+)", "{0} x {1} px"),
+    (r"i([\d.]+)", "{0} of the identities"),
+    (r"to(\d+)", "rung at epoch {0}"),
+    (r"inherit", "from the baseline's weights"),
+)
+_CARRIED = (
+    *("notation", "backbone", "n_blocks", "latency_ms", "latency_p5_ms", "latency_p95_ms", "batches_per_s"),
+    *("latency_measured", "peak_memory_mb", "energy_j", "params", "macs"),
+)
+"""Columns that are the candidate's own, whatever the training."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One comparable set of trainings.
+
+    Attributes:
+        split: `val` (identities held out of the training set) or `test`.
+        fidelity: the fidelity's label, e.g. `e60`.
+        epochs: epochs of the longest training at this level, NaN when unknown.
+        candidates: how many candidates finished at this level.
+        start: kind of start, `scratch` or `plain`.
+        data: id of the data, by content; empty where the table does not say.
+        recipe: id of the recipe; empty where the table does not say.
+        confirmed: whether a `confirm` stage asked for trainings of this level, networks with blocks among them.
+        controlled: whether a plain network finished at this level.
+    """
+
+    split: str
+    fidelity: str
+    epochs: float = field(default=math.nan, compare=False)
+    candidates: int = field(default=0, compare=False)
+    start: str = SCRATCH
+    data: str = ""
+    recipe: str = ""
+    confirmed: bool = field(default=False, compare=False)
+    controlled: bool = field(default=False, compare=False)
+
+    @property
+    def words(self) -> str:
+        """The level for people: `validation identities, 60 epochs`."""
+        start = [] if self.start == SCRATCH else ["from the trained plain network"]
+        return ", ".join([SPLIT_WORDS.get(self.split, self.split), *self._fidelity_words(), *start])
+
+    def _fidelity_words(self) -> list[str]:
+        length = [f"{int(self.epochs)} epochs"] if self.epochs == self.epochs else []
+        parts = [part for part in self.fidelity.split("-") if not re.fullmatch(r"e\d+|full", part)]
+        return (length or ([] if parts else [self.fidelity])) + [_fidelity_part(part) for part in parts]
+
+    def rows(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The rows of a results table that belong to this level, in any state."""
+        keys = level_keys(table)
+        mine = (self.data, self.recipe, self.split, self.fidelity, self.start)
+        here = np.logical_and.reduce([keys[name].eq(value) for name, value in zip(keys, mine, strict=True)])
+        rows: pd.DataFrame = table[here & comparable(table)]
+        return rows
+
+
+def _fidelity_part(part: str) -> str:
+    """One part of a fidelity label in words; unknown parts as they are."""
+    for pattern, words in _FIDELITY_PARTS:
+        if match := re.fullmatch(pattern, part):
+            return words.format(*match.groups())
+    return part
+
+
+def comparable(table: pd.DataFrame) -> pd.Series:
+    """Which rows answer the study's own question."""
+    if "role" not in table:
+        return pd.Series(True, index=table.index)
+    return ~table["role"].isin(ELSEWHERE)
+
+
+def level_keys(table: pd.DataFrame) -> pd.DataFrame:
+    """What trainings must share to be compared, as text; a column that the table lacks is the same for all."""
+    start = _text(table, "start").where(_text(table, "start").isin(["", SCRATCH]), PLAIN).replace("", SCRATCH)
+    names = {"data": "dataset_id", "recipe": "recipe", "split": "split", "fidelity": "fidelity"}
+    return pd.DataFrame({key: _text(table, column) for key, column in names.items()} | {"start": start})
+
+
+def _text(table: pd.DataFrame, column: str) -> pd.Series:
+    if column not in table:
+        return pd.Series("", index=table.index, dtype=object)
+    values = table[column].astype(object)
+    return values.where(values.notna(), "").astype(str)
+
+
+def levels(table: pd.DataFrame, metric: Metric = MAP) -> list[Level]:
+    """The levels with finished trainings, the most trusted first: test before validation, long before short."""
+    rows = finished(table, metric)
+    rows = rows[comparable(rows)]
+    if rows.empty:
+        return []
+    keys = level_keys(rows)
+    found = [
+        _level([str(part) for part in key], rows.loc[group.index]) for key, group in keys.groupby(list(keys), sort=True)
+    ]
+    return sorted(found, key=lambda level: (level.split != "test", -_or_zero(level.epochs), -level.candidates))
+
+
+def _level(key: Sequence[str], rows: pd.DataFrame) -> Level:
+    data, recipe, split, fidelity, start = key
+    epochs = float(pd.to_numeric(rows["epochs"]).max()) if "epochs" in rows else math.nan
+    plain = rows["notation"].map(is_plain).astype(bool)
+    confirmed = bool((confirming(rows) & ~plain).any())
+    number = int(rows["notation"].nunique())
+    return Level(split, fidelity, epochs, number, start, data, recipe, confirmed, bool(plain.any()))
+
+
+def confirming(table: pd.DataFrame) -> pd.Series:
+    """Which rows a `confirm` stage asked for."""
+    return table["stage_kind"].eq(CONFIRM) if "stage_kind" in table else pd.Series(False, index=table.index)
+
+
+def _or_zero(value: float) -> float:
+    return value if value == value else 0.0
+
+
+def quoted_level(found: Sequence[Level]) -> Level | None:
+    """The level to quote: the deepest with a confirm stage, else the deepest with a control, else the deepest.
+
+    Args:
+        found: from `levels`.
+    """
+    several = [level for level in found if level.candidates > 1]
+    ordered = [level for level in several if level.confirmed] + [level for level in several if level.controlled]
+    return next(iter([*ordered, *several, *found]), None)
+
+
+def widest_level(found: Sequence[Level]) -> Level | None:
+    """The level that saw the most candidates: what effects of placements are read from.
+
+    Args:
+        found: from `levels`.
+    """
+    return max(found, key=lambda level: (level.candidates, _or_zero(level.epochs)), default=None)
+
+
+@lru_cache(maxsize=1 << 16)
+def controls_of(notation: str) -> tuple[str, ...]:
+    """The plain networks that a candidate may be compared to, the best match first: its own recipe values, then none.
+
+    >>> controls_of("resnet50+cnl@8[base_lr=0.0007]")
+    ('resnet50[base_lr=0.0007]', 'resnet50')
+    """
+    try:
+        candidate = Candidate.parse(notation)
+    except NasError:  # an own block that is not installed here: its numbers are still worth comparing
+        return (notation.partition("+")[0].partition("[")[0],)
+    own = Candidate(candidate.backbone, (), candidate.backbone_params, candidate.recipe)
+    return tuple(dict.fromkeys([own.notation, candidate.baseline.notation]))
+
+
+def is_plain(notation: str) -> bool:
+    """Whether a candidate is a backbone without blocks."""
+    return notation in controls_of(notation)
+
+
+def candidates(table: pd.DataFrame, level: Level | None, metric: Metric = MAP) -> pd.DataFrame:
+    """One row a candidate of a level; those without any finished training last.
+
+    Columns: the candidate's own (notation, backbone, costs, sizes), `role`, `seeds` (blocks of finished trainings),
+    `trainings` (finished), `failed`, `<metric>_mean`, `_sd` (over its trainings), `_low`, `_high` (95 % interval of the
+    mean over seeds, from the noise of the whole level; not known from one seed), means of rank1 and minp, and `quoted`:
+    whether its numbers are to quote (a confirm stage asked for it, or the level has none).
+    """
+    rows = level.rows(table) if level is not None else table.iloc[:0]
+    done, lost = finished(rows, metric), failed(rows, metric)
+    both = pd.concat([done, lost])
+    if both.empty:
+        return _no_candidates(metric)
+    noise = noise_of(done, metric)
+    grouped = done.groupby("notation", sort=False)
+    value = grouped[metric.column]
+    summary = _carried(both).assign(
+        seeds=_blocks_of(done),
+        trainings=value.size(),
+        failed=lost.groupby("notation").size(),
+        **{f"{metric.column}_mean": value.mean(), f"{metric.column}_sd": value.std()},
+        **{name: grouped[name].mean() if name in done else np.nan for name in ("rank1", "minp")},
+    )
+    counted = {name: summary[name].fillna(0).astype(int) for name in ("seeds", "trainings", "failed")}
+    summary = summary.assign(**counted)
+    half = student_quantile(noise.whole.df) * noise.whole.sd / np.sqrt(summary["seeds"].where(summary["seeds"] > 0))
+    mean = summary[f"{metric.column}_mean"]
+    asked = set(both["notation"][confirming(both)])
+    summary = summary.assign(
+        **{f"{metric.column}_low": mean - half, f"{metric.column}_high": mean + half},
+        quoted=summary.index.isin(asked) if level is not None and level.confirmed else True,
+    )
+    order = mean.isna().sort_values(kind="stable").index
+    return summary.loc[order].reset_index()
+
+
+def _carried(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a candidate, by notation, with what does not depend on the training."""
+    own = ["candidate_id", *(name for name in _CARRIED if name != "notation")]
+    known = rows.assign(**{name: np.nan for name in own if name not in rows})
+    first = known.groupby("notation", sort=False)[own].first()
+    ranks = {role: rank for rank, role in enumerate(ROLES)}
+    role = rows["role"].map(ranks).fillna(0) if "role" in rows else pd.Series(0, index=rows.index)
+    last = role.groupby(rows["notation"], sort=False).max().astype(int).map(dict(enumerate(ROLES)))
+    return first.assign(role=last, latency_measured=first["latency_measured"].eq(True))
+
+
+def _blocks_of(done: pd.DataFrame) -> pd.Series:
+    """Blocks that each candidate was trained in; every training is its own where the table names none."""
+    named = [name for name in BLOCKS if name in done]
+    if not named:
+        return done.groupby("notation", sort=False).size()
+    return pd.Series(block_codes(done), index=done.index).groupby(done["notation"], sort=False).nunique()
+
+
+def _no_candidates(metric: Metric) -> pd.DataFrame:
+    spread = [f"{metric.column}_{name}" for name in ("mean", "sd", "low", "high")]
+    names = ["candidate_id", *_CARRIED, "role", "seeds", "trainings", "failed", *spread, "rank1", "minp", "quoted"]
+    return pd.DataFrame({name: pd.Series(dtype="object") for name in names})
