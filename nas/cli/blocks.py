@@ -61,10 +61,9 @@ def describe(
         emit_json(details)
         return
     emit(f"{spec.title} ({spec.name}), {spec.family}\n{spec.summary}\n{_definition(block)}\n")
-    if spec.params:
-        legal = [(p.name, _legal(p), _default(p), p.doc) for p in spec.params]
-        print_table(("hyperparameter", "values", "default", "meaning"), legal)
-        emit("")
+    legal = [(p.name, _legal(p), _default(p), p.doc) for p in spec.settings]
+    print_table(("hyperparameter", "values", "default", "meaning"), legal)
+    emit("")
     emit(f"parameters   {details['params_formula']}\nMACs         {details['macs_formula']}")
     emit(f"at insertion {_insertion(details)}\nshapes       {details['shapes']}")
     emit(f"forms        {', '.join(details['forms'])}\nsource       {spec.source}\n")
@@ -119,7 +118,7 @@ def _declaration(spec: BlockSpec) -> dict[str, Any]:
     """What a specification says, as plain data."""
     params = [
         {"name": p.name, "choices": list(p.choices), "default": p.default, "doc": p.doc, "active_if": p.active_if}
-        for p in spec.params
+        for p in spec.settings
     ]
     return {
         "name": spec.name,
@@ -154,7 +153,7 @@ def _identity_settings(block: type[AttentionBlock]) -> list[str]:
     """Single hyperparameter values, beside defaults, with which the block starts as the identity."""
     return [
         f"{p.name}={choice}"
-        for p in block.spec.params
+        for p in block.spec.settings
         if p.active_if is None
         for choice in p.choices
         if block.identity_at_insertion(**{p.name: choice})

@@ -20,7 +20,7 @@ from nas.errors import NasError
 COMMAND_MODULES = {
     "Begin": ("project",),
     "Studies": ("run", "report", "dashboard", "studies", "rules"),
-    "One network by hand": ("train", "evaluate", "extract", "export"),
+    "One network by hand": ("explain", "train", "evaluate", "extract", "export"),
     "Spaces, blocks, images, devices, databases": ("space", "blocks", "data", "latency", "db", "schema"),
 }
 FIRST_STEPS = """Start with:

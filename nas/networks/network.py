@@ -108,7 +108,7 @@ def build_network(
         pooling: `gap` or `gem`.
         form: `fast` or `plain` form of the blocks.
         seed: makes the fresh weights reproducible. Backbone, each block and head draw from streams of their own, so
-            candidates with the same seed share the backbone's weights.
+            candidates with the same seed share everything but the blocks.
 
     Raises:
         SpaceError: when the candidate cannot be built for this input size.

@@ -193,7 +193,7 @@ def _blocks() -> str:
     rows: list[Row] = []
     for spec in BLOCKS.values():
         rows.append((f"`{spec.name}`", "", "", "", f"**{spec.title}**: {spec.summary} {spec.source}"))
-        for param in spec.params:
+        for param in spec.settings:
             choices = ", ".join(f"`{plain(choice)}`" for choice in param.choices)
             rows.append(("", f"`{param.name}`", choices, f"`{plain(param.default)}`", param.doc))
     intro = "## Blocks\n\n`{}` takes all defaults; a list of values lets the search vary them."

@@ -11,7 +11,7 @@ import importlib
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +28,8 @@ Params = tuple[tuple[str, ParamValue], ...]
 
 ENTRY_POINT_GROUP = "nas.blocks"
 AUTO = "auto"
+START = "start"
+PUBLISHED, IDENTITY, UNIT_GATE = "published", "identity", "unit_gate"
 _OWN_BLOCK = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z")
 
 
@@ -80,9 +82,23 @@ class ParamSpec:
         raise SpaceError(f"{self.name} of block {block!r} cannot be {format_value(plain)}; legal: {legal}")
 
 
+_START = ParamSpec(
+    START, (PUBLISHED, IDENTITY), PUBLISHED, "how it is put in: as published, or x + g (f(x) - x), g = 0"
+)
+_START_OF_GATES = ParamSpec(
+    START,
+    (PUBLISHED, IDENTITY, UNIT_GATE),
+    PUBLISHED,
+    f"{_START.doc}; unit_gate: its gates are doubled, and 1 at first",
+)
+
+
 @dataclass(frozen=True)
 class BlockSpec:
     """What a design space knows of a block.
+
+    Every block has one hyperparameter more, `start`: how it is put into a network. It is written (and part of a
+    candidate) only where it is not `published`; a block that is the identity as published has no other form.
 
     Attributes:
         name: short name, as in `resnet50+cnl@8`.
@@ -91,6 +107,9 @@ class BlockSpec:
         params: hyperparameters; one that depends on another comes after it.
         source: the publication.
         summary: one sentence.
+        identity: when a newly built block returns its input as it is: for each of these hyperparameters one of these
+            values. Nothing: always. None: never.
+        unit_gate: whether the block can start with doubled gates that are 1.
     """
 
     name: str
@@ -99,6 +118,33 @@ class BlockSpec:
     params: tuple[ParamSpec, ...]
     source: str
     summary: str
+    identity: tuple[tuple[str, tuple[ParamValue, ...]], ...] | None = None
+    unit_gate: bool = False
+
+    def __post_init__(self) -> None:
+        if any(spec.name == START for spec in self.params):
+            raise SpaceError(f"block {self.name!r} declares `{START}`, which every block has: give it another name")
+
+    @property
+    def settings(self) -> tuple[ParamSpec, ...]:
+        """The hyperparameters, and `start`."""
+        return (*self.params, _START_OF_GATES if self.unit_gate else _START)
+
+    def is_identity(self, params: Mapping[str, Any]) -> bool:
+        """Whether a newly built block passes its input on unchanged: by its form, or as published.
+
+        >>> get_block_spec("cnl").is_identity({"fuse": "gate2"}), get_block_spec("se").is_identity({})
+        (True, False)
+        >>> get_block_spec("se").is_identity({"start": "identity"})
+        True
+        """
+        values = dict(self.complete(params))
+        return START in values or self._identity_as_published(values)
+
+    def _identity_as_published(self, values: Mapping[str, ParamValue]) -> bool:
+        return self.identity is not None and all(
+            any(same_value(values[name], value) for value in legal) for name, legal in self.identity
+        )
 
     def param(self, name: str) -> ParamSpec:
         """The hyperparameter of that name.
@@ -106,13 +152,13 @@ class BlockSpec:
         Raises:
             SpaceError: when there is none.
         """
-        for spec in self.params:
+        for spec in self.settings:
             if spec.name == name:
                 return spec
-        raise SpaceError(unknown_name(f"hyperparameter of {self.name}", name, [p.name for p in self.params]))
+        raise SpaceError(unknown_name(f"hyperparameter of {self.name}", name, [p.name for p in self.settings]))
 
     def complete(self, given: Mapping[str, Any]) -> Params:
-        """All active hyperparameters with defaults filled in, sorted by name.
+        """All active hyperparameters with defaults filled in, sorted by name; `start` only where it is not `published`.
 
         >>> get_block_spec("cnl").complete({"fuse": "add"})
         (('fuse', 'add'), ('norm', 'softmax'), ('qk_norm', False), ('width', 'full'), ('zero_init', True))
@@ -130,6 +176,9 @@ class BlockSpec:
                 values[spec.name] = spec.default_for(values)
             else:
                 values[spec.name] = spec.choose(given[spec.name], self.name)
+        start = self.param(START).choose(given.get(START, PUBLISHED), self.name)
+        if start != PUBLISHED and not self._identity_as_published(values):
+            values[START] = start
         return tuple(sorted(values.items()))
 
     def _refuse_inactive(self, spec: ParamSpec, given: Mapping[str, Any]) -> None:
@@ -158,6 +207,7 @@ _CATALOGUE = (
         (_reduction(16, "channels of the hidden layer are divided by this"),),
         "Hu et al., Squeeze-and-Excitation Networks, CVPR 2018",
         "A gate a channel, from two fully connected layers on the pooled features.",
+        unit_gate=True,
     ),
     BlockSpec(
         "hac",
@@ -166,6 +216,7 @@ _CATALOGUE = (
         (_reduction(16, "channels of the hidden layer are divided by this"),),
         "Li et al., Harmonious Attention Network for Person Re-Identification, CVPR 2018 (channel branch)",
         "A gate a channel, from two normalised 1x1 convolutions on the pooled features.",
+        unit_gate=True,
     ),
     BlockSpec(
         "agw",
@@ -174,6 +225,7 @@ _CATALOGUE = (
         (ParamSpec("inner", ("half", "one"), "half", "inner channels: half, or one as in the released code"),),
         "Ye et al., Deep Learning for Person Re-Identification: A Survey and Outlook, TPAMI 2021",
         "A non-local block without softmax between positions, added to its input.",
+        identity=(),
     ),
     BlockSpec(
         "raga",
@@ -182,6 +234,7 @@ _CATALOGUE = (
         (ParamSpec("mode", ("sc", "s", "c"), "sc", "spatial then channel attention, or one of them"),),
         "Zhang et al., Relation-Aware Global Attention for Person Re-Identification, CVPR 2020",
         "A gate from each position's (and channel's) relations to all others; tied to one input size.",
+        unit_gate=True,
     ),
     BlockSpec(
         "abd",
@@ -190,6 +243,7 @@ _CATALOGUE = (
         (ParamSpec("mode", ("pam+cam", "pam", "cam"), "pam+cam", "attention between positions, channels, or the sum"),),
         "Chen et al., ABD-Net: Attentive but Diverse Person Re-Identification, ICCV 2019",
         "Dot-product attention between positions and between channels, added to its input.",
+        identity=(),
     ),
     BlockSpec(
         "cnl",
@@ -217,6 +271,7 @@ _CATALOGUE = (
         ),
         "Eisenbach et al., A Little Bit Attention Is All You Need for Person Re-Identification, 2023 (reconstruction)",
         "Pooling first, then query, key and value: a non-local block over channels.",
+        identity=(("fuse", ("gate2", "add")), ("zero_init", (True,))),
     ),
     BlockSpec(
         "eca",
@@ -318,4 +373,4 @@ def _spec_of(name: str, block: Any) -> BlockSpec:
         hint = "Give the class an attribute `spec = nas.spaces.BlockSpec(...)`."
         raise SpaceError(f"block {name!r}: its class has no `spec` of type BlockSpec", hint)
     # The name in the file is the name of the candidate: it must lead back to the same class.
-    return BlockSpec(name, spec.title, spec.family, spec.params, spec.source, spec.summary)
+    return replace(spec, name=name)

@@ -188,7 +188,7 @@ class BlockDomain:
     def _settings(self, spec: BlockSpec) -> Iterator[dict[str, ParamValue]]:
         settings: list[dict[str, ParamValue]] = [{}]
         domains = dict(self.params)
-        for param in spec.params:
+        for param in spec.settings:
             if param.name in domains:
                 settings = [
                     {**given, param.name: value} if param.is_active(_seen(spec, given)) else given

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nas.spaces.blocks import Params
+from nas.spaces.blocks import PUBLISHED, START, Params
 from nas.spaces.candidate import Candidate, Placement
 from nas.spaces.notation import format_block, format_placement
 from nas.spaces.recipes import RecipeSpace
@@ -58,12 +58,14 @@ def _params(variants: tuple[Params, ...], i: int, placement: Placement) -> Itera
     named = format_placement(placement)
     strange = [(key, value) for key, value in placement.params if not any((key, value) in row for row in variants)]
     for key, value in strange:
-        legal = dict.fromkeys(format_value(dict(row)[key]) for row in variants if key in dict(row))
+        unwritten = {START: PUBLISHED} if key == START else {}
+        rows = [{**unwritten, **dict(row)} for row in variants]
+        legal = dict.fromkeys(format_value(row[key]) for row in rows if key in row)
         message = f"{named}: {key} is {format_value(value)}; legal here: {', '.join(legal) or 'none'}"
         yield Violation(None, f"placements[{i}].params.{key}", message)
     if not strange:
         nearest = min(variants, key=lambda row: len(set(row) ^ set(placement.params)))
-        key = next(key for key, value in placement.params if (key, value) not in nearest)
+        key = next((key for key, value in placement.params if (key, value) not in nearest), START)
         message = (
             f"{named}: this combination is not in the space; the nearest is {format_block(placement.block, nearest)}"
         )

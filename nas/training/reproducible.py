@@ -15,7 +15,8 @@ def reproducible(seed: int, device: torch.device, *, deterministic: bool) -> Ite
     """Seeds torch's generators inside; the caller's generators and switches come back.
 
     Args:
-        seed: of torch's own generators, which blocks of a user may draw from (dropout).
+        seed: of torch's own generators, which blocks of a user may draw from (dropout). Nothing else draws from them:
+            batches, augmentation and initialisation have streams of their own, so that all candidates see the same.
         device: whose generators are seeded beside the CPU's.
         deterministic: ask for deterministic algorithms on a GPU too. Otherwise cuDNN may try which are fastest.
     """

@@ -12,6 +12,7 @@ from naive_blocks import NAIVE
 
 from nas.errors import NasError, SpaceError, TrainingError
 from nas.networks.blocks import BLOCK_CLASSES, FORMS, FeatureShape, get_block
+from nas.networks.blocks.base import IdentityStart
 from nas.networks.counting import count_cost, count_params
 from nas.spaces.blocks import BLOCKS
 
@@ -171,3 +172,48 @@ def test_wrong_input_is_one_sentence() -> None:
         get_block("nas.networks.blocks:Nothing")
     with pytest.raises(NasError):
         get_block("nas.networks.shapes:FeatureShape")
+
+
+STARTS = [
+    (name, settings, start)
+    for name, settings in MAIN
+    for start in [choice for choice in BLOCKS[name].param("start").choices if choice != "published"]
+    if not BLOCKS[name].is_identity(settings)
+]
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize(("name", "settings", "start"), STARTS, ids=case_id)
+def test_every_block_has_a_form_that_is_the_identity_at_insertion_and_learns(
+    name: str, settings: dict[str, Any], start: str, training: bool
+) -> None:
+    torch.manual_seed(0)
+    x = features(dtype=torch.float32)
+    block = make(name, **settings, start=start).train(training)
+    assert get_block(name).identity_at_insertion(**settings, start=start)
+    out = block(x)
+    assert torch.equal(out, x)
+    (out * torch.randn(x.shape)).sum().backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in block.parameters())
+
+
+@pytest.mark.parametrize(("name", "settings"), [(n, s) for n, s, start in STARTS if start == "identity"], ids=case_id)
+def test_the_identity_form_is_the_published_block_once_its_share_is_one(name: str, settings: dict[str, Any]) -> None:
+    x = features(dtype=torch.float32)
+    block = make(name, **settings, start="identity").eval()
+    assert isinstance(block, IdentityStart)
+    randomised(block.block)
+    torch.nn.init.ones_(block.share)
+    with torch.no_grad():
+        torch.testing.assert_close(block(x), block.block(x), rtol=1e-5, atol=1e-5)
+    published = make(name, **settings)
+    assert count_params(block) == count_params(published) + 1
+    assert list(published.state_dict()) == [key.removeprefix("block.") for key in block.state_dict() if key != "share"]
+
+
+@pytest.mark.parametrize("start", ["identity", "unit_gate"])
+def test_blocks_that_are_the_identity_as_published_have_no_other_form(start: str) -> None:
+    assert BLOCKS["abd"].complete({"start": "identity"}) == BLOCKS["abd"].complete({})
+    assert BLOCKS["cnl"].complete({"fuse": "gate2", "start": "identity"}) == BLOCKS["cnl"].complete({"fuse": "gate2"})
+    assert dict(BLOCKS["se"].complete({"start": start}))["start"] == start
+    assert "start" not in dict(BLOCKS["se"].complete({"start": "published"}))

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from space_builders import block_params
 
 from nas.errors import SpaceError
-from nas.spaces import BLOCKS, get_block_spec
+from nas.spaces import BLOCKS, BlockSpec, ParamSpec, get_block_spec
 from nas.spaces.blocks import block_names
+from nas.spaces.rules.patterns import matches
 
 OWN_BLOCK = """
 from nas.spaces import BlockSpec, ParamSpec
@@ -100,3 +101,15 @@ def test_own_block_is_found_in_the_current_folder(tmp_path: Path, monkeypatch: p
 def test_own_block_that_cannot_be_imported_is_an_error() -> None:
     with pytest.raises(SpaceError, match="cannot be imported"):
         get_block_spec("no_such_module_here:Block")
+
+
+def test_patterns_name_the_form_a_block_is_put_in_with() -> None:
+    published, identity = get_block_spec("se").complete({}), get_block_spec("se").complete({"start": "identity"})
+    patterns = ("se", "se(start=published)", "se(start=identity)")
+    assert [matches(pattern, "se", published) for pattern in patterns] == [True, True, False]
+    assert [matches(pattern, "se", identity) for pattern in patterns] == [True, False, True]
+
+
+def test_a_block_cannot_declare_a_start_of_its_own() -> None:
+    with pytest.raises(SpaceError, match="which every block has"):
+        BlockSpec("x", "X", "mixed", (ParamSpec("start", (1, 2), 1, "mine"),), "here", "None.")

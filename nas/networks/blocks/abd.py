@@ -47,11 +47,6 @@ class DualAttention(AttentionBlock):
         return out
 
     @classmethod
-    def identity_at_insertion(cls, **params: Any) -> bool:
-        """Always: both gammas start at 0."""
-        return True
-
-    @classmethod
     def params_formula(cls, shape: FeatureShape, **params: Any) -> int:
         """PAM 2(Cd + d) + C² + C + 1 with d = C/8; CAM 1."""
         mode, c, d = cls.complete(params)["mode"], shape.channels, hidden_channels(shape.channels, _REDUCTION)

@@ -51,11 +51,6 @@ class NonLocal(AttentionBlock):
         return value @ (phi.transpose(1, 2) @ theta)
 
     @classmethod
-    def identity_at_insertion(cls, **params: Any) -> bool:
-        """Always: the last normalisation starts at scale 0."""
-        return True
-
-    @classmethod
     def params_formula(cls, shape: FeatureShape, **params: Any) -> int:
         """4CC' + 3C' + 3C."""
         c, h = shape.channels, inner_channels(shape.channels, cls.complete(params)["inner"])

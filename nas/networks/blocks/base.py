@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nas.errors import SpaceError, TrainingError, unknown_name
 from nas.networks.counting import Cost, count_cost
 from nas.networks.shapes import FeatureShape
-from nas.spaces.blocks import BlockSpec
+from nas.spaces.blocks import IDENTITY, PUBLISHED, START, UNIT_GATE, BlockSpec
 
 Form = Literal["fast", "plain"]
 FORMS: tuple[Form, ...] = ("fast", "plain")
@@ -28,7 +28,7 @@ class AttentionBlock(nn.Module):
 
     A subclass sets `spec` and takes `(shape, **hyperparameters)` in its constructor; the rest has defaults. Minimal:
 
-    >>> from nas.spaces.blocks import BlockSpec
+    >>> from nas.spaces.blocks import IDENTITY, PUBLISHED, START, UNIT_GATE, BlockSpec
     >>> class ChannelScale(AttentionBlock):
     ...     spec = BlockSpec("scale", "Scale", "channel-wise", (), "this page", "A learned factor a channel.")
     ...     def __init__(self, shape: FeatureShape) -> None:
@@ -41,6 +41,7 @@ class AttentionBlock(nn.Module):
 
     Attributes:
         spec: name, family, hyperparameters with domains and defaults, source.
+        gate_scale: factor of the gates, 2 where they start at 1.
         params_text, macs_text: the cost formulas as people read them (C channels, N positions, r reduction).
         forms: "plain" computes the definition as written, "fast" the same values sooner or in less memory.
         form: the form of this instance.
@@ -52,9 +53,27 @@ class AttentionBlock(nn.Module):
     forms: ClassVar[tuple[Form, ...]] = ("plain",)
     form: Form = "plain"
 
+    gate_scale: float = 1.0
+
+    def gate(self, x: Tensor) -> Tensor | None:
+        """The factor of a block that only scales its input, out = x * gate(x); None for any other block.
+
+        It broadcasts over (B, C, H, W). A block that has it is put in as the identity at no cost a position.
+        """
+        return None
+
+    def open_gates(self) -> None:
+        """Makes gates 2 sigmoid(z) with z = 0 at first: 1, and free to go either way (`start: unit_gate`)."""
+        self.gate_scale = 2.0
+
+    def to_gate(self, z: Tensor) -> Tensor:
+        """sigmoid(z), doubled where the block was put in with open gates."""
+        gate = torch.sigmoid(z)
+        return gate if self.gate_scale == 1.0 else self.gate_scale * gate
+
     @classmethod
-    def build(cls, shape: FeatureShape, *, form: Form = "fast", **params: Any) -> Self:
-        """Makes the block for a feature map of that shape.
+    def build(cls, shape: FeatureShape, *, form: Form = "fast", **params: Any) -> AttentionBlock:
+        """Makes the block for a feature map of that shape, in the form that its `start` asks for.
 
         Args:
             shape: of the feature map at the site.
@@ -67,12 +86,15 @@ class AttentionBlock(nn.Module):
         if form not in FORMS:
             raise SpaceError(unknown_name("form of a block", form, FORMS))
         values = dict(cls.spec.complete(params))
+        start = values.pop(START, PUBLISHED)
         reason = cls.refusal(shape, **values)
         if reason is not None:
             raise SpaceError(f"block {cls.spec.name!r} cannot be built for a {shape} feature map: {reason}")
         block = cls(shape, **values)
         block.form = form if form in cls.forms else cls.forms[0]
-        return block
+        if start == UNIT_GATE:
+            block.open_gates()
+        return IdentityStart(block) if start == IDENTITY else block
 
     @classmethod
     def refusal(cls, shape: FeatureShape, **params: Any) -> str | None:
@@ -87,7 +109,7 @@ class AttentionBlock(nn.Module):
     @classmethod
     def identity_at_insertion(cls, **params: Any) -> bool:
         """Whether a newly built block returns its input unchanged, so that trained features pass through."""
-        return False
+        return cls.spec.is_identity(params)
 
     @classmethod
     def tied_to_input_size(cls, **params: Any) -> bool:
@@ -101,7 +123,7 @@ class AttentionBlock(nn.Module):
 
     @classmethod
     def params_formula(cls, shape: FeatureShape, **params: Any) -> int:
-        """Number of learned values; counted from a built block unless a subclass has a formula."""
+        """Number of learned values as published; counted from a built block unless a subclass has a formula."""
         return cls._counted(shape, "plain", params).params
 
     @classmethod
@@ -118,6 +140,32 @@ class AttentionBlock(nn.Module):
     def extra_repr(self) -> str:
         """Names the form in the printed module."""
         return f"form={self.form}"
+
+
+class IdentityStart(AttentionBlock):
+    """x + g (f(x) - x) with a learned g that starts at 0: any block f as the identity when it is put in.
+
+    f is as published, and all of it once g is 1. For a block that only scales its input this is x * (1 + g (gate - 1)),
+    so that g costs nothing a position, in training and as deployed. Source: ReZero (Bachlechner et al. 2020), around f.
+
+    Attributes:
+        block: f.
+        share: g, one number.
+    """
+
+    def __init__(self, block: AttentionBlock) -> None:
+        super().__init__()
+        self.block = block
+        self.form = block.form
+        self.share = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        gate = self.block.gate(x)
+        if gate is not None:
+            return x * (1 + self.share * (gate - 1))
+        changed: Tensor = self.block(x)
+        return x + self.share * (changed - x)
 
 
 class PooledNorm(nn.BatchNorm1d):

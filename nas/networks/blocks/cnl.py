@@ -68,12 +68,23 @@ class ChannelNonLocal(AttentionBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gates (or shifts) each channel of (B, C, H, W) by what its pooled value means beside the others."""
+        gate = self.gate(x)
+        return x + self._meaning(x) if gate is None else x * gate
+
+    def gate(self, x: Tensor) -> Tensor | None:
+        """(B, C, 1, 1): s(z) or 2*s(z); None for `add`."""
+        if self.fuse == "add":
+            return None
+        gate = torch.sigmoid(self._meaning(x))
+        return 2 * gate if self.fuse == "gate2" else gate
+
+    def _meaning(self, x: Tensor) -> Tensor:
+        """z, (B, C, 1, 1)."""
         query, key, value = self._project(pool(x))
         with no_autocast(x):
             full = [at_least_single(t) for t in (query, key, value)]
             related = relate(full[0], full[1], full[2], self.norm, self.form)
-        z = self.output_norm(self.output(related.to(query.dtype)))
-        return _fuse(x, over_map(z), self.fuse)
+        return over_map(self.output_norm(self.output(related.to(query.dtype))))
 
     def _project(self, pooled: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         projected = self.query_key_value(pooled)
@@ -83,12 +94,6 @@ class ChannelNonLocal(AttentionBlock):
         query_key, value = projected.split((2 * self.width, self.width), 1)
         query, key = self.query_key_norm(query_key).split(self.width, 1)
         return query, key, value
-
-    @classmethod
-    def identity_at_insertion(cls, **params: Any) -> bool:
-        """For `add` and `gate2` with zero_init: x + 0 and 2*s(0)*x."""
-        values = cls.complete(params)
-        return bool(values["zero_init"]) and values["fuse"] in ("add", "gate2")
 
     @classmethod
     def params_formula(cls, shape: FeatureShape, **params: Any) -> int:
@@ -147,10 +152,3 @@ _RELATIONS = {
     ("softmax", "plain"): _softmax_plain,
     ("softmax", "fast"): _softmax_fast,
 }
-
-
-def _fuse(x: Tensor, z: Tensor, fuse: str) -> Tensor:
-    if fuse == "add":
-        return x + z
-    gate = torch.sigmoid(z)
-    return x * (2 * gate if fuse == "gate2" else gate)

@@ -33,9 +33,19 @@ class HarmoniousChannelAttention(AttentionBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scales each channel of (B, C, H, W) by a gate in [0.5, 1)."""
+        return x * self.gate(x)
+
+    def gate(self, x: Tensor) -> Tensor:
+        """(B, C, 1, 1)."""
         hidden = torch.relu(self.squeeze_norm(self.squeeze(pool(x))))
-        gate = torch.relu(self.excite_norm(self.excite(hidden)))
-        return x * over_map(torch.sigmoid(gate))
+        logits = self.excite_norm(self.excite(hidden))
+        # An opened gate can move both ways only without the second ReLU.
+        return over_map(self.to_gate(torch.relu(logits) if self.gate_scale == 1.0 else logits))
+
+    def open_gates(self) -> None:
+        """The last normalisation starts at scale 0, and the second ReLU is left out."""
+        super().open_gates()
+        nn.init.zeros_(self.excite_norm.weight)
 
     @classmethod
     def params_formula(cls, shape: FeatureShape, **params: Any) -> int:

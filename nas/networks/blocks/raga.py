@@ -41,10 +41,17 @@ class RelationAwareAttention(AttentionBlock):
         """Scales positions, channels or both of (B, C, H, W); raises `SpaceError` for another C, H or W."""
         self._check(x)
         if self.spatial is not None:
-            x = x * as_map(torch.sigmoid(self.spatial(x.flatten(2), self.form)), x)
+            x = x * as_map(self.to_gate(self.spatial(x.flatten(2), self.form)), x)
         if self.channel is not None:
-            x = x * torch.sigmoid(self.channel(x.flatten(2).transpose(1, 2), self.form)).transpose(1, 2)[..., None]
+            x = x * self.to_gate(self.channel(x.flatten(2).transpose(1, 2), self.form)).transpose(1, 2)[..., None]
         return x
+
+    def open_gates(self) -> None:
+        """The last normalisation of each gate starts at scale 0."""
+        super().open_gates()
+        for gate in (self.spatial, self.channel):
+            if gate is not None:
+                nn.init.zeros_(gate.norm.weight)
 
     def _check(self, x: Tensor) -> None:
         shape = self.shape
@@ -88,6 +95,13 @@ class RelationGate(nn.Module):
         self.compare_norm = nn.BatchNorm1d(relations)
         self.hidden = _conv_norm(1 + relations, hidden)
         self.gate = _conv_norm(hidden, 1)
+
+    @property
+    def norm(self) -> nn.BatchNorm1d:
+        """The last normalisation."""
+        norm = self.gate[1]
+        assert isinstance(norm, nn.BatchNorm1d)
+        return norm
 
     def forward(self, x: Tensor, form: Form) -> Tensor:
         """(B, F, M) to (B, 1, M)."""

@@ -27,8 +27,17 @@ class SqueezeExcitation(AttentionBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scales each channel of (B, C, H, W) by a gate in (0, 1)."""
-        gate = self.excite(torch.relu(self.squeeze(pool(x))))
-        return x * over_map(torch.sigmoid(gate))
+        return x * self.gate(x)
+
+    def gate(self, x: Tensor) -> Tensor:
+        """(B, C, 1, 1)."""
+        return over_map(self.to_gate(self.excite(torch.relu(self.squeeze(pool(x))))))
+
+    def open_gates(self) -> None:
+        """The last layer starts at 0."""
+        super().open_gates()
+        nn.init.zeros_(self.excite.weight)
+        nn.init.zeros_(self.excite.bias)
 
     @classmethod
     def params_formula(cls, shape: FeatureShape, **params: Any) -> int:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from nas.errors import SpaceError, unknown_name
-from nas.spaces.blocks import BLOCKS, Params, block_names, get_block_spec
+from nas.spaces.blocks import BLOCKS, PUBLISHED, START, Params, block_names, get_block_spec
 from nas.spaces.notation import parse_block
 from nas.spaces.values import format_value, same_value
 
@@ -24,7 +24,7 @@ def matches(pattern: str, block: str, params: Params) -> bool:
     False
     """
     name, wanted = _split(pattern)
-    values = dict(params)
+    values = {START: PUBLISHED, **dict(params)}
     return name == block and all(key in values and same_value(values[key], value) for key, value in wanted)
 
 

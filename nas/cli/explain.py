@@ -1,0 +1,121 @@
+"""`nas explain`: what one candidate is, what it costs, and what is known of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nas.cli.common import emit, emit_json, print_table
+from nas.cli.db import Json, Url
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nas.spaces import Candidate
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("explain")(explain)
+
+
+def explain(
+    candidate: Annotated[str, typer.Argument(metavar="CANDIDATE", help="A network, such as resnet50+cnl@6,8,14.")],
+    input_size: Annotated[str, typer.Option("--input", metavar="HxW", help="Height x width in pixels.")] = "256x128",
+    db: Url = None,
+    json: Json = False,
+) -> None:
+    """Say what a network is: its blocks, what they cost, what they change when put in, and results in a database.
+
+    Example: nas explain "resnet50(width=0.25)+se(start=identity)@4" --input 64x32 --db sqlite:///quickstart.db
+    """
+    from nas.cli.latency import parse_size
+    from nas.networks import check_insertion
+    from nas.spaces import Candidate
+
+    network, size = Candidate.parse(candidate), parse_size(input_size)
+    details: dict[str, Any] = {"candidate": network.notation, "id": network.id, "input": list(size)}
+    details |= {"blocks": _blocks(network, size), "cost": _cost(network, size)}
+    insertion = check_insertion(network, size)
+    details["insertion"] = {"difference": insertion.difference, "largest": insertion.largest}
+    details["results"] = [] if db is None else _known(network, db)
+    if json:
+        emit_json(details)
+        return
+    _tell(details, insertion.sentence())
+
+
+def _blocks(network: Candidate, size: tuple[int, int]) -> list[dict[str, Any]]:
+    """Each block with the map it works on."""
+    from nas.networks.survey import survey
+    from nas.spaces.blocks import get_block_spec
+    from nas.spaces.notation import format_block
+
+    sites = survey(network.backbone, network.backbone_params, size).sites
+    return [
+        {
+            "site": placement.site,
+            "block": format_block(placement.block, placement.params),
+            "shape": str(sites[placement.site - 1].shape),
+            "identity": get_block_spec(placement.block).is_identity(dict(placement.params)),
+        }
+        for placement in network.placements
+    ]
+
+
+def _cost(network: Candidate, size: tuple[int, int]) -> list[dict[str, Any]]:
+    from nas.networks import complexity
+
+    whole, plain = complexity(network, size), complexity(network.baseline, size)
+    names = {"params": "parameters", "macs": "MACs", "activation_elements": "activations"}
+    return [
+        {"what": words, "network": getattr(whole, name), "blocks": getattr(whole, name) - getattr(plain, name)}
+        for name, words in names.items()
+    ]
+
+
+def _known(network: Candidate, url: str) -> list[dict[str, Any]]:
+    """mAP and latency by study, stage and fidelity."""
+    from nas.storage import Repository, open_database
+
+    with open_database(url, create=False, read_only=True) as database:
+        repository = Repository(database)
+        tables = [repository.results(study.name) for study in repository.studies()]
+    found = [table[(table["notation"] == network.notation) & (table["status"] == "finished")] for table in tables]
+    return [row for table in found for row in _levels(table)]
+
+
+def _levels(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    keys = ["study", "stage", "fidelity", "split"]
+    return [
+        dict(zip(keys, map(str, level), strict=True))
+        | {
+            "trainings": int(group["training_id"].nunique()),
+            "map": float(group["map"].mean()),
+            "latency_ms": None if group["latency_ms"].isna().all() else float(group["latency_ms"].mean()),
+        }
+        for level, group in rows.groupby(keys, sort=False)
+    ]
+
+
+def _tell(details: dict[str, Any], insertion: str) -> None:
+    emit(f"{details['candidate']}  (id {details['id']})")
+    if details["blocks"]:
+        placed = [(b["site"], b["shape"], b["block"], "yes" if b["identity"] else "no") for b in details["blocks"]]
+        print_table(("site", "CxHxW", "block", "starts as the identity"), placed)
+    size = "x".join(map(str, details["input"]))
+    costs = [(c["what"], f"{c['network']:,}", f"{c['blocks']:,}") for c in details["cost"]]
+    print_table(("cost", "network", "of which blocks"), costs, f"One image of {size}")
+    if details["blocks"]:
+        emit(f"at insertion: {insertion}")
+    if details["results"]:
+        known = [
+            (r["study"], r["stage"], r["fidelity"], r["split"], r["trainings"], f"{r['map']:.4f}", _ms(r["latency_ms"]))
+            for r in details["results"]
+        ]
+        print_table(("study", "stage", "fidelity", "split", "trainings", "mAP", "ms"), known)
+
+
+def _ms(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
