@@ -7,7 +7,7 @@ traceback and exits with 2. Any other exception is our fault and exits with 1.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class NasError(Exception):
@@ -53,6 +53,16 @@ class LatencyError(NasError):
 
 class TrainingError(NasError):
     """A training cannot start, go on or be read back."""
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what caused it, each once: chains that lead back to themselves end."""
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        yield found
+        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

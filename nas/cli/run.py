@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nas.cli.common import console, duration, emit_json, note, print_table
+from nas.errors import NasError, StudyError
 
 if TYPE_CHECKING:
     from nas.search.definition import StudyDefinition
@@ -60,6 +62,16 @@ def run(
             result["report"] = _report(database, definition.name)
     if json:
         emit_json(result)
+    _refuse_fruitless(definition.name, result["trainings"])
+
+
+def _refuse_fruitless(study: str, trainings: dict[str, int]) -> None:
+    """A study none of whose trainings gave a result has not done what it was started for."""
+    if trainings["failed"] and not trainings["finished"]:
+        raise StudyError(
+            f"study {study!r} has no result: all of its {trainings['failed']} trainings failed",
+            f"`nas status {study}` counts them by kind, the report says why each failed",
+        )
 
 
 def _check_early(definition: StudyDefinition) -> None:
@@ -142,7 +154,6 @@ def _dry_run(definition: StudyDefinition, url: str, json: bool) -> None:
 
 def _database_if_there(url: str) -> Any:
     """The database, or an empty one in memory: a dry run leaves nothing behind."""
-    from nas.errors import NasError
     from nas.storage import open_database
 
     try:
@@ -167,6 +178,7 @@ def worker(
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all.")] = None,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
+    last_words: Annotated[Path | None, typer.Option(hidden=True)] = None,
     lease: Annotated[
         float, typer.Option(min=1, help="Seconds of silence after which a training is given away.")
     ] = 60.0,
@@ -175,13 +187,17 @@ def worker(
 
     Example: nas worker market1501 --db postgresql://user@server/nas
     """
-    from nas.errors import StudyError
     from nas.search.joining import join
 
     url = db or os.environ.get("NAS_DATABASE")
     if url is None:
         raise StudyError("nas worker needs the study's database", "give --db URL, or set NAS_DATABASE")
-    done = join(study, url, name=name, threads=threads, parent=parent, lease_s=lease)
+    try:
+        done = join(study, url, name=name, threads=threads, parent=parent, lease_s=lease)
+    except NasError as error:
+        if last_words is not None:
+            last_words.write_text(dumps({"message": error.message, "hint": error.hint}))
+        raise
     note(f"Worker done: {done} trainings.")
 
 

@@ -280,6 +280,9 @@ class StudyDefinition(_Settings):
     workers: PositiveInt = Field(1, description="processes that train, on this machine")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks train")
     max_attempts: PositiveInt = Field(3, description="tries of a training that was interrupted or failed")
+    max_training_hours: PositiveFloat | None = Field(
+        None, description="a training that takes longer has failed, a block that hangs too; null: no limit"
+    )
     stages: list[StageItem] = Field(description="in order, see the stage kinds", min_length=1)
     profiles: dict[str, dict[str, Any]] = Field({}, description="named changes to this file, `nas run --profile NAME`")
     source: str | None = Field(None, exclude=True)
@@ -326,7 +329,9 @@ class StudyDefinition(_Settings):
         return data
 
 
-EXECUTION_KEYS = frozenset({"title", "question", "checkpoints", "keep_checkpoints", "device", "max_attempts"})
+EXECUTION_KEYS = frozenset(
+    {"title", "question", "checkpoints", "keep_checkpoints", "device", "max_attempts", "max_training_hours"}
+)
 """Keys that may change between two runs of a study: they leave every number as it is."""
 
 

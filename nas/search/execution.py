@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.errors import StudyError
+from nas.errors import TrainingError
 from nas.search.context import StudyContext
 from nas.spaces import Candidate
 from nas.training.fidelity import Fidelity
@@ -123,7 +123,7 @@ class Execution:
         table = self._context.replay
         value = None if table is None else table.lookup(candidate, claim.seed)
         if table is None or value is None:
-            raise StudyError(f"{candidate.notation} is not in the table {table.name if table else ''}")
+            raise TrainingError(f"{candidate.notation} is not in the table {table.name if table else ''}")
         until = time.monotonic() + table.seconds
         while time.monotonic() < until:
             if should_stop():
@@ -136,14 +136,6 @@ def _plain(metrics: dict[str, Any]) -> dict[str, Any]:
     """Metrics without per-query arrays, as JSON data."""
     kept = {k: v for k, v in metrics.items() if not k.startswith("per_query")}
     return {k: (v.tolist() if hasattr(v, "tolist") else v) for k, v in kept.items()}
-
-
-def failure_of(error: BaseException) -> tuple[str, str]:
-    """Kind and one-sentence reason of a failed training."""
-    from nas.training.failures import failure_kind
-
-    text = str(error).strip() or type(error).__name__
-    return failure_kind(error), text
 
 
 def checkpoint_folder(root: Path, claim: ClaimedTraining) -> Path:

@@ -23,7 +23,7 @@ from nas.errors import StudyError
 from nas.search.context import StudyContext, cache_folder
 from nas.search.definition import EXECUTION_KEYS, StudyDefinition
 from nas.search.stages.shrink import store_space
-from nas.search.worker import worker_name
+from nas.search.worker import HUNG, worker_name
 
 if TYPE_CHECKING:
     from nas.storage import Repository
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 POLL_S = 0.5
 RESTARTS = 5  # crashes in a row, without a finished training between them, that are forgiven
 GRACE_S = 60.0  # time a worker has to write its checkpoint
+LOG_BYTES = 16 << 20  # a log longer than this starts anew, its end is kept beside it
+LOG_TAIL_BYTES = 1 << 20
 
 
 def register(definition: StudyDefinition, repository: Repository) -> int:
@@ -100,10 +102,17 @@ class LocalWorkers:
         """Where a worker writes what it does."""
         return self.log_folder / f"{self.study}-worker{number}.log"
 
+    def _last_words(self, number: int) -> Path:
+        """Where a worker says why it cannot go on."""
+        return self.log_file(number).with_suffix(".error.json")
+
     def _spawn(self, number: int) -> subprocess.Popen[bytes]:
         self._names[number] = worker_name(number)
-        command = [sys.executable, "-m", "nas", "worker", self.study, "--parent", str(os.getpid())]
+        self._last_words(number).unlink(missing_ok=True)
+        # -P: a file of the current folder must not stand in for a module of the library.
+        command = [sys.executable, "-P", "-m", "nas", "worker", self.study, "--parent", str(os.getpid())]
         command += ["--name", self._names[number], "--threads", str(self._threads())]
+        command += ["--last-words", str(self._last_words(number))]
         if self.lease_s is not None:
             command += ["--lease", str(self.lease_s)]
         with self.log_file(number).open("ab") as log:
@@ -130,24 +139,33 @@ class LocalWorkers:
             StudyError: a worker says that the user must act, or crashes come one after the other.
         """
         for number, process in list(self._processes.items()):
+            _bound(self.log_file(number))
             code = process.poll()
             if code is None or code == 0:
                 continue
             if code == 2:
-                raise StudyError(*_last_error(self.log_file(number)))
+                raise StudyError(*self._said(number))
             crashed(self._names[number], code)
-            self._count_crash(number, code, finished)
+            if code != HUNG:  # its training is booked as failed: the next worker takes another
+                self._count_crash(number, code, finished)
             self._processes[number] = self._spawn(number)
 
     def _count_crash(self, number: int, code: int, finished: int) -> None:
         self._crashes = 1 if finished > self._finished_at_crash else self._crashes + 1
         self._finished_at_crash = finished
         if self._crashes > RESTARTS:
-            sentence, _ = _last_error(self.log_file(number))
             raise StudyError(
-                f"worker {number} ended {RESTARTS + 1} times in a row (exit code {code}); it said last: {sentence}",
-                f"its whole log is in {self.log_file(number)}",
+                f"worker {number} ended {RESTARTS + 1} times in a row ({exit_words(code)})",
+                f"its log ends with why: {self.log_file(number)}",
             )
+
+    def _said(self, number: int) -> tuple[str, str | None]:
+        """Sentence and hint of a worker that cannot go on."""
+        try:
+            words = json.loads(self._last_words(number).read_text())
+            return str(words["message"]), words["hint"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return f"worker {number} cannot go on", f"its log ends with why: {self.log_file(number)}"
 
     @property
     def running(self) -> bool:
@@ -194,16 +212,39 @@ def _gpu_ids() -> list[str]:
     return []
 
 
-def _last_error(log: Path) -> tuple[str, str | None]:
-    """The error sentence and hint a worker printed last."""
-    lines = log.read_text(errors="replace").splitlines()[-200:]
-    sentence, hint = "a worker stopped", None
-    for line in lines:
-        if line.startswith("Error: "):
-            sentence, hint = line.removeprefix("Error: "), None
-        elif line.startswith("Hint: "):
-            hint = line.removeprefix("Hint: ")
-    return sentence, hint or f"the whole log is in {log}"
+def exit_words(code: int) -> str:
+    """How a process ended, for people.
+
+    >>> exit_words(-11), exit_words(1)
+    ('killed by SIGSEGV: a library crashed', 'exit code 1')
+    """
+    if code >= 0:
+        return f"exit code {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    return f"killed by {name}" + _SIGNAL_WORDS.get(name, "")
+
+
+_SIGNAL_WORDS = {
+    "SIGSEGV": ": a library crashed",
+    "SIGBUS": ": a library crashed, or a file it had mapped was cut short",
+    "SIGABRT": ": a library gave up",
+    "SIGILL": ": a library uses instructions that this processor lacks",
+    "SIGFPE": ": a library crashed",
+    "SIGKILL": ": often the system's answer to memory that ran out",
+}
+
+
+def _bound(log: Path) -> None:
+    """Keeps a log that grows without end from filling the disk; workers append, so it may be cut under them."""
+    try:
+        if log.stat().st_size <= LOG_BYTES:
+            return
+        with log.open("rb+") as file:
+            file.seek(-LOG_TAIL_BYTES, os.SEEK_END)
+            log.with_suffix(".before.log").write_bytes(file.read())
+            file.truncate(0)
+    except OSError:
+        return  # the next look may succeed; a log must not end a study
 
 
 @contextlib.contextmanager
@@ -244,16 +285,29 @@ def run_workers(
                 watch(status)
                 finished = status["trainings"]["finished"]
                 workers.check(finished, partial(_take_back, repository, status, workers.max_attempts))
+                if not workers.running:
+                    status = _finished_or_stopped(repository, workers.study)
             return status
         finally:
             workers.stop()
+
+
+def _finished_or_stopped(repository: Repository, study: str) -> dict[str, Any]:
+    """The status of a study that is finished; without workers an unfinished one would be waited for in vain."""
+    status = repository.status(study)
+    if not status["finished"]:
+        raise StudyError(
+            "all workers of this run were stopped before the study was finished",
+            "run the same command again to go on where they stopped",
+        )
+    return status
 
 
 def _take_back(repository: Repository, status: dict[str, Any], max_attempts: int, worker: str, code: int) -> None:
     """Gives a dead worker's training and planning right to the others at once, not after its lease."""
     for row in repository.status(status["study"])["running"]:
         if row["owner"] == worker:
-            reason = f"its worker process ended with exit code {code}"
+            reason = f"its worker process ended: {exit_words(code)}"
             repository.take_back(row["training_id"], worker, reason, max_silences=max_attempts - 1)
     for stage in status["stages"]:
         repository.release_stage(stage["stage_id"], worker)

@@ -19,15 +19,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from nas.errors import DataError, NasError, StorageError
+from nas.errors import NasError
 from nas.search.checkpoints import CheckpointFiles
 from nas.search.context import StudyContext
-from nas.search.execution import Execution, failure_of
+from nas.search.execution import Execution
 from nas.search.far_device import ready_to_plan
 from nas.search.measuring import measure_trained
 from nas.search.mirror import Mirror
 from nas.search.stages import HANDLERS, settings_of
 from nas.spaces import Candidate
+from nas.training.failures import failure_kind, fault_of
 
 if TYPE_CHECKING:
     from nas.storage import ClaimedTraining, StageInfo
@@ -38,6 +39,8 @@ LEASE_S = 60.0
 IDLE_S = 0.5
 # Trying again helps against what the machine did, not against what the candidate is.
 RETRIED_KINDS = frozenset({"killed", "error"})
+HUNG = 75
+"""Exit code of a worker that could not leave a training which had passed its time limit (sysexits' EX_TEMPFAIL)."""
 
 
 def worker_name(number: int = 0) -> str:
@@ -62,6 +65,7 @@ class Worker:
     parent: int | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _lost: threading.Event = field(default_factory=threading.Event)
+    _late: threading.Event = field(default_factory=threading.Event)
 
     def stop(self) -> None:
         """Asks the worker to give back what it has and return."""
@@ -163,13 +167,14 @@ class Worker:
         from nas.latency import training_presence
 
         self._lost.clear()
+        self._late.clear()
         begun = time.monotonic()
         log.info("training %s %s seed %s", claim.notation, claim.fidelity_label, claim.seed)
-        with self._renewing(lambda: self._beat(claim)):
+        with self._renewing(lambda: self._beat(claim, begun)):
             try:
                 with training_presence(while_waiting=self._raise_if_stopping) as presence:
                     execution = Execution(self.context, self.files, lambda: self._between_steps(presence.give_way))
-                    outcome = execution.run(claim, lambda: self.stopping or self._lost.is_set())
+                    outcome = execution.run(claim, self._must_stop)
                 kept = self.context.repository.finish_training(claim.id, self.context.owner, outcome)
                 self._measure(claim)
             except BaseException as error:
@@ -193,33 +198,50 @@ class Worker:
         if self.stopping:
             raise KeyboardInterrupt
 
+    def _must_stop(self) -> bool:
+        return self.stopping or self._lost.is_set() or self._late.is_set()
+
     def _ended_badly(self, claim: ClaimedTraining, error: BaseException) -> int:
-        kind, reason = failure_of(error)
+        """Books the end of a training on whose fault it was; raises what a person, or a new process, must see."""
         repository, owner = self.context.repository, self.context.owner
+        fault = fault_of(error)
         if self._lost.is_set():
             log.warning("training %s was given to another worker meanwhile", claim.id)
-            return 0
-        if self.stopping or kind == "killed":
+        elif self._late.is_set() and fault == "stopped":
+            self._fail(claim, "timeout", self._late_words())
+        elif self.stopping or fault == "stopped":
             self._keep_for_the_next(claim)
             repository.release(claim.id, owner)
             self._stop.set()
-            return 0
-        if isinstance(error, (DataError, StorageError)) or _no_space(error):
+        elif fault == "surroundings":
             # Nothing is wrong with the candidate: whoever runs this must act, then run again.
             repository.release(claim.id, owner)
             raise error
-        text = "".join(traceback.format_exception(error))
-        status = repository.fail_training(
+        elif fault == "device":
+            # Counts like a worker that died, not like a failure: a new process has a new context.
+            reason = f"the GPU's context was lost: {error}"
+            repository.take_back(claim.id, owner, reason, max_silences=self.context.definition.max_attempts - 1)
+            raise error
+        else:
+            text = "".join(traceback.format_exception(error))
+            self._fail(claim, failure_kind(error), str(error).strip() or type(error).__name__, text)
+        return 0
+
+    def _fail(self, claim: ClaimedTraining, kind: str, reason: str, text: str = "") -> None:
+        attempts = self.context.definition.max_attempts
+        status = self.context.repository.fail_training(
             claim.id,
-            owner,
+            self.context.owner,
             kind,
             reason,
             text,
             retry=kind in RETRIED_KINDS,
-            max_attempts=self.context.definition.max_attempts,
+            max_attempts=attempts,
         )
         log.warning("training %s failed (%s): %s; now %s", claim.notation, kind, reason, status)
-        return 0
+
+    def _late_words(self) -> str:
+        return f"it took longer than max_training_hours: {self.context.definition.max_training_hours:g}"
 
     def _keep_for_the_next(self, claim: ClaimedTraining) -> None:
         """Hands over the checkpoint; where that fails, the claim is given back all the same."""
@@ -233,9 +255,18 @@ class Worker:
 
     # -- signs of life
 
-    def _beat(self, claim: ClaimedTraining) -> None:
+    def _beat(self, claim: ClaimedTraining, begun: float) -> None:
         if not self.context.repository.heartbeat(claim.id, self.context.owner):
             self._lost.set()
+        hours = self.context.definition.max_training_hours
+        late = 0.0 if hours is None else time.monotonic() - begun - hours * 3600.0
+        if late <= 0.0:
+            return
+        self._late.set()  # asks it to stop between two steps
+        if late > self.lease_s and not self._lost.is_set():
+            # It hangs inside a step, where nothing but the end of the process reaches it.
+            self._fail(claim, "timeout", self._late_words() + ", and hung")
+            os._exit(HUNG)
 
     @contextlib.contextmanager
     def _renewing(self, beat: Callable[[], None]) -> Iterator[None]:
@@ -257,17 +288,6 @@ class Worker:
         finally:
             over.set()
             thread.join(timeout=5)
-
-
-def _no_space(error: BaseException) -> bool:
-    import errno
-
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        seen = seen.__cause__
-    return False
 
 
 def stop_on_signals(worker: Worker) -> None:

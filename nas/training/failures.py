@@ -1,10 +1,10 @@
-"""How a training can end without a result; each has a `kind` that is stored with it."""
+"""How a training can end without a result: the `kind` that is stored with it, and whose fault it is."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from nas.errors import DataError, TrainingError
+from nas.errors import DataError, LatencyError, StorageError, StudyError, TrainingError, causes
 
 
 class OutOfMemory(TrainingError):  # noqa: N818 - a result of a training as much as an error
@@ -25,8 +25,56 @@ class TrainingInterrupted(TrainingError):  # noqa: N818
     kind: ClassVar[str] = "killed"
 
 
-FAILURE_KINDS = ("out_of_memory", "diverged", "data", "killed", "error")
-"""All values `failure_kind` can have."""
+FAILURE_KINDS = ("out_of_memory", "diverged", "data", "killed", "timeout", "error")
+"""All values a stored failure can have; `timeout` is the worker's word, the others are `failure_kind`'s."""
+
+Fault = Literal["stopped", "surroundings", "device", "candidate"]
+"""Whose fault the end of a training is: see `fault_of`."""
+
+_LOST_CONTEXT = (
+    "illegal memory access",
+    "misaligned address",
+    "illegal instruction",
+    "illegal address",
+    "device-side assert",
+    "launch failure",
+    "launch timed out",
+    "ECC error",
+    "uncorrectable",
+    "hardware stack error",
+    "device is lost",
+    "unknown error",
+)
+"""What CUDA says when a context cannot be used any more (CUDA runtime API, errors named sticky there)."""
+
+
+def fault_of(error: BaseException) -> Fault:
+    """Whose fault it is that a training ended with `error`.
+
+    `stopped`: it was asked to end. `surroundings`: files, data, disk, permissions or the study are not as they must
+    be, every other training would end alike, and a person must act. `device`: the process has lost its GPU and must be
+    replaced. `candidate`: this network, with this recipe, in this code, fails.
+
+    >>> fault_of(PermissionError(13, "denied")), fault_of(Diverged("loss is nan")), fault_of(KeyError("x"))
+    ('surroundings', 'candidate', 'candidate')
+    """
+    if isinstance(error, (TrainingInterrupted, KeyboardInterrupt, SystemExit)):
+        return "stopped"
+    if isinstance(error, (OutOfMemory, Diverged)):
+        return "candidate"
+    if any(isinstance(cause, (DataError, StorageError, StudyError, LatencyError, OSError)) for cause in causes(error)):
+        return "surroundings"
+    return "device" if lost_device(error) else "candidate"
+
+
+def lost_device(error: BaseException) -> bool:
+    """Whether an exception says that this process can use its GPU no more (a sticky CUDA error).
+
+    >>> lost_device(RuntimeError("CUDA error: an illegal memory access was encountered"))
+    True
+    """
+    said = [str(cause) for cause in causes(error) if isinstance(cause, RuntimeError)]
+    return any("CUDA" in text and any(words in text for words in _LOST_CONTEXT) for text in said)
 
 
 def failure_kind(error: BaseException) -> str:

@@ -1,0 +1,207 @@
+"""Whose fault the end of a training is, and what a worker, its runner and the command make of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fault_builders import FaultStudy, until, workers_of
+from search_builders import open_study, study_file
+
+from nas.errors import DataError, StudyError, TrainingError, causes
+from nas.search import runner as running
+from nas.search.checkpoints import CheckpointFiles
+from nas.search.execution import Execution
+from nas.search.runner import LocalWorkers, exit_words
+from nas.search.worker import HUNG, Worker
+from nas.storage.checkpoint_store import CheckpointStore
+from nas.training.failures import Diverged, OutOfMemory, TrainingInterrupted, fault_of
+
+STAGES: list[Any] = [{"sweep": {"design": "stratified", "candidates": 3, "baselines": False}}]
+
+
+def raised_from(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (TrainingInterrupted("stop"), "stopped"),
+        (KeyboardInterrupt(), "stopped"),
+        (PermissionError(13, "Permission denied", "work/a.pt"), "surroundings"),
+        (OSError(28, "No space left on device"), "surroundings"),
+        (raised_from(TrainingError("cannot be written"), OSError(30, "Read-only file system")), "surroundings"),
+        (DataError("images are missing"), "surroundings"),
+        (StudyError("the far device is unknown"), "surroundings"),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), "device"),
+        (RuntimeError("CUDA error: uncorrectable ECC error encountered"), "device"),
+        (OutOfMemory("out of memory on cuda"), "candidate"),
+        (Diverged("loss is nan"), "candidate"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "candidate"),
+        (KeyError("x"), "candidate"),
+    ],
+)
+def test_every_end_has_one_whose_fault_it_is(error: BaseException, fault: str) -> None:
+    assert fault_of(error) == fault
+
+
+def test_causes_that_lead_back_to_themselves_end() -> None:
+    error = ValueError("first")
+    error.__cause__ = error
+    other = RuntimeError("second")
+    other.__cause__ = error
+    assert list(causes(other)) == [other, error]
+    assert fault_of(other) == "candidate"
+
+
+def worker_of(folder: Path, **changes: Any) -> tuple[Worker, Any]:
+    _, repository, context = open_study(study_file(folder, STAGES, **changes))
+    files = CheckpointFiles(CheckpointStore(folder / "store"), folder / "work")
+    return Worker(context, files), repository
+
+
+def test_a_fault_of_the_surroundings_is_not_booked_on_the_candidate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> Any:
+        raise PermissionError(13, "Permission denied", "/shared/work")
+
+    worker, repository = worker_of(tmp_path)
+    monkeypatch.setattr(Execution, "run", refused)
+    with pytest.raises(PermissionError):
+        worker.run()
+    status = repository.status("replayed")
+    assert status["trainings"]["failed"] == 0
+    assert status["trainings"]["running"] == 0
+    assert status["trainings"]["waiting"] == 3
+
+
+def test_a_lost_gpu_costs_no_candidate_its_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*_: Any) -> Any:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    worker, repository = worker_of(tmp_path)
+    monkeypatch.setattr(Execution, "run", lost)
+    for _ in range(2):  # max_attempts is 3: two processes may be lost with it
+        with pytest.raises(RuntimeError):
+            worker.run()
+        assert repository.status("replayed")["trainings"]["failed"] == 0
+    with pytest.raises(RuntimeError):
+        worker.run()
+    assert repository.status("replayed")["trainings"]["failed"] == 1  # it takes every process with it: not for ever
+
+
+def test_a_training_over_its_limit_is_a_timeout(tmp_path: Path) -> None:
+    _, repository, context = open_study(study_file(tmp_path, STAGES, seconds=30.0, max_training_hours=1e-5))
+    files = CheckpointFiles(CheckpointStore(tmp_path / "store"), tmp_path / "work")
+    assert Worker(context, files, lease_s=0.3).run() == 0
+    assert repository.status("replayed")["failures"] == {"timeout": 3}
+
+
+def test_a_training_that_hangs_in_a_step_ends_with_its_process(tmp_path: Path) -> None:
+    """Only the end of the process reaches code that does not come back."""
+    program = f"""
+import sys, time
+sys.path[:0] = {sys.path!r}
+from pathlib import Path
+import test_worker_faults as t
+from nas.search.execution import Execution
+worker, repository = t.worker_of(Path({str(tmp_path)!r}), max_training_hours=1e-5)
+worker.lease_s = 0.3
+Execution.run = lambda *_: time.sleep(60)
+worker.run()
+"""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    code = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=env, timeout=60, check=False).returncode
+    assert code == HUNG
+    _, repository, _ = open_study(tmp_path / "study.yaml")
+    assert repository.status("replayed")["failures"] == {"timeout": 1}
+
+
+# -- the runner
+
+
+def test_exit_codes_are_told_by_name() -> None:
+    assert exit_words(-6) == "killed by SIGABRT: a library gave up"
+    assert exit_words(3) == "exit code 3"
+
+
+def test_workers_run_the_installed_library_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `statistics.py` beside the study must not stand in for Python's own."""
+    seen: list[list[str]] = []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(running.subprocess, "Popen", lambda command, **_: seen.append(command))
+    LocalWorkers("study", "sqlite:///x.db", 1, tmp_path).start()
+    assert seen[0][1:4] == ["-P", "-m", "nas"]
+
+
+def spoken_by_a_child(folder: Path, words: str | None, monkeypatch: pytest.MonkeyPatch) -> StudyError:
+    workers = LocalWorkers("study", "sqlite:///x.db", 1, folder)
+    workers.log_folder.mkdir(exist_ok=True)
+    workers.log_file(0).write_text("Error: printed by somebody's block\nHint: ignore me\n")
+    workers._processes[0] = subprocess.Popen([sys.executable, "-c", "raise SystemExit(2)"])
+    workers._processes[0].wait()
+    if words is not None:
+        workers._last_words(0).write_text(words)
+    with pytest.raises(StudyError) as error:
+        workers.check(0, lambda *_: None)
+    return error.value
+
+
+def test_a_worker_speaks_for_itself_not_through_what_was_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = json.dumps({"message": "the data set is gone", "hint": "put it back"})
+    error = spoken_by_a_child(tmp_path, said, monkeypatch)
+    assert (error.message, error.hint) == ("the data set is gone", "put it back")
+    silent = spoken_by_a_child(tmp_path / "silent", None, monkeypatch)
+    assert silent.message != "printed by somebody's block"
+    assert str(tmp_path / "silent" / "study-worker0.log") in (silent.hint or "")
+
+
+def test_a_log_without_end_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "LOG_BYTES", 4000)
+    monkeypatch.setattr(running, "LOG_TAIL_BYTES", 1000)
+    log = tmp_path / "a.log"
+    with log.open("ab") as writer:
+        writer.write(b"x" * 5000 + b"the end")
+        writer.flush()
+        running._bound(log)
+        writer.write(b"goes on")
+    assert log.read_bytes() == b"goes on"
+    assert (tmp_path / "a.before.log").read_bytes().endswith(b"the end")
+    assert len((tmp_path / "a.before.log").read_bytes()) == 1000
+
+
+def test_a_run_does_not_wait_for_workers_that_are_gone(tmp_path: Path) -> None:
+    study = FaultStudy.replayed(tmp_path, stages=STAGES, seconds=30.0)
+    process = study.run()
+    until(lambda: bool(workers_of(process)), "a worker")
+    until(lambda: "training" in study_log(tmp_path), "a training that has begun")
+    for worker in workers_of(process):
+        worker.send_signal(signal.SIGTERM)
+    study.finish(process, 2)
+    assert "all workers of this run were stopped" in study.said()
+
+
+def study_log(folder: Path) -> str:
+    return "".join(path.read_text(errors="replace") for path in folder.rglob("*-worker*.log"))
+
+
+def test_a_study_whose_trainings_all_failed_does_not_end_well(tmp_path: Path) -> None:
+    path = study_file(tmp_path, STAGES)
+    table = tmp_path / "table.csv"
+    header = table.read_text().splitlines()[0]
+    table.write_text(header + '\n"resnet50",0,0.86,37.0\n')
+    command = [sys.executable, "-m", "nas", "run", str(path), "--no-report"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 2, ended.stderr
+    assert "all of its 3 trainings failed" in ended.stderr
