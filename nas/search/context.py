@@ -195,14 +195,7 @@ def load_space(definition: StudyDefinition) -> DesignSpace:
 
 def read_space(definition: StudyDefinition, space: str | dict[str, Any]) -> DesignSpace:
     """A space that a study file names or contains."""
-    if isinstance(space, str):
-        path = definition.folder / space
-        if not path.exists():
-            raise StudyError(
-                f"{definition.source}: space: no such file {path}", "paths there start from the study's folder"
-            )
-        return DesignSpace.from_yaml(path)
-    return DesignSpace.from_dict(space)
+    return DesignSpace.from_yaml(definition.beside(space)) if isinstance(space, str) else DesignSpace.from_dict(space)
 
 
 def reference_candidate(notation: str, baseline: Candidate) -> Candidate:

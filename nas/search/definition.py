@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, f
 from nas.errors import StudyError, unknown_name
 from nas.files.yaml_source import YamlSource, load_yaml, validate
 from nas.shrinking.settings import RuleFamily
+from nas.spaces import DesignSpace, RuleSet
 from nas.training.fidelity import Fidelity
 
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -182,8 +183,10 @@ class RuleTestStage(_Settings):
     spaces: Annotated[list[str | dict[str, Any]], Field(min_length=1)] = Field(
         description="space files (or spaces), any backbones; each backbone is tested by itself"
     )
-    rules: str | list[dict[str, Any]] | None = Field(
-        None, description="a rules file or rules, learned on the space's backbone; null: what this study adopted so far"
+    rules: str | list[dict[str, Any]] | dict[str, Any] | None = Field(
+        None,
+        description="a rules file (or its content), or rules learned on the space's backbone; null: what this study "
+        "adopted so far",
     )
     candidates: PositiveInt = Field(24, description="networks of each half, a backbone")
     seeds: PositiveInt = Field(1, description="trainings a network")
@@ -322,6 +325,17 @@ class StudyDefinition(_Settings):
         """The folder that relative paths of the file start from."""
         return Path(self.source).resolve().parent if self.source else Path.cwd()
 
+    def beside(self, file: str) -> Path:
+        """A file that the study names, from the study's folder.
+
+        Raises:
+            StudyError: it is not there.
+        """
+        path = self.folder / file
+        if not path.exists():
+            raise StudyError(f"{self.source}: no such file {path}", "paths there start from the study's folder")
+        return path
+
     def stored(self) -> dict[str, Any]:
         """The definition as it is kept in the database, so that workers elsewhere can read it back."""
         data = self.model_dump(mode="json", exclude={"workers", "database", "source", "profiles", "stages"})
@@ -349,7 +363,27 @@ def load_study(path: str | Path, profile: str | None = None) -> StudyDefinition:
     if profile is not None and isinstance(source.data, dict):
         source = replace(source, data=merge(source.data, _profile(source, profile)))
     study = validate(StudyDefinition, source, StudyError)
-    return study.model_copy(update={"source": str(path)})
+    return _with_contents(study.model_copy(update={"source": str(path)}))
+
+
+def _with_contents(study: StudyDefinition) -> StudyDefinition:
+    """The study with the files of its `test_rules` stages read: workers stand in other folders and must not look.
+
+    Raises:
+        StudyError: a file is missing.
+        SpaceError: something is wrong in one.
+    """
+    stages = [
+        item if item.test_rules is None else item.model_copy(update={"test_rules": _read(study, item.test_rules)})
+        for item in study.stages
+    ]
+    return study.model_copy(update={"stages": stages})
+
+
+def _read(study: StudyDefinition, stage: RuleTestStage) -> RuleTestStage:
+    spaces = [DesignSpace.from_yaml(study.beside(s)).to_dict() if isinstance(s, str) else s for s in stage.spaces]
+    rules = RuleSet.load(study.beside(stage.rules)).to_dict() if isinstance(stage.rules, str) else stage.rules
+    return stage.model_copy(update={"spaces": spaces, "rules": rules})
 
 
 def _profile(source: YamlSource, name: str) -> Mapping[str, Any]:

@@ -11,8 +11,10 @@ from search_builders import open_study, small_space, study_file, work
 
 from nas.errors import SpaceError, StudyError
 from nas.search.checks import check_study
+from nas.search.context import StudyContext
 from nas.search.definition import load_study
-from nas.search.stages.test_rules import by_backbone, draw_halves, follows
+from nas.search.joining import stored_definition
+from nas.search.stages.test_rules import by_backbone, draw_halves, follows, given_rules
 from nas.spaces import Candidate, DesignSpace, RuleSet, rule_from_dict
 from nas.spaces.ruleset import Provenance
 
@@ -131,3 +133,29 @@ def test_a_typo_in_a_space_is_found_before_anything_starts(tmp_path: Path) -> No
     file = study_file(tmp_path, [{"test_rules": {"spaces": [{**OTHER, "blocks": ["sse"]}]}}])
     with pytest.raises(SpaceError, match="sse"):
         check_study(load_study(file))
+
+
+def test_files_of_a_rule_test_are_read_once_and_travel_with_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers read the study from the database, in a folder of their own: no path may be left to follow there."""
+    (tmp_path / "other.yaml").write_text(DesignSpace.from_dict(OTHER).to_yaml())
+    STAGE_ENDS.save(tmp_path / "rules.yaml")
+    stages = [{"test_rules": {"rules": "rules.yaml", "spaces": ["other.yaml"], "candidates": 3}}]
+    definition, repository, context = open_study(study_file(tmp_path, stages))
+    (tmp_path / "other.yaml").unlink()
+    (tmp_path / "rules.yaml").unlink()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    read_back = stored_definition(repository.study(definition.name).definition)
+    settings = read_back.named_stages()[0].settings
+    there = StudyContext(read_back, repository, context.study_id)
+    assert [s.to_dict() for s in there.rule_test_spaces(settings.spaces)] == [DesignSpace.from_dict(OTHER).to_dict()]
+    given = given_rules(there, settings)
+    assert given is not None
+    assert given.to_dict() == STAGE_ENDS.to_dict()
+
+
+def test_a_missing_file_of_a_rule_test_is_said_when_the_study_is_read(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"no such file .*nowhere\.yaml"):
+        load_study(study_file(tmp_path, [{"test_rules": {"spaces": ["nowhere.yaml"]}}]))

@@ -100,12 +100,14 @@ def given_rules(context: StudyContext, settings: RuleTestStage) -> RuleSet | Non
     """The rules that the study file names or holds; None when it leaves them to the study.
 
     Raises:
-        SpaceError: the file is missing, or something is wrong in it.
+        SpaceError: something is wrong in them.
     """
     if settings.rules is None:
         return None
     if isinstance(settings.rules, str):
-        return RuleSet.load(context.definition.folder / settings.rules)
+        return RuleSet.load(context.definition.beside(settings.rules))
+    if isinstance(settings.rules, dict):
+        return RuleSet.from_dict(settings.rules)
     return _learned_here(context, [rule_from_dict(data) for data in settings.rules])
 
 
