@@ -91,8 +91,7 @@ def synth(
 
     Example: nas data synth data/pedestrians --train-identities 200 --sheet pedestrians.png
     """
-    from nas.data.pedestrians.generate import write_set
-    from nas.data.pedestrians.sheet import contact_sheet
+    from nas.data.pedestrians.generate import contact_sheet, write_set
     from nas.errors import DataError
 
     given = {

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from nas.data.load import load_dataset
 from nas.data.pedestrians import generate
-from nas.data.pedestrians.appearance import draw_people
-from nas.data.pedestrians.generate import Shot, Studio, generated_folder, write_set
-from nas.data.pedestrians.raster import Canvas, Solid
+from nas.data.pedestrians.figure import JOINTS, Figure
+from nas.data.pedestrians.generate import Shot, Studio, contact_sheet, generated_folder, write_set
+from nas.data.pedestrians.people import draw_people
+from nas.data.pedestrians.raster import Colour, Part, Solids, draw, paint
 from nas.data.pedestrians.settings import PedestrianSettings
-from nas.data.pedestrians.sheet import contact_sheet
 from nas.errors import DataError
 
 SMALL = PedestrianSettings(
@@ -84,32 +84,41 @@ def test_the_person_fills_the_middle_and_not_the_corners(monkeypatch: pytest.Mon
     bare = SMALL.model_copy(update={"occlusion": 0.0, "clutter": 0.0})
     shots = [Shot("train", identity, camera, 1) for identity in (1, 2, 3) for camera in (1, 2)]
     people = np.stack([pixels(bare, shot) for shot in shots]).astype(float)
-    monkeypatch.setattr(generate, "body_solids", lambda *_: ())
+    monkeypatch.setattr(generate, "draw", lambda *_: None)
     empty = np.stack([pixels(bare, shot) for shot in shots]).astype(float)
     changed = (np.abs(people - empty).mean(-1) > 20).mean(0)
     assert changed[20:44, 13:19].mean() > 0.6
     assert changed[:8, :6].mean() < 0.1
 
 
-def test_solids_hide_what_is_behind_them() -> None:
-    red, blue = np.array([200.0, 0, 0]), np.array([0, 0, 200.0])
+def column(colour: Colour, at: tuple[float, float, float]) -> Solids:
+    """An upright part in view coordinates, 0.6 long."""
+    part = Part("ground", "ground", (0.2, 0.2), paint(colour), above=(0, 0, 0.7), below=(0, 0, 0.1))
+    return Figure([part]).placed(np.zeros((len(JOINTS), 3)), 0.0, 0.0, at)
 
-    def paint(colour: np.ndarray):
-        return lambda t, angle: np.broadcast_to(colour, (len(t), 3))
 
-    for order in ((1, -1), (-1, 1)):
-        canvas = Canvas(np.zeros((20, 20, 3), np.float32), 1.0, (10.0, 18.0), shade=0.0)
-        for z in order:
-            a, b = np.array([0.0, 15.0, 5.0 * z]), np.array([0.0, 2.0, 5.0 * z])
-            canvas.draw(Solid(a, b, (4.0, 4.0), paint(red if z > 0 else blue)))
-        assert (canvas.pixels[10, 10] == red).all()
+def test_the_nearer_of_two_solids_is_seen_whatever_their_order() -> None:
+    near, far = column((200, 0, 0), (0, 0, 1)), column((0, 0, 200), (0, 0, -1))
+    for both in ([near, far], [far, near]):
+        picture = np.zeros((20, 20, 3), np.float32)
+        draw(picture, Solids.joined(both), 20.0, (10.0, 18.0), shade=0.0)
+        assert picture[10, 10].tolist() == [200, 0, 0]
 
 
 def test_solids_outside_the_picture_change_nothing() -> None:
-    canvas = Canvas(np.zeros((20, 20, 3), np.float32), 1.0, (10.0, 18.0))
-    far = np.array([500.0, 3.0, 0.0])
-    canvas.draw(Solid(far, far + 1, (4.0, 4.0), lambda t, angle: np.full((len(t), 3), 255.0, np.float32)))
-    assert not canvas.pixels.any()
+    picture = np.zeros((20, 20, 3), np.float32)
+    draw(picture, column((255, 255, 255), (25, 0, 0)), 20.0, (10.0, 18.0), shade=0.0)
+    assert not picture.any()
+
+
+def test_a_solid_is_as_wide_and_as_high_as_it_says() -> None:
+    picture = np.zeros((40, 40, 3), np.float32)
+    draw(picture, column((255, 255, 255), (0, 0, 0)), 40.0, (20.0, 36.0), shade=0.0)
+    rows, columns = np.nonzero(picture[..., 0])
+    # Radius 8 pixels, from 0.7 to 0.1 of 40 pixels, round ends of a radius more at both.
+    assert (columns.min(), columns.max()) == (12, 27)
+    assert (rows.min(), rows.max()) == (0, 39)
+    assert np.count_nonzero(picture[20, :, 0]) == 16
 
 
 def test_an_interrupted_drawing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ class Camera:
     yaw: tuple[float, ...]
     spread: float
     pitch: float
-    gain: tuple[float, float, float]
+    gain: tuple[float, ...]
     gamma: float
     contrast: float
     resolution: float
@@ -35,20 +35,19 @@ class Camera:
 
 def draw_cameras(count: int, rng: np.random.Generator) -> list[Camera]:
     """Cameras that differ; neighbours look from different sides."""
-    sides = [(0.0, np.pi), (np.pi / 2,), (0.2, np.pi / 2), (np.pi, 3 * np.pi / 2), (0.0,), (np.pi,)]
+    right, back = np.pi / 2, np.pi
+    sides = ((0.0, back), (right,), (0.2, right), (back, back + right), (0.0,), (back,))
     order = rng.permutation(len(sides))
-    return [_draw_camera(tuple(float(a) for a in sides[order[n % len(sides)]]), rng) for n in range(count)]
+    return [_draw_camera(sides[order[n % len(sides)]], rng) for n in range(count)]
 
 
 def _draw_camera(yaw: tuple[float, ...], rng: np.random.Generator) -> Camera:
     exposure = rng.uniform(0.8, 1.15)
-    cast = 1 + rng.uniform(-0.12, 0.12, 3)
-    red, green, blue = (exposure * cast).tolist()
     return Camera(
         yaw=yaw,
+        gain=tuple((exposure * (1 + rng.uniform(-0.12, 0.12, 3))).tolist()),
         spread=float(rng.uniform(0.15, 0.4)),
         pitch=float(rng.uniform(0.02, 0.32)),
-        gain=(red, green, blue),
         gamma=float(rng.uniform(0.85, 1.2)),
         contrast=float(rng.uniform(0.85, 1.1)),
         resolution=float(rng.uniform(0.5, 1.0)),
@@ -71,11 +70,9 @@ def photograph(picture: Floats, camera: Camera, size: tuple[int, int], rng: np.r
     blur = camera.blur * rng.uniform(0.6, 1.3) * coarse[1] / 128
     if blur > 0.2:
         image = image.filter(ImageFilter.GaussianBlur(blur))
-    values = np.asarray(image, dtype=np.float32) / 255
-    values = (
-        values ** np.float32(camera.gamma) * np.array(camera.gain, np.float32) * np.float32(rng.uniform(0.85, 1.15))
-    )
-    values = (values - 0.5) * np.float32(camera.contrast) + 0.5
-    values += rng.normal(0, camera.noise / 255, values.shape).astype(np.float32)
-    stored = Image.fromarray((values.clip(0, 1) * 255).astype(np.uint8))
+    response = (np.arange(256) / 255)[:, None] ** camera.gamma * camera.gain * rng.uniform(0.85, 1.15)
+    response = 255 * ((response - 0.5) * camera.contrast + 0.5)
+    values = np.take_along_axis(response.astype(np.float32), np.asarray(image).reshape(-1, 3), axis=0)
+    values += rng.standard_normal(values.shape, dtype=np.float32) * np.float32(camera.noise)
+    stored = Image.fromarray(values.clip(0, 255).astype(np.uint8).reshape(coarse[1], coarse[0], 3))
     return stored.resize((width, height), Image.Resampling.BICUBIC)

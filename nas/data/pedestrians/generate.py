@@ -18,19 +18,21 @@ from PIL import Image
 
 from nas.data.cache import default_cache, one_worker, writing
 from nas.data.listing import MARKET_FOLDERS
-from nas.data.pedestrians.appearance import Appearance, draw_people, draw_person
-from nas.data.pedestrians.body import body_solids
 from nas.data.pedestrians.camera import Camera, draw_cameras, photograph
-from nas.data.pedestrians.pose import Stance
-from nas.data.pedestrians.raster import Canvas
-from nas.data.pedestrians.scene import Scenery, draw_scenery, draw_things_behind, draw_things_in_front, shifted
+from nas.data.pedestrians.figure import JOINTS, Figure, Stance, clothed, joints
+from nas.data.pedestrians.people import Appearance, draw_people, draw_person
+from nas.data.pedestrians.raster import Floats, Solids, draw
+from nas.data.pedestrians.scene import cast_shadow, cut_scenery, draw_scenery, draw_thing
 from nas.data.pedestrians.settings import PedestrianSettings
 from nas.progress import Progress, silent
 
 SUPERSAMPLING = 2
+"""Pixels drawn for each that the camera resolves, along and across."""
 QUALITY = 92
 BYTES_AN_IMAGE = 8_000
 """Generous estimate for the check of free space, at 128x64."""
+GAP = 6
+"""White pixels between the cameras of a contact sheet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +64,23 @@ class Studio:
         return draw_people(s.train_identities, s.lookalikes, rng) + draw_people(s.test_identities, s.lookalikes, rng)
 
     @cached_property
+    def figures(self) -> list[Figure]:
+        """The persons as they are drawn."""
+        return [clothed(person) for person in self.people]
+
+    @cached_property
     def cameras(self) -> list[Camera]:
         """Camera n is at n - 1."""
         return draw_cameras(self.settings.cameras, np.random.default_rng([self.settings.seed, 2]))
 
     @cached_property
-    def scenery(self) -> list[Scenery]:
-        """Each camera's background, as large as the supersampled pictures need."""
-        return [draw_scenery(c.scenery, self._drawn_size) for c in self.cameras]
+    def scenery(self) -> list[Floats]:
+        """Each camera's background, as large as its pictures need."""
+        return [draw_scenery(c.scenery, self._drawn_size(c)) for c in self.cameras]
 
-    @property
-    def _drawn_size(self) -> tuple[int, int]:
-        return self.settings.height * SUPERSAMPLING, self.settings.width * SUPERSAMPLING
+    def _drawn_size(self, camera: Camera) -> tuple[int, int]:
+        share = SUPERSAMPLING * camera.resolution
+        return round(self.settings.height * share), round(self.settings.width * share)
 
     def shots(self) -> Iterator[Shot]:
         """Every image of the set; in the test split the first image a person and camera is the query."""
@@ -91,63 +98,65 @@ class Studio:
         """Render one image of the settings' size."""
         rng = np.random.default_rng([self.settings.seed, 3, shot.identity, shot.camera, shot.number])
         camera = self.cameras[shot.camera - 1]
-        person = self.people[shot.identity - 1] if shot.identity else draw_person(rng)
-        canvas = self._canvas(shot.camera - 1, rng)
-        if rng.random() < self.settings.clutter:
-            self._clutter(canvas, camera, rng)
-        canvas.darken(np.zeros(3), across=0.16, along=0.035, share=0.35)
-        for solid in body_solids(person, draw_stance(camera, shot.number, rng)):
-            canvas.draw(solid)
-        if rng.random() < self.settings.occlusion:
-            self._occlude(canvas, camera, rng)
-        return photograph(canvas.pixels, camera, (self.settings.height, self.settings.width), rng)
-
-    def _canvas(self, camera: int, rng: np.random.Generator) -> Canvas:
-        """The background, and where the walker stands in it: detectors cut neither centred nor to scale."""
-        height, width = self._drawn_size
+        height, width = self._drawn_size(camera)
+        picture = cut_scenery(self.scenery[shot.camera - 1], (height, width), rng)
+        # Detectors cut neither centred nor to scale.
         scale = height * rng.uniform(0.86, 1.0)
         origin = (width * (0.5 + rng.uniform(-0.07, 0.07)), height * rng.uniform(0.92, 1.02))
-        background = self.scenery[camera].cut((height, width), rng)
-        return Canvas(background, scale, origin, shade=float(rng.uniform(0.3, 0.6)))
+        cast_shadow(picture, origin, 0.16 * scale, 0.035 * scale)
+        draw(picture, Solids.joined(list(self._scene(shot, camera, rng))), scale, origin, rng.uniform(0.3, 0.6))
+        return photograph(picture, camera, (self.settings.height, self.settings.width), rng)
 
-    def _clutter(self, canvas: Canvas, camera: Camera, rng: np.random.Generator) -> None:
-        if rng.random() < 0.5:
-            draw_things_behind(canvas, rng)
-        else:
-            self._passer_by(canvas, camera, rng, side=(0.12, 0.3), depth=-3.0, scale=(0.6, 0.95))
-
-    def _occlude(self, canvas: Canvas, camera: Camera, rng: np.random.Generator) -> None:
-        if rng.random() < 0.65:
-            draw_things_in_front(canvas, rng)
-        else:
-            self._passer_by(canvas, camera, rng, side=(0.14, 0.26), depth=3.0, scale=(0.95, 1.15))
-
-    def _passer_by(
-        self,
-        canvas: Canvas,
-        camera: Camera,
-        rng: np.random.Generator,
-        side: tuple[float, float],
-        depth: float,
-        scale: tuple[float, float],
-    ) -> None:
-        x, size = rng.choice([-1.0, 1.0]) * rng.uniform(*side), rng.uniform(*scale)
-        up = 0.1 * (1 - size) * np.sign(-depth)
-        for solid in body_solids(draw_person(rng), draw_stance(camera, int(rng.integers(8)), rng)):
-            canvas.draw(shifted(solid, x, up, depth, size))
+    def _scene(self, shot: Shot, camera: Camera, rng: np.random.Generator) -> Iterator[Solids]:
+        """The walker, and what is behind and in front."""
+        person = self.people[shot.identity - 1] if shot.identity else draw_person(rng)
+        figure = self.figures[shot.identity - 1] if shot.identity else clothed(person)
+        yield _walking(person, figure, camera, shot.number, rng)
+        if rng.random() < self.settings.clutter:
+            yield _beside(camera, rng, -3.0, thing=0.5, reach=0.34, side=(0.12, 0.3), size=(0.6, 0.95))
+        if rng.random() < self.settings.occlusion:
+            yield _beside(camera, rng, 3.0, thing=0.65, reach=0.16, side=(0.14, 0.26), size=(0.95, 1.15))
 
 
-def draw_stance(camera: Camera, number: int, rng: np.random.Generator) -> Stance:
-    """How somebody walks past this camera at this moment."""
-    yaw = camera.yaw[number % len(camera.yaw)] + rng.normal(0, camera.spread)
-    return Stance(
-        phase=float(rng.uniform(0, 2 * np.pi)),
-        stride=float(rng.uniform(0.15, 0.5)),
-        yaw=float(yaw),
+def _beside(
+    camera: Camera,
+    rng: np.random.Generator,
+    depth: float,
+    *,
+    thing: float,
+    reach: float,
+    side: tuple[float, float],
+    size: tuple[float, float],
+) -> Solids:
+    """A thing (with that probability, up to `reach` to a side) or a passer-by, behind or before the walker."""
+    sign = rng.choice([-1.0, 1.0])
+    if rng.random() < thing:
+        x = sign * rng.uniform(reach * 0.35, reach)
+        return draw_thing(rng).placed(np.zeros((len(JOINTS), 3)), 0.0, 0.0, (x, 0.0, depth))
+    person, scale = draw_person(rng), rng.uniform(*size)
+    at = (sign * rng.uniform(*side), 0.1 * (1 - scale) * np.sign(-depth), depth)
+    return _walking(person, clothed(person), camera, int(rng.integers(8)), rng, at, scale)
+
+
+def _walking(
+    person: Appearance,
+    figure: Figure,
+    camera: Camera,
+    number: int,
+    rng: np.random.Generator,
+    at: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    size: float = 1.0,
+) -> Solids:
+    """Somebody who walks past a camera at some moment."""
+    stance = Stance(
+        phase=rng.uniform(0, 2 * np.pi),
+        stride=rng.uniform(0.15, 0.5),
+        yaw=camera.yaw[number % len(camera.yaw)] + rng.normal(0, camera.spread),
         pitch=camera.pitch,
-        lean=float(rng.uniform(-0.02, 0.12)),
-        bend=float(rng.uniform(0.1, 0.7)),
+        lean=rng.uniform(-0.02, 0.12),
+        bend=rng.uniform(0.1, 0.7),
     )
+    return figure.placed(joints(person, stance), stance.yaw, stance.pitch, at, size)
 
 
 def generated_folder(settings: PedestrianSettings, cache: Path | None = None, progress: Progress | None = None) -> Path:
@@ -193,3 +202,27 @@ def _write_images(settings: PedestrianSettings, folder: Path, progress: Progress
         studio.draw(shot).save(folder / MARKET_FOLDERS[shot.split] / shot.name, quality=QUALITY)
         if done % 16 == 0 or done == settings.images_total:
             progress(done, settings.images_total, "drawing pedestrians")
+
+
+def contact_sheet(settings: PedestrianSettings, persons: int = 8, images: int = 2, columns: int = 2) -> Image.Image:
+    """Draw the first persons of a set as every camera sees them.
+
+    Args:
+        settings: the set.
+        persons: how many persons (rows; look-alikes stand below each other).
+        images: images a camera.
+        columns: put the rows side by side in this many columns.
+    """
+    studio = Studio(settings)
+    persons, images = min(persons, settings.persons), min(images, settings.images)
+    rows = -(-persons // columns)
+    width = settings.cameras * (images * settings.width + GAP) + 2 * GAP
+    sheet = Image.new("RGB", (columns * width - GAP, rows * (settings.height + 2) + 2 * GAP), "white")
+    for index in range(persons):
+        column, row = divmod(index, rows)
+        for camera in range(settings.cameras):
+            for number in range(images):
+                x = GAP + column * width + camera * (images * settings.width + GAP) + number * settings.width
+                image = studio.draw(Shot("train", index + 1, camera + 1, number + 1))
+                sheet.paste(image, (x, GAP + row * (settings.height + 2)))
+    return sheet

@@ -1,131 +1,174 @@
-"""Draws solids of revolution into a picture with a depth buffer.
+"""Draws solids of revolution into a picture, all of one picture at once, nearer ones over farther ones.
 
-Every body part is a `Solid`: an axis between two points, a radius along it, a paint. For each pixel
-the place on the axis (t) and around it (angle) is computed, so patterns stick to the body and turn
-with it. Nothing here knows what a body is.
+Every body part and thing is a `Part`: an axis between two points, a radius along it, a texture around
+it. For each pixel the place along the axis and around it is computed, so patterns stick to the body and
+turn with it. What depends on the axis or the angle alone is looked up in small tables.
+
+View coordinates: x to the right of the picture, y up, z towards the camera.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.data.pedestrians.pose import Point
-
 Floats = NDArray[np.float32]
-Paint = Callable[[Floats, Floats], Floats]
-"""(t in 0-1 from the upper end, angle in -pi..pi from the front, positive to the left) -> RGB in 0-255, (n, 3)."""
+Bytes = NDArray[np.uint8]
+Whole = NDArray[np.int64]
+Colour = tuple[int, int, int]
+Kind = TypeVar("Kind", bound=np.generic)
 
+STEPS, SECTORS = 64, 64
+"""Places along and around a part that a texture tells apart: finer than the pixels of the largest part."""
+ALONG = ((np.arange(STEPS) + 0.5) / STEPS)[:, None]
+"""(STEPS, 1): 0 at the part's upper end, 1 at its lower."""
+AROUND = ((np.arange(SECTORS) + 0.5) / SECTORS * 2 - 1)[None] * np.pi
+"""(1, SECTORS): radians, 0 = the front, positive = the person's left."""
 LIGHT = (-0.35, 0.6, 0.72)
 """Where the light comes from, in view coordinates."""
+SMALLEST_RADIUS = 0.3
+"""In pixels: what is thinner would vanish between their centres."""
 
 
-@dataclass(frozen=True, slots=True)
-class Solid:
-    """A part in view coordinates.
+class Part(NamedTuple):
+    """A solid between two joints of a figure.
 
-    a, b: ends of the axis. radii: at equal steps from a to b, as seen in the picture. depth: how far
-    it bulges towards the camera, as a share of the radius. yaw: which way its front faces.
-    paint: colours. capped: round ends beyond a and b. lift: moves it towards the camera for the depth
-    test only, so that cloth hides the limb inside it.
+    a, b: names of the joints. radii: at equal steps from a to b. texture: (STEPS, SECTORS, 3). above,
+    below: offsets from the joints (side, forward, up). deep: half-axis front to back as a share of the
+    one from side to side; None for a round part. bulge: how far a round part comes towards the camera, as
+    a share of its radius. capped: round ends beyond a and b. lift: moves it towards the camera where
+    parts hide each other, so that cloth hides the limb inside it.
     """
 
-    a: Point
-    b: Point
+    a: str
+    b: str
     radii: tuple[float, ...]
-    paint: Paint
-    yaw: float = 0.0
-    depth: float = 1.0
+    texture: Bytes
+    above: tuple[float, float, float] = (0, 0, 0)
+    below: tuple[float, float, float] = (0, 0, 0)
+    deep: float | None = None
+    bulge: float = 1.0
     capped: bool = True
     lift: float = 0.0
 
 
-class Canvas:
-    """A picture being drawn: colours (H, W, 3) in 0-255 and depth (H, W).
+def paint(base: Colour, *layers: tuple[NDArray[np.bool_], Colour]) -> Bytes:
+    """A texture of one colour, and others where their masks over `ALONG` and `AROUND` hold."""
+    texture = np.empty((STEPS, SECTORS, 3), np.uint8)
+    texture[:] = base
+    for mask, colour in layers:
+        texture[np.broadcast_to(mask, (STEPS, SECTORS))] = colour
+    return texture
+
+
+def rings(count: float, share: float = 0.5) -> NDArray[np.bool_]:
+    """Mask: stripes around the axis, `count` along it."""
+    return ALONG * count % 1 < share
+
+
+def checks(rows: float, columns: float) -> NDArray[np.bool_]:
+    """Mask: a chequered pattern."""
+    return (ALONG * rows % 1 < 0.5) ^ (AROUND / (2 * np.pi) * columns % 1 < 0.5)
+
+
+def front(half_width: float, top: float = 0.0, bottom: float = 1.0) -> NDArray[np.bool_]:
+    """Mask: a field on the front."""
+    return (np.abs(AROUND) < half_width) & (top < ALONG) & (bottom > ALONG)
+
+
+@dataclass(frozen=True)
+class Solids:
+    """S parts in view coordinates, ready to be drawn.
+
+    a, b: (S, 3) ends of the axes. radii: (S, STEPS) as seen in the picture. textures: (S, STEPS, SECTORS, 3).
+    yaw: (S,) which way the fronts face. bulge, lift: (S,). capped: bool (S,).
+    """
+
+    a: NDArray[np.float64]
+    b: NDArray[np.float64]
+    radii: NDArray[np.float64]
+    textures: Bytes
+    yaw: NDArray[np.float64]
+    bulge: NDArray[np.float64]
+    lift: NDArray[np.float64]
+    capped: NDArray[np.bool_]
+
+    @classmethod
+    def joined(cls, groups: list[Solids]) -> Solids:
+        """Several groups as one."""
+        return cls(*(np.concatenate([getattr(g, name) for g in groups]) for name in cls.__dataclass_fields__))
+
+
+def draw(picture: Floats, solids: Solids, scale: float, origin: tuple[float, float], shade: float) -> None:
+    """Draw into a picture (H, W, 3) in 0-255, in place.
 
     Args:
-        background: float32 (H, W, 3).
+        picture: what is behind everything.
+        solids: what is drawn.
         scale: pixels a unit of view coordinates.
         origin: pixel (column, row) of the view's origin.
         shade: how much of the light is directed, 0 (flat) to 1.
     """
+    a, b = ((p * scale * (1, -1, 1) + (*origin, 0)).astype(np.float32) for p in (solids.a, solids.b))
+    radii = np.maximum(solids.radii * scale, SMALLEST_RADIUS).astype(np.float32)
+    dx, dy, dz = (b - a).T
+    length = np.maximum(np.hypot(dx, dy), np.float32(1e-3))
+    ux, uy = dx / length, dy / length
+    part, row, column, widths = _boxes(a, b, radii.max(1), picture.shape)
+    y = row.astype(np.float32) + 0.5 - a[part, 1]
 
-    def __init__(self, background: Floats, scale: float, origin: tuple[float, float], shade: float = 0.45) -> None:
-        self.pixels = background
-        self.height, self.width = int(background.shape[0]), int(background.shape[1])
-        self.depth = np.full((self.height, self.width), -np.inf, dtype=np.float32)
-        self.scale, self.origin, self.shade = scale, origin, shade
+    def over_pixels(of_rows: NDArray[Kind]) -> NDArray[Kind]:
+        return np.repeat(of_rows, widths)
 
-    def draw(self, solid: Solid) -> None:
-        """Draw a solid where nothing nearer has been drawn."""
-        a, b = self._to_pixels(solid.a), self._to_pixels(solid.b)
-        radii = np.maximum(np.asarray(solid.radii) * self.scale, 0.3)
-        box = self._box(a, b, float(radii.max()))
-        if box is None:
-            return
-        rows, columns, t, across, radius = _inside(box, a, b, radii, solid.capped)
-        if len(rows) == 0:
-            return
-        s = np.clip(across / radius, -1, 1)
-        bulge = np.sqrt(1 - s * s)
-        z = a[2] + t * (b[2] - a[2]) + solid.depth * bulge * radius + solid.lift * self.scale
-        nearer = z > self.depth[rows, columns]
-        rows, columns, t, s, bulge = (v[nearer] for v in (rows, columns, t, s, bulge))
-        self.depth[rows, columns] = z[nearer]
-        angle = _wrap(np.arcsin(s) - solid.yaw)
-        light = self._light(a, b, s, bulge)
-        self.pixels[rows, columns] = solid.paint(t.astype(np.float32), angle) * light[:, None]
-
-    def darken(self, point: Point, across: float, along: float, share: float) -> None:
-        """A soft shadow on the background: an ellipse around a point in view coordinates, with these half-axes."""
-        x, y, _ = self._to_pixels(point)
-        rows, columns = np.ogrid[: self.height, : self.width]
-        reach = ((columns - x) / (across * self.scale)) ** 2 + ((rows - y) / (along * self.scale)) ** 2
-        self.pixels *= (1 - share * np.clip(1.2 - reach, 0, 1))[..., None].astype(np.float32)
-
-    def _to_pixels(self, point: Point) -> Point:
-        return np.array(
-            [self.origin[0] + self.scale * point[0], self.origin[1] - self.scale * point[1], self.scale * point[2]]
-        )
-
-    def _box(self, a: Point, b: Point, radius: float) -> tuple[int, int, int, int] | None:
-        height, width = self.height, self.width
-        left, right = min(a[0], b[0]) - radius, max(a[0], b[0]) + radius
-        top, bottom = min(a[1], b[1]) - radius, max(a[1], b[1]) + radius
-        box = max(int(top), 0), min(int(bottom) + 2, height), max(int(left), 0), min(int(right) + 2, width)
-        return box if box[0] < box[1] and box[2] < box[3] else None
-
-    def _light(self, a: Point, b: Point, s: Floats, bulge: Floats) -> Floats:
-        """Lambert's law with an ambient share."""
-        dx, dy = float(b[0] - a[0]), float(b[1] - a[1])
-        across = (dy * LIGHT[0] + dx * LIGHT[1]) / max(float(np.hypot(dx, dy)), 1e-6)
-        facing = np.clip(s * across + bulge * LIGHT[2], 0, 1)
-        lit: Floats = (1 - self.shade + self.shade * 1.35 * facing).astype(np.float32)
-        return lit
-
-
-def _inside(
-    box: tuple[int, int, int, int], a: Point, b: Point, radii: Floats, capped: bool
-) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats, Floats, Floats]:
-    """Pixels of the solid: rows, columns, place on the axis, signed distance across it, radius there."""
-    top, bottom, left, right = box
-    y = np.arange(top, bottom, dtype=np.float32)[:, None] + 0.5 - a[1]
-    x = np.arange(left, right, dtype=np.float32)[None, :] + 0.5 - a[0]
-    dx, dy = b[0] - a[0], b[1] - a[1]
-    length = max(float(np.hypot(dx, dy)), 1e-3)
-    along = (x * dx + y * dy) / length**2
+    x = column.astype(np.float32) + over_pixels(0.5 - a[part, 0])
+    along = x * over_pixels(ux[part]) + over_pixels(y * uy[part])
     # The sign makes `across` point to the right of the picture for an axis that points down.
-    across = (x * dy - y * dx) / length
-    t = np.clip(along, 0, 1)
-    radius = np.interp(t, np.linspace(0, 1, len(radii)), radii)
-    beyond = (along - t) * length
-    inside = across**2 + beyond**2 < radius**2 if capped else (np.abs(across) < radius) & (beyond == 0)
-    rows, columns = np.nonzero(inside)
-    return rows + top, columns + left, t[inside], across[inside], radius[inside]
+    across = x * over_pixels(uy[part]) - over_pixels(y * ux[part])
+    on_axis = np.clip(along, 0, over_pixels(length[part]))
+    step = (on_axis * over_pixels((STEPS - 1) / length[part])).astype(np.int64) + over_pixels(part * STEPS)
+    radius = radii.take(step)
+    # An end without a cap: any way beyond it is too far.
+    beyond = (along - on_axis) * over_pixels(np.where(solids.capped, 1, 1e6).astype(np.float32)[part])
+    kept = np.flatnonzero(across * across + beyond * beyond < radius * radius)
+    of_row = over_pixels(np.arange(len(part))).take(kept)
+    part, step, radius = part.take(of_row), step.take(kept), radius.take(kept)
+    pixel = (row * picture.shape[1]).take(of_row) + column.take(kept)
+    s = across.take(kept) / radius
+    z = (a[:, 2] + solids.lift.astype(np.float32) * scale).take(part) + on_axis.take(kept) * (dz / length).take(part)
+    z += solids.bulge.astype(np.float32).take(part) * radius * np.sqrt(1 - s * s)
+    depth = np.full(picture.shape[0] * picture.shape[1], -np.inf, np.float32)
+    np.maximum.at(depth, pixel, z)
+    nearest = np.flatnonzero(z == depth.take(pixel))
+    part, step, s = part.take(nearest), step.take(nearest), s.take(nearest)
+    picture.reshape(-1, 3)[pixel.take(nearest)] = _colours(part, step, s, solids, _light(ux, uy, shade))
 
 
-def _wrap(angle: Floats) -> Floats:
-    return ((angle + np.pi) % (2 * np.pi) - np.pi).astype(np.float32)
+def _boxes(a: Floats, b: Floats, reach: Floats, size: tuple[int, ...]) -> tuple[Whole, Whole, Whole, Whole]:
+    """The rows of the boxes around all parts: part and row of each, columns of their pixels, pixels in each."""
+    low, high = np.minimum(a, b)[:, :2] - reach[:, None], np.maximum(a, b)[:, :2] + reach[:, None] + 2
+    left, top = np.clip(low, 0, size[1::-1]).astype(np.int64).T
+    wide, tall = np.clip(high, 0, size[1::-1]).astype(np.int64).T - (left, top)
+    part = np.repeat(np.arange(len(a)), tall)
+    row = np.arange(len(part)) - np.repeat(np.cumsum(tall) - tall - top, tall)
+    widths = wide[part]
+    column = np.arange(widths.sum()) - np.repeat(np.cumsum(widths) - widths - left[part], widths)
+    return part, row, column, widths
+
+
+def _light(ux: Floats, uy: Floats, shade: float) -> Floats:
+    """(S, SECTORS) light by place across a part: Lambert's law with an ambient share."""
+    s = np.linspace(-1, 1, SECTORS, dtype=np.float32)
+    facing = np.clip(s * (uy * LIGHT[0] + ux * LIGHT[1])[:, None] + np.sqrt(1 - s * s) * LIGHT[2], 0, 1)
+    lit: Floats = (1 - shade + shade * 1.35 * facing).astype(np.float32)
+    return lit
+
+
+def _colours(part: Whole, step: Whole, s: Floats, solids: Solids, light: Floats) -> Floats:
+    """Colour (n, 3) of places on parts, `s` across them from -1 to 1."""
+    turned = np.arcsin(s) - solids.yaw.astype(np.float32).take(part)
+    sector = ((turned + np.float32(2 * np.pi)) * (SECTORS / (2 * np.pi)) + SECTORS // 2).astype(np.int64) % SECTORS
+    lit = light.take(part * SECTORS + ((s + 1) * ((SECTORS - 1) / 2)).astype(np.int64))
+    return solids.textures.reshape(-1, 3).take(step * SECTORS + sector, axis=0) * lit[:, None]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nas.data.records import short_hash
 
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 """Part of every generated set's id: raised whenever the same settings draw other images."""
 
 Count = Annotated[int, Field(ge=1, le=9999)]

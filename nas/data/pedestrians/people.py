@@ -6,38 +6,32 @@ build, hair, pattern, bag and shoes, so that colour alone cannot tell them apart
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
-Colour = tuple[int, int, int]
+from nas.data.pedestrians.raster import Colour
+
 Choice = TypeVar("Choice")
 
-SKIN: tuple[Colour, ...] = ((243, 207, 179), (224, 172, 135), (190, 135, 98), (141, 92, 62), (92, 60, 42))
-HAIR: tuple[Colour, ...] = ((28, 23, 20), (74, 48, 32), (121, 78, 44), (196, 158, 96), (138, 136, 134), (148, 62, 32))
-UPPER: tuple[Colour, ...] = (
-    (236, 236, 230),
-    (38, 38, 42),
-    (128, 130, 134),
-    (176, 40, 44),
-    (36, 62, 130),
-    (52, 116, 78),
-    (222, 186, 66),
-    (124, 160, 204),
-    (206, 130, 156),
-    (110, 78, 54),
-)
-LOWER: tuple[Colour, ...] = (
-    (34, 36, 44),
-    (58, 78, 122),
-    (126, 122, 116),
-    (176, 160, 130),
-    (84, 66, 52),
-    (220, 218, 212),
-)
-SHOES: tuple[Colour, ...] = ((26, 26, 28), (232, 232, 232), (104, 70, 44), (178, 44, 46), (66, 92, 150))
-BAGS: tuple[Colour, ...] = ((30, 30, 34), (140, 44, 48), (44, 74, 120), (150, 110, 64), (70, 110, 80), (206, 200, 188))
+
+def colours(text: str) -> tuple[Colour, ...]:
+    """Colours written as in HTML.
+
+    >>> colours("ff0080 102030")
+    ((255, 0, 128), (16, 32, 48))
+    """
+    return tuple((int(w[:2], 16), int(w[2:4], 16), int(w[4:], 16)) for w in text.split())
+
+
+SKIN = colours("f3cfb3 e0ac87 be8762 8d5c3e 5c3c2a")
+HAIR = colours("1c1714 4a3020 794e2c c49e60 8a8886 943e20")
+UPPER = colours("ecece6 26262a 808286 b0282c 243e82 34744e deba42 7ca0cc ce829c 6e4e36")
+LOWER = colours("22242c 3a4e7a 7e7a74 b0a082 544234 dcdad4")
+SHOES = colours("1a1a1c e8e8e8 68462c b22c2e 425c96")
+BAGS = colours("1e1e22 8c2c30 2c4a78 966e40 466e50 cec8bc")
 
 UPPER_KINDS = ("tshirt", "sweater", "jacket", "coat", "vest")
 LOWER_KINDS = ("trousers", "trousers", "shorts", "skirt", "long skirt")
@@ -73,7 +67,7 @@ class Appearance:
 
     @property
     def traits(self) -> tuple[object, ...]:
-        """What tells look-alikes apart, but for build; no two of a group share all of it."""
+        """What tells look-alikes apart, but for build; any two of a group differ in two of them."""
         return (self.hair_style, self.hair, self.upper_pattern, self.upper_second, self.bag_kind, self.bag, self.shoes)
 
 
@@ -83,7 +77,9 @@ def draw_people(count: int, lookalikes: int, rng: np.random.Generator) -> list[A
     while len(people) < count:
         group = [draw_person(rng)]
         while len(group) < min(lookalikes, count - len(people)):
-            group.append(_distinct(group, rng))
+            person = _lookalike(group[0], rng)
+            if all(sum(a != b for a, b in zip(person.traits, other.traits, strict=True)) >= 2 for other in group):
+                group.append(person)
         people.extend(group)
     return people
 
@@ -114,27 +110,13 @@ def draw_person(rng: np.random.Generator) -> Appearance:
     )
 
 
-def pick(choices: tuple[Choice, ...] | list[Choice], rng: np.random.Generator) -> Choice:
+def pick(choices: Sequence[Choice], rng: np.random.Generator) -> Choice:
     """One of the choices, all alike."""
     return choices[int(rng.integers(len(choices)))]
 
 
-def _distinct(group: list[Appearance], rng: np.random.Generator) -> Appearance:
-    first = group[0]
-    while True:
-        person = draw_person(rng)
-        person = replace(
-            person,
-            upper_kind=first.upper_kind,
-            upper=first.upper,
-            upper_second=pick([c for c in UPPER if c != first.upper], rng),
-            lower_kind=first.lower_kind,
-            lower=first.lower,
-            lower_second=first.lower_second,
-        )
-        if all(_differing(person, other) >= 2 for other in group):
-            return person
-
-
-def _differing(one: Appearance, other: Appearance) -> int:
-    return sum(a != b for a, b in zip(one.traits, other.traits, strict=True))
+def _lookalike(first: Appearance, rng: np.random.Generator) -> Appearance:
+    """Another person in the same garments, of the same colours."""
+    shared = ("upper_kind", "upper", "lower_kind", "lower", "lower_second")
+    second = pick([c for c in UPPER if c != first.upper], rng)
+    return replace(draw_person(rng), upper_second=second, **{name: getattr(first, name) for name in shared})
