@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import NasError
+from nas.files.plain import clean
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,24 +64,9 @@ def _shortened(text: str, longest: int) -> str:
     return f"{text[: longest * 2 // 3]}...{text[len(text) - longest // 3 :]}"
 
 
-def to_json(value: Any) -> Any:
-    """Plain JSON data: NaN and infinity become null, tuples become lists."""
-    if isinstance(value, dict):
-        return {str(k): to_json(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [to_json(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
-        return to_json(value.item())
-    if value is None or isinstance(value, (str, int, float, bool)):
-        return value
-    return str(value)
-
-
 def emit_json(value: Any) -> None:
     """Writes one JSON document to stdout."""
-    sys.stdout.write(json.dumps(to_json(value), indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(clean(value), indent=2, ensure_ascii=False) + "\n")
 
 
 def emit(text: str) -> None:

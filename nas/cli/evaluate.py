@@ -19,10 +19,10 @@ from nas.cli.inputs import (
     pick_device,
     prepare_data,
     tell_metrics,
-    write_text,
     write_whole,
 )
 from nas.errors import NasError
+from nas.files.whole import write_text
 
 if TYPE_CHECKING:
     import numpy as np

@@ -40,9 +40,9 @@ def export(
 
     Example: nas export reports/quickstart/best.pt --format onnx --images my_crops/
     """
+    from nas.files.hashes import sha256_of
     from nas.networks.export import Preprocessing, check_format, check_target, export_network
     from nas.training.checkpoints import load_checkpoint, network_from_checkpoint
-    from nas.training.files import sha256_of
 
     kind = check_format(format, precision)
     target = check_target(out or checkpoint.with_suffix(kind.suffix))

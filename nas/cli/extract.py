@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from nas.cli.common import emit, emit_json, progress_bar
-from nas.cli.inputs import CheckpointFile, Device, Json, pick_device, write_text, write_whole
+from nas.cli.inputs import CheckpointFile, Device, Json, pick_device, write_whole
 from nas.errors import DataError, NasError
+from nas.files.whole import write_text
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 

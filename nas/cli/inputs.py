@@ -60,14 +60,9 @@ def pick_device(name: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all."""
-    write_whole(path, lambda file: file.write(text.encode()))
-
-
 def write_whole(path: Path, write: Callable[[Any], object]) -> None:
     """Writes a file whole or not at all."""
-    from nas.training.files import write_atomically
+    from nas.files.whole import write_atomically
 
     # Writers of pictures and tables seek and tell; the whole file passes through memory.
     buffer = BytesIO()

@@ -9,9 +9,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from nas.errors import DataError
+from nas.files.locks import locked
 from nas.progress import Progress
 
 
@@ -42,13 +41,5 @@ def writing(folder: Path, needed: int) -> Iterator[None]:
 @contextlib.contextmanager
 def one_worker(path: Path, total: int, progress: Progress) -> Iterator[None]:
     """Hold the lock beside `path`; while another worker makes it, say so and wait."""
-    lock = FileLock(path.with_name(path.name + ".lock"))
-    try:
-        lock.acquire(timeout=0.1)
-    except Timeout:
-        progress(0, total, "waiting for another worker")
-        lock.acquire()
-    try:
+    with locked(path, lambda: progress(0, total, "waiting for another worker")):
         yield
-    finally:
-        lock.release()

@@ -16,8 +16,9 @@ from typing import Any
 from nas.data.listing import MARKET_FOLDERS
 from nas.data.readers import READERS
 from nas.data.readers.generated import read_generated
-from nas.data.records import DISTRACTOR, Records, ReidDataset, short_hash
+from nas.data.records import DISTRACTOR, Records, ReidDataset
 from nas.errors import DataError, unknown_name
+from nas.files.hashes import hash_of_data
 from nas.progress import Progress
 
 Spec = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -63,7 +64,7 @@ class _Loading:
             name=f"{train.name}_to_{test.name}",
             train=train.train,
             junk={**test.junk, "train": train.junk.get("train", 0)},
-            fixed_id=short_hash(["cross", train.id, test.id]),
+            fixed_id=hash_of_data(["cross", train.id, test.id]),
         )
 
     def _single(self, spec: Mapping[str, Any]) -> ReidDataset:
@@ -116,7 +117,7 @@ def join(one: ReidDataset, other: ReidDataset) -> ReidDataset:
         gallery=one.gallery + moved(other.gallery),
         root=one.root,
         junk={split: one.junk.get(split, 0) + other.junk.get(split, 0) for split in one.splits},
-        fixed_id=short_hash(["joined", one.id, other.id]),
+        fixed_id=hash_of_data(["joined", one.id, other.id]),
     )
 
 

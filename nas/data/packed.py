@@ -20,8 +20,9 @@ import torch
 
 from nas.data.cache import default_cache, one_worker, writing
 from nas.data.images import Pixels, Size, read_image
-from nas.data.records import ImageRecord, Records, short_hash
+from nas.data.records import ImageRecord, Records
 from nas.errors import DataError
+from nas.files.hashes import hash_of_data
 from nas.progress import Progress, silent
 
 FORMAT_VERSION = 1
@@ -32,7 +33,7 @@ CHUNK = 256
 
 def pack_key(records: Records, size: Size) -> str:
     """16 hex digits over the sources' absolute paths, sizes, times and boxes, and the image size."""
-    return short_hash([FORMAT_VERSION, size, [_fingerprint(r) for r in records]])
+    return hash_of_data([FORMAT_VERSION, size, [_fingerprint(r) for r in records]])
 
 
 def _fingerprint(record: ImageRecord) -> tuple[str, int, int, object]:

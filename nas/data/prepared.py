@@ -17,9 +17,10 @@ from torch import Tensor
 
 from nas.data.images import Size
 from nas.data.packed import open_pack
-from nas.data.records import ImageRecord, Records, ReidDataset, short_hash
+from nas.data.records import ImageRecord, Records, ReidDataset
 from nas.data.views import identity_share
 from nas.errors import DataError
+from nas.files.hashes import hash_of_data
 from nas.progress import Progress
 
 
@@ -149,7 +150,7 @@ def prepare(
         query=shelf.split(dataset.query),
         gallery=shelf.split(dataset.gallery),
         num_classes=len({r.identity for r in train}),
-        dataset_id=short_hash(key),
+        dataset_id=hash_of_data(key),
         size=(int(size[0]), int(size[1])),
         name=dataset.name,
     )

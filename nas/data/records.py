@@ -6,8 +6,6 @@ them. Nothing here opens an image.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import DataError
+from nas.files.hashes import hash_of_data
 
 JUNK = -1
 """Identity of images that never enter an evaluation (Market-1501's `-1_*.jpg`)."""
@@ -98,7 +97,7 @@ class ReidDataset:
         if self.fixed_id is not None:
             return self.fixed_id
         lines = [[split, *self._listing_line(r)] for split, records in self.splits.items() for r in records]
-        return short_hash(lines)
+        return hash_of_data(lines)
 
     def _listing_line(self, record: ImageRecord) -> list[Any]:
         size = file_size(record.path)
@@ -122,16 +121,6 @@ class ReidDataset:
         """A view: other splits over the same images, packed once for all views."""
         changes.setdefault("sources", self.packable)
         return replace(self, **changes)
-
-
-def short_hash(value: Any) -> str:
-    """16 hex digits that depend only on the JSON form of `value`.
-
-    >>> short_hash({"a": 1})
-    '015abd7f5cc57a2d'
-    """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def relative_name(path: Path, root: Path) -> str:

@@ -6,13 +6,12 @@ backend makes of a protocol is left to `nas.latency.backends`.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from nas.errors import LatencyError, unknown_name
+from nas.files.hashes import hash_of_data
 
 PRECISIONS = ("fp32", "fp16", "bf16")
 FORMS = ("fast", "plain")
@@ -92,8 +91,7 @@ class LatencyProtocol:
     @property
     def id(self) -> str:
         """16 hexadecimal digits, equal for protocols that measure the same way."""
-        text = json.dumps(self.resolved().to_dict(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hash_of_data(self.resolved().to_dict())
 
     def resolved(self) -> LatencyProtocol:
         """The same protocol with the defaults that depend on the device written out."""

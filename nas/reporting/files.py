@@ -5,12 +5,12 @@ Every file is written beside its place and moved there, so that a full disk leav
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from nas.files.whole import write_text
 from nas.reporting.comparison import levels, summarise_candidates
 from nas.reporting.document import FigureBlock
 from nas.reporting.study_data import StudyData
@@ -21,18 +21,6 @@ PARETO_COLUMNS: tuple[str, ...] = (
     *("params", "macs", "candidate_id"),
 )
 """Columns of pareto.csv: one row a candidate and comparable level; empty cells are not measured."""
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Writes a text file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
 
 
 def pareto_table(data: StudyData) -> pd.DataFrame:

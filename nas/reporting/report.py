@@ -8,9 +8,10 @@ from pathlib import Path, PurePosixPath
 from plotly.offline import get_plotlyjs
 
 from nas.errors import StudyError, unknown_name
+from nas.files.whole import write_text
 from nas.progress import Progress, silent
 from nas.reporting.document import Document
-from nas.reporting.files import write_figure_tables, write_pareto_csv, write_text
+from nas.reporting.files import write_figure_tables, write_pareto_csv
 from nas.reporting.html import PLOTLY_FILE, render_html
 from nas.reporting.markdown import render_markdown
 from nas.reporting.rules_file import write_rules

@@ -7,7 +7,6 @@ seeds are its replicates.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from nas.errors import StudyError
+from nas.files.hashes import hash_of_text
 from nas.spaces import Candidate
 
 _SITE = re.compile(r"site_?(\d+)$")
@@ -75,7 +75,7 @@ class ReplayTable:
     @cached_property
     def id(self) -> str:
         """16 hex digits that change with the table's content."""
-        return hashlib.sha256(self.rows.to_csv(index=False).encode()).hexdigest()[:16]
+        return hash_of_text(self.rows.to_csv(index=False))
 
     @cached_property
     def _maps(self) -> dict[str, list[float]]:

@@ -6,8 +6,6 @@ candidate is written is left to `nas.spaces.notation`; whether it belongs to a d
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +13,7 @@ from html import escape
 from typing import Any
 
 from nas.errors import SpaceError, unknown_name
+from nas.files.hashes import hash_of_data
 from nas.spaces.blocks import Params, get_block_spec
 from nas.spaces.sites import BACKBONES, get_topology
 from nas.spaces.values import ParamValue, canonical_value
@@ -131,8 +130,7 @@ class Candidate:
     @cached_property
     def id(self) -> str:
         """16 hexadecimal digits, equal for equal candidates on every machine."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hash_of_data(self.to_dict())
 
     @property
     def architecture(self) -> Candidate:

@@ -9,7 +9,6 @@ left to `nas.spaces.rule_formats`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +19,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from nas.errors import SpaceError
+from nas.files.hashes import hash_of_data
 from nas.files.model_errors import sentence_for
+from nas.files.whole import write_text
 from nas.files.yaml_source import dump_yaml, load_yaml, validate
 from nas.spaces.candidate import Candidate, as_candidate
 from nas.spaces.conflicts import Contradiction, contradictions
@@ -133,8 +134,7 @@ class RuleSet:
     @cached_property
     def hash(self) -> str:
         """16 hexadecimal digits of name, origin and findings."""
-        text = json.dumps(self._content(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hash_of_data(self._content())
 
     # Files -----------------------------------------------------------------------------------------------------------
 
@@ -187,13 +187,7 @@ class RuleSet:
         """
         file = Path(path)
         text = json.dumps(self.to_dict(), indent=2) + "\n" if file.suffix == ".json" else dump_yaml(self.to_dict())
-        part = file.with_name(f"{file.name}.part")
-        try:
-            part.write_text(text, encoding="utf-8")
-            part.replace(file)
-        except OSError as problem:
-            raise SpaceError(f"{path} cannot be written: {problem.strerror}") from problem
-        return file
+        return write_text(file, text, SpaceError)
 
     @staticmethod
     def json_schema() -> dict[str, Any]:

@@ -7,7 +7,6 @@ membership are the same arithmetic. Writing files, proposing and shrinking are l
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any, Protocol, TypeAlias
 from pydantic import ValidationError
 
 from nas.errors import SpaceError
+from nas.files.hashes import hash_of_data
 from nas.files.model_errors import sentence_for
 from nas.files.yaml_source import dump_yaml, load_yaml, validate
 from nas.spaces import conflicts, explanations, neighbours
@@ -160,8 +160,7 @@ class DesignSpace:
             "recipe": {key: domain.to_data() for key, domain in self.recipe.items()},
             "rules": sorted(json.dumps(rule.to_dict(), sort_keys=True) for rule in self.rules),
         }
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hash_of_data(content)
 
     def site_numbers(self, backbone: str | None = None) -> tuple[int, ...]:
         """Numbers of the sites of a backbone (the first, when left out) where blocks may stand, before rules."""

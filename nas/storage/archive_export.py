@@ -16,12 +16,12 @@ from sqlalchemy.orm import Session
 
 import nas
 from nas.errors import StorageError
+from nas.files.plain import dump_json
 from nas.progress import Progress, silent
 from nas.storage import schema
 from nas.storage.archive import FORMAT, MANIFEST, TABLES, Archived, belongs, columns_of, member_of
 from nas.storage.checkpoint_store import CheckpointStore
 from nas.storage.models import Base, Training
-from nas.storage.plain import dump_json
 from nas.storage.repository import Repository
 
 

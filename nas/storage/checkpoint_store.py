@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import StorageError
+from nas.files.hashes import sha256_of
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]*(/[A-Za-z0-9][A-Za-z0-9._=+-]*)*\Z")
 _PARTIAL = ".partial-"
@@ -31,12 +32,6 @@ class StoredFile:
     key: str
     size: int
     changed_at: float
-
-
-def file_sha256(path: Path) -> str:
-    """The hash of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class CheckpointStore:
@@ -73,7 +68,7 @@ class CheckpointStore:
             OSError: no space left, or the file cannot be read; the store is as before.
         """
         target = self._path(key)
-        sha256 = file_sha256(path)
+        sha256 = sha256_of(path)
         self._fs.makedirs(self._fs._parent(target), exist_ok=True)
         partial = f"{target}{_PARTIAL}{uuid.uuid4().hex}"
         try:
@@ -93,7 +88,7 @@ class CheckpointStore:
         partial = path.with_name(f"{path.name}{_PARTIAL}{uuid.uuid4().hex}")
         try:
             self._download(uri, partial)
-            if sha256 is not None and file_sha256(partial) != sha256:
+            if sha256 is not None and sha256_of(partial) != sha256:
                 raise StorageError(f"the checkpoint {uri} is damaged (its hash differs)", "it will be trained again")
             os.replace(partial, path)
         finally:

@@ -18,10 +18,10 @@ from sqlalchemy import ColumnElement, Double, Row, and_, bindparam, case, func, 
 from sqlalchemy.orm import Session, aliased
 
 from nas.errors import StorageError
+from nas.files.plain import clean, clean_text, finite
 from nas.storage.base import AnySelect, RepositoryPart, insert_or_update
 from nas.storage.clock import database_now
 from nas.storage.models import CandidateRow, DatasetRow, Epoch, RecipeRow, Stage, StageTraining, Study, Training, Worker
-from nas.storage.plain import clean, clean_text, finite
 from nas.storage.records import ClaimedTraining, TrainingOutcome
 
 MAX_ATTEMPTS = 3

@@ -7,11 +7,10 @@ stored is `nas.storage.models`, when to try again is `nas.storage.retry`.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,8 +20,10 @@ from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import StaticPool
 
 from nas.errors import StorageError
+from nas.files.hashes import hash_of_text
+from nas.files.locks import locked
+from nas.files.plain import dump_json
 from nas.storage import schema
-from nas.storage.plain import dump_json
 from nas.storage.retry import with_retries
 from nas.storage.urls import parse_url, shown
 
@@ -230,7 +231,7 @@ def tame_sqlite(engine: Engine, *, read_only: bool = False, foreign_keys: bool =
 
 @contextmanager
 def _advisory_lock(engine: Engine, name: str) -> Iterator[None]:
-    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+    key = int.from_bytes(bytes.fromhex(hash_of_text(name)), signed=True)
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
         try:
@@ -242,12 +243,7 @@ def _advisory_lock(engine: Engine, name: str) -> Iterator[None]:
 
 @contextmanager
 def _file_lock(path: Path | None) -> Iterator[None]:
-    from filelock import FileLock
-
-    if path is None:
-        yield
-        return
-    with FileLock(path.with_name(path.name + ".lock")):
+    with nullcontext() if path is None else locked(path):
         yield
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
+from nas.files.plain import clean, clean_text
 from nas.storage.base import RepositoryPart
 from nas.storage.models import Finding, Stage
-from nas.storage.plain import clean, clean_text
 
 
 class Findings(RepositoryPart):

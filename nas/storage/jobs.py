@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import select, update
 
+from nas.files.plain import clean, dump_json
 from nas.storage.base import RepositoryPart, chunks, insert_missing
 from nas.storage.models import LatencyJob
-from nas.storage.plain import clean, dump_json
 
 _SHOWN = [column for column in LatencyJob.__table__.columns if column.key != "network"]
 

@@ -13,9 +13,9 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
+from nas.files.plain import clean, finite
 from nas.storage.base import RepositoryPart, chunks, insert_missing
 from nas.storage.models import Device, Latency
-from nas.storage.plain import clean, finite
 from nas.storage.records import JsonDict, LatencyInfo
 
 _COLUMNS = [getattr(Latency, field.name) for field in fields(LatencyInfo)]

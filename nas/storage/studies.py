@@ -11,10 +11,10 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.orm import Session
 
 from nas.errors import StorageError, StudyError, unknown_name
+from nas.files.plain import clean, content_id
 from nas.storage.base import RepositoryPart, insert_missing
 from nas.storage.clock import database_now
 from nas.storage.models import STAGE_STATUSES, Environment, Space, Stage, Study
-from nas.storage.plain import clean, content_id
 from nas.storage.records import JsonDict, SpaceInfo, StageInfo, StudyInfo
 
 _STUDY_COLUMNS = [getattr(Study, field.name) for field in fields(StudyInfo)]

@@ -15,9 +15,9 @@ from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from nas.errors import StorageError
+from nas.files.plain import clean, clean_text
 from nas.storage.base import RepositoryPart, chunks, counted, insert_missing
 from nas.storage.models import TRAINING_STATUSES, CandidateRow, DatasetRow, RecipeRow, Stage, StageTraining, Training
-from nas.storage.plain import clean, clean_text
 from nas.storage.records import JsonDict, TrainingRequest
 
 log = logging.getLogger(__name__)

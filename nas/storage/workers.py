@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy import select, update
 
+from nas.files.plain import clean, clean_text
 from nas.storage.base import RepositoryPart, insert_or_update
 from nas.storage.clock import database_now
 from nas.storage.models import Worker
-from nas.storage.plain import clean, clean_text
 from nas.storage.records import JsonDict
 
 

@@ -1,7 +1,7 @@
 """The checkpoint file: everything a training needs to go on to the bit, and everything a network needs to be rebuilt.
 
 Plain tensors, numbers and text, read with `weights_only=True`: opening a checkpoint never runs code. Written whole
-or not at all (`nas.training.files`).
+or not at all (`nas.files.whole`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 import nas
 from nas.errors import NasError, TrainingError
+from nas.files.hashes import sha256_of
+from nas.files.whole import write_atomically
 from nas.networks import ReidNetwork, build_network
 from nas.spaces.candidate import Candidate
-from nas.training.files import sha256_of, write_atomically
 from nas.training.recipe import Recipe, load_recipe
 from nas.training.results import EpochRecord
 
@@ -95,7 +96,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> str:
         "records": [{**asdict(r), "losses": dict(r.losses)} for r in checkpoint.records],
         **{name: getattr(checkpoint, name) for name in _PLAIN},
     }
-    return write_atomically(path, lambda file: torch.save(content, cast(IO[bytes], file)))
+    when_full = "keep checkpoints elsewhere; the training goes on from its last one."
+    return write_atomically(path, lambda file: torch.save(content, cast(IO[bytes], file)), TrainingError, when_full)
 
 
 _PLAIN = (

@@ -6,7 +6,6 @@ published configuration of Luo et al. 2019 (Bag of Tricks), not its code's defau
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -15,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from nas.data.augmentation import Augmentation
 from nas.errors import TrainingError, closest, unknown_name
+from nas.files.hashes import hash_of_text
 from nas.spaces.sites import BACKBONES
 from nas.training.fidelity import Fidelity, Pixels
 from nas.training.settings import (
@@ -204,7 +204,7 @@ class Recipe(Section):
     def id(self) -> str:
         """16 hex digits, equal for equal trainings (see `NOT_IN_ID`)."""
         content = self.model_dump(mode="json", by_alias=True, exclude=set(NOT_IN_ID))
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        return hash_of_text(json.dumps(content, sort_keys=True))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON data that `load_recipe` turns back into an equal recipe."""

@@ -13,13 +13,14 @@ import torch
 
 from nas.data.prepared import PreparedData
 from nas.errors import TrainingError
+from nas.files.hashes import sha256_of
+from nas.files.whole import remove_stale_partials
 from nas.progress import Progress, silent
 from nas.retrieval import RetrievalMetrics
 from nas.spaces.candidate import Candidate, as_candidate
 from nas.training.checkpoints import load_checkpoint, save_checkpoint
 from nas.training.failures import TrainingInterrupted, is_out_of_memory, out_of_memory
 from nas.training.fidelity import Fidelity
-from nas.training.files import remove_stale_partials, sha256_of
 from nas.training.inherit import inherit_weights
 from nas.training.monitor import LossMonitor
 from nas.training.precision import resolve_precision

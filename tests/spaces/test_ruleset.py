@@ -90,8 +90,9 @@ def test_changed_and_wrong_files_are_refused(tmp_path: Path, change: Any, words:
 
 
 def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
     with pytest.raises(SpaceError, match="cannot be written"):
-        paper_rules().save(tmp_path / "none" / "rules.yaml")
+        paper_rules().save(tmp_path / "file" / "rules.yaml")
 
 
 def test_admission_says_why_not() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from nas.errors import StorageError
-from nas.storage.checkpoint_store import CheckpointStore, file_sha256
+from nas.files.hashes import sha256_of
+from nas.storage.checkpoint_store import CheckpointStore
 
 
 @pytest.fixture(params=["folder", "file", "memory"])
@@ -26,7 +27,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_what_goes_in_comes_out(store: CheckpointStore, file: Path, tmp_path: Path) -> None:
     uri, sha256 = store.put(file, "a/b.pt")
-    assert sha256 == file_sha256(file)
+    assert sha256 == sha256_of(file)
     assert store.exists(uri)
     assert store.is_intact(uri, sha256)
     assert store.fetch(uri, tmp_path / "copy.pt", sha256).read_bytes() == file.read_bytes()

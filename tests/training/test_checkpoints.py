@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import pickle
-import time
 from pathlib import Path
 from typing import IO
 
@@ -14,9 +13,9 @@ import torch
 
 from nas.data.prepared import PreparedData
 from nas.errors import TrainingError
-from nas.training import files
+from nas.files.hashes import sha256_of
+from nas.files.whole import HashingWriter
 from nas.training.checkpoints import load_checkpoint, network_from_checkpoint, save_checkpoint
-from nas.training.files import remove_stale_partials, sha256_of, write_atomically
 from nas.training.recipe import Recipe
 from nas.training.run import train
 
@@ -51,12 +50,12 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
     space: int, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, content = sha256_of(trained), load_checkpoint(trained)
-    real = files.HashingWriter.__init__
+    real = HashingWriter.__init__
 
-    def small(self: files.HashingWriter, file: IO[bytes]) -> None:
+    def small(self: HashingWriter, file: IO[bytes]) -> None:
         real(self, FullDisk(file, space))  # type: ignore[arg-type]
 
-    monkeypatch.setattr(files.HashingWriter, "__init__", small)
+    monkeypatch.setattr(HashingWriter, "__init__", small)
     with pytest.raises(TrainingError) as error:
         save_checkpoint(content, trained)
     assert str(trained) in error.value.message
@@ -72,36 +71,6 @@ def test_the_digest_is_that_of_the_file(trained: Path) -> None:
     load_checkpoint(trained.with_name("b.pt"), sha256=digest)
     with pytest.raises(TrainingError, match="SHA-256 differs"):
         load_checkpoint(trained, sha256="0" * 64)
-
-
-def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "x"
-    write_atomically(path, lambda file: file.write(b"old"))
-
-    def slow(file: files.HashingWriter) -> None:
-        file.write(b"ne")
-        assert path.read_bytes() == b"old"
-        file.write(b"w")
-
-    write_atomically(path, slow)
-    assert path.read_bytes() == b"new"
-
-
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(TrainingError, match="cannot be written"):
-        write_atomically(tmp_path / "file" / "a.pt", lambda file: file.write(b""))
-
-
-def test_what_killed_writers_left_is_removed_later(tmp_path: Path) -> None:
-    old, new, foreign = (tmp_path / name for name in (".a.pt.x1.partial", ".a.pt.x2.partial", ".b.pt.x3.partial"))
-    for path in (old, new, foreign):
-        path.write_bytes(b"")
-    long_ago = time.time() - 2 * files.STALE_AFTER_S
-    for path in (old, foreign):
-        os.utime(path, (long_ago, long_ago))
-    remove_stale_partials(tmp_path / "a.pt")
-    assert sorted(p.name for p in tmp_path.iterdir()) == [new.name, foreign.name]
 
 
 def test_round_trip(trained: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nas.data.records import short_hash
+from nas.files.hashes import hash_of_data
 
 GENERATOR_VERSION = 3
 """Part of every generated set's id: raised whenever the same settings draw other images."""
@@ -40,7 +40,7 @@ class PedestrianSettings(BaseModel):
     @property
     def id(self) -> str:
         """16 hex digits: equal settings and generator version, equal images."""
-        return short_hash([GENERATOR_VERSION, self.model_dump()])
+        return hash_of_data([GENERATOR_VERSION, self.model_dump()])
 
     @property
     def persons(self) -> int:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from typing import Any
 
 from dash import ALL, Dash, Input, Output, State, no_update, set_props
 
 from nas.errors import NasError, StudyError
+from nas.files.hashes import hash_of_data
 from nas.reporting.dashboard import access
 from nas.reporting.dashboard.components import View, problem
 from nas.reporting.dashboard.pages import PLAIN, WITH_CONTROLS, studies
@@ -165,7 +164,7 @@ def token_of(source: StudySource, route: Route) -> str:
 def _digest(value: Any) -> str:
     # Statuses carry the database's clock, which is no news.
     kept = [{k: v for k, v in row.items() if k != "now"} if isinstance(row, dict) else row for row in value]
-    return hashlib.sha256(json.dumps(kept, default=str, sort_keys=True).encode()).hexdigest()[:16]
+    return hash_of_data(kept)
 
 
 def navigation(route: Route) -> list[Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
+from nas.files.plain import clean
+from nas.files.yaml_source import dump_yaml
 from nas.reporting.document import Block, Code, Facts, Paragraph, Section, Table, code
 from nas.reporting.numbers import count, plural
 from nas.reporting.story.setting import value_words
@@ -58,9 +58,7 @@ def reproduce(data: StudyData) -> Section:
     """The commands and the study file that make these numbers again."""
     file = f"studies/{file_name(data.name)}.yaml"
     commands = f"nas run {file}\nnas report {file_name(data.name)}"
-    text = (
-        yaml.safe_dump(_plain(data.definition), sort_keys=False, allow_unicode=True).rstrip() if data.definition else ""
-    )
+    text = dump_yaml(clean(data.definition)).rstrip() if data.definition else ""
     words = (
         "The same study file and seed propose the same candidates; on the same machine the numbers are the same. "
         "Running again resumes: a finished training is never repeated."
@@ -81,11 +79,3 @@ def file_name(name: str) -> str:
     while "__" in kept:
         kept = kept.replace("__", "_")
     return kept or "study"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
+from nas.files.hashes import hash_of_text
 from nas.spaces import Candidate, DesignSpace
 
 
@@ -80,8 +80,7 @@ class Request:
 
     def number(self, purpose: str = "") -> int:
         """A seed below 2**31 fixed by seed, batch and purpose."""
-        text = f"{self.seed}/{self.batch}/{purpose}"
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % (2**31)
+        return int(hash_of_text(f"{self.seed}/{self.batch}/{purpose}", digits=8), 16) % 2**31
 
     def affordable(self, candidate: Candidate) -> bool:
         """Whether the candidate is not known to be over a limit."""

@@ -1,16 +1,17 @@
-"""Turns what callers hand in into what both engines store: JSON without NaN, text without NUL.
+"""Plain JSON data out of whatever callers hand in: no NaN, no NUL, no tuples, no NumPy.
 
-PostgreSQL refuses NaN inside JSON and NUL inside text, SQLite accepts both; cleaning here keeps the
-two engines equal.
+Standard JSON has no NaN. PostgreSQL refuses it, and NUL inside text, SQLite accepts both: what is cleaned here is the
+same in both databases, in files and on stdout.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
 from typing import Any
+
+from nas.files.hashes import hash_of_data
 
 
 def clean_text(text: str) -> str:
@@ -23,7 +24,7 @@ def clean_text(text: str) -> str:
 
 
 def clean(value: Any) -> Any:
-    """Plain JSON data: NaN and infinity become None, tuples lists, NumPy scalars numbers.
+    """Plain JSON data: NaN and infinity become None, tuples lists, NumPy scalars numbers, paths text.
 
     >>> clean({"a": (1, float("nan"))})
     {'a': [1, None]}
@@ -54,8 +55,7 @@ def content_id(value: Any) -> str:
     >>> content_id({"a": 1, "b": 2}) == content_id({"b": 2, "a": 1})
     True
     """
-    text = json.dumps(clean(value), ensure_ascii=True, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hash_of_data(clean(value), digits=32)
 
 
 def finite(value: float | None) -> float | None:

@@ -6,13 +6,13 @@ import contextlib
 import errno
 import hashlib
 import os
-import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from nas.errors import TrainingError
+from nas.errors import NasError
 
 STALE_AFTER_S = 600.0
 """A partial file this old belongs to a process that was killed while writing."""
@@ -44,35 +44,51 @@ class HashingWriter:
         return self._hash.hexdigest()
 
 
-def write_atomically(path: Path, write: Callable[[HashingWriter], object]) -> str:
+def write_atomically(
+    path: Path, write: Callable[[HashingWriter], object], error: type[NasError] = NasError, when_full: str = ""
+) -> str:
     """Writes a temporary file beside `path`, syncs it and renames it; returns the SHA-256 of its bytes.
 
     Whoever reads `path` at any moment, or after a power cut, finds the old file or the new one.
 
+    Args:
+        path: the file; folders above it are made.
+        write: gets an object with `write(bytes)` and `flush()`.
+        error: what is raised when it cannot be written.
+        when_full: what else to do about a full disk, for the hint.
+
     Raises:
-        TrainingError: no space left, no permission, ...; names the file, and nothing half-written stays.
+        NasError: of the type `error`: no space left, no permission, ...; names the file, nothing half-written stays.
     """
     try:
         return _write_and_rename(path, write)
-    except OSError as error:
-        raise TrainingError(f"{path} cannot be written: {error.strerror or error}", _advice(error)) from error
+    except OSError as problem:
+        raise error(
+            f"{path} cannot be written: {problem.strerror or problem}", _advice(problem, when_full)
+        ) from problem
+
+
+def write_text(path: Path, text: str, error: type[NasError] = NasError) -> Path:
+    """Writes a text file in UTF-8 whole or not at all, as `write_atomically` does; returns its path."""
+    write_atomically(path, lambda file: file.write(text.encode()), error)
+    return path
 
 
 def _write_and_rename(path: Path, write: Callable[[HashingWriter], object]) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_prefix(path), suffix=".partial", delete=False) as file:
-        try:
+    partial = path.with_name(f"{_prefix(path)}{uuid.uuid4().hex}.partial")
+    try:
+        with partial.open("xb") as file:
             writer = _written(file, write)
-            os.replace(file.name, path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
     _sync_folder(path.parent)
     return writer.sha256
 
 
-def _written(file: tempfile._TemporaryFileWrapper[bytes], write: Callable[[HashingWriter], object]) -> HashingWriter:
-    writer = HashingWriter(file.file)  # type: ignore[arg-type]
+def _written(file: BinaryIO, write: Callable[[HashingWriter], object]) -> HashingWriter:
+    writer = HashingWriter(file)
     try:
         write(writer)
     except Exception as error:
@@ -104,13 +120,7 @@ def remove_stale_partials(path: Path) -> None:
                 partial.unlink()
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _advice(error: OSError) -> str:
+def _advice(error: OSError, when_full: str) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "Free some space on that disk, or keep checkpoints elsewhere; the training goes on from its last one."
+        return "Free some space on that disk" + (f", or {when_full}" if when_full else ", or write elsewhere.")
     return "Choose a place that you may write to."
