@@ -117,6 +117,6 @@ def pick(choices: Sequence[Choice], rng: np.random.Generator) -> Choice:
 
 def _lookalike(first: Appearance, rng: np.random.Generator) -> Appearance:
     """Another person in the same garments, of the same colours."""
+    person, second = draw_person(rng), pick([c for c in UPPER if c != first.upper], rng)
     shared = ("upper_kind", "upper", "lower_kind", "lower", "lower_second")
-    second = pick([c for c in UPPER if c != first.upper], rng)
-    return replace(draw_person(rng), upper_second=second, **{name: getattr(first, name) for name in shared})
+    return replace(person, upper_second=second, **{name: getattr(first, name) for name in shared})

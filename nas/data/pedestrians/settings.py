@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nas.files.hashes import hash_of_data
 
-GENERATOR_VERSION = 3
+GENERATOR_VERSION = 4
 """Part of every generated set's id: raised whenever the same settings draw other images."""
 
 Count = Annotated[int, Field(ge=1, le=9999)]
