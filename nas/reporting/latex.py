@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from nas.reporting.comparison import summarise_candidates, trusted_level
 from nas.reporting.numbers import is_missing
-from nas.reporting.placements import short_label
 from nas.reporting.rules_file import rule_set
 from nas.reporting.study_data import StudyData, records_of, rows_of
 from nas.reporting.tables import systems_rows
+from nas.spaces.labels import short_label
 from nas.spaces.rule_formats import as_latex
 
 _SPECIAL = {

@@ -5,14 +5,13 @@ Reading is cached because tables repeat notations; the grammar itself is `nas.sp
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 
 import pandas as pd
 
 from nas.errors import NasError
-from nas.reporting.style import MIXED, NO_BLOCK, block_title
 from nas.spaces.candidate import Candidate
+from nas.spaces.labels import MIXED, NO_BLOCK, split_groups
 from nas.spaces.sites import Topology, get_topology
 
 
@@ -37,7 +36,7 @@ def has_default_params(notation: str) -> bool:
     >>> has_default_params("resnet50(width=0.25)+cnl@8"), has_default_params("resnet50+cnl(fuse=add)@8")
     (True, False)
     """
-    return all("(" not in group and "[" not in group for group in _split_groups(notation)[1:])
+    return all("(" not in group and "[" not in group for group in split_groups(notation)[1:])
 
 
 def block_label(notation: str) -> str:
@@ -75,46 +74,3 @@ def site_count(backbone: str) -> int:
     """How many sites a backbone has; 17 (ResNet-50) when it is unknown."""
     topology = topology_of(backbone)
     return len(topology.sites) if topology else 17
-
-
-def backbone_title(backbone: str) -> str:
-    """The backbone as the literature writes it, e.g. ResNet-50."""
-    topology = topology_of(backbone)
-    return topology.title if topology else backbone
-
-
-@lru_cache(maxsize=65536)
-def short_label(notation: str) -> str:
-    """A candidate as the paper's tables write it.
-
-    >>> short_label("resnet50+cnl@6,8,14"), short_label("resnet50"), short_label("resnet50+agw(inner=one)@14+hac@8")
-    ('C-NL @ 6,8,14', 'ResNet-50', 'AGW (inner=one) @ 14 + HAC @ 8')
-    """
-    head, _, recipe = notation.partition("[")
-    backbone, *groups = _split_groups(head)
-    suffix = f" [{recipe}" if recipe else ""
-    if not groups:
-        return _with_params(backbone, backbone_title) + suffix
-    return " + ".join(_group_label(group) for group in groups) + suffix
-
-
-def _split_groups(text: str) -> list[str]:
-    """Splits at `+` outside of parentheses (numbers like 1e+5 stay whole)."""
-    parts, depth = [""], 0
-    for char in text:
-        depth += (char == "(") - (char == ")")
-        if char == "+" and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += char
-    return parts
-
-
-def _group_label(group: str) -> str:
-    block, _, sites = group.rpartition("@")
-    return f"{_with_params(block, block_title)} @ {sites}"
-
-
-def _with_params(text: str, title: Callable[[str], str]) -> str:
-    name, bracket, params = text.partition("(")
-    return f"{title(name)} ({params}" if bracket else title(name)

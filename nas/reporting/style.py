@@ -13,6 +13,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from nas.spaces.labels import MIXED, NO_BLOCK
+
 FONT = "Inter, 'Segoe UI', system-ui, -apple-system, Roboto, 'Helvetica Neue', 'DejaVu Sans', sans-serif"
 MONO = "ui-monospace, 'SF Mono', 'Cascadia Mono', Menlo, 'DejaVu Sans Mono', monospace"
 
@@ -38,17 +40,6 @@ BLOCK_COLOURS: dict[str, str] = {
     "gc": "#89656d",
     "cbam": "#6d6c4e",
 }
-BLOCK_TITLES: dict[str, str] = {
-    "cnl": "C-NL",
-    "hac": "HAC",
-    "agw": "AGW",
-    "raga": "RAGA",
-    "abd": "ABD",
-    "se": "SE",
-    "eca": "ECA",
-    "gc": "GC",
-    "cbam": "CBAM",
-}
 BLOCK_DASHES: dict[str, str] = {
     "cnl": "solid",
     "hac": "solid",
@@ -60,8 +51,7 @@ BLOCK_DASHES: dict[str, str] = {
     "gc": "dashdot",
     "cbam": "longdash",
 }
-MIXED, MIXED_COLOUR = "mixed", "#7b8491"
-NO_BLOCK = "none"
+MIXED_COLOUR = "#7b8491"
 _OWN_BLOCK_COLOURS = ("#8a5a00", "#007f87", "#a34fd0", "#5a7d00")
 _SYMBOLS_BY_COUNT = ("diamond", "circle", "square", "triangle-up", "star")
 WIDE_ONLY = "wide only"
@@ -106,12 +96,6 @@ def block_colour(block: str) -> str:
     if block in (MIXED, NO_BLOCK):
         return MIXED_COLOUR if block == MIXED else INK
     return _OWN_BLOCK_COLOURS[zlib.crc32(block.encode()) % len(_OWN_BLOCK_COLOURS)]
-
-
-def block_title(block: str) -> str:
-    """The name of a block type as the literature writes it."""
-    special = {MIXED: "several types", NO_BLOCK: "no attention"}
-    return BLOCK_TITLES.get(block) or special.get(block) or block.rsplit(":", 1)[-1]
 
 
 def block_dash(block: str) -> str:

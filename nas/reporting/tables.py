@@ -7,8 +7,8 @@ import pandas as pd
 from nas.reporting.comparison import Level, summarise_candidates, trusted_level
 from nas.reporting.document import Badge, Cell, Table, code
 from nas.reporting.numbers import count, fixed, mean_sd, millions
-from nas.reporting.placements import short_label
 from nas.reporting.study_data import StudyData, records_of, rows_of
+from nas.spaces.labels import short_label
 
 SHOWN_ROWS = 200
 """Longer tables are cut in reports; the CSV file has every row."""

@@ -9,4 +9,6 @@ Tables in, tables or small frozen dataclasses out; no torch, no database, no dra
 - `intervals`: `Estimate`, `Spread`, `mean_interval`, `bootstrap`, `simultaneous_quantile`: intervals, or "not known".
 - `differences`: `Difference`, `difference`, `to_controls`, `verdict_of`: is one network better than another.
 - `fronts`: `on_front`, `layers`, `crowding`, `hypervolume`, `staircase`: who is on the front.
+- `choice`: `most_accurate`, `knee`: which candidate for a budget, with the runners-up that are not told apart.
+- `power`: `Design`, `visible_difference`, `blocks_needed`: what a design can see.
 """

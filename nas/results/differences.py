@@ -95,11 +95,7 @@ CONTROL_COLUMNS = (
 
 
 def to_controls(rows: pd.DataFrame, metric: Metric = MAP, margin: float | None = None) -> pd.DataFrame:
-    """Every network with blocks against its control, one row each, in the order of the table.
-
-    Columns: notation, control (None where it was not trained at this level), difference, se, df, low, high (95 %),
-    low_all, high_all (95 % for all of them together: what a choice among them may quote), blocks, trainings,
-    control_trainings, failed, verdict (by low_all and high_all).
+    """Every network with blocks against its control, in the order of the table; see `compare_all`.
 
     Args:
         rows: of one level.
@@ -109,7 +105,25 @@ def to_controls(rows: pd.DataFrame, metric: Metric = MAP, margin: float | None =
     ended = pd.concat([finished(rows, metric), failed(rows, metric)])
     trained = frozenset(finished(rows, metric)["notation"].astype(str))
     names = [str(name) for name in ended["notation"].unique() if not is_plain(str(name))]
-    table = _differences(rows, {name: control_in(name, trained) for name in names}, metric)
+    return compare_all(rows, {name: control_in(name, trained) for name in names}, metric, margin)
+
+
+def compare_all(
+    rows: pd.DataFrame, pairs: Mapping[str, str | None], metric: Metric = MAP, margin: float | None = None
+) -> pd.DataFrame:
+    """Each A minus its B, one row a pair.
+
+    Columns: notation, control (B; None where there is none at this level), difference, se, df, low, high (95 %),
+    low_all, high_all (95 % for all of them together: what a choice among them may quote), blocks, trainings,
+    control_trainings, failed, verdict (by low_all and high_all).
+
+    Args:
+        rows: of one level.
+        pairs: B of each A, by notation.
+        metric: what is compared.
+        margin: differences within it count as equal.
+    """
+    table = _differences(rows, pairs, metric)
     known = table["df"].gt(0) & table["difference"].notna()
     table = table.assign(**dict.fromkeys(("low", "high", "low_all", "high_all"), math.nan))
     if known.any():

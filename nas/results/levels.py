@@ -36,7 +36,17 @@ _FIDELITY_PARTS = (
     (r"inherit", "from the baseline's weights"),
 )
 _CARRIED = (
-    *("notation", "backbone", "n_blocks", "latency_ms", "latency_p5_ms", "latency_p95_ms", "batches_per_s"),
+    *(
+        "notation",
+        "backbone",
+        "n_blocks",
+        "latency_ms",
+        "latency_low_ms",
+        "latency_high_ms",
+        "latency_p5_ms",
+        "latency_p95_ms",
+        "batches_per_s",
+    ),
     *("latency_measured", "peak_memory_mb", "energy_j", "params", "macs"),
 )
 """Columns that are the candidate's own, whatever the training."""

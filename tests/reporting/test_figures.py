@@ -31,6 +31,7 @@ from nas.reporting.figures import (
     TrainingCurves,
 )
 from nas.reporting.study_data import StudyData
+from nas.spaces.labels import BLOCK_TITLES
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -104,8 +105,8 @@ def test_a_block_has_one_colour_in_every_figure(full: StudyData) -> None:
         drawing = FIGURES[name]()(full)
         assert isinstance(drawing, go.Figure)
         for trace in drawing.data:
-            if trace.name in style.BLOCK_TITLES.values():
-                block = next(b for b, title in style.BLOCK_TITLES.items() if title == trace.name)
+            if trace.name in BLOCK_TITLES.values():
+                block = next(b for b, title in BLOCK_TITLES.items() if title == trace.name)
                 assert trace.marker.color == style.BLOCK_COLOURS[block], (name, trace.name)
 
 

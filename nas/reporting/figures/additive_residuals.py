@@ -11,8 +11,9 @@ import plotly.graph_objects as go
 from nas.errors import NasError
 from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
-from nas.reporting.placements import block_label, short_label
+from nas.reporting.placements import block_label
 from nas.reporting.study_data import StudyData, rows_of
+from nas.spaces.labels import block_title, short_label
 
 _COLUMNS = ("notation", "block", "n_blocks", "measured_ms", "predicted_ms", "residual_percent")
 
@@ -57,7 +58,7 @@ class AdditiveResiduals(StudyFigure):
                         "<b>%{customdata[0]}</b><br>measured %{x:.3f} ms, predicted %{customdata[1]:.3f} ms"
                         "<br>%{y:+.1f} %<extra></extra>"
                     ),
-                    name=style.block_title(block),
+                    name=block_title(block),
                 )
             )
         figure.update_xaxes(title_text="Measured time of a batch (ms)")

@@ -19,8 +19,9 @@ from nas.reporting.comparison import (
 )
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.figures.site_axis import add_level_line, add_site_axis
-from nas.reporting.placements import placements_of, short_label
+from nas.reporting.placements import placements_of
 from nas.reporting.study_data import StudyData, rows_of
+from nas.spaces.labels import block_title, short_label
 
 _HOVER = "<b>%{customdata[0]}</b><br>mAP %{customdata[1]} (%{customdata[2]}n = %{customdata[3]})<extra></extra>"
 _COLUMNS = ("block", "site", "notation", "map_mean", "map_sd", "seeds", "latency_ms", "hopeless", "kind")
@@ -108,7 +109,7 @@ def _add_bars(figure: go.Figure, rows: pd.DataFrame, block: str, floor: float) -
                 for r in rows_of(rows)
             ],
             hovertemplate=_HOVER,
-            name=style.block_title(block),
+            name=block_title(block),
         )
     )
 

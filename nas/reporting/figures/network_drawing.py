@@ -12,8 +12,9 @@ from nas.reporting import style
 from nas.reporting.comparison import summarise_candidates, trusted_level
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.numbers import fixed
-from nas.reporting.placements import backbone_title, placements_of, short_label, topology_of
+from nas.reporting.placements import placements_of, topology_of
 from nas.reporting.study_data import StudyData, rows_of
+from nas.spaces.labels import backbone_title, block_title, short_label
 from nas.spaces.sites import Topology
 
 _ROW_PX = 74
@@ -120,10 +121,8 @@ def _add_blocks(figure: go.Figure, rows: pd.DataFrame, block: str) -> None:
                 "line": {"width": 1.5, "color": style.SURFACE},
             },
             customdata=[[style.plain(short_label(str(r.notation))), int(r.site)] for r in rows_of(rows)],
-            hovertemplate=(
-                f"{style.block_title(block)} at site %{{customdata[1]}}<br>%{{customdata[0]}}<extra></extra>"
-            ),
-            name=style.block_title(block),
+            hovertemplate=(f"{block_title(block)} at site %{{customdata[1]}}<br>%{{customdata[0]}}<extra></extra>"),
+            name=block_title(block),
             cliponaxis=False,
         )
     )

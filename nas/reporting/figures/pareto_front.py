@@ -13,8 +13,8 @@ from nas.reporting.comparison import Level, summarise_candidates, trusted_level
 from nas.reporting.costs import COST_WORDS
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.numbers import plural
-from nas.reporting.placements import short_label
 from nas.reporting.study_data import StudyData, rows_of
+from nas.spaces.labels import block_title, short_label
 
 SPEEDS: dict[str, tuple[str, str, str]] = {
     "ms": ("latency_ms", "Time of a {batch} (ms, less is better)", "ms"),
@@ -104,7 +104,7 @@ class ParetoFront(StudyFigure):
             for block in blocks
             for _, part in rows[rows["block"] == block].groupby(["on_front", "n_blocks"])
         ]
-        traces += [_legend_entry(style.block_title(b), style.block_colour(b), "circle", b) for b in blocks]
+        traces += [_legend_entry(block_title(b), style.block_colour(b), "circle", b) for b in blocks]
         counts = sorted(rows["n_blocks"].astype(int).unique()) if rows["n_blocks"].nunique() > 1 else []
         traces += [_legend_entry(plural(n, "block"), style.MUTED, style.count_symbol(n), f"{n} blocks") for n in counts]
         figure.add_traces(traces)
@@ -130,7 +130,7 @@ class ParetoFront(StudyFigure):
             hovertemplate=_HOVER,
             legendgroup=block,
             showlegend=False,
-            name=style.block_title(block),
+            name=block_title(block),
         )
 
     def _add_front(self, figure: go.Figure, rows: pd.DataFrame, column: str) -> None:

@@ -24,6 +24,7 @@ from nas.reporting.figures.site_axis import stage_spans
 from nas.reporting.numbers import interval, plural, signed
 from nas.reporting.placements import exploded_placements, site_count
 from nas.reporting.study_data import StudyData, rows_of
+from nas.spaces.labels import block_title
 
 _COLUMNS = ("block", "site", "effect", "low", "high", "candidates", "trainings")
 ADAPTIVE = ("search",)
@@ -74,7 +75,7 @@ class PlacementMap(StudyFigure):
             go.Heatmap(
                 z=grid.to_numpy(),
                 x=list(grid.columns),
-                y=[style.block_title(block) for block in blocks],
+                y=[block_title(block) for block in blocks],
                 zmid=0,
                 zmin=-limit,
                 zmax=limit,
@@ -145,7 +146,7 @@ def _undecided(table: pd.DataFrame, grid: pd.DataFrame) -> list[list[str]]:
 def _hover(table: pd.DataFrame, grid: pd.DataFrame) -> list[list[str]]:
     texts = {
         (row.block, row.site): (
-            f"<b>{style.block_title(row.block)} @ {row.site}</b><br>{signed(row.effect)} mAP "
+            f"<b>{block_title(row.block)} @ {row.site}</b><br>{signed(row.effect)} mAP "
             f"{interval(row.low, row.high)}<br>{plural(int(row.candidates), 'candidate')}, "
             f"{plural(int(row.trainings), 'training')}"
         )

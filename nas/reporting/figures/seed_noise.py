@@ -13,8 +13,8 @@ from scipy import stats
 from nas.reporting import style
 from nas.reporting.comparison import Level, levels, pooled_sd
 from nas.reporting.figures.base import Drawing, StudyFigure
-from nas.reporting.placements import short_label
 from nas.reporting.study_data import StudyData, rows_of
+from nas.spaces.labels import short_label
 
 _HOVER = "<b>%{customdata[0]}</b>, seed %{customdata[1]}<br>%{y:+.4f} from its mean %{x:.4f}<extra></extra>"
 _COLUMNS = ("notation", "seed", "mean", "deviation", "level")

@@ -13,8 +13,9 @@ from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.figures.site_axis import add_level_line, add_site_axis
 from nas.reporting.numbers import is_missing
-from nas.reporting.placements import has_default_params, short_label, topology_of
+from nas.reporting.placements import has_default_params, topology_of
 from nas.reporting.study_data import StudyData, rows_of
+from nas.spaces.labels import block_title, short_label
 
 _COLUMNS = (
     "block",
@@ -93,7 +94,7 @@ class SpeedByPosition(StudyFigure):
                 error_y=_percentile_bars(usual, colour),
                 customdata=np.column_stack([usual["notation"].map(style.plain), usual["median_ms"]]),
                 hovertemplate="<b>%{customdata[0]}</b><br>%{y:.2f} batches/s, %{customdata[1]:.3f} ms<extra></extra>",
-                name=style.block_title(block),
+                name=block_title(block),
                 legendgroup=block,
             )
         )
@@ -108,7 +109,7 @@ class SpeedByPosition(StudyFigure):
                     hovertemplate="%{customdata[0]}<br>%{y:.2f} batches/s, %{customdata[1]:.3f} ms<extra></extra>",
                     legendgroup=block,
                     showlegend=False,
-                    name=style.block_title(block),
+                    name=block_title(block),
                 )
             )
 

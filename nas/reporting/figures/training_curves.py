@@ -10,8 +10,9 @@ import plotly.graph_objects as go
 
 from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
-from nas.reporting.placements import block_label, short_label
+from nas.reporting.placements import block_label
 from nas.reporting.study_data import EPOCH_COLUMNS, StudyData
+from nas.spaces.labels import block_title, short_label
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class TrainingCurves(StudyFigure):
                     mode="lines",
                     line={"color": style.block_colour(block), "width": 1.6, "dash": "dot" if failed else "solid"},
                     opacity=0.8,
-                    name=style.block_title(block),
+                    name=block_title(block),
                     legendgroup=block,
                     showlegend=block not in named,
                     hovertemplate=(

@@ -10,8 +10,8 @@ import pandas as pd
 from nas.reporting.comparison import trusted_level
 from nas.reporting.document import Badge, Bullets, Cell, Paragraph, Section, Table, code, words
 from nas.reporting.numbers import MISSING, fixed, interval, mean_sd, p_value, signed
-from nas.reporting.placements import short_label
 from nas.reporting.study_data import StudyData, records_of
+from nas.spaces.labels import short_label
 
 _TONES = {"hold": "good", "mislead": "bad"}
 

@@ -6,8 +6,8 @@ from nas.reporting.comparison import trusted_level
 from nas.reporting.document import Cell, Paragraph, Section, Table, code
 from nas.reporting.numbers import MISSING, fixed, is_missing, mean_sd, signed
 from nas.reporting.paper import beside, is_the_papers
-from nas.reporting.placements import short_label
 from nas.reporting.study_data import StudyData, records_of
+from nas.spaces.labels import short_label
 
 
 def beside_the_paper(data: StudyData) -> Section | None:

@@ -7,8 +7,8 @@ from nas.reporting.costs import COST_WORDS
 from nas.reporting.document import Block, Paragraph, Section, Tiles, code, words
 from nas.reporting.headline import Gain, Headline, headline
 from nas.reporting.numbers import MISSING, count, fixed, interval, mean_sd, plural, signed
-from nas.reporting.placements import backbone_title, short_label
 from nas.reporting.study_data import StudyData
+from nas.spaces.labels import backbone_title, short_label
 
 
 def question(data: StudyData) -> Section:

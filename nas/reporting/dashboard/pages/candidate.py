@@ -16,11 +16,11 @@ from nas.reporting.dashboard.source import Snapshot
 from nas.reporting.document import Badge, Cell, Facts, Table, code, words
 from nas.reporting.figures import NetworkDrawing, RankLists, TrainingCurves
 from nas.reporting.numbers import count, fixed, hours, interval, mean_sd, millions
-from nas.reporting.placements import short_label
 from nas.reporting.rules_file import rule_set
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.story.tried import STATUS_TONES
 from nas.reporting.study_data import EPOCH_COLUMNS, StudyData, records_of, rows_of
+from nas.spaces.labels import short_label
 
 
 def render(snapshot: Snapshot, route: Route, view: View) -> list[Any]:

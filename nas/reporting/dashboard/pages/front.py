@@ -22,6 +22,7 @@ from nas.reporting.figures.pareto_front import SPEEDS, own_axis
 from nas.reporting.numbers import count, fixed, mean_sd, millions, plural
 from nas.reporting.placements import placements_of
 from nas.reporting.study_data import StudyData, records_of
+from nas.spaces.labels import block_title
 
 PAGE_ROWS = 50
 CONTROLS = ("level", "blocks", "sites", "counts", "stage", "max_ms", "text", "speed")
@@ -58,7 +59,7 @@ def layout(snapshot: Snapshot, route: Route) -> list[Any]:
 
 def _filter_panel(data: StudyData, filters: Filters) -> Any:
     used = {name for notation in data.results["notation"].dropna().unique() for name in _blocks_of(str(notation))}
-    blocks = [{"label": style.block_title(name), "value": name} for name in style.block_order(used)]
+    blocks = [{"label": block_title(name), "value": name} for name in style.block_order(used)]
     counts = sorted({int(n) for n in data.results["n_blocks"].dropna() if n > 0})
     stages = [str(name) for name in data.results["stage"].dropna().unique()]
     level = filters.chosen_level(data)

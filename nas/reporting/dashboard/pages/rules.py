@@ -20,11 +20,11 @@ from nas.reporting.document import Badge, Facts, words
 from nas.reporting.figures import ParetoFront
 from nas.reporting.findings import VERDICTS, finding_sentence, kind_and_strength
 from nas.reporting.numbers import MISSING, count, fixed, interval, is_missing, p_value, plural, signed
-from nas.reporting.placements import short_label
 from nas.reporting.rules_file import rule_set
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.study_data import StudyData
 from nas.spaces.findings import Finding
+from nas.spaces.labels import short_label
 from nas.spaces.rule_formats import FORMATS
 from nas.spaces.ruleset import RuleSet
 
