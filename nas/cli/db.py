@@ -73,7 +73,9 @@ def _schema_words(found: dict[str, Any]) -> str:
         return "the newest"
     if found["schema"] is None:
         return "no studies here yet"
-    older = found["schema"] < found["newest_schema"]
+    from nas.storage.schema import known_revisions
+
+    older = found["schema"] in known_revisions()
     return "older: run `nas db upgrade`" if older else "newer than this version of nas: upgrade nas"
 
 

@@ -115,7 +115,9 @@ class CheckpointFiles:
 def key(claim: ClaimedTraining) -> str:
     """Name of a training's checkpoint: equal for equal trainings, whatever study asked."""
     parts = (claim.candidate_id, claim.recipe_id, claim.dataset_id, claim.fidelity_label, f"s{claim.seed}")
-    return "-".join(parts) + ".pt"
+    # A training from scratch without own code keeps the short name that earlier versions gave it.
+    more = (claim.code[:16], "" if claim.start == "scratch" else claim.start.replace(":", "-"))
+    return "-".join((*parts, *filter(None, more))) + ".pt"
 
 
 def _readable(path: Path) -> bool:

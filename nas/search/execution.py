@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import TrainingError
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from nas.search.checkpoints import CheckpointFiles
     from nas.storage import ClaimedTraining, TrainingOutcome
     from nas.training import EpochRecord, Recipe
-
-_OWN_KEYS = ("view", "stop_epoch")
 
 
 class Execution:
@@ -57,8 +54,7 @@ class Execution:
         from nas.training import train
 
         recipe = self._recipe(claim)
-        fidelity = Fidelity(**{k: v for k, v in claim.fidelity.items() if k not in _OWN_KEYS})
-        data = self._context.prepared(claim.fidelity["view"], fidelity)
+        data = self._context.prepared(claim.view, Fidelity(**claim.fidelity))
         checkpoint = self._files.begin(claim)
         # The stored recipe is final: the candidate's own values and the fidelity are already in it.
         result = train(
@@ -72,7 +68,7 @@ class Execution:
             between_steps=lambda: self._pause(claim),
             should_stop=should_stop,
             init_from=self._files.fetch_initial(claim),
-            stop_epoch=claim.fidelity.get("stop_epoch"),
+            stop_epoch=claim.stop_epoch,
         )
         uri, sha256 = self._files.finish(claim, result.checkpoint)
         return TrainingOutcome(
@@ -136,8 +132,3 @@ def _plain(metrics: dict[str, Any]) -> dict[str, Any]:
     """Metrics without per-query arrays, as JSON data."""
     kept = {k: v for k, v in metrics.items() if not k.startswith("per_query")}
     return {k: (v.tolist() if hasattr(v, "tolist") else v) for k, v in kept.items()}
-
-
-def checkpoint_folder(root: Path, claim: ClaimedTraining) -> Path:
-    """Where a training's files are: named by content, so that two studies share them."""
-    return root / claim.candidate_id / f"{claim.recipe_id}-{claim.dataset_id}-{claim.fidelity_label}-s{claim.seed}"

@@ -41,6 +41,8 @@ BigId = BigInteger().with_variant(Integer, "sqlite")
 
 TRAINING_STATUSES = ("waiting", "running", "finished", "failed")
 STAGE_STATUSES = ("waiting", "running", "finished", "failed")
+SCRATCH = "scratch"
+BY_CONTENT, BY_NAMES_AND_SIZES = "content", "names and sizes"
 
 
 class Base(DeclarativeBase):
@@ -152,13 +154,18 @@ class RecipeRow(Base):
 
 
 class DatasetRow(Base):
-    """One view of one data set (files, held-out identities, image size), keyed by content."""
+    """One view of one data set (files, held-out identities, image size), keyed by content.
+
+    `known_by` says what `id` was made from: "content", or "names and sizes" where an earlier version stored it
+    without reading the pictures; such an id never equals one by content, so their trainings are never mixed.
+    """
 
     __tablename__ = "nas_dataset"
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     name: Mapped[str]
     spec: Mapped[dict[str, Any]]
     counts: Mapped[dict[str, Any]]
+    known_by: Mapped[str] = mapped_column(String(32), default=BY_CONTENT, server_default=BY_CONTENT)
     created_at: Mapped[float] = _created()
 
 
@@ -168,12 +175,19 @@ class Training(Base):
     __tablename__ = "nas_training"
     id: Mapped[int] = _serial()
     candidate_id: Mapped[str] = mapped_column(String(64), ForeignKey("nas_candidate.id"))
+    # Hash of the code of own blocks, losses and objectives that it uses; "" where it uses none.
+    code: Mapped[str] = mapped_column(String(64), default="", server_default="")
     recipe_id: Mapped[str] = mapped_column(String(64), ForeignKey("nas_recipe.id"))
     dataset_id: Mapped[str] = mapped_column(String(64), ForeignKey("nas_dataset.id"), index=True)
     fidelity_label: Mapped[str] = mapped_column(String(128))
+    # Which weights it starts from, by content: "scratch", "plain:<hash>" or "checkpoint:<hash>".
+    start: Mapped[str] = mapped_column(String(128), default=SCRATCH, server_default=SCRATCH)
     seed: Mapped[int] = mapped_column(BigInteger)
     fidelity: Mapped[dict[str, Any]]
     epochs: Mapped[int | None]
+    # The rung at which it stops; NULL: the end of its schedule.
+    stop_epoch: Mapped[int | None]
+    view: Mapped[str] = mapped_column(String(16))
     split: Mapped[str] = mapped_column(String(16))
     # Indexed, or deleting a training would look through all others for those that build on it.
     resume_from_id: Mapped[int | None] = mapped_column(
@@ -206,15 +220,19 @@ class Training(Base):
     failure_kind: Mapped[str | None] = mapped_column(String(32))
     failure_reason: Mapped[str | None]
     failure_traceback: Mapped[str | None]
+    # Name and hash of the archive that brought the result; NULL: it was made by workers of this database.
+    imported: Mapped[str | None]
     created_at: Mapped[float] = _created()
     started_at: Mapped[float | None]
     finished_at: Mapped[float | None]
     __table_args__ = (
         UniqueConstraint(
             "candidate_id",
+            "code",
             "recipe_id",
             "dataset_id",
             "fidelity_label",
+            "start",
             "seed",
             name="uq_nas_training_natural_key",
         ),
@@ -345,6 +363,8 @@ class Latency(Base):
     drift: Mapped[float | None]
     record: Mapped[dict[str, Any]]
     environment_id: Mapped[str | None] = mapped_column(String(64), ForeignKey("nas_environment.id"))
+    # Name and hash of the archive that brought it; figures measured for this database come before these.
+    imported: Mapped[str | None]
     measured_at: Mapped[float] = _created()
     __table_args__ = (Index(None, "architecture_id", "protocol_id", "device"),)
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nas.storage.models import SCRATCH
+
 JsonDict = Mapping[str, Any]
 
 
@@ -16,7 +18,7 @@ JsonDict = Mapping[str, Any]
 class TrainingRequest:
     """One training a stage wants done; equal natural keys mean the same training.
 
-    The natural key is (candidate_id, recipe_id, dataset_id, fidelity_label, seed).
+    The natural key is (candidate_id, code, recipe_id, dataset_id, fidelity_label, start, seed).
 
     Attributes:
         candidate_id: of a candidate stored before by `ensure_candidates`.
@@ -28,10 +30,14 @@ class TrainingRequest:
         sampler: who proposed it ("random", "nsga2", ...); adaptive samples are biased, so it is kept.
         batch: number of the proposal round inside the stage; one (role, batch) is planned once.
         position: order inside the batch, the order in which trainings are claimed.
-        split: "val" or "test", the split its metrics are read on.
+        code: hash of the code of own blocks, losses and objectives it uses; "" where it uses none.
+        start: which weights it starts from, by content: "scratch", "plain:<hash>" or "checkpoint:<hash>".
+        view: of the data: "select", "final" or "source".
+        split: "val", "test" or "transfer", the split its metrics are read on.
         epochs: epochs it will have run at its end; None when not known before.
+        stop_epoch: the rung it stops at; None: the end of its schedule.
         resume_from: training whose checkpoint it continues (next rung of the same candidate).
-        init_from: training whose weights it starts from (`init: inherit`).
+        init_from: training that left the weights it starts from; `start` says them by content.
     """
 
     candidate_id: str
@@ -46,8 +52,12 @@ class TrainingRequest:
     batch: int = 0
     position: int = 0
     sampler_attrs: JsonDict = field(default_factory=dict)
+    code: str = ""
+    start: str = SCRATCH
+    view: str = "select"
     split: str = "val"
     epochs: int | None = None
+    stop_epoch: int | None = None
     resume_from: int | None = None
     init_from: int | None = None
 
@@ -71,14 +81,18 @@ class ClaimedTraining:
     candidate_id: str
     candidate: dict[str, Any]
     notation: str
+    code: str
     recipe_id: str
     recipe: dict[str, Any]
     dataset_id: str
     dataset: dict[str, Any]
     fidelity: dict[str, Any]
     fidelity_label: str
+    start: str
     epochs: int | None
+    stop_epoch: int | None
     seed: int
+    view: str
     split: str
     checkpoint_uri: str | None
     checkpoint_sha256: str | None

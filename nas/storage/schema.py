@@ -7,6 +7,7 @@ transaction, the others wait and find it done. A database from a newer version i
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,8 +20,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import OperationalError
 
 from nas.errors import StorageError
+from nas.storage import earlier
 
 VERSION_TABLE = "nas_alembic_version"
 # Any number that nobody else uses on the same server: "nas" in ASCII, then our own counter.
@@ -51,9 +54,9 @@ def _config(connection: Connection | None = None) -> Config:
 
 @cache
 def known_revisions() -> tuple[str, ...]:
-    """All schema versions this program knows, oldest first."""
+    """All schema versions this program can use or upgrade, oldest first; the first is of before the first release."""
     script = ScriptDirectory.from_config(_config())
-    return tuple(reversed([revision.revision for revision in script.walk_revisions()]))
+    return (earlier.REVISION, *reversed([revision.revision for revision in script.walk_revisions()]))
 
 
 def is_ours(name: str | None, kind: str, parents: Any = None) -> bool:
@@ -91,7 +94,7 @@ def prepare(engine: Engine, url: str, *, create: bool, read_only: bool) -> Schem
         found = version(connection)
     if found.is_newest:
         return found
-    _refuse_newer(found, url)
+    _refuse_unknown(found, url)
     if found.current is None and (read_only or not create):
         raise StorageError(f"{url} holds no studies", "check the address, or run a study first: nas run STUDY.yaml")
     if read_only:
@@ -106,28 +109,33 @@ def upgrade(engine: Engine, url: str, revision: str = "head") -> SchemaVersion:
     with engine.connect() as connection:
         if engine.dialect.name == "sqlite":
             # Outside of a transaction: tables may be rebuilt while others refer to them.
-            _driver(connection).execute("PRAGMA foreign_keys=OFF")
+            _pragma(connection, "foreign_keys=OFF")
         try:
             with connection.begin():
                 return _upgrade_locked(connection, url, revision)
         finally:
             if engine.dialect.name == "sqlite":
-                _driver(connection).execute("PRAGMA foreign_keys=ON")
+                _pragma(connection, "foreign_keys=ON")
 
 
 def _upgrade_locked(connection: Connection, url: str, revision: str) -> SchemaVersion:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
     found = version(connection)
-    _refuse_newer(found, url)
+    _refuse_unknown(found, url)
     if not found.is_newest:
         with _quiet():
+            if found.current == earlier.REVISION:
+                earlier.upgrade(connection)
+                command.stamp(_config(connection), known_revisions()[1], purge=True)
             command.upgrade(_config(connection), revision)
     return found
 
 
-def _refuse_newer(found: SchemaVersion, url: str) -> None:
-    if found.current is not None and found.current not in known_revisions():
+def _refuse_unknown(found: SchemaVersion, url: str) -> None:
+    if found.current == "0001":
+        raise StorageError(f"{url} was made by a trial version of nas (schema 0001)", "use another database")
+    if found.current not in (None, *known_revisions()):
         raise StorageError(
             f"{url} was made by a newer version of nas (schema {found.current}, this one knows up to {found.newest})",
             "upgrade nas, or use another database",
@@ -137,8 +145,14 @@ def _refuse_newer(found: SchemaVersion, url: str) -> None:
 def _use_wal(engine: Engine) -> None:
     # Write-ahead logging is a lasting property of the file; it cannot be switched inside a transaction.
     with engine.connect() as connection:
-        _driver(connection).execute("PRAGMA journal_mode=WAL")
+        _pragma(connection, "journal_mode=WAL")
 
 
-def _driver(connection: Connection) -> Any:
-    return connection.connection.driver_connection
+def _pragma(connection: Connection, setting: str) -> None:
+    """Sets what must be set outside of a transaction; a busy file is told as SQLAlchemy tells it, to be waited for."""
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    try:
+        driver.execute(f"PRAGMA {setting}")
+    except sqlite3.OperationalError as error:
+        raise OperationalError(f"PRAGMA {setting}", None, error) from error

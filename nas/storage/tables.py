@@ -115,6 +115,8 @@ def _results_query(study: str, protocol_id: str | None, device: str | None) -> A
             CandidateRow.n_blocks,
             Training.fidelity_label.label("fidelity"),
             Training.epochs,
+            Training.start,
+            Training.code,
             Training.seed,
             Training.split,
             Training.status,

@@ -1,6 +1,6 @@
 """Candidates, data sets and trainings: what is asked for, and the facts that come of it.
 
-A training is keyed by (candidate, recipe, data, fidelity, seed); a stage that asks for one that is
+A training is keyed by (candidate, code, recipe, data, fidelity, start, seed); a stage that asks for one that is
 there already shares it. Who runs it, and until when, is in `nas.storage.claims`.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.orm import Session
@@ -22,8 +22,9 @@ from nas.storage.records import JsonDict, TrainingRequest
 
 log = logging.getLogger(__name__)
 OPEN = ("waiting", "running")
-_KEY = (Training.candidate_id, Training.recipe_id, Training.dataset_id, Training.fidelity_label, Training.seed)
-_Key = tuple[str, str, str, str, int]
+_KEY_NAMES = ("candidate_id", "code", "recipe_id", "dataset_id", "fidelity_label", "start", "seed")
+_KEY = tuple(getattr(Training, name) for name in _KEY_NAMES)
+_Key: TypeAlias = tuple[str | int, ...]
 
 
 class Trainings(RepositoryPart):
@@ -122,6 +123,7 @@ class Trainings(RepositoryPart):
             "recipe": recipe,
             "dataset": dataset.spec,
             "dataset_name": dataset.name,
+            "dataset_known_by": dataset.known_by,
         }
 
 
@@ -185,7 +187,7 @@ def _check_known(session: Session, table: type[CandidateRow] | type[DatasetRow],
 
 
 def _key(request: TrainingRequest) -> _Key:
-    return (request.candidate_id, request.recipe_id, request.dataset_id, request.fidelity_label, request.seed)
+    return tuple(getattr(request, name) for name in _KEY_NAMES)
 
 
 def _stored(session: Session, keys: Sequence[_Key]) -> dict[_Key, tuple[int, str]]:
@@ -193,19 +195,23 @@ def _stored(session: Session, keys: Sequence[_Key]) -> dict[_Key, tuple[int, str
     for piece in chunks(keys, 200):
         # Locked, or a training that ends at this moment would stay open for the stage that links it now.
         query = select(*_KEY, Training.id, Training.status).where(tuple_(*_KEY).in_(piece)).with_for_update(read=True)
-        found.update({(a, b, c, d, e): (id_, status) for a, b, c, d, e, id_, status in session.execute(query)})
+        found.update({tuple(key): (id_, status) for *key, id_, status in session.execute(query)})
     return found
 
 
 def _training_row(request: TrainingRequest) -> dict[str, Any]:
     return {
         "candidate_id": request.candidate_id,
+        "code": request.code,
         "recipe_id": request.recipe_id,
         "dataset_id": request.dataset_id,
         "fidelity_label": clean_text(request.fidelity_label),
+        "start": request.start,
         "seed": request.seed,
         "fidelity": clean(request.fidelity),
         "epochs": request.epochs,
+        "stop_epoch": request.stop_epoch,
+        "view": request.view,
         "split": request.split,
         "resume_from_id": request.resume_from,
         "init_from_id": request.init_from,

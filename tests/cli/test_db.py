@@ -6,14 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from early_database import make_early_database
 from sqlalchemy import text
 from storage_builders import fill, finish_all
 
 from nas.cli.main import main
 from nas.storage import Repository, open_database
-from nas.storage.database import Database
-from nas.storage.schema import known_revisions, upgrade
-from nas.storage.urls import parse_url
+from nas.storage.schema import known_revisions
 
 
 @pytest.fixture(autouse=True)
@@ -52,9 +51,7 @@ def test_info_changes_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert main(["db", "info", "--db", "sqlite:///none.db"]) == 2
     assert "there is no database at none.db" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
-    old = Database(parse_url("old.db"))
-    upgrade(old.engine, old.url, "0001")
-    old.close()
+    make_early_database("sqlite:///old.db")
     assert main(["db", "info", "--db", "old.db"]) == 0
     assert "older: run `nas db upgrade`" in capsys.readouterr().out
 
@@ -63,11 +60,9 @@ def test_upgrade_makes_and_upgrades(capsys: pytest.CaptureFixture[str]) -> None:
     newest = known_revisions()[-1]
     assert main(["db", "upgrade", "--json"]) == 0
     assert answer(capsys) == {"url": "sqlite:///nas.db", "before": None, "after": newest}
-    old = Database(parse_url("old.db"))
-    upgrade(old.engine, old.url, "0001")
-    old.close()
+    make_early_database("sqlite:///old.db")
     assert main(["db", "upgrade", "--db", "old.db", "--json"]) == 0
-    assert answer(capsys)["before"] == "0001"
+    assert answer(capsys)["before"] == "0002"
     assert main(["db", "upgrade"]) == 0
     assert f"is at schema {newest} already" in capsys.readouterr().err.replace("\n", " ")
 

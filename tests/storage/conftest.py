@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from early_database import make_early_database
 from private_postgres import MISSING, PrivatePostgres, find_binaries
 
 from nas.storage import Database, Repository, open_database
@@ -41,3 +42,9 @@ def database(url: str) -> Iterator[Database]:
 def repository(database: Database) -> Repository:
     """A repository on a fresh database."""
     return Repository(database, patience_s=20)
+
+
+@pytest.fixture
+def early_url(url: str) -> str:
+    """The address of a database as the last version before the first release (schema "0002") left it."""
+    return make_early_database(url)

@@ -205,13 +205,12 @@ def test_no_foreign_key_leads_into_optunas_tables(database: Database, ids: list[
     assert "alembic_version" in found.get_table_names()
 
 
-def test_our_migrations_leave_optunas_tables_alone(url: str) -> None:
-    old = Database(make_url_of(url))
-    schema.upgrade(old.engine, old.url, "0001")
+def test_our_migrations_leave_optunas_tables_alone(early_url: str) -> None:
+    old = Database(make_url_of(early_url))
     optuna.create_study(study_name="theirs", storage=driver_url(old), directions=["maximize", "minimize"])
     theirs = {name for name in inspect(old.engine).get_table_names() if not name.startswith("nas_")}
     old.close()
-    with open_database(url) as database:
+    with open_database(early_url) as database:
         tables = set(inspect(database.engine).get_table_names())
         assert len(theirs) > 10
         assert theirs <= tables

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, MetaData, insert, inspect, text
-from storage_builders import fill, finish_all, in_processes
+from sqlalchemy import Engine, inspect, text
+from storage_builders import fill, finish_all, in_processes, request
 
 from nas.errors import StorageError
 from nas.storage import Repository, open_database, schema
@@ -37,68 +36,63 @@ def test_workers_may_all_start_on_an_empty_database(url: str) -> None:
     assert in_processes(open_and_count, [(url,)] * 8) == [1] * 8
 
 
-def _insert_old(engine: Engine) -> dict[str, Any]:
-    """A small study written with the tables of whatever version the database has."""
-    old = MetaData()
-    old.reflect(engine, only=lambda name, _: name.startswith("nas_"))
-    rows: dict[str, dict[str, Any]] = {
-        "nas_space": {"id": "s", "name": "space", "size": "12", "definition": {}, "rules": [], "created_at": 1.0},
-        "nas_study": {
-            "id": 1, "name": "old", "definition": {"a": [1, "é"]}, "seed": 1, "space_id": "s", "created_at": 1.0,
-        },
-        "nas_stage": {
-            "id": 1, "study_id": 1, "position": 0, "name": "0-sweep", "kind": "sweep", "settings": {},
-            "status": "running",
-        },
-        "nas_candidate": {
-            "id": "c", "architecture_id": "a", "notation": "resnet50", "backbone": "resnet50", "n_blocks": 0,
-            "definition": {}, "created_at": 1.0,
-        },
-        "nas_recipe": {"id": "r", "definition": {}, "created_at": 1.0},
-        "nas_dataset": {"id": "d", "name": "data", "spec": {}, "counts": {}, "created_at": 1.0},
-        "nas_training": {
-            "id": 7, "candidate_id": "c", "recipe_id": "r", "dataset_id": "d", "fidelity_label": "e1", "seed": 0,
-            "fidelity": {}, "split": "val", "status": "finished", "attempts": 1, "map": 0.5, "created_at": 1.0,
-        },
-        "nas_stage_training": {
-            "stage_id": 1, "training_id": 7, "role": "candidate", "sampler": "random", "batch": 0, "position": 0,
-            "sampler_attrs": {}, "is_open": False, "created_at": 1.0,
-        },
-        "nas_epoch": {"training_id": 7, "epoch": 1, "losses": {"id": 1.0}},
-        "nas_device": {"id": "gpu", "description": {}, "created_at": 1.0},
-    }  # fmt: skip
-    with engine.begin() as connection:
-        for name, row in rows.items():
-            connection.execute(insert(old.tables[name]), [row])
-    return rows
-
-
-@pytest.mark.parametrize("revision", schema.known_revisions())
-def test_every_version_upgrades_with_its_data(url: str, revision: str) -> None:
-    address = parse_url(url)
-    old = Database(address)
-    schema.upgrade(old.engine, old.url, revision)
-    rows = _insert_old(old.engine)
-    old.close()
-    with open_database(url) as database:
+def test_a_database_from_before_the_first_release_is_upgraded_with_its_results(early_url: str) -> None:
+    with open_database(early_url) as database:
         repository = Repository(database)
         with database.engine.connect() as connection:
             assert schema.version(connection).is_newest
-            for name, row in rows.items():
-                columns = ", ".join(row)
-                stored = connection.execute(text(f"SELECT {columns} FROM {name}")).one()
-                assert [_plain(value) for value in stored] == [_plain(value) for value in row.values()]
-        assert repository.study("old").definition == {"a": [1, "é"]}
-        (row,) = repository.results("old").to_dict("records")
-        assert (row["training_id"], row["map"], row["status"]) == (7, 0.5, "finished")
-        assert repository.claim_training(1, "w") is None
+            options = {"include_name": schema.is_ours, "version_table": schema.VERSION_TABLE, "compare_type": True}
+            context = MigrationContext.configure(connection, opts=options)
+            assert compare_metadata(context, Base.metadata) == []
+        assert repository.study("early").definition == {"name": "early", "seed": 1, "note": "é"}
+        table = repository.results("early").set_index(["stage", "seed", "notation"]).sort_index()
+        assert table["status"].value_counts().to_dict() == {"finished": 5, "failed": 1, "waiting": 1}
+        assert table.loc[("0-sweep", 0, "resnet50+cnl@0"), "map"] == 0.7312345678901234
+        assert table.loc[("1-search", 0, "resnet50+cnl@0"), "map"] == 0.6
+        rung, plain, inheriting = (
+            repository.training(int(table.loc[key, "training_id"]))
+            for key in (
+                ("1-search", 0, "resnet50+cnl@0"),
+                ("0-sweep", 0, "resnet50+cnl@0"),
+                ("1-search", 1, "resnet50+cnl@1"),
+            )
+        )
+        assert rung
+        assert plain
+        assert inheriting
+        kept = ("view", "stop_epoch", "start", "fidelity")
+        assert [rung[key] for key in kept] == ["final", 40, "scratch", {"epochs": 10}]
+        assert [plain[key] for key in kept] == ["select", None, "scratch", {"epochs": 10}]
+        assert [inheriting[key] for key in kept] == [
+            "select",
+            None,
+            f"checkpoint:{plain['checkpoint_sha256']}",
+            {"epochs": 10},
+        ]
+        assert (rung["dataset_known_by"], plain["dataset_known_by"]) == ("names and sizes", "content")
+        assert len(repository.epochs(plain["id"])) == 3
+        assert len(repository.latencies()) == 2
+        claim = repository.claim_training(repository.study("early").id, "w")
+        assert claim is not None
+        assert (claim.notation, claim.view, claim.stop_epoch) == ("resnet50+cnl@2", "select", None)
 
 
-def _plain(value: Any) -> Any:
-    """JSON and booleans as both engines' plain drivers give them."""
-    if isinstance(value, str) and value[:1] in "[{":
-        return json.loads(value)
-    return int(value) if isinstance(value, bool) else value
+def test_what_an_upgraded_database_knows_is_found_again_and_new_data_is_not_mixed_in(early_url: str) -> None:
+    with open_database(early_url) as database:
+        repository = Repository(database)
+        stage = repository.stages(repository.study("early").id)[1].id
+        before = int(repository.results("early").query("stage == '0-sweep'")["training_id"].iloc[0])
+        assert repository.request_trainings(stage, [request(0, batch=7)]) == [before]
+        repository.ensure_dataset("by-content", "market1501", {"market1501": "/data/market"}, {})
+        (new,) = repository.request_trainings(stage, [request(0, batch=8, dataset_id="by-content")])
+        (other,) = repository.request_trainings(stage, [request(0, batch=9, start="plain:abc")])
+        (own,) = repository.request_trainings(stage, [request(0, batch=10, code="def")])
+        assert len({before, new, other, own}) == 4
+        assert (repository.training(new) or {})["dataset_known_by"] == "content"
+
+
+def test_an_upgrade_happens_once_whoever_comes_first(early_url: str) -> None:
+    assert in_processes(open_and_count, [(early_url,)] * 4) == [2] * 4
 
 
 def test_a_newer_database_is_refused_and_left_as_it_was(url: str) -> None:
@@ -109,22 +103,28 @@ def test_a_newer_database_is_refused_and_left_as_it_was(url: str) -> None:
             open_database(url, read_only=read_only)
 
 
-def test_an_older_database_is_not_upgraded_by_a_reader(url: str) -> None:
-    old = Database(parse_url(url))
-    schema.upgrade(old.engine, old.url, "0001")
+def test_an_older_database_is_not_upgraded_by_a_reader(early_url: str) -> None:
     with pytest.raises(StorageError) as error:
-        open_database(url, read_only=True)
+        open_database(early_url, read_only=True)
     assert "nas db upgrade" in str(error.value.hint)
+    old = Database(parse_url(early_url))
     with old.engine.connect() as connection:
-        assert schema.version(connection).current == "0001"
+        assert schema.version(connection).current == "0002"
     old.close()
 
 
-def test_a_failing_upgrade_changes_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    old = Database(parse_url(url))
-    schema.upgrade(old.engine, old.url, "0001")
-    _insert_old(old.engine)
-    before = set(inspect(old.engine).get_table_names())
+def test_a_trial_version_is_refused_by_its_name(early_url: str) -> None:
+    old = Database(parse_url(early_url))
+    with old.engine.begin() as connection:
+        connection.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'"))
+    old.close()
+    with pytest.raises(StorageError, match="trial version"):
+        open_database(early_url)
+
+
+def test_a_failing_upgrade_changes_nothing(early_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = Database(parse_url(early_url))
+    before = _columns(old.engine)
     command_upgrade = schema.command.upgrade
 
     def break_after(*arguments: Any) -> None:
@@ -134,12 +134,17 @@ def test_a_failing_upgrade_changes_nothing(url: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(schema.command, "upgrade", break_after)
     with pytest.raises(RuntimeError):
         schema.upgrade(old.engine, old.url)
-    assert set(inspect(old.engine).get_table_names()) == before
+    assert _columns(old.engine) == before
     with old.engine.connect() as connection:
-        assert schema.version(connection).current == "0001"
+        assert schema.version(connection).current == "0002"
     monkeypatch.undo()
     schema.upgrade(old.engine, old.url)
     old.close()
+
+
+def _columns(engine: Engine) -> dict[str, set[str]]:
+    known = inspect(engine)
+    return {name: {column["name"] for column in known.get_columns(name)} for name in known.get_table_names()}
 
 
 def test_an_empty_database_is_made_only_when_asked(url: str, tmp_path: Path) -> None:

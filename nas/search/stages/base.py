@@ -118,7 +118,7 @@ def _request(context: StudyContext, wish: Wish, position: int, sources: pd.DataF
         recipe_id=recipe.id,
         recipe=recipe.to_dict(),
         dataset_id=register_dataset(context, view),
-        fidelity=_fidelity_data(wish, view),
+        fidelity=wish.fidelity.model_dump(mode="json", exclude_none=True),
         fidelity_label=wish.label,
         seed=context.definition.seed + wish.replicate,
         role=wish.role,
@@ -126,8 +126,10 @@ def _request(context: StudyContext, wish: Wish, position: int, sources: pd.DataF
         batch=wish.batch,
         position=position,
         sampler_attrs=wish.attrs,
+        view=view,
         split=_SPLITS[view],
         epochs=wish.stop_epoch or recipe.total_epochs,
+        stop_epoch=wish.stop_epoch,
         resume_from=wish.resume_from,
         init_from=init_from,
     )
@@ -152,14 +154,6 @@ def source_training(rows: pd.DataFrame, wish: Wish) -> int:
             "list it under `candidates` of the pretrain stage",
         )
     return int(rows["training_id"].iloc[wish.replicate % len(rows)])
-
-
-def _fidelity_data(wish: Wish, view: str) -> dict[str, Any]:
-    data = wish.fidelity.model_dump(mode="json", exclude_none=True)
-    data["view"] = view
-    if wish.stop_epoch is not None:
-        data["stop_epoch"] = wish.stop_epoch
-    return data
 
 
 def register_candidates(context: StudyContext, candidates: Iterable[Candidate]) -> None:

@@ -1,9 +1,9 @@
-"""The tables of a study on one machine: spaces, studies, stages, trainings, latencies, rules."""
+"""The first tables: spaces, studies, stages, trainings, latencies, rules, workers, jobs for far devices."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+revision = "0.2.0"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("spec", sa.JSON(), nullable=False),
         sa.Column("counts", sa.JSON(), nullable=False),
+        sa.Column("known_by", sa.String(length=32), server_default="content", nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_nas_dataset")),
     )
@@ -38,6 +39,8 @@ def upgrade() -> None:
         "nas_device",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("description", sa.JSON(), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=True),
+        sa.Column("lease_until", sa.Double(), nullable=True),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_nas_device")),
     )
@@ -47,6 +50,37 @@ def upgrade() -> None:
         sa.Column("facts", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_nas_environment")),
+    )
+    op.create_table(
+        "nas_latency_job",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("device", sa.Text(), nullable=False),
+        sa.Column("architecture_id", sa.String(length=64), nullable=False),
+        sa.Column("notation", sa.Text(), nullable=False),
+        sa.Column("protocol_id", sa.String(length=64), nullable=False),
+        sa.Column("protocol", sa.Text(), nullable=False),
+        sa.Column("noise", sa.Text(), nullable=True),
+        sa.Column("network", sa.LargeBinary(), nullable=True),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=True),
+        sa.Column("lease_until", sa.Double(), nullable=True),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("result", sa.Text(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("collected", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("finished_at", sa.Double(), nullable=True),
+        sa.CheckConstraint(
+            "status IN ('waiting', 'running', 'finished', 'failed')", name=op.f("ck_nas_latency_job_status")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_nas_latency_job")),
+        sa.UniqueConstraint(
+            "device",
+            "architecture_id",
+            "protocol_id",
+            name=op.f("uq_nas_latency_job_device_architecture_id_protocol_id"),
+        ),
     )
     op.create_table(
         "nas_recipe",
@@ -90,6 +124,7 @@ def upgrade() -> None:
         sa.Column("drift", sa.Double(), nullable=True),
         sa.Column("record", sa.JSON(), nullable=False),
         sa.Column("environment_id", sa.String(length=64), nullable=True),
+        sa.Column("imported", sa.Text(), nullable=True),
         sa.Column("measured_at", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(["device"], ["nas_device.id"], name=op.f("fk_nas_latency_device")),
         sa.ForeignKeyConstraint(["environment_id"], ["nas_environment.id"], name=op.f("fk_nas_latency_environment_id")),
@@ -123,17 +158,23 @@ def upgrade() -> None:
         "nas_training",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("candidate_id", sa.String(length=64), nullable=False),
+        sa.Column("code", sa.String(length=64), server_default="", nullable=False),
         sa.Column("recipe_id", sa.String(length=64), nullable=False),
         sa.Column("dataset_id", sa.String(length=64), nullable=False),
         sa.Column("fidelity_label", sa.String(length=128), nullable=False),
+        sa.Column("start", sa.String(length=128), server_default="scratch", nullable=False),
         sa.Column("seed", sa.BigInteger(), nullable=False),
         sa.Column("fidelity", sa.JSON(), nullable=False),
         sa.Column("epochs", sa.Integer(), nullable=True),
+        sa.Column("stop_epoch", sa.Integer(), nullable=True),
+        sa.Column("view", sa.String(length=16), nullable=False),
         sa.Column("split", sa.String(length=16), nullable=False),
         sa.Column("resume_from_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("init_from_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("silences", sa.Integer(), server_default="0", nullable=False),
         sa.Column("owner", sa.Text(), nullable=True),
         sa.Column("claim_token", sa.String(length=64), nullable=True),
         sa.Column("lease_seconds", sa.Double(), nullable=True),
@@ -151,6 +192,7 @@ def upgrade() -> None:
         sa.Column("failure_kind", sa.String(length=32), nullable=True),
         sa.Column("failure_reason", sa.Text(), nullable=True),
         sa.Column("failure_traceback", sa.Text(), nullable=True),
+        sa.Column("imported", sa.Text(), nullable=True),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("started_at", sa.Double(), nullable=True),
         sa.Column("finished_at", sa.Double(), nullable=True),
@@ -171,10 +213,19 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_nas_training")),
         sa.UniqueConstraint(
-            "candidate_id", "recipe_id", "dataset_id", "fidelity_label", "seed", name="uq_nas_training_natural_key"
+            "candidate_id",
+            "code",
+            "recipe_id",
+            "dataset_id",
+            "fidelity_label",
+            "start",
+            "seed",
+            name="uq_nas_training_natural_key",
         ),
     )
     op.create_index(op.f("ix_nas_training_dataset_id"), "nas_training", ["dataset_id"], unique=False)
+    op.create_index(op.f("ix_nas_training_init_from_id"), "nas_training", ["init_from_id"], unique=False)
+    op.create_index(op.f("ix_nas_training_resume_from_id"), "nas_training", ["resume_from_id"], unique=False)
     op.create_index(
         "ix_nas_training_running",
         "nas_training",
@@ -221,6 +272,23 @@ def upgrade() -> None:
         sa.UniqueConstraint("study_id", "position", name=op.f("uq_nas_stage_study_id_position")),
     )
     op.create_table(
+        "nas_worker",
+        sa.Column("id", sa.String(length=255), nullable=False),
+        sa.Column("study_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=True),
+        sa.Column("device", sa.Text(), nullable=True),
+        sa.Column("details", sa.JSON(), nullable=False),
+        sa.Column("started_at", sa.Double(), nullable=False),
+        sa.Column("heartbeat_at", sa.Double(), nullable=False),
+        sa.Column("stopped_at", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["study_id"], ["nas_study.id"], name=op.f("fk_nas_worker_study_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_nas_worker")),
+    )
+    op.create_index(op.f("ix_nas_worker_study_id"), "nas_worker", ["study_id"], unique=False)
+    op.create_table(
         "nas_rule",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("study_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -249,6 +317,7 @@ def upgrade() -> None:
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("sampler_attrs", sa.JSON(), nullable=False),
         sa.Column("is_open", sa.Boolean(), nullable=False),
+        sa.Column("mirror", sa.String(length=8), nullable=True),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(
             ["stage_id"], ["nas_stage.id"], name=op.f("fk_nas_stage_training_stage_id"), ondelete="CASCADE"
