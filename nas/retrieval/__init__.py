@@ -1,6 +1,5 @@
 """Retrieval: from features to mAP, CMC, mINP, re-ranking, rank lists and verification rates."""
 
-from nas.retrieval.evaluation import evaluate
-from nas.retrieval.metrics import RetrievalMetrics
+import lazy_loader
 
-__all__ = ["RetrievalMetrics", "evaluate"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,8 +5,6 @@ candidates, `worker` does the work and `runner` starts workers and watches them.
 `nas.storage`; rules are derived in `nas.shrinking`; pictures are drawn in `nas.reporting`.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from nas.search.definition import StudyDefinition, load_study
-
-__all__ = ["StudyDefinition", "load_study"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

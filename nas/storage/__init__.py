@@ -4,29 +4,6 @@
 samplers or reports; only `optuna_storage` imports Optuna.
 """
 
-from nas.storage.database import Database, open_database
-from nas.storage.records import (
-    ClaimedTraining,
-    LatencyInfo,
-    SpaceInfo,
-    StageInfo,
-    StudyInfo,
-    TrainingOutcome,
-    TrainingRequest,
-)
-from nas.storage.repository import Repository
-from nas.storage.urls import masked
+import lazy_loader
 
-__all__ = [
-    "ClaimedTraining",
-    "Database",
-    "LatencyInfo",
-    "Repository",
-    "SpaceInfo",
-    "StageInfo",
-    "StudyInfo",
-    "TrainingOutcome",
-    "TrainingRequest",
-    "masked",
-    "open_database",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

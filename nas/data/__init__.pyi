@@ -1,0 +1,10 @@
+from .augment import BatchAugmenter as BatchAugmenter
+from .augmentation import Augmentation as Augmentation
+from .load import load_dataset as load_dataset
+from .prepared import PackedSplit as PackedSplit
+from .prepared import PreparedData as PreparedData
+from .prepared import prepare as prepare
+from .records import ImageRecord as ImageRecord
+from .records import ReidDataset as ReidDataset
+from .sampler import PKSampler as PKSampler
+from .views import dataset_view as dataset_view

@@ -1,0 +1,15 @@
+from .blocks import AttentionBlock as AttentionBlock
+from .blocks import FeatureShape as FeatureShape
+from .blocks import get_block as get_block
+from .complexity import Complexity as Complexity
+from .complexity import complexity as complexity
+from .folding import fold_batchnorm as fold_batchnorm
+from .head import ReidOutputs as ReidOutputs
+from .insertion import Insertion as Insertion
+from .insertion import check_insertion as check_insertion
+from .network import ReidNetwork as ReidNetwork
+from .network import build_network as build_network
+from .network import replace_classifier as replace_classifier
+from .weights import find_weights as find_weights
+from .weights import load_weights as load_weights
+from .weights import require_weights as require_weights

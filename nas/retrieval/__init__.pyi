@@ -1,0 +1,2 @@
+from .evaluation import evaluate as evaluate
+from .metrics import RetrievalMetrics as RetrievalMetrics

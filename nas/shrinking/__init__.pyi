@@ -1,0 +1,15 @@
+from .auto import AutoSettings as AutoSettings
+from .auto import AutoStep as AutoStep
+from .auto import RoundOutcome as RoundOutcome
+from .auto import next_step as next_step
+from .confirmation import Confirmation as Confirmation
+from .confirmation import confirm as confirm
+from .derive import derive_findings as derive_findings
+from .edges import Reopening as Reopening
+from .edges import reopen as reopen
+from .edges import reopened_space as reopened_space
+from .propose import confirmed_findings as confirmed_findings
+from .propose import propose_child as propose_child
+from .sentences import finding_sentence as finding_sentence
+from .settings import FAMILIES as FAMILIES
+from .settings import ShrinkSettings as ShrinkSettings

@@ -1,0 +1,11 @@
+from .database import Database as Database
+from .database import open_database as open_database
+from .records import ClaimedTraining as ClaimedTraining
+from .records import LatencyInfo as LatencyInfo
+from .records import SpaceInfo as SpaceInfo
+from .records import StageInfo as StageInfo
+from .records import StudyInfo as StudyInfo
+from .records import TrainingOutcome as TrainingOutcome
+from .records import TrainingRequest as TrainingRequest
+from .repository import Repository as Repository
+from .urls import masked as masked

@@ -1,0 +1,17 @@
+from .checkpoints import Checkpoint as Checkpoint
+from .checkpoints import load_checkpoint as load_checkpoint
+from .checkpoints import network_from_checkpoint as network_from_checkpoint
+from .extraction import FeatureExtractor as FeatureExtractor
+from .failures import Diverged as Diverged
+from .failures import OutOfMemory as OutOfMemory
+from .failures import TrainingInterrupted as TrainingInterrupted
+from .failures import failure_kind as failure_kind
+from .fidelity import Fidelity as Fidelity
+from .inherit import identity_at_start as identity_at_start
+from .recipe import Recipe as Recipe
+from .recipe import load_recipe as load_recipe
+from .results import EpochRecord as EpochRecord
+from .results import TrainingResult as TrainingResult
+from .run import final_recipe as final_recipe
+from .run import train as train
+from .scoring import score as score
