@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nas import networks, spaces
 from nas.cli.common import emit, emit_json, print_table
+from nas.cli.latency import beside, parse_size
+from nas.cli.space import open_space
 
 if TYPE_CHECKING:
     from nas.networks import AttentionBlock
@@ -34,9 +37,7 @@ def list_blocks(json: Json = False) -> None:
 
     Example: nas blocks list
     """
-    from nas.spaces.blocks import block_names, get_block_spec
-
-    specs = [get_block_spec(name) for name in block_names()]
+    specs = [spaces.get_block_spec(name) for name in spaces.block_names()]
     if json:
         emit_json([_declaration(spec) for spec in specs])
         return
@@ -52,10 +53,7 @@ def describe(
 
     Example: nas blocks describe cnl
     """
-    from nas.networks import get_block
-    from nas.spaces.blocks import get_block_spec
-
-    spec, block = get_block_spec(name), get_block(name)
+    spec, block = spaces.get_block_spec(name), networks.get_block(name)
     details = _declaration(spec) | _networks_part(block)
     if json:
         emit_json(details)
@@ -85,19 +83,13 @@ def limit(
 
     Example: nas blocks limit resnet50_attention --measure params --than 30e6 --out small.yaml
     """
-    from nas.cli.latency import beside, parse_size
-    from nas.cli.space import open_space
-    from nas.networks.size_rules import size_finding
-    from nas.spaces import RuleSet
-    from nas.spaces.ruleset import Provenance
-
     chosen, number = open_space(space), _number(than)
     findings = []
     for baseline in chosen.baselines():
         singles = [c for c in chosen.singles() if c.baseline == baseline.architecture]
         most = number if number is not None else beside(than, [baseline])
-        findings.append(size_finding(singles, measure, most, parse_size(input_size)))
-    rules = RuleSet(tuple(findings), Provenance(), f"{chosen.name}-{measure}")
+        findings.append(networks.size_finding(singles, measure, most, parse_size(input_size)))
+    rules = spaces.RuleSet(tuple(findings), spaces.Provenance(), f"{chosen.name}-{measure}")
     if out is not None:
         rules.save(out)
     if json:
@@ -172,10 +164,7 @@ def _shapes(block: type[AttentionBlock]) -> str:
 
 
 def _cost(block: type[AttentionBlock], number: int) -> dict[str, Any]:
-    from nas.networks import FeatureShape
-    from nas.spaces.sites import get_topology
-
-    shape = FeatureShape(*get_topology("resnet50").site(number).shape())
+    shape = networks.FeatureShape(*spaces.get_topology("resnet50").site(number).shape())
     refusal = block.refusal(shape, **block.complete({}))
     if refusal is not None:
         return {"site": number, "shape": refusal, "params": None, "macs_plain": None, "macs_fast": None}
@@ -193,13 +182,11 @@ def _defaults(spec: BlockSpec) -> str:
 
 
 def _legal(param: ParamSpec) -> str:
-    from nas.spaces.values import format_value
-
-    return ", ".join(format_value(choice) for choice in param.choices)
+    return ", ".join(spaces.format_value(choice) for choice in param.choices)
 
 
 def _default(param: ParamSpec) -> str:
-    from nas.spaces.values import format_value
-
-    other = [f"{format_value(v)} with {name}={format_value(value)}" for name, value, v in param.default_if]
-    return "; ".join([format_value(param.default), *other])
+    other = [
+        f"{spaces.format_value(v)} with {name}={spaces.format_value(value)}" for name, value, v in param.default_if
+    ]
+    return "; ".join([spaces.format_value(param.default), *other])

@@ -8,16 +8,20 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
 
 from nas.errors import NasError
 from nas.files.plain import clean
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from nas.progress import Progress
 
 EXIT_DONE, EXIT_OUR_FAULT, EXIT_USER, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -25,8 +29,6 @@ EXIT_DONE, EXIT_OUR_FAULT, EXIT_USER, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 def console(*, stderr: bool = True) -> Console:
     """A rich console on stderr (messages) or stdout (results)."""
-    from rich.console import Console
-
     return Console(stderr=stderr, highlight=False, soft_wrap=True)
 
 
@@ -76,8 +78,6 @@ def emit(text: str) -> None:
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
     """Prints a table to stdout; numbers are right-aligned."""
-    from rich.table import Table
-
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for i, heading in enumerate(headings):
         numeric = bool(rows) and all(isinstance(row[i], (int, float)) or row[i] in (None, "") for row in rows)
@@ -90,9 +90,6 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], title
 @contextmanager
 def progress_bar(title: str, *, enabled: bool = True) -> Iterator[Progress]:
     """A bar with ETA on stderr; yields a `Progress` to call. Off a terminal it prints sparse lines."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
     if not enabled:
         yield lambda done, total, what="": None
         return
@@ -120,8 +117,6 @@ def progress_bar(title: str, *, enabled: bool = True) -> Iterator[Progress]:
 
 def _sparse_lines(title: str, every_s: float = 10.0) -> Callable[..., None]:
     """A `Progress` for logs: one line at most every ten seconds, and the last one."""
-    import time
-
     begun = time.monotonic()
     last = begun
 

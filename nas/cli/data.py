@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nas import data
 from nas.cli.common import EXIT_USER, console, emit, emit_json, note, print_table, progress_bar
+from nas.errors import DataError
 
 if TYPE_CHECKING:
     from nas.data.checks import DataReport
@@ -49,10 +51,8 @@ def check(
 
     Example: nas data check market1501:data/Market-1501-v15.09.15
     """
-    from nas.data.checks import check_dataset
-
     with progress_bar("check") as progress:
-        report = check_dataset(_load(source, cache), decode=decode, progress=progress)
+        report = data.check_dataset(_load(source, cache), decode=decode, progress=progress)
     if json:
         emit_json(report.to_dict())
     else:
@@ -66,9 +66,7 @@ def info(source: Source, cache: Cache = None, json: Json = False) -> None:
 
     Example: nas data info market1501:data/Market-1501-v15.09.15
     """
-    from nas.data.summary import summarise
-
-    summary = summarise(_load(source, cache))
+    summary = data.summarise(_load(source, cache))
     if json:
         emit_json(summary.to_dict())
     else:
@@ -91,9 +89,6 @@ def synth(
 
     Example: nas data synth data/pedestrians --train-identities 200 --sheet pedestrians.png
     """
-    from nas.data.pedestrians.generate import contact_sheet, write_set
-    from nas.errors import DataError
-
     given = {
         "train_identities": train_identities,
         "test_identities": test_identities,
@@ -108,9 +103,9 @@ def synth(
     if folder.exists():
         raise DataError(f"{folder} exists already", "Give a folder that does not exist yet; nothing is overwritten.")
     with progress_bar("draw") as progress:
-        write_set(settings, folder, progress)
+        data.write_set(settings, folder, progress)
     if sheet is not None:
-        contact_sheet(settings).save(sheet)
+        data.contact_sheet(settings).save(sheet)
     note(f"{settings.images_total} images of {settings.persons} persons in {folder}")
 
 
@@ -124,18 +119,16 @@ def pack(
 
     Example: nas data pack market1501:data/Market-1501-v15.09.15 --size 256x128
     """
-    from nas.data.packed import open_pack, pack_bytes, pack_path
-
     pixels, dataset = parse_size(size), _load(source, cache)
     packs: list[dict[str, Any]] = []
     for split, records in dataset.splits.items():
         if not records:
             continue
         with progress_bar(f"pack {split}") as progress:
-            open_pack(records, pixels, cache, progress)
-        path = pack_path(records, pixels, cache)
+            data.open_pack(records, pixels, cache, progress)
+        path = data.pack_path(records, pixels, cache)
         packs.append(
-            {"split": split, "images": len(records), "bytes": pack_bytes(len(records), pixels), "file": str(path)}
+            {"split": split, "images": len(records), "bytes": data.pack_bytes(len(records), pixels), "file": str(path)}
         )
     if json:
         emit_json({"name": dataset.name, "size": list(pixels), "packs": packs})
@@ -150,8 +143,6 @@ def parse_size(text: str) -> tuple[int, int]:
     >>> parse_size("64x32")
     (64, 32)
     """
-    from nas.errors import DataError
-
     height, times, width = text.lower().partition("x")
     if not (times and height.isdigit() and width.isdigit() and int(height) and int(width)):
         raise DataError(f"the size must be height x width in pixels like 256x128, not {text!r}")
@@ -159,16 +150,12 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def _load(source: str, cache: Path | None) -> ReidDataset:
-    from nas.data.load import load_dataset, parse_source
-
     with progress_bar("draw") as progress:
-        return load_dataset(parse_source(source), cache=cache, progress=progress)
+        return data.load_dataset(data.parse_source(source), cache=cache, progress=progress)
 
 
 def _settings(given: dict[str, int | None]) -> PedestrianSettings:
-    from nas.data.readers.generated import parse_settings
-
-    return parse_settings({key: value for key, value in given.items() if value is not None})
+    return data.parse_settings({key: value for key, value in given.items() if value is not None})
 
 
 def _show_report(report: DataReport) -> None:

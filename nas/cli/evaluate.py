@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nas import retrieval, training
 from nas.cli.common import emit, emit_json, note, print_table, progress_bar
 from nas.cli.inputs import (
     Cache,
@@ -63,27 +64,23 @@ def evaluate(
 
     Example: nas evaluate market.pt --data duke:data/DukeMTMC-reID --worst 10 --rank-lists worst.png
     """
-    from nas.retrieval.verification import PairDistances
-    from nas.training.checkpoints import load_checkpoint, network_from_checkpoint
-    from nas.training.scoring import embed, score_embeddings
-
     if histogram is not None and histogram.suffix not in (".csv", ".png"):
         raise NasError(
             f"a histogram is written as .png or .csv, not {histogram.name}", "Give --histogram distances.png."
         )
-    loaded = load_checkpoint(checkpoint)
+    loaded = training.load_checkpoint(checkpoint)
     prepared = prepare_data(data, view, loaded.input_size, cache)
-    network = network_from_checkpoint(loaded, pick_device(device))
+    network = training.network_from_checkpoint(loaded, pick_device(device))
     with progress_bar("embed", enabled=not json) as progress:
-        embeddings = embed(network, prepared.to(pick_device(device)), loaded.recipe.augmentation, progress)
-    metrics = score_embeddings(embeddings, prepared, rerank=rerank, per_query=True)
+        embeddings = training.embed(network, prepared.to(pick_device(device)), loaded.recipe.augmentation, progress)
+    metrics = training.score_embeddings(embeddings, prepared, rerank=rerank, per_query=True)
     table = _query_table(metrics, prepared)
     shown = table.nsmallest(worst, "ap", keep="first") if worst else table.head(0)
     rates = _verification(embeddings, prepared) if verification else {}
     if per_query is not None:
         write_text(per_query, table.to_csv(index=False))
     if histogram is not None:
-        _write_histogram(histogram, PairDistances(*embeddings.with_persons(prepared)).histogram())
+        _write_histogram(histogram, retrieval.PairDistances(*embeddings.with_persons(prepared)).histogram())
     if rank_lists is not None:
         _draw_rank_lists(rank_lists, metrics, embeddings, prepared, worst or 5)
     if json:
@@ -114,17 +111,13 @@ def _query_table(metrics: RetrievalMetrics, data: PreparedData) -> pd.DataFrame:
 
 
 def _verification(embeddings: Embeddings, data: PreparedData) -> dict[str, float]:
-    from nas.retrieval.verification import PairDistances
-
-    roc = PairDistances(*embeddings.with_persons(data)).roc()
+    roc = retrieval.PairDistances(*embeddings.with_persons(data)).roc()
     return {"auc": roc.auc, **{f"tpr_at_fpr_{rate:g}": roc.tpr_at(rate) for rate in FALSE_POSITIVE_RATES}}
 
 
 def _write_histogram(path: Path, found: DistanceHistogram) -> None:
     if path.suffix == ".png":
-        from nas.retrieval.histogram_picture import draw_histogram
-
-        write_whole(path, lambda file: draw_histogram(found).save(file, format="PNG"))
+        write_whole(path, lambda file: retrieval.draw_histogram(found).save(file, format="PNG"))
         return
     import pandas as pd
 
@@ -136,13 +129,10 @@ def _write_histogram(path: Path, found: DistanceHistogram) -> None:
 def _draw_rank_lists(
     path: Path, metrics: RetrievalMetrics, embeddings: Embeddings, data: PreparedData, count: int
 ) -> None:
-    from nas.retrieval.pictures import draw_rank_lists
-    from nas.retrieval.rank_lists import rank_lists
-
     if metrics.per_query is None:
         raise RuntimeError("results of single queries were not kept")
-    lists = rank_lists(*embeddings.with_persons(data), queries=metrics.per_query.worst(count), top=10)
-    picture = draw_rank_lists(lists, partial(_pixels, data.query), partial(_pixels, data.gallery))
+    lists = retrieval.rank_lists(*embeddings.with_persons(data), queries=metrics.per_query.worst(count), top=10)
+    picture = retrieval.draw_rank_lists(lists, partial(_pixels, data.query), partial(_pixels, data.gallery))
     write_whole(path, lambda file: picture.save(file, format="PNG"))
     note(f"rank lists: {path}")
 

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nas import networks, spaces, storage
 from nas.cli.common import emit, emit_json, print_table
 from nas.cli.db import Json, Url
+from nas.cli.latency import parse_size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,14 +32,10 @@ def explain(
 
     Example: nas explain "resnet50(width=0.25)+se(start=identity)@4" --input 64x32 --db sqlite:///quickstart.db
     """
-    from nas.cli.latency import parse_size
-    from nas.networks import check_insertion
-    from nas.spaces import Candidate
-
-    network, size = Candidate.parse(candidate), parse_size(input_size)
+    network, size = spaces.Candidate.parse(candidate), parse_size(input_size)
     details: dict[str, Any] = {"candidate": network.notation, "id": network.id, "input": list(size)}
     details |= {"blocks": _blocks(network, size), "cost": _cost(network, size)}
-    insertion = check_insertion(network, size)
+    insertion = networks.check_insertion(network, size)
     details["insertion"] = {"difference": insertion.difference, "largest": insertion.largest}
     details["results"] = [] if db is None else _known(network, db)
     if json:
@@ -48,26 +46,20 @@ def explain(
 
 def _blocks(network: Candidate, size: tuple[int, int]) -> list[dict[str, Any]]:
     """Each block with the map it works on."""
-    from nas.networks.survey import survey
-    from nas.spaces.blocks import get_block_spec
-    from nas.spaces.notation import format_block
-
-    sites = survey(network.backbone, network.backbone_params, size).sites
+    sites = networks.survey(network.backbone, network.backbone_params, size).sites
     return [
         {
             "site": placement.site,
-            "block": format_block(placement.block, placement.params),
+            "block": spaces.format_block(placement.block, placement.params),
             "shape": str(sites[placement.site - 1].shape),
-            "identity": get_block_spec(placement.block).is_identity(dict(placement.params)),
+            "identity": spaces.get_block_spec(placement.block).is_identity(dict(placement.params)),
         }
         for placement in network.placements
     ]
 
 
 def _cost(network: Candidate, size: tuple[int, int]) -> list[dict[str, Any]]:
-    from nas.networks import complexity
-
-    whole, plain = complexity(network, size), complexity(network.baseline, size)
+    whole, plain = networks.complexity(network, size), networks.complexity(network.baseline, size)
     names = {"params": "parameters", "macs": "MACs", "activation_elements": "activations"}
     return [
         {"what": words, "network": getattr(whole, name), "blocks": getattr(whole, name) - getattr(plain, name)}
@@ -77,10 +69,8 @@ def _cost(network: Candidate, size: tuple[int, int]) -> list[dict[str, Any]]:
 
 def _known(network: Candidate, url: str) -> list[dict[str, Any]]:
     """mAP and latency by study, stage and fidelity."""
-    from nas.storage import Repository, open_database
-
-    with open_database(url, create=False, read_only=True) as database:
-        repository = Repository(database)
+    with storage.open_database(url, create=False, read_only=True) as database:
+        repository = storage.Repository(database)
         tables = [repository.results(study.name) for study in repository.studies()]
     found = [table[(table["notation"] == network.notation) & (table["status"] == "finished")] for table in tables]
     return [row for table in found for row in _levels(table)]

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import nas.files
+from nas import data, networks, training
 from nas.cli.common import emit_json, note, progress_bar
+from nas.errors import DataError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,24 +43,20 @@ def export(
 
     Example: nas export reports/quickstart/best.pt --format onnx --images my_crops/
     """
-    from nas.files.hashes import sha256_of
-    from nas.networks.export import Preprocessing, check_format, check_target, export_network
-    from nas.training.checkpoints import load_checkpoint, network_from_checkpoint
-
-    kind = check_format(format, precision)
-    target = check_target(out or checkpoint.with_suffix(kind.suffix))
-    loaded = load_checkpoint(checkpoint)
-    network = network_from_checkpoint(loaded)
+    kind = networks.check_format(format, precision)
+    target = networks.check_target(out or checkpoint.with_suffix(kind.suffix))
+    loaded = training.load_checkpoint(checkpoint)
+    network = training.network_from_checkpoint(loaded)
     augmentation = loaded.recipe.augmentation
     with progress_bar(f"export {format}", enabled=not json) as progress:
-        report = export_network(
+        report = networks.export_network(
             network,
             target,
             format,
             precision=precision,
             crops=_crops(images, loaded.input_size, augmentation, progress),
-            preprocessing=Preprocessing(mean=augmentation.mean, std=augmentation.std),
-            extra={"checkpoint_sha256": sha256_of(checkpoint), "dataset": loaded.dataset_id},
+            preprocessing=networks.Preprocessing(mean=augmentation.mean, std=augmentation.std),
+            extra={"checkpoint_sha256": nas.files.sha256_of(checkpoint), "dataset": loaded.dataset_id},
             progress=progress,
         )
     emit_json(_plain(report)) if json else _tell(report)
@@ -68,30 +67,21 @@ def _crops(folder: Path | None, size: tuple[int, int], augmentation: Any, progre
     import numpy as np
     import torch
 
-    from nas.data.augment import BatchAugmenter
-    from nas.data.images import read_image
-
     records = _generated(progress) if folder is None else _in_folder(folder)
-    pixels = torch.from_numpy(np.stack([read_image(record, size) for record in records])).permute(0, 3, 1, 2)
-    return BatchAugmenter(augmentation, size, torch.device("cpu")).normalise(pixels)
+    pixels = torch.from_numpy(np.stack([data.read_image(record, size) for record in records])).permute(0, 3, 1, 2)
+    return data.BatchAugmenter(augmentation, size, torch.device("cpu")).normalise(pixels)
 
 
 def _generated(progress: Progress) -> list[Any]:
-    from nas.data.load import load_dataset
-
-    dataset = load_dataset({"generated": _GENERATED}, progress=progress)
+    dataset = data.load_dataset({"generated": _GENERATED}, progress=progress)
     return [*dataset.query, *dataset.gallery][:MOST_CROPS]
 
 
 def _in_folder(folder: Path) -> list[Any]:
-    from nas.data.listing import image_files
-    from nas.data.records import ImageRecord
-    from nas.errors import DataError
-
-    files = image_files(folder)[:MOST_CROPS]
+    files = data.image_files(folder)[:MOST_CROPS]
     if not files:
         raise DataError(f"the folder {folder} holds no images to compare on")
-    return [ImageRecord(path, 0, 0) for path in files]
+    return [data.ImageRecord(path, 0, 0) for path in files]
 
 
 def _plain(report: ExportReport) -> dict[str, Any]:

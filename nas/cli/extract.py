@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from nas import training
 from nas.cli.common import emit, emit_json, progress_bar
 from nas.cli.inputs import CheckpointFile, Device, Json, pick_device, write_whole
 from nas.errors import DataError, NasError
@@ -32,14 +33,12 @@ def extract(
 
     Example: nas extract market.pt crops/ --out crops.npy
     """
-    from nas.training import FeatureExtractor
-
     if out.suffix not in (".npy", ".parquet"):
         raise NasError(f"features are written as .npy or .parquet, not {out.name}", "Give --out features.npy.")
     paths = [path for given in images for path in _image_paths(given)]
     if not paths:
         raise DataError(f"there are no images in {', '.join(map(str, images))}")
-    extractor = FeatureExtractor(checkpoint, pick_device(device), batch)
+    extractor = training.FeatureExtractor(checkpoint, pick_device(device), batch)
     with progress_bar("extract", enabled=not json) as progress:
         features = extractor(paths, progress)
     _write_features(out, features, [str(path) for path in paths])

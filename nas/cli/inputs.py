@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nas import data, files
 from nas.cli.common import emit, progress_bar
 
 if TYPE_CHECKING:
@@ -38,17 +39,13 @@ def prepare_data(
 
     `before_packing` is called when the images are known to be there: what else can be wrong is found before the wait.
     """
-    from nas.data.load import load_dataset, parse_source
-    from nas.data.prepared import prepare
-    from nas.data.views import dataset_view
-
-    specs = [parse_source(source) for source in sources]
+    specs = [data.parse_source(source) for source in sources]
     with progress_bar("data") as progress:
-        dataset = load_dataset(specs if len(specs) > 1 else specs[0], cache=cache, progress=progress)
-        viewed = dataset_view(dataset, view)
+        dataset = data.load_dataset(specs if len(specs) > 1 else specs[0], cache=cache, progress=progress)
+        viewed = data.dataset_view(dataset, view)
     before_packing()
     with progress_bar("data") as progress:
-        return prepare(viewed, size, cache, progress=progress)
+        return data.prepare(viewed, size, cache, progress=progress)
 
 
 def pick_device(name: str) -> str:
@@ -62,12 +59,10 @@ def pick_device(name: str) -> str:
 
 def write_whole(path: Path, write: Callable[[Any], object]) -> None:
     """Writes a file whole or not at all."""
-    from nas.files.whole import write_atomically
-
     # Writers of pictures and tables seek and tell; the whole file passes through memory.
     buffer = BytesIO()
     write(buffer)
-    write_atomically(path, lambda file: file.write(buffer.getvalue()))
+    files.write_atomically(path, lambda file: file.write(buffer.getvalue()))
 
 
 def tell_metrics(metrics: RetrievalMetrics) -> None:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from nas import search
 from nas.cli.common import console, duration, note
-from nas.search.context import StudyContext
-from nas.search.stages import HANDLERS
+
+if TYPE_CHECKING:
+    from nas.search.context import StudyContext
 
 QUIET_EVERY_S = 15.0
 
@@ -34,8 +42,6 @@ class StudyView:
 
     def __enter__(self) -> StudyView:
         if self._console.is_terminal:
-            from rich.live import Live
-
             self._live = Live(console=self._console, refresh_per_second=4, transient=False)
             self._live.__enter__()
         return self
@@ -57,11 +63,6 @@ class StudyView:
             note(self._line(status))
 
     def _table(self, status: dict[str, Any]) -> Any:
-        from rich.console import Group
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-        from rich.text import Text
-
         table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in ("stage", "", "done", "failed", "state"):
             table.add_column(heading, justify="right" if heading in ("done", "failed") else "left")
@@ -111,4 +112,4 @@ class StudyView:
 
 def _expected_trainings(context: StudyContext) -> Sequence[int]:
     stages = context.definition.named_stages()
-    return [HANDLERS[s.kind].preview(context, context.space, s.settings).trainings for s in stages]
+    return [search.HANDLERS[s.kind].preview(context, context.space, s.settings).trainings for s in stages]

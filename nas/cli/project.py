@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nas import project
 from nas.cli.common import EXIT_OUR_FAULT, console, emit_json, note
 
 MARKS = {"ok": "[green]ok[/]", "missing": "[yellow]missing[/]", "broken": "[bold red]broken[/]"}
@@ -25,9 +26,7 @@ def init(
 
     Example: nas init my-robot
     """
-    from nas.project.layout import lay_out
-
-    made, kept = lay_out(folder)
+    made, kept = project.lay_out(folder)
     for path in made:
         note(f"  made {path}")
     if kept:
@@ -44,9 +43,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Machine-readable o
 
     Example: nas doctor
     """
-    from nas.project.diagnosis import diagnose
-
-    found = diagnose()
+    found = project.diagnose()
     if json:
         emit_json([check.__dict__ for check in found])
     else:

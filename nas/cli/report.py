@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nas import reporting, search, storage
 from nas.cli.common import emit_json, note, progress_bar
 
 if TYPE_CHECKING:
@@ -43,19 +44,15 @@ def report(
 
     Example: nas report quickstart --format html,md,latex,svg
     """
-    from nas.reporting import load_study_data, write_report
-    from nas.reporting.story.trust import file_name
-    from nas.storage import open_database
-
     name, url = _study_and_url(study, db)
     wanted = [part.strip() for part in formats.split(",") if part.strip()]
-    with open_database(url, create=False, read_only=True) as database:
-        data = load_study_data(database, name)
+    with storage.open_database(url, create=False, read_only=True) as database:
+        data = reporting.load_study_data(database, name)
         if rank_lists:
             data = _with_rank_lists(database, data, rank_lists, enabled=not json)
-    folder = out or Path("reports") / file_name(name)
+    folder = out or Path("reports") / reporting.file_name(name)
     with progress_bar("Report", enabled=not json) as progress:
-        written = write_report(data, folder, wanted, plotlyjs=plotlyjs, progress=progress)
+        written = reporting.write_report(data, folder, wanted, plotlyjs=plotlyjs, progress=progress)
     if json:
         emit_json({"study": name, "files": {kind: str(path) for kind, path in written.items()}})
         return
@@ -64,18 +61,14 @@ def report(
 
 
 def _with_rank_lists(database: Database, data: StudyData, queries: int, *, enabled: bool) -> StudyData:
-    from nas.reporting.rank_lists import make_rank_lists
-
     with progress_bar("Rank lists", enabled=enabled) as progress:
-        return replace(data, rank_lists=make_rank_lists(database, data, queries=queries, progress=progress))
+        return replace(data, rank_lists=reporting.make_rank_lists(database, data, queries=queries, progress=progress))
 
 
 def _study_and_url(study: str, db: str | None) -> tuple[str, str]:
     """Name and database: from the study file when one is given, else as told."""
     url = db or os.environ.get("NAS_DATABASE")
     if study.endswith((".yaml", ".yml")):
-        from nas.search.definition import load_study
-
-        definition = load_study(Path(study))
+        definition = search.load_study(Path(study))
         return definition.name, url or definition.database
     return study, url or _DEFAULT_URL

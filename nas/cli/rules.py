@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nas import reporting, spaces
 from nas.cli.common import emit, emit_json, note
+from nas.cli.space import open_space
+from nas.errors import SpaceError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,12 +67,9 @@ def export(rules: Rules, format: Format = "text", output: Output = None, db: Db 
 
 
 def _writer(name: str) -> Callable[[RuleSet], str]:
-    from nas.errors import SpaceError, unknown_name
-    from nas.spaces.rule_formats import FORMATS
-
-    if name not in FORMATS:
-        raise SpaceError(unknown_name("format", name, FORMATS))
-    return FORMATS[name]
+    if name not in spaces.FORMATS:
+        raise SpaceError(unknown_name("format", name, spaces.FORMATS))
+    return spaces.FORMATS[name]
 
 
 def apply(
@@ -87,12 +87,8 @@ def apply(
 
     Example: nas rules apply quickstart resnet101.yaml -o resnet101_by_rules.yaml
     """
-    from nas.cli.space import open_space
-    from nas.errors import SpaceError, unknown_name
-    from nas.spaces import BACKBONES
-
-    if source is not None and source not in BACKBONES:
-        raise SpaceError(unknown_name("backbone", source, BACKBONES))
+    if source is not None and source not in spaces.BACKBONES:
+        raise SpaceError(unknown_name("backbone", source, spaces.BACKBONES))
     parent = open_space(space)
     result = open_rules(rules).apply(parent, source)
     child = result.space
@@ -137,8 +133,6 @@ def check(rules: Rules, space: SpaceName, json: Json = False) -> None:
 
     Example: nas rules check quickstart resnet50_attention
     """
-    from nas.cli.space import open_space
-
     found = open_rules(rules).contradictions(open_space(space))
     if json:
         emit_json([{"sentence": row.sentence, "rules": [rule.to_dict() for rule in row.rules]} for row in found])
@@ -154,12 +148,10 @@ def schema() -> None:
 
     Example: nas rules schema > rules.schema.json
     """
-    from nas.spaces import RuleSet
-
-    emit_json(RuleSet.json_schema())
+    emit_json(spaces.RuleSet.json_schema())
 
 
-def open_rules(name: str, db: str | None = None) -> RuleSet:
+def open_rules(name: str, db: str | None = None) -> spaces.RuleSet:
     """The rules of a file, of a report's folder, or of a study's report in `reports/`; with `db`, as they stand there.
 
     Raises:
@@ -167,16 +159,11 @@ def open_rules(name: str, db: str | None = None) -> RuleSet:
         StorageError: when the database cannot be read.
         StudyError: when it has no such study.
     """
-    from nas.errors import SpaceError
-    from nas.spaces import RuleSet
-
     if db is not None:
-        from nas.reporting.notebook import Study
-
-        return Study.open(db, name).rules()
+        return reporting.Study.open(db, name).rules()
     for path in (Path(name), Path(name) / "rules.yaml", Path("reports") / name / "rules.yaml"):
         if path.is_file():
-            return RuleSet.load(path)
+            return spaces.RuleSet.load(path)
     raise SpaceError(
         f"there are no rules {name}",
         "Give a rules file, a report's folder, the name of a reported study, or a study with --db URL.",

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.cli.common import console, duration, emit_json, note, print_table
+from nas import reporting, search, storage
+from nas.cli.common import console, duration, emit_json, note, print_table, progress_bar
+from nas.cli.live import StudyView
 from nas.errors import NasError, StudyError
 
 if TYPE_CHECKING:
@@ -46,17 +48,14 @@ def run(
 
     Example: nas run studies/quickstart.yaml
     """
-    from nas.search.definition import load_study
-    from nas.storage import Repository, open_database
-
-    definition = load_study(study, profile)
+    definition = search.load_study(study, profile)
     url = db or os.environ.get("NAS_DATABASE") or definition.database
     if dry_run:
         _dry_run(definition, url, json)
         return
     _check_early(definition)
-    with open_database(url) as database:
-        repository = Repository(database)
+    with storage.open_database(url) as database:
+        repository = storage.Repository(database)
         result = _run(definition, repository, url, workers or definition.workers, lease)
         if report:
             result["report"] = _report(database, definition.name)
@@ -76,38 +75,29 @@ def _refuse_fruitless(study: str, trainings: dict[str, int]) -> None:
 
 def _check_early(definition: StudyDefinition) -> None:
     """Everything that can be wrong with the user's input is found before the database is touched."""
-    from nas.search.checks import check_study
-
-    check_study(definition)
+    search.check_study(definition)
 
 
 def _run(definition: StudyDefinition, repository: Repository, url: str, workers: int, lease: float) -> dict[str, Any]:
-    from nas.cli.live import StudyView
-    from nas.search.context import StudyContext
-    from nas.search.far_device import collect_figures
-    from nas.search.runner import LocalWorkers, log_folder, prepare, reconcile, register, run_workers, tidy
-
-    study_id = register(definition, repository)
-    context = StudyContext(definition, repository, study_id)
-    collect_figures(context)
+    study_id = search.register(definition, repository)
+    context = search.StudyContext(definition, repository, study_id)
+    search.collect_figures(context)
     before = repository.status(definition.name)
     if before["finished"]:
-        reconcile(context)
+        search.reconcile(context)
         note(f"Study {definition.name!r} is finished; nothing to do.")
         return _outcome(before)
-    prepare(context, _bar("Preparing data"))
+    search.prepare(context, _bar("Preparing data"))
     with StudyView(context, workers) as view:
-        local = LocalWorkers(definition.name, url, workers, log_folder(), lease, definition.max_attempts)
-        after = run_workers(repository, local, view.update)
-    reconcile(context)
-    tidy(repository, definition)
+        local = search.LocalWorkers(definition.name, url, workers, search.log_folder(), lease, definition.max_attempts)
+        after = search.run_workers(repository, local, view.update)
+    search.reconcile(context)
+    search.tidy(repository, definition)
     note(f"Study {definition.name!r} is finished: {after['trainings']['finished']} trainings.")
     return _outcome(after)
 
 
 def _bar(title: str) -> Any:
-    from nas.cli.common import progress_bar
-
     return progress_bar(title)
 
 
@@ -116,10 +106,8 @@ def _outcome(status: dict[str, Any]) -> dict[str, Any]:
 
 
 def _report(database: Any, name: str) -> dict[str, str]:
-    from nas.reporting import load_study_data, write_report
-
     folder = Path("reports") / name
-    written = write_report(load_study_data(database, name), folder)
+    written = reporting.write_report(reporting.load_study_data(database, name), folder)
     note("Report:")
     for path in written.values():
         note(f"  {path}")
@@ -127,18 +115,13 @@ def _report(database: Any, name: str) -> dict[str, str]:
 
 
 def _dry_run(definition: StudyDefinition, url: str, json: bool) -> None:
-    from nas.search.context import StudyContext, training_device
-    from nas.search.estimate import estimate
-
     with _database_if_there(url) as database:
-        from nas.storage import Repository
-
-        repository = Repository(database)
+        repository = storage.Repository(database)
         known = {s.name: s.id for s in repository.studies()}
-        context = StudyContext(
-            definition, repository, known.get(definition.name, 0), device=training_device(definition)
+        context = search.StudyContext(
+            definition, repository, known.get(definition.name, 0), device=search.training_device(definition)
         )
-        found = estimate(context)
+        found = search.estimate(context)
     if json:
         emit_json({"study": definition.name, **found.to_dict()})
         return
@@ -154,12 +137,10 @@ def _dry_run(definition: StudyDefinition, url: str, json: bool) -> None:
 
 def _database_if_there(url: str) -> Any:
     """The database, or an empty one in memory: a dry run leaves nothing behind."""
-    from nas.storage import open_database
-
     try:
-        return open_database(url, create=False, read_only=True)
+        return storage.open_database(url, create=False, read_only=True)
     except NasError:
-        return open_database("sqlite://")
+        return storage.open_database("sqlite://")
 
 
 def _hours(hours: float | None) -> str:
@@ -187,13 +168,11 @@ def worker(
 
     Example: nas worker market1501 --db postgresql://user@server/nas
     """
-    from nas.search.joining import join
-
     url = db or os.environ.get("NAS_DATABASE")
     if url is None:
         raise StudyError("nas worker needs the study's database", "give --db URL, or set NAS_DATABASE")
     try:
-        done = join(study, url, name=name, threads=threads, parent=parent, lease_s=lease)
+        done = search.join(study, url, name=name, threads=threads, parent=parent, lease_s=lease)
     except NasError as error:
         if last_words is not None:
             last_words.write_text(dumps({"message": error.message, "hint": error.hint}))
@@ -210,12 +189,9 @@ def status(
 
     Example: nas status quickstart
     """
-    from nas.search.joining import find_study
-    from nas.storage import Repository, open_database
-
-    name, url = find_study(study, db or os.environ.get("NAS_DATABASE"))
-    with open_database(url, create=False, read_only=True) as database:
-        found = Repository(database).status(name)
+    name, url = search.find_study(study, db or os.environ.get("NAS_DATABASE"))
+    with storage.open_database(url, create=False, read_only=True) as database:
+        found = storage.Repository(database).status(name)
     if json:
         emit_json(found)
         return

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from nas import project
 from nas.cli.common import emit_json
 
 
@@ -19,6 +20,4 @@ def schema(kind: Annotated[str, typer.Argument(metavar="KIND", help="space, stud
 
     Example: nas schema study > study.schema.json
     """
-    from nas.project.schemas import file_schema
-
-    emit_json(file_schema(kind))
+    emit_json(project.file_schema(kind))

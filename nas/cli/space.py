@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nas import project, spaces
 from nas.cli.common import emit, emit_json, note, print_table
+from nas.errors import SpaceError, closest
 
 if TYPE_CHECKING:
     from nas.spaces import Candidate, DesignSpace, Topology
@@ -102,14 +104,11 @@ def validate(
 
     Example: nas space validate my_space.yaml
     """
-    from nas.errors import SpaceError
-    from nas.spaces import contradictions
-
     found = open_space(space)
     reasons = [violation.message for violation in found.explain(candidate)] if candidate else []
     if reasons:
         raise SpaceError(f"{candidate} is not in the space {found.name!r}: {'; '.join(reasons)}")
-    odd = contradictions(found.definition, found.rules)
+    odd = spaces.contradictions(found.definition, found.rules)
     if json:
         rows = [{"sentence": row.sentence, "rules": [str(rule) for rule in row.rules]} for row in odd]
         emit_json({"name": found.name, "id": found.id, "valid": True, "candidate": candidate, "contradictions": rows})
@@ -129,10 +128,8 @@ def explain(
 
     Example: nas space explain resnet50_attention resnet50+agw@3,4
     """
-    from nas.spaces import Candidate
-
     found = open_space(space)
-    wanted = Candidate.parse(candidate)
+    wanted = spaces.Candidate.parse(candidate)
     violations = found.explain(wanted)
     nearest = found.repair(wanted)
     if json:
@@ -153,40 +150,32 @@ def schema() -> None:
 
     Example: nas space schema > space.schema.json
     """
-    from nas.spaces import DesignSpace
-
-    emit_json(DesignSpace.json_schema())
+    emit_json(spaces.DesignSpace.json_schema())
 
 
 def find_file(name: str, folder: str) -> Path:
     """A file as the user named it: a path, or the name of a file in the project's or the shipped folder."""
-    from nas.project.layout import shipped
-
     if Path(name).suffix in (".yaml", ".yml", ".json") or "/" in name:
         return Path(name)
-    for place in (Path(folder), shipped(folder)):
+    for place in (Path(folder), project.shipped(folder)):
         if (place / f"{name}.yaml").is_file():
             return place / f"{name}.yaml"
     return Path(name)
 
 
-def open_space(name: str) -> DesignSpace:
+def open_space(name: str) -> spaces.DesignSpace:
     """The space of a file, or of a shipped name.
 
     Raises:
         SpaceError: when there is none, or something is wrong with it.
     """
-    from nas.errors import SpaceError, closest
-    from nas.project.layout import shipped
-    from nas.spaces import DesignSpace
-
     path = find_file(name, "search_spaces")
     if not path.exists():
-        known = sorted(file.stem for file in shipped("search_spaces").glob("*.yaml"))
+        known = sorted(file.stem for file in project.shipped("search_spaces").glob("*.yaml"))
         guess = closest(Path(name).stem, known)
         meant = f" Did you mean {guess}?" if guess else ""
         raise SpaceError(f"there is no design space {name}.{meant}", f"Give a file, or one of: {', '.join(known)}.")
-    return DesignSpace.from_yaml(path)
+    return spaces.DesignSpace.from_yaml(path)
 
 
 def _heading(space: DesignSpace) -> str:
@@ -199,11 +188,9 @@ def _heading(space: DesignSpace) -> str:
 
 def _topologies(space: DesignSpace) -> Iterator[tuple[Topology, float]]:
     """Each backbone's sites, with the factor of its channels."""
-    from nas.spaces import get_topology
-
     for arm in space.arms:
         params = dict(arm.params)
-        yield get_topology(arm.backbone, int(params["last_stride"])), float(params["width"])
+        yield spaces.get_topology(arm.backbone, int(params["last_stride"])), float(params["width"])
 
 
 def _site_rows(
@@ -220,9 +207,7 @@ def _site_rows(
 
 
 def _block_line(name: str, params: list[tuple[str, tuple[Any, ...]]], variants: int) -> str:
-    from nas.spaces.values import format_value
-
-    values = "; ".join(f"{key}: {', '.join(map(format_value, choices))}" for key, choices in params)
+    values = "; ".join(f"{key}: {', '.join(map(spaces.format_value, choices))}" for key, choices in params)
     return f"{name}: {values or 'defaults'} ({variants} variant{'s' * (variants != 1)})"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nas import storage
 from nas.cli.common import emit_json, note, print_table
 from nas.cli.db import Checkpoints, Json, Url, checkpoint_store, database_url
 from nas.errors import StudyError
@@ -41,10 +42,8 @@ def listing(context: typer.Context, db: Url = None, json: Json = False) -> None:
     if context.invoked_subcommand is not None:
         context.obj = db
         return
-    from nas.storage import Repository, open_database
-
-    with open_database(database_url(db), create=False, read_only=True) as database:
-        found = Repository(database).study_summaries()
+    with storage.open_database(database_url(db), create=False, read_only=True) as database:
+        found = storage.Repository(database).study_summaries()
     if json:
         emit_json(found)
         return
@@ -74,14 +73,11 @@ def delete(
 
     Example: nas studies delete quickstart
     """
-    from nas.storage import Repository, open_database
-    from nas.storage.administration import delete_study, preview_deletion
-
-    with open_database(database_url(db or context.obj), create=False) as database:
-        repository = Repository(database)
-        _confirm(_deletion_question(preview_deletion(repository, study), keep_trainings), yes)
+    with storage.open_database(database_url(db or context.obj), create=False) as database:
+        repository = storage.Repository(database)
+        _confirm(_deletion_question(storage.preview_deletion(repository, study), keep_trainings), yes)
         store = checkpoint_store(checkpoints)
-        done = delete_study(repository, study, store=store, keep_trainings=keep_trainings, force=force)
+        done = storage.delete_study(repository, study, store=store, keep_trainings=keep_trainings, force=force)
     if json:
         emit_json({key: value for key, value in asdict(done).items() if key != "checkpoints"})
         return
@@ -102,14 +98,11 @@ def rename(context: typer.Context, study: Name, new: str, db: Url = None, yes: Y
 
     Example: nas studies rename quickstart first_try
     """
-    from nas.storage import Repository, open_database
-    from nas.storage.administration import rename_study
-
-    with open_database(database_url(db or context.obj), create=False) as database:
-        repository = Repository(database)
+    with storage.open_database(database_url(db or context.obj), create=False) as database:
+        repository = storage.Repository(database)
         repository.study(study)
         _confirm(f"Rename the study {study!r} to {new!r} (its file must get the new name too)?", yes)
-        rename_study(repository, study, new)
+        storage.rename_study(repository, study, new)
     if json:
         emit_json({"old": study, "new": new})
         return
@@ -127,11 +120,8 @@ def retry(
 
     Example: nas studies retry market1501 --kind out_of_memory
     """
-    from nas.storage import Repository, open_database
-    from nas.storage.administration import retry_failed
-
-    with open_database(database_url(db or context.obj), create=False) as database:
-        count = retry_failed(Repository(database), study, kind)
+    with storage.open_database(database_url(db or context.obj), create=False) as database:
+        count = storage.retry_failed(storage.Repository(database), study, kind)
     if json:
         emit_json({"study": study, "waiting_again": count})
         return

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nas import files, spaces, training
 from nas.cli.common import duration, emit, emit_json, note, progress_bar
 from nas.cli.inputs import Cache, Data, Device, Json, View, pick_device, prepare_data, tell_metrics
 from nas.errors import TrainingError
@@ -49,27 +50,22 @@ def train(
 
     Example: nas train resnet50+cnl@6,8,14 --data market1501:data/Market-1501-v15.09.15
     """
-    from nas.spaces.candidate import Candidate
-    from nas.training import Fidelity, TrainingInterrupted, final_recipe
-    from nas.training import train as run_training
-    from nas.training.pretrained import require_pretrained
-
-    parsed = Candidate.parse(candidate)
+    parsed = spaces.Candidate.parse(candidate)
     chosen = _recipe(recipe, set_ or [], inherit, transfer)
-    fidelity = Fidelity(epochs=epochs)
-    final = final_recipe(parsed, chosen, fidelity)
+    fidelity = training.Fidelity(epochs=epochs)
+    final = training.final_recipe(parsed, chosen, fidelity)
 
     def find_weights() -> None:
         if final.init == "weights" and final.transfer is None:
             with progress_bar("weights", enabled=not json) as progress:
-                require_pretrained([parsed], final, progress)
+                training.require_pretrained([parsed], final, progress)
 
     prepared = prepare_data(data, view, final.input, cache, find_weights)
     path = out or Path("checkpoints") / f"{parsed.id}_{final.name}_s{seed}.pt"
     note(f"{parsed.notation}: {final.name}, {final.total_epochs} epochs, {prepared.name}, writing {path}")
     try:
         with progress_bar("train", enabled=not json) as progress, _polite_stop() as should_stop:
-            result = run_training(
+            result = training.train(
                 parsed,
                 chosen,
                 prepared,
@@ -83,7 +79,7 @@ def train(
                 should_stop=should_stop,
                 progress=progress,
             )
-    except TrainingInterrupted as stopped:
+    except training.TrainingInterrupted as stopped:
         note(str(stopped))
         raise typer.Exit(INTERRUPTED) from stopped
     document = _training_document(candidate=parsed.notation, recipe=final, data=prepared, result=result)
@@ -91,10 +87,9 @@ def train(
 
 
 def _recipe(name: str, changes: list[str], inherit: Path | None, transfer: Path | None) -> Recipe:
-    from nas.files.yaml_source import load_yaml
-    from nas.training import load_recipe
-
-    chosen = load_recipe(load_yaml(name, TrainingError).data if name.endswith((".yaml", ".yml")) else name)
+    chosen = training.load_recipe(
+        files.load_yaml(name, TrainingError).data if name.endswith((".yaml", ".yml")) else name
+    )
     overrides = dict(_assignment(change) for change in changes)
     if inherit is not None:
         overrides["init"] = "inherit"
@@ -113,12 +108,10 @@ def _assignment(text: str) -> tuple[str, Any]:
     >>> _assignment("milestones=[20, 35]")
     ('milestones', [20, 35])
     """
-    from nas.files.yaml_source import parse_yaml
-
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise TrainingError(f"--set takes KEY=VALUE, not {text!r}", "For example --set base_lr=5e-4.")
-    return key, parse_yaml(f"value: {value}", f"--set {key}", TrainingError).data["value"]
+    return key, files.parse_yaml(f"value: {value}", f"--set {key}", TrainingError).data["value"]
 
 
 @contextmanager

@@ -3,6 +3,10 @@ from .blocks import FeatureShape as FeatureShape
 from .blocks import get_block as get_block
 from .complexity import Complexity as Complexity
 from .complexity import complexity as complexity
+from .export import Preprocessing as Preprocessing
+from .export import check_format as check_format
+from .export import check_target as check_target
+from .export import export_network as export_network
 from .folding import fold_batchnorm as fold_batchnorm
 from .head import ReidOutputs as ReidOutputs
 from .insertion import Insertion as Insertion
@@ -10,6 +14,8 @@ from .insertion import check_insertion as check_insertion
 from .network import ReidNetwork as ReidNetwork
 from .network import build_network as build_network
 from .network import replace_classifier as replace_classifier
+from .size_rules import size_finding as size_finding
+from .survey import survey as survey
 from .weights import find_weights as find_weights
 from .weights import load_weights as load_weights
 from .weights import require_weights as require_weights

@@ -6,6 +6,7 @@ import importlib
 import os
 import platform
 import shutil
+import sqlite3
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from nas.errors import NasError
+from nas.latency import available_backends
 
 State = Literal["ok", "missing", "broken"]
 LEAST_FREE_GB = 5.0
@@ -68,8 +70,6 @@ def _gpu() -> Check:
 
 
 def _database() -> Check:
-    import sqlite3
-
     return Check("SQLite", "ok", sqlite3.sqlite_version)
 
 
@@ -116,8 +116,6 @@ def _optional(entry: tuple[str, str, str, str]) -> Callable[[], Check]:
 
 
 def _latency_backends() -> list[Check]:
-    from nas.latency import available_backends
-
     try:
         found = available_backends()
     except NasError as error:

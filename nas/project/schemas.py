@@ -13,7 +13,16 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from nas.data.pedestrians.settings import PedestrianSettings
+from nas.data.readers import READERS
 from nas.errors import NasError, unknown_name
+from nas.latency.backends import BACKENDS
+from nas.search.definition import STAGE_KINDS, StudyDefinition
+from nas.search.proposals import SAMPLERS
+from nas.spaces import DesignSpace, RuleSet
+from nas.spaces.space_file import SpaceFile
+from nas.training.named import NAMED
+from nas.training.recipe import Recipe
 
 Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -39,33 +48,20 @@ def schema_text(kind: str) -> str:
 
 
 def _space() -> Schema:
-    from nas.spaces import DesignSpace
-
     return DesignSpace.json_schema()
 
 
 def _rules() -> Schema:
-    from nas.spaces import RuleSet
-
     return RuleSet.json_schema()
 
 
 def _recipe() -> Schema:
-    from nas.training.recipe import Recipe
-
     definitions = _definitions(Recipe)
     recipe = definitions.pop("Recipe")
     return {**_recipe_changes(recipe), "title": "recipe", "$defs": definitions}
 
 
 def _study() -> Schema:
-    from nas.data.pedestrians.settings import PedestrianSettings
-    from nas.latency.backends import BACKENDS
-    from nas.search.definition import StudyDefinition
-    from nas.search.proposals import SAMPLERS
-    from nas.spaces.space_file import SpaceFile
-    from nas.training.recipe import Recipe
-
     definitions = _definitions(StudyDefinition, SpaceFile, Recipe, PedestrianSettings)
     study, item = definitions.pop("StudyDefinition"), definitions["StageItem"]
     definitions["Recipe"] = _recipe_changes(definitions["Recipe"])
@@ -96,8 +92,6 @@ def _definitions(*models: Any) -> dict[str, Schema]:
 
 def _recipe_changes(recipe: Schema) -> Schema:
     """A recipe as a file writes it: what it extends, and what changes, sections too by `section.key`."""
-    from nas.training.named import NAMED
-
     names = {"enum": list(NAMED), "description": "the named recipe that the keys beside it change"}
     properties = {"extends": names, **recipe["properties"]}
     loss = properties["loss"]
@@ -115,8 +109,6 @@ def _about(schema: Schema) -> Schema:
 
 def _named_files(keys: Mapping[str, Schema]) -> dict[str, Schema]:
     """The keys that name a file or hold its content."""
-    from nas.training.named import NAMED
-
     recipe = [{"enum": list(NAMED)}, {"$ref": "#/$defs/Recipe"}]
     return {
         "space": {**_about(keys["space"]), "anyOf": [{"type": "string"}, {"$ref": "#/$defs/SpaceFile"}]},
@@ -127,8 +119,6 @@ def _named_files(keys: Mapping[str, Schema]) -> dict[str, Schema]:
 
 def _data() -> Schema:
     """A set, a list of sets, or one to train on and one to test on."""
-    from nas.data.readers import READERS
-
     generated = {
         "type": "object",
         "properties": {"generated": {"anyOf": [{"$ref": "#/$defs/PedestrianSettings"}, {"type": "null"}]}},
@@ -158,8 +148,6 @@ def _data_set(name: str, title: str, options: tuple[str, ...]) -> Schema:
 
 def _stage(item: Schema) -> Schema:
     """A stage in all the forms a file may use: a mapping, a plain word, `shrink: auto`."""
-    from nas.search.definition import STAGE_KINDS
-
     properties = dict(item["properties"])
     for kind in STAGE_KINDS:
         properties[kind] = {"anyOf": [_reference(properties[kind]), {"type": "null"}], **_about(properties[kind])}

@@ -13,12 +13,16 @@ from .domains import BlockDomain as BlockDomain
 from .domains import Domain as Domain
 from .findings import Evidence as Evidence
 from .findings import Finding as Finding
+from .notation import format_block as format_block
+from .rule_formats import FORMATS as FORMATS
 from .rules import Rule as Rule
 from .rules import Violation as Violation
 from .rules import rule_from_dict as rule_from_dict
 from .ruleset import Admission as Admission
+from .ruleset import Provenance as Provenance
 from .ruleset import RuleSet as RuleSet
 from .site_sets import SiteSet as SiteSet
+from .site_sets import compact as compact
 from .sites import BACKBONES as BACKBONES
 from .sites import Site as Site
 from .sites import Topology as Topology
@@ -26,3 +30,4 @@ from .sites import get_topology as get_topology
 from .space import DesignSpace as DesignSpace
 from .transfer import apply_rules as apply_rules
 from .values import ParamValue as ParamValue
+from .values import format_value as format_value

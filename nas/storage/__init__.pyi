@@ -1,5 +1,16 @@
+from .administration import delete_study as delete_study
+from .administration import preview_deletion as preview_deletion
+from .administration import rename_study as rename_study
+from .administration import retry_failed as retry_failed
+from .archive_export import export_study as export_study
+from .archive_import import import_study as import_study
+from .archive_reader import open_archive as open_archive
+from .checkpoint_store import CheckpointStore as CheckpointStore
+from .checks import check_database as check_database
+from .checks import repair_database as repair_database
 from .database import Database as Database
 from .database import open_database as open_database
+from .info import describe_database as describe_database
 from .records import ClaimedTraining as ClaimedTraining
 from .records import LatencyInfo as LatencyInfo
 from .records import SpaceInfo as SpaceInfo
@@ -9,3 +20,4 @@ from .records import TrainingOutcome as TrainingOutcome
 from .records import TrainingRequest as TrainingRequest
 from .repository import Repository as Repository
 from .urls import masked as masked
+from .urls import parse_url as parse_url

@@ -8,10 +8,13 @@ from .failures import TrainingInterrupted as TrainingInterrupted
 from .failures import failure_kind as failure_kind
 from .fidelity import Fidelity as Fidelity
 from .inherit import identity_at_start as identity_at_start
+from .pretrained import require_pretrained as require_pretrained
 from .recipe import Recipe as Recipe
 from .recipe import load_recipe as load_recipe
 from .results import EpochRecord as EpochRecord
 from .results import TrainingResult as TrainingResult
 from .run import final_recipe as final_recipe
 from .run import train as train
+from .scoring import embed as embed
 from .scoring import score as score
+from .scoring import score_embeddings as score_embeddings

@@ -1,0 +1,4 @@
+from .hashes import sha256_of as sha256_of
+from .whole import write_atomically as write_atomically
+from .yaml_source import load_yaml as load_yaml
+from .yaml_source import parse_yaml as parse_yaml
