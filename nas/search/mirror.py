@@ -80,4 +80,4 @@ class Mirror:
             by_stage.setdefault(stage, []).append({**trial, "distributions": encoding.distributions()})
         for stage, trials in by_stage.items():
             name = f"{self._context.definition.name}/{stage}"
-            mirror_trials(self._context.repository.database, name, trials)
+            mirror_trials(self._context.repository.database, name, trials, metrics=("mAP", costs.unit))

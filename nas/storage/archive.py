@@ -37,7 +37,7 @@ MEMBER = re.compile(r"tables/nas_[a-z_]+\.jsonl|checkpoints/[0-9a-f]{64}")
 PASSING = {
     "nas_training": {"owner", "claim_token", "lease_seconds", "lease_until", "heartbeat_at", "attempts", "silences"},
     "nas_stage": {"planner", "planner_until"},
-    "nas_stage_training": {"mirror", "is_open"},
+    "nas_stage_training": {"is_open"},
     "nas_device": {"owner", "lease_until"},
 }
 TABLES: tuple[type[Base], ...] = (

@@ -176,14 +176,24 @@ def _make_engine(url: URL, read_only: bool) -> Engine:
 
 
 def _postgresql_engine(url: URL, read_only: bool) -> Engine:
-    arguments = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "nas", **dict(url.query)}
     return create_engine(
         url,
         json_serializer=dump_json,
         pool_pre_ping=True,
-        connect_args=arguments,
+        connect_args=postgresql_arguments(url),
         execution_options={"postgresql_readonly": True} if read_only else {},
     )
+
+
+def postgresql_arguments(url: URL) -> dict[str, Any]:
+    """Connection arguments that serve every server: text as UTF-8 whatever the database is in, nothing kept between
+    transactions.
+
+    A database in SQL_ASCII would answer with bytes; PgBouncer gives each transaction another server connection, where
+    a statement prepared on the one before does not exist (our statements gain nothing by being prepared).
+    """
+    settings = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "nas", "client_encoding": "utf8"}
+    return {**settings, "prepare_threshold": None, **dict(url.query)}
 
 
 def sqlite_arguments(url: URL, read_only: bool = False) -> dict[str, Any]:
@@ -232,13 +242,10 @@ def tame_sqlite(engine: Engine, *, read_only: bool = False, foreign_keys: bool =
 @contextmanager
 def _advisory_lock(engine: Engine, name: str) -> Iterator[None]:
     key = int.from_bytes(bytes.fromhex(hash_of_text(name)), signed=True)
-    with engine.connect() as connection:
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
-        try:
-            yield
-        finally:
-            # Closing the connection frees the lock too, but the pool keeps it open.
-            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+    # Freed with its transaction: a lock of the session would be lost where PgBouncer shares connections.
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+        yield
 
 
 @contextmanager

@@ -253,8 +253,6 @@ class StageTraining(Base):
     sampler_attrs: Mapped[dict[str, Any]]
     # Follows the training's status, so that the next one to do is found by walking one small index.
     is_open: Mapped[bool] = mapped_column(Boolean)
-    # Whether Optuna's tables show it: NULL no, "begun" perhaps (a crash in between), "done" yes.
-    mirror: Mapped[str | None] = mapped_column(String(8))
     created_at: Mapped[float] = _created()
 
 

@@ -317,7 +317,6 @@ def upgrade() -> None:
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("sampler_attrs", sa.JSON(), nullable=False),
         sa.Column("is_open", sa.Boolean(), nullable=False),
-        sa.Column("mirror", sa.String(length=8), nullable=True),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(
             ["stage_id"], ["nas_stage.id"], name=op.f("fk_nas_stage_training_stage_id"), ondelete="CASCADE"
