@@ -15,6 +15,7 @@ import typer
 import nas
 from nas.cli.common import EXIT_DONE, EXIT_INTERRUPTED, EXIT_OUR_FAULT, EXIT_USER, emit, print_error
 from nas.errors import NasError
+from nas.spaces import own_code
 
 # Part of `nas --help` -> modules of its commands; each has `register(app)` and imports only typer at module level.
 COMMAND_MODULES = {
@@ -66,8 +67,32 @@ def _options(
         bool,
         typer.Option("--version", help="Print the version and end.", callback=lambda on: _version(on), is_eager=True),
     ] = False,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="module:Class", help="Code of your own that databases and checkpoints may name; in any command."
+        ),
+    ] = None,
 ) -> None:
     pass
+
+
+def _take_trust(arguments: list[str]) -> list[str]:
+    """The arguments without `--trust NAME`, wherever it stands; what it, and candidates typed here, name is trusted.
+
+    Raises:
+        NasError: a `--trust` without a name, or with something that is none.
+    """
+    left: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == "--trust" or argument.startswith("--trust="):
+            name = argument.partition("=")[2] or next(rest, "")
+            own_code.trust([name])
+        else:
+            left.append(argument)
+    own_code.trust(own_code.named_in(left))
+    return left
 
 
 def _version(wanted: bool) -> None:
@@ -81,7 +106,8 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", category=FutureWarning)
     try:
         # Without its standalone mode typer hands back the code of `raise typer.Exit(code)`.
-        code = build_app()(args=arguments, prog_name="nas", standalone_mode=False)
+        given = _take_trust(sys.argv[1:] if arguments is None else arguments)
+        code = build_app()(args=given, prog_name="nas", standalone_mode=False)
         sys.stdout.flush()  # a full disk or a closed pipe behind `>` and `|` shows here
     except NasError as error:
         print_error(error)

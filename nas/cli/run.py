@@ -14,6 +14,7 @@ from nas import reporting, search, storage
 from nas.cli.common import console, duration, emit_json, note, print_table, progress_bar
 from nas.cli.live import StudyView
 from nas.errors import NasError, StudyError
+from nas.spaces import own_code
 
 if TYPE_CHECKING:
     from nas.search.definition import StudyDefinition
@@ -89,7 +90,15 @@ def _run(definition: StudyDefinition, repository: Repository, url: str, workers:
         return _outcome(before)
     search.prepare(context, _bar("Preparing data"))
     with StudyView(context, workers) as view:
-        local = search.LocalWorkers(definition.name, url, workers, search.log_folder(), lease, definition.max_attempts)
+        local = search.LocalWorkers(
+            definition.name,
+            url,
+            workers,
+            search.log_folder(),
+            lease,
+            definition.max_attempts,
+            own_code.named_in(repository.study(definition.name).definition),
+        )
         after = search.run_workers(repository, local, view.update)
     search.reconcile(context)
     search.tidy(repository, definition)

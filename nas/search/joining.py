@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nas.errors import StudyError
 from nas.search.definition import StudyDefinition, load_study
+from nas.spaces import own_code
 
 
 def find_study(name_or_file: str, url: str | None) -> tuple[str, str]:
@@ -67,6 +68,7 @@ def join(
     with open_database(url, create=False) as database:
         repository = Repository(database)
         stored = repository.study(study_name)
+        own_code.require_trusted(own_code.named_in(stored.definition), f"study {study_name!r}")
         definition = stored_definition(stored.definition)
         owner = name or worker_name()
         context = StudyContext(definition, repository, stored.id, owner=owner, device=_device(definition, threads))

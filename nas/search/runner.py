@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -79,6 +79,7 @@ class LocalWorkers:
         log_folder: one log file a worker.
         lease_s: silence after which a training is given away; None: the worker's own.
         max_attempts: workers a training may take with it, without getting on, before it counts as failed.
+        trusted: code of the person's own (`module:Class`) that workers may import.
     """
 
     study: str
@@ -87,6 +88,7 @@ class LocalWorkers:
     log_folder: Path
     lease_s: float | None = None
     max_attempts: int = 3
+    trusted: Collection[str] = ()
     _processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)
     _crashes: int = 0
@@ -113,6 +115,8 @@ class LocalWorkers:
         command = [sys.executable, "-P", "-m", "nas", "worker", self.study, "--parent", str(os.getpid())]
         command += ["--name", self._names[number], "--threads", str(self._threads())]
         command += ["--last-words", str(self._last_words(number))]
+        for own in sorted(self.trusted):
+            command += ["--trust", own]
         if self.lease_s is not None:
             command += ["--lease", str(self.lease_s)]
         with self.log_file(number).open("ab") as log:

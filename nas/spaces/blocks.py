@@ -7,17 +7,14 @@ computation lives in `nas.networks.blocks`, one class a name. A user's own block
 
 from __future__ import annotations
 
-import importlib
-import re
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from nas.errors import SpaceError, unknown_name
+from nas.spaces import own_code
 from nas.spaces.values import ParamValue, canonical_value, format_value, same_value
 
 if TYPE_CHECKING:
@@ -30,7 +27,6 @@ ENTRY_POINT_GROUP = "nas.blocks"
 AUTO = "auto"
 START = "start"
 PUBLISHED, IDENTITY, UNIT_GATE = "published", "identity", "unit_gate"
-_OWN_BLOCK = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z")
 
 
 @dataclass(frozen=True)
@@ -195,6 +191,33 @@ class BlockSpec:
         )
 
 
+@dataclass(frozen=True)
+class UnloadedSpec(BlockSpec):
+    """Stands for an own block whose class was not imported: hyperparameters are taken as they are written."""
+
+    def param(self, name: str) -> ParamSpec:
+        """A hyperparameter of which only the name is known."""
+        return ParamSpec(name, (), None, "not known here: the block's class was not imported")
+
+    def complete(self, given: Mapping[str, Any]) -> Params:
+        """What is given, sorted by name; defaults are not known."""
+        return tuple(sorted((str(name), canonical_value(value)) for name, value in given.items()))
+
+    def non_defaults(self, params: Params) -> Params:
+        """All of them: which are defaults is not known."""
+        return params
+
+    def is_identity(self, params: Mapping[str, Any]) -> bool:
+        """Not known to be."""
+        return False
+
+
+@cache
+def _unloaded(name: str) -> UnloadedSpec:
+    title = name.split(":")[1]
+    return UnloadedSpec(name, title, "mixed", (), "code of one's own", "Its class was not imported here.")
+
+
 def _reduction(default: int, doc: str) -> ParamSpec:
     return ParamSpec("reduction", (1, 2, 4, 8, 16, 32), default, doc)
 
@@ -306,19 +329,24 @@ BLOCKS: Mapping[str, BlockSpec] = MappingProxyType({spec.name: spec for spec in 
 """The blocks that come with the package, by name, in the order they are listed to people."""
 
 
-@cache
 def get_block_spec(name: str) -> BlockSpec:
     """The declaration of a block: shipped, from an entry point in `nas.blocks`, or `module:Class`.
 
-    The class of an own block is imported only here, when a space or candidate names it.
+    An own block that nobody here asked for (see `own_code`) is not imported: an `UnloadedSpec` stands for it, so that
+    reports can speak of it.
 
     Raises:
         SpaceError: when the block is unknown, cannot be imported or has no `spec: BlockSpec`.
     """
     if name in BLOCKS:
         return BLOCKS[name]
-    if _OWN_BLOCK.match(name):
-        return _spec_of(name, import_own_block(name))
+    if own_code.is_own(name):
+        return _spec_of(name, own_code.load(name)) if own_code.is_trusted(name) else _unloaded(name)
+    return _installed_spec(name)
+
+
+@cache
+def _installed_spec(name: str) -> BlockSpec:
     for point in _entry_points():
         if point.name == name:
             return _spec_of(name, point.load())
@@ -339,34 +367,7 @@ def _entry_points() -> EntryPoints:
     return entry_points(group=ENTRY_POINT_GROUP)
 
 
-def import_own_block(name: str) -> Any:
-    """The class that `module:Class` names. This runs the module, as the person who wrote the name asked for.
-
-    The module may be installed, or lie in the folder where the command was started.
-
-    Raises:
-        SpaceError: when the module cannot be imported or has no such class.
-    """
-    module_name, class_name = name.split(":")
-    try:
-        return getattr(_import_here(module_name), class_name)
-    except ImportError as error:
-        hint = "Install the module, or start the command in the folder that holds it."
-        raise SpaceError(f"block {name!r}: module {module_name!r} cannot be imported: {error}", hint) from error
-    except AttributeError as error:
-        raise SpaceError(f"block {name!r}: module {module_name!r} has no class {class_name!r}") from error
-
-
-def _import_here(module_name: str) -> Any:
-    """Imports a module, looking last in the current folder, which a console script does not search."""
-    here = str(Path.cwd())
-    sys.path.append(here)
-    try:
-        return importlib.import_module(module_name)
-    finally:
-        sys.path.remove(here)
-
-
+@cache
 def _spec_of(name: str, block: Any) -> BlockSpec:
     spec = getattr(block, "spec", None)
     if not isinstance(spec, BlockSpec):

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from nas.errors import SpaceError, unknown_name
-from nas.spaces.blocks import BlockSpec, Params, get_block_spec
+from nas.spaces import own_code
+from nas.spaces.blocks import BlockSpec, Params, UnloadedSpec, get_block_spec
 from nas.spaces.values import ParamValue, canonical_value, format_value, same_value
 
 _DIGITS = 6
@@ -181,8 +182,14 @@ class BlockDomain:
         return cls(name, tuple(sorted((str(key), _choices(spec, str(key), value)) for key, value in data.items())))
 
     def variants(self) -> tuple[Params, ...]:
-        """All distinct settings, complete and canonical; conditional hyperparameters only where they are active."""
+        """All distinct settings, complete and canonical; conditional hyperparameters only where they are active.
+
+        Raises:
+            SpaceError: for an own block whose class was not imported: how many there are is not known.
+        """
         spec = get_block_spec(self.name)
+        if isinstance(spec, UnloadedSpec):
+            own_code.require_trusted([self.name], "the space")
         return tuple(dict.fromkeys(spec.complete(given) for given in self._settings(spec)))
 
     def _settings(self, spec: BlockSpec) -> Iterator[dict[str, ParamValue]]:
@@ -212,6 +219,8 @@ def _choices(spec: BlockSpec, key: str, value: Any) -> tuple[ParamValue, ...]:
     if value == "all":
         return param.choices
     legal = [*_distinct(value)]
+    if isinstance(spec, UnloadedSpec):
+        return tuple(legal)
     return tuple(item if param.default_if and item == "auto" else param.choose(item, spec.name) for item in legal)
 
 

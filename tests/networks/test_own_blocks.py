@@ -11,9 +11,10 @@ import torch
 
 from nas.errors import SpaceError
 from nas.networks import FeatureShape, build_network, complexity, get_block
+from nas.networks import blocks as networks_blocks
 from nas.networks.blocks import AttentionBlock
 from nas.networks.export import export_network
-from nas.spaces import Candidate, get_block_spec
+from nas.spaces import Candidate, DesignSpace, blocks, own_code
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "own-block.md"
 NAME = "my_blocks:StyleGate"
@@ -23,17 +24,69 @@ def snippets(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", HOW_TO.read_text(), re.DOTALL)
 
 
+def forget_own_code() -> None:
+    """As in a new process: nothing is trusted, nothing imported."""
+    for name in ("my_blocks", "helper", "pkg", "pkg.deep"):
+        sys.modules.pop(name, None)
+    own_code._trusted.clear()
+    for cached in (blocks._installed_spec, networks_blocks._installed):
+        cached.cache_clear()
+
+
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The first snippet of the how-to, as my_blocks.py on the path."""
     (tmp_path / "my_blocks.py").write_text(snippets("python")[0])
     monkeypatch.syspath_prepend(str(tmp_path))
-    for cached in (get_block, get_block_spec):
-        cached.cache_clear()
+    forget_own_code()
+    own_code.trust([NAME])
     yield tmp_path
-    sys.modules.pop("my_blocks", None)
-    for cached in (get_block, get_block_spec):
-        cached.cache_clear()
+    forget_own_code()
+
+
+def test_a_notation_imports_nothing(module: Path) -> None:
+    """Databases, archives and checkpoints hold notations: what they name must not run."""
+    forget_own_code()
+    (module / "my_blocks.py").write_text("raise SystemExit('imported')")
+    candidate = Candidate.parse(f"resnet18+{NAME}(statistics=mean)@3")
+    assert candidate.notation == f"resnet18+{NAME}(statistics=mean)@3"
+    assert Candidate.from_dict(candidate.to_dict()) == candidate
+    with pytest.raises(SpaceError, match=f"code that was not named here: {NAME}") as error:
+        build_network(candidate, input_size=(64, 32))
+    assert f"--trust {NAME}" in (error.value.hint or "")
+    with pytest.raises(SpaceError, match="not named here"):  # rather than a space of a size that is wrong
+        DesignSpace.from_dict({"name": "s", "backbones": ["resnet18"], "blocks": {NAME: {"statistics": ["mean"]}}})
+
+
+def test_a_space_file_is_a_person_s_word(module: Path) -> None:
+    forget_own_code()
+    (module / "space.yaml").write_text(f"name: own\nbackbones: [resnet18]\nsites: 3-5\nblocks: ['{NAME}']\n")
+    DesignSpace.from_yaml(module / "space.yaml").size()
+    assert "my_blocks" in sys.modules
+
+
+def test_what_a_program_imported_itself_needs_no_word(module: Path) -> None:
+    forget_own_code()
+    import my_blocks  # noqa: F401
+
+    assert get_block(NAME).spec.title == "Style gate"
+
+
+def test_the_code_is_known_by_what_it_runs(module: Path) -> None:
+    """Its module, and what that imports from its own folder; not what happens to lie there."""
+    (module / "my_blocks.py").write_text("import helper\n" + (module / "my_blocks.py").read_text())
+    (module / "helper.py").write_text("from pkg import deep\n")
+    (module / "pkg").mkdir()
+    (module / "pkg" / "__init__.py").write_text("")
+    (module / "pkg" / "deep.py").write_text("FACTOR = 2\n")
+    (module / "other.py").write_text("")
+    first = own_code.code_hash([NAME])
+    assert len(first) == 16
+    assert own_code.code_hash([]) == ""
+    (module / "other.py").write_text("changed = True\n")
+    assert own_code.code_hash([NAME]) == first
+    (module / "pkg" / "deep.py").write_text("FACTOR = 3\n")
+    assert own_code.code_hash([NAME]) != first
 
 
 def test_the_example_is_short() -> None:
@@ -75,8 +128,6 @@ def test_exported_like_a_shipped_block(module: Path, tmp_path: Path) -> None:
 
 
 def test_in_a_space_file(module: Path) -> None:
-    from nas.spaces import DesignSpace
-
     blocks = "\n".join(f"  {line}" for line in snippets("yaml")[0].splitlines()[1:])
     (module / "space.yaml").write_text(f"name: own\nbackbones: [resnet18]\nsites: 3-5\nblocks:\n{blocks}\n")
     space = DesignSpace.from_yaml(module / "space.yaml")

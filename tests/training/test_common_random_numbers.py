@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,7 @@ import pytest
 import torch
 
 from nas.data.prepared import PreparedData
-from nas.networks import get_block
-from nas.spaces import Candidate, get_block_spec
+from nas.spaces import Candidate, own_code
 from nas.training.batches import Batch
 from nas.training.recipe import Recipe
 from nas.training.reproducible import reproducible
@@ -42,9 +42,9 @@ class Noisy(AttentionBlock):
 def _noisy_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "noisy_block.py").write_text(NOISY)
     monkeypatch.syspath_prepend(str(tmp_path))
+    own_code.trust(["noisy_block:Noisy"])
     yield
-    for cached in (get_block, get_block_spec):
-        cached.cache_clear()
+    sys.modules.pop("noisy_block", None)
 
 
 def trained(

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
@@ -24,6 +23,7 @@ from nas.networks.blocks.hac import HarmoniousChannelAttention
 from nas.networks.blocks.raga import RelationAwareAttention
 from nas.networks.blocks.se import SqueezeExcitation
 from nas.networks.shapes import FeatureShape
+from nas.spaces import own_code
 from nas.spaces.blocks import ENTRY_POINT_GROUP, get_block_spec
 
 _CLASSES: tuple[type[AttentionBlock], ...] = (
@@ -42,7 +42,6 @@ BLOCK_CLASSES: Mapping[str, type[AttentionBlock]] = MappingProxyType({cls.spec.n
 """The classes of the shipped blocks, by name."""
 
 
-@cache
 def get_block(name: str) -> type[AttentionBlock]:
     """The class of a block: shipped, from an entry point in the group `nas.blocks`, or `module:Class`.
 
@@ -54,17 +53,16 @@ def get_block(name: str) -> type[AttentionBlock]:
     """
     if name in BLOCK_CLASSES:
         return BLOCK_CLASSES[name]
-    get_block_spec(name)  # refuses unknown names and what cannot be imported, with the closest known name
-    loaded = _load(name)
+    loaded = own_code.load(name) if own_code.is_own(name) else _installed(name)
+    get_block_spec(name)  # refuses a class without a declaration
     if not (isinstance(loaded, type) and issubclass(loaded, AttentionBlock)):
         raise SpaceError(f"block {name!r} must be a subclass of nas.networks.blocks.AttentionBlock, not {loaded!r}")
     return loaded
 
 
-def _load(name: str) -> Any:
-    module, _, attribute = name.partition(":")
-    if attribute:
-        return getattr(importlib.import_module(module), attribute)
+@cache
+def _installed(name: str) -> Any:
+    get_block_spec(name)  # refuses unknown names, with the closest known one
     return next(point.load() for point in entry_points(group=ENTRY_POINT_GROUP) if point.name == name)
 
 

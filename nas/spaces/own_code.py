@@ -1,0 +1,178 @@
+"""Code of one's own, named `module:Class` in space files and notations: who may run it, and which code it was.
+
+Data never imports code. A name is looked up only when a person named it in a file or command that they run (`trust`),
+or when their program has imported the module already; names in databases, archives and checkpoints are names and
+nothing more. What the code *is* belongs to the identity of every training that uses it: `code_hash`.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nas.errors import SpaceError
+
+_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_IN_NOTATION = re.compile(r"\+([A-Za-z_][\w.]*:[A-Za-z_]\w*)(?=[@(])")
+_trusted: set[str] = set()
+_FOLDERS = ("site-packages", "dist-packages")
+
+
+def is_own(name: str) -> bool:
+    """Whether a name has the form `module:Class`.
+
+    >>> is_own("my_blocks:StyleGate"), is_own("cnl")
+    (True, False)
+    """
+    return _NAME.fullmatch(name) is not None
+
+
+def named_in(data: Any) -> frozenset[str]:
+    """All `module:Class` in plain data: keys, strings, and notations.
+
+    >>> sorted(named_in({"blocks": {"a:B": {}}, "candidates": ["resnet50+c.d:E(x=1)@8", "se"]}))
+    ['a:B', 'c.d:E']
+    """
+    return frozenset(_named(data))
+
+
+def _named(data: Any) -> Iterator[str]:
+    if isinstance(data, str):
+        yield from ([data] if is_own(data) else _IN_NOTATION.findall(data))
+    elif isinstance(data, Mapping):
+        for key, value in data.items():
+            yield from _named(str(key))
+            yield from _named(value)
+    elif isinstance(data, (list, tuple)):
+        for value in data:
+            yield from _named(value)
+
+
+def trust(names: Iterable[str]) -> None:
+    """Allows these names to be imported: a person wrote them into what they run.
+
+    Raises:
+        SpaceError: for a name that is not `module:Class`.
+    """
+    for name in names:
+        if not is_own(name):
+            raise SpaceError(f"{name!r} cannot be trusted: code of one's own is named module:Class")
+        _trusted.add(name)
+
+
+def is_trusted(name: str) -> bool:
+    """Whether a name may be looked up: it was trusted, or this program has imported its module itself."""
+    return name in _trusted or name.split(":")[0] in sys.modules
+
+
+def require_trusted(names: Iterable[str], where: str) -> None:
+    """Refuses code that nobody here asked for.
+
+    Args:
+        names: the `module:Class` in question.
+        where: what names them, for the sentence: `the study`.
+
+    Raises:
+        SpaceError: one of them is not trusted.
+    """
+    missing = sorted(name for name in names if not is_trusted(name))
+    if missing:
+        options = " ".join(f"--trust {name}" for name in missing)
+        raise SpaceError(
+            f"{where} uses code that was not named here: {', '.join(missing)}",
+            f"if it is yours, give the same command {options}; from Python import the module first",
+        )
+
+
+def load(name: str) -> Any:
+    """The class that a trusted `module:Class` names; this runs its module.
+
+    The module may be installed, or lie in the folder where the command was started.
+
+    Raises:
+        SpaceError: when the name is not trusted, the module cannot be imported, or it has no such class.
+    """
+    require_trusted([name], "a candidate or space")
+    module_name, class_name = name.split(":")
+    try:
+        return getattr(sys.modules.get(module_name) or _import_here(module_name), class_name)
+    except ImportError as error:
+        hint = "Install the module, or start the command in the folder that holds it."
+        raise SpaceError(f"block {name!r}: module {module_name!r} cannot be imported: {error}", hint) from error
+    except AttributeError as error:
+        raise SpaceError(f"block {name!r}: module {module_name!r} has no class {class_name!r}") from error
+
+
+def _import_here(module_name: str) -> Any:
+    """Imports a module, looking last in the current folder, which a console script does not search."""
+    here = str(Path.cwd())
+    sys.path.append(here)
+    try:
+        return importlib.import_module(module_name)
+    finally:
+        sys.path.remove(here)
+
+
+def code_hash(names: Iterable[str]) -> str:
+    """16 hex digits of the source that these names run: their modules and what those import from their own folder.
+
+    "" when there is none. Installed packages that a module imports are part of the stored environment instead.
+
+    Raises:
+        SpaceError: as `load`.
+    """
+    files: dict[str, bytes] = {}
+    for name in sorted(set(names)):
+        load(name)
+        module = sys.modules[name.split(":")[0]]
+        source = getattr(module, "__file__", None)
+        if source is not None:
+            _collect(module.__name__, Path(source), files)
+    if not files:
+        return ""
+    digest = hashlib.sha256()
+    for module_name, content in sorted(files.items()):
+        digest.update(module_name.encode() + b"\0" + content + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _collect(module_name: str, path: Path, files: dict[str, bytes]) -> None:
+    """The module's file, then those of its folder (and folders below) that it imports, each once."""
+    if module_name in files:
+        return
+    files[module_name] = path.read_bytes()
+    if path.suffix != ".py":
+        return
+    root = path.parents[module_name.count(".") + (path.name == "__init__.py")]
+    for imported in _imports(module_name, path, files[module_name]):
+        found = _file_below(root, imported)
+        if found is not None:
+            _collect(imported, found, files)
+
+
+def _imports(module_name: str, path: Path, source: bytes) -> Iterator[str]:
+    package = module_name if path.name == "__init__.py" else module_name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parent = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parent, *([base] if base else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _file_below(root: Path, module_name: str) -> Path | None:
+    if not module_name or root.name in _FOLDERS:
+        return None
+    stem = root.joinpath(*module_name.split("."))
+    return next((p for p in (stem.with_suffix(".py"), stem / "__init__.py") if p.is_file()), None)
