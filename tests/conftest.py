@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections import defaultdict
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,6 +13,14 @@ def pytest_configure() -> None:
     """Interrupts reach the programs that tests start: one that runs in the background is born deaf to them."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A machine of its own for these tests: nobody else's measurement holds their trainings up, nor they theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAS_LOCKS", str(tmp_path_factory.mktemp("locks")))
+        yield
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nas.errors import StudyError
 from nas.progress import Progress
 from nas.search.definition import PretrainStage, StudyDefinition
-from nas.spaces import Candidate, DesignSpace
+from nas.spaces import Candidate, DesignSpace, own_code
 from nas.training.fidelity import Fidelity
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class StudyContext:
     progress: Progress | None = None
     stopping: Callable[[], bool] = lambda: False
     _datasets: dict[str, ReidDataset] = field(default_factory=dict)
+    _codes: dict[frozenset[str], str] = field(default_factory=dict)
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -140,6 +141,13 @@ class StudyContext:
         path = path if path.is_absolute() or path.exists() else self.definition.folder / path
         seconds = float(objective.get("seconds", 0.0))
         return ReplayTable.read(path, self.baselines[0].notation, self.definition.cost, seconds)
+
+    def code_of(self, candidate: Candidate) -> str:
+        """Hash of the source of a candidate's own blocks; "" without any."""
+        names = frozenset(p.block for p in candidate.placements if own_code.is_own(p.block))
+        if names not in self._codes:
+            self._codes[names] = own_code.code_hash(names)
+        return self._codes[names]
 
     def dataset(self, view: str) -> ReidDataset:
         """The data of a view: `select` (validation identities) or `final` (test split)."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from nas.errors import TrainingError
+from nas.errors import StudyError, TrainingError
 from nas.search.context import StudyContext
 from nas.spaces import Candidate
 from nas.training.fidelity import Fidelity
@@ -42,10 +42,20 @@ class Execution:
     def run(self, claim: ClaimedTraining, should_stop: Callable[[], bool]) -> TrainingOutcome:
         """Trains and evaluates; raises what the training raises."""
         candidate = Candidate.from_dict(claim.candidate)
+        self._check_code(candidate, claim)
         if self._context.replay is not None:
             return self._replayed(candidate, claim, should_stop)
         self._store_size(candidate)
         return self._trained(candidate, claim, should_stop)
+
+    def _check_code(self, candidate: Candidate, claim: ClaimedTraining) -> None:
+        """Refuses to file a training of this code under another's."""
+        here = self._context.code_of(candidate)
+        if here != claim.code:
+            raise StudyError(
+                f"{candidate} was planned with code {claim.code or 'nobody hashed'} of its own blocks, here is {here}",
+                "work with the files that the study was started with, or start a study of another name",
+            )
 
     def _trained(
         self, candidate: Candidate, claim: ClaimedTraining, should_stop: Callable[[], bool]

@@ -24,6 +24,7 @@ from nas.search.context import StudyContext, cache_folder
 from nas.search.definition import EXECUTION_KEYS, StudyDefinition
 from nas.search.stages.shrink import store_space
 from nas.search.worker import HUNG, worker_name
+from nas.spaces import own_code
 
 if TYPE_CHECKING:
     from nas.storage import Repository
@@ -45,6 +46,7 @@ def register(definition: StudyDefinition, repository: Repository) -> int:
     space = context.space
     store_space(context, space)
     stored = {**definition.stored(), "space": space.to_dict()}
+    stored["code"] = {name: own_code.code_hash([name]) for name in sorted(own_code.named_in(stored))}
     _refuse_another(definition, stored, repository)
     study_id = repository.ensure_study(definition.name, stored, definition.seed, space.id, update_definition=True)
     for stage in definition.named_stages():
@@ -60,6 +62,14 @@ def _refuse_another(definition: StudyDefinition, stored: dict[str, Any], reposit
     if known is None:
         return
     plain = json.loads(json.dumps(stored))
+    known = {"code": {}, **known}
+    edited = sorted(name for name, code in known["code"].items() if plain["code"].get(name, code) != code)
+    if edited:
+        raise StudyError(
+            f"the code of {', '.join(edited)} was changed since study {definition.name!r} was started",
+            "give the study another name: its results would be those of two different blocks "
+            "(finished trainings of unchanged ones are shared, not repeated)",
+        )
     changed = sorted(k for k in {*plain, *known} - EXECUTION_KEYS if plain.get(k) != known.get(k))
     if changed:
         raise StudyError(

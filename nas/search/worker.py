@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nas.errors import NasError
+from nas.latency.isolation import training_presence
 from nas.search.checkpoints import CheckpointFiles
 from nas.search.context import StudyContext
 from nas.search.execution import Execution
@@ -39,6 +41,8 @@ LEASE_S = 60.0
 IDLE_S = 0.5
 # Trying again helps against what the machine did, not against what the candidate is.
 RETRIED_KINDS = frozenset({"killed", "error"})
+STOP_GRACE_S = 60.0
+"""What a training over its time limit has to stop between two steps, before it counts as hung inside one."""
 HUNG = 75
 """Exit code of a worker that could not leave a training which had passed its time limit (sysexits' EX_TEMPFAIL)."""
 
@@ -66,6 +70,7 @@ class Worker:
     _stop: threading.Event = field(default_factory=threading.Event)
     _lost: threading.Event = field(default_factory=threading.Event)
     _late: threading.Event = field(default_factory=threading.Event)
+    _deadline: float = math.inf
 
     def stop(self) -> None:
         """Asks the worker to give back what it has and return."""
@@ -164,16 +169,14 @@ class Worker:
     # -- training
 
     def _train(self, claim: ClaimedTraining, mirror: Mirror) -> int:
-        from nas.latency import training_presence
-
         self._lost.clear()
         self._late.clear()
         begun = time.monotonic()
         log.info("training %s %s seed %s", claim.notation, claim.fidelity_label, claim.seed)
-        with self._renewing(lambda: self._beat(claim, begun)):
+        with self._renewing(lambda: self._beat(claim)):
             try:
-                with training_presence(while_waiting=self._raise_if_stopping) as presence:
-                    execution = Execution(self.context, self.files, lambda: self._between_steps(presence.give_way))
+                with self._on_the_machine() as give_way, self._limited():
+                    execution = Execution(self.context, self.files, lambda: self._between_steps(give_way))
                     outcome = execution.run(claim, self._must_stop)
                 kept = self.context.repository.finish_training(claim.id, self.context.owner, outcome)
                 self._measure(claim)
@@ -191,8 +194,29 @@ class Worker:
         except NasError as error:
             log.warning("latency of %s not measured: %s", claim.notation, error)
 
+    @contextlib.contextmanager
+    def _on_the_machine(self) -> Iterator[Callable[[], object]]:
+        """Shares the machine with measurements, and yields what lets one pass; a replayed table needs no machine."""
+        if self.context.replay is not None:
+            yield lambda: None
+            return
+        with training_presence(while_waiting=self._raise_if_stopping) as presence:
+            yield presence.give_way
+
     def _between_steps(self, give_way: Callable[[], object]) -> None:
+        begun = time.monotonic()
         give_way()
+        self._deadline += time.monotonic() - begun  # waiting for a measurement is nobody's slowness
+
+    @contextlib.contextmanager
+    def _limited(self) -> Iterator[None]:
+        """Sets the instant at which a training has passed its time limit, while it runs."""
+        hours = self.context.definition.max_training_hours
+        self._deadline = math.inf if hours is None else time.monotonic() + hours * 3600.0
+        try:
+            yield
+        finally:
+            self._deadline = math.inf
 
     def _raise_if_stopping(self) -> None:
         if self.stopping:
@@ -255,15 +279,14 @@ class Worker:
 
     # -- signs of life
 
-    def _beat(self, claim: ClaimedTraining, begun: float) -> None:
+    def _beat(self, claim: ClaimedTraining) -> None:
         if not self.context.repository.heartbeat(claim.id, self.context.owner):
             self._lost.set()
-        hours = self.context.definition.max_training_hours
-        late = 0.0 if hours is None else time.monotonic() - begun - hours * 3600.0
+        late = time.monotonic() - self._deadline
         if late <= 0.0:
             return
         self._late.set()  # asks it to stop between two steps
-        if late > self.lease_s and not self._lost.is_set():
+        if late > STOP_GRACE_S and not self._lost.is_set():
             # It hangs inside a step, where nothing but the end of the process reaches it.
             self._fail(claim, "timeout", self._late_words() + ", and hung")
             os._exit(HUNG)

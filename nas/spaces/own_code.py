@@ -8,7 +8,6 @@ nothing more. What the code *is* belongs to the identity of every training that 
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib
 import importlib.util
 import re
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import SpaceError
+from nas.files.hashes import hash_of_data
 
 _NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _IN_NOTATION = re.compile(r"\+([A-Za-z_][\w.]*:[A-Za-z_]\w*)(?=[@(])")
@@ -137,10 +137,7 @@ def code_hash(names: Iterable[str]) -> str:
             _collect(module.__name__, Path(source), files)
     if not files:
         return ""
-    digest = hashlib.sha256()
-    for module_name, content in sorted(files.items()):
-        digest.update(module_name.encode() + b"\0" + content + b"\0")
-    return digest.hexdigest()[:16]
+    return hash_of_data({name: text.decode("utf-8", "surrogateescape") for name, text in files.items()})
 
 
 def _collect(module_name: str, path: Path, files: dict[str, bytes]) -> None:

@@ -7,19 +7,24 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fault_builders import FaultStudy, until, workers_of
-from search_builders import open_study, study_file
+from search_builders import open_study, study_file, work
 
-from nas.errors import DataError, StudyError, TrainingError, causes
+from nas.errors import DataError, SpaceError, StudyError, TrainingError, causes
+from nas.latency.isolation import exclusive_measurement
 from nas.search import runner as running
 from nas.search.checkpoints import CheckpointFiles
+from nas.search.context import StudyContext
 from nas.search.execution import Execution
+from nas.search.joining import join
 from nas.search.runner import LocalWorkers, exit_words
 from nas.search.worker import HUNG, Worker
+from nas.spaces import DesignSpace, own_code
 from nas.storage.checkpoint_store import CheckpointStore
 from nas.training.failures import Diverged, OutOfMemory, TrainingInterrupted, fault_of
 
@@ -113,7 +118,9 @@ import sys, time
 sys.path[:0] = {sys.path!r}
 from pathlib import Path
 import test_worker_faults as t
+from nas.search import worker as working
 from nas.search.execution import Execution
+working.STOP_GRACE_S = 0.3
 worker, repository = t.worker_of(Path({str(tmp_path)!r}), max_training_hours=1e-5)
 worker.lease_s = 0.3
 Execution.run = lambda *_: time.sleep(60)
@@ -124,6 +131,84 @@ worker.run()
     assert code == HUNG
     _, repository, _ = open_study(tmp_path / "study.yaml")
     assert repository.status("replayed")["failures"] == {"timeout": 1}
+
+
+def test_a_table_study_does_not_wait_for_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody measures, for as long as this takes; nothing here needs the machine."""
+    monkeypatch.setenv("NAS_LOCKS", str(tmp_path / "locks"))
+    worker, _ = worker_of(tmp_path)
+    with exclusive_measurement():
+        assert worker.run() == 3
+
+
+# -- code of one's own
+
+
+OWN = """
+from nas.networks.blocks import AttentionBlock
+from nas.spaces import BlockSpec
+
+class Twice(AttentionBlock):
+    spec = BlockSpec("twice", "Twice", "channel-wise", (), "this test", "Times two.")
+
+    def __init__(self, shape):
+        super().__init__()
+
+    def forward(self, x):
+        return 2 * x
+"""
+
+
+@pytest.fixture
+def own_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    file = tmp_path / "own_twice.py"
+    file.write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    yield file
+    sys.modules.pop("own_twice", None)
+    own_code._trusted.clear()
+
+
+def own_study(folder: Path) -> Path:
+    space = {"name": "own", "backbones": ["resnet50"], "blocks": ["own_twice:Twice"], "rules": [{"max_blocks": 1}]}
+    own_code.trust(["own_twice:Twice"])
+    candidates = DesignSpace.from_dict(space).enumerate()
+    rows = [f'"{c}",0,0.86,37.0' for c in candidates] + ['"resnet101",0,0.87,53.0']
+    (folder / "table.csv").write_text("\n".join(["candidate,seed,map,latency_ms", *rows]) + "\n")
+    return study_file(folder, STAGES, space=space)
+
+
+def test_changed_code_is_another_study(tmp_path: Path, own_block: Path) -> None:
+    file = own_study(tmp_path)
+    _, repository, context = open_study(file)
+    assert work(context) == 3
+    rows = repository.results("replayed")
+    assert set(rows["code"]) - {""} == {own_code.code_hash(["own_twice:Twice"])}
+    own_block.write_text(OWN.replace("2 * x", "3 * x"))
+    with pytest.raises(StudyError, match="the code of own_twice:Twice was changed since study 'replayed' was started"):
+        open_study(file)
+
+
+def test_another_machine_s_code_is_refused_before_it_trains(tmp_path: Path, own_block: Path) -> None:
+    _, repository, context = open_study(own_study(tmp_path))
+    files = CheckpointFiles(CheckpointStore(tmp_path / "store"), tmp_path / "work")
+    elsewhere = StudyContext(context.definition, repository, context.study_id, owner="elsewhere")
+    worker = Worker(elsewhere, files)
+    assert worker._advance()  # planned with the code as it is
+    own_block.write_text(OWN.replace("2 * x", "3 * x"))
+    elsewhere._codes.clear()  # a process that starts now
+    with pytest.raises(StudyError, match="was planned with code"):
+        worker.run()
+    assert repository.status("replayed")["trainings"]["failed"] == 0
+
+
+def test_a_worker_that_joins_by_hand_is_told_of_code_it_does_not_know(tmp_path: Path, own_block: Path) -> None:
+    definition, _, _ = open_study(own_study(tmp_path))
+    sys.modules.pop("own_twice")
+    own_code._trusted.clear()
+    with pytest.raises(SpaceError, match="uses code that was not named here: own_twice:Twice"):
+        join("replayed", definition.database)
+    assert "own_twice" not in sys.modules
 
 
 # -- the runner

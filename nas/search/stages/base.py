@@ -115,6 +115,7 @@ def _request(context: StudyContext, wish: Wish, position: int, sources: pd.DataF
         init_from = source_training(sources, wish)
     return TrainingRequest(
         candidate_id=wish.candidate.id,
+        code=context.code_of(wish.candidate),
         recipe_id=recipe.id,
         recipe=recipe.to_dict(),
         dataset_id=register_dataset(context, view),
