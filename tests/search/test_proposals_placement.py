@@ -16,6 +16,7 @@ from nas.search.proposals.features import Features, hats
 from nas.search.proposals.model import Model
 from nas.search.proposals.placement import ACQUISITIONS, PlacementSampler, Settings
 from nas.spaces import Candidate, DesignSpace
+from nas.spaces.rules import MaxBlocks
 
 Worth = Callable[[Candidate], float | None]
 RICH = {
@@ -89,6 +90,38 @@ def test_unknown_costs_beside_known_ones_do_no_harm() -> None:
     assert len(found) == 8
     # What may be as dear as anything comes after what is known to be cheap.
     assert sum(cost(p.candidate) is not None for p in found) >= 4
+
+
+def test_a_history_of_single_placements_says_something_of_pairs() -> None:
+    space = small_space()
+    history = trained([c for c in space.enumerate() if len(c.placements) <= 1])
+    found = propose("placement", Request(space, history, 4, seed=1, cost=true_ms))
+    assert len({p.candidate.id for p in found}) == 4
+
+
+def test_larger_networks_of_the_history_say_something_of_a_space_of_single_placements() -> None:
+    space = small_space()
+    history = trained(space.sample(20, 1))
+    child = space.restrict([MaxBlocks(count=1)])
+    found = propose("placement", Request(child, history, 4, seed=1, cost=true_ms))
+    assert len({p.candidate.id for p in found}) == 4
+    assert all(child.contains(p.candidate) for p in found)
+
+
+def test_the_last_candidate_of_a_tiny_space_is_found() -> None:
+    tiny = {"name": "tiny", "backbones": ["resnet50"], "blocks": ["se"], "sites": "6-8", "rules": [{"max_blocks": 2}]}
+    space = DesignSpace.from_dict(tiny)
+    *known, last = space.enumerate()
+    history = [*trained(known), *trained(small_space().sample(10, 3))]
+    assert [p.candidate for p in propose("placement", Request(space, history, 4, seed=1, cost=true_ms))] == [last]
+
+
+def test_the_width_of_features_does_not_depend_on_the_list_asked_about() -> None:
+    space = small_space()
+    features = Features(space, [Candidate.parse("resnet50+se@1,5,9,12")])
+    lists = ([], ["resnet50"], ["resnet50+cnl@8"], ["resnet50+cnl@8", "resnet50+se@1,5,9,12"])
+    groups = [features([Candidate.parse(text) for text in texts]).groups for texts in lists]
+    assert len(set(groups)) == 1
 
 
 def test_rich_spaces_and_foreign_observations() -> None:

@@ -55,7 +55,8 @@ class Features:
         arms = [(arm.backbone, arm.params) for arm in space.arms] + [(c.backbone, c.backbone_params) for c in others]
         self._arms = {key: row for row, key in enumerate(dict.fromkeys(arms))}
         self._recipe = RecipeFeatures(space.recipe)
-        self._blocks = sorted({placement.block for _, placement in self._rows})
+        # Every list asked about gets equally many columns, whatever it holds: the width is the space's and history's.
+        self._most = max([1, *space.size_by_blocks(), *(len(c.placements) for c in others)])
 
     def __call__(self, candidates: Sequence[Candidate]) -> Matrix:
         """The features of candidates."""
@@ -91,8 +92,7 @@ class Features:
 
     def _placed(self, candidates: Sequence[Candidate]) -> Ints:
         """(candidates, most blocks) row of each placement in the tables, 0 for none."""
-        most = max((len(c.placements) for c in candidates), default=0)
-        placed = np.zeros((len(candidates), max(most, 1)), dtype=np.int64)
+        placed = np.zeros((len(candidates), self._most), dtype=np.int64)
         for row, candidate in enumerate(candidates):
             for column, placement in enumerate(candidate.placements):
                 placed[row, column] = self._rows[candidate.backbone, placement]
