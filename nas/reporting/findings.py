@@ -1,6 +1,6 @@
-"""Findings as rows: sentence, effect with its interval, support, price in time, verdict and why.
+"""Findings as rows: the rule, its sentence with the numbers, effect with interval, support, time, verdict and why.
 
-A finding arrives as plain data; its sentence is the rule's own (`nas.spaces.rules`) unless it brings one.
+A finding arrives as plain data; its words are the rule's own (`nas.spaces`) unless this version cannot read it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from typing import Any
 import pandas as pd
 
 from nas.errors import NasError
+from nas.spaces.findings import Finding
 from nas.spaces.rules import rule_from_dict
 
 VERDICTS: dict[str, str] = {"adopted": "good", "rejected": "bad", "not enough data": "quiet"}
 """Verdict -> tone, in the order they are shown."""
 
 FINDING_COLUMNS = (
-    *("sentence", "kind", "strength", "effect", "low", "high", "p", "p_adjusted", "trainings", "training_ids"),
+    *("rule", "sentence", "kind", "strength", "effect", "low", "high", "p", "p_adjusted", "trainings", "training_ids"),
     *("latency_ms", "stage", "confirmation", "method", "verdict", "reason"),
 )
 
@@ -29,6 +30,14 @@ def finding_sentence(finding: Mapping[str, Any]) -> str:
         return rule_from_dict(rule).sentence()
     except NasError:
         return str(finding.get("sentence") or ", ".join(f"{key}: {value}" for key, value in rule.items()))
+
+
+def finding_claim(finding: Mapping[str, Any]) -> str:
+    """The rule in words with its numbers; as `finding_sentence` when this version cannot read them."""
+    try:
+        return Finding.from_dict({"rule": finding.get("rule"), "evidence": finding.get("evidence") or {}}).claim()
+    except NasError:
+        return finding_sentence(finding)
 
 
 def finding_table(findings: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -47,7 +56,8 @@ def _row(finding: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{key: evidence.get(key) for key in ("effect", "low", "high", "p", "p_adjusted", "latency_ms")},
         "stage": evidence.get("stage") or finding.get("stage"),
-        "sentence": finding_sentence(finding),
+        "rule": finding_sentence(finding),
+        "sentence": finding_claim(finding),
         "kind": kind,
         "strength": strength,
         "trainings": evidence.get("trainings", 0),

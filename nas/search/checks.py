@@ -52,7 +52,7 @@ def _check_stages(context: StudyContext) -> None:
 
 
 def _check_rule_test(context: StudyContext, settings: RuleTestStage) -> None:
-    from nas.search.stages.test_rules import given_rules
+    from nas.search.stages.rule_test import given_rules
 
     context.rule_test_spaces(settings.spaces)
     given_rules(context, settings)

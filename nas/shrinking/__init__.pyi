@@ -10,6 +10,5 @@ from .edges import reopen as reopen
 from .edges import reopened_space as reopened_space
 from .propose import confirmed_findings as confirmed_findings
 from .propose import propose_child as propose_child
-from .sentences import finding_sentence as finding_sentence
 from .settings import FAMILIES as FAMILIES
 from .settings import ShrinkSettings as ShrinkSettings

@@ -14,13 +14,15 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from nas.results.intervals import Estimate
 from nas.shrinking.costs import Costs
 from nas.shrinking.effects import MIN_DF, Fit, affordable, differ, fit_effects
-from nas.shrinking.equivalence import Difference, could_see
+from nas.shrinking.equivalence import could_see
 from nas.shrinking.sample import Sample
 from nas.shrinking.settings import ShrinkSettings
 from nas.spaces.blocks import get_block_spec
-from nas.spaces.findings import Evidence, Finding
+from nas.spaces.evidence import Evidence
+from nas.spaces.findings import Finding
 from nas.spaces.rules import Rule
 from nas.spaces.sites import Topology
 from nas.spaces.space import DesignSpace
@@ -120,7 +122,7 @@ class Analysis:
     def evidence(
         self,
         rows: Flags,
-        difference: Difference | None = None,
+        difference: Estimate | None = None,
         *,
         p: float | None = None,
         p_adjusted: float | None = None,
@@ -130,7 +132,7 @@ class Analysis:
         """Evidence from a difference and the candidates it rests on."""
         low, high = (None, None) if difference is None else difference.interval(self.settings.confidence)
         return Evidence(
-            effect=None if difference is None else difference.effect,
+            effect=None if difference is None else difference.value,
             low=low,
             high=high,
             p=_known(p),
@@ -150,16 +152,16 @@ class Analysis:
         """A finding with its verdict."""
         return Finding(rule=rule, evidence=evidence, verdict=answer.verdict, reason=answer.reason)
 
-    def judge(self, difference: Difference | None, p_adjusted: float, trainings: int) -> Answer:
+    def judge(self, difference: Estimate | None, p_adjusted: float, trainings: int) -> Answer:
         """The verdict on a difference that should be positive: adopted, rejected, or not enough data."""
         settings = self.settings
         if trainings < settings.min_trainings:
             return Answer("not enough data", f"{trainings} trainings; {settings.min_trainings} needed")
         if difference is None or np.isnan(p_adjusted):
             return Answer("not enough data", self.why_not())
-        if p_adjusted <= settings.alpha and difference.effect >= settings.margin:
+        if p_adjusted <= settings.alpha and difference.value >= settings.margin:
             return Answer("adopted", f"adjusted p = {p_adjusted:.2g} over all hypotheses of the stage")
-        if p_adjusted <= settings.alpha and difference.effect > 0:
+        if p_adjusted <= settings.alpha and difference.value > 0:
             return Answer("rejected", f"smaller than the margin of {settings.margin:g} mAP")
         if p_adjusted <= settings.alpha:
             return Answer("rejected", "the effect goes the other way")
@@ -199,9 +201,9 @@ def title(block: str) -> str:
     return get_block_spec(block).title
 
 
-def _spread(difference: Difference) -> str:
+def _spread(difference: Estimate) -> str:
     low, high = difference.interval()
-    return f"{difference.effect:+.4f} [{low:+.4f}, {high:+.4f}]"
+    return f"{difference.value:+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
 def _known(value: float | None) -> float | None:

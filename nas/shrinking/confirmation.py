@@ -1,8 +1,8 @@
 """Is a child space really no worse? Fresh uniform draws from parent and child decide, not the data that proposed it.
 
 A shrink is confirmed when the child's error distribution is not worse at comparable latency: neither by a one-sided
-Kolmogorov-Smirnov test, nor by a bootstrap interval of the area between the two. Where parent and child have too few
-latencies in common (or none are known), the whole distributions are compared. What to do with a
+Kolmogorov-Smirnov test, nor by Student's interval of the area between the two; both share the level. Where parent and
+child have too few latencies in common (or none are known), the whole distributions are compared. What to do with a
 shrink that fails (log and undo) is in `nas.shrinking.propose`.
 """
 
@@ -16,18 +16,23 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import ks_2samp
 
-from nas.shrinking.costs import Latencies, read_costs
-from nas.shrinking.edf import Bins, Draws, edf_area, ks_distance, latency_bins, latency_weights, worst_error
+from nas.results.intervals import Estimate
+from nas.shrinking.costs import Latencies
+from nas.shrinking.draws import read_draws
+from nas.shrinking.edf import Bins, Draws, edf_area, ks_distance, latency_bins, latency_weights
 from nas.shrinking.null import permutation_p
-from nas.shrinking.sample import Sample, draw_samples
 
 Floats = npt.NDArray[np.float64]
 ConfirmationVerdict = Literal["confirmed", "rejected", "not enough data"]
 
 MIN_DRAWS = 6
-"""Candidates of each side below which nothing is confirmed."""
+"""Candidates of each side below which nothing is confirmed: the exact KS test of 6 against 6 can reach half of 5 %
+(p = 0.0011 where all of the child's are worse), that of 3 against 3 cannot (0.05)."""
 COMPARABLE = 0.5
-"""Share of each side's draws that must have a counterpart of like latency."""
+"""Share of each side's draws that must have a counterpart of like latency: with fewer, the comparison would be one of
+the minority, and all draws are compared as they are."""
+PERMUTATIONS = 2000
+"""Of the labels: a p value of 0.025 then has a standard error of 0.0035."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Confirmation:
         child_draws: candidates drawn from the child, failed ones too.
         ks_p: one-sided p value that the child is worse somewhere.
         area: area between the EDFs, mAP; positive when the child is better.
-        low, high: its 95 % interval.
+        low, high: its interval at 1 - alpha, 95 % by default.
         latency_ks_p, latency_area, latency_low, latency_high: the same at comparable latency; None when latencies are
             not known, or parent and child have too few in common.
     """
@@ -75,87 +80,62 @@ def confirm(
     *,
     latency: Latencies | None = None,
     alpha: float = 0.05,
-    bootstrap: int = 2000,
     seed: int = 0,
 ) -> Confirmation:
     """Compares fresh draws, given as results tables.
 
     Args:
         parent_table: trainings of candidates drawn uniformly from the parent (columns `notation`, `map`, `status`).
-        child_table: the same from the child.
+        child_table: the same from the child, in the same seeds and starts.
         latency: measured latencies, for rows without one of their own.
-        alpha: level of the test; intervals have 95 %.
-        bootstrap: draws of the bootstrap.
-        seed: of the bootstrap.
+        alpha: chance that a child as good as its parent is rejected; both tests share it.
+        seed: of the permutations.
     """
-    draws = [draws_of(table, latency) for table in (parent_table, child_table)]
-    return compare_draws(draws[0], draws[1], alpha=alpha, bootstrap=bootstrap, seed=seed)
+    return compare_draws(*read_draws(parent_table, child_table, latency), alpha=alpha, seed=seed)
 
 
-def draws_of(table: pd.DataFrame, latency: Latencies | None = None) -> Draws:
-    """One error and one latency a candidate; a candidate's failed trainings do not hide in its mean.
-
-    The error of a candidate is the mean over its finished trainings; when half or more of its trainings failed it
-    counts as failed.
-    """
-    samples = list(draw_samples(table).values()) if len(table) else []
-    error = [np.where(s.failed >= np.maximum(s.finished, 1), np.inf, 1 - s.score) for s in samples]
-    ms = [_latencies(sample, latency) for sample in samples]
-    return Draws(np.concatenate([np.zeros(0), *error]), np.concatenate([np.zeros(0), *ms]))
-
-
-def _latencies(sample: Sample, latency: Latencies | None) -> Floats:
-    """The sample's own latencies, and where it has none, what is known besides."""
-    known = read_costs(sample.backbone, sample.candidates, latency).measured
-    beside = np.array([known.get(candidate.architecture, np.nan) for candidate in sample.candidates])
-    return np.where(np.isfinite(sample.latency_ms), sample.latency_ms, beside)
-
-
-def compare_draws(
-    parent: Draws, child: Draws, *, alpha: float = 0.05, bootstrap: int = 2000, seed: int = 0
-) -> Confirmation:
+def compare_draws(parent: Draws, child: Draws, *, alpha: float = 0.05, seed: int = 0) -> Confirmation:
     """Compares draws of parent and child; see `confirm`."""
     sizes = len(parent), len(child)
     if min(sizes) < MIN_DRAWS:
         return Confirmation("not enough data", f"{sizes[0]} and {sizes[1]} draws; {MIN_DRAWS} of each needed", *sizes)
-    rng = np.random.default_rng(seed)
-    whole = _compare(parent, child, bootstrap, rng)
-    matched = _compare_at_latency(parent, child, bootstrap, rng)
-    verdict, reason = _judge(whole, matched, alpha)
-    return Confirmation(
-        verdict,
-        reason,
-        *sizes,
-        whole.p,
-        whole.area,
-        whole.low,
-        whole.high,
-        *((matched.p, matched.area, matched.low, matched.high) if matched else (None,) * 4),
-    )
+    whole = _compare(parent, child, alpha)
+    matched = _compare_at_latency(parent, child, alpha, np.random.default_rng(seed))
+    verdict, reason = _judge(whole, matched)
+    return Confirmation(verdict, reason, *sizes, *whole.numbers, *(matched.numbers if matched else (None,) * 4))
 
 
 @dataclass(frozen=True)
 class _Comparison:
-    """KS p value and area between two EDFs with its interval."""
+    """KS p value and area between two EDFs.
+
+    The two tests share the level: the KS test gets half, and the area's one-sided test the other half, which is what
+    the upper end of its two-sided interval at 1 - alpha says.
+    """
 
     p: float
-    area: float
-    low: float
-    high: float
+    area: Estimate
+    alpha: float
 
-    def worse(self, alpha: float) -> bool:
-        return self.p < alpha or self.high < 0
+    @property
+    def numbers(self) -> tuple[float, float, float, float]:
+        return self.p, self.area.value, *self.area.interval(1 - self.alpha)
+
+    @property
+    def worse(self) -> bool:
+        return self.p < self.alpha / 2 or self.area.interval(1 - self.alpha)[1] < 0
 
     def __str__(self) -> str:
-        return f"{self.area:+.4f} [{self.low:+.4f}, {self.high:+.4f}] mAP, KS p = {self.p:.2g}"
+        low, high = self.area.interval(1 - self.alpha)
+        return f"{self.area.value:+.4f} [{low:+.4f}, {high:+.4f}] mAP, KS p = {self.p:.2g}"
 
 
-def _judge(whole: _Comparison, matched: _Comparison | None, alpha: float) -> tuple[ConfirmationVerdict, str]:
+def _judge(whole: _Comparison, matched: _Comparison | None) -> tuple[ConfirmationVerdict, str]:
     """At comparable latency where the draws allow it, else as a whole."""
     if matched is None:
-        verdict: ConfirmationVerdict = "rejected" if whole.worse(alpha) else "confirmed"
+        verdict: ConfirmationVerdict = "rejected" if whole.worse else "confirmed"
         return verdict, f"the child's EDF is {_word(verdict)}: {whole}; latencies not comparable"
-    verdict = "rejected" if matched.worse(alpha) else "confirmed"
+    verdict = "rejected" if matched.worse else "confirmed"
     return verdict, f"at comparable latency the child's EDF is {_word(verdict)}: {matched}; over all: {whole}"
 
 
@@ -163,20 +143,16 @@ def _word(verdict: ConfirmationVerdict) -> str:
     return "worse" if verdict == "rejected" else "not worse"
 
 
-def _compare(parent: Draws, child: Draws, bootstrap: int, rng: np.random.Generator) -> _Comparison:
-    method = "exact" if len(parent) + len(child) < 500 else "auto"
-    p = float(ks_2samp(child.error, parent.error, alternative="less", method=method).pvalue)
-    alike = np.zeros(len(parent), dtype=np.int64), np.zeros(len(child), dtype=np.int64)
-    equal = np.full(len(parent), 1.0), np.full(len(child), 1.0)
-    low, high = _area_interval(parent, child, alike, equal, bootstrap, rng)
-    return _Comparison(p, edf_area(parent, child), low, high)
+def _compare(parent: Draws, child: Draws, alpha: float) -> _Comparison:
+    p = float(ks_2samp(child.error, parent.error, alternative="less").pvalue)
+    return _Comparison(p, edf_area(parent, child), alpha)
 
 
-def _compare_at_latency(parent: Draws, child: Draws, bootstrap: int, rng: np.random.Generator) -> _Comparison | None:
+def _compare_at_latency(parent: Draws, child: Draws, alpha: float, rng: np.random.Generator) -> _Comparison | None:
     """Under equal distributions of latency; None unless half of each side's draws have a counterpart.
 
-    Labels are shuffled, and draws resampled, inside latency bins: no bin runs empty, and the p value is exact under
-    "parent and child are alike at every latency".
+    Labels are shuffled inside latency bins: no bin runs empty, and the p value is exact under "parent and child are
+    alike at every latency". The area's variance is that within bins.
     """
     if not parent.timed or not child.timed:
         return None
@@ -184,34 +160,8 @@ def _compare_at_latency(parent: Draws, child: Draws, bootstrap: int, rng: np.ran
     if weights is None or any((w > 0).mean() < COMPARABLE for w in weights):
         return None
     bins = latency_bins(parent, child)
-    low, high = _area_interval(parent, child, bins, weights, bootstrap, rng)
     p = _stratified_ks_p(parent, child, bins, weights, rng)
-    return _Comparison(p, edf_area(parent, child, weights), low, high)
-
-
-def _area_interval(
-    parent: Draws, child: Draws, bins: Bins, weights: tuple[Floats, Floats], draws: int, rng: np.random.Generator
-) -> tuple[float, float]:
-    """95 % bootstrap interval of the area, resampled inside bins."""
-    worst = worst_error(parent.error, child.error)
-    means = [
-        _resampled_means(np.minimum(side.error, worst), side_bins, side_weights, draws, rng)
-        for side, side_bins, side_weights in zip((parent, child), bins, weights, strict=True)
-    ]
-    low, high = np.quantile(means[0] - means[1], [0.025, 0.975])
-    return float(low), float(high)
-
-
-def _resampled_means(
-    error: Floats, bins: npt.NDArray[np.int64], weights: Floats, draws: int, rng: np.random.Generator
-) -> Floats:
-    """(draws,) weighted means; every bin keeps its number of rows and so its weight."""
-    total = np.zeros(draws)
-    for number in np.unique(bins):
-        rows = np.flatnonzero(bins == number)
-        picked = rows[rng.integers(0, len(rows), (draws, len(rows)))]
-        total += (error[picked] * weights[rows]).sum(axis=1)
-    return np.asarray(total / weights.sum())
+    return _Comparison(p, edf_area(parent, child, weights, bins), alpha)
 
 
 def _stratified_ks_p(
@@ -220,7 +170,7 @@ def _stratified_ks_p(
     bins: Bins,
     weights: tuple[Floats, Floats],
     rng: np.random.Generator,
-    permutations: int = 2000,
+    permutations: int = PERMUTATIONS,
 ) -> float:
     """Permutation p value of the one-sided weighted KS distance; labels shuffled inside bins."""
     errors, strata = np.concatenate([parent.error, child.error]), np.concatenate(bins)

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nas.results.intervals import Estimate
+from nas.shrinking.equivalence import stratified_difference
+
 Floats = npt.NDArray[np.float64]
 Bins = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
@@ -59,22 +62,24 @@ def edf(error: Floats, at: Floats, weights: Floats | None = None) -> Floats:
     return np.asarray(cumulative[np.searchsorted(error[order], at, side="right")])
 
 
-def edf_area(parent: Draws, child: Draws, weights: tuple[Floats, Floats] | None = None) -> float:
-    """Area between the EDFs, in mAP: positive when the child is better.
+def edf_area(
+    parent: Draws, child: Draws, weights: tuple[Floats, Floats] | None = None, bins: Bins | None = None
+) -> Estimate:
+    """Area between the EDFs, in mAP: positive when the child is better; with its standard error.
 
-    Without failures this is the mean error of the parent minus that of the child; a failed candidate counts as bad as
-    the worst finished one of both sides.
+    The area is taken up to the worst error of a finished candidate of both sides; without failures it is the mean
+    error of the parent minus that of the child. A failed candidate stays in the count: its EDF never gets up.
 
     Args:
         parent: draws of the space before.
         child: draws of the space after.
         weights: weights of parent and child, see `latency_weights`.
+        bins: within which the errors vary, see `latency_bins`; None: one for all.
     """
     worst = worst_error(parent.error, child.error)
-    over_parent, over_child = weights if weights is not None else (None, None)
-    before = np.average(np.minimum(parent.error, worst), weights=over_parent)
-    after = np.average(np.minimum(child.error, worst), weights=over_child)
-    return float(before - after)
+    equal = np.ones(len(parent)), np.ones(len(child))
+    before, after = np.minimum(parent.error, worst), np.minimum(child.error, worst)
+    return stratified_difference(before, after, weights or equal, bins)
 
 
 def ks_distance(parent: Draws, child: Draws, weights: tuple[Floats, Floats] | None = None) -> float:

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from scipy.stats import f as fisher
 from scipy.stats import t as student
 
+from nas.results.intervals import Estimate
 from nas.shrinking.design import Design, DesignChoice, Term, build_design
-from nas.shrinking.equivalence import Difference
 from nas.shrinking.sample import Sample
 from nas.shrinking.saturation import saturation, scaled
 
@@ -71,12 +71,12 @@ class Fit:
         """Whether the sample can tell what the contrast asks."""
         return bool(np.abs(self.row_space @ contrast - contrast).max(initial=0.0) < 1e-6)
 
-    def difference(self, contrast: Floats) -> Difference | None:
+    def difference(self, contrast: Floats) -> Estimate | None:
         """A contrast's estimate and standard error; None when the sample cannot tell it."""
         if not self.enough or not self.estimable(contrast):
             return None
         covariance, df = self.errors(contrast[None, :])
-        return Difference(float(contrast @ self.beta), float(np.sqrt(max(covariance[0, 0], 0.0))), float(df[0]))
+        return Estimate(float(contrast @ self.beta), float(np.sqrt(max(covariance[0, 0], 0.0))), float(df[0]))
 
     def errors(self, contrasts: Floats) -> tuple[Floats, Floats]:
         """(contrasts, contrasts) covariance, clustered by candidate, and (contrasts,) degrees of freedom."""
@@ -89,7 +89,7 @@ class Fit:
         blended = robust * np.outer(own, own) + alike * np.outer(common, common)
         return blended, np.minimum(deciding + _PRIOR_CANDIDATES, self.df)
 
-    def term(self, term: Term) -> Difference | None:
+    def term(self, term: Term) -> Estimate | None:
         """The coefficient of one column; None when there is no such column or it cannot be told."""
         return self.difference(self.design.unit(term)) if self.design.has(term) else None
 

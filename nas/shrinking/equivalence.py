@@ -2,60 +2,77 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import t as student
+
+from nas.results.intervals import Estimate, Floats
 
 Answer = Literal["better", "worse", "equal", "unclear"]
 
 
-@dataclass(frozen=True)
-class Difference:
-    """An estimated difference in mAP.
+def turned(difference: Estimate | None) -> Estimate | None:
+    """The same difference seen from the other side: B minus A."""
+    return None if difference is None else Estimate(-difference.value, difference.se, difference.df)
 
-    Attributes:
-        effect: estimate.
-        se: standard error.
-        df: degrees of freedom of the standard error.
+
+def mean_difference(first: Floats, second: Floats) -> Estimate:
+    """Mean of the first minus that of the second, unequal variances (Welch); from fewer than two values: not known."""
+    return stratified_difference(first, second, (np.ones(len(first)), np.ones(len(second))))
+
+
+def stratified_difference(
+    first: Floats,
+    second: Floats,
+    weights: tuple[Floats, Floats],
+    strata: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None,
+) -> Estimate:
+    """Weighted mean of the first minus that of the second; each side has one variance within strata.
+
+    Degrees of freedom by Welch and Satterthwaite: (v1 + v2)^2 / (v1^2 / df1 + v2^2 / df2).
+
+    Args:
+        first, second: (n,) and (k,) values.
+        weights: of the values; need not sum to 1.
+        strata: within which the values vary; None: one for all.
     """
-
-    effect: float
-    se: float
-    df: float
-
-    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """Two-sided interval."""
-        half = float(student.ppf(0.5 + confidence / 2, self.df)) * self.se
-        return self.effect - half, self.effect + half
-
-    def p_above(self, bound: float = 0.0) -> float:
-        """One-sided p value against "the difference is `bound` or less"."""
-        return float(student.sf((self.effect - bound) / self.se, self.df)) if self.se > 0 else float("nan")
-
-    def p_below(self, bound: float = 0.0) -> float:
-        """One-sided p value against "the difference is `bound` or more"."""
-        return float(student.cdf((self.effect - bound) / self.se, self.df)) if self.se > 0 else float("nan")
-
-    def p_two_sided(self) -> float:
-        """p value against "no difference"."""
-        return min(1.0, 2 * min(self.p_above(), self.p_below())) if self.se > 0 else float("nan")
+    groups = strata or (np.zeros(len(first), dtype=np.int64), np.zeros(len(second), dtype=np.int64))
+    sides = [_weighted_mean(*side) for side in zip((first, second), weights, groups, strict=True)]
+    (a, v1, df1), (b, v2, df2) = sides
+    if min(df1, df2) < 1:
+        return Estimate(a - b)
+    total = v1 + v2
+    return Estimate(a - b, float(np.sqrt(total)), total**2 / (v1**2 / df1 + v2**2 / df2) if total > 0 else df1 + df2)
 
 
-def no_worse(difference: Difference, margin: float, level: float = 0.05) -> bool:
+def _weighted_mean(values: Floats, weights: Floats, strata: npt.NDArray[np.int64]) -> tuple[float, float, float]:
+    """Mean, its variance and the degrees of freedom of that; rows without weight tell nothing."""
+    used = weights > 0
+    if not used.any():
+        return float("nan"), float("nan"), 0.0
+    values, share = values[used], weights[used] / weights[used].sum()
+    _, group = np.unique(strata[used], return_inverse=True)
+    means = np.bincount(group, values) / np.bincount(group)
+    df = float(len(values) - len(means))
+    variance = float(((values - means[group]) ** 2).sum()) / df if df else float("nan")
+    return float(values @ share), variance * float(share @ share), df
+
+
+def no_worse(difference: Estimate, margin: float, level: float = 0.05) -> bool:
     """Whether the difference is shown to be above -margin (non-inferiority, one-sided).
 
-    >>> no_worse(Difference(-0.0001, 0.0001, 100), margin=0.0005)
+    >>> no_worse(Estimate(-0.0001, 0.0001, 100), margin=0.0005)
     True
     """
     return bool(difference.p_above(-margin) <= level)
 
 
-def compare(difference: Difference, margin: float, confidence: float = 0.95) -> Answer:
+def compare(difference: Estimate, margin: float, confidence: float = 0.95) -> Answer:
     """What an interval says: better or worse than no difference, equal within the margin, or unclear.
 
-    >>> compare(Difference(0.0001, 0.0001, 100), margin=0.0005)
+    >>> compare(Estimate(0.0001, 0.0001, 100), margin=0.0005)
     'equal'
     """
     low, high = difference.interval(confidence)
@@ -64,10 +81,10 @@ def compare(difference: Difference, margin: float, confidence: float = 0.95) -> 
     return "better" if low > 0 else "worse"
 
 
-def could_see(difference: Difference, effect: float, level: float = 0.05, power: float = 0.8) -> bool:
+def could_see(difference: Estimate, effect: float, level: float = 0.05, power: float = 0.8) -> bool:
     """Whether a sample of this precision finds a true difference of `effect` with the given power.
 
-    >>> could_see(Difference(0.0, 0.0002, 100), 0.001), could_see(Difference(0.0, 0.0008, 100), 0.001)
+    >>> could_see(Estimate(0.0, 0.0002, 100), 0.001), could_see(Estimate(0.0, 0.0008, 100), 0.001)
     (True, False)
     """
     needed = float(student.ppf(1 - level / 2, difference.df) + student.ppf(power, difference.df))

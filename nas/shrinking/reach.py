@@ -42,10 +42,10 @@ def reach_of(analysis: Analysis) -> Reach:
     """What a sample says of numbers of blocks."""
     most = max(analysis.space.size_by_blocks(), default=0)
     brings, margin = increments(analysis), analysis.settings.margin
-    known = {k: d.effect for k, d in brings.items()}
+    known = {k: d.value for k, d in brings.items()}
     if not any(k > 1 for k in brings):
         return Reach(min(most, UNKNOWN_REACH), known, margin)
-    pays = [k for k, d in brings.items() if d.effect > margin and d.interval()[0] > 0]
+    pays = [k for k, d in brings.items() if d.value > margin and d.interval()[0] > 0]
     return Reach(min(most, max(pays, default=1)), known, margin)
 
 

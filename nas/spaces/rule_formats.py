@@ -12,14 +12,14 @@ from html import escape
 from types import MappingProxyType
 
 from nas.files.yaml_source import dump_yaml
-from nas.spaces.findings import Evidence, Finding, Verdict
+from nas.spaces.findings import Finding, Verdict
 from nas.spaces.ruleset import RuleSet
 from nas.spaces.sites import Topology, get_topology
 
 _HEADINGS: Mapping[Verdict, str] = MappingProxyType(
     {"adopted": "Adopted", "rejected": "Rejected", "not enough data": "Not enough data"}
 )
-_COLUMNS = ("rule", "effect in mAP [95 %]", "adjusted p", "ms a batch", "trainings", "stage", "remark")
+_COLUMNS = ("rule", "mAP by following it [95 %]", "adjusted p", "ms a batch", "trainings", "stage", "remark")
 _LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}"}
 _LATEX |= {"^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "<": r"$<$", ">": r"$>$"}
 
@@ -30,8 +30,8 @@ def as_text(rules: RuleSet) -> str:
     for verdict, findings in _groups(rules):
         lines += ["", _HEADINGS[verdict]]
         for finding in findings:
-            lines.append(f"  {finding.rule.sentence(_topology(rules, finding))}")
-            lines += [f"      {words}" for words in (finding.evidence.sentence(), finding.reason) if words]
+            lines.append(f"  {finding.claim(_topology(rules, finding))}")
+            lines += [f"      {words}" for words in (finding.evidence.support(), finding.reason) if words]
     return "\n".join(lines if len(rules) else [*lines, "", "no findings"]) + "\n"
 
 
@@ -106,15 +106,15 @@ def _cells(rules: RuleSet, finding: Finding) -> list[str]:
     e = finding.evidence
     latency = "" if e.latency_ms is None else f"{e.latency_ms:+.2f}"
     p = "" if e.p_adjusted is None else f"{e.p_adjusted:.2g}"
-    sentence = finding.rule.sentence(_topology(rules, finding))
-    return [sentence, _effect(e), p, latency, str(e.trainings or ""), e.stage or "", finding.reason]
-
-
-def _effect(e: Evidence) -> str:
-    if e.effect is None:
-        return ""
-    interval = "" if e.low is None or e.high is None else f" [{e.low:+.4f}, {e.high:+.4f}]"
-    return f"{e.effect:+.4f}{interval}"
+    return [
+        finding.claim(_topology(rules, finding)),
+        e.effect_words().removesuffix(" mAP"),
+        p,
+        latency,
+        str(e.trainings or ""),
+        e.stage or "",
+        finding.reason,
+    ]
 
 
 def _row(cells: list[str] | tuple[str, ...]) -> str:

@@ -59,7 +59,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_show_finds_rules_by_study_folder_and_file(project: Path, name: str) -> None:
     shown = text("show", name)
     assert "C-NL: positions 6, 8, 14 (of 17)" in shown
-    assert "+0.0021 [+0.0010, +0.0030] mAP, 51 trainings" in shown
+    assert "(of 17): +0.0021 [+0.0010, +0.0030] mAP over the other positions\n      51 trainings" in shown
     assert "pairs are better" in shown
     data = json.loads(text("show", name, "--json"))
     assert len(data.pop("sentences")) == 2

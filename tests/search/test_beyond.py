@@ -14,7 +14,7 @@ from nas.search.checks import check_study
 from nas.search.context import StudyContext
 from nas.search.definition import load_study
 from nas.search.joining import stored_definition
-from nas.search.stages.test_rules import by_backbone, draw_halves, follows, given_rules
+from nas.search.stages.rule_test import by_backbone, draw_halves, follows, given_rules
 from nas.spaces import Candidate, DesignSpace, RuleSet, rule_from_dict
 from nas.spaces.ruleset import Provenance
 

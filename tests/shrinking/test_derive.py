@@ -70,12 +70,18 @@ def test_saturation_limits_the_count(space: DesignSpace, sweep: Sweep) -> None:
     assert finding.adopted
     assert finding.rule.count == 3
     assert finding.evidence.low < 0 < finding.evidence.high
+    assert "3 blocks: the 4th adds" in finding.claim()
 
 
 def test_blocks_that_go_on_helping_have_no_limit(space: DesignSpace, sweep: Sweep) -> None:
     finding = only(derive_findings(sweep(make_landscape()), space, families=["count"]), "max_blocks")
     assert finding.verdict == "rejected"
     assert "still adds" in finding.reason
+    # What the last block adds is forgone by whoever follows the rule; the sentence says what it adds.
+    assert finding.evidence.effect == pytest.approx(-0.003, abs=0.001)
+    assert finding.evidence.low < finding.evidence.effect < finding.evidence.high < 0
+    assert "adds +0.00" in finding.claim()
+    assert finding.evidence.latency_ms < 0
 
 
 def test_distance_is_found_exactly(space: DesignSpace, sweep: Sweep) -> None:
@@ -171,8 +177,8 @@ def test_slower_than_the_reference_and_no_better(space: DesignSpace, sweep: Swee
     finding = only(findings, "cost")
     assert finding.adopted
     assert [(block, sites.numbers) for block, sites in finding.rule.placements] == [("agw", (1, 2, 3, 4))]
-    assert finding.evidence.latency_ms == pytest.approx(36.917 + 30 - 53.5, abs=1e-6)
-    assert finding.evidence.high < 0.0005
+    assert finding.evidence.latency_ms == pytest.approx(53.5 - 36.917 - 30, abs=1e-6), "following the rule saves time"
+    assert finding.evidence.low > -0.0005, "and costs no mAP to speak of"
 
 
 def test_cost_needs_no_training(space: DesignSpace) -> None:
@@ -204,7 +210,7 @@ def test_latency_may_be_asked_of_a_function(space: DesignSpace, sweep: Sweep) ->
         return 50.0 + len(candidate.placements) if candidate.backbone == "resnet50" else 40.0
 
     findings = derive_findings(table, space, families=["cost"], latency=ask, reference="resnet101")
-    assert [f.evidence.latency_ms for f in findings if f.adopted] == [pytest.approx(11.0)]
+    assert [f.evidence.latency_ms for f in findings if f.adopted] == [pytest.approx(-11.0)]
     assert [f.reason for f in findings if not f.adopted] == ["resnet101 was not trained"]
 
 

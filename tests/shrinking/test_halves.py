@@ -7,8 +7,9 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import mannwhitneyu
 
-from nas.shrinking.halves import MIN_HALF, compare_halves, scores
+from nas.shrinking.halves import MIN_HALF, compare_halves
 
 
 def table(values: list[float], seeds: int = 1, status: str = "finished") -> pd.DataFrame:
@@ -64,20 +65,67 @@ def test_chance_rarely_passes() -> None:
     passed = 0
     for _ in range(60):
         a, b = (table(list(rng.normal(0.65, 0.01, 12))) for _ in range(2))
-        passed += compare_halves({"x": (a, b)}, bootstrap=10)[0].verdict in ("hold", "mislead")
+        passed += compare_halves({"x": (a, b)})[0].verdict in ("hold", "mislead")
     assert passed <= 9  # 5 % of 60 are 3; more than 9 has a chance of 0.1 %
 
 
-def test_few_networks_are_not_enough_and_failures_do_not_count() -> None:
-    few = table([0.6] * (MIN_HALF - 1))
-    lost = pd.concat([few, table([0.9] * 4, status="failed").assign(notation=["a", "b", "c", "d"])])
-    [found] = compare_halves({"x": (lost, table([0.5] * 9))})
+def test_few_networks_are_not_enough() -> None:
+    [found] = compare_halves({"x": (table([0.6] * (MIN_HALF - 1)), table([0.5] * 9))})
     assert found.verdict == "not enough data"
-    assert found.following == MIN_HALF - 1
+    assert (found.following, found.rest) == (MIN_HALF - 1, 9)
     assert found.difference is None
     assert "not enough data" in found.sentence()
 
 
-def test_each_candidate_counts_once() -> None:
-    rows = pd.DataFrame({"notation": ["a", "a", "b"], "map": [0.6, 0.8, 0.5], "status": ["finished"] * 3})
-    assert scores(rows).tolist() == pytest.approx([0.7, 0.5])
+def half(finished: list[float], failed: int) -> pd.DataFrame:
+    lost = table([float("nan")] * failed, status="failed").assign(notation=[f"f{i}" for i in range(failed)])
+    return pd.concat([table(finished), lost])
+
+
+def test_failed_networks_stay_and_rank_last() -> None:
+    """16 of 24 failed, the others are good: dropping them gave "the rules hold"."""
+    good, rest = [0.70 + i / 1000 for i in range(8)], [0.60 + i / 1000 for i in range(24)]
+    [found] = compare_halves({"x": (half(good, 16), table(rest))})
+    assert found.verdict == "mislead"
+    assert (found.following, found.failed_following, found.rest, found.failed_rest) == (24, 16, 24, 0)
+    # Of 24 x 24 pairs, the 8 finished ones win all of theirs, the 16 failed ones lose all of theirs.
+    assert found.p == pytest.approx(mannwhitneyu([*good, *[0.0] * 16], rest).pvalue)
+    assert found.difference == pytest.approx(np.mean(good) - np.mean(rest)), "means are of those that finished"
+    assert "the rules mislead: 16 of 24 that follow them failed and 0 of 24 others" in found.sentence()
+
+
+def test_where_all_failed_nothing_is_averaged() -> None:
+    [found] = compare_halves({"x": (half([], 8), table([0.6 + i / 100 for i in range(8)]))})
+    assert found.verdict == "mislead"
+    assert found.difference is None
+    assert "too few finished" in found.sentence()
+    [both] = compare_halves({"x": (half([], 8), half([], 8))})
+    assert both.verdict == "no difference shown"
+
+
+def test_each_candidate_counts_once_with_its_mean_over_seeds() -> None:
+    rows = [
+        {"notation": f"n{i}", "map": 0.6 + i / 100 + s / 10, "status": "finished"} for i in range(6) for s in (0, 1)
+    ]
+    [found] = compare_halves({"x": (pd.DataFrame(rows), table([0.5] * 6))})
+    assert (found.following, found.mean_following) == (6, pytest.approx(0.6 + 0.025 + 0.05))
+
+
+def test_a_shift_of_a_seed_is_no_merit_of_a_half() -> None:
+    """The half that follows lost its trainings in the bad seed."""
+    shift = {0: 0.0, 1: -0.05}
+    rng = np.random.default_rng(0)
+    rows = [
+        {"notation": f"{side}{i}", "seed": seed, "map": 0.6 + shift[seed] + rng.normal(0, 0.001), "status": "finished"}
+        for side in "fr"
+        for i in range(12)
+        for seed in (0, 1)
+    ]
+    every = pd.DataFrame(rows)
+    lost = every["notation"].isin([f"f{i}" for i in range(9)]) & every["seed"].eq(1)
+    follows, rest = every[every["notation"].str.startswith("f") & ~lost], every[every["notation"].str.startswith("r")]
+    [within] = compare_halves({"x": (follows, rest)})
+    assert within.difference == pytest.approx(0.0, abs=0.001)
+    assert within.verdict == "no difference shown"
+    [apart] = compare_halves({"x": (follows.drop(columns="seed"), rest.drop(columns="seed"))})
+    assert apart.verdict == "hold"

@@ -13,7 +13,6 @@ from nas.shrinking import (
     AutoSettings,
     RoundOutcome,
     derive_findings,
-    finding_sentence,
     next_step,
     propose_child,
     reopen,
@@ -21,15 +20,12 @@ from nas.shrinking import (
 )
 from nas.shrinking.reach import Reach, keep_reach
 from nas.shrinking.settle import clashes, settle
-from nas.spaces import DesignSpace, Evidence, Finding, Rule, get_topology
+from nas.spaces import DesignSpace, Evidence, Finding, Rule
 from nas.spaces.rules import (
     AllowedBlocks,
     BlockPreference,
-    Cost,
-    DistinctStages,
     MaxBlocks,
     MinDistance,
-    Mix,
     RecipeRange,
     SitesRule,
     StageEnds,
@@ -130,56 +126,6 @@ def test_a_tight_range_is_reopened_on_its_own_side() -> None:
 def test_what_a_person_excluded_stays_excluded(space: DesignSpace) -> None:
     table = landscape_table(make_landscape(), space.stratified(100, 0))
     assert reopen(table, space, space) == []
-
-
-@pytest.mark.parametrize(
-    ("finding", "sentence"),
-    [
-        (
-            found(MaxBlocks(count=3), effect=0.0001, low=-0.0006, high=0.0008),
-            "no more than 3 blocks: the 4th adds +0.0001 [-0.0006, +0.0008] mAP",
-        ),
-        (
-            found(StageEnds(strength="preference"), effect=0.0011, low=0.0004, high=0.0018, trainings=96),
-            "prefer the last site of a stage: +0.0011 [+0.0004, +0.0018] mAP (96 trainings)",
-        ),
-        (
-            found(BlockPreference(better="cnl", worse="hac", strength="preference"), effect=0.0021, latency_ms=-1.2),
-            "C-NL over HAC at equal positions: +0.0021 mAP, at -1.2 ms",
-        ),
-        (
-            found(MinDistance(distance=4), effect=0.0021, low=0.0011, high=0.0031),
-            "blocks at least 4 sites apart: each nearer pair brings -0.0021 [-0.0031, -0.0011] mAP",
-        ),
-        (
-            found(DistinctStages(), effect=0.001),
-            "no two blocks in one stage: each such pair brings -0.0010 mAP",
-        ),
-        (
-            Finding(
-                rule=Mix(min_families=2, strength="preference"),
-                verdict="rejected",
-                reason="not worth it under 5% slow-down: costs 8.4%",
-                evidence=Evidence(effect=0.0009, latency_ms=3.1),
-            ),
-            "two families of block rather than one: +0.0009 mAP, at +3.1 ms; "
-            "rejected: not worth it under 5% slow-down: costs 8.4%",
-        ),
-        (found(MaxBlocks(count=3)), "no more than 3 blocks"),
-    ],
-)
-def test_sentences(finding: Finding, sentence: str) -> None:
-    assert finding_sentence(finding) == sentence
-
-
-def test_sites_say_of_how_many() -> None:
-    finding = found(SitesRule(block="cnl", sites=[6, 8, 14]), effect=0.002)
-    text = finding_sentence(finding, get_topology("resnet50"))
-    assert text.startswith("C-NL")
-    assert "positions 6, 8, 14 (of 17): +0.0020 mAP over the other positions" in text
-    slow = found(Cost(reference="resnet101", placements={"agw": "1-4"}), latency_ms=9.0)
-    assert "slower than ResNet-101" in finding_sentence(slow)
-    assert "+9.0 ms on average" in finding_sentence(slow)
 
 
 # shrink: auto --------------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from nas.shrinking.equivalence import Difference, compare, could_see, no_worse
+from nas.results.intervals import Estimate
+from nas.shrinking.equivalence import compare, could_see, no_worse
 from nas.shrinking.multiplicity import adjust
 from nas.shrinking.null import permutation_p, range_null, shift_statistic
 from nas.shrinking.winners import resample_size, score_weights
@@ -48,31 +49,31 @@ def test_false_discoveries_are_held_at_the_level() -> None:
 @pytest.mark.parametrize(
     ("difference", "answer"),
     [
-        (Difference(0.002, 0.0004, 100), "better"),
-        (Difference(-0.002, 0.0004, 100), "worse"),
-        (Difference(0.0001, 0.0001, 100), "equal"),
-        (Difference(0.0004, 0.0004, 100), "unclear"),
+        (Estimate(0.002, 0.0004, 100), "better"),
+        (Estimate(-0.002, 0.0004, 100), "worse"),
+        (Estimate(0.0001, 0.0001, 100), "equal"),
+        (Estimate(0.0004, 0.0004, 100), "unclear"),
     ],
 )
-def test_intervals_are_read(difference: Difference, answer: str) -> None:
+def test_intervals_are_read(difference: Estimate, answer: str) -> None:
     assert compare(difference, margin=0.0005) == answer
 
 
 def test_no_worse_needs_proof_not_absence_of_proof() -> None:
-    assert not no_worse(Difference(0.0, 0.001, 100), 0.0005)
-    assert no_worse(Difference(0.0, 0.0002, 100), 0.0005)
+    assert not no_worse(Estimate(0.0, 0.001, 100), 0.0005)
+    assert no_worse(Estimate(0.0, 0.0002, 100), 0.0005)
 
 
 def test_power_is_what_simulation_gives() -> None:
     se, rng = 0.001 / (1.96 + 0.8416), np.random.default_rng(0)
     seen = np.mean(np.abs(rng.normal(0.001, se, 20_000)) > 1.96 * se)
     assert seen == pytest.approx(0.8, abs=0.01)
-    assert could_see(Difference(0, se * 0.98, 1e6), 0.001)
-    assert not could_see(Difference(0, se * 1.02, 1e6), 0.001)
+    assert could_see(Estimate(0, se * 0.98, 1e6), 0.001)
+    assert not could_see(Estimate(0, se * 1.02, 1e6), 0.001)
 
 
 def test_without_spread_nothing_can_be_tested() -> None:
-    assert np.isnan(Difference(0.0, 0.0, 10).p_two_sided())
+    assert np.isnan(Estimate(0.0, 0.0, 10).p_two_sided())
 
 
 def test_permutation_p_is_never_zero() -> None:

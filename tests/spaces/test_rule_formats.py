@@ -48,8 +48,8 @@ def test_text() -> None:
         "market1501: study market1501, ResNet-50, market1501 (val), 51 trainings",
         "",
         "Adopted",
-        "  C-NL: positions 6, 8, 14 (of 17)",
-        "      +0.0021 [+0.0012, +0.0030] mAP, adjusted p 0.004, 51 trainings",
+        "  C-NL: positions 6, 8, 14 (of 17): +0.0021 [+0.0012, +0.0030] mAP over the other positions",
+        "      adjusted p 0.004, 51 trainings",
     ]
 
 

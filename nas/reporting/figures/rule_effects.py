@@ -37,7 +37,7 @@ class RuleEffects(StudyFigure):
     def table(self, data: StudyData) -> pd.DataFrame:
         table = finding_table(data.findings)
         known = table[pd.to_numeric(table["effect"], errors="coerce").notna()]
-        return known[["sentence", "effect", "low", "high", "trainings", "verdict", "stage"]].head(self.shown)
+        return known[["rule", "effect", "low", "high", "trainings", "verdict", "stage"]].head(self.shown)
 
     def draw(self, table: pd.DataFrame) -> Drawing:
         if table.empty:
@@ -56,7 +56,7 @@ class RuleEffects(StudyFigure):
                 xanchor="left",
                 y=place - 0.16,
                 yanchor="bottom",
-                text=style.plain(_shortened(str(row.sentence))),
+                text=style.plain(_shortened(str(row.rule))),
                 showarrow=False,
                 font={"size": 12, "color": style.INK},
                 bgcolor=style.SURFACE,
@@ -92,7 +92,7 @@ def _add_rows(figure: go.Figure, rows: pd.DataFrame, places: pd.Series, verdict:
                 "width": 4,
             },
             customdata=[
-                [style.plain(r.sentence), f"{signed(r.effect)} {interval(r.low, r.high)}", r.trainings]
+                [style.plain(r.rule), f"{signed(r.effect)} {interval(r.low, r.high)}", r.trainings]
                 for r in rows_of(rows)
             ],
             hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]} mAP, %{customdata[2]} trainings<extra></extra>",

@@ -40,7 +40,7 @@ def _summary_words(table: pd.DataFrame) -> str:
 def rule_table(table: pd.DataFrame) -> Table:
     """One row a finding."""
     rows = [_rule_row(row) for row in records_of(table)]
-    headings = ["verdict", "rule", "effect (mAP)", "95 % interval", "p adjusted", "trainings", "ms a batch"]
+    headings = ["verdict", "rule", "mAP by following it", "95 % interval", "p adjusted", "trainings", "ms a batch"]
     return Table(headings, rows, name="rules", numeric=frozenset({2, 3, 4, 5, 6}))
 
 

@@ -9,10 +9,10 @@ from nas.search.stages.base import Preview, StageHandler
 from nas.search.stages.confirm import Confirm
 from nas.search.stages.pretrain import Pretrain
 from nas.search.stages.profile import Profile
+from nas.search.stages.rule_test import RuleTest
 from nas.search.stages.search import Search
 from nas.search.stages.shrink import Shrink
 from nas.search.stages.sweep import Sweep
-from nas.search.stages.test_rules import RuleTest
 
 if TYPE_CHECKING:
     from nas.search.definition import StudyDefinition

@@ -7,9 +7,10 @@ from itertools import combinations
 
 import numpy as np
 
+from nas.results.intervals import Estimate
 from nas.shrinking.analysis import Analysis, Answer, FamilyTests, Key
 from nas.shrinking.design import used_sites
-from nas.shrinking.equivalence import Difference
+from nas.shrinking.equivalence import turned
 from nas.spaces.findings import Finding
 from nas.spaces.rules import BlockPreference
 
@@ -27,7 +28,7 @@ def block_preference(analysis: Analysis) -> FamilyTests:
     return FamilyTests(p_values, conclude)
 
 
-def _difference(analysis: Analysis, first: str, second: str) -> Difference | None:
+def _difference(analysis: Analysis, first: str, second: str) -> Estimate | None:
     """First block minus second at equal sites and numbers of blocks."""
     design = analysis.fit.design
     if ("block",) not in design.factors:
@@ -39,14 +40,14 @@ def _difference(analysis: Analysis, first: str, second: str) -> Difference | Non
 def _conclude(
     analysis: Analysis,
     pair: tuple[str, str],
-    difference: Difference | None,
+    difference: Estimate | None,
     p_values: Mapping[Key, float],
     adjusted: Mapping[Key, float],
 ) -> Finding:
     better, worse = pair
-    if difference is not None and difference.effect < 0:
+    if difference is not None and difference.value < 0:
         better, worse = worse, better
-        difference = Difference(-difference.effect, difference.se, difference.df)
+        difference = turned(difference)
     key: Key = ("block_preference", *pair)
     rows = _rows(analysis, pair)
     evidence = analysis.evidence(

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from nas.results.intervals import Estimate
 from nas.shrinking.analysis import Analysis, Answer, FamilyTests, Key, Reference
 from nas.shrinking.costs import Cell
-from nas.shrinking.equivalence import Difference
+from nas.shrinking.equivalence import turned
 from nas.spaces.findings import Finding
 from nas.spaces.rules import Cost
 
@@ -44,7 +45,7 @@ def slower_placements(analysis: Analysis, reference_ms: float) -> dict[Cell, flo
     return {cell: ms for cell, ms in sorted(over.items()) if ms > SLOWER * reference_ms}
 
 
-def _beside_reference(analysis: Analysis, reference: Reference, cell: Cell) -> Difference | None:
+def _beside_reference(analysis: Analysis, reference: Reference, cell: Cell) -> Estimate | None:
     """mAP of the network with one block there minus the reference's; None when either was never trained."""
     rows = _rows(analysis, [cell])
     single = rows & (analysis.sample.counts == 1) & np.isfinite(analysis.sample.score)
@@ -56,7 +57,7 @@ def _beside_reference(analysis: Analysis, reference: Reference, cell: Cell) -> D
         return None
     mean = float(np.average(analysis.sample.score[single], weights=weights))
     variance = seed_sd**2 * (1 / weights.sum() + 1 / max(reference.trainings, 1))
-    return Difference(mean - reference.score, float(np.sqrt(variance)), float(max(analysis.fit.df, 2)))
+    return Estimate(mean - reference.score, float(np.sqrt(variance)), float(max(analysis.fit.df, 2)))
 
 
 def _spread(analysis: Analysis) -> float:
@@ -80,14 +81,14 @@ def _conclude(
     analysis: Analysis,
     reference: Reference,
     slow: Mapping[Cell, float],
-    beside: Mapping[Cell, Difference | None],
+    beside: Mapping[Cell, Estimate | None],
     adjusted: Mapping[Key, float],
 ) -> list[Finding]:
     untrained = [cell for cell in slow if not _trained(analysis, cell)]
     tested = [cell for cell in slow if beside[cell] is not None]
     no_better = [cell for cell in tested if adjusted[("cost", *cell)] <= analysis.settings.alpha]
     maybe = [cell for cell in slow if cell not in untrained and cell not in no_better]
-    gains = [d.effect for cell in no_better if (d := beside[cell]) is not None]
+    gains = [d.value for cell in no_better if (d := beside[cell]) is not None]
     findings = []
     if untrained or no_better:
         reason = "; ".join(_why(reference, untrained, no_better, gains))
@@ -122,16 +123,16 @@ def _finding(
     cells: list[Cell],
     slow: Mapping[Cell, float],
     answer: Answer,
-    beside: Mapping[Cell, Difference | None],
+    beside: Mapping[Cell, Estimate | None],
 ) -> Finding:
     known = [d for cell in cells if (d := beside[cell]) is not None]
-    # The best of them speaks for all: none is better than this.
-    best = max(known, key=lambda d: d.effect, default=None)
+    # The best of them speaks for all: none is better than this. Following the rule leaves it out, hence the sign.
+    best = max(known, key=lambda d: d.value, default=None)
     evidence = analysis.evidence(
         _rows(analysis, cells) & (analysis.sample.counts == 1),
-        best,
+        turned(best),
         p_adjusted=None,
-        latency_ms=float(np.mean([slow[cell] for cell in cells])),
+        latency_ms=-float(np.mean([slow[cell] for cell in cells])),
         method="measured latency beside the reference; mAP of the best of them beside the reference's",
     )
     return analysis.finding(_rule(analysis, reference, cells), answer, evidence)

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from nas.results.intervals import Estimate
 from nas.shrinking.analysis import Analysis, Answer, FamilyTests, Key
-from nas.shrinking.equivalence import Difference, could_see
+from nas.shrinking.equivalence import could_see, turned
 from nas.spaces.findings import Finding
 from nas.spaces.rules import MaxBlocks
 
@@ -32,7 +33,7 @@ def count(analysis: Analysis) -> FamilyTests:
     return FamilyTests(p_values, conclude)
 
 
-def increments(analysis: Analysis) -> dict[int, Difference]:
+def increments(analysis: Analysis) -> dict[int, Estimate]:
     """What the k-th block adds at typical sites, all else being equal, by k; those the sample can tell."""
     known = {k: analysis.fit.term(("count", k)) for k in range(1, int(analysis.sample.counts.max(initial=0)) + 1)}
     return {k: difference for k, difference in known.items() if difference is not None}
@@ -42,7 +43,7 @@ def _key(limit: int) -> Key:
     return ("count", limit)
 
 
-def _p_limit(analysis: Analysis, limit: int, added: Difference | None) -> float:
+def _p_limit(analysis: Analysis, limit: int, added: Estimate | None) -> float:
     """p value against "block limit + 1 brings as much as those before, or enough to be worth having"."""
     drop = _drop(analysis, limit)
     if added is None or drop is None:
@@ -50,7 +51,7 @@ def _p_limit(analysis: Analysis, limit: int, added: Difference | None) -> float:
     return max(drop.p_below(0.0), added.p_below(analysis.settings.worth))
 
 
-def _drop(analysis: Analysis, limit: int) -> Difference | None:
+def _drop(analysis: Analysis, limit: int) -> Estimate | None:
     """What block limit + 1 brings minus the mean of what the blocks before brought."""
     design = analysis.fit.design
     before = [("count", k) for k in range(1, limit + 1) if design.has(("count", k))]
@@ -64,7 +65,7 @@ def _drop(analysis: Analysis, limit: int) -> Difference | None:
 
 def _conclude(
     analysis: Analysis,
-    next_one: Mapping[int, Difference | None],
+    next_one: Mapping[int, Estimate | None],
     p_values: Mapping[Key, float],
     adjusted: Mapping[Key, float],
 ) -> Finding:
@@ -75,10 +76,10 @@ def _conclude(
     rows = np.asarray(analysis.sample.counts >= limit)
     evidence = analysis.evidence(
         rows,
-        added,
+        turned(added),
         p=p_values.get(_key(limit)),
         p_adjusted=adjusted.get(_key(limit)),
-        latency_ms=_cost(analysis),
+        latency_ms=_saved(analysis),
         method="what the next block adds at typical sites; regression over candidates, HC3 errors",
     )
     answer = _answer(analysis, limit, added, bool(passing), evidence.trainings)
@@ -86,17 +87,17 @@ def _conclude(
 
 
 def _passes(
-    analysis: Analysis, next_one: Mapping[int, Difference | None], limit: int, adjusted: Mapping[Key, float]
+    analysis: Analysis, next_one: Mapping[int, Estimate | None], limit: int, adjusted: Mapping[Key, float]
 ) -> bool:
     added = next_one[limit]
     if added is None or not adjusted[_key(limit)] <= analysis.settings.alpha:
         return False
     later = [d for k, d in next_one.items() if k > limit and d is not None]
-    still_gains = any(d.effect > analysis.settings.margin and d.interval()[0] > 0 for d in later)
-    return added.effect <= analysis.settings.margin and not still_gains
+    still_gains = any(d.value > analysis.settings.margin and d.interval()[0] > 0 for d in later)
+    return added.value <= analysis.settings.margin and not still_gains
 
 
-def _answer(analysis: Analysis, limit: int, added: Difference | None, passed: bool, trainings: int) -> Answer:
+def _answer(analysis: Analysis, limit: int, added: Estimate | None, passed: bool, trainings: int) -> Answer:
     settings = analysis.settings
     if passed:
         return Answer(
@@ -105,12 +106,14 @@ def _answer(analysis: Analysis, limit: int, added: Difference | None, passed: bo
     if added is None or trainings < settings.min_trainings:
         return Answer("not enough data", analysis.why_not())
     if added.interval()[0] > 0:
-        return Answer("rejected", f"block {limit + 1} still adds {added.effect:+.4f} mAP")
+        return Answer("rejected", f"block {limit + 1} still adds {added.value:+.4f} mAP")
     if could_see(added, settings.worth):
         return Answer("rejected", f"block {limit + 1} brings no less than those before it")
     low, high = added.interval()
     return Answer("not enough data", f"what block {limit + 1} adds is not known well: [{low:+.4f}, {high:+.4f}]")
 
 
-def _cost(analysis: Analysis) -> float | None:
-    return analysis.costs.site_ms([s.number for s in analysis.topology.sites])
+def _saved(analysis: Analysis) -> float | None:
+    """What leaving out one block changes in time, on average over sites, ms."""
+    cost = analysis.costs.site_ms([s.number for s in analysis.topology.sites])
+    return None if cost is None else -cost

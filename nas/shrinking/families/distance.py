@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nas.results.intervals import Estimate
 from nas.shrinking.analysis import Analysis, FamilyTests, Key
 from nas.shrinking.design import pairs_apart
-from nas.shrinking.equivalence import Difference
+from nas.shrinking.equivalence import turned
 from nas.spaces.findings import Finding
 from nas.spaces.rules import MinDistance
 
@@ -32,20 +33,20 @@ class Step:
     """
 
     distance: int
-    difference: Difference
+    difference: Estimate
 
 
 def distance(analysis: Analysis) -> FamilyTests:
     """The question and conclusion of this family."""
     steps = _steps(analysis)
-    best = min(steps, key=lambda s: s.difference.effect / max(s.difference.se, 1e-12), default=None)
+    best = min(steps, key=lambda s: s.difference.value / max(s.difference.se, 1e-12), default=None)
     # The best of several steps was looked for: Bonferroni over the steps.
     p = min(1.0, len(steps) * best.difference.p_below()) if best else float("nan")
 
     def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
         step = _supported(analysis, best) if best else None
         apart = step.distance if step else 2
-        gain = _gain(step)
+        gain = turned(step.difference) if step else None  # the loss that the rule avoids
         rows = np.asarray(sum(pairs_apart(analysis.sample, d) for d in range(1, apart)) > 0)
         evidence = analysis.evidence(rows, gain, p=p, p_adjusted=adjusted[KEY])
         answer = analysis.judge(gain, adjusted[KEY], evidence.trainings)
@@ -54,7 +55,7 @@ def distance(analysis: Analysis) -> FamilyTests:
     return FamilyTests({KEY: p}, conclude)
 
 
-def pair_effects(analysis: Analysis) -> dict[int, Difference]:
+def pair_effects(analysis: Analysis) -> dict[int, Estimate]:
     """What a pair of blocks d sites apart gains or loses beside a distant pair, mAP, by d; where it can be told."""
     found = {}
     for apart in range(1, analysis.settings.nearest + 1):
@@ -62,11 +63,6 @@ def pair_effects(analysis: Analysis) -> dict[int, Difference]:
         if difference is not None:
             found[apart] = difference
     return found
-
-
-def _gain(step: Step | None) -> Difference | None:
-    """What the rule wins: the loss it avoids."""
-    return None if step is None else Difference(-step.difference.effect, step.difference.se, step.difference.df)
 
 
 def _steps(analysis: Analysis) -> list[Step]:
@@ -84,7 +80,7 @@ def _steps(analysis: Analysis) -> list[Step]:
 def _step(distance: int, effects: Floats, precision: Floats, df: float) -> Step:
     near = (np.arange(1, len(effects) + 1) < distance).astype(float)
     information = float(near @ precision @ near)
-    return Step(distance, Difference(float(near @ precision @ effects) / information, information**-0.5, df))
+    return Step(distance, Estimate(float(near @ precision @ effects) / information, information**-0.5, df))
 
 
 def _supported(analysis: Analysis, step: Step) -> Step:
@@ -100,5 +96,5 @@ def _supported(analysis: Analysis, step: Step) -> Step:
     return steps[apart]
 
 
-def _loses(analysis: Analysis, difference: Difference, level: float) -> bool:
-    return difference.effect <= -analysis.settings.margin and difference.p_below() <= level
+def _loses(analysis: Analysis, difference: Estimate, level: float) -> bool:
+    return difference.value <= -analysis.settings.margin and difference.p_below() <= level

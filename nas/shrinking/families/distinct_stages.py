@@ -8,7 +8,7 @@ import numpy as np
 
 from nas.shrinking.analysis import Analysis, FamilyTests, Key
 from nas.shrinking.design import pairs_in_one_stage
-from nas.shrinking.equivalence import Difference
+from nas.shrinking.equivalence import turned
 from nas.spaces.findings import Finding
 from nas.spaces.rules import DistinctStages
 
@@ -17,8 +17,7 @@ KEY: Key = ("distinct_stages",)
 
 def distinct_stages(analysis: Analysis) -> FamilyTests:
     """The question and conclusion of this family."""
-    lost = analysis.fit.term(("same stage",))
-    gain = None if lost is None else Difference(-lost.effect, lost.se, lost.df)
+    gain = turned(analysis.fit.term(("same stage",)))
     p = float("nan") if gain is None else gain.p_above()
 
     def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:

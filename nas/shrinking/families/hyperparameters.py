@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nas.results.intervals import Estimate
 from nas.shrinking.analysis import Analysis, Answer, FamilyTests, Key
 from nas.shrinking.design import Term, block_params, is_range, range_position, recipe_values
-from nas.shrinking.equivalence import Difference
 from nas.shrinking.null import range_null
 from nas.shrinking.winners import good_range, resample_size, score_weights
 from nas.spaces.findings import Finding
@@ -84,8 +84,8 @@ def _factor(analysis: Analysis, factor: Term, p_values: Mapping[Key, float], adj
     return analysis.finding(_level_rule(analysis, factor, chosen, list(names)), answer, evidence)
 
 
-def _worse(analysis: Analysis, behind: Difference, others: int) -> bool:
-    return behind.effect >= analysis.settings.margin and behind.p_above() <= 0.05 / others
+def _worse(analysis: Analysis, behind: Estimate, others: int) -> bool:
+    return behind.value >= analysis.settings.margin and behind.p_above() <= 0.05 / others
 
 
 def _rows(analysis: Analysis, factor: Term) -> Flags:
@@ -157,13 +157,13 @@ def _range(
     return analysis.finding(rule, answer, evidence)
 
 
-def _mean_difference(scores: Floats, inside: Flags) -> Difference | None:
+def _mean_difference(scores: Floats, inside: Flags) -> Estimate | None:
     """Mean of the finished inside minus outside, unequal variances."""
     a, b = (scores[side & np.isfinite(scores)] for side in (inside, ~inside))
     if len(a) < 3 or len(b) < 3:
         return None
     variance = a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b)
-    return Difference(float(a.mean() - b.mean()), float(np.sqrt(variance)), float(min(len(a), len(b)) - 1))
+    return Estimate(float(a.mean() - b.mean()), float(np.sqrt(variance)), float(min(len(a), len(b)) - 1))
 
 
 def _rounded(value: float) -> float:

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from nas.results.intervals import Estimate
 from nas.shrinking.analysis import Analysis, Answer, FamilyTests, Key
 from nas.shrinking.design import families_of, mixed
-from nas.shrinking.equivalence import Difference
+from nas.shrinking.equivalence import turned
 from nas.spaces.findings import Finding
 from nas.spaces.rules import Mix
 
@@ -34,11 +35,11 @@ def mix(analysis: Analysis) -> FamilyTests:
     return FamilyTests({KEY: p}, conclude)
 
 
-def _prefers(difference: Difference | None) -> bool:
-    return difference is None or difference.effect >= 0
+def _prefers(difference: Estimate | None) -> bool:
+    return difference is None or difference.value >= 0
 
 
-def _gain(analysis: Analysis, difference: Difference | None, p_adjusted: float, p: float) -> Finding:
+def _gain(analysis: Analysis, difference: Estimate | None, p_adjusted: float, p: float) -> Finding:
     cost = mixing_cost(analysis)
     rows = mixed(analysis.sample)
     evidence = analysis.evidence(rows, difference, p=p, p_adjusted=p_adjusted, latency_ms=cost)
@@ -51,8 +52,8 @@ def _gain(analysis: Analysis, difference: Difference | None, p_adjusted: float, 
     return analysis.finding(_rule(analysis, preferred=True), answer, evidence)
 
 
-def _loss(analysis: Analysis, difference: Difference | None, p_adjusted: float, p: float) -> Finding:
-    gain = None if difference is None else Difference(-difference.effect, difference.se, difference.df)
+def _loss(analysis: Analysis, difference: Estimate | None, p_adjusted: float, p: float) -> Finding:
+    gain = turned(difference)
     evidence = analysis.evidence(mixed(analysis.sample), gain, p=p, p_adjusted=p_adjusted)
     return analysis.finding(
         _rule(analysis, preferred=False), analysis.judge(gain, p_adjusted, evidence.trainings), evidence

@@ -16,11 +16,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import fisher_exact
 
+from nas.results.intervals import Estimate
 from nas.shrinking.analysis import REGRESSION, Analysis, Answer, FamilyTests, Key
 from nas.shrinking.design import Term
 from nas.shrinking.effects import Fit
-from nas.shrinking.equivalence import Difference, could_see, no_worse
-from nas.spaces.findings import Evidence, Finding
+from nas.shrinking.equivalence import could_see, no_worse
+from nas.spaces.evidence import Evidence
+from nas.spaces.findings import Finding
 from nas.spaces.rules import SitesRule
 from nas.spaces.site_sets import SiteSet
 
@@ -42,11 +44,11 @@ class SiteEffects:
 
     block: str | None
     sites: tuple[int, ...]
-    differences: tuple[Difference, ...]
+    differences: tuple[Estimate, ...]
     contrasts: Floats
     fit: Fit
 
-    def between(self, chosen: set[int], others: set[int]) -> Difference | None:
+    def between(self, chosen: set[int], others: set[int]) -> Estimate | None:
         """Mean of some sites minus mean of others."""
         if not chosen or not others:
             return None
@@ -95,7 +97,7 @@ def _group(analysis: Analysis, fit: Fit, factor: Term, block: str | None) -> Sit
     return SiteEffects(block, numbers, differences, contrasts, fit)
 
 
-def _beside_median(fit: Fit, contrasts: Floats, rng: np.random.Generator) -> tuple[Difference, ...]:
+def _beside_median(fit: Fit, contrasts: Floats, rng: np.random.Generator) -> tuple[Estimate, ...]:
     """Level minus median level; the spread of that under equal levels is simulated from their covariance."""
     values = contrasts @ fit.beta
     covariance, _ = fit.errors(contrasts)
@@ -104,7 +106,7 @@ def _beside_median(fit: Fit, contrasts: Floats, rng: np.random.Generator) -> tup
     noise = rng.standard_normal((_DRAWS, len(values))) @ (left * np.sqrt(np.maximum(scale, 0))).T
     spread = (noise - np.median(noise, axis=1, keepdims=True)).std(axis=0)
     return tuple(
-        Difference(float(value), float(se), float(free))
+        Estimate(float(value), float(se), float(free))
         for value, se, free in zip(values - np.median(values), spread, df, strict=True)
     )
 
@@ -117,8 +119,8 @@ def _conclude(analysis: Analysis, group: SiteEffects, adjusted: Mapping[Key, flo
     passed = {
         s: d for s, d in zip(group.sites, group.differences, strict=True) if _passes(analysis, group, s, d, adjusted)
     }
-    better = {s for s, d in passed.items() if d.effect > 0 and not _fails_often(analysis, group.block, s)}
-    worse = {s for s, d in passed.items() if d.effect < 0}
+    better = {s for s, d in passed.items() if d.value > 0 and not _fails_often(analysis, group.block, s)}
+    worse = {s for s, d in passed.items() if d.value < 0}
     everything = set(group.sites)
     if better:
         equal = _as_good_and_cheaper(analysis, group, better, everything - better)
@@ -144,15 +146,15 @@ def _untried(analysis: Analysis, group: SiteEffects) -> set[int]:
 
 
 def _passes(
-    analysis: Analysis, group: SiteEffects, site: int, difference: Difference, adjusted: Mapping[Key, float]
+    analysis: Analysis, group: SiteEffects, site: int, difference: Estimate, adjusted: Mapping[Key, float]
 ) -> bool:
     p = adjusted[_key(group, site)]
-    return bool(p <= analysis.settings.alpha and abs(difference.effect) >= analysis.settings.margin)
+    return bool(p <= analysis.settings.alpha and abs(difference.value) >= analysis.settings.margin)
 
 
 def _as_good_and_cheaper(analysis: Analysis, group: SiteEffects, better: set[int], others: set[int]) -> set[int]:
     """Sites shown to be no worse than the best one by more than the margin, at a lower cost."""
-    effect = dict(zip(group.sites, (d.effect for d in group.differences), strict=True))
+    effect = dict(zip(group.sites, (d.value for d in group.differences), strict=True))
     best = max(better, key=lambda s: effect[s])
     best_ms = analysis.costs.site_ms([best], group.block)
     kept = set()
@@ -190,7 +192,7 @@ def _adopted(analysis: Analysis, group: SiteEffects, kept: set[int], p: float, w
 
 
 def _not_adopted(analysis: Analysis, group: SiteEffects, adjusted: Mapping[Key, float]) -> Finding:
-    best = max(zip(group.sites, group.differences, strict=True), key=lambda pair: pair[1].effect)
+    best = max(zip(group.sites, group.differences, strict=True), key=lambda pair: pair[1].value)
     rule = _rule(analysis, group, {best[0]})
     evidence = _evidence(analysis, group, {best[0]}, adjusted[_key(group, best[0])])
     answer = analysis.judge(best[1], adjusted[_key(group, best[0])], evidence.trainings)

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from nas.results.intervals import Estimate
 from nas.shrinking.analysis import Analysis, Answer, FamilyTests, Key
-from nas.shrinking.equivalence import Difference
 from nas.spaces.findings import Finding
 from nas.spaces.rules import StageEnds
 
@@ -39,7 +39,7 @@ def stage_ends(analysis: Analysis) -> FamilyTests:
     return FamilyTests({KEY: _p(difference)}, conclude)
 
 
-def _p(difference: Difference | None) -> float:
+def _p(difference: Estimate | None) -> float:
     return float("nan") if difference is None else difference.p_two_sided()
 
 
@@ -57,7 +57,7 @@ def _premiums(analysis: Analysis) -> list[Floats]:
     return contrasts
 
 
-def _mean(analysis: Analysis, contrasts: list[Floats]) -> Difference | None:
+def _mean(analysis: Analysis, contrasts: list[Floats]) -> Estimate | None:
     return analysis.fit.difference(np.mean(contrasts, axis=0)) if contrasts else None
 
 

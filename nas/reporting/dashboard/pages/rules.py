@@ -18,7 +18,7 @@ from nas.reporting.dashboard.routing import Route, read_route
 from nas.reporting.dashboard.source import Snapshot, StudySource
 from nas.reporting.document import Badge, Facts, words
 from nas.reporting.figures import ParetoFront
-from nas.reporting.findings import VERDICTS, finding_sentence, kind_and_strength
+from nas.reporting.findings import VERDICTS, finding_claim, kind_and_strength
 from nas.reporting.numbers import MISSING, count, fixed, interval, is_missing, p_value, plural, signed
 from nas.reporting.rules_file import rule_set
 from nas.reporting.story.drawn import figure_block
@@ -156,7 +156,7 @@ def _card(finding: Any) -> Any:
     ]
     return html.Div(
         [
-            html.Div([html.Strong(finding_sentence(finding)), badge(Badge(verdict, VERDICTS.get(verdict, "quiet")))]),
+            html.Div([html.Strong(finding_claim(finding)), badge(Badge(verdict, VERDICTS.get(verdict, "quiet")))]),
             html.P([strength, f" · {finding['reason']}" if finding.get("reason") else ""], className="note"),
             block(Facts(numbers)),
         ],

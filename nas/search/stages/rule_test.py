@@ -66,7 +66,7 @@ class RuleTest:
         rows = stage_rows(context, stage)
         if not all_terminal(rows):
             return False
-        tests = _compare(plan, rows, settings.alpha, context.definition.seed + stage.position)
+        tests = _compare(plan, rows, settings.alpha)
         context.repository.set_stage(stage.id, result={**plan, "tests": tests})
         return True
 
@@ -157,11 +157,11 @@ def _paired(left: Sequence[Candidate], right: Sequence[Candidate]) -> list[tuple
     return [(c, partners.popleft()) for c in left if (partners := waiting[len(c.placements)])]
 
 
-def _compare(plan: dict[str, Any], rows: pd.DataFrame, alpha: float, seed: int) -> list[dict[str, Any]]:
+def _compare(plan: dict[str, Any], rows: pd.DataFrame, alpha: float) -> list[dict[str, Any]]:
     from nas.shrinking.halves import compare_halves
 
     tables = {
         half["backbone"]: (rows[rows["notation"].isin(half[FOLLOWS])], rows[rows["notation"].isin(half[REST])])
         for half in plan["halves"]
     }
-    return [test.to_dict() for test in compare_halves(tables, alpha=alpha, seed=seed)]
+    return [test.to_dict() for test in compare_halves(tables, alpha=alpha)]
