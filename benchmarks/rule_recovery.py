@@ -22,7 +22,7 @@ import json
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -37,6 +37,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from nas.shrinking import confirm, confirmed_findings, derive_findings, propose_child
 from nas.shrinking.auto import AutoSettings, RoundOutcome, next_step
+from nas.shrinking.draws import fresh_draws
 from nas.spaces import Candidate, DesignSpace, EmptySpaceError, Finding, Rule
 from nas.testing.landscapes import Landscape, landscape_table
 from nas.testing.planted import Truth
@@ -88,12 +89,11 @@ class Bench:
 
     def __init__(self, landscape: Landscape, space: DesignSpace, seed: int) -> None:
         self.landscape, self.space, self.rng = landscape, space, np.random.default_rng([seed, 77])
-        self.used = 0
+        self.used, self.fresh = 0, 1000
 
-    def train(self, candidates: list[Candidate], seeds: int = 1) -> pd.DataFrame:
-        """Trains each candidate with fresh seeds."""
-        seed = int(self.rng.integers(1 << 30))
-        table = landscape_table(self.landscape, candidates, [seed + i for i in range(seeds)], first_id=self.used + 1)
+    def train(self, candidates: list[Candidate], seeds: Sequence[int] = (0,)) -> pd.DataFrame:
+        """Trains each candidate with each seed; as in a study, sweeps and baselines share theirs."""
+        table = landscape_table(self.landscape, candidates, seeds, first_id=self.used + 1)
         self.used += len(table)
         return table
 
@@ -104,16 +104,16 @@ class Bench:
         candidates = space.stratified(min(int(trainings / 1.1), most), self.rng, numbers)
         order = self.rng.permutation(len(candidates))
         again = [candidates[i] for i in order[: min(trainings - len(candidates), len(candidates))]]
-        return pd.concat([self.train(candidates), self.train(again)] if again else [self.train(candidates)])
+        return pd.concat([self.train(candidates), self.train(again, (1,))] if again else [self.train(candidates)])
 
     def baseline(self) -> pd.DataFrame:
         """The backbone without blocks."""
-        return self.train(self.space.baselines(), BASELINE_SEEDS)
+        return self.train(self.space.baselines(), range(BASELINE_SEEDS))
 
-    def draws(self, space: DesignSpace, n: int) -> pd.DataFrame:
-        """Fresh uniform draws."""
-        size = n if space.continuous else space.size()
-        return self.train(space.sample(min(n, size), self.rng))
+    def draws(self, n: int, *spaces: DesignSpace) -> list[pd.DataFrame]:
+        """Fresh draws from each space, uniform at each number of blocks, in one seed that no sweep has."""
+        self.fresh += 1
+        return [self.train(fresh_draws(space, n, self.rng), (self.fresh,)) for space in spaces]
 
 
 def shrink(
@@ -124,21 +124,21 @@ def shrink(
     child = propose_child(space, findings)
     if child is None:
         return findings, space, table.iloc[:0], False
-    parent_rows, child_rows = bench.draws(space, draws), bench.draws(child, draws)
+    parent_rows, child_rows = bench.draws(draws, space, child)
     decision = confirm(parent_rows, child_rows, seed=seed)
     fresh = pd.concat([parent_rows, child_rows]).assign(stage_kind="shrink")
     kept = child if decision.accepted else space
     return confirmed_findings(findings, decision), kept, fresh, not decision.accepted
 
 
-def fresh_draws(budget: int) -> int:
-    """Draws from each side of a confirmation: an eighth of the budget together."""
+def fresh_size(budget: int) -> int:
+    """Fresh draws from each side of a confirmation: an eighth of the budget together."""
     return int(np.clip(budget // 16, LEAST_CONFIRM, CONFIRM))
 
 
 def one_sweep(bench: Bench, budget: int, seed: int) -> tuple[list[Rule], bool]:
     """Everything in one sweep and one shrink."""
-    draws = fresh_draws(budget)
+    draws = fresh_size(budget)
     table = pd.concat([bench.baseline(), bench.sweep(bench.space, budget - 2 * draws - BASELINE_SEEDS)])
     findings, _, _, undone = shrink(bench, table, bench.space, seed, draws)
     return [f.rule for f in findings if f.adopted], undone
@@ -149,7 +149,7 @@ def by_hand(bench: Bench, budget: int, seed: int) -> tuple[list[Rule], bool]:
     singles = list(bench.space.enumerate(1)) if not bench.space.continuous else bench.space.sample(68, 1, 1)
     per_stage = 12
     seeds = max(1, min(3, (budget // 2) // len(singles)))
-    table = pd.concat([bench.baseline(), bench.train(singles, seeds)])
+    table = pd.concat([bench.baseline(), bench.train(singles, range(seeds))])
     first, space, fresh, undone_first = shrink(
         bench, table, bench.space, seed, per_stage, families=["sites", "stage_ends", "block_preference"], alpha=0.025
     )

@@ -66,8 +66,8 @@ class Estimate:
         return float(student.cdf((self.value - bound) / self.se, self.df)) if self.known and self.se > 0 else math.nan
 
     def p_two_sided(self) -> float:
-        """p value against "it is 0"."""
-        return min(1.0, 2.0 * float(np.fmin(self.p_above(), self.p_below())))
+        """p value against "it is 0"; NaN where the error is not known or 0."""
+        return float(np.minimum(1.0, 2.0 * np.minimum(self.p_above(), self.p_below())))
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ failed stays, without a value.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from nas.results.noise import block_effects, noise_of
 from nas.search.proposals.base import Observation
 from nas.spaces import Candidate
 
@@ -25,13 +25,15 @@ def observations(
     """One observation a candidate, in the order in which candidates were first asked for.
 
     Args:
-        results: rows of the results table at one fidelity; waiting and running rows are left out.
+        results: rows of the results table at one fidelity; waiting and running rows are left out. What a seed or a
+            start moved for all candidates alike is taken out.
         cost: cost of a candidate, None where unknown.
         attrs: what samplers noted, by training id.
     """
     notes = attrs or {}
     done = results[results["status"].isin(["finished", "failed"])]
     done = done.drop_duplicates("training_id")
+    done = done.assign(map=done["map"] - block_effects(done))
     found: list[Observation] = []
     for notation, rows in done.groupby("notation", sort=False):
         candidate = Candidate.parse(str(notation))
@@ -43,13 +45,10 @@ def observations(
 
 
 def seed_noise(results: pd.DataFrame) -> float | None:
-    """Pooled standard deviation of mAP between seeds of one candidate; None without replicates."""
-    finished = results[results["status"] == "finished"].drop_duplicates("training_id")
-    groups = [g["map"].to_numpy(float) for _, g in finished.groupby("candidate_id") if len(g) > 1]
-    freedom = sum(len(g) - 1 for g in groups)
-    if not freedom:
-        return None
-    return math.sqrt(sum(float(((g - g.mean()) ** 2).sum()) for g in groups) / freedom)
+    """sd of mAP of one training beside others of its seed and start; None where no candidate tells it."""
+    noise = noise_of(results)
+    known = noise.single if noise.single.known else noise.whole
+    return known.sd if known.known else None
 
 
 def front(found: Iterable[Observation]) -> list[Observation]:

@@ -20,7 +20,7 @@ from nas.results.intervals import Estimate
 from nas.shrinking.costs import Latencies
 from nas.shrinking.draws import read_draws
 from nas.shrinking.edf import Bins, Draws, edf_area, ks_distance, latency_bins, latency_weights
-from nas.shrinking.null import permutation_p
+from nas.shrinking.null import permutation_p, shuffled
 
 Floats = npt.NDArray[np.float64]
 ConfirmationVerdict = Literal["confirmed", "rejected", "not enough data"]
@@ -175,11 +175,8 @@ def _stratified_ks_p(
     """Permutation p value of the one-sided weighted KS distance; labels shuffled inside bins."""
     errors, strata = np.concatenate([parent.error, child.error]), np.concatenate(bins)
     labels = np.concatenate([weights[0], -weights[1]])
-    shuffled = np.tile(labels, (permutations, 1))
-    for number in np.unique(strata):
-        rows = np.flatnonzero(strata == number)
-        shuffled[:, rows] = rng.permuted(shuffled[:, rows], axis=1)
-    return permutation_p(ks_distance(parent, child, weights), _distances(errors, shuffled))
+    dealt = shuffled(labels, strata, permutations, rng)
+    return permutation_p(ks_distance(parent, child, weights), _distances(errors, dealt))
 
 
 def _distances(errors: Floats, signed: Floats) -> Floats:

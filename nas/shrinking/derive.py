@@ -18,7 +18,7 @@ from nas.shrinking.costs import Latencies, latency_of, read_costs
 from nas.shrinking.families import FAMILY_TESTS
 from nas.shrinking.multiplicity import adjust
 from nas.shrinking.reach import keep_reach, reach_of
-from nas.shrinking.sample import Sample, draw_samples
+from nas.shrinking.sample import Sample, Trainings, draw_samples
 from nas.shrinking.settings import RuleFamily, ShrinkSettings
 from nas.shrinking.settle import settle
 from nas.spaces.candidate import Candidate, as_candidate
@@ -128,7 +128,7 @@ def _asked(space: DesignSpace, sample: Sample) -> list[Candidate]:
 def empty_sample(backbone: str) -> Sample:
     """The sample of a backbone nobody trained."""
     nothing, none = np.zeros(0), np.zeros(0, dtype=np.int64)
-    return Sample(backbone, (), nothing, none, none, nothing, nothing, ())
+    return Sample(backbone, (), nothing, none, none, Trainings(none, none, nothing), float("nan"), nothing, ())
 
 
 def _reference(

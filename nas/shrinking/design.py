@@ -20,6 +20,8 @@ from nas.spaces.blocks import get_block_spec
 
 Floats = npt.NDArray[np.float64]
 Term = tuple[Any, ...]
+SEEDS: Term = ("seed",)
+"""The factor of the seeds and starts that trainings were made in."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ def build_design(sample: Sample, choice: DesignChoice) -> Design:
     columns = _Columns(len(sample))
     for count in range(1, int(sample.counts.max(initial=0)) + 1):
         columns.add(("count", count), sample.counts >= count)
+    _add_seeds(columns, sample)
     _add_backbone(columns, sample)
     _add_blocks(columns, sample)
     _SITE_CODINGS[choice.sites](columns, sample)
@@ -237,6 +240,13 @@ def range_position(values: npt.NDArray[np.object_]) -> Floats:
 def _value_key(value: Any) -> tuple[int, float, str]:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return (0, float(value), "") if number else (1, 0.0, str(value))
+
+
+def _add_seeds(columns: _Columns, sample: Sample) -> None:
+    """Seeds and starts as blocks: how much of a candidate's mean comes from each; nothing where all have them alike."""
+    shares = sample.block_shares
+    if len(shares) and np.ptp(shares, axis=0).max(initial=0.0) > 0:
+        columns.add_factor(SEEDS, tuple(range(shares.shape[1])), shares)
 
 
 def _add_backbone(columns: _Columns, sample: Sample) -> None:

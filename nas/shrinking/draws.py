@@ -1,10 +1,12 @@
-"""Fresh draws from two sides as one error a candidate, comparable within the seeds and starts they were trained in.
+"""Fresh draws of two sides: how they are drawn, and one error a candidate within its seeds and starts.
 
 Who failed is worse than whoever finished, everywhere: it stays in the count and ranks last. What is concluded is left
 to `nas.shrinking.confirmation` and `nas.shrinking.halves`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
@@ -15,9 +17,29 @@ from nas.results.noise import block_effects
 from nas.shrinking.costs import Latencies, latency_of
 from nas.shrinking.edf import Draws
 from nas.spaces.candidate import Candidate
+from nas.spaces.space import DesignSpace, Randomness
 
 FAILED = 2.0
 """Stands for the error of a failed candidate where only order counts: errors of finished ones are at most 1."""
+
+
+def fresh_draws(space: DesignSpace, count: int, rng: Randomness, numbers: Collection[int] = ()) -> list[Candidate]:
+    """Distinct draws from a space, uniform at each number of blocks, about as many at each.
+
+    Uniform draws from the whole space would nearly all have the largest number, and say nothing of the others.
+
+    Args:
+        space: what is drawn from.
+        count: draws in all; fewer where the space has not as many.
+        rng: what is drawn with.
+        numbers: of blocks, those that were looked at before; empty, or none of them in the space: all but 0.
+    """
+    held = {number: size for number, size in space.size_by_blocks().items() if number > 0}
+    chosen = {number: size for number, size in held.items() if number in numbers} or held
+    if not chosen:
+        return space.sample(min(count, space.size()), rng)
+    most = count if space.continuous else min(count, sum(chosen.values()))
+    return space.stratified(most, rng, sorted(chosen))
 
 
 def read_draws(first: pd.DataFrame, second: pd.DataFrame, latency: Latencies | None = None) -> tuple[Draws, Draws]:
@@ -31,12 +53,12 @@ def read_draws(first: pd.DataFrame, second: pd.DataFrame, latency: Latencies | N
         first, second: results tables of the two sides, of one level (columns `notation`, `map`, `status`).
         latency: known latencies, for rows without one of their own.
     """
-    sides = _within_blocks(first, second)
+    sides = without_blocks(first, second)
     return _draws(sides[0], latency), _draws(sides[1], latency)
 
 
-def _within_blocks(*sides: pd.DataFrame) -> list[pd.DataFrame]:
-    """The tables with what seeds and starts move for all alike taken out of `map`."""
+def without_blocks(*sides: pd.DataFrame) -> list[pd.DataFrame]:
+    """The tables with what seeds and starts move for all alike taken out of `map`, as far as all of them tell it."""
     # Ids of trainings may repeat between tables that were made apart.
     both = pd.concat([side.drop(columns="training_id", errors="ignore") for side in sides], ignore_index=True)
     if both.empty:

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nas.shrinking.null import permutation_p
+from nas.shrinking.draws import without_blocks
+from nas.shrinking.null import permutation_p, shuffled
 from nas.shrinking.sample import Sample, draw_samples
 from nas.shrinking.settings import ShrinkSettings
 from nas.shrinking.winners import resample_size, score_weights
@@ -96,7 +97,7 @@ def reopened_space(parent: DesignSpace, child: DesignSpace, reopenings: Sequence
 
 
 def _inside(table: pd.DataFrame, child: DesignSpace) -> Sample | None:
-    samples = draw_samples(table)
+    samples = draw_samples(without_blocks(table)[0])
     sample = samples.get(next(iter(child.backbones)))
     if sample is None:
         return None
@@ -112,9 +113,9 @@ def _judge(
     if len(among) < 2 * settings.effective_size or not 0 < at.sum() < len(at):
         return None
     weights = score_weights(sample.score[among], resample_size(len(among), settings.effective_size))
-    shuffled = rng.permuted(np.tile(weights, (settings.permutations, 1)), axis=1)
+    dealt = shuffled(weights, sample.block_pattern[among], settings.permutations, rng)
     share, expected = float(weights[at].sum()), float(at.mean())
-    p = permutation_p(share, shuffled[:, at].sum(axis=1))
+    p = permutation_p(share, dealt[:, at].sum(axis=1))
     reason = f"{share:.0%} of the winners stand at the edge of {rule.sentence()!r}, where {expected:.0%} of all do"
     return Reopening(rule, edge.relaxed, share, expected, p, reason)
 

@@ -1,11 +1,14 @@
 """Effects in mAP: a weighted regression over candidates, with errors that hold for candidates, not trainings.
 
 Replicates of one candidate share its own deviation, so a candidate is one observation whose variance is
-own^2 + seed^2 / trainings; weights follow from both, and standard errors from the residuals of whole candidates
-(HC3, the jackknife's form, which needs no equal variances). Where few candidates decide a contrast, their residuals
-alone would be a poor estimate of its error: it is moderated by the variance of all candidates, in proportion to the
-number that decide (as in Smyth, Linear Models and Empirical Bayes Methods, 2004). Which contrasts make a rule is left
-to `families`.
+own^2 + seed^2 / trainings; weights follow from both. What a seed or a start moves for all candidates alike is a fixed
+effect: where candidates were not all trained in the same ones, its columns say how much of a candidate's mean comes
+from each, and the differences between trainings of one candidate, which know nothing else, are rows of their own with
+variance seed^2 (together that is generalised least squares over trainings). Standard errors come from the residuals of
+whole candidates (HC3, the jackknife's form, which needs no equal variances). Where few candidates decide a contrast,
+their residuals alone would be a poor estimate of its error: it is moderated by the variance of all candidates, in
+proportion to the number that decide (as in Smyth, Linear Models and Empirical Bayes Methods, 2004). Which contrasts
+make a rule is left to `families`.
 """
 
 from __future__ import annotations
@@ -16,20 +19,26 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import f as fisher
-from scipy.stats import t as student
 
 from nas.results.intervals import Estimate
-from nas.shrinking.design import Design, DesignChoice, Term, build_design
+from nas.shrinking.design import SEEDS, Design, DesignChoice, Term, build_design
 from nas.shrinking.sample import Sample
 from nas.shrinking.saturation import saturation, scaled
 
 Floats = npt.NDArray[np.float64]
 
 MIN_DF = 8
-"""Residual degrees of freedom below which nothing is estimated."""
+"""Residual degrees of freedom below which nothing is estimated: the 95 % interval of a standard deviation from 8 of
+them reaches from 0.68 to 1.92 of it; of fewer, a standard error is hardly more than a guess."""
+LEAST_SHARE = 4
+"""A design leaves a quarter of the candidates as degrees of freedom, so that leverages stay below 0.75 on the mean."""
 _LEVERAGE_CAP = 0.95
+"""Beyond it HC3 divides a residual by less than 0.05, and says more of rounding than of the candidate."""
 _PRIOR_CANDIDATES = 20.0
-"""Candidates that the variance of all counts as, beside those that decide a contrast."""
+"""Candidates that the variance of all counts as, beside those that decide a contrast: with it single placements in
+four blocks err as often as they say (`test_a_level_that_few_candidates_decide_is_not_too_sure`)."""
+TINY = 1e-12
+"""Variance (mAP^2) that keeps weights finite where trainings repeat each other exactly."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +50,11 @@ class Fit:
         beta: (columns,) coefficients, mAP.
         row_space: (columns, columns) projection on what the sample can tell apart.
         residuals: (candidates,) mAP.
-        jackknifed: (candidates,) residuals as they would be had the candidate not been fitted, mAP.
-        expected: (candidates,) variance of each candidate's score if all were alike but for their trainings.
-        gain: (columns, candidates) beta as a linear map of the scores.
-        df: residual degrees of freedom.
+        jackknifed: (rows,) residuals as they would be had the row not been fitted, mAP; the candidates' first, then
+            those of differences between trainings of one candidate.
+        expected: (rows,) variance of each row if all were alike but for their trainings.
+        gain: (columns, rows) beta as a linear map of the scores.
+        df: candidates beyond the columns that only they tell.
         seed_sd: sd between trainings of one candidate; NaN without replicates.
         own_sd: sd of the candidates' own deviations beyond the design; NaN without replicates.
         rows: (all candidates,) which candidates of the sample were used.
@@ -142,58 +152,81 @@ def affordable(sample: Sample) -> DesignChoice:
         DesignChoice(nearest=0, sites="stages", pairs=False, mix=False, params=False),
     )
     for choice in tries:
-        matrix = build_design(sample, choice).matrix
-        if len(sample) - np.linalg.matrix_rank(matrix) >= max(MIN_DF, len(sample) // 4):
+        if freedom(build_design(sample, choice), sample) >= max(MIN_DF, len(sample) // LEAST_SHARE):
             return choice
     return tries[-1]
 
 
+def freedom(design: Design, sample: Sample) -> int:
+    """Candidates beyond the columns that only they can tell."""
+    inside, _ = _inside(design, sample)
+    own = int(np.linalg.matrix_rank(inside)) if inside.size else 0
+    return len(sample) + own - int(np.linalg.matrix_rank(np.vstack([design.matrix, inside])))
+
+
+def _inside(design: Design, sample: Sample) -> tuple[Floats, Floats]:
+    """(rows, columns) and (rows,) differences between trainings of one candidate; none where seeds have no columns."""
+    if SEEDS not in design.factors:
+        return np.zeros((0, len(design.terms))), np.zeros(0)
+    blocks, score = sample.trained.within()
+    first = design.factors[SEEDS].first
+    matrix = np.zeros((len(score), len(design.terms)))
+    matrix[:, first : first + blocks.shape[1] - 1] = blocks[:, :-1] - blocks[:, -1:]
+    return matrix, score
+
+
 def _weighted(design: Design, sample: Sample, rows: npt.NDArray[np.bool_]) -> Fit:
     """Weighted least squares; weights from the seed's and the candidates' own variance."""
-    weights = sample.finished.astype(np.float64)
-    fit = _solve(design, sample.score, weights, sample.seed_sd, rows)
-    if np.isnan(sample.seed_sd) or not fit.enough or len(set(sample.finished.tolist())) < 2:
+    inside = _inside(design, sample)
+    alike = np.concatenate([sample.finished.astype(np.float64), np.ones(len(inside[1]))])
+    fit = _solve(design, sample, inside, alike, rows)
+    if np.isnan(sample.seed_sd) or not fit.enough or (len(set(alike.tolist())) < 2 and not len(inside[1])):
         return fit
-    variance = fit.own_sd**2 + sample.seed_sd**2 / sample.finished
-    return _solve(design, sample.score, 1 / np.maximum(variance, 1e-12), sample.seed_sd, rows)
+    seed = sample.seed_sd**2
+    variance = np.concatenate([fit.own_sd**2 + seed / sample.finished, np.full(len(inside[1]), seed)])
+    return _solve(design, sample, inside, 1 / np.maximum(variance, TINY), rows)
 
 
-def _solve(design: Design, score: Floats, weights: Floats, seed_sd: float, rows: npt.NDArray[np.bool_]) -> Fit:
+def _solve(
+    design: Design, sample: Sample, inside: tuple[Floats, Floats], weights: Floats, rows: npt.NDArray[np.bool_]
+) -> Fit:
+    """One weighted fit.
+
+    With W the weights and U S V^T the singular values of W^(1/2) X cut at the rank: beta = V S^-1 U^T W^(1/2) y, which
+    is the shortest of all best ones where columns repeat each other; V V^T projects on what the sample can tell, and
+    the rows of U^2 sum to the leverages.
+    """
+    n = len(sample)
+    matrix, score = np.vstack([design.matrix, inside[0]]), np.concatenate([sample.score, inside[1]])
     root = np.sqrt(weights / weights.mean()) if len(weights) else weights
-    left, singular, right = np.linalg.svd(design.matrix * root[:, None], full_matrices=False)
+    left, singular, right = np.linalg.svd(matrix * root[:, None], full_matrices=False)
     rank = int((singular > singular.max(initial=0.0) * 1e-9).sum())
     left, singular, right = left[:, :rank], singular[:rank], right[:rank]
     gain = (right.T / singular) @ left.T * root
     beta = gain @ score
     leverage = np.minimum((left**2).sum(axis=1), 1.0)
-    residuals = score - design.matrix @ beta
-    df = len(score) - rank
+    residuals = score - matrix @ beta
     # A candidate that alone decides a column (often the baseline) has no residual to speak of: the model's variance.
-    common = float((weights * residuals**2).sum()) / max(df, 1) / weights
+    common = float((weights * residuals**2).sum()) / max(len(score) - rank, 1) / weights
     jackknifed = np.where(leverage < _LEVERAGE_CAP, residuals / np.maximum(1 - leverage, 1e-9), np.sqrt(common))
     return Fit(
         design=design,
         beta=beta,
         row_space=right.T @ right,
-        residuals=residuals,
+        residuals=residuals[:n],
         jackknifed=jackknifed,
         expected=common,
         gain=gain,
-        df=df,
-        seed_sd=seed_sd,
-        own_sd=_own_sd(residuals, leverage, weights, seed_sd),
+        df=freedom(design, sample),
+        seed_sd=sample.seed_sd,
+        own_sd=_own_sd(residuals[:n], leverage[:n], sample),
         rows=rows,
     )
 
 
-def _own_sd(residuals: Floats, leverage: Floats, weights: Floats, seed_sd: float) -> float:
-    """By moments: the residual variance is own^2 + seed^2 / trainings; here for weights = trainings."""
-    if np.isnan(seed_sd) or (1 - leverage).sum() < 1:
+def _own_sd(residuals: Floats, leverage: Floats, sample: Sample) -> float:
+    """By moments: the residual variance of candidates is own^2 + seed^2 / trainings."""
+    if np.isnan(sample.seed_sd) or (1 - leverage).sum() < 1:
         return float("nan")
     total = float((residuals**2).sum()) / float((1 - leverage).sum())
-    return float(np.sqrt(max(total - seed_sd**2 * float(np.mean(1 / np.maximum(weights, 1))), 0.0)))
-
-
-def quantile(df: float, confidence: float) -> float:
-    """Half-width of an interval in standard errors."""
-    return float(student.ppf(0.5 + confidence / 2, df))
+    return float(np.sqrt(max(total - sample.seed_sd**2 * float(np.mean(1 / np.maximum(sample.finished, 1))), 0.0)))

@@ -1,7 +1,8 @@
 """Permutation nulls: how sharp a good range looks when the parameter does nothing.
 
 A parameter without any effect still loses a part of its range to chance, so a range says nothing until it is set
-beside the ranges of shuffled values. Rows are shuffled as whole candidates: replicates stay together.
+beside the ranges of shuffled values. Rows are shuffled as whole candidates (replicates stay together), and within the
+seeds and starts that they were trained in.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 
 def permutation_p(observed: float, null: Floats) -> float:
@@ -33,7 +35,18 @@ def shift_statistic(values: Floats, weights: Floats) -> float:
     return float(_shift(values, np.atleast_2d(weights))[0])
 
 
-def range_null(values: Floats, weights: Floats, permutations: int, rng: np.random.Generator) -> float:
+def shuffled(values: Floats, strata: Ints, permutations: int, rng: np.random.Generator) -> Floats:
+    """(permutations, n) the values, dealt out anew among the rows of each stratum."""
+    dealt = np.tile(values, (permutations, 1))
+    for number in np.unique(strata):
+        rows = np.flatnonzero(strata == number)
+        dealt[:, rows] = rng.permuted(dealt[:, rows], axis=1)
+    return dealt
+
+
+def range_null(
+    values: Floats, weights: Floats, permutations: int, rng: np.random.Generator, strata: Ints | None = None
+) -> float:
     """p value that the winners' values differ from everybody's.
 
     Args:
@@ -41,10 +54,11 @@ def range_null(values: Floats, weights: Floats, permutations: int, rng: np.rando
         weights: (n,) winner weights.
         permutations: number of shuffles.
         rng: source of the shuffles.
+        strata: (n,) seeds and starts that candidates were trained in: only alike ones are exchanged; None: all are.
     """
-    shuffled = rng.permuted(np.broadcast_to(weights, (permutations, len(weights))), axis=1)
+    alike = np.zeros(len(values), dtype=np.int64) if strata is None else strata
     observed = shift_statistic(values, weights)
-    return permutation_p(observed, _shift(values, shuffled))
+    return permutation_p(observed, _shift(values, shuffled(weights, alike, permutations, rng)))
 
 
 def _shift(values: Floats, weights: Floats) -> Floats:

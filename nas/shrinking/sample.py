@@ -14,8 +14,10 @@ from functools import cached_property, lru_cache
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.linalg import helmert
 
 from nas.errors import StudyError
+from nas.results.noise import block_codes, noise_of
 from nas.spaces.candidate import Candidate
 from nas.spaces.sites import Topology, get_topology
 
@@ -29,6 +31,55 @@ NEEDED = ("notation", "map", "status")
 
 
 @dataclass(frozen=True)
+class Trainings:
+    """The finished trainings behind a sample.
+
+    Attributes:
+        candidate: (m,) row of the candidate in the sample.
+        block: (m,) number of the block (seed and start) it was trained in, see `nas.results.noise`.
+        score: (m,) mAP.
+    """
+
+    candidate: Ints
+    block: Ints
+    score: Floats
+
+    @property
+    def blocks(self) -> int:
+        """Numbers of blocks go up to this."""
+        return int(self.block.max(initial=-1)) + 1
+
+    def within(self) -> tuple[Floats, Floats]:
+        """(rows, blocks) design and (rows,) score of what trainings of one candidate tell of blocks and noise.
+
+        Of n trainings of a candidate its n - 1 Helmert contrasts: orthonormal, free of the candidate's own mean, and
+        so independent of it and of each other.
+        """
+        designs, scores = [np.zeros((0, self.blocks))], [np.zeros(0)]
+        indicators = np.eye(self.blocks)[self.block]
+        order = np.argsort(self.candidate, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(self.candidate[order])) + 1):
+            if len(rows) > 1:
+                contrasts = helmert(len(rows))
+                designs.append(contrasts @ indicators[rows])
+                scores.append(contrasts @ self.score[rows])
+        return np.concatenate(designs), np.concatenate(scores)
+
+    def shares(self, candidates: int) -> Floats:
+        """(candidates, blocks) share of each candidate's finished trainings in each block; 0 where none finished."""
+        counts = np.zeros((candidates, self.blocks))
+        np.add.at(counts, (self.candidate, self.block), 1.0)
+        return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0))
+
+    def take(self, rows: npt.NDArray[np.intp], candidates: int) -> Trainings:
+        """The trainings of some of the candidates, numbered anew."""
+        number = np.full(candidates, -1)
+        number[rows] = np.arange(len(rows))
+        kept = number[self.candidate] >= 0
+        return Trainings(number[self.candidate[kept]], self.block[kept], self.score[kept])
+
+
+@dataclass(frozen=True)
 class Sample:
     """Candidates of one backbone and what their trainings gave.
 
@@ -38,7 +89,8 @@ class Sample:
         score: (n,) mean mAP of the finished trainings, NaN when all failed.
         finished: (n,) finished trainings.
         failed: (n,) failed trainings.
-        squares: (n,) sum of squared deviations of the finished trainings from their mean.
+        trained: the finished trainings one by one.
+        seed_sd: sd of one training beside others of its seed and start; NaN where no candidate tells it.
         latency_ms: (n,) latency, NaN where not known.
         training_ids: (n,) the trainings of each candidate.
     """
@@ -48,7 +100,8 @@ class Sample:
     score: Floats
     finished: Ints
     failed: Ints
-    squares: Floats
+    trained: Trainings
+    seed_sd: float
     latency_ms: Floats
     training_ids: tuple[tuple[int, ...], ...]
 
@@ -81,10 +134,16 @@ class Sample:
         return self.finished + self.failed
 
     @cached_property
-    def seed_sd(self) -> float:
-        """sd of trainings of one candidate around their mean, pooled; NaN without replicates."""
-        df = int(np.maximum(self.finished - 1, 0).sum())
-        return float(np.sqrt(self.squares.sum() / df)) if df else float("nan")
+    def block_shares(self) -> Floats:
+        """(n, blocks) share of each candidate's finished trainings in each seed and start."""
+        return self.trained.shares(len(self))
+
+    @cached_property
+    def block_pattern(self) -> Ints:
+        """(n,) number of the set of seeds and starts that each candidate finished in: alike ones may be exchanged."""
+        if not len(self):
+            return np.zeros(0, dtype=np.int64)
+        return np.unique(self.block_shares, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
     def ids(self, rows: Flags | None = None) -> tuple[int, ...]:
         """Ids of the trainings of some (or all) candidates, ascending."""
@@ -104,7 +163,8 @@ class Sample:
             self.score[index],
             self.finished[index],
             self.failed[index],
-            self.squares[index],
+            self.trained.take(index, len(self)),
+            self.seed_sd,
             self.latency_ms[index],
             tuple(self.training_ids[i] for i in index),
         )
@@ -183,18 +243,30 @@ def _collect(rows: pd.DataFrame, parsed: dict[str, Candidate]) -> Sample:
     finished = np.bincount(code[done], minlength=len(texts))
     with np.errstate(invalid="ignore"):
         mean = np.bincount(code[done], score[done], minlength=len(texts)) / np.where(finished, finished, np.nan)
-    squares = np.bincount(code[done], (score[done] - mean[code[done]]) ** 2, minlength=len(texts))
     ids = rows["training_id"].to_numpy() if "training_id" in rows else np.arange(1, len(rows) + 1)
+    block, noise = _shared_blocks(rows, code), noise_of(rows)
     return Sample(
         backbone=parsed[texts[0]].backbone,
         candidates=tuple(parsed[text] for text in texts),
         score=mean,
         finished=finished.astype(np.int64),
         failed=np.bincount(code[~done], minlength=len(texts)).astype(np.int64),
-        squares=squares.astype(np.float64),
+        trained=Trainings(code[done].astype(np.int64), block[done], score[done]),
+        seed_sd=(noise.single if noise.single.known or block.any() else noise.whole).sd,
         latency_ms=_latencies(rows, code, len(texts)),
         training_ids=_grouped_ids(ids, code, len(texts)),
     )
+
+
+def _shared_blocks(rows: pd.DataFrame, code: npt.NDArray[np.intp]) -> Ints:
+    """(rows,) number of each training's block; one for all where no block holds two candidates.
+
+    Where every candidate has seeds of its own, a seed's shift is part of the noise of its training: nothing could take
+    it out.
+    """
+    block = block_codes(rows).astype(np.int64)
+    pairs = np.unique(np.stack([block, code.astype(np.int64)]), axis=1)
+    return block if len(rows) and np.bincount(pairs[0]).max() > 1 else np.zeros(len(rows), dtype=np.int64)
 
 
 def _latencies(rows: pd.DataFrame, code: npt.NDArray[np.intp], n: int) -> Floats:

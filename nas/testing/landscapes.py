@@ -52,6 +52,7 @@ class Landscape:
         recipe_gain: mAP by a recipe value: {key: ((value, mAP), ...)}; numbers are linear between over log10(value).
         own_sd: sd of the candidates' own deviations, mAP.
         seed_sd: sd of a training around its candidate's true mAP.
+        shift_sd: sd of what a seed moves for all candidates alike, mAP.
         failure_rate: chance that a training fails.
         baseline_ms: latency without blocks.
         block_ms: (blocks, sites) latency each placement adds.
@@ -72,6 +73,7 @@ class Landscape:
     recipe_gain: Mapping[str, Sequence[tuple[Any, float]]] = field(default_factory=dict)
     own_sd: float = 0.0
     seed_sd: float = 0.001
+    shift_sd: float = 0.0
     failure_rate: float = 0.0
     baseline_ms: float = 36.917
     block_ms: Floats | None = None
@@ -128,7 +130,8 @@ class Landscape:
         """(candidates, seeds) mAP that trainings would report; NaN where one fails. Equal arguments, equal numbers."""
         truth = self.true_map(candidates)
         noise = np.array([[self._noise(c.id, s) for s in seeds] for c in candidates]).reshape(len(truth), len(seeds))
-        return np.asarray(truth[:, None] + noise)
+        shift = [self.shift_sd * _normal(f"{self.seed}/shift/{s}") if self.shift_sd else 0.0 for s in seeds]
+        return np.asarray(truth[:, None] + np.asarray(shift) + noise)
 
     @cached_property
     def _block_ms(self) -> Floats:

@@ -81,3 +81,23 @@ def test_seed_noise_pools_within_candidates() -> None:
     rows = [("a", 0, 0.1, "finished"), ("a", 1, 0.3, "finished"), ("b", 0, 0.9, "finished"), ("b", 1, 0.9, "finished")]
     assert seed_noise(table(rows)) == pytest.approx(math.sqrt((0.01 + 0.01) / 2))
     assert seed_noise(table(rows[:1])) is None
+
+
+def test_what_a_seed_moves_for_all_alike_is_no_merit_of_a_candidate() -> None:
+    """Two candidates in both seeds tell the shift; a third was trained in the good one, a fourth in the bad one."""
+    rows = [("cnl@8", 0, 0.63), ("cnl@8", 1, 0.61), ("cnl@9", 0, 0.62), ("cnl@9", 1, 0.60)]
+    rows += [("se@3", 0, 0.63), ("se@4", 1, 0.61)]
+    table = pd.DataFrame(
+        {
+            "notation": [f"resnet50+{name}" for name, _, _ in rows],
+            "seed": [seed for _, seed, _ in rows],
+            "map": [value for _, _, value in rows],
+            "status": "finished",
+            "training_id": range(len(rows)),
+        }
+    )
+    found = {o.candidate.notation.removeprefix("resnet50+"): o.map for o in observations(table, lambda c: None)}
+    assert found["se@3"] == pytest.approx(found["se@4"])
+    assert found["se@3"] == pytest.approx(found["cnl@8"])
+    assert seed_noise(table) == pytest.approx(0.0, abs=1e-9)
+    assert seed_noise(table.drop(columns="seed")) == pytest.approx(0.02 / 2**0.5)

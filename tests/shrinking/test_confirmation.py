@@ -13,9 +13,10 @@ from scipy.stats import ks_2samp
 
 from nas.shrinking import confirm, confirmed_findings, derive_findings
 from nas.shrinking.confirmation import compare_draws
-from nas.shrinking.draws import read_draws
+from nas.shrinking.draws import fresh_draws, read_draws
 from nas.shrinking.edf import Draws, edf, edf_area, ks_distance, latency_bins, latency_weights
 from nas.spaces import DesignSpace
+from nas.spaces.rules import MaxBlocks
 from tests.shrinking.conftest import good_sites, make_landscape
 
 
@@ -148,6 +149,14 @@ def test_a_child_that_is_only_cheaper_is_compared_at_its_latency() -> None:
     assert decision.area is not None
     assert decision.area < 0
     assert decision.accepted
+
+
+def test_fresh_draws_have_every_number_of_blocks(space: DesignSpace) -> None:
+    counts = [len(c.placements) for c in fresh_draws(space, 20, np.random.default_rng(0))]
+    assert {n: counts.count(n) for n in sorted(set(counts))} == dict.fromkeys(range(1, 6), 4)
+    counts = [len(c.placements) for c in fresh_draws(space, 10, np.random.default_rng(0), {1, 2})]
+    assert sorted(counts) == [1] * 5 + [2] * 5
+    assert len(fresh_draws(space.restrict([MaxBlocks(count=1)]), 500, np.random.default_rng(0))) == 68
 
 
 def test_few_draws_confirm_nothing() -> None:

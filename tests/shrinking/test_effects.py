@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
-from nas.shrinking.design import DesignChoice, build_design, families_of, pairs_apart, pairs_in_one_stage
-from nas.shrinking.effects import fit_effects
+from nas.shrinking.design import SEEDS, DesignChoice, build_design, families_of, pairs_apart, pairs_in_one_stage
+from nas.shrinking.effects import _inside, _solve, fit_effects
 from nas.shrinking.sample import draw_samples, unbiased_rows
 from nas.shrinking.saturation import saturation
 from nas.spaces import Candidate, get_block_spec, get_topology
@@ -176,3 +176,81 @@ def test_candidates_are_canonical_in_samples() -> None:
     sample = draw_samples(rows(("resnet50+cnl@14,6", 0.8, "finished"), ("resnet50+cnl@6,14", 0.9, "finished")))
     assert sample["resnet50"].candidates == (Candidate.parse("resnet50+cnl@6,14"),)
     assert sample["resnet50"].finished.tolist() == [2]
+
+
+# Seeds and starts as blocks ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def uneven(sweep: Sweep) -> pd.DataFrame:
+    """A sweep in three seeds of which four trainings in ten are missing."""
+    table = sweep(make_landscape(site_gain=good_sites([6, 8, 14])), n=70, seeds=(0, 1, 2))
+    return table[np.random.default_rng(0).random(len(table)) < 0.6]
+
+
+def test_what_a_seed_or_a_start_moves_for_all_alike_changes_nothing(uneven: pd.DataFrame) -> None:
+    uneven = uneven.assign(start=np.where(uneven["training_id"] % 2, "a", "b"))
+    shift = uneven["seed"].map({0: 0.0, 1: 0.01, 2: -0.02}) + uneven["start"].map({"a": 0.0, "b": 0.03})
+    fits = [fit_effects(draw_samples(t)["resnet50"], PLAIN) for t in (uneven, uneven.assign(map=uneven["map"] + shift))]
+    assert fits[0].seed_sd == pytest.approx(fits[1].seed_sd)
+    assert fits[0].seed_sd == pytest.approx(0.001, rel=0.35)
+    for factor in (("site",), ("block",)):
+        found = [[fit.difference(row) for row in fit.design.levels(factor)] for fit in fits]
+        for before, after in zip(*found, strict=True):
+            assert (after.value, after.se) == (pytest.approx(before.value), pytest.approx(before.se))
+
+
+def test_without_seeds_the_shift_is_noise(uneven: pd.DataFrame) -> None:
+    moved = uneven.assign(map=uneven["map"] + uneven["seed"].map({0: 0.0, 1: 0.01, 2: -0.02}))
+    within, apart = (draw_samples(t)["resnet50"].seed_sd for t in (moved, moved.drop(columns="seed")))
+    assert apart > 8 * within
+
+
+def test_the_fit_is_generalised_least_squares_over_trainings(uneven: pd.DataFrame) -> None:
+    """Written out: one row a training, covariance own^2 within a candidate and seed^2 on the diagonal."""
+    own, seed = 0.0007, 0.0011
+    sample = draw_samples(uneven)["resnet50"]
+    sample = sample.take(np.isfinite(sample.score))
+    design = build_design(sample, PLAIN)
+    inside = _inside(design, sample)
+    variance = np.concatenate([own**2 + seed**2 / sample.finished, np.full(len(inside[1]), seed**2)])
+    fit = _solve(design, sample, inside, 1 / variance, np.ones(len(sample), dtype=bool))
+    rows = sample.trained
+    x = design.matrix[rows.candidate].copy()
+    first, blocks = design.factors[SEEDS].first, np.eye(rows.blocks)[rows.block]
+    x[:, first : first + rows.blocks - 1] = blocks[:, :-1] - blocks[:, -1:]
+    covariance = own**2 * (rows.candidate[:, None] == rows.candidate[None, :]) + seed**2 * np.eye(len(rows.score))
+    root = np.linalg.inv(np.linalg.cholesky(covariance))
+    naive = np.linalg.lstsq(root @ x, root @ rows.score, rcond=None)[0]
+    contrasts = design.levels(("site",))
+    np.testing.assert_allclose(contrasts @ fit.beta, contrasts @ naive, rtol=1e-6)
+    np.testing.assert_allclose(design.levels(SEEDS) @ fit.beta, design.levels(SEEDS) @ naive, rtol=1e-6)
+
+
+def test_seeds_of_one_candidate_alone_are_its_noise(sweep: Sweep) -> None:
+    """Where no seed has two candidates nothing could take its shift out, and no columns are spent on it."""
+    table = sweep(make_landscape(), n=60)
+    table = pd.concat([table, table.assign(map=table["map"] + 0.001, training_id=table["training_id"] + 1000)])
+    sample = draw_samples(table.assign(seed=range(len(table))))["resnet50"]
+    assert sample.trained.blocks == 1
+    assert SEEDS not in build_design(sample, PLAIN).factors
+    assert sample.seed_sd == pytest.approx(0.001 / 2**0.5)
+
+
+def test_a_network_trained_in_seeds_of_its_own_is_not_compared(sweep: Sweep) -> None:
+    """What the first block brings cannot be told from what the baseline's seeds moved."""
+    table = sweep(make_landscape(), n=60)
+    plain = table["notation"].eq("resnet50")
+    apart = table.assign(seed=np.where(plain, 7, 0))
+    told = [fit_effects(draw_samples(t)["resnet50"], PLAIN).term(("count", 1)) for t in (table, apart)]
+    assert told[0] is not None
+    assert told[1] is None
+
+
+def test_repeats_of_the_control_in_one_seed_tell_the_noise(sweep: Sweep) -> None:
+    table = sweep(make_landscape(), n=60)
+    plain = table[table["notation"].eq("resnet50")]
+    again = [plain.assign(map=plain["map"] + d, training_id=900 + i) for i, d in enumerate((0.001, 0.002), 1)]
+    sample = draw_samples(pd.concat([table, *again]))["resnet50"]
+    assert sample.seed_sd == pytest.approx(0.001)
+    assert sample.finished[sample.candidates.index(Candidate.parse("resnet50"))] == 3

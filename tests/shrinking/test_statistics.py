@@ -11,7 +11,7 @@ from scipy.stats import kstest
 from nas.results.intervals import Estimate
 from nas.shrinking.equivalence import compare, could_see, no_worse
 from nas.shrinking.multiplicity import adjust
-from nas.shrinking.null import permutation_p, range_null, shift_statistic
+from nas.shrinking.null import permutation_p, range_null, shift_statistic, shuffled
 from nas.shrinking.winners import resample_size, score_weights
 
 
@@ -106,3 +106,15 @@ def test_shift_statistic_against_a_loop() -> None:
         everybody = (values <= level).mean()
         naive += (winners - everybody) ** 2 * (values == level).mean()
     assert shift_statistic(values, weights) == pytest.approx(naive)
+
+
+def test_only_candidates_of_the_same_seeds_are_exchanged() -> None:
+    """Values that go with the seeds, and scores that go with the seeds: nothing is left within them."""
+    rng = np.random.default_rng(0)
+    strata = np.repeat([0, 1], 40)
+    values = strata + rng.uniform(size=80)
+    weights = score_weights(strata + 0.1 * rng.normal(size=80), resample_size(80, 20))
+    assert range_null(values, weights, 500, rng) < 0.01
+    assert range_null(values, weights, 500, rng, strata) > 0.05
+    dealt = shuffled(values, strata, 20, rng)
+    assert (np.sort(dealt[:, :40]) == np.sort(values[:40])).all()

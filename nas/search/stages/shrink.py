@@ -14,6 +14,7 @@ from nas.search.definition import ShrinkStage, SweepStage
 from nas.search.proposals.base import Request
 from nas.search.stages.base import BASELINE, Preview, Wish, all_terminal, ask, stage_rows
 from nas.search.stages.reopening import edge_data, replace_reopened, widened
+from nas.shrinking.draws import fresh_draws
 from nas.spaces import Candidate, DesignSpace
 from nas.training.fidelity import Fidelity
 
@@ -111,8 +112,8 @@ class ShrinkStep:
             "child_id": child.id,
             "alpha": alpha,
             "reopened": edge_data(edges),
-            PARENT: self._draws(space, f"{PARENT}{batch}"),
-            CHILD: self._draws(child, f"{CHILD}{batch}"),
+            PARENT: self._draws(space, f"{PARENT}{batch}", samples),
+            CHILD: self._draws(child, f"{CHILD}{batch}", samples),
         }
 
     @property
@@ -165,11 +166,11 @@ class ShrinkStep:
         ]
         return bool(ask(self.context, self.stage, wishes))
 
-    def _draws(self, space: DesignSpace, purpose: str) -> list[str]:
-        """Notations of fresh, exactly uniform draws."""
+    def _draws(self, space: DesignSpace, purpose: str, samples: pd.DataFrame) -> list[str]:
+        """Notations of fresh draws, uniform at each number of blocks that the samples have."""
         rng = Request(space, (), 0, self.context.definition.seed, self.stage.position).rng(purpose)
         count = min(self.settings.confirm, space.size())
-        return [c.notation for c in space.sample(count, rng, distinct=True)] if count else []
+        return [c.notation for c in fresh_draws(space, count, rng, set(samples["n_blocks"]))] if count else []
 
     def decided(self, proposal: dict[str, Any], rows: pd.DataFrame, batch: int = 0) -> dict[str, Any]:
         """The proposal with its decision: the child is kept only when the fresh draws do not speak against it."""

@@ -112,7 +112,8 @@ def _range_p(analysis: Analysis, name: str, values: npt.NDArray[np.object_]) -> 
     if known.sum() < 2 * analysis.settings.effective_size:
         return float("nan")
     position = range_position(values)[known]
-    return range_null(position, weights, analysis.settings.permutations, analysis.rng(f"range/{name}"))
+    strata = analysis.sample.block_pattern[known]
+    return range_null(position, weights, analysis.settings.permutations, analysis.rng(f"range/{name}"), strata)
 
 
 def _winners(analysis: Analysis, name: str, values: npt.NDArray[np.object_]) -> tuple[Flags, Floats, Floats]:
