@@ -17,9 +17,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
+from rich.text import Text
 
 from nas.errors import NasError
 from nas.files.plain import clean
+from nas.files.shown import printable, shown
 
 if TYPE_CHECKING:
     from nas.progress import Progress
@@ -34,7 +36,12 @@ def console(*, stderr: bool = True) -> Console:
 
 def note(message: str) -> None:
     """Prints one message for the person at the terminal (stderr)."""
-    console().print(message, markup=False)
+    console().print(shown(message), markup=False)
+
+
+def line(text: str) -> None:
+    """Prints one line of a result for people (stdout)."""
+    console(stderr=False).print(shown(text), markup=False)
 
 
 def print_error(error: NasError) -> None:
@@ -47,43 +54,37 @@ def print_error(error: NasError) -> None:
         out.print(printable(error.hint), markup=False)
 
 
-def printable(text: str, longest_word: int = 300, longest: int = 1200) -> str:
-    """Text from a file, in a form that a terminal can be given: nothing it would obey, nothing pages long.
-
-    >>> printable("the key '\x1b[31m' is unknown")
-    "the key '\\\\x1b[31m' is unknown"
-    >>> printable("not " + "9" * 1000, longest_word=12)
-    'not 99999999...9999'
-    """
-    shown = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
-    words = (_shortened(word, longest_word) for word in shown.split(" "))
-    return _shortened(" ".join(words), longest)
-
-
-def _shortened(text: str, longest: int) -> str:
-    if len(text) <= longest:
-        return text
-    return f"{text[: longest * 2 // 3]}...{text[len(text) - longest // 3 :]}"
-
-
 def emit_json(value: Any) -> None:
     """Writes one JSON document to stdout."""
-    sys.stdout.write(json.dumps(clean(value), indent=2, ensure_ascii=False) + "\n")
+    document = json.dumps(clean(value), indent=2, ensure_ascii=False)
+    # What a terminal would obey is written as JSON's own escape, which means the same.
+    sys.stdout.write("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in document) + "\n")
 
 
 def emit(text: str) -> None:
     """Writes plain text to stdout."""
-    sys.stdout.write(text.rstrip("\n") + "\n")
+    sys.stdout.write(shown(text).rstrip("\n") + "\n")
+
+
+def plain(text: str) -> Text:
+    """Text for a table: never markup, nothing that a terminal would obey."""
+    return Text(shown(text))
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
     """Prints a table to stdout; numbers are right-aligned."""
-    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    table = Table(
+        title=None if title is None else plain(title),
+        title_justify="left",
+        header_style="bold",
+        box=None,
+        pad_edge=False,
+    )
     for i, heading in enumerate(headings):
         numeric = bool(rows) and all(isinstance(row[i], (int, float)) or row[i] in (None, "") for row in rows)
         table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*["" if cell is None else str(cell) for cell in row])
+        table.add_row(*[plain("" if cell is None else str(cell)) for cell in row])
     console(stderr=False).print(table)
 
 

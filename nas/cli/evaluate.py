@@ -23,6 +23,7 @@ from nas.cli.inputs import (
     write_whole,
 )
 from nas.errors import NasError
+from nas.files.shown import csv_text
 from nas.files.whole import write_text
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def evaluate(
     shown = table.nsmallest(worst, "ap", keep="first") if worst else table.head(0)
     rates = _verification(embeddings, prepared) if verification else {}
     if per_query is not None:
-        write_text(per_query, table.to_csv(index=False))
+        write_text(per_query, csv_text(table))
     if histogram is not None:
         _write_histogram(histogram, retrieval.PairDistances(*embeddings.with_persons(prepared)).histogram())
     if rank_lists is not None:
@@ -123,7 +124,7 @@ def _write_histogram(path: Path, found: DistanceHistogram) -> None:
 
     columns = {"from": found.edges[:-1], "to": found.edges[1:]}
     table = pd.DataFrame({**columns, "same_person": found.positive, "other_person": found.negative})
-    write_text(path, table.to_csv(index=False))
+    write_text(path, csv_text(table))
 
 
 def _draw_rank_lists(

@@ -14,10 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from nas import search
-from nas.cli.common import console, duration, note
+from nas.cli.common import console, duration, note, plain
 
 if TYPE_CHECKING:
-    from nas.search.context import StudyContext
+    from nas.files.shown import shown
+from nas.search.context import StudyContext
 
 QUIET_EVERY_S = 15.0
 
@@ -72,9 +73,9 @@ class StudyView:
             )
             failed = stage["trainings"]["failed"]
             counts = f"{done}/{total}" if total else ""
-            table.add_row(stage["stage"], bar, counts, str(failed) if failed else "", stage["status"])
+            table.add_row(plain(stage["stage"]), bar, counts, str(failed) if failed else "", stage["status"])
         running = [
-            Text(f"  {r['notation']}  ({duration(status['now'] - r['started_at'])})", style="dim")
+            Text(f"  {shown(r['notation'])}  ({duration(status['now'] - r['started_at'])})", style="dim")
             for r in status["running"]
         ]
         return Group(table, *running, Text(self._summary(status)))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas import reporting, search, storage
-from nas.cli.common import console, duration, emit_json, note, print_table, progress_bar
+from nas.cli.common import duration, emit_json, line, note, print_table, progress_bar
 from nas.cli.live import StudyView
 from nas.errors import NasError, StudyError
 from nas.spaces import own_code
@@ -221,13 +221,11 @@ def _print_status(found: dict[str, Any]) -> None:
     print_table(headings, rows, title=f"Study {found['study']}")
     for row in found["running"]:
         silent = found["now"] - row["heartbeat_at"]
-        console(stderr=False).print(
-            f"  running: {row['notation']} on {row['owner']}, heard {silent:.0f} s ago", markup=False
-        )
+        line(f"  running: {row['notation']} on {row['owner']}, heard {silent:.0f} s ago")
     for kind, count in found["failures"].items():
-        console(stderr=False).print(f"  failed, {kind}: {count}", markup=False)
+        line(f"  failed, {kind}: {count}")
     if found["finished"]:
-        console(stderr=False).print(f"  finished; report: reports/{found['study']}/report.html", markup=False)
+        line(f"  finished; report: reports/{found['study']}/report.html")
     sys.stdout.flush()
 
 

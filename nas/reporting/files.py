@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from nas.files.shown import csv_text
 from nas.files.whole import write_text
 from nas.reporting.comparison import levels, summarise_candidates
 from nas.reporting.document import FigureBlock
@@ -36,7 +37,7 @@ def pareto_table(data: StudyData) -> pd.DataFrame:
 
 def write_pareto_csv(data: StudyData, path: Path) -> Path:
     """pareto.csv: full precision, UTF-8, empty where nothing was measured."""
-    return write_text(path, pareto_table(data).to_csv(index=False))
+    return write_text(path, csv_text(pareto_table(data)))
 
 
 def _public(table: pd.DataFrame) -> pd.DataFrame:
@@ -47,7 +48,7 @@ def _public(table: pd.DataFrame) -> pd.DataFrame:
 def write_figure_tables(figures: Sequence[FigureBlock], folder: Path) -> list[Path]:
     """figures/NAME.csv for every figure that has numbers."""
     return [
-        write_text(folder / f"{figure.name}.csv", _public(figure.data).to_csv(index=False))
+        write_text(folder / f"{figure.name}.csv", csv_text(_public(figure.data)))
         for figure in figures
         if not figure.data.empty
     ]

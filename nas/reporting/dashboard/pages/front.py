@@ -10,6 +10,7 @@ import pandas as pd
 from dash import Input, Output, State, ctx, no_update
 
 from nas.errors import NasError
+from nas.files.shown import csv_text
 from nas.reporting import style
 from nas.reporting.comparison import levels, on_front
 from nas.reporting.dashboard.components import NARROW_PX, View, figure_for, graph_id, problem
@@ -183,7 +184,7 @@ def register(app: Any, source: StudySource) -> None:
             return no_update
         rows = _chosen(source.data(_study(pathname)), filters_of(given), selected or [])
         public = rows[[column for column in rows.columns if not column.startswith("_")]]
-        return dcc.send_string(public.to_csv(index=False), "candidates.csv")
+        return dcc.send_string(csv_text(public), "candidates.csv")
 
     # One callback for both: two would ask the same of one interpreter at the same time.
     app.callback(

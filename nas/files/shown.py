@@ -1,0 +1,56 @@
+"""Text from people on its way out: to a terminal that would obey it, to a spreadsheet that would calculate with it.
+
+HTML has `nas.reporting.markup`, Markdown and LaTeX their renderers; every other way passes here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def shown(text: str) -> str:
+    """Text without anything that a terminal would obey: control characters and direction marks are spelt out.
+
+    >>> shown("stage \x1b[31mred")
+    'stage \\\\x1b[31mred'
+    """
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
+def printable(text: str, longest_word: int = 300, longest: int = 1200) -> str:
+    """Text from a file as part of a sentence: nothing a terminal would obey, nothing pages long.
+
+    >>> printable("the key '\x1b[31m' is unknown")
+    "the key '\\\\x1b[31m' is unknown"
+    >>> printable("not " + "9" * 1000, longest_word=12)
+    'not 99999999...9999'
+    """
+    words = (_shortened(word, longest_word) for word in shown(text).split(" "))
+    return _shortened(" ".join(words), longest)
+
+
+def _shortened(text: str, longest: int) -> str:
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest * 2 // 3]}...{text[len(text) - longest // 3 :]}"
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """A table as CSV, without its index, in which no text is a formula.
+
+    Spreadsheets calculate cells that begin with = + - @ or a tab, wherever they came from (OWASP, CSV injection); an
+    apostrophe before such a text keeps it one. Numbers stay numbers.
+    """
+    safe = table.copy()
+    for column in safe.select_dtypes(exclude="number"):
+        safe[column] = safe[column].map(_no_formula, na_action="ignore")
+    return safe.to_csv(index=False)
+
+
+def _no_formula(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
