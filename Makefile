@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help system install quickstart test lint smoke reference benchmarks clean
+.PHONY: help system install quickstart test test-slow test-all lint smoke reference house clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -24,13 +24,23 @@ install: $(BIN)/nas  ## the virtual environment with everything
 quickstart: $(BIN)/nas  ## the main job: a small study on generated data, on the CPU
 	$(BIN)/nas run studies/quickstart.yaml
 
-test: $(BIN)/nas  ## all tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 4
+# One process a core and one thread a process; the tests of a file stay together and share what they set up.
+TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+test: $(BIN)/nas  ## the tests, browser and PostgreSQL included, without the slow ones
+	$(TESTS) -m 'not slow'
+
+test-slow: $(BIN)/nas  ## the slow tests: killed workers, outages, full disks, whole studies
+	$(TESTS) -m slow
+
+test-all: $(BIN)/nas  ## all tests
+	$(TESTS)
 
 lint: $(BIN)/nas  ## ruff, mypy and the floors of the house
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini tests docs/build_reference.py
 	$(BIN)/lint-imports
 
 smoke: $(BIN)/nas  ## short studies from file to report
@@ -38,6 +48,9 @@ smoke: $(BIN)/nas  ## short studies from file to report
 
 reference: $(BIN)/nas  ## the reference pages in docs/, from the code
 	$(BIN)/python docs/build_reference.py
+
+house: $(BIN)/nas  ## how heavy the package is and how deep its stairs are
+	$(BIN)/python benchmarks/house.py
 
 clean:           ## removes the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
+
+MAY_BE_MISSING = ("a GPU", "a CUDA", "TensorRT", "openvino", "Python 3.8", "C++ compiler", "as root", "another user")
+"""Words of the reasons for which a test may be skipped in continuous integration: what its script does not install."""
 
 
 def pytest_configure() -> None:
@@ -21,6 +25,19 @@ def _own_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NAS_LOCKS", str(tmp_path_factory.mktemp("locks")))
         yield
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In continuous integration everything is installed: a test that was skipped for want of it has failed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not os.environ.get("CI"):
+        return
+    for report in reporter.stats.get("skipped", []):
+        reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not any(words in reason for words in MAY_BE_MISSING):
+            reporter.write_line(f"skipped in continuous integration: {report.nodeid}: {reason}", red=True)
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

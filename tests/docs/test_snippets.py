@@ -10,6 +10,9 @@ import pytest
 from docs_snippets import PAGES, ROOT, Runner, check_mention, mentions, snippets
 
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+LONG = ("docs/how-to/own-device.md", "docs/tutorial.md")
+"""Pages whose commands measure or train for minutes."""
+RUN = [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in NAMES]
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.timeout(900)  # real, if tiny, studies: a busy machine takes many times as long as an idle one
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUN)
 def test_blocks(name: str, project: Path) -> None:
     runner = Runner(project)
     before = set(sys.modules)

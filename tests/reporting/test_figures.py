@@ -305,7 +305,7 @@ def test_network_drawing_puts_blocks_behind_their_modules(full: StudyData) -> No
 
 
 def test_a_block_in_the_network_drawing_names_its_site(full: StudyData) -> None:
-    drawing = FIGURES["network_drawing"](notations=("resnet50+cnl@6,8,14",))(full)
+    drawing = FIGURES["network_drawing"](notations=("resnet50+cnl@6,8,14",))(full)  # type: ignore[call-arg]
     assert isinstance(drawing, go.Figure)
     assert [row[1] for row in drawing.data[0].customdata] == [6, 8, 14]
 

@@ -17,7 +17,7 @@ from nas.shrinking.draws import fresh_draws, read_draws
 from nas.shrinking.edf import Draws, edf, edf_area, ks_distance, latency_bins, latency_weights
 from nas.spaces import DesignSpace
 from nas.spaces.rules import MaxBlocks
-from tests.shrinking.conftest import good_sites, make_landscape
+from shrinking.conftest import good_sites, make_landscape
 
 
 def draws(error: np.ndarray, ms: np.ndarray | float = np.nan) -> Draws:

@@ -7,7 +7,7 @@ import pytest
 
 from nas.shrinking.costs import latency_of, read_costs
 from nas.spaces import Candidate
-from tests.shrinking.conftest import parse
+from shrinking.conftest import parse
 
 
 def test_a_placement_costs_what_its_network_adds_to_the_baseline() -> None:

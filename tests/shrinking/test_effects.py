@@ -16,7 +16,7 @@ from nas.shrinking.sample import draw_samples, unbiased_rows
 from nas.shrinking.saturation import saturation
 from nas.spaces import Candidate, get_block_spec, get_topology
 from nas.testing.landscapes import landscape_table
-from tests.shrinking.conftest import BLOCKS, good_sites, make_landscape, parse
+from shrinking.conftest import BLOCKS, good_sites, make_landscape, parse
 
 Sweep = Callable[..., pd.DataFrame]
 PLAIN = DesignChoice(nearest=2, pairs=False, mix=False, params=False)

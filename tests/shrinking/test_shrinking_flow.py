@@ -32,7 +32,7 @@ from nas.spaces.rules import (
 )
 from nas.testing.landscapes import landscape_table
 from nas.testing.planting import draw_landscape, planted_space
-from tests.shrinking.conftest import make_landscape
+from shrinking.conftest import make_landscape
 
 Sweep = Callable[..., pd.DataFrame]
 

@@ -350,7 +350,9 @@ def test_workers_killed_at_any_moment_lose_nothing(repository: Repository, url: 
             workers[slot].join()
             kills += 1
         if slot not in workers or not workers[slot].is_alive():
-            workers[slot] = context.Process(target=_work_until_killed, args=(url, study_id, f"w{number}"))
+            workers[slot] = context.Process(  # type: ignore[attr-defined]
+                target=_work_until_killed, args=(url, study_id, f"w{number}")
+            )
             workers[slot].start()
         time.sleep(0.01)
     for worker in workers.values():

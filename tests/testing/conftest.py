@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.shrinking.conftest import space, sweep
+from shrinking.conftest import space, sweep
 
 __all__ = ["space", "sweep"]

@@ -14,7 +14,7 @@ from nas.testing.landscapes import Landscape, landscape_table
 from nas.testing.planted import Truth
 from nas.testing.planting import KINDS, draw_landscape, planted_space
 from nas.testing.published import published_rules
-from tests.shrinking.conftest import good_sites, make_landscape, parse
+from shrinking.conftest import good_sites, make_landscape, parse
 
 
 def naive_map(landscape: Landscape, candidate: Candidate) -> float:

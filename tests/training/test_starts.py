@@ -20,7 +20,7 @@ from nas.training.run import train
 from nas.training.settings import Transfer
 from nas.training.trainer import Trainer
 from nas.training.transfer import load_source, only_trainable, source_file
-from tests.training.conftest import make_split
+from training.conftest import make_split
 
 BASELINE = "resnet18(width=0.25)"
 IDENTITY = f"{BASELINE}+cnl(fuse=add)@5"

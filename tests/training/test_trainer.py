@@ -88,7 +88,7 @@ def test_a_step_is_adam_on_the_summed_losses(data: PreparedData, recipe: Recipe)
     by_hand = cross_entropy + terms["triplet"] + 5e-4 * center
     assert total.item() == pytest.approx(by_hand.item(), rel=1e-5)
     assert terms["center"].item() == pytest.approx(center.item(), rel=1e-5)
-    naive_total, _ = naive.loss(LossInputs(*outputs, batch.labels, naive.classifier, naive.network))
+    naive_total, _ = naive.loss(LossInputs(*outputs, batch.labels, naive.classifier, naive.network))  # type: ignore[call-arg]
     naive_total.backward()
     adam.step()
     for (name, found), expected in zip(trainer.network.named_parameters(), naive.network.parameters(), strict=True):
