@@ -54,6 +54,18 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
+def test_files_named_in_the_architecture_exist() -> None:
+    named = re.findall(r"`((?:nas|tests|benchmarks)/[\w/.]+)`", (DOCS / "architecture.md").read_text(encoding="utf-8"))
+    assert len(named) > 40
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_every_room_is_in_the_architecture() -> None:
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    rooms = [folder.name for folder in (ROOT / "nas").iterdir() if (folder / "__init__.py").exists()]
+    assert not [room for room in rooms if f"`nas/{room}/`" not in page]
+
+
 def test_the_reference_is_what_the_code_says() -> None:
     for name, text in builder().pages().items():
         assert (DOCS / "reference" / name).read_text(encoding="utf-8") == text, f"{name} is old: run `make reference`"

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
+from shrinking.conftest import good_sites, make_landscape
 
 from nas.shrinking import confirm, confirmed_findings, derive_findings
 from nas.shrinking.confirmation import compare_draws
@@ -17,7 +18,6 @@ from nas.shrinking.draws import fresh_draws, read_draws
 from nas.shrinking.edf import Draws, edf, edf_area, ks_distance, latency_bins, latency_weights
 from nas.spaces import DesignSpace
 from nas.spaces.rules import MaxBlocks
-from shrinking.conftest import good_sites, make_landscape
 
 
 def draws(error: np.ndarray, ms: np.ndarray | float = np.nan) -> Draws:

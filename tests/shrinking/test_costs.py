@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from shrinking.conftest import parse
 
 from nas.shrinking.costs import latency_of, read_costs
 from nas.spaces import Candidate
-from shrinking.conftest import parse
 
 
 def test_a_placement_costs_what_its_network_adds_to_the_baseline() -> None:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from shrinking.conftest import BLOCKS, good_sites, make_landscape
 
 from nas.errors import StudyError
 from nas.shrinking import ShrinkSettings, derive_findings, propose_child
 from nas.spaces import Candidate, DesignSpace, Finding, get_topology
 from nas.testing.landscapes import landscape_table
-from shrinking.conftest import BLOCKS, good_sites, make_landscape
 
 Sweep = Callable[..., pd.DataFrame]
 

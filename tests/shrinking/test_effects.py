@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from shrinking.conftest import BLOCKS, good_sites, make_landscape, parse
 
 from nas.shrinking.design import SEEDS, DesignChoice, build_design, families_of, pairs_apart, pairs_in_one_stage
 from nas.shrinking.effects import _inside, _solve, fit_effects
@@ -16,7 +17,6 @@ from nas.shrinking.sample import draw_samples, unbiased_rows
 from nas.shrinking.saturation import saturation
 from nas.spaces import Candidate, get_block_spec, get_topology
 from nas.testing.landscapes import landscape_table
-from shrinking.conftest import BLOCKS, good_sites, make_landscape, parse
 
 Sweep = Callable[..., pd.DataFrame]
 PLAIN = DesignChoice(nearest=2, pairs=False, mix=False, params=False)

@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+from shrinking.conftest import make_landscape
 
 from nas.shrinking import (
     AutoSettings,
@@ -32,7 +33,6 @@ from nas.spaces.rules import (
 )
 from nas.testing.landscapes import landscape_table
 from nas.testing.planting import draw_landscape, planted_space
-from shrinking.conftest import make_landscape
 
 Sweep = Callable[..., pd.DataFrame]
 

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from shrinking.conftest import good_sites, make_landscape, parse
 
 from nas.errors import NasError
 from nas.spaces import Candidate, DesignSpace, get_block_spec, get_topology
@@ -14,7 +15,6 @@ from nas.testing.landscapes import Landscape, landscape_table
 from nas.testing.planted import Truth
 from nas.testing.planting import KINDS, draw_landscape, planted_space
 from nas.testing.published import published_rules
-from shrinking.conftest import good_sites, make_landscape, parse
 
 
 def naive_map(landscape: Landscape, candidate: Candidate) -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from training.conftest import make_split
 
 from nas.data.prepared import PreparedData
 from nas.errors import TrainingError
@@ -20,7 +21,6 @@ from nas.training.run import train
 from nas.training.settings import Transfer
 from nas.training.trainer import Trainer
 from nas.training.transfer import load_source, only_trainable, source_file
-from training.conftest import make_split
 
 BASELINE = "resnet18(width=0.25)"
 IDENTITY = f"{BASELINE}+cnl(fuse=add)@5"
