@@ -3,6 +3,9 @@
     flock /tmp/nas-bench.lock python benchmarks/latency.py --out benchmarks/results/latency
     python benchmarks/latency.py --device cuda --questions slowdown --out benchmarks/results/latency_gpu
 
+- `pairs`: seven networks, again and again: how much a network's time relative to the plain network's moves when it is
+  timed alone, when the reference's time before and after is divided out, and when the two take turns batch by batch.
+  `--questions pairs --short --out benchmarks/results/latency_pairs` is a form of a few minutes.
 - `spread`: ten whole measurements (lock, build, warm-up, timing) of one network; relative sd of their medians.
   Target: under 2 % on an isolated CPU.
 - `additive`: baseline and one network a block and shape, then random networks with 2 to 5 blocks; how far the sum of
@@ -18,7 +21,7 @@ answer is written when it is there, beside those that an earlier run gave to oth
 from __future__ import annotations
 
 import argparse
-import gzip
+import hashlib
 import json
 import random
 import statistics
@@ -34,8 +37,13 @@ import numpy as np
 import torch
 from scipy.stats import kendalltau
 
-from nas.latency import LatencyProtocol, available_backends, device_agent, measure
+from nas.latency import LatencyProtocol, available_backends, measure
 from nas.latency.backends import get_backend
+from nas.latency.device_agent.engines import open_engine
+from nas.latency.device_agent.machine import usable_cpus
+from nas.latency.device_agent.program import unpack
+from nas.latency.device_agent.statistics import pool_pairs
+from nas.latency.device_agent.timing import clocked, time_rounds, warm_up
 from nas.latency.environment import device_name, read_environment
 from nas.latency.isolation import exclusive_measurement, training_presence
 from nas.latency.jobs import pack
@@ -80,8 +88,46 @@ def lock(calls: int = 2000) -> Answer:
         return {"give_way_us": (time.perf_counter() - begun) / calls * 1e6}
 
 
+FORMS = {"alone": "alone", "before and after": "before_after", "in turns": "pairs"}
+
+
+def pairs(protocol: LatencyProtocol, repeats: int, batches: int) -> Answer:
+    """Each way to compare a network with the plain one, side by side in time, several times over minutes."""
+    plain = "resnet50(width=0.25)"
+    blocks = ("", "+se@8", "+hac@15", "+agw@1", "+cnl(fuse=gate2)@6", "+raga@2")
+    names = [*(plain + block for block in blocks), "resnet101(width=0.25)"]
+    answer: Answer = {"protocol": protocol.to_dict(), "repeats": repeats, "batches": batches, "networks": {}}
+    found: dict[str, dict[str, list[float]]] = {name: {form: [] for form in FORMS.values()} for name in names}
+    covers: list[float] = []
+    with _sessions(protocol, names) as runs, exclusive_measurement(None), LoadMeter() as meter:
+        warm_up(list(runs.values()), 20)
+        base = _median(runs[plain], batches)
+        for repeat in range(repeats):
+            for name in names:
+                tell("pairs")(repeat, repeats, name)
+                values = found[name]
+                before = _median(runs[plain], batches // 3)
+                alone = _median(runs[name], batches)
+                after = _median(runs[plain], batches // 3)
+                turns = pool_pairs([time_rounds([clocked(runs[name]), clocked(runs[plain])], batches, 0.0)])
+                values["alone"].append(alone / base)
+                values["before_after"].append(2.0 * alone / (before + after))
+                values["pairs"].append(turns["ratio"])
+                if name == plain:
+                    covers.append(float(turns["ratio_low"] <= 1.0 <= turns["ratio_high"]))
+    answer["others_cpu_share"], answer["plain_covers_one"] = meter.load.cpu_share, statistics.fmean(covers)
+    for name, values in found.items():
+        spread_ = {f"{form}_sd_percent": 100 * float(np.std(np.log(v), ddof=1)) for form, v in values.items()}
+        answer["networks"][name] = {"ratio": statistics.median(values["pairs"]), **spread_}
+    return answer
+
+
+def _median(run: Callable[[], None], batches: int) -> float:
+    return statistics.median(ms for (ms,) in time_rounds([clocked(run)], batches, 0.0))
+
+
 def additive(protocol: LatencyProtocol, networks: int, seed: int) -> Answer:
-    """Singles and random networks, measured with drift readings in between; then predicted."""
+    """Singles and random networks, each in turns with the plain network; then predicted."""
     space = DesignSpace.from_dict(
         {"name": "benchmark", "backbones": ["resnet50"], "sites": "1-17", "blocks": {name: {} for name in BLOCKS}}
     )
@@ -90,9 +136,8 @@ def additive(protocol: LatencyProtocol, networks: int, seed: int) -> Answer:
     rng.shuffle(several)
     planned = [*plan_profile(space, references=(), checks=6, seed=seed), *(Planned(c, "single") for c in several)]
     store = MemoryStore()
-    found = profile(planned, protocol, store, tell("additive"), drift_every=5)
-    rows = [Row(candidate, record.corrected_ms) for candidate, record in found.records.items()]
-    raw = [Row(candidate, record.median_ms) for candidate, record in found.records.items()]
+    found = profile(planned, protocol, store, tell("additive"))
+    rows = [Row(candidate, record.median_ms) for candidate, record in found.records.items()]
     singles = [row for row in rows if len(row.candidate.placements) < 2]
     tested = [row for row in rows if len(row.candidate.placements) > 1]
     model = AdditiveModel.fit(singles)
@@ -102,11 +147,6 @@ def additive(protocol: LatencyProtocol, networks: int, seed: int) -> Answer:
         "networks": len(tested),
         "kendall_tau": float(kendalltau([row.ms for row in tested], predicted).statistic),
         "fitted_on_singles": _error(model.error(tested)),
-        "fitted_on_singles_drift_not_corrected": _error(
-            AdditiveModel.fit([r for r in raw if len(r.candidate.placements) < 2]).error(
-                [r for r in raw if len(r.candidate.placements) > 1]
-            )
-        ),
         "cross_validated": {once: _error(cross_validate(rows, once)) for once in ("none", "network", "block")},
         "once_ms": AdditiveModel.fit(rows, "network").once_ms[""],
         "baseline_ms": model.predict("resnet50"),
@@ -146,7 +186,7 @@ def take_turns(runs: dict[str, Callable[[], None]], rounds: int, warmup: int = 2
     rng, times = random.Random(0), {name: [] for name in runs}
     for number in range(rounds + warmup):
         for name in rng.sample(list(runs), len(runs)):
-            (ms,) = device_agent.time_batches(runs[name], 0, 1, 0.0)
+            ((ms,),) = time_rounds([clocked(runs[name])], 1, 0.0)
             if number >= warmup:
                 times[name].append(ms)
     return times
@@ -170,11 +210,10 @@ def weights(protocol: LatencyProtocol, rounds: int) -> Answer:
     """Own weights against the noise of a far device."""
     candidate = Candidate.parse("resnet50+cnl@6,8,14")
     with exported(as_subject(candidate), protocol) as own, tempfile.TemporaryDirectory() as folder:
-        packed, noise = pack(candidate, protocol)
-        (Path(folder) / "network.onnx").write_bytes(gzip.decompress(packed))
-        device_agent.noise_file(folder, str(noise))
-        paths = {"own weights": own, "noise": Path(folder) / "network.onnx", "own weights again": own}
-        engines = {name: device_agent.open_engine(str(path), protocol.to_dict()) for name, path in paths.items()}
+        packed = pack(candidate, protocol)
+        (noise,) = unpack(packed, hashlib.sha256(packed).hexdigest(), folder)
+        paths = {"own weights": own, "noise": noise, "own weights again": own}
+        engines = {name: open_engine(str(path), protocol.to_dict()) for name, path in paths.items()}
         with exclusive_measurement(None), LoadMeter() as meter:
             times = take_turns({name: engine.run for name, engine in engines.items()}, rounds)
     return {
@@ -198,16 +237,40 @@ def report(answers: Answer) -> str:
     environment = answers["environment"]
     libraries = ", ".join(f"{name} {version}" for name, version in environment["libraries"].items())
     lines = ["# Latency", "", f"{answers['date']}, {answers['device']}, {environment['system']}, {libraries}.", ""]
-    for name, text in (("spread", _spread_lines), ("additive", _additive_lines), ("slowdown", _slowdown_lines)):
+    for name, text in (
+        ("pairs", _pairs_lines),
+        ("spread", _spread_lines),
+        ("additive", _additive_lines),
+        ("slowdown", _slowdown_lines),
+    ):
         if name in answers:
             lines += text(answers[name])
-    lines += [
-        f"Asking whether a measurement waits costs a training {answers['lock']['give_way_us']:.0f} us a step.",
-        "",
-    ]
+    if "lock" in answers:
+        lines += [
+            f"Asking whether a measurement waits costs a training {answers['lock']['give_way_us']:.0f} us a step.",
+            "",
+        ]
     if "weights" in answers:
         lines += _weights_lines(answers["weights"])
     return "\n".join(lines) + "\n"
+
+
+def _pairs_lines(answer: Answer) -> list[str]:
+    batches, input_ = answer["batches"], answer["protocol"]["input"]
+    lines = ["## A network's time relative to the plain network's: spread of one measurement (sd, percent)", ""]
+    lines += [
+        f"| {batches} batches of 3x{input_[0]}x{input_[1]} | ratio, in turns | {' | '.join(FORMS)} |",
+        "|---" * 5 + "|",
+    ]
+    for name, row in answer["networks"].items():
+        cells = [f"{row[f'{form}_sd_percent']:.1f}" for form in FORMS.values()]
+        lines.append(f"| {name} | {row['ratio']:.3f} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"{answer['repeats']} repeats; others' load {answer['others_cpu_share']:.0%}. The interval of the plain ",
+    ]
+    lines[-1] += f"network beside itself held 1 in {answer['plain_covers_one']:.0%} of them (95 % are promised)."
+    return [*lines, ""]
 
 
 def _spread_lines(found: dict[str, Answer]) -> list[str]:
@@ -228,7 +291,6 @@ def _spread_lines(found: dict[str, Answer]) -> list[str]:
 def _additive_lines(answer: Answer) -> list[str]:
     kinds = {
         "baseline + increments of singles": answer["fitted_on_singles"],
-        "the same, drift not corrected": answer["fitted_on_singles_drift_not_corrected"],
         "increments fitted on all, left out in turn": answer["cross_validated"]["none"],
         "with a cost once a network, left out in turn": answer["cross_validated"]["network"],
         "with a cost once a block type, left out in turn": answer["cross_validated"]["block"],
@@ -274,7 +336,7 @@ def _weights_lines(answer: Answer) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    questions = ("spread", "additive", "slowdown", "weights")
+    questions = ("pairs", "spread", "additive", "slowdown", "weights")
     parser.add_argument("--questions", nargs="+", default=list(questions), choices=questions)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch", type=int, default=16)
@@ -282,6 +344,7 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--repeats", type=int, default=10, help="of `spread`")
     parser.add_argument("--networks", type=int, default=50, help="of `additive`")
+    parser.add_argument("--short", action="store_true", help="`pairs`: four repeats of 30 batches of 4")
     parser.add_argument("--rounds", type=int, default=15, help="of `slowdown` and `weights`")
     parser.add_argument("--budget", type=float, default=10.0, help="seconds a measurement of `spread` on a CPU")
     parser.add_argument("--additive-batch", type=int, default=4, help="images a batch in `additive`")
@@ -297,10 +360,16 @@ def main() -> None:
         "device": device_name(base),
         "environment": read_environment(base),
     }
-    torch.set_num_threads(device_agent.usable_cpus())
-    answers["lock"] = lock()
+    torch.set_num_threads(usable_cpus())
+    if given.questions != ["pairs"]:
+        answers["lock"] = lock()
     small = LatencyProtocol(batch=given.additive_batch, time_budget_s=given.budget / 4, **common)
     ask: dict[str, Callable[[], Answer]] = {
+        "pairs": lambda: pairs(
+            LatencyProtocol(batch=4 if given.short else given.batch, **common | {"input": (64, 32)}),
+            4 if given.short else given.repeats,
+            30 if given.short else 60,
+        ),
         "spread": lambda: {n: spread(protocols[n], given.repeats) for n in ("eager", "onnxruntime") if n in here},
         "slowdown": lambda: {name: slowdown(protocol, given.rounds) for name, protocol in protocols.items()},
         "weights": lambda: weights(protocols["onnxruntime"], given.rounds),

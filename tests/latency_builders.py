@@ -21,13 +21,28 @@ def make_record(
     drift: float | None = 0.0,
 ) -> LatencyRecord:
     """A record of a steady time, or of given batches a build."""
-    builds = [[ms] * 4] if isinstance(ms, (int, float)) else [list(build) for build in ms]
+    builds = [[(ms,)] * 4] if isinstance(ms, (int, float)) else [[(batch,) for batch in build] for build in ms]
     return LatencyRecord(
         protocol=PROTOCOL,
         device_name=DEVICE,
         **pooled(builds, [None] * len(builds)),
         isolated=isolated,
         drift=drift,
+        environment={},
+        measured_at="2026-01-01T00:00:00+00:00",
+        notation=notation,
+    )
+
+
+def make_pair(
+    builds: Sequence[Sequence[tuple[float, float]]], notation: str = "resnet50+se@8", reference: str = "resnet50"
+) -> LatencyRecord:
+    """A record of given pairs (network, reference) a build, milliseconds as read."""
+    return LatencyRecord(
+        protocol=PROTOCOL,
+        device_name=DEVICE,
+        **pooled(builds, [None] * len(builds), reference),
+        isolated=True,
         environment={},
         measured_at="2026-01-01T00:00:00+00:00",
         notation=notation,
@@ -56,11 +71,20 @@ class PlantedDevice:
         cost = sum(self.blocks[p.block] * topology.site(p.site).channels for p in candidate.placements)
         return self.baselines[candidate.backbone] + cost
 
-    def __call__(self, candidate: Candidate, protocol: LatencyProtocol) -> LatencyRecord:
-        """Measures a network: its time, as slow as the device is by now."""
-        record = make_record(self.ms(candidate) * self.slowness(len(self.measured)), candidate.notation, drift=None)
+    def __call__(
+        self,
+        candidate: Candidate,
+        protocol: LatencyProtocol,
+        reference: Candidate | None = None,
+        reference_ms: float | None = None,
+    ) -> LatencyRecord:
+        """Measures a network, in turns with its reference: as slow as the device is by now."""
+        slowness = self.slowness(len(self.measured))
         self.measured.append(candidate.notation)
-        return record
+        if reference is None:
+            return make_record(self.ms(candidate) * slowness, candidate.notation, drift=None)
+        pairs = [[(self.ms(candidate) * slowness, self.ms(reference) * slowness)] * 4]
+        return make_pair(pairs, candidate.notation, reference.notation).beside(reference_ms)
 
 
 @dataclass

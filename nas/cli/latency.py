@@ -1,8 +1,9 @@
-"""`nas latency`: what placements cost on a device - measured, shown, or left to a device elsewhere."""
+"""`nas latency`: what placements cost on a device - measured, shown, or asked of a device elsewhere."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from pathlib import Path
 from statistics import median
@@ -29,7 +30,10 @@ Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on s
 Url = Annotated[
     str | None, typer.Option("--db", metavar="URL", help=f"Database; default: $NAS_DATABASE or {DEFAULT_DATABASE}.")
 ]
-Backend = Annotated[str, typer.Option(help="eager, compile, cuda_graphs, onnxruntime, tensorrt, openvino.")]
+Backend = Annotated[
+    str,
+    typer.Option(help="eager, compile, cuda_graphs, onnxruntime, tensorrt, openvino; auto: cuda_graphs or eager."),
+]
 Where = Annotated[str, typer.Option("--on", help="Where it runs: cpu, cuda or cuda:N.")]
 Precision = Annotated[str, typer.Option(help="fp32, fp16 or bf16.")]
 Batch = Annotated[int, typer.Option(min=1, help="Images a batch.")]
@@ -40,20 +44,24 @@ Batches = Annotated[
 ]
 Budget = Annotated[float, typer.Option("--budget", help="Seconds of timing a build on a CPU.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all.")]
+Tf32 = Annotated[bool, typer.Option("--tf32", help="Let an fp32 network use a GPU's TF32 units.")]
+Layout = Annotated[
+    bool | None, typer.Option("--channels-last/--channels-first", help="Layout in PyTorch; default: last on a GPU.")
+]
+Opset = Annotated[
+    int | None, typer.Option(min=9, help="ONNX operator set of backends that run from a file; default 17.")
+]
 Reference = Annotated[str, typer.Option(help="Network a placement must not be slower than; 'none' for none.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the command group."""
-    about = "Measure what placements cost; serve as a device that measures."
+    about = "Measure what placements cost, here or on a device elsewhere."
     group = typer.Typer(no_args_is_help=True, help=f"{about}\n\nExample: nas latency profile quickstart")
     for name, function in (
         ("profile", profile),
         ("show", show),
-        ("agent", agent),
-        ("export-jobs", export_jobs),
-        ("import-results", import_results),
-        ("retry", retry),
+        ("bridge", bridge),
     ):
         group.command(name)(function)
     app.add_typer(group, name="latency")
@@ -62,7 +70,7 @@ def register(app: typer.Typer) -> None:
 def profile(
     space: Annotated[str, typer.Argument(metavar="SPACE", help="Space file, or the name of a shipped one.")],
     db: Url = None,
-    backend: Backend = "eager",
+    backend: Backend = "auto",
     on: Where = "cpu",
     precision: Precision = "fp32",
     batch: Batch = 16,
@@ -71,18 +79,20 @@ def profile(
     budget: Budget = 10.0,
     builds: Builds = 1,
     threads: Threads = None,
+    tf32: Tf32 = False,
+    channels_last: Layout = None,
+    opset: Opset = None,
     reference: Reference = "resnet101",
     checks: Annotated[int, typer.Option(min=0, help="Placements measured although an equal tensor was.")] = 2,
     several: Annotated[
         int, typer.Option(min=0, help="Random networks with several blocks, to fit and judge the prediction.")
     ] = 0,
-    drift_every: Annotated[int, typer.Option(min=0, help="Networks between two timings of the baseline.")] = 8,
     under_load: Annotated[
         Literal["mark", "refuse"], typer.Option(help="When other programs keep the machine busy.")
     ] = "mark",
     json: Json = False,
 ) -> None:
-    """Time the baselines and every distinct placement of a space; run again to resume.
+    """Time the baselines and every distinct placement of a space, in turns with the plain network; run again to resume.
 
     Example: nas latency profile search_spaces/resnet50_attention.yaml --backend onnxruntime
     """
@@ -102,6 +112,9 @@ def profile(
         time_budget_s=budget,
         builds=builds,
         threads=threads,
+        tf32=tf32 or None,
+        channels_last=channels_last,
+        opset=opset,
     )
     _require_backend(protocol)
     chosen = open_space(space)
@@ -110,7 +123,7 @@ def profile(
     note(f"{len(planned)} networks: {protocol.sentence()}")
     with _open(db, create=True) as database, progress_bar("Measuring") as tell:
         store = RepositoryStore(_repository(database))
-        found = run_profile(planned, protocol, store, tell, drift_every=drift_every, under_load=under_load)
+        found = run_profile(planned, protocol, store, tell, under_load=under_load)
     _tell(found.warnings, {c.notation: why for c, why in found.failures.items()})
     table = PlacementTable(found.records)
     _report(table, found.device, protocol, limits, json=json)
@@ -136,7 +149,7 @@ def show(
         repository = _repository(database)
         newest = _newest(repository.latencies(protocol_id=protocol, device=device))
         record = repository.find_latency(newest["architecture_id"], newest["protocol_id"], newest["device"]).record
-        how, device = LatencyProtocol.from_dict(record["protocol"]), str(newest["device"])
+        how, device = LatencyProtocol.from_record(record["protocol"]), str(newest["device"])
         table = PlacementTable(RepositoryStore(repository).find(None, how, device))
     limits = [] if reference == "none" else [beside(reference, list(table.baselines))]
     _report(table, device, how, [c for c in limits if c in table.records], json=json)
@@ -144,31 +157,10 @@ def show(
         _draw(table, how, figure)
 
 
-def agent(
-    db: Annotated[str | None, typer.Option("--db", metavar="URL", help="The study's database.")] = None,
-    device: Annotated[str | None, typer.Option(help="Name of this device in the study.")] = None,
-    folder: Annotated[Path | None, typer.Option(help="An exchange folder instead of a database.")] = None,
-    once: Annotated[bool, typer.Option("--once", help="End when no network waits.")] = False,
-    poll: Annotated[float, typer.Option(help="Seconds between questions for networks.")] = 5.0,
-) -> None:
-    """Measure networks for a study elsewhere, on this device.
-
-    Example: nas latency agent --db postgresql://robot@server/nas --device xavier
-    """
-    from nas.errors import LatencyError
-    from nas.latency.agent import serve_database, serve_folder
-
-    if folder is not None:
-        measured = serve_folder(folder, device, log=note)
-    elif db is not None and device is not None:
-        measured = serve_database(db, device, once=once, poll_s=poll, log=note)
-    else:
-        raise LatencyError("the agent needs a study to measure for", "give --db URL and --device NAME, or --folder")
-    note(f"{measured} network(s) measured")
-
-
-def export_jobs(
-    folder: Annotated[Path, typer.Argument(help="Exchange folder to write.")],
+def bridge(
+    folder: Annotated[
+        str, typer.Argument(help="Exchange folder: a path, or an address such as sftp://USER@HOST/PATH.")
+    ],
     device: Annotated[str, typer.Option(help="Name of the device in the study.")],
     networks: Annotated[
         list[str] | None, typer.Argument(metavar="[SPACE|CANDIDATE]...", help="To measure besides what waits.")
@@ -183,15 +175,19 @@ def export_jobs(
     budget: Budget = 10.0,
     builds: Builds = 1,
     threads: Threads = None,
+    opset: Opset = None,
     reference: Reference = "resnet101",
+    retry: Annotated[bool, typer.Option("--retry", help="Let the device try again what it failed at.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Carry what is there now, and end.")] = False,
+    poll: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 5.0,
+    json: Json = False,
 ) -> None:
-    """Write the networks a device shall measure into a folder, with the program that measures them.
+    """Carry jobs for a device into an exchange folder and its results back, until stopped; the folder holds the agent.
 
-    Example: nas latency export-jobs stick/ --device xavier search_spaces/resnet50_attention.yaml --backend tensorrt
+    Example: nas latency bridge stick/ resnet50_attention --device xavier --once
     """
     from nas.latency import LatencyProtocol
-    from nas.latency.exchange import export_jobs as write
-    from nas.latency.exchange import request_jobs
+    from nas.latency.exchange import Bridge, Collected, request_jobs, retry_failed
 
     protocol = LatencyProtocol(
         device=on,
@@ -203,55 +199,44 @@ def export_jobs(
         time_budget_s=budget,
         builds=builds,
         threads=threads,
+        opset=opset,
     )
     wanted = [candidate for text in networks or [] for candidate in _networks(text, reference)]
-    with _open(db, create=True) as database:
+    everything = Collected()
+    with _open(db, create=bool(wanted)) as database:
         repository = _repository(database)
+        carrier = Bridge(repository, folder, device)
         with progress_bar("Exporting", enabled=bool(wanted)) as tell:
             asked = request_jobs(repository, wanted, protocol, device, tell)
-        written = write(repository, folder, device)
-    _tell([], {candidate.notation: why for candidate, why in asked.refused.items()})
-    note(f"{written} network(s) in {folder}; on the device: python3 device_agent.py --folder .")
-
-
-def import_results(
-    folder: Annotated[Path, typer.Argument(help="Exchange folder that came back.")],
-    db: Url = None,
-    json: Json = False,
-) -> None:
-    """File what a device measured; damaged files are named and everything else is taken.
-
-    Example: nas latency import-results stick/ --db sqlite:///nas.db
-    """
-    from nas.errors import LatencyError
-    from nas.latency.exchange import import_results as take
-
-    with _open(db, create=False) as database:
-        found = take(_repository(database), folder)
+        _tell([], {candidate.notation: why for candidate, why in asked.refused.items()})
+        if retry:
+            note(f"{retry_failed(repository, device)} network(s) wait for {device!r} again")
+        before = None
+        while True:
+            waiting, found = carrier.carry()
+            everything.records |= found.records
+            everything.failures |= found.failures
+            _tell([], {candidate.notation: why for candidate, why in found.failures.items()})
+            if (waiting, len(everything.records)) != before:
+                before = waiting, len(everything.records)
+                note(f"{len(everything.records)} new figure(s); {waiting} network(s) wait in the folder for {device!r}")
+            if once:
+                break
+            time.sleep(poll)
     if json:
-        emit_json(_collected(found))
-    _tell([], {candidate.notation: why for candidate, why in found.failures.items()})
-    note(f"{len(found.records)} new figure(s) from {folder}")
-    if found.unusable:
-        listed = "; ".join(f"{path.name}: {why}" for path, why in found.unusable)
+        emit_json(_collected(everything))
+    _refuse_unusable(found.unusable)
+
+
+def _refuse_unusable(unusable: list[tuple[str, str]]) -> None:
+    from nas.errors import LatencyError
+
+    if unusable:
+        listed = "; ".join(f"{name}: {why}" for name, why in unusable)
         raise LatencyError(
-            f"{len(found.unusable)} file(s) were not taken: {listed}",
+            f"{len(unusable)} file(s) were not taken: {listed}",
             "delete them and run the agent on the device once more; what was measured is not measured again",
         )
-
-
-def retry(
-    device: Annotated[str, typer.Option(help="Name of the device in the study.")],
-    db: Url = None,
-) -> None:
-    """Let a device try again what it failed at; networks go to its agent, or into the next exchange folder.
-
-    Example: nas latency retry --device xavier --db sqlite:///nas.db
-    """
-    from nas.latency.exchange import retry_failed
-
-    with _open(db, create=False) as database:
-        note(f"{retry_failed(_repository(database), device)} network(s) wait for {device!r} again")
 
 
 # -- inputs
@@ -440,7 +425,6 @@ def _collected(found: Collected) -> dict[str, Any]:
     return {
         "records": {candidate.notation: record.to_dict() for candidate, record in found.records.items()},
         "failures": {candidate.notation: why for candidate, why in found.failures.items()},
-        "unusable": [{"file": str(path), "reason": why} for path, why in found.unusable],
     }
 
 

@@ -82,7 +82,6 @@ def _check_early(definition: StudyDefinition) -> None:
 def _run(definition: StudyDefinition, repository: Repository, url: str, workers: int, lease: float) -> dict[str, Any]:
     study_id = search.register(definition, repository)
     context = search.StudyContext(definition, repository, study_id)
-    search.collect_figures(context)
     before = repository.status(definition.name)
     if before["finished"]:
         search.reconcile(context)
@@ -167,6 +166,9 @@ def worker(
         str | None, typer.Option(help="Name of this worker; default: host, process and a random part.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all.")] = None,
+    measures_for: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="This machine is the study's latency device of that name.")
+    ] = None,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
     last_words: Annotated[Path | None, typer.Option(hidden=True)] = None,
     lease: Annotated[

@@ -1,8 +1,8 @@
 """Milliseconds a network needs on a device: measured, tabulated by placement, predicted.
 
 `measure` times one network by a `LatencyProtocol`; `nas.latency.placements` times every block at every site of a
-design space; `nas.latency.prediction` adds the parts up; `nas.latency.agent` and `nas.latency.exchange` bring a
-device elsewhere into a study. Names are loaded when first used, so nothing here imports torch by itself.
+design space; `nas.latency.prediction` adds the parts up; `nas.latency.exchange` brings a device elsewhere
+into a study. Names are loaded when first used, so nothing here imports torch by itself.
 """
 
 import lazy_loader

@@ -1,10 +1,8 @@
-from .agent import serve_database as serve_database
-from .agent import serve_folder as serve_folder
 from .backends import available_backends as available_backends
 from .backends import unavailable as unavailable
 from .cost_rules import cost_findings as cost_findings
-from .exchange import export_jobs as export_jobs
-from .exchange import import_results as import_results
+from .exchange import Bridge as Bridge
+from .exchange import Collected as Collected
 from .exchange import request_jobs as request_jobs
 from .exchange import retry_failed as retry_failed
 from .isolation import exclusive_measurement as exclusive_measurement

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import nas
-from nas.latency.device_agent import read_machine, read_temperatures
-from nas.latency.gpu import gpu_index, read_clocks, read_gpu
+from nas.errors import LatencyError
+from nas.latency.device_agent.machine import read_machine, read_temperatures
+from nas.latency.gpu import gpu_index, gpu_model, gpu_uuid, read_clocks, read_gpu
 from nas.latency.protocol import LatencyProtocol
 
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt")
@@ -29,7 +30,9 @@ def read_environment(protocol: LatencyProtocol, versions: dict[str, str] | None 
     index = gpu_index(protocol.device)
     return {
         **read_machine(),
-        "gpu": None if index is None else read_gpu(index),
+        "gpu": None
+        if index is None
+        else {**(read_gpu(index) or {}), "name": gpu_model(index), "uuid": gpu_uuid(index)},
         "libraries": {**library_versions(), **(versions or {})},
         "package": nas.__version__,
         "commit": git_commit(),
@@ -82,10 +85,19 @@ def _cpu_mhz() -> float | None:
 
 
 def device_name(protocol: LatencyProtocol) -> str:
-    """The name figures are compared under: the processor with its threads, or the GPU."""
+    """The name figures are compared under: the processor with its threads, or the model of the GPU.
+
+    Raises:
+        LatencyError: for a GPU whose model nothing here can tell: figures of different cards must not look alike.
+    """
     index = gpu_index(protocol.device)
     if index is not None:
-        return (read_gpu(index) or {}).get("name") or protocol.device
+        model = gpu_model(index)
+        if model is None:
+            raise LatencyError(
+                f"the model of {protocol.device} cannot be read", "is there such a GPU? see `nas doctor`"
+            )
+        return model
     machine = read_machine()
     threads = protocol.threads or machine["cpus"]
     return f"{machine['cpu']} ({threads} thread{'s' if threads > 1 else ''})"

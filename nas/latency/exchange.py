@@ -1,24 +1,29 @@
-"""The study's side of a far device: leaves jobs, collects results, through the database or an exchange folder.
+"""The study's side of a far device: leaves jobs in the database, answers them, or carries them to an exchange folder.
 
-The device's side is `nas.latency.device_agent`. A folder carries the agent with it, so that a device without network
-needs nothing but the folder and an engine; what comes back is checked before any of it is believed.
+Two ways lead to a device. A machine that has this package answers jobs itself (`answer_jobs`, what a worker there
+does). Any other gets an exchange folder, with the stand-alone agent in it, which a machine between the two keeps in
+step with the database (`Bridge`, `nas latency bridge`); the folder may lie wherever fsspec reaches. What comes back is
+checked whole before any of it is stored.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import shutil
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+import posixpath
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import fsspec
+
 from nas.errors import LatencyError, NasError
-from nas.latency import device_agent
+from nas.latency.agent_file import agent_file
 from nas.latency.backends.base import installed
-from nas.latency.device_agent import FORMAT, payload_sha256
-from nas.latency.jobs import ENGINE_BACKENDS, describe_job, make_job
+from nas.latency.device_agent.mailbox import FORMAT, payload_sha256
+from nas.latency.device_agent.timing import HANGING_S
+from nas.latency.jobs import ENGINE_BACKENDS, describe_job, make_job, packed_notations
+from nas.latency.measuring import measure
+from nas.latency.placements import reference_of
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.record import LatencyRecord
 from nas.latency.store import RepositoryStore
@@ -31,9 +36,12 @@ if TYPE_CHECKING:
 READ_ME = """Networks to be timed on the device {device!r}.
 
 On the device:  python3 device_agent.py --folder .
-It needs Python 3.8 and one of: onnxruntime (pip), tensorrt (part of JetPack).
-Then bring this folder back:  nas latency import-results FOLDER --db URL
+It needs Python 3.6 and one of: onnxruntime (pip), tensorrt (part of JetPack). With --wait 5 it stays and takes what
+comes later. The results go back by themselves while `nas latency bridge` reaches this folder, or when it is given the
+folder again.
 """
+LARGEST_RESULT = 4 << 20  # bytes; a record takes some kilobytes
+_OPEN = ("waiting", "running")
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ class Collected:
 
     records: dict[Candidate, LatencyRecord] = field(default_factory=dict)
     failures: dict[Candidate, str] = field(default_factory=dict)
-    unusable: list[tuple[Path, str]] = field(default_factory=list)
+    unusable: list[tuple[str, str]] = field(default_factory=list)
 
 
 def request_jobs(
@@ -70,37 +78,47 @@ def request_jobs(
     protocol: LatencyProtocol,
     device: str,
     progress: Progress | None = None,
+    plain: Candidate | None = None,
 ) -> Requested:
-    """Leaves a job for each network that has none yet for this device and protocol.
+    """Leaves a job for each network, and for the reference it is told in, that has none yet for device and protocol.
 
     Args:
         repository: of the study's database.
         networks: candidates; their recipe does not matter.
         protocol: how the device shall measure.
-        device: the device's name, as its agent says it.
+        device: the device's name in the study.
         progress: told the networks written.
+        plain: the plain network that others are timed in turns with; default: that of the first network's backbone.
 
     Raises:
         LatencyError: when no network can be sent from here, because ONNX is not installed.
     """
     _require_onnx(protocol)
     tell, wanted = progress or silent, list(dict.fromkeys(candidate.architecture for candidate in networks))
+    if not wanted:
+        return Requested([], {})
+    first = plain or wanted[0].baseline
+    beside = {candidate: reference_of(candidate, first) for candidate in wanted}
+    # References first: jobs are done in their order, and the others' milliseconds are told in theirs.
+    needed = [reference for reference in beside.values() if reference is not None]
+    ordered = sorted(dict.fromkeys([*needed, *wanted]), key=lambda candidate: candidate not in needed)
     known = {(job["architecture_id"], job["protocol_id"]): job["id"] for job in repository.latency_jobs(device=device)}
     ids: list[int] = []
     refused: dict[Candidate, str] = {}
-    for done, candidate in enumerate(wanted):
-        tell(done, len(wanted), candidate.notation)
+    for done, candidate in enumerate(ordered):
+        tell(done, len(ordered), candidate.notation)
         key = candidate.id, protocol.id
         if key in known:
             ids.append(known[key])
             continue
         try:
-            ids += repository.request_latency_jobs([make_job(candidate, protocol, device)])
+            job = make_job(candidate, protocol, device, reference_of(candidate, first))
+            ids += repository.request_latency_jobs([job])
         except NasError as error:
             # Kept as a failed job: making the file is slow, and a study asks many times.
             refused[candidate] = error.message
             ids.append(_refuse(repository, candidate, protocol, device, error.message))
-    tell(len(wanted), len(wanted), "")
+    tell(len(ordered), len(ordered), "")
     return Requested(ids, refused)
 
 
@@ -116,29 +134,6 @@ def _refuse(repository: Repository, candidate: Candidate, protocol: LatencyProto
     return job_id
 
 
-def collect_jobs(repository: Repository, device: str | None = None) -> Collected:
-    """Files the results that devices wrote into the database, each once; tells which jobs failed.
-
-    Args:
-        repository: of the study's database.
-        device: only this device's; None: all.
-    """
-    collected, store = Collected(), RepositoryStore(repository)
-    for job in repository.latency_jobs(device=device, status="finished", collected=False):
-        candidate = Candidate.parse(job["notation"])
-        try:
-            record = _believed(job)
-        except LatencyError as error:
-            repository.finish_latency_job(job["id"], None, error.message)
-            continue
-        store.save(candidate, record)
-        repository.mark_collected([job["id"]])
-        collected.records[candidate] = record
-    for job in repository.latency_jobs(device=device, status="failed"):
-        collected.failures[Candidate.parse(job["notation"])] = job["reason"] or "no reason given"
-    return collected
-
-
 def still_open(
     repository: Repository, networks: Iterable[Candidate], protocol: LatencyProtocol, device: str
 ) -> list[Candidate]:
@@ -146,9 +141,6 @@ def still_open(
     jobs = repository.latency_jobs(device=device)
     open_ids = {j["architecture_id"] for j in jobs if j["protocol_id"] == protocol.id and j["status"] in _OPEN}
     return [c for c in dict.fromkeys(n.architecture for n in networks) if c.id in open_ids]
-
-
-_OPEN = ("waiting", "running")
 
 
 def retry_failed(repository: Repository, device: str) -> int:
@@ -159,112 +151,224 @@ def retry_failed(repository: Repository, device: str) -> int:
     return len(again)
 
 
-def _believed(job: dict[str, Any]) -> LatencyRecord:
-    record = LatencyRecord.from_dict(job["result"])
-    if record.protocol.id != job["protocol_id"]:
-        raise LatencyError(f"the result for {job['notation']} was measured by another protocol than asked for")
+def _open_jobs(repository: Repository, device: str) -> list[dict[str, Any]]:
+    return [job for job in repository.latency_jobs(device=device) if job["status"] in _OPEN]
+
+
+def _file(repository: Repository, job: dict[str, Any], record: LatencyRecord) -> LatencyRecord:
+    """Stores a figure, told in the best-known time of its reference, and closes its job."""
+    store, known = RepositoryStore(repository), None
+    if record.reference is not None:
+        reference = Candidate.parse(record.reference)
+        known = store.find([reference], record.protocol, record.device_name).get(reference.architecture)
+    record = record.beside(None if known is None else known.corrected_ms)
+    store.save(Candidate.parse(job["notation"]), record)
+    repository.finish_latency_job(job["id"], record.to_dict())
     return record
+
+
+# -- a machine that has this package, and is the device
+
+
+def answer_jobs(
+    repository: Repository,
+    device: str,
+    owner: str,
+    *,
+    plain: Candidate,
+    stopping: Callable[[], bool] = lambda: False,
+    measure_one: Callable[..., LatencyRecord] = measure,
+) -> Collected:
+    """Times on this machine what waits for a device, one job after the other; every backend that is here.
+
+    Args:
+        repository: of the study's database.
+        device: the name that the study calls this machine by.
+        owner: who takes the jobs; of several workers on the device each job goes to one.
+        plain: see `request_jobs`.
+        stopping: asked between jobs.
+        measure_one: as `nas.latency.measure`.
+    """
+    done, store = Collected(), RepositoryStore(repository)
+    for job in _open_jobs(repository, device):
+        if stopping() or not repository.take_latency_job(job["id"], owner, HANGING_S):
+            continue
+        candidate, protocol = Candidate.parse(job["notation"]), LatencyProtocol.from_record(job["protocol"])
+        reference = reference_of(candidate, plain)
+        found = {} if reference is None else store.find([reference], protocol, device)
+        known = None if reference is None else found.get(reference)
+        try:
+            record = measure_one(
+                candidate,
+                protocol,
+                reference=reference,
+                reference_ms=None if known is None else known.corrected_ms,
+                lock_timeout_s=None,
+            )
+        except NasError as error:
+            repository.finish_latency_job(job["id"], None, error.message)
+            done.failures[candidate] = error.message
+        except BaseException:
+            repository.release_latency_job(job["id"], owner)
+            raise
+        else:
+            done.records[candidate] = _file(repository, job, replace(record, device_name=device))
+    return done
 
 
 # -- the exchange folder
 
 
-def export_jobs(repository: Repository, folder: Path, device: str) -> int:
-    """Writes the open jobs of a device as files, with the agent beside them; returns their number.
+class Bridge:
+    """Carries jobs of one device from a study's database into an exchange folder, and its results back.
+
+    Args:
+        repository: of the study's database.
+        folder: a path, or an address that fsspec reads, such as `sftp://user@board/home/user/exchange`.
+        device: the device's name in the study.
 
     Raises:
-        LatencyError: when there are none, or one needs this package on the device.
+        LatencyError: when the address cannot be reached.
     """
-    jobs = [job for status in _OPEN for job in repository.latency_jobs(device=device, status=status)]
-    if not jobs:
-        raise LatencyError(f"no network waits for device {device!r}", "name a space or candidates to be measured")
-    for job in jobs:
-        if job["protocol"]["backend"] not in ENGINE_BACKENDS:
+
+    def __init__(self, repository: Repository, folder: str, device: str) -> None:
+        self._repository, self._device = repository, device
+        try:
+            self._files, self._root = fsspec.core.url_to_fs(folder)
+        except (ValueError, ImportError, OSError) as error:
             raise LatencyError(
-                f"backend {job['protocol']['backend']!r} needs this package on the device",
-                f"export jobs for one of: {', '.join(ENGINE_BACKENDS)}",
-            )
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(device_agent.__file__, folder / "device_agent.py")
-    (folder / "README.txt").write_text(READ_ME.format(device=device))
-    for job in jobs:
-        _write_job(folder / "jobs" / _job_name(job), job, repository.latency_job_network(job["id"]))
-        _forget_failure(folder / "results" / f"{_job_name(job)}.json")
-    return len(jobs)
+                f"the exchange folder cannot be reached: {error}", "a path, or an address such as sftp://USER@HOST/PATH"
+            ) from error
 
+    def carry(self) -> tuple[int, Collected]:
+        """Writes what waits and takes what came back; the number of jobs that lie in the folder, and what was filed.
 
-def _forget_failure(path: Path) -> None:
-    """Removes the result of an earlier try that failed, which would keep the agent from trying again."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        if "reason" in json.loads(path.read_text(encoding="utf-8"))["payload"]:
-            path.unlink()
+        Doing it twice changes nothing.
+
+        Raises:
+            LatencyError: when the folder cannot be read or written.
+        """
+        try:
+            collected = self._take_results()
+            return self._write_jobs(), collected
+        except OSError as error:
+            raise LatencyError(f"the exchange folder cannot be used: {error}") from error
+
+    def _path(self, *names: str) -> str:
+        return posixpath.join(self._root, *names)
+
+    def _write_jobs(self) -> int:
+        jobs = _open_jobs(self._repository, self._device)
+        if not jobs:
+            return 0
+        for job in jobs:
+            if not job["sha256"]:
+                raise LatencyError(
+                    f"backend {job['protocol']['backend']!r} needs this package on the device",
+                    f"start there: nas worker STUDY --db URL --measures-for {self._device}; "
+                    f"the agent runs {', '.join(ENGINE_BACKENDS)}",
+                )
+        self._files.makedirs(self._path("jobs"), exist_ok=True)
+        self._write(self._path("device_agent.py"), agent_file().encode())
+        self._write(self._path("README.txt"), READ_ME.format(device=self._device).encode())
+        for job in jobs:
+            self._write_job(job)
+        return len(jobs)
+
+    def _write_job(self, job: dict[str, Any]) -> None:
+        keys = ("device", "architecture_id", "notation", "protocol_id", "protocol", "sha256")
+        network = self._repository.latency_job_network(job["id"]) or b""
+        notations = packed_notations(network)
+        told = {"format": FORMAT, "reference": notations[1] if len(notations) > 1 else None}
+        folder, text = self._path("jobs", _job_name(job)), json.dumps(told | {key: job[key] for key in keys}, indent=1)
+        result = self._path("results", f"{_job_name(job)}.json")
+        self._remove(result)  # one that was not believed: it would keep the agent from trying again
+        self._files.makedirs(folder, exist_ok=True)
+        self._write(posixpath.join(folder, "networks.zip"), network)
+        self._write(posixpath.join(folder, "job.json"), text.encode())  # last: the agent takes jobs that have it
+
+    def _write(self, path: str, content: bytes) -> None:
+        """A file, whole or not at all; left alone where it is there already."""
+        if (
+            self._files.exists(path)
+            and self._files.size(path) == len(content)
+            and self._files.cat_file(path) == content
+        ):
+            return
+        self._files.pipe_file(f"{path}.part", content)
+        if self._files.exists(path):
+            self._files.rm_file(path)
+        self._files.mv(f"{path}.part", path)
+
+    def _remove(self, path: str) -> None:
+        if self._files.exists(path):
+            self._files.rm(path, recursive=True)
+
+    def _take_results(self) -> Collected:
+        done, folder = Collected(), self._path("results")
+        if not self._files.isdir(folder):
+            return done
+        jobs = {_job_name(job): job for job in self._repository.latency_jobs(device=self._device)}
+        for path in sorted(name for name in self._files.ls(folder, detail=False) if name.endswith(".json")):
+            try:
+                job, payload = self._checked(path, jobs)
+                self._settle(job, payload, done)
+            except LatencyError as error:
+                done.unusable.append((posixpath.basename(path), error.message))
+        return done
+
+    def _settle(self, job: dict[str, Any], payload: dict[str, Any], done: Collected) -> None:
+        if job["status"] not in _OPEN:
+            return
+        candidate = Candidate.parse(job["notation"])
+        if "record" in payload:
+            record = self._believed(job, payload["record"])
+            done.records[candidate] = _file(self._repository, job, record)
+        else:
+            reason = str(payload.get("reason") or "no reason given")[:2000]
+            self._repository.finish_latency_job(job["id"], None, reason)
+            done.failures[candidate] = reason
+            # Both files go: a job that is tried again comes anew, and is not failed by the answer to the first try.
+            self._remove(self._path("jobs", _job_name(job)))
+            self._remove(self._path("results", f"{_job_name(job)}.json"))
+
+    def _checked(self, path: str, jobs: dict[str, dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The job a result file belongs to and its payload, when both are what was sent."""
+        if self._files.size(path) > LARGEST_RESULT:
+            raise LatencyError("the file is too large to be a result of an agent")
+        try:
+            content = json.loads(self._files.cat_file(path))
+            payload, checksum = content["payload"], content["sha256"]
+            name, device, job_sha256 = payload["job"], payload["device"], payload["job_sha256"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise LatencyError("the file is damaged: it is no result of an agent") from error
+        if payload_sha256(payload) != checksum:
+            raise LatencyError("the file is damaged: its checksum does not fit its content")
+        job = jobs.get(str(name))
+        if job is None or posixpath.basename(path) != f"{name}.json":
+            raise LatencyError("no such job was sent from this database")
+        if "record" in payload and device != self._device:
+            raise LatencyError(f"it was measured for the device {device!r}, not for {self._device!r}")
+        if "record" in payload and job_sha256 != job["sha256"]:
+            raise LatencyError("it was measured on another network file than the one sent")
+        return job, payload
+
+    def _believed(self, job: dict[str, Any], result: Any) -> LatencyRecord:
+        """The record of a result, when all of it is what was asked for."""
+        if not isinstance(result, dict):
+            raise LatencyError("its record is no record")
+        record = LatencyRecord.from_dict(result).check()
+        notations = packed_notations(self._repository.latency_job_network(job["id"]) or b"")
+        asked = (job["protocol_id"], self._device, notations[0], notations[1] if len(notations) > 1 else None)
+        told = (record.protocol.id, record.device_name, record.notation, record.reference)
+        for what, wanted, found in zip(("protocol", "device", "network", "reference"), asked, told, strict=True):
+            if wanted != found:
+                raise LatencyError(f"the result for {job['notation']} is of another {what} than asked for")
+        if len(record.builds) != record.protocol.builds:
+            raise LatencyError(f"it has {len(record.builds)} builds, asked were {record.protocol.builds}")
+        return record
 
 
 def _job_name(job: dict[str, Any]) -> str:
-    return f"{job['architecture_id']}-{job['protocol_id']}"
-
-
-def _write_job(folder: Path, job: dict[str, Any], network: bytes | None) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "network.onnx.gz").write_bytes(network or b"")
-    keys = ("device", "architecture_id", "notation", "protocol_id", "protocol", "noise", "sha256")
-    text = json.dumps({"format": FORMAT, **{key: job[key] for key in keys}}, indent=1)
-    (folder / "job.json").write_text(text)
-
-
-def import_results(repository: Repository, folder: Path) -> Collected:
-    """Files the results of an exchange folder; a damaged file is named and everything else is taken.
-
-    Importing twice changes nothing.
-
-    Raises:
-        LatencyError: when the folder is no exchange folder.
-    """
-    results = folder / "results"
-    if not (folder / "jobs").is_dir():
-        raise LatencyError(f"{folder} holds no folder 'jobs': is it an exchange folder?")
-    jobs = {_job_name(job): job for job in repository.latency_jobs()}
-    done, unusable = Collected(), []
-    for path in sorted(results.glob("*.json")) if results.is_dir() else []:
-        try:
-            job, payload = _checked(path, jobs)
-            _file(repository, job, payload)
-        except LatencyError as error:
-            unusable.append((path, error.message))
-    for device in sorted({jobs[name]["device"] for name in _names(folder) if name in jobs}):
-        found = collect_jobs(repository, device)
-        done.records |= found.records
-        done.failures |= found.failures
-    done.unusable = unusable
-    return done
-
-
-def _names(folder: Path) -> Iterator[str]:
-    return (path.name for path in (folder / "jobs").iterdir())
-
-
-def _checked(path: Path, jobs: dict[str, dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The job a result file belongs to and its payload, when both are what was sent."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        payload, checksum = content["payload"], content["sha256"]
-        name, job_sha256 = payload["job"], payload["job_sha256"]
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise LatencyError("the file is damaged: it is no result of an agent") from error
-    if payload_sha256(payload) != checksum:
-        raise LatencyError("the file is damaged: its checksum does not fit its content")
-    job = jobs.get(name)
-    if job is None:
-        raise LatencyError("no such job was sent from this database")
-    if "record" in payload and job_sha256 != job["sha256"]:
-        raise LatencyError("it was measured on another network file than the one sent")
-    return job, payload
-
-
-def _file(repository: Repository, job: dict[str, Any], payload: dict[str, Any]) -> None:
-    if job["status"] == "finished":
-        return
-    record = payload.get("record")
-    if record is not None:
-        _believed({**job, "result": record})
-    repository.finish_latency_job(job["id"], record, payload.get("reason"))
+    # The number first: agents take jobs in the order of their names, references before what is told in them.
+    return f"{job['id']:06d}-{job['architecture_id']}-{job['protocol_id']}"

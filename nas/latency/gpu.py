@@ -1,12 +1,15 @@
 """Readings of an NVIDIA GPU through NVML: name, driver, clocks, temperature, throttling, energy, programs on it.
 
-Every reading is None where the device or its library does not give it; nothing here needs torch.
+Every reading is None where the device or its library does not give it. Which card an index means is torch's word.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import operator
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -30,12 +33,48 @@ def _handle(index: int) -> Iterator[tuple[Any, Any] | None]:
 
 
 def _find(nvml: Any, index: int) -> Any:
-    """The handle of the device that programs here see at that index: NVML itself knows no `CUDA_VISIBLE_DEVICES`."""
-    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
-    name = visible[index] if index < len(visible) else str(index)
+    """The handle of the device that programs here see at that index.
+
+    NVML counts the machine's cards in its own order and knows no `CUDA_VISIBLE_DEVICES`: torch's UUID tells which card
+    it is, or else that variable.
+    """
+    name = gpu_uuid(index) or _visible(index)
     if name.isdigit():
         return nvml.nvmlDeviceGetHandleByIndex(int(name))
     return nvml.nvmlDeviceGetHandleByUUID(name)
+
+
+def _visible(index: int) -> str:
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return visible[index] if index < len(visible) else str(index)
+
+
+def _properties(index: int) -> Any:
+    """What torch knows of a card; None where it sees no such card."""
+    import torch
+
+    if not torch.cuda.is_available() or index >= torch.cuda.device_count():
+        return None
+    return torch.cuda.get_device_properties(index)
+
+
+def gpu_uuid(index: int) -> str | None:
+    """The card's own name, `GPU-...`, from torch; None where torch does not tell it."""
+    uuid = getattr(_properties(index), "uuid", None)
+    return None if uuid is None else f"GPU-{str(uuid).removeprefix('GPU-')}"
+
+
+def gpu_model(index: int) -> str | None:
+    """The card's model, such as `NVIDIA H200`: from torch, else through NVML."""
+    name = getattr(_properties(index), "name", None)
+    return str(name) if name else (read_gpu(index) or {}).get("name")
+
+
+def gpu_name_of_lock(index: int) -> str:
+    """A name of the card that every process of this machine gives it, whatever it calls it itself."""
+    with _handle(index) as found:
+        uuid = None if found is None else _read(found[0], lambda: found[0].nvmlDeviceGetUUID(found[1]))
+    return str(uuid or gpu_uuid(index) or f"cuda-{_visible(index)}")
 
 
 def _read(nvml: Any, ask: Callable[[], Any]) -> Any:
@@ -90,11 +129,92 @@ def read_energy_mj(index: int) -> float | None:
         return None if energy is None else float(energy)
 
 
-def foreign_processes(index: int) -> int | None:
-    """Number of computing programs on the GPU that are not this process, or None."""
+def others_gpu_share(index: int, begun: float, own_pid: int) -> float | None:
+    """Share of a span in which others kept the GPU busy, 0 to 1; None when it cannot be told.
+
+    By NVML's utilisation of every process, this one left out: a program that only holds a context (an idle notebook,
+    a worker of ours that stepped aside) counts as nothing.
+
+    Args:
+        index: of the card.
+        begun: seconds since the epoch at which the span began.
+        own_pid: process that is left out. In a container NVML knows other numbers than the processes themselves; where
+            this one is not among those it lists, nothing can be told while it works.
+    """
     with _handle(index) as found:
         if found is None:
             return None
         nvml, handle = found
         running = _read(nvml, lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle))
-        return None if running is None else sum(process.pid != os.getpid() for process in running)
+        if running is None or own_pid not in {process.pid for process in running}:
+            return None
+        samples = _read(nvml, lambda: nvml.nvmlDeviceGetProcessUtilization(handle, int(begun * 1e6)))
+    by_process: dict[int, list[int]] = {}
+    for sample in samples or []:
+        if sample.pid != own_pid:
+            by_process.setdefault(sample.pid, []).append(sample.smUtil)
+    return min(1.0, sum(sum(values) / len(values) for values in by_process.values()) / 100.0)
+
+
+def idle_gpu_share(index: int) -> float | None:
+    """How busy the GPU is while this process does nothing, so: by others, 0 to 1; None when not read."""
+    with _handle(index) as found:
+        if found is None:
+            return None
+        nvml, handle = found
+        rates = _read(nvml, lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
+        return None if rates is None else rates.gpu / 100.0
+
+
+class GpuSampler:
+    """Clocks, temperature and throttling of a GPU while it works, read between batches at most ten times a second.
+
+    Args:
+        index: of the card; None for a CPU, of which nothing is read.
+    """
+
+    def __init__(self, index: int | None) -> None:
+        self._index, self._next = index, 0.0
+        self._readings: list[dict[str, Any]] = []
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> GpuSampler:
+        if self._index is not None:
+            # Kept open: finding the card anew at every reading would take longer than a batch.
+            self._open.enter_context(_handle(self._index))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def sample(self) -> None:
+        """Reads the card, unless that was done just now."""
+        if self._index is None or (now := time.monotonic()) < self._next:
+            return
+        self._next = now + 0.1
+        reading = read_clocks(self._index)
+        if reading is not None:
+            self._readings.append(reading)
+
+    def summary(self) -> dict[str, Any] | None:
+        """Lowest and highest clock, highest temperature and every reason for throttling seen; None without readings."""
+        if not self._readings:
+            return None
+        found: dict[str, Any] = {"readings": len(self._readings)}
+        for name, summarise in (
+            ("sm_mhz", _range),
+            ("memory_mhz", _range),
+            ("temperature", max),
+            ("throttle", _any_bit),
+        ):
+            values = [reading[name] for reading in self._readings if reading[name] is not None]
+            found[name] = summarise(values) if values else None
+        return found
+
+
+def _range(values: list[int]) -> list[int]:
+    return [min(values), max(values)]
+
+
+def _any_bit(masks: list[int]) -> int:
+    return functools.reduce(operator.or_, masks)

@@ -1,34 +1,70 @@
 """Keeps trainings and measurements of one machine apart, with locks that die with their holder.
 
 Trainings hold the machine *shared*, a measurement holds it *exclusive*. A measurement that waits closes a gate, and
-each training, asked between its steps (`give_way`), steps outside until the gate opens again. Locks are the kernel's
-(`flock`), so a killed holder leaves nothing behind. Load from programs that are not ours is `nas.latency.load`'s.
+each training, asked between its steps (`give_way`), steps outside until the gate opens again. A GPU has a gate and a
+lock of its own: a measurement on one card keeps that card to itself and the trainings on the others go on; a
+measurement on the CPU waits for all. Locks are the kernel's (`flock`), so a killed holder leaves nothing behind. Load
+from programs that are not ours is `nas.latency.load`'s.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
+import re
+import stat
 import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
+
 from nas.errors import LatencyError
+from nas.latency.gpu import gpu_index, gpu_name_of_lock
+
+log = logging.getLogger("nas.latency")
 
 POLL_S = 0.02
 DEFAULT_TIMEOUT_S = 600.0
+TELL_AFTER_S = 10.0  # a wait of one measurement is ordinary; longer ones say whom they wait for
 
 
 def lock_folder() -> Path:
-    """The folder of the machine's lock files: `NAS_LOCKS` if set, else one under the system's temporary folder."""
-    folder = Path(os.environ.get("NAS_LOCKS") or Path(tempfile.gettempdir()) / "nas-locks")
-    folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(PermissionError):
-        folder.chmod(0o1777)  # several people on one machine share its locks
+    """The folder of the machine's lock files: `NAS_LOCKS` if set, else one under the system's temporary folder.
+
+    Several people on one machine share it. It is made for all of them with the sticky bit, so that nobody removes or
+    replaces another's file; a link, or a folder that someone else could tamper with, is not used.
+
+    Raises:
+        LatencyError: when it cannot be used; names it and says what to do.
+    """
+    given = os.environ.get("NAS_LOCKS")
+    folder = Path(given or Path(tempfile.gettempdir()) / "nas-locks")
+    try:
+        folder.mkdir(parents=bool(given))
+        folder.chmod(0o1777)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise _unusable(folder, error.strerror or str(error)) from error
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise _unusable(folder, "it is a link or a file, not a folder")
+    writable_by_others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if writable_by_others and not found.st_mode & stat.S_ISVTX:
+        raise _unusable(folder, "others may replace files in it (no sticky bit)")
     return folder
+
+
+def _unusable(folder: Path, why: str) -> LatencyError:
+    return LatencyError(
+        f"the folder of the machine's locks, {folder}, cannot be used: {why}",
+        "remove it, or name another one in NAS_LOCKS (the same for everybody who measures on this machine)",
+    )
 
 
 class FileLock:
@@ -39,7 +75,11 @@ class FileLock:
         self._descriptor: int | None = None
 
     def try_acquire(self, *, exclusive: bool) -> bool:
-        """Takes the lock if it is free at once; tells whether it did."""
+        """Takes the lock if it is free at once; tells whether it did.
+
+        Raises:
+            LatencyError: when the file cannot be used as a lock.
+        """
         descriptor = self._open()
         try:
             fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
@@ -51,10 +91,21 @@ class FileLock:
         return True
 
     def _open(self) -> int:
-        # A file of another user may be readable only, and in a sticky folder must not be opened for creation.
-        with contextlib.suppress(FileNotFoundError):
-            return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        return os.open(self.path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        # A file of another user must not be opened for creation in a sticky folder, and reading is enough to lock.
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            try:
+                descriptor = os.open(self.path, flags)
+            except FileNotFoundError:
+                descriptor = os.open(self.path, flags | os.O_CREAT, 0o644)
+                with contextlib.suppress(PermissionError):
+                    os.fchmod(descriptor, 0o644)  # whatever the umask: other users lock it by reading
+        except OSError as error:
+            raise _unusable(self.path.parent, f"{self.path.name}: {error.strerror}") from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise _unusable(self.path.parent, f"{self.path.name} is no file")
+        return descriptor
 
     def release(self) -> None:
         """Gives the lock back; does nothing when it is not held."""
@@ -87,34 +138,62 @@ def _release_in_child() -> None:
 os.register_at_fork(after_in_child=_release_in_child)
 
 
-def _locks() -> tuple[FileLock, FileLock]:
-    folder = lock_folder()
-    return FileLock(folder / "gate"), FileLock(folder / "machine")
+def _locks(device: str) -> list[tuple[FileLock, FileLock]]:
+    """Gate and lock of what a device's work takes up: the machine, and before it the card where it is one."""
+    folder, index = lock_folder(), gpu_index(device)
+    machine = FileLock(folder / "gate"), FileLock(folder / "machine")
+    if index is None:
+        return [machine]
+    card = re.sub(r"[^\w.-]", "_", gpu_name_of_lock(index))
+    return [(FileLock(folder / f"gate-{card}"), FileLock(folder / f"machine-{card}")), machine]
 
 
-def _wait(
-    lock: FileLock, *, exclusive: bool, timeout_s: float | None, while_waiting: Callable[[], None] | None, what: str
-) -> None:
-    until = None if timeout_s is None else time.monotonic() + timeout_s
-    while not lock.try_acquire(exclusive=exclusive):
-        if until is not None and time.monotonic() >= until:
-            held = ", ".join(map(str, lock.holders())) or "unknown"
-            raise LatencyError(
-                f"{what}: the machine stayed busy for {timeout_s:g} s (held by process {held})",
-                "wait for the training or measurement that runs there, or stop it",
-            )
-        if while_waiting is not None:
-            while_waiting()
-        time.sleep(POLL_S)
+class _Wait:
+    """A wait for locks: as long as it may take, said whom for."""
+
+    def __init__(self, timeout_s: float | None, while_waiting: Callable[[], None] | None, what: str) -> None:
+        self._timeout_s, self._while_waiting, self._what = timeout_s, while_waiting, what
+
+    def for_lock(self, lock: FileLock, *, exclusive: bool) -> None:
+        begun, told = time.monotonic(), False
+        while not lock.try_acquire(exclusive=exclusive):
+            waited = time.monotonic() - begun
+            if self._timeout_s is not None and waited >= self._timeout_s:
+                raise LatencyError(
+                    f"{self._what}: the machine stayed busy for {self._timeout_s:g} s ({held_by(lock)})",
+                    "wait for the training or measurement that runs there, or stop it",
+                )
+            if not told and waited >= TELL_AFTER_S:
+                told = True
+                log.warning("%s: waiting for the machine, %s", self._what, held_by(lock))
+            if self._while_waiting is not None:
+                self._while_waiting()
+            time.sleep(POLL_S)
+
+
+def held_by(lock: FileLock) -> str:
+    """Who holds a lock, for a message: `held by process 4711 since 12:03:10`."""
+    parts = []
+    for pid in lock.holders():
+        with contextlib.suppress(psutil.Error):
+            begun = time.strftime("%H:%M:%S", time.localtime(psutil.Process(pid).create_time()))
+            parts.append(f"process {pid}, which runs since {begun}")
+            continue
+        parts.append(f"process {pid}")
+    return f"held by {' and '.join(parts) or 'a process that the system does not name'}"
 
 
 class TrainingPresence:
-    """A training's shared hold on the machine; call `give_way` between steps."""
+    """A training's shared hold on the machine and on its card; call `give_way` between steps."""
 
-    def __init__(self, timeout_s: float | None = None, while_waiting: Callable[[], None] | None = None) -> None:
-        self._gate, self._machine = _locks()
-        self._timeout_s = timeout_s
-        self._while_waiting = while_waiting
+    def __init__(
+        self,
+        timeout_s: float | None = None,
+        while_waiting: Callable[[], None] | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self._locks = _locks(device)
+        self._wait = _Wait(timeout_s, while_waiting, "training")
 
     def enter(self) -> None:
         """Waits until no measurement runs or waits, then takes the machine shared.
@@ -122,42 +201,52 @@ class TrainingPresence:
         Raises:
             LatencyError: after the time-out.
         """
-        common = {"timeout_s": self._timeout_s, "while_waiting": self._while_waiting, "what": "training"}
-        _wait(self._gate, exclusive=False, **common)  # type: ignore[arg-type]
         try:
-            _wait(self._machine, exclusive=False, **common)  # type: ignore[arg-type]
-        finally:
-            self._gate.release()
+            for gate, machine in self._locks:
+                self._wait.for_lock(gate, exclusive=False)
+                try:
+                    self._wait.for_lock(machine, exclusive=False)
+                finally:
+                    gate.release()
+        except BaseException:
+            self.leave()
+            raise
 
     def leave(self) -> None:
         """Gives the machine back."""
-        self._machine.release()
+        for _, machine in self._locks:
+            machine.release()
 
     def give_way(self) -> float:
         """Lets a waiting measurement pass: seconds this training stood aside, 0.0 when nobody waited.
 
         Costs some microseconds when nobody waits, so it can be called between any two steps.
         """
-        if self._gate.try_acquire(exclusive=False):
-            self._gate.release()
+        if all(self._open(gate) for gate, _ in self._locks):
             return 0.0
         begun = time.monotonic()
         self.leave()
         self.enter()
         return time.monotonic() - begun
 
+    def _open(self, gate: FileLock) -> bool:
+        free = gate.try_acquire(exclusive=False)
+        gate.release()
+        return free
+
 
 @contextlib.contextmanager
 def training_presence(
-    timeout_s: float | None = None, while_waiting: Callable[[], None] | None = None
+    timeout_s: float | None = None, while_waiting: Callable[[], None] | None = None, device: str = "cpu"
 ) -> Iterator[TrainingPresence]:
     """Holds the machine shared while a training runs.
 
     Args:
         timeout_s: the longest wait for measurements to end; None waits as long as it takes.
         while_waiting: called many times a second while waiting (heartbeats; may raise to stop).
+        device: where it trains, `cpu`, `cuda` or `cuda:N`.
     """
-    presence = TrainingPresence(timeout_s, while_waiting)
+    presence = TrainingPresence(timeout_s, while_waiting, device)
     presence.enter()
     try:
         yield presence
@@ -167,22 +256,27 @@ def training_presence(
 
 @contextlib.contextmanager
 def exclusive_measurement(
-    timeout_s: float | None = DEFAULT_TIMEOUT_S, while_waiting: Callable[[], None] | None = None
+    timeout_s: float | None = DEFAULT_TIMEOUT_S,
+    while_waiting: Callable[[], None] | None = None,
+    device: str = "cpu",
 ) -> Iterator[None]:
-    """Holds the machine exclusively: no training and no other measurement of ours runs meanwhile.
+    """Holds a device exclusively: no training and no other measurement of ours runs on it meanwhile.
 
     Args:
-        timeout_s: the longest wait, for the gate and for the trainings each; None waits as long as it takes.
+        timeout_s: the longest wait, for each lock; None waits as long as it takes.
         while_waiting: called many times a second while waiting.
+        device: `cpu` for the whole machine; a GPU's measurement lets trainings on other cards go on.
 
     Raises:
         LatencyError: after the time-out; names the processes that hold the machine.
     """
-    gate, machine = _locks()
-    _wait(gate, exclusive=True, timeout_s=timeout_s, while_waiting=while_waiting, what="measurement")
-    try:
-        _wait(machine, exclusive=True, timeout_s=timeout_s, while_waiting=while_waiting, what="measurement")
+    (gate, own), *beside = _locks(device)
+    wait = _Wait(timeout_s, while_waiting, "measurement")
+    with contextlib.ExitStack() as held:
+        for lock, exclusive in [(gate, True), (own, True)]:
+            wait.for_lock(lock, exclusive=exclusive)
+            held.callback(lock.release)
+        for _, machine in beside:  # a measurement on the CPU must not run beside
+            wait.for_lock(machine, exclusive=False)
+            held.callback(machine.release)
         yield
-    finally:
-        machine.release()
-        gate.release()

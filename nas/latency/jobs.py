@@ -1,4 +1,4 @@
-"""Jobs for devices elsewhere: a network as a small packed ONNX file, its protocol, a checksum.
+"""Jobs for devices elsewhere: a network and its reference as small packed ONNX files, their protocol, a checksum.
 
 Weights stay at home. A latency does not depend on their values, so every large weight becomes a reference into a
 file of noise that the device makes for itself, scaled about like the weight: a job for a ResNet-50 is some
@@ -7,14 +7,17 @@ kilobytes instead of 94 MB. How a job is done is `nas.latency.device_agent`'s, w
 
 from __future__ import annotations
 
-import gzip
+import functools
 import hashlib
+import io
+import json
 import math
+import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from nas.latency.device_agent import NOISE_FILE
+from nas.latency.device_agent.noise import NOISE_FILE
 from nas.latency.onnx_file import export_onnx
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.subject import as_subject
@@ -27,26 +30,33 @@ KEPT_BYTES = 1024
 ALIGNMENT = 4096  # parts of external data begin at whole pages, so that runtimes can map them
 
 
-def make_job(candidate: Candidate, protocol: LatencyProtocol, device: str) -> dict[str, Any]:
+_EARLIEST = (1980, 1, 1, 0, 0, 0)  # the oldest time a zip can hold: equal networks make equal bytes
+
+
+def make_job(
+    candidate: Candidate, protocol: LatencyProtocol, device: str, reference: Candidate | None = None
+) -> dict[str, Any]:
     """A job as the mailbox keeps it.
 
+    Args:
+        candidate: the network to time.
+        protocol: how.
+        device: whom the job is for.
+        reference: the network to time in turns with; None: alone.
+
     Returns:
-        `device`, `architecture_id`, `notation`, `protocol_id`, `protocol`, `noise` (parts of the noise file or None),
-        `network` (gzipped ONNX, None for a backend that rebuilds the network) and `sha256` of the network.
+        `device`, `architecture_id`, `notation`, `protocol_id`, `protocol`, `network` (see `pack`; None for a backend
+        that rebuilds the networks) and `sha256` of it.
 
     Raises:
-        LatencyError: when the network cannot be written as ONNX.
+        LatencyError: when a network cannot be written as ONNX.
     """
-    network, noise = (None, None) if protocol.backend not in ENGINE_BACKENDS else pack(candidate, protocol)
-    return describe_job(candidate, protocol, device, network, noise)
+    packed = pack(candidate, protocol, reference) if protocol.backend in ENGINE_BACKENDS else None
+    return describe_job(candidate, protocol, device, packed)
 
 
 def describe_job(
-    candidate: Candidate,
-    protocol: LatencyProtocol,
-    device: str,
-    network: bytes | None = None,
-    noise: str | None = None,
+    candidate: Candidate, protocol: LatencyProtocol, device: str, network: bytes | None = None
 ) -> dict[str, Any]:
     """The entry of a job around its network file; see `make_job`."""
     return {
@@ -55,17 +65,36 @@ def describe_job(
         "notation": candidate.architecture.notation,
         "protocol_id": protocol.id,
         "protocol": protocol.resolved().to_dict(),
-        "noise": noise,
         "network": network,
         "sha256": "" if network is None else hashlib.sha256(network).hexdigest(),
     }
 
 
-def pack(candidate: Candidate, protocol: LatencyProtocol) -> tuple[bytes, str | None]:
-    """The network of a candidate as gzipped ONNX without its large weights, and the parts of its noise file.
+def pack(candidate: Candidate, protocol: LatencyProtocol, reference: Candidate | None = None) -> bytes:
+    """A zip of the networks as ONNX files without their large weights, and of `networks.json`, which describes them.
 
-    Needs the package `onnx`.
+    That is a list with `notation`, `file` and `noise` (parts of the file of noise, or None) of the network and of its
+    reference. Needs the package `onnx`.
     """
+    networks = [candidate.architecture, *([] if reference is None else [reference.architecture])]
+    content, listed = io.BytesIO(), []
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, network in enumerate(networks):
+            model, noise = _without_weights(network, protocol)
+            listed.append({"notation": network.notation, "file": f"{number}.onnx", "noise": noise})
+            archive.writestr(zipfile.ZipInfo(f"{number}.onnx", _EARLIEST), model, zipfile.ZIP_DEFLATED)
+        archive.writestr(zipfile.ZipInfo("networks.json", _EARLIEST), json.dumps(listed))
+    return content.getvalue()
+
+
+def packed_notations(packed: bytes) -> list[str]:
+    """The networks of a packed file: the one to time, and its reference where there is one."""
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        return [str(listed["notation"]) for listed in json.loads(archive.read("networks.json"))]
+
+
+@functools.lru_cache(maxsize=4)  # writing a reference for every network that is timed beside it takes seconds each
+def _without_weights(candidate: Candidate, protocol: LatencyProtocol) -> tuple[bytes, str | None]:
     import onnx
 
     with TemporaryDirectory(prefix="nas-job-") as folder:
@@ -73,15 +102,14 @@ def pack(candidate: Candidate, protocol: LatencyProtocol) -> tuple[bytes, str | 
         export_onnx(as_subject(candidate), protocol, path)
         model = onnx.load(str(path))
     noise = refer_to_noise(model)
-    # A fixed time stamp: equal networks make equal bytes.
-    return gzip.compress(model.SerializeToString(), mtime=0), noise
+    return model.SerializeToString(), noise
 
 
 def refer_to_noise(model: Any) -> str | None:
     """Replaces the large floating-point weights of an ONNX model by references into a noise file.
 
     Returns:
-        The parts of the file, for `nas.latency.device_agent.noise_file`; None when there is no large weight.
+        The parts of the file, for `nas.latency.device_agent.noise.noise_file`; None when there is no large weight.
     """
     import numpy
     from onnx import TensorProto, numpy_helper

@@ -14,12 +14,11 @@ from types import TracebackType
 
 import psutil
 
-from nas.latency.gpu import foreign_processes
-
-QUIET_SHARE = 0.10
-"""Others may keep this share of the machine's processors busy before a figure counts as disturbed."""
+from nas.latency.device_agent.machine import QUIET_SHARE
+from nas.latency.gpu import idle_gpu_share, others_gpu_share
 
 PROBE_S = 0.2
+GPU_PROBE_S = 1.0  # NVML's utilisation is of the last sixth of a second to second, by card
 
 
 @dataclass(frozen=True)
@@ -28,22 +27,22 @@ class Load:
 
     Attributes:
         cpu_share: share of the machine's processor time others used, 0 to 1; None when not read.
-        gpu_processes: programs of others on the GPU; None when there is no GPU or it was not read.
+        gpu_share: share of the time in which others kept the GPU busy, 0 to 1; None without a GPU or when not read.
     """
 
     cpu_share: float | None
-    gpu_processes: int | None = None
+    gpu_share: float | None = None
 
     @property
     def quiet(self) -> bool:
         """Whether the load is too small to matter."""
-        return (self.cpu_share or 0.0) <= QUIET_SHARE and not self.gpu_processes
+        return max(self.cpu_share or 0.0, self.gpu_share or 0.0) <= QUIET_SHARE
 
     def sentence(self) -> str:
         """The load in words."""
         parts = [] if self.cpu_share is None else [f"other programs use {self.cpu_share:.0%} of the processors"]
-        if self.gpu_processes:
-            parts.append(f"{self.gpu_processes} other program(s) run on the GPU")
+        if self.gpu_share is not None:
+            parts.append(f"{self.gpu_share:.0%} of the GPU")
         return " and ".join(parts) or "no load was read"
 
 
@@ -55,7 +54,7 @@ class LoadMeter:
         self.load = Load(None)
 
     def __enter__(self) -> LoadMeter:
-        self._begun = time.monotonic()
+        self._begun, self._at = time.monotonic(), time.time()
         self._busy, self._own = _machine_busy_s(), _own_s()
         return self
 
@@ -67,7 +66,7 @@ class LoadMeter:
         share = None
         if span > 0:
             share = min(1.0, max(0.0, others / (span * (psutil.cpu_count() or 1))))
-        self.load = Load(share, None if self._gpu is None else foreign_processes(self._gpu))
+        self.load = Load(share, None if self._gpu is None else others_gpu_share(self._gpu, self._at, os.getpid()))
 
 
 def busiest(count: int = 3, span_s: float = PROBE_S) -> list[str]:
@@ -86,16 +85,16 @@ def busiest(count: int = 3, span_s: float = PROBE_S) -> list[str]:
     return [name for percent, name in sorted(used, reverse=True)[:count] if percent > 5.0]
 
 
-def probe(gpu: int | None = None, span_s: float = PROBE_S) -> Load:
+def probe(gpu: int | None = None, span_s: float | None = None) -> Load:
     """The load over a short span in which this process does nothing.
 
     Args:
         gpu: index of the GPU to look at, None for none.
-        span_s: seconds to watch.
+        span_s: seconds to watch; None: as long as its readings need.
     """
-    with LoadMeter(gpu) as meter:
-        time.sleep(span_s)
-    return meter.load
+    with LoadMeter() as meter:
+        time.sleep(span_s or (PROBE_S if gpu is None else GPU_PROBE_S))
+    return Load(meter.load.cpu_share, None if gpu is None else idle_gpu_share(gpu))
 
 
 def _machine_busy_s() -> float:

@@ -1,24 +1,27 @@
-"""Times one network: lock, build, warm-up, single batches, readings - the same for every backend.
+"""Times one network, alone or in turns with a reference: build, lock, warm-up, batches - alike for every backend.
 
-One network at a time; many networks with drift, resume and a table are `nas.latency.placements`.
+One network at a time; many networks with resume and a table are `nas.latency.placements`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from nas.errors import LatencyError
 from nas.latency.backends import get_backend
-from nas.latency.backends.base import LatencyBackend
-from nas.latency.device_agent import time_batches, usable_cpus
+from nas.latency.backends.base import LatencyBackend, Session, numerics, reader
+from nas.latency.device_agent.job import ENERGY_S
+from nas.latency.device_agent.machine import usable_cpus
+from nas.latency.device_agent.timing import HANGING_S, time_limit, time_rounds, warm_up
 from nas.latency.environment import device_name, read_environment, read_state
-from nas.latency.gpu import gpu_index, read_energy_mj
-from nas.latency.isolation import DEFAULT_TIMEOUT_S, exclusive_measurement
+from nas.latency.gpu import GpuSampler, gpu_index, read_energy_mj
+from nas.latency.isolation import DEFAULT_TIMEOUT_S, exclusive_measurement, training_presence
 from nas.latency.load import Load, LoadMeter, busiest, probe
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.record import LatencyRecord, pooled
@@ -30,132 +33,184 @@ if TYPE_CHECKING:
     from torch import nn
 
 UnderLoad = Literal["mark", "refuse"]
+What = Candidate | str | Callable[[], "nn.Module"] | Subject
 
 
 def measure(
-    what: Candidate | str | Callable[[], nn.Module] | Subject,
+    what: What,
     protocol: LatencyProtocol | None = None,
     progress: Progress | None = None,
     *,
+    reference: What | None = None,
+    reference_ms: float | None = None,
     under_load: UnderLoad = "mark",
     lock_timeout_s: float | None = DEFAULT_TIMEOUT_S,
+    while_waiting: Callable[[], None] | None = None,
     memory: bool = True,
+    limit_s: float | None = HANGING_S,
 ) -> LatencyRecord:
     """Milliseconds a batch of one network.
 
+    On a machine that others use too, a network's time moves by tens of percent within minutes, its ratio to a
+    reference timed in turns with it by about one (Bulej et al., Duet Benchmarking, ICPE 2020).
+
     Args:
         what: a candidate, its notation, or a function that makes a network for images (B, 3, H, W).
-        protocol: how to measure; the default is PyTorch on the CPU.
+        protocol: how to measure; the default is PyTorch on the CPU. Batches and seconds are those of all pairs.
         progress: told the batches done of all builds (total 0 while unknown).
+        reference: a network to time in turns with, batch by batch, in both orders; the record then holds the ratio.
+        reference_ms: the best-known time of the reference, in which the record's milliseconds are told; None: as it
+            was read beside this network.
         under_load: what to do when other programs keep the machine busy: mark the record as not isolated, or refuse.
         lock_timeout_s: the longest wait for our own trainings and measurements.
+        while_waiting: called many times a second during that wait (heartbeats; may raise to stop).
         memory: read the peak memory too (one more pass on a CPU).
+        limit_s: seconds after which a build is given up (in the main thread).
 
     Raises:
         LatencyError: when the backend is not available or cannot run the network, the machine stays locked, or it is
-            busy and `refuse` was asked.
+            busy and `refuse` was asked, or the network takes longer than the limit.
     """
     protocol = protocol or LatencyProtocol()
     subject, backend = as_subject(what), get_backend(protocol.backend)
+    other = None if reference is None else as_subject(reference)
     reason = backend.unavailable(protocol)
     if reason is not None:
         raise LatencyError(f"latency backend {protocol.backend!r} cannot measure on {protocol.device}: {reason}")
-    with exclusive_measurement(lock_timeout_s), _threads(protocol):
-        before = _check_load(protocol, under_load)
+    hold = _Hold(protocol.device, lock_timeout_s, while_waiting, under_load)
+    with _threads(protocol), numerics(protocol):
         try:
-            run = _time_builds(subject, backend, protocol, progress or silent, memory=memory)
+            run = _Run(subject, other, backend, protocol, progress or silent, hold)
+            run.all_builds(memory=memory, limit_s=limit_s)
         except (RuntimeError, MemoryError, OSError) as error:  # of the libraries: out of memory, cannot compile, ...
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise LatencyError(f"{subject.name} cannot be timed in {protocol.backend}: {first}") from error
-    return _record(subject, backend, protocol, run, before)
+    return _record(run).beside(reference_ms)
+
+
+@dataclass(frozen=True)
+class _Hold:
+    """How the machine is held: shared while an engine is built, like a training; alone while batches are timed."""
+
+    device: str
+    timeout_s: float | None
+    while_waiting: Callable[[], None] | None
+    under_load: UnderLoad
+
+    def building(self) -> contextlib.AbstractContextManager[object]:
+        return training_presence(self.timeout_s, self.while_waiting, self.device)
+
+    def timing(self) -> contextlib.AbstractContextManager[object]:
+        return exclusive_measurement(self.timeout_s, self.while_waiting, self.device)
 
 
 @dataclass
 class _Run:
-    """What the builds of one network gave."""
+    """The builds of one network, and what they gave."""
 
-    times: list[list[float]]
-    build_seconds: list[float | None]
-    memory_mb: float | None
-    energy_mj: float | None
-    loads: list[Load]
-    state_before: dict[str, Any] | None
-    state_after: dict[str, Any] | None
+    subject: Subject
+    other: Subject | None
+    backend: LatencyBackend
+    protocol: LatencyProtocol
+    progress: Progress
+    hold: _Hold
+    times: list[list[tuple[float, ...]]] = field(default_factory=list)
+    build_seconds: list[float | None] = field(default_factory=list)
+    memory_mb: float | None = None
+    energies: list[float] = field(default_factory=list)
+    loads: list[Load] = field(default_factory=list)
+    states: dict[str, Any] = field(default_factory=dict)
 
+    def all_builds(self, *, memory: bool, limit_s: float | None) -> None:
+        for build in range(self.protocol.builds):
+            with time_limit(limit_s), contextlib.ExitStack() as opened:
+                with self.hold.building():
+                    sessions = self._open(build, opened, memory=memory and build == 0)
+                with self.hold.timing():
+                    self._time(sessions, build)
 
-def _time_builds(
-    subject: Subject, backend: LatencyBackend, protocol: LatencyProtocol, progress: Progress, *, memory: bool
-) -> _Run:
-    run = _Run([], [], None, None, [], read_state(protocol), None)
-    energies: list[float | None] = []
-    for build in range(protocol.builds):
+    def _open(self, build: int, opened: contextlib.ExitStack, *, memory: bool) -> list[Session]:
+        """The sessions that take turns; memory is read before the second takes its own."""
         begun = time.perf_counter()
-        session = backend.open(subject, protocol, build)
-        try:
-            run.build_seconds.append(time.perf_counter() - begun)
-            times, energy, load = _time_session(session.run, protocol, _per_build(progress, build, protocol))
-            if memory and run.memory_mb is None:
-                run.memory_mb = session.peak_memory_mb()
-        finally:
-            session.close()
-        run.times.append(times)
-        run.loads.append(load)
-        energies.append(energy)
-    run.state_after = read_state(protocol)
-    known = [energy for energy in energies if energy is not None]
-    run.energy_mj = sum(known) / len(known) if known else None
-    return run
+        session = self.backend.open(self.subject, self.protocol, build)
+        opened.callback(session.close)
+        self.build_seconds.append(time.perf_counter() - begun)
+        if memory:
+            self.memory_mb = session.peak_memory_mb()
+        if self.other is None:
+            return [session]
+        reference = self.backend.open(self.other, self.protocol, build)
+        opened.callback(reference.close)
+        return [session, reference]
 
+    def _time(self, sessions: list[Session], build: int) -> None:
+        own, index = self.protocol.resolved(), gpu_index(self.protocol.device)
+        if not self.loads:
+            self.loads.append(_check_load(index, self.hold.under_load))
+            self.states["before"] = read_state(self.protocol)
+        warm_up([session.run for session in sessions], own.warmup, own.warmup_s)
+        with LoadMeter(index) as meter, GpuSampler(index) as sampler:
 
-def _time_session(
-    step: Callable[[], None], protocol: LatencyProtocol, on_batch: Callable[[int, int | None], None]
-) -> tuple[list[float], float | None, Load]:
-    own, index = protocol.resolved(), gpu_index(protocol.device)
-    for _ in range(own.warmup or 0):
-        step()
-    energy_before = None if index is None else read_energy_mj(index)
-    with LoadMeter(index) as meter:
-        times = time_batches(step, 0, own.batches, own.time_budget_s, own.min_batches, on_batch)
-    energy_after = None if index is None else read_energy_mj(index)
-    energy = None
-    if energy_before is not None and energy_after is not None and energy_after > energy_before:
-        energy = (energy_after - energy_before) / len(times)
-    return times, energy, meter.load
+            def between(done: int, total: int | None) -> None:
+                sampler.sample()
+                self._tell(build, done, total)
 
+            settings = own.batches, own.time_budget_s, own.min_batches
+            self.times.append(time_rounds([reader(session) for session in sessions], *settings, between))
+        self.loads.append(meter.load)
+        self.states["during"] = sampler.summary()
+        energy = None if index is None else _energy(sessions[0].run, index)
+        if energy is not None:
+            self.energies.append(energy)
+        self.states["after"] = read_state(self.protocol)
 
-def _per_build(progress: Progress, build: int, protocol: LatencyProtocol) -> Callable[[int, int | None], None]:
-    def tell(done: int, total: int | None) -> None:
+    def _tell(self, build: int, done: int, total: int | None) -> None:
         before = build * (total or 0)
-        progress(before + done, (total or 0) * protocol.builds, f"build {build + 1} of {protocol.builds}")
+        self.progress(
+            before + done, (total or 0) * self.protocol.builds, f"build {build + 1} of {self.protocol.builds}"
+        )
 
-    return tell
+
+def _energy(run: Callable[[], None], index: int) -> float | None:
+    """Millijoule a batch of a network that runs alone for some seconds; None where the card does not tell."""
+    before = read_energy_mj(index)
+    if before is None:
+        return None
+    until, batches = time.monotonic() + ENERGY_S, 0
+    while batches == 0 or time.monotonic() < until:
+        run()
+        batches += 1
+    after = read_energy_mj(index)
+    return (after - before) / batches if after is not None and after > before else None
 
 
-def _record(
-    subject: Subject, backend: LatencyBackend, protocol: LatencyProtocol, run: _Run, before: Load
-) -> LatencyRecord:
-    shares = [load.cpu_share for load in [before, *run.loads] if load.cpu_share is not None]
-    environment = read_environment(protocol, backend.versions())
+def _record(run: _Run) -> LatencyRecord:
+    protocol, subject = run.protocol, run.subject
+    shares = [load.cpu_share for load in run.loads if load.cpu_share is not None]
+    environment = read_environment(protocol, run.backend.versions())
     environment["threads"] = None if protocol.on_gpu else protocol.threads or usable_cpus()
     environment["others_cpu_share"] = max(shares, default=None)
-    environment["others_gpu_processes"] = before.gpu_processes
-    states = {"before": run.state_before, "after": run.state_after}
+    if protocol.on_gpu:
+        environment["others_gpu_share"] = max(
+            (s for load in run.loads if (s := load.gpu_share) is not None), default=None
+        )
+        environment["cublas_workspace"] = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
     return LatencyRecord(
         protocol=protocol,
         device_name=device_name(protocol),
-        **pooled(run.times, run.build_seconds),
+        **pooled(run.times, run.build_seconds, None if run.other is None else run.other.name),
         peak_memory_mb=run.memory_mb,
-        energy_mj=run.energy_mj,
-        clocks=states if any(states.values()) else None,
-        isolated=all(load.quiet for load in [before, *run.loads]),
+        energy_mj=sum(run.energies) / len(run.energies) if run.energies else None,
+        clocks=run.states if any(run.states.values()) else None,
+        isolated=all(load.quiet for load in run.loads),
         environment=environment,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         notation=None if subject.candidate is None else subject.candidate.notation,
     )
 
 
-def _check_load(protocol: LatencyProtocol, under_load: UnderLoad) -> Load:
-    load = probe(gpu_index(protocol.device))
+def _check_load(index: int | None, under_load: UnderLoad) -> Load:
+    load = probe(index)
     if under_load == "refuse" and not load.quiet:
         names = busiest()
         raise LatencyError(

@@ -1,7 +1,7 @@
 """ONNX files made to be timed: fixed batch, one input, one output, an operator set old runtimes read.
 
-Written by PyTorch's tracing exporter because it targets the operator sets of a Jetson (TensorRT 8 knows up to 13,
-later up to 17) and keeps global pooling one operator. Exports for use, with parity checks, are `nas.networks`'s.
+Written by PyTorch's tracing exporter because it targets the operator sets that a Jetson reads and keeps global pooling
+one operator. Exports for use, with parity checks, are `nas.networks`'s.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from nas.errors import LatencyError
-from nas.latency.device_agent import open_engine
-from nas.latency.protocol import LatencyProtocol
+from nas.latency.device_agent.engines import open_engine
+from nas.latency.protocol import OPSET, LatencyProtocol
 from nas.latency.subject import Subject, sample_input, torch_dtype
 
-OPSET = 13
 INPUT, OUTPUT = "images", "embeddings"
 
 
-def export_onnx(subject: Subject, protocol: LatencyProtocol, path: Path, opset: int = OPSET) -> None:
-    """Writes the network of a subject as ONNX, in the protocol's precision and for its batch.
+def export_onnx(subject: Subject, protocol: LatencyProtocol, path: Path) -> None:
+    """Writes the network of a subject as ONNX, in the protocol's precision and operator set and for its batch.
 
     Raises:
         LatencyError: when the network cannot be expressed in ONNX.
@@ -41,7 +40,7 @@ def export_onnx(subject: Subject, protocol: LatencyProtocol, path: Path, opset: 
                 str(path),
                 input_names=[INPUT],
                 output_names=[OUTPUT],
-                opset_version=opset,
+                opset_version=protocol.opset or OPSET,
                 dynamo=False,
             )
     except Exception as error:

@@ -1,19 +1,19 @@
 """The placement table: what every block costs at every site of a space, against the baseline and the references.
 
 Sites whose tensors are equal are measured once, checked on a sample. The plan is a pure function of the space, the
-records live in a store, so a profile that was stopped goes on where it was.
+records live in a store, so a profile that was stopped goes on where it was. Every network is timed in turns with the
+plain network of its backbone, whose own time is read once: milliseconds are the pair's ratio times that time, so that
+networks timed in different hours compare.
 """
 
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 from nas.errors import NasError
-from nas.latency.drift import DriftMonitor
 from nas.latency.environment import device_name
 from nas.latency.measuring import UnderLoad, measure
 from nas.latency.prediction import Part, part_of
@@ -24,8 +24,8 @@ from nas.progress import Progress, silent
 from nas.spaces import Candidate, as_candidate
 
 Role = Literal["baseline", "reference", "single", "check", "several"]
-DRIFT_EVERY = 8
 CHECKS = 2
+UNSURE = 0.02  # a ratio known to no better than this is worth a word: the cheapest blocks cost about 2 %
 _DRAWS = 8
 
 
@@ -58,11 +58,13 @@ def plan_profile(
     checks: int = CHECKS,
     seed: int = 0,
     several: int = 0,
+    blocks: Collection[str] | None = None,
 ) -> list[Planned]:
     """The networks of a profile: baselines, references, one single placement a distinct shape, and checks.
 
     Args:
         space: its baselines and single placements are measured.
+        blocks: types of the single placements; None: all of the space.
         references: networks a good placement must beat.
         checks: single placements measured although an equal tensor is measured already.
         seed: draws the checks and the order of the singles, so that a drift of the machine does not follow the sites.
@@ -72,6 +74,8 @@ def plan_profile(
     first: dict[Part, Candidate] = {}
     others: list[Candidate] = []
     for single in dict.fromkeys(candidate.architecture for candidate in space.singles()):
+        if blocks is not None and single.placements[0].block not in blocks:
+            continue
         part = part_of(single, single.placements[0])
         if part in first:
             others.append(single)
@@ -101,6 +105,21 @@ def _several(space: Space, wanted: int, rng: random.Random) -> list[Candidate]:
     return list(found)[:wanted]
 
 
+def reference_of(candidate: Candidate, plain: Candidate) -> Candidate | None:
+    """The network that a candidate is timed in turns with.
+
+    Args:
+        candidate: of any recipe.
+        plain: the first plain network of a study, which all plain networks are compared with; itself has none.
+
+    >>> reference_of(Candidate.parse("resnet50+se@8"), Candidate.parse("resnet18")).notation
+    'resnet50'
+    """
+    own = candidate.architecture
+    reference = own.baseline if own.placements else plain.architecture
+    return None if reference == own else reference
+
+
 @dataclass
 class Profile:
     """The outcome of a profile.
@@ -111,7 +130,6 @@ class Profile:
         planned: what was to be measured, in order.
         records: what was measured, by architecture.
         failures: why some were not, by architecture.
-        warnings: sentences about drift.
     """
 
     protocol: LatencyProtocol
@@ -119,10 +137,25 @@ class Profile:
     planned: list[Planned]
     records: Records = field(default_factory=dict)
     failures: dict[Candidate, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences about figures that are not sure."""
+        halves = [
+            (record.ratio_high - record.ratio_low) / 2.0
+            for record in self.records.values()
+            if record.ratio_low is not None and record.ratio_high is not None
+        ]
+        unsure = [half for half in halves if half > UNSURE]
+        if not unsure:
+            return []
+        return [
+            f"{len(unsure)} of {len(halves)} networks are known to no better than {UNSURE:.0%} of the reference's time "
+            f"(the worst to {max(unsure):.0%}): measure them on a quieter machine, or longer"
+        ]
 
 
-Measure = Callable[[Candidate, LatencyProtocol], LatencyRecord]
+Measure = Callable[[Candidate, LatencyProtocol, Candidate | None, float | None], LatencyRecord]
 
 
 def profile(
@@ -131,106 +164,85 @@ def profile(
     store: LatencyStore,
     progress: Progress | None = None,
     *,
-    drift_every: int = DRIFT_EVERY,
+    plain: Candidate | None = None,
     under_load: UnderLoad = "mark",
     should_stop: Callable[[], bool] | None = None,
     measure_one: Measure | None = None,
     device: str | None = None,
 ) -> Profile:
-    """Measures what the store does not have yet; the reference for drift is the first planned network.
+    """Measures what the store does not have yet, and the references that takes.
 
     Args:
         planned: of `plan_profile`.
         protocol: how to measure.
         store: where records are found and kept.
         progress: told the networks done.
-        drift_every: networks between two timings of the reference; 0 never times it again.
+        plain: the network that plain networks are timed in turns with; default: the first planned.
         under_load: see `nas.latency.measure`.
         should_stop: asked between networks; True ends the profile early, with what is there.
-        measure_one: measures one network (tests, other devices); default `nas.latency.measure`.
+        measure_one: measures one network in turns with a reference whose best-known time is given (tests, other
+            devices); default `nas.latency.measure`.
         device: name records are kept under; default this machine's.
     """
-    one = measure_one or (lambda candidate, how: measure(candidate, how, under_load=under_load))
+
+    def here(
+        candidate: Candidate, how: LatencyProtocol, reference: Candidate | None, reference_ms: float | None
+    ) -> LatencyRecord:
+        return measure(candidate, how, reference=reference, reference_ms=reference_ms, under_load=under_load)
+
     result = Profile(protocol, device or device_name(protocol), list(planned))
-    result.records = store.find([item.candidate for item in planned], protocol, result.device)
-    todo = [item.candidate for item in planned if item.candidate not in result.records]
-    if todo:
-        _Session(result, store, one, drift_every, progress or silent).run(todo, should_stop or (lambda: False))
+    session = _Session(result, store, measure_one or here, plain or planned[0].candidate, progress or silent)
+    session.run(should_stop or (lambda: False))
     return result
 
 
 class _Session:
-    """One run of a profile: measures, times the reference in between, stores with the drift known by then."""
+    """One run of a profile: measures and stores, one network after the other."""
 
     def __init__(
-        self, result: Profile, store: LatencyStore, one: Measure, drift_every: int, progress: Progress
+        self, result: Profile, store: LatencyStore, one: Measure, plain: Candidate, progress: Progress
     ) -> None:
-        self.result, self.store, self.one, self.progress = result, store, one, progress
-        self.reference = result.planned[0].candidate
-        known = result.records.get(self.reference)
-        self.monitor = DriftMonitor(self._time_reference, drift_every, None if known is None else known.median_ms)
-        # Records wait here until the reference was timed again: their drift is known only then.
-        self.waiting: list[tuple[float, Candidate, LatencyRecord]] = []
+        self.result, self.store, self.one, self.plain, self.progress = result, store, one, plain, progress
 
-    def run(self, todo: Sequence[Candidate], should_stop: Callable[[], bool]) -> None:
-        done, total = len(self.result.records), len(self.result.planned)
-        try:
-            self._start()
-            for count, candidate in enumerate(todo):
-                if should_stop():
-                    return
-                self.progress(done + count, total, candidate.notation)
-                if candidate not in self.result.records:
-                    self._measure(candidate)
-                self._settle(self.monitor.every)
-            self._settle(1)
-            for candidate in self._disturbed(todo):
-                if should_stop():
-                    return
-                self.progress(total, total, f"{candidate.notation}, once more")
-                self._measure(candidate)
-            self._settle(1)
-            self.progress(total, total, "")
-        finally:
-            self._flush()
-            if (warning := self.monitor.warning()) is not None:
-                self.result.warnings.append(warning)
+    def run(self, should_stop: Callable[[], bool]) -> None:
+        wanted = [item.candidate for item in self.result.planned]
+        self._recall({*wanted, *(r for c in wanted if (r := reference_of(c, self.plain)) is not None), self.plain})
+        todo, total = [c for c in wanted if c not in self.result.records], len(wanted)
+        before = total - len(todo)
+        for count, candidate in enumerate(todo):
+            if should_stop():
+                return
+            self.progress(before + count, total, candidate.notation)
+            self._measure(candidate)
+        for candidate in self._disturbed(todo):
+            if should_stop():
+                return
+            self.progress(total, total, f"{candidate.notation}, once more")
+            self._measure(candidate)
+        self.progress(total, total, "")
 
-    def _start(self) -> None:
-        if self.monitor.every or self.reference not in self.result.records:
-            self.monitor.read()
-
-    def _settle(self, enough: int) -> None:
-        """Times the reference and stores what waits for that, once enough waits."""
-        if self.monitor.every and len(self.waiting) >= enough:
-            self.monitor.read()
-            self._flush()
+    def _recall(self, candidates: Iterable[Candidate]) -> None:
+        self.result.records |= self.store.find(list(candidates), self.result.protocol, self.result.device)
 
     def _disturbed(self, todo: Sequence[Candidate]) -> list[Candidate]:
-        """What was measured while others kept the machine busy: worth a second try, when they may be gone."""
-        found = {**self.result.records, **{candidate: record for _, candidate, record in self.waiting}}
-        return [c for c in todo if c != self.reference and c in found and found[c].isolated is False]
+        """What was measured while others kept the machine busy: worth a second try, when they may be gone.
 
-    def _time_reference(self) -> float:
-        record = self.one(self.reference, self.result.protocol)
-        if self.reference not in self.result.records:
-            self._keep(self.reference, record.with_drift(0.0 if self.monitor.every else None))
-        return record.median_ms
+        Not what others are told in: their milliseconds rest on the time that was read first.
+        """
+        found = self.result.records
+        told_in = {record.reference for record in found.values()}
+        return [c for c in todo if c in found and found[c].isolated is False and c.notation not in told_in]
 
     def _measure(self, candidate: Candidate) -> None:
-        begun = time.monotonic()
+        reference = reference_of(candidate, self.plain)
+        if reference is not None and reference not in self.result.records:
+            self._measure(reference)
+        known = None if reference is None else self.result.records.get(reference)
         try:
-            record = self.one(candidate, self.result.protocol)
+            ms = None if known is None else known.corrected_ms
+            record = self.one(candidate, self.result.protocol, reference, ms)
         except NasError as error:
             self.result.failures[candidate] = error.message
-        else:
-            self.waiting.append(((begun + time.monotonic()) / 2.0, candidate, record))
-
-    def _flush(self) -> None:
-        for moment, candidate, record in self.waiting:
-            self._keep(candidate, record.with_drift(self.monitor.at(moment) if self.monitor.every else None))
-        self.waiting.clear()
-
-    def _keep(self, candidate: Candidate, record: LatencyRecord) -> None:
+            return
         self.result.records[candidate] = record
         self.store.save(candidate, record)

@@ -16,8 +16,14 @@ from nas.files.hashes import hash_of_data
 PRECISIONS = ("fp32", "fp16", "bf16")
 FORMS = ("fast", "plain")
 
-GPU_WARMUP, CPU_WARMUP = 50, 3
+CPU_WARMUP = 3
+GPU_WARMUP_S = 2.0  # a card leaves its idle clocks within a second, whatever the network: a time, not a count
 GPU_BATCHES = 1000
+MAX_WARMUP_S = 600.0
+AUTO = "auto"
+ONNX_BACKENDS = ("onnxruntime", "onnxruntime-tensorrt", "tensorrt", "openvino")
+OPSET = 17  # from 18 on, TensorRT 8.0 to 8.6 (JetPack 5 and 6.0) reads the axes of ReduceMean wrongly
+FORMER_OPSET = 13  # of records made before the operator set was a part of the protocol
 
 
 @dataclass(frozen=True)
@@ -26,11 +32,13 @@ class LatencyProtocol:
 
     Attributes:
         device: `cpu`, `cuda` or `cuda:N`; a far device uses its own (`cuda` on a Jetson).
-        backend: a name of `nas.latency.backends.BACKENDS`: eager, compile, cuda_graphs, onnxruntime.
+        backend: a name of `nas.latency.backends.BACKENDS`: eager, compile, cuda_graphs, onnxruntime, ...; auto:
+            cuda_graphs on a GPU (eager would time how fast Python starts kernels), eager on a CPU.
         precision: number format of weights and activations: fp32, fp16 or bf16.
         batch: images a batch.
         input: height and width of the images in pixels; there are 3 channels.
-        warmup: batches run and thrown away first; None: 50 on a GPU, 3 on a CPU.
+        warmup: batches run and thrown away first; None: 3 on a CPU, by time on a GPU.
+        warmup_s: seconds of such batches; None: 2 on a GPU where `warmup` is None, else none.
         batches: batches timed a build; None: 1 000 on a GPU, on a CPU as many as fit in `time_budget_s`.
         time_budget_s: seconds of timing a build where `batches` is None and the device is a CPU.
         min_batches: batches timed a build even when the budget is spent.
@@ -38,16 +46,21 @@ class LatencyProtocol:
         builds: how many times the engine is built (compiled, loaded) and timed anew.
         fold_batchnorm: batch normalisation folded into the convolutions, as the network would be deployed.
         form: `fast` or `plain` form of the blocks, where a block has both.
-        channels_last: activations stored channels last (PyTorch backends).
+        channels_last: activations stored channels last (PyTorch backends); None: on a GPU, where networks are trained
+            and deployed so.
+        tf32: whether an fp32 network may use the TF32 units of a GPU, in convolutions and matrix products alike; None:
+            no. Without a meaning elsewhere.
+        opset: ONNX operator set of the backends that run from a file; None: 17.
         isolated: whether the figure is meant for a machine that does nothing else.
     """
 
     device: str = "cpu"
-    backend: str = "eager"
+    backend: str = AUTO
     precision: str = "fp32"
     batch: int = 16
     input: tuple[int, int] = (256, 128)
     warmup: int | None = None
+    warmup_s: float | None = None
     batches: int | None = None
     time_budget_s: float = 10.0
     min_batches: int = 5
@@ -55,19 +68,27 @@ class LatencyProtocol:
     builds: int = 1
     fold_batchnorm: bool = True
     form: str = "fast"
-    channels_last: bool = False
+    channels_last: bool | None = None
+    tf32: bool | None = None
+    opset: int | None = None
     isolated: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "input", _input_size(self.input))
         object.__setattr__(self, "time_budget_s", float(self.time_budget_s))
+        object.__setattr__(self, "warmup_s", None if self.warmup_s is None else float(self.warmup_s))
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("form", self.form, FORMS)
         if self.device != "cpu" and self.device.partition(":")[0] != "cuda":
             raise LatencyError(f"latency device {self.device!r} is not known", "write cpu, cuda or cuda:0")
+        if self.backend == AUTO:
+            object.__setattr__(self, "backend", "cuda_graphs" if self.on_gpu else "eager")
         for name in ("batch", "batches", "min_batches", "threads", "builds"):
             _at_least(name, getattr(self, name), 1)
         _at_least("warmup", self.warmup, 0)
+        _at_least("opset", self.opset, 9)
+        if self.warmup_s is not None and not 0 <= float(self.warmup_s) <= MAX_WARMUP_S:
+            raise LatencyError(f"latency: warmup_s must be from 0 to {MAX_WARMUP_S:g} seconds, not {self.warmup_s!r}")
         if not self.time_budget_s > 0:
             raise LatencyError(f"latency: time_budget_s must be above 0, not {self.time_budget_s}")
 
@@ -84,20 +105,49 @@ class LatencyProtocol:
                 raise LatencyError(unknown_name("latency setting", str(key), known))
         return cls(**data)
 
+    @classmethod
+    def from_record(cls, data: Mapping[str, Any]) -> LatencyProtocol:
+        """The protocol of a stored record, also of one made before some keys existed."""
+        if "opset" not in data and data.get("backend") in ONNX_BACKENDS:
+            data = {**data, "opset": FORMER_OPSET}
+        return cls.from_dict(data)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON; `from_dict` reads it back."""
         return asdict(self) | {"input": list(self.input)}
 
     @property
     def id(self) -> str:
-        """16 hexadecimal digits, equal for protocols that measure the same way."""
-        return hash_of_data(self.resolved().to_dict())
+        """16 hexadecimal digits, equal for protocols that measure the same way.
+
+        `cuda` and `cuda:1` measure the same way (which card it was is the device's name). On a GPU neither threads nor
+        a budget of seconds have a part in it. Keys that have no meaning for a protocol are left out, so that ids of
+        records made before these keys existed stay.
+        """
+        own = self.resolved().to_dict()
+        if self.on_gpu:
+            own |= {"device": "cuda", "threads": None, "time_budget_s": LatencyProtocol.time_budget_s}
+        left_out = [key for key in ("warmup_s", "tf32", "opset") if own[key] is None]
+        if self.opset == FORMER_OPSET:
+            left_out.append("opset")
+        return hash_of_data({key: value for key, value in own.items() if key not in left_out})
 
     def resolved(self) -> LatencyProtocol:
-        """The same protocol with the defaults that depend on the device written out."""
-        warmup = self.warmup if self.warmup is not None else GPU_WARMUP if self.on_gpu else CPU_WARMUP
-        batches = self.batches if self.batches is not None or not self.on_gpu else GPU_BATCHES
-        return replace(self, warmup=warmup, batches=batches)
+        """The same protocol with the defaults that depend on device and backend written out."""
+        warmup, warmup_s = self.warmup, self.warmup_s
+        if warmup is None and warmup_s is None:
+            warmup, warmup_s = (None, GPU_WARMUP_S) if self.on_gpu else (CPU_WARMUP, None)
+        from_file = self.backend in ONNX_BACKENDS
+        layout = self.on_gpu if self.channels_last is None else self.channels_last
+        return replace(
+            self,
+            warmup=warmup,
+            warmup_s=warmup_s,
+            batches=self.batches if self.batches is not None or not self.on_gpu else GPU_BATCHES,
+            channels_last=layout and not from_file,
+            tf32=bool(self.tf32) if self.on_gpu and self.precision == "fp32" else None,
+            opset=(self.opset or OPSET) if from_file else None,
+        )
 
     @property
     def on_gpu(self) -> bool:
@@ -110,9 +160,12 @@ class LatencyProtocol:
         own = self.resolved()
         count = f"{own.batches} batches" if own.batches else f"batches for {own.time_budget_s:g} s"
         builds = f" x {self.builds} builds" if self.builds > 1 else ""
+        units = {True: " with TF32", False: " without TF32", None: ""}[own.tf32]
+        layout = " channels last" if own.channels_last else ""
+        warm = f"{own.warmup} batches" if own.warmup is not None else f"{own.warmup_s:g} s"
         return (
-            f"{self.backend} {self.precision} on {self.device}, batch {self.batch} of 3x{height}x{width}, "
-            f"{own.warmup} batches of warm-up, {count}{builds}"
+            f"{self.backend} {self.precision}{units}{layout} on {self.device}, batch {self.batch} of "
+            f"3x{height}x{width}, {warm} of warm-up, {count}{builds}"
         )
 
 

@@ -68,6 +68,8 @@ def fold_any(network: nn.Module) -> nn.Module:
 
     try:
         return optimization.fuse(copy.deepcopy(network))
+    except TimeoutError:  # of whoever limits the measurement
+        raise
     except Exception:  # control flow that cannot be traced: timed as it is
         return network
 

@@ -5,7 +5,6 @@ from .context import training_device as training_device
 from .definition import StudyDefinition as StudyDefinition
 from .definition import load_study as load_study
 from .estimate import estimate as estimate
-from .far_device import collect_figures as collect_figures
 from .joining import find_study as find_study
 from .joining import join as join
 from .runner import LocalWorkers as LocalWorkers

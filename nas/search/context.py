@@ -43,6 +43,7 @@ class StudyContext:
         device: `cpu` or `cuda`, where this process trains.
         progress: told about slow preparations (generated images, packing, measuring).
         stopping: asked between slow steps; true ends them early.
+        measures_for: name of the far device that this machine is; None for none.
     """
 
     definition: StudyDefinition
@@ -52,6 +53,7 @@ class StudyContext:
     device: str = "cpu"
     progress: Progress | None = None
     stopping: Callable[[], bool] = lambda: False
+    measures_for: str | None = None
     _datasets: dict[str, ReidDataset] = field(default_factory=dict)
     _codes: dict[frozenset[str], str] = field(default_factory=dict)
 

@@ -30,12 +30,15 @@ class _Settings(BaseModel):
 class LatencySettings(_Settings):
     """How networks are timed; the whole protocol is stored with every figure."""
 
-    backend: str = Field("eager", description="eager, compile, cuda_graphs, onnxruntime, tensorrt, openvino, ...")
+    backend: str = Field("auto", description="eager, compile, cuda_graphs, onnxruntime, tensorrt, openvino, ...")
     device: str = Field("auto", description="cpu, cuda, auto, or the name of a far device")
     precision: Literal["fp32", "fp16", "bf16"] = Field("fp32", description="number format of the timed network")
     batch: PositiveInt = Field(16, description="images a batch")
     input: tuple[PositiveInt, PositiveInt] = Field((256, 128), description="height and width, px")
-    warmup: PositiveInt | None = Field(None, description="untimed batches first")
+    tf32: bool | None = Field(None, description="whether fp32 may use a GPU's TF32 units; null: no")
+    channels_last: bool | None = Field(None, description="layout in PyTorch; null: channels last on a GPU")
+    opset: PositiveInt | None = Field(None, description="ONNX operator set of backends that run from a file; null: 17")
+    warmup: PositiveInt | None = Field(None, description="untimed batches first; null: 3 on a CPU, 2 s on a GPU")
     batches: PositiveInt | None = Field(None, description="timed batches; null: as many as fit the time budget")
     time_budget_s: PositiveFloat | None = Field(None, description="seconds of timed batches a network")
     threads: PositiveInt | None = Field(None, description="CPU threads; null: all cores")

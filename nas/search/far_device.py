@@ -1,21 +1,24 @@
-"""A study whose latencies come from a device elsewhere: jobs are left in the database, what came back is filed.
+"""Latencies that come from a device elsewhere: jobs are left in the database, figures come back to it.
 
-The study waits for the device only where its file says so, and never for a network that the device gave up. How a job
-is made and done is `nas.latency`'s.
+Who brings them is either `nas latency bridge`, for a board that runs the stand-alone agent, or a worker on the device
+itself (`nas worker --measures-for NAME`). The study waits for the device only where its file says so, and never for a
+network that the device gave up. How a job is made and done is `nas.latency`'s.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from nas.errors import StudyError
-from nas.search.measuring import unmeasured
+from nas.latency.backends import get_backend
+from nas.latency.backends.base import installed
+from nas.latency.exchange import answer_jobs, request_jobs, still_open
+from nas.latency.jobs import ENGINE_BACKENDS
 from nas.spaces import Candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from nas.search.context import StudyContext
     from nas.storage import StageInfo
 
@@ -28,10 +31,6 @@ def check_far_device(context: StudyContext) -> None:
     Raises:
         NasError: the backend is unknown, or cannot be written for from here.
     """
-    from nas.latency.backends import get_backend
-    from nas.latency.backends.base import installed
-    from nas.latency.jobs import ENGINE_BACKENDS
-
     backend = context.protocol.backend
     get_backend(backend)
     missing = installed("onnx") if backend in ENGINE_BACKENDS else None
@@ -39,33 +38,44 @@ def check_far_device(context: StudyContext) -> None:
         raise StudyError(f"latency: jobs for a device are ONNX files, and {missing}", "pip install 'nas-reid[latency]'")
 
 
+def unmeasured(context: StudyContext, networks: Iterable[Candidate]) -> list[Candidate]:
+    """Architectures among `networks` without a figure under the study's protocol, each once."""
+    architectures = list(dict.fromkeys(c.architecture for c in networks))
+    ids = [c.id for c in architectures]
+    known = context.repository.find_latencies(ids, context.protocol.id, context.device_name)
+    return [c for c in architectures if c.id not in known]
+
+
 def ask_device(context: StudyContext, networks: Iterable[Candidate]) -> None:
     """Leaves a job for each network that has no figure yet; one that cannot be sent is told in the log, once."""
-    from nas.latency.exchange import request_jobs
-
     asked = request_jobs(
-        context.repository, unmeasured(context, networks), context.protocol, context.device_name, context.progress
+        context.repository,
+        unmeasured(context, networks),
+        context.protocol,
+        context.device_name,
+        context.progress,
+        plain=context.baselines[0],
     )
     for candidate, reason in asked.refused.items():
         log.warning("%s cannot be timed on %s: %s", candidate.notation, context.device_name, reason)
 
 
-def collect_figures(context: StudyContext) -> None:
-    """Files what the device has measured since; nothing for a study that measures by itself."""
-    if context.measures_here or context.replay is not None:
-        return
-    from nas.latency.exchange import collect_jobs
-
-    collect_jobs(context.repository, context.device_name)
+def answer(context: StudyContext) -> bool:
+    """Times what waits for the device that this worker was said to be; True when something was timed."""
+    if context.measures_for != context.device_name:
+        return False
+    measured = answer_jobs(
+        context.repository, context.device_name, context.owner, stopping=context.stopping, plain=context.baselines[0]
+    )
+    for candidate, reason in measured.failures.items():
+        log.warning("latency of %s not measured: %s", candidate.notation, reason)
+    return bool(measured.records or measured.failures)
 
 
 def has_answered(context: StudyContext, networks: Iterable[Candidate]) -> bool:
     """Asks for what is missing; whether the study may go on, because all is there or nothing is waited for."""
-    from nas.latency.exchange import still_open
-
     wanted = list(networks)
     ask_device(context, wanted)
-    collect_figures(context)
     if not context.definition.latency.wait_for_device:
         return True
     return not still_open(context.repository, unmeasured(context, wanted), context.protocol, context.device_name)

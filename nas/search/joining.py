@@ -44,6 +44,7 @@ def join(
     threads: int | None = None,
     parent: int | None = None,
     lease_s: float = 60.0,
+    measures_for: str | None = None,
 ) -> int:
     """Works on a study until nothing is left; returns the number of trainings finished here.
 
@@ -54,6 +55,10 @@ def join(
         threads: CPU threads of torch; None leaves them.
         parent: stop when this process is gone.
         lease_s: silence after which others take a training over.
+        measures_for: name of the far device that this machine is; it times what waits for that device.
+
+    Raises:
+        StudyError: when the study measures on no device of that name.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     for noisy in ("alembic", "torch", "PIL"):
@@ -71,7 +76,18 @@ def join(
         own_code.require_trusted(own_code.named_in(stored.definition), f"study {study_name!r}")
         definition = stored_definition(stored.definition)
         owner = name or worker_name()
-        context = StudyContext(definition, repository, stored.id, owner=owner, device=_device(definition, threads))
+        if measures_for not in (None, definition.latency.device):
+            raise StudyError(
+                f"the study measures on {definition.latency.device!r}, not on {measures_for!r}", "see `latency: device`"
+            )
+        context = StudyContext(
+            definition,
+            repository,
+            stored.id,
+            owner=owner,
+            device=_device(definition, threads),
+            measures_for=measures_for,
+        )
         store = CheckpointStore(definition.checkpoints or str(cache_folder() / "checkpoints"))
         shared = definition.checkpoints is not None
         worker = Worker(context, CheckpointFiles(store, cache_folder() / "work", shared=shared), lease_s, parent)

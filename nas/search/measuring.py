@@ -3,63 +3,75 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from nas.latency.measuring import measure
+from nas.latency.placements import Planned, profile
+from nas.latency.protocol import LatencyProtocol
+from nas.latency.record import LatencyRecord
+from nas.latency.store import RepositoryStore
 from nas.progress import Progress
+from nas.search.far_device import ask_device
 from nas.spaces import Candidate
 
 if TYPE_CHECKING:
     from nas.search.context import StudyContext
 
 log = logging.getLogger("nas.worker")
-DRIFT_EVERY = 8
-
-
-def unmeasured(context: StudyContext, networks: Iterable[Candidate]) -> list[Candidate]:
-    """Architectures among `networks` without a figure under the study's protocol, each once."""
-    architectures = list(dict.fromkeys(c.architecture for c in networks))
-    ids = [c.id for c in architectures]
-    known = context.repository.find_latencies(ids, context.protocol.id, context.device_name)
-    return [c for c in architectures if c.id not in known]
 
 
 def measure_networks(
     context: StudyContext,
-    networks: Iterable[Candidate],
+    planned: Sequence[Planned],
     stopping: Callable[[], bool],
     progress: Progress | None = None,
-    *,
-    drift_every: int = 0,
 ) -> bool:
     """Measures what has no figure yet; False when it was stopped before the end.
 
-    Each figure is stored as soon as its drift is known, so that a killed worker loses few.
-
-    Args:
-        drift_every: networks between two timings of the first of `networks`, which shows the machine's drift; 0 never
-            times it again.
+    Each figure is stored at once, so that a killed worker loses one.
     """
-    from nas.latency import measure
-    from nas.latency.placements import Planned, profile
-    from nas.latency.store import RepositoryStore
 
-    wanted = list(dict.fromkeys(candidate.architecture for candidate in networks))
-    found = profile(
-        [Planned(candidate, "single") for candidate in wanted],
-        context.protocol,
-        RepositoryStore(context.repository),
-        progress,
-        drift_every=drift_every,
-        should_stop=stopping,
-        measure_one=lambda candidate, protocol: measure(candidate, protocol, lock_timeout_s=None),
-        device=context.device_name,
-    )
+    def one(
+        candidate: Candidate, protocol: LatencyProtocol, reference: Candidate | None, reference_ms: float | None
+    ) -> LatencyRecord:
+        return measure(
+            candidate,
+            protocol,
+            reference=reference,
+            reference_ms=reference_ms,
+            lock_timeout_s=None,
+            while_waiting=lambda: _end_wait(stopping),
+        )
+
+    try:
+        found = profile(
+            planned,
+            context.protocol,
+            RepositoryStore(context.repository),
+            progress,
+            plain=context.baselines[0],
+            should_stop=stopping,
+            measure_one=one,
+            device=context.device_name,
+        )
+    except _StoppedError:
+        return False
     for warning in found.warnings:
         log.warning(warning)
     for candidate, reason in found.failures.items():
         log.warning("latency of %s not measured: %s", candidate.notation, reason)
+    wanted = {item.candidate for item in planned}
     return all(candidate in found.records or candidate in found.failures for candidate in wanted)
+
+
+class _StoppedError(Exception):
+    """The worker was asked to stop while it waited for the machine."""
+
+
+def _end_wait(stopping: Callable[[], bool]) -> None:
+    if stopping():
+        raise _StoppedError
 
 
 def measure_trained(context: StudyContext, candidate: Candidate, stopping: Callable[[], bool]) -> None:
@@ -67,9 +79,6 @@ def measure_trained(context: StudyContext, candidate: Candidate, stopping: Calla
     if context.replay is not None:
         return
     if context.measures_here:
-        # Minutes after the profile the machine may be faster or slower: the baseline, timed before and after, tells.
-        measure_networks(context, [candidate.baseline, candidate], stopping, drift_every=1)
+        measure_networks(context, [Planned(candidate.architecture, "single")], stopping)
         return
-    from nas.search.far_device import ask_device
-
     ask_device(context, [candidate])

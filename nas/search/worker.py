@@ -25,7 +25,7 @@ from nas.latency.isolation import training_presence
 from nas.search.checkpoints import CheckpointFiles
 from nas.search.context import StudyContext
 from nas.search.execution import Execution
-from nas.search.far_device import ready_to_plan
+from nas.search.far_device import answer, ready_to_plan
 from nas.search.measuring import measure_trained
 from nas.search.mirror import Mirror
 from nas.search.stages import HANDLERS, settings_of
@@ -94,6 +94,8 @@ class Worker:
                     done += self._train(claim, mirror)
                     continue
                 mirror.flush()
+                if answer(self.context):
+                    continue
                 if not self._advance():
                     if self._finished():
                         break
@@ -200,7 +202,7 @@ class Worker:
         if self.context.replay is not None:
             yield lambda: None
             return
-        with training_presence(while_waiting=self._raise_if_stopping) as presence:
+        with training_presence(None, self._raise_if_stopping, self.context.device) as presence:
             yield presence.give_way
 
     def _between_steps(self, give_way: Callable[[], object]) -> None:

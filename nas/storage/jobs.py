@@ -1,8 +1,4 @@
-"""Networks that a device elsewhere shall time: left here, taken by its agent, collected when done.
-
-The agent reads and writes the table `nas_latency_job` by itself (it has no SQLAlchemy); this module
-is the study's side of that mailbox.
-"""
+"""Networks that a device elsewhere shall time: left here, taken by a worker on it or by the bridge to its agent."""
 
 from __future__ import annotations
 
@@ -10,10 +6,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 
 from nas.files.plain import clean, dump_json
 from nas.storage.base import RepositoryPart, chunks, insert_missing
+from nas.storage.clock import database_now
 from nas.storage.models import LatencyJob
 
 _SHOWN = [column for column in LatencyJob.__table__.columns if column.key != "network"]
@@ -27,7 +24,7 @@ class LatencyJobs(RepositoryPart):
 
         Args:
             jobs: mappings with `device`, `architecture_id`, `notation`, `protocol_id`, `protocol` (plain
-                data), `network` (bytes, packed), `sha256`, and optionally `noise`.
+                data), `network` (bytes, packed) and `sha256`.
         """
         rows = [_row(job) for job in jobs]
         self.write(lambda session: insert_missing(session, LatencyJob, rows))
@@ -62,15 +59,33 @@ class LatencyJobs(RepositoryPart):
             )
         )
 
+    def take_latency_job(self, job_id: int, owner: str, lease_s: float) -> bool:
+        """Takes a job that waits, or whose taker was silent for as long as it had said; tells whether it did."""
+        now = database_now()
+        free = or_(LatencyJob.status == "waiting", (LatencyJob.status == "running") & (LatencyJob.lease_until < now))
+        values = {"status": "running", "owner": owner, "lease_until": now + lease_s}
+        taken = update(LatencyJob).where(LatencyJob.id == job_id, free).values(values).returning(LatencyJob.id)
+        return self.write(lambda session: session.scalar(taken)) is not None
+
+    def release_latency_job(self, job_id: int, owner: str) -> None:
+        """Gives a job back undone."""
+        ours = update(LatencyJob).where(
+            LatencyJob.id == job_id, LatencyJob.owner == owner, LatencyJob.status == "running"
+        )
+        self.run(ours.values(status="waiting", owner=None, lease_until=None))
+
     def finish_latency_job(self, job_id: int, result: Mapping[str, Any] | None, reason: str | None = None) -> None:
-        """Files what came back by another way (an exchange folder): a record, or why there is none."""
+        """Files what came of a job: a record, which was stored as a latency too, or why there is none."""
         values = {
             "status": "failed" if result is None else "finished",
             "result": None if result is None else dump_json(result),
             "reason": reason,
             "owner": None,
+            "finished_at": database_now(),
         }
         self.run(update(LatencyJob).filter_by(id=job_id).values(values))
+        if result is not None:
+            self.mark_collected([job_id])
 
     def retry_latency_jobs(self, job_ids: Iterable[int]) -> None:
         """Lets failed jobs be tried again."""
@@ -90,7 +105,6 @@ def _row(job: Mapping[str, Any]) -> dict[str, Any]:
         "notation": job["notation"],
         "protocol_id": job["protocol_id"],
         "protocol": json.dumps(clean(job["protocol"]), sort_keys=True),
-        "noise": job.get("noise"),
         "network": job["network"],
         "sha256": job["sha256"],
         "status": "waiting",

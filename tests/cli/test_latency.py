@@ -13,6 +13,8 @@ from typer.testing import CliRunner, Result
 
 from nas.cli import latency as commands
 from nas.errors import NasError
+from nas.latency.device_agent.mailbox import FolderMailbox
+from nas.latency.device_agent.program import serve
 from nas.storage import Repository, open_database
 
 SPACE = """
@@ -100,18 +102,23 @@ def test_networks_go_to_a_device_and_come_back(tmp_path: Path) -> None:
         "fp32",
     )
     wanted = ("resnet18(width=0.125)", "resnet18(width=0.125)+se@9")
-    done("export-jobs", "stick", *wanted, "--device", "robot", "--backend", "onnxruntime", *quick)
+    to_robot = ("stick", "--device", "robot")
+    done("bridge", *to_robot, *wanted, "--backend", "onnxruntime", *quick, "--once")
     assert {path.name for path in (tmp_path / "stick").iterdir()} == {"README.txt", "device_agent.py", "jobs"}
-    done("agent", "--folder", "stick")
-    found: Any = json.loads(done("import-results", "stick", "--json").stdout)
+    assert serve(FolderMailbox("stick"), log=lambda line: None) == 2
+    found: Any = json.loads(done("bridge", *to_robot, "--once", "--json").stdout)
     assert set(found["records"]) == set(wanted)
     assert {record["device_name"] for record in found["records"].values()} == {"robot"}
+    assert found["records"][wanted[1]]["reference"] == wanted[0]
     assert "robot" in done("show").stderr
-    damaged = next((tmp_path / "stick" / "results").iterdir())
-    damaged.write_text("{}")
-    said = refused("import-results", "stick")
-    assert damaged.name in said
+    (tmp_path / "stick" / "results" / "other.json").write_text("{}")
+    said = refused("bridge", *to_robot, "--once")
+    assert "other.json" in said
     assert "run the agent on the device once more" in said
+    assert (
+        "0 network(s) wait for 'robot' again"
+        in done("bridge", "empty", "--device", "robot", "--retry", "--once").stderr
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,11 +130,8 @@ def test_networks_go_to_a_device_and_come_back(tmp_path: Path) -> None:
         (("profile", "space.yaml", "--backend", "tensorrt"), "TensorRT needs a CUDA device"),
         (("profile", "absent.yaml"), "absent.yaml"),
         (("show",), "there is no database"),
-        (("agent",), "--db URL and --device NAME"),
-        (("agent", "--folder", "."), "is it an exchange folder?"),
-        (("agent", "--db", "absent.db", "--device", "robot"), "there is no database"),
-        (("import-results", "absent"), "there is no database"),
-        (("export-jobs", "stick", "--device", "robot"), "no network waits"),
+        (("bridge", "stick", "--device", "robot", "--once"), "there is no database"),
+        (("profile", "space.yaml", "--opset", "13", "--backend", "egaer"), "did you mean 'eager'"),
     ],
 )
 def test_wrong_input_is_one_sentence(arguments: tuple[str, ...], said: str) -> None:

@@ -14,9 +14,10 @@ import torch
 from torch import nn
 
 from nas.errors import LatencyError
-from nas.latency import LatencyProtocol, available_backends, device_agent, measure
+from nas.latency import LatencyProtocol, available_backends, measure
 from nas.latency.backends import BACKENDS, get_backend
-from nas.latency.device_agent import EngineError, OnnxRuntimeEngine, TensorRTEngine
+from nas.latency.device_agent import engines
+from nas.latency.device_agent.engines import EngineError, OnnxRuntimeEngine, TensorRTEngine
 from nas.latency.onnx_file import export_onnx
 from nas.latency.subject import as_subject, sample_input
 from nas.networks import FeatureShape, get_block
@@ -99,7 +100,7 @@ def test_every_block_can_be_written_for_a_device_and_computes_the_same(block: st
     protocol = LatencyProtocol(**SMALL)
     subject, path = as_subject(lambda: around(block)), tmp_path / "network.onnx"
     export_onnx(subject, protocol, path)
-    assert onnx.load(str(path)).opset_import[0].version == 13
+    assert onnx.load(str(path)).opset_import[0].version == 17
     images = sample_input(protocol)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"images": images.numpy()})
@@ -216,7 +217,7 @@ def fake_tensorrt(*, modern: bool, readable: bool = True) -> Any:
 def tensorrt(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Any:
     module = fake_tensorrt(**request.param)
     monkeypatch.setitem(sys.modules, "tensorrt", module)
-    monkeypatch.setattr(device_agent, "CudaRuntime", FakeCuda)
+    monkeypatch.setattr(engines, "CudaRuntime", FakeCuda)
     return module
 
 
@@ -255,6 +256,6 @@ def test_without_the_cuda_runtime_there_is_no_engine(monkeypatch: pytest.MonkeyP
     def absent(name: str) -> None:
         raise OSError(name)
 
-    monkeypatch.setattr(device_agent.ctypes, "CDLL", absent)
+    monkeypatch.setattr(engines.ctypes, "CDLL", absent)
     with pytest.raises(EngineError, match="CUDA runtime"):
-        device_agent.CudaRuntime()
+        engines.CudaRuntime()

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import t as student
 
-from nas.latency.device_agent import block_medians, percentile, summarise, time_batches
+from nas.latency.device_agent.statistics import (
+    block_medians,
+    half_width,
+    percentile,
+    pool_pairs,
+    student_975,
+    summarise,
+)
+from nas.latency.device_agent.timing import clocked, time_limit, time_rounds, warm_up
 
 TIMES = st.lists(st.floats(0.01, 1e4), min_size=1, max_size=200)
 
@@ -52,18 +63,104 @@ class Clock:
         return self.now
 
 
+def timed(clock: Clock, *settings: Any, **others: Any) -> list[float]:
+    rounds = time_rounds([clocked(clock.run, clock)], *settings, clock=clock, **others)
+    return [ms for (ms,) in rounds]
+
+
 def test_warm_up_is_not_timed() -> None:
     clock = Clock([9.0, 9.0, 0.1, 0.2, 0.3])
-    assert time_batches(clock.run, 2, 3, 1.0, clock=clock) == pytest.approx([100.0, 200.0, 300.0])
+    warm_up([clock.run], 2, clock=clock)
+    assert timed(clock, 3, 1.0) == pytest.approx([100.0, 200.0, 300.0])
+
+
+def test_warm_up_lasts_as_long_as_asked_and_as_many_batches() -> None:
+    clock = Clock([0.5])
+    warm_up([clock.run], None, 2.0, clock)
+    assert clock.calls == 4
+    warm_up([clock.run], 6, 2.0, clock)
+    assert clock.calls == 10
 
 
 def test_budget_ends_the_timing_but_not_before_the_least_number() -> None:
-    clock = Clock([0.25])
-    assert len(time_batches(clock.run, 0, None, 2.0, clock=clock)) == 8
-    slow = Clock([10.0])
-    assert len(time_batches(slow.run, 0, None, 2.0, min_batches=3, clock=slow)) == 3
+    assert len(timed(Clock([0.25]), None, 2.0)) == 8
+    assert len(timed(Clock([10.0]), None, 2.0, min_batches=3)) == 3
 
 
 def test_a_given_number_ignores_the_budget() -> None:
-    clock = Clock([1.0])
-    assert len(time_batches(clock.run, 0, 7, 0.001, clock=clock)) == 7
+    assert len(timed(Clock([1.0]), 7, 0.001)) == 7
+
+
+def test_rounds_go_in_both_orders() -> None:
+    order: list[str] = []
+    reads = [lambda name=name: float(len(order.append(name) or order)) for name in "abc"]
+    assert time_rounds(reads, 3, 0.0) == [(1.0, 2.0, 3.0), (6.0, 5.0, 4.0), (7.0, 8.0, 9.0)]
+    assert "".join(order) == "abccbaabc"
+
+
+def test_what_never_ends_is_ended() -> None:
+    def endless() -> None:
+        with time_limit(0.05):
+            while True:
+                pass
+
+    with pytest.raises(TimeoutError, match=r"given up after 0\.05 s"):
+        endless()
+    with time_limit(None):
+        pass
+
+
+# -- pairs
+
+
+@given(st.integers(1, 500))
+def test_the_quantile_is_scipys(freedom: int) -> None:
+    assert student_975(freedom) == pytest.approx(student.ppf(0.975, freedom), rel=2e-3)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=30))
+def test_the_half_width_is_students(units: list[float]) -> None:
+    expected = student.ppf(0.975, len(units) - 1) * np.std(units, ddof=1) / np.sqrt(len(units))
+    assert half_width(units) == pytest.approx(expected, rel=3e-3, abs=1e-12)
+
+
+def test_one_unit_gives_no_interval() -> None:
+    assert half_width([0.3]) is None
+    assert pool_pairs([[(3.0, 2.0)]])["ratio_low"] is None
+    assert pool_pairs([[(3.0, 2.0)]])["ratio"] == pytest.approx(1.5)
+
+
+def test_a_ratio_is_the_median_of_the_pairs_ratios_not_the_ratio_of_medians() -> None:
+    """A machine that is three times slower for half of the time: every pair has the same ratio all the same."""
+    pairs = [(1.2 * speed, speed) for speed in [10.0, 30.0, 11.0, 33.0, 10.5, 31.0]]
+    found = pool_pairs([pairs])
+    assert found["ratio"] == pytest.approx(1.2)
+    assert found["ratio_low"] == pytest.approx(1.2)
+    assert (found["pairs"], found["reference_read_ms"]) == (6, pytest.approx(20.5))
+
+
+def test_blocks_hold_both_orders_equally_often() -> None:
+    """The first of a pair is timed 10 % slow: blocks of odd length would scatter by that, even ones do not."""
+    pairs = [(11.0, 10.0) if number % 2 else (10.0, 11.0) for number in range(60)]
+    found = pool_pairs([pairs])
+    assert found["ratio"] == pytest.approx(1.0, abs=0.01)
+    assert found["ratio_high"] - found["ratio_low"] < 1e-9
+
+
+def test_with_several_builds_the_builds_are_the_units() -> None:
+    builds = [[(ratio * 10.0, 10.0)] * 20 for ratio in (1.0, 1.1, 1.2)]
+    found = pool_pairs(builds)
+    half = student.ppf(0.975, 2) * np.std(np.log([1.0, 1.1, 1.2]), ddof=1) / np.sqrt(3)
+    assert found["ratio"] == pytest.approx(1.1)
+    assert np.log(found["ratio_high"] / found["ratio"]) == pytest.approx(half, rel=2e-3)
+
+
+def test_the_interval_covers_as_often_as_it_says() -> None:
+    """Noise that both of a pair share, noise of each, and now and then a batch that took much longer."""
+    rng, covered, truth = np.random.default_rng(0), 0, 1.03
+    for _ in range(1000):
+        shared = np.exp(np.cumsum(rng.normal(0, 0.05, 60)))
+        own, other = (np.exp(rng.normal(0, 0.02, 60)) * np.where(rng.random(60) < 0.05, 3.0, 1.0) for _ in range(2))
+        found = pool_pairs([list(zip(10 * truth * shared * own, 10 * shared * other, strict=True))])
+        covered += found["ratio_low"] <= truth <= found["ratio_high"]
+    assert 0.93 <= covered / 1000 <= 0.97

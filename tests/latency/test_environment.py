@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import nas
+from nas.errors import LatencyError
 from nas.latency import LatencyProtocol, environment
 from nas.latency.environment import device_name, git_commit, library_versions, read_environment, read_state
 
@@ -36,11 +37,15 @@ def test_the_device_is_the_processor_with_its_threads() -> None:
     assert device_name(LatencyProtocol(threads=3)).endswith("(3 threads)")
 
 
-def test_a_gpu_that_cannot_be_read_keeps_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "read_gpu", lambda index: None)
+def test_a_gpu_is_named_by_its_model_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two cards that are both called `cuda` would be compared."""
     monkeypatch.setattr(environment, "read_clocks", lambda index: None)
-    assert device_name(LatencyProtocol(device="cuda:1")) == "cuda:1"
+    monkeypatch.setattr(environment, "gpu_model", lambda index: "Test GPU")
+    assert device_name(LatencyProtocol(device="cuda")) == device_name(LatencyProtocol(device="cuda:0")) == "Test GPU"
     assert read_state(LatencyProtocol(device="cuda:1")) is None
+    monkeypatch.setattr(environment, "gpu_model", lambda index: None)
+    with pytest.raises(LatencyError, match="the model of cuda:1 cannot be read"):
+        device_name(LatencyProtocol(device="cuda:1"))
 
 
 def test_outside_a_checkout_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

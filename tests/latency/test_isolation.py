@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -130,3 +132,136 @@ def test_a_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
     finally:
         os.kill(child, 9)
         os.waitpid(child, 0)
+
+
+# -- a lock a device
+
+
+@pytest.fixture
+def two_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.latency.isolation.gpu_name_of_lock", lambda index: f"GPU-{index}")
+
+
+@pytest.mark.usefixtures("two_cards")
+def test_a_measurement_on_one_card_lets_trainings_on_others_go_on() -> None:
+    with training_presence(device="cuda:1") as other, exclusive_measurement(timeout_s=1, device="cuda:0"):
+        assert other.give_way() == 0.0
+        with training_presence(1, device="cuda:1"):
+            pass
+        with pytest.raises(LatencyError, match="stayed busy"), training_presence(timeout_s=0.1, device="cuda:0"):
+            pass
+
+
+def busy() -> pytest.RaisesExc[LatencyError]:
+    return pytest.raises(LatencyError, match="stayed busy")
+
+
+@pytest.mark.usefixtures("two_cards")
+def test_a_measurement_on_the_cpu_waits_for_all_and_all_wait_for_it() -> None:
+    for device in ("cuda:0", "cuda:1", "cpu"):
+        with training_presence(device=device), busy(), exclusive_measurement(timeout_s=0.1):
+            pass
+        with exclusive_measurement(timeout_s=1), busy(), training_presence(timeout_s=0.1, device=device):
+            pass
+        with exclusive_measurement(timeout_s=1), busy(), exclusive_measurement(timeout_s=0.1, device=device):
+            pass
+    with exclusive_measurement(timeout_s=1, device="cuda:0"), busy(), exclusive_measurement(timeout_s=0.1):
+        pass
+    with exclusive_measurement(timeout_s=1):
+        pass
+
+
+@pytest.mark.usefixtures("two_cards")
+def test_a_training_on_a_card_gives_way_to_the_cards_measurement() -> None:
+    done = threading.Event()
+
+    def measure() -> None:
+        with exclusive_measurement(timeout_s=10, device="cuda:1"):
+            done.set()
+
+    with training_presence(device="cuda:1") as presence:
+        thread = threading.Thread(target=measure)
+        thread.start()
+        until = time.monotonic() + 5
+        while not done.is_set():
+            assert time.monotonic() < until
+            presence.give_way()
+            time.sleep(0.005)
+        thread.join()
+
+
+# -- a folder that several people share
+
+
+def test_a_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "target").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    monkeypatch.setenv("NAS_LOCKS", str(tmp_path / "link"))
+    with pytest.raises(LatencyError, match="it is a link or a file, not a folder") as caught, training_presence():
+        pass
+    assert "NAS_LOCKS" in str(caught.value.hint)
+    assert (tmp_path / "target").stat().st_mode & 0o777 == 0o700, "its permissions stay"
+    folder = tmp_path / "locks"
+    folder.mkdir()
+    (folder / "machine").symlink_to(tmp_path / "victim")
+    monkeypatch.setenv("NAS_LOCKS", str(folder))
+    with pytest.raises(LatencyError, match="cannot be used: machine"), training_presence():
+        pass
+    assert not (tmp_path / "victim").exists()
+
+
+def test_a_folder_that_others_may_tamper_with_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    monkeypatch.setenv("NAS_LOCKS", str(tmp_path / "open"))
+    with pytest.raises(LatencyError, match="no sticky bit"), training_presence():
+        pass
+
+
+def test_a_pipe_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "locks"
+    folder.mkdir()
+    os.mkfifo(folder / "gate")
+    with pytest.raises(LatencyError, match="gate is no file"), training_presence():
+        pass
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs two users: run as root")
+def test_two_users_keep_each_other_from_measuring_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = Path(tempfile.mkdtemp(prefix="nas-test-"))
+    shared.chmod(0o755)
+    monkeypatch.setenv("NAS_LOCKS", str(shared / "locks"))
+    before = os.umask(0o077)
+    try:
+        with exclusive_measurement(timeout_s=1):
+            pass  # makes the folder and its files, as the first user would
+        child = os.fork()
+        if child == 0:
+            os.setgid(65534)
+            os.setuid(65534)
+            with exclusive_measurement(timeout_s=5):
+                (shared / "locks" / "held").touch()
+                time.sleep(20)
+            os._exit(0)
+        until = time.monotonic() + 5
+        while not (shared / "locks" / "held").exists():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        with pytest.raises(LatencyError, match=str(child)), exclusive_measurement(timeout_s=0.1):
+            pass
+    finally:
+        os.umask(before)
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        shutil.rmtree(shared)
+
+
+def test_a_long_wait_says_for_whom(
+    holder: list[subprocess.Popen[str]], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.latency.isolation.TELL_AFTER_S", 0.05)
+    process = hold("exclusive_measurement", holder)
+    with pytest.raises(LatencyError), training_presence(timeout_s=0.3):
+        pass
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith(f"training: waiting for the machine, held by process {process.pid}, which runs since ")

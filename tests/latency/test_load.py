@@ -49,5 +49,7 @@ def test_a_foreign_program_is_seen() -> None:
 def test_what_was_not_read_is_no_load() -> None:
     assert Load(None).quiet
     assert Load(None).sentence() == "no load was read"
-    assert not Load(0.0, gpu_processes=1).quiet
+    assert Load(0.0, gpu_share=0.0).quiet
+    assert not Load(0.0, gpu_share=0.4).quiet
+    assert Load(0.0, 0.4).sentence() == "other programs use 0% of the processors and 40% of the GPU"
     assert not Load(0.5).quiet

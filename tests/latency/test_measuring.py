@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,7 +80,7 @@ def test_progress_is_told() -> None:
 
 
 def test_a_busy_machine_is_refused_or_marked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.latency.measuring.probe", lambda *_: Load(0.8))
+    monkeypatch.setattr(measuring, "probe", lambda *_: Load(0.8))
     assert measure(tiny, SMALL).isolated is False
     with pytest.raises(LatencyError, match="other programs use 80% of the processors"):
         measure(tiny, SMALL, under_load="refuse")
@@ -92,13 +94,55 @@ def test_what_is_not_available_says_why() -> None:
         measure(tiny, LatencyProtocol(device="cuda"))
 
 
-def test_energy_is_the_devices_over_the_timed_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    meter = iter([1000.0, 1600.0])
-    monkeypatch.setattr(measuring, "gpu_index", lambda device: 0)
+def test_energy_is_of_the_network_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    meter, runs = iter([1000.0, 1600.0]), []
     monkeypatch.setattr(measuring, "read_energy_mj", lambda index: next(meter))
-    assert measure(tiny, SMALL).energy_mj == pytest.approx(600.0 / 12)
+    monkeypatch.setattr(measuring, "ENERGY_S", 0.02)
+    assert measuring._energy(lambda: runs.append(time.sleep(0.005)), 0) == pytest.approx(600.0 / len(runs))
     monkeypatch.setattr(measuring, "read_energy_mj", lambda index: None)
-    assert measure(tiny, SMALL).energy_mj is None
+    assert measuring._energy(lambda: None, 0) is None
+
+
+def test_a_network_and_its_reference_take_turns() -> None:
+    order: list[str] = []
+
+    class Told(nn.Module):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name, self.network = name, tiny()
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            order.append(self.name)
+            return self.network(images)
+
+    protocol = LatencyProtocol(batch=1, input=(16, 16), warmup=0, batches=4, builds=2, fold_batchnorm=False)
+    record = measure(lambda: Told("own"), protocol, reference=lambda: Told("other"), memory=False)
+    assert order == 2 * ["own", "other", "other", "own", "own", "other", "other", "own"]
+    assert (record.pairs, record.batches, record.reference) == (8, 8, "<lambda>")
+    assert record.ratio is not None
+    assert record.reference_ms == record.reference_read_ms
+    assert record.median_ms == pytest.approx(record.ratio * record.reference_ms)  # type: ignore[operator]
+
+
+def test_milliseconds_are_told_in_the_best_known_time_of_the_reference() -> None:
+    record = measure("resnet18(width=0.125)+se@4", SMALL, reference="resnet18(width=0.125)", reference_ms=5.0)
+    assert record.median_ms == pytest.approx(5.0 * (record.ratio or 0.0))
+    assert record.p5_ms <= record.median_ms <= record.p95_ms
+    assert record.builds[0].median_ms == pytest.approx(record.median_ms, rel=0.5)
+    assert record.check() is record
+    assert LatencyRecord.from_dict(json.loads(json.dumps(record.to_dict()))) == record
+
+
+def test_a_network_that_never_ends_is_given_up() -> None:
+    class Endless(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            while True:
+                images = images + 0
+
+    with pytest.raises(LatencyError, match=r"Endless cannot be timed in eager: given up after 0\.2 s"):
+        measure(Endless, SMALL, memory=False, limit_s=0.2)
+    with pytest.raises(LatencyError, match=r"given up after 0\.2 s"):
+        measure(Endless, replace(SMALL, fold_batchnorm=False), memory=False, limit_s=0.2)
 
 
 def test_a_network_that_cannot_run_is_one_sentence() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,9 @@ def test_round_trip_through_json() -> None:
 
 def test_equal_ways_to_say_it_have_equal_ids() -> None:
     assert LatencyProtocol().id == LatencyProtocol(warmup=3).id
-    assert LatencyProtocol(device="cuda").id == LatencyProtocol(device="cuda", warmup=50, batches=1000).id
+    assert LatencyProtocol(device="cuda").id == LatencyProtocol(device="cuda", warmup_s=2, batches=1000).id
+    assert LatencyProtocol(device="cuda").id == LatencyProtocol(device="cuda:1", threads=3, time_budget_s=1).id
+    assert LatencyProtocol(device="cuda").id == LatencyProtocol(device="cuda", backend="cuda_graphs", tf32=False).id
     assert LatencyProtocol(input=[256, 128]).id == LatencyProtocol().id  # type: ignore[arg-type]
 
 
@@ -38,9 +41,51 @@ def test_what_changes_the_figure_changes_the_id(change: dict[str, int]) -> None:
         ({"input": [0, 128]}, "two positive numbers"),
         ({"time_budget_s": 0}, "time_budget_s must be above 0"),
         ({"warmup": -1}, "warmup must be"),
+        ({"warmup_s": -1}, "warmup_s must be from 0 to 600 seconds"),
+        ({"opset": 3}, "opset must be a whole number of at least 9"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, object], said: str) -> None:
     with pytest.raises(LatencyError) as caught:
         LatencyProtocol.from_dict(settings)
     assert said in caught.value.message
+
+
+def test_ids_of_records_made_before_some_keys_existed_stay() -> None:
+    """As stored by version 0.1.0."""
+    assert LatencyProtocol().id == "a207f327ba0af8ac"
+    data = LatencyProtocol(backend="onnxruntime", opset=13).to_dict()
+    stored = {key: value for key, value in data.items() if key not in ("opset", "tf32", "warmup_s")}
+    assert LatencyProtocol.from_record(stored).id == "3ac1c1bc5abfd1cd"
+    assert LatencyProtocol(backend="onnxruntime").id != "3ac1c1bc5abfd1cd"
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "value"),
+    [
+        ({"device": "cuda"}, "backend", "cuda_graphs"),
+        ({}, "backend", "eager"),
+        ({"device": "cuda"}, "tf32", False),
+        ({"device": "cuda", "tf32": True}, "tf32", True),
+        ({"device": "cuda", "tf32": True, "precision": "fp16"}, "tf32", None),
+        ({"tf32": True}, "tf32", None),
+        ({"device": "cuda"}, "channels_last", True),
+        ({}, "channels_last", False),
+        ({"channels_last": True, "backend": "onnxruntime"}, "channels_last", False),
+        ({"backend": "tensorrt", "device": "cuda"}, "opset", 17),
+        ({}, "opset", None),
+        ({"device": "cuda"}, "warmup_s", 2.0),
+        ({"device": "cuda", "warmup": 5}, "warmup_s", None),
+        ({}, "warmup", 3),
+    ],
+)
+def test_defaults_depend_on_device_and_backend(settings: dict[str, Any], key: str, value: object) -> None:
+    resolved = LatencyProtocol.from_dict(settings).resolved()
+    assert getattr(resolved, key) == value
+    assert resolved.resolved() == resolved
+
+
+def test_tf32_and_layout_are_part_of_the_identity_on_a_gpu() -> None:
+    ids = {LatencyProtocol(device="cuda", tf32=tf32, channels_last=last).id for tf32 in (0, 1) for last in (0, 1)}  # type: ignore[arg-type]
+    assert len(ids) == 4
+    assert "fp32 with TF32 channels last on cuda" in LatencyProtocol(device="cuda", tf32=True).sentence()

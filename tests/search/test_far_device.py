@@ -16,10 +16,11 @@ import yaml
 from search_builders import open_study, work
 
 from nas.errors import LatencyError, StudyError
-from nas.latency import device_agent
+from nas.latency.exchange import Bridge
 from nas.search.context import StudyContext
 from nas.search.definition import load_study
-from nas.search.far_device import check_far_device, collect_figures
+from nas.search.far_device import check_far_device
+from nas.search.joining import join
 from nas.storage import Repository
 
 pytestmark = pytest.mark.skipif(
@@ -71,14 +72,13 @@ def open_far(folder: Path, **latency: Any) -> tuple[Repository, StudyContext]:
 
 
 @pytest.fixture
-def start_agent(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts agents as the device would: the module alone, a process of its own."""
+def board(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    """Starts the agent as a board would: the file that the bridge left, a process of its own that waits for jobs."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(*arguments: str) -> subprocess.Popen[str]:
-        where = ["--db", f"sqlite:///{tmp_path / 'study.db'}", "--device", "robot", "--poll", "0.1"]
-        command = [sys.executable, device_agent.__file__, *where, "--work", str(tmp_path / f"w{len(started)}")]
-        started.append(subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL, text=True))
+    def start() -> subprocess.Popen[str]:
+        command = [sys.executable, "-I", "device_agent.py", "--folder", ".", "--wait", "0.1"]
+        started.append(subprocess.Popen(command, cwd=tmp_path / "stick", stdout=subprocess.DEVNULL, text=True))
         return started[-1]
 
     yield start
@@ -95,20 +95,25 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def test_a_study_waits_for_its_device_whose_agent_is_killed_on_the_way(
-    tmp_path: Path, start_agent: Callable[..., subprocess.Popen[str]]
+    tmp_path: Path, board: Callable[[], subprocess.Popen[str]]
 ) -> None:
     repository, context = open_far(tmp_path, batches=300)
     worker = threading.Thread(target=work, args=(context,), daemon=True)
     worker.start()
-    wait_until(lambda: len(repository.latency_jobs(status="waiting")) == 4)  # two baselines, two placements
+    # two baselines, two placements, and another placement that checks whether equal tensors cost the same
+    wait_until(lambda: len(repository.latency_jobs(status="waiting")) >= 4)
     assert repository.results("far").empty
 
-    first = start_agent("--lease", "1")
-    wait_until(lambda: bool(repository.latency_jobs(status="running") or repository.latency_jobs(status="finished")))
+    bridge = Bridge(repository, str(tmp_path / "stick"), "robot")
+    bridge.carry()
+    first = board()
+    wait_until(lambda: any((tmp_path / "stick" / "results").glob("*")))
     first.kill()
-    start_agent()
-    worker.join(WAIT_S)
-    assert not worker.is_alive()
+    first.wait()
+    board()
+    while worker.is_alive():
+        bridge.carry()
+        worker.join(0.2)
 
     results = repository.results("far")
     assert repository.status("far")["finished"]
@@ -118,29 +123,47 @@ def test_a_study_waits_for_its_device_whose_agent_is_killed_on_the_way(
     assert {row.device for row in repository.latencies().itertuples()} == {"robot"}
 
 
-def test_a_study_that_goes_on_files_late_figures(
-    tmp_path: Path, start_agent: Callable[..., subprocess.Popen[str]]
-) -> None:
+def test_a_study_that_goes_on_gets_late_figures(tmp_path: Path, board: Callable[[], subprocess.Popen[str]]) -> None:
     repository, context = open_far(tmp_path, wait_for_device=False)
     work(context)
     assert repository.status("far")["finished"]
     assert repository.results("far")["latency_ms"].isna().all()
-    assert start_agent("--once").wait(WAIT_S) == 0
-    collect_figures(context)
+    bridge = Bridge(repository, str(tmp_path / "stick"), "robot")
+    bridge.carry()
+    board()
+    wait_until(lambda: bridge.carry()[0] == 0)
     assert repository.results("far")["latency_ms"].notna().all()
 
 
 def test_what_the_device_cannot_do_is_not_waited_for(
-    tmp_path: Path, start_agent: Callable[..., subprocess.Popen[str]]
+    tmp_path: Path, board: Callable[[], subprocess.Popen[str]]
 ) -> None:
     if importlib.util.find_spec("tensorrt") is not None:
         pytest.skip("TensorRT is installed here")
     repository, context = open_far(tmp_path, backend="tensorrt", on="cuda")
-    start_agent()
-    work(context)
+    worker = threading.Thread(target=work, args=(context,), daemon=True)
+    worker.start()
+    bridge = Bridge(repository, str(tmp_path / "stick"), "robot")
+    wait_until(lambda: bridge.carry()[0] > 0)
+    board()
+    while worker.is_alive():
+        bridge.carry()
+        worker.join(0.2)
     assert repository.status("far")["finished"]
     assert {job["reason"] for job in repository.latency_jobs()} == {"tensorrt is not installed on this device"}
     assert repository.results("far")["latency_ms"].isna().all()
+
+
+def test_a_worker_on_the_device_answers_its_study(tmp_path: Path) -> None:
+    """No bridge, no agent: the machine has this package and the device, and joins like any other."""
+    repository, context = open_far(tmp_path)
+    context.measures_for = "robot"
+    work(context)
+    assert repository.status("far")["finished"]
+    assert repository.results("far")["latency_ms"].notna().all()
+    assert {row.device for row in repository.latencies().itertuples()} == {"robot"}
+    with pytest.raises(StudyError, match="the study measures on 'robot', not on 'board'"):
+        join("far", f"sqlite:///{tmp_path / 'study.db'}", measures_for="board")
 
 
 def test_what_would_fail_every_job_is_found_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +175,7 @@ def test_what_would_fail_every_job_is_found_first(tmp_path: Path, monkeypatch: p
     check_far_device(context("onnxruntime"))
     with pytest.raises(LatencyError, match="did you mean 'onnxruntime'"):
         check_far_device(context("onnxruntim"))
-    monkeypatch.setattr("nas.latency.backends.base.installed", lambda *modules: "onnx is not installed")
+    monkeypatch.setattr("nas.search.far_device.installed", lambda *modules: "onnx is not installed")
     with pytest.raises(StudyError, match="jobs for a device are ONNX files, and onnx is not installed"):
         check_far_device(context("onnxruntime"))
     check_far_device(context("eager"))  # rebuilt on the device by this package, not sent

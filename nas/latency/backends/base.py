@@ -11,9 +11,12 @@ A new backend is a module with `make(name)` and a line in `nas.latency.backends.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
+from nas.latency.device_agent.timing import clocked
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.subject import Subject, sample_input, torch_dtype
 
@@ -23,7 +26,11 @@ if TYPE_CHECKING:
 
 
 class Session(Protocol):
-    """One build of one network, ready to run."""
+    """One build of one network, ready to run.
+
+    A session may also have `read_ms()`, milliseconds of one batch by the device's own clock; `run` is timed from here
+    otherwise.
+    """
 
     def run(self) -> None:
         """Runs one batch and returns when the device has finished it."""
@@ -64,8 +71,15 @@ def no_cuda(protocol: LatencyProtocol) -> str | None:
 
     if not torch.cuda.is_available():
         return "no CUDA device is visible to PyTorch"
-    index = torch.device(protocol.device).index or 0
-    return None if index < torch.cuda.device_count() else f"there is no device {protocol.device}"
+    index, count = torch.device(protocol.device).index or 0, torch.cuda.device_count()
+    if index >= count:
+        return f"there is no device {protocol.device}, only {count} of them, counted from cuda:0"
+    major, minor = torch.cuda.get_device_capability(index)
+    if protocol.precision == "bf16" and major < 8:
+        return f"bf16 needs compute capability 8.0, this card has {major}.{minor}"
+    if protocol.tf32 and protocol.precision == "fp32" and major < 8:
+        return f"TF32 needs compute capability 8.0, this card has {major}.{minor}"
+    return None
 
 
 def cuda_versions() -> dict[str, str]:
@@ -78,11 +92,48 @@ def cuda_versions() -> dict[str, str]:
     return {"cuda": str(torch.version.cuda), "cudnn": str(cudnn)}
 
 
+def reader(session: Session) -> Callable[[], float]:
+    """A function that runs one batch of a session and returns its milliseconds."""
+    read: Callable[[], float] = getattr(session, "read_ms", None) or clocked(session.run)
+    return read
+
+
+@contextlib.contextmanager
+def numerics(protocol: LatencyProtocol) -> Iterator[None]:
+    """PyTorch's switches of a GPU set as the protocol says, and set back: what was trained before must not show.
+
+    TF32 in convolutions and in matrix products is one choice here (PyTorch's defaults differ); cuDNN takes its usual
+    algorithms, deterministic or not. PyTorch's former names of the TF32 switches are used throughout this package:
+    mixed with the newer ones they raise errors.
+    """
+    if not protocol.on_gpu:
+        yield
+        return
+    import torch
+
+    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, products.allow_tf32, cudnn.benchmark, cudnn.deterministic
+    enabled, warn_only = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    tf32 = bool(protocol.resolved().tf32)
+    cudnn.allow_tf32, products.allow_tf32, cudnn.benchmark, cudnn.deterministic = tf32, tf32, False, False
+    torch.use_deterministic_algorithms(False)
+    torch.cuda.empty_cache()  # engines find the card as they would in a process of their own
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, products.allow_tf32, cudnn.benchmark, cudnn.deterministic = before
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+
+
 def load_network(subject: Subject, protocol: LatencyProtocol) -> tuple[nn.Module, torch.Tensor]:
     """The network on its device in its precision, and the batch to run it with."""
     import torch
 
-    network = subject.make(protocol).to(device=protocol.device, dtype=torch_dtype(protocol.precision))
-    if protocol.channels_last:
+    own = protocol.resolved()
+    network = subject.make(own).to(device=own.device, dtype=torch_dtype(own.precision))
+    if own.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    return network.eval(), sample_input(protocol, protocol.device)
+    return network.eval(), sample_input(own, own.device)

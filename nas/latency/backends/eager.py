@@ -26,17 +26,23 @@ class TorchSession:
         network: the network the callable was made from; its parameters count as memory.
         images: the batch, (B, 3, H, W), on the device.
         forward: what is timed; the network itself when None.
+        before: bytes the CUDA allocator had given away before the network was made; what is above them is its.
     """
 
-    def __init__(self, network: nn.Module, images: torch.Tensor, forward: Callable[..., Any] | None = None) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        images: torch.Tensor,
+        forward: Callable[..., Any] | None = None,
+        before: int = 0,
+    ) -> None:
         import torch
 
         self._torch = torch
         self._network: nn.Module | None = network
         self._images = images
         self._forward: Callable[..., Any] | None = network if forward is None else forward
-        if images.is_cuda:
-            torch.cuda.reset_peak_memory_stats(images.device)
+        self._before = before
 
     def run(self) -> None:
         """One forward pass, waited for."""
@@ -47,9 +53,10 @@ class TorchSession:
             self._torch.cuda.synchronize(self._images.device)
 
     def peak_memory_mb(self) -> float | None:
-        """Weights and activations at their peak: the CUDA allocator's figure, or one profiled pass on a CPU."""
+        """Weights and activations at their peak: by CUDA's allocator since the build, or one profiled pass on a CPU."""
         if self._images.is_cuda:
-            return float(self._torch.cuda.max_memory_allocated(self._images.device)) / 1e6
+            self.run()
+            return float(self._torch.cuda.max_memory_allocated(self._images.device) - self._before) / 1e6
         assert self._network is not None
         weights = sum(tensor.nbytes for tensor in [*self._network.parameters(), *self._network.buffers()])
         activations = peak_of_allocations(self.run)
@@ -60,6 +67,24 @@ class TorchSession:
         self._network = self._forward = None
         if self._images.is_cuda:
             self._torch.cuda.empty_cache()
+
+
+def allocated_before(protocol: LatencyProtocol) -> int:
+    """Bytes of the CUDA allocator in use before a network is made; its peak is counted anew from here. 0 on a CPU.
+
+    cuBLAS takes a workspace for each stream at its first product and keeps it: taken here, it is not the network's.
+    """
+    if not protocol.on_gpu:
+        return 0
+    import torch
+
+    with torch.inference_mode():
+        square = torch.zeros(64, 64, device=protocol.device)
+        square @ square
+    del square
+    torch.cuda.synchronize(protocol.device)
+    torch.cuda.reset_peak_memory_stats(protocol.device)
+    return int(torch.cuda.memory_allocated(protocol.device))
 
 
 def peak_of_allocations(run: Callable[[], None]) -> int | None:
@@ -106,7 +131,8 @@ class Eager:
 
     def open(self, subject: Subject, protocol: LatencyProtocol, build: int) -> Session:
         """The network itself."""
-        return TorchSession(*load_network(subject, protocol))
+        before = allocated_before(protocol)
+        return TorchSession(*load_network(subject, protocol), before=before)
 
 
 def make(name: str) -> LatencyBackend:

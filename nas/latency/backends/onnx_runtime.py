@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nas.latency.backends.base import LatencyBackend, Session, installed
-from nas.latency.device_agent import onnx_provider
+from nas.latency.device_agent.engines import onnx_provider
 from nas.latency.onnx_file import EngineSession
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.subject import Subject

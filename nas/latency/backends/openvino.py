@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from nas.errors import LatencyError
 from nas.latency.backends.base import LatencyBackend, Session, installed
-from nas.latency.device_agent import usable_cpus
+from nas.latency.device_agent.machine import usable_cpus
 from nas.latency.onnx_file import exported
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.subject import Subject, sample_input
@@ -50,6 +51,7 @@ class OpenVinoSession:
         # The file stays in fp32: OpenVINO takes its precision from the hint.
         with exported(subject, protocol, precision="fp32") as path:
             compiled = openvino.Core().compile_model(path, "CPU", settings)
+        _require_precision(compiled, protocol.precision)
         self._request: Any = compiled.create_infer_request()
         self._request.set_input_tensor(openvino.Tensor(sample_input(protocol).float().numpy()))
 
@@ -64,6 +66,17 @@ class OpenVinoSession:
     def close(self) -> None:
         """Drops the compiled network."""
         self._request = None
+
+
+def _require_precision(compiled: Any, precision: str) -> None:
+    """Refuses a network that runs in another precision than asked: in fp32 on a processor without fp16 units.
+
+    Raises:
+        LatencyError: names the precision it would run in.
+    """
+    used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    if used != PRECISION[precision]:
+        raise LatencyError(f"OpenVINO would run in {used} on this processor, not in {PRECISION[precision]}")
 
 
 def make(name: str) -> LatencyBackend:
