@@ -11,4 +11,9 @@ Tables in, tables or small frozen dataclasses out; no torch, no database, no dra
 - `fronts`: `on_front`, `layers`, `crowding`, `hypervolume`, `staircase`: who is on the front.
 - `choice`: `most_accurate`, `knee`: which candidate for a budget, with the runners-up that are not told apart.
 - `power`: `Design`, `visible_difference`, `blocks_needed`: what a design can see.
+- `answer`: `answer_of`, `Answer`: what a study may say in one sentence.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

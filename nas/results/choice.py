@@ -56,8 +56,8 @@ def most_accurate(
     allowed = allowed[allowed["cost"] <= at_most]
     if allowed.empty:
         return None
-    best = allowed.loc[(metric.sign * allowed[f"{metric.column}_mean"]).idxmax()]
-    return _with_equals(table, level, allowed, str(best["notation"]), metric)
+    best = (metric.sign * allowed.set_index("notation")[f"{metric.column}_mean"].astype(float)).idxmax()
+    return _with_equals(table, level, allowed, str(best), metric)
 
 
 def knee(table: pd.DataFrame, level: Level, costs: Mapping[str, float], metric: Metric = MAP) -> Choice | None:

@@ -26,8 +26,9 @@ ELSEWHERE = ("source", "follows", "rest")
 ROLES = ("candidate", "baseline", "reference")
 """Roles that a summary names; of several that one candidate had, the last."""
 CONFIRM = "confirm"
-SCRATCH, PLAIN = "scratch", "plain"
-"""Kinds of start: random or published weights; a trained plain network (which one is a block, see `noise`)."""
+SCRATCH = "scratch"
+_STARTS = {"plain": "from the trained plain network", "checkpoint": "from a checkpoint"}
+"""Kinds of start beside random or published weights; which one it was, behind the colon, is a block (see `noise`)."""
 SPLIT_WORDS = {"test": "test split", "val": "validation identities"}
 _FIDELITY_PARTS = (
     (r"(\d+)x(\d+)", "{0} x {1} px"),
@@ -47,7 +48,8 @@ _CARRIED = (
         "latency_p95_ms",
         "batches_per_s",
     ),
-    *("latency_measured", "peak_memory_mb", "energy_j", "params", "macs"),
+    *("latency_measured", "latency_how", "latency_unknown", "peak_memory_mb", "energy_j"),
+    *("params", "macs", "activations"),
 )
 """Columns that are the candidate's own, whatever the training."""
 
@@ -61,7 +63,7 @@ class Level:
         fidelity: the fidelity's label, e.g. `e60`.
         epochs: epochs of the longest training at this level, NaN when unknown.
         candidates: how many candidates finished at this level.
-        start: kind of start, `scratch` or `plain`.
+        start: kind of start: `scratch`, `plain` or `checkpoint`.
         data: id of the data, by content; empty where the table does not say.
         recipe: id of the recipe; empty where the table does not say.
         confirmed: whether a `confirm` stage asked for trainings of this level, networks with blocks among them.
@@ -81,7 +83,7 @@ class Level:
     @property
     def words(self) -> str:
         """The level for people: `validation identities, 60 epochs`."""
-        start = [] if self.start == SCRATCH else ["from the trained plain network"]
+        start = [] if self.start == SCRATCH else [_STARTS.get(self.start, f"from {self.start}")]
         return ", ".join([SPLIT_WORDS.get(self.split, self.split), *self._fidelity_words(), *start])
 
     def _fidelity_words(self) -> list[str]:
@@ -115,7 +117,7 @@ def comparable(table: pd.DataFrame) -> pd.Series:
 
 def level_keys(table: pd.DataFrame) -> pd.DataFrame:
     """What trainings must share to be compared, as text; a column that the table lacks is the same for all."""
-    start = _text(table, "start").where(_text(table, "start").isin(["", SCRATCH]), PLAIN).replace("", SCRATCH)
+    start = _text(table, "start").str.partition(":")[0].replace("", SCRATCH)
     names = {"data": "dataset_id", "recipe": "recipe", "split": "split", "fidelity": "fidelity"}
     return pd.DataFrame({key: _text(table, column) for key, column in names.items()} | {"start": start})
 
@@ -232,6 +234,20 @@ def candidates(table: pd.DataFrame, level: Level | None, metric: Metric = MAP) -
     )
     order = mean.isna().sort_values(kind="stable").index
     return summary.loc[order].reset_index()
+
+
+def plain_row(table: pd.DataFrame, backbone: str) -> pd.Series | None:
+    """The row of the plain backbone in a table of candidates; None when it was not trained at this level."""
+    rows = table[(table["n_blocks"] == 0) & (table["backbone"] == backbone)]
+    exact = rows[rows["notation"] == backbone]
+    chosen = exact if len(exact) else rows
+    return None if chosen.empty else chosen.iloc[0]
+
+
+def reference_row(table: pd.DataFrame, backbone: str, metric: Metric = MAP) -> pd.Series | None:
+    """The row of the network that a placement must beat (another backbone, no block), the best of several."""
+    rows = table[((table["role"] == "reference") | (table["n_blocks"] == 0)) & (table["backbone"] != backbone)]
+    return None if rows.empty else rows.sort_values(f"{metric.column}_mean", ascending=metric.more_is_better).iloc[-1]
 
 
 def _carried(rows: pd.DataFrame) -> pd.DataFrame:

@@ -47,11 +47,12 @@ class Noise:
 
 def block_codes(table: pd.DataFrame) -> npt.NDArray[np.intp]:
     """(rows,) number of each training's block; all 0 for a table without seeds and starts."""
-    columns = [column for column in BLOCKS if column in table]
-    if not columns or table.empty:
-        return np.zeros(len(table), dtype=np.intp)
-    keys = table[columns].astype(object).where(table[columns].notna(), "")
-    return np.asarray(keys.groupby(columns, sort=True).ngroup(), dtype=np.intp)
+    codes = np.zeros(len(table), dtype=np.intp)
+    for column in BLOCKS:
+        if column in table:
+            own, values = pd.factorize(table[column], sort=True)  # what is missing is one more block
+            codes = codes * (len(values) + 1) + own
+    return np.unique(codes, return_inverse=True)[1]
 
 
 def noise_of(table: pd.DataFrame, metric: Metric = MAP) -> Noise:

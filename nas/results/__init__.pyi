@@ -1,0 +1,17 @@
+from .answer import Answer as Answer
+from .answer import answer_of as answer_of
+from .choice import Choice as Choice
+from .choice import knee as knee
+from .choice import most_accurate as most_accurate
+from .columns import MAP as MAP
+from .columns import RESULT_COLUMNS as RESULT_COLUMNS
+from .columns import Metric as Metric
+from .differences import Difference as Difference
+from .differences import difference as difference
+from .differences import to_controls as to_controls
+from .levels import Level as Level
+from .levels import quoted_level as quoted_level
+from .levels import widest_level as widest_level
+from .power import Design as Design
+from .power import blocks_needed as blocks_needed
+from .power import visible_difference as visible_difference

@@ -1,0 +1,277 @@
+"""What a study may say in one sentence, and the numbers behind it: the same in report, dashboard, terminal and JSON.
+
+A network is named as better only if the interval of its paired difference to the control, simultaneous over all
+networks that were compared, excludes zero. Where none is, the sentence says how large a difference is still possible
+and what it would take to see a smaller one. A network is never said to save time against one whose layers it contains.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import pandas as pd
+
+from nas.results.choice import most_accurate
+from nas.results.columns import MAP, Metric
+from nas.results.cost_tables import time_quote
+from nas.results.costs import COSTS, Quote, Ratio, ratio
+from nas.results.differences import to_controls
+from nas.results.levels import Level, candidates, levels, quoted_level
+from nas.results.noise import noise_of
+from nas.results.power import POWER, Design, blocks_needed, visible_difference
+from nas.spaces.labels import short_label
+
+Kind = Literal["no result", "no control", "one seed", "better", "none better"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer of a study so far; numbers that are not known are None.
+
+    Attributes:
+        kind: `better`: a network is named; `none better`: none is told to be better than its control; `one seed`,
+            `no control`, `no result`: what is missing to say anything.
+        sentence: all of it in words.
+        confirmed: whether a confirm stage asked for these trainings.
+        level: what was compared, in words.
+        compared: networks compared to a control.
+        worse: how many of them are told to be worse.
+        failed: networks with failed trainings.
+        seeds: seeds (and starts) that the comparison rests on.
+        named: the network named, or that with the largest difference still possible.
+        equal: networks that are better too and not told apart from it.
+        control: what `named` is compared to.
+        difference, low, high: named minus control; 95 % for all that were compared together.
+        slower, slower_low, slower_high: cost of `named` over the control's, minus 1.
+        visible: the smallest difference that this design sees with 80 % power.
+        wished, seeds_needed: a smaller difference, and the seeds each that it would take.
+    """
+
+    kind: Kind
+    sentence: str
+    confirmed: bool = False
+    level: str = ""
+    compared: int = 0
+    worse: int = 0
+    failed: int = 0
+    seeds: int = 0
+    named: str | None = None
+    equal: tuple[str, ...] = ()
+    control: str | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    slower: float | None = None
+    slower_low: float | None = None
+    slower_high: float | None = None
+    visible: float | None = None
+    wished: float | None = None
+    seeds_needed: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; what is not known is None."""
+        return asdict(self) | {"equal": list(self.equal)}
+
+
+def answer_of(table: pd.DataFrame, cost: str = "latency_ms", metric: Metric = MAP) -> Answer:
+    """What a study may say, from its results table.
+
+    Args:
+        table: a results table.
+        cost: what accuracy is paid with, a name of `nas.results.costs.COSTS`.
+        metric: what networks are judged by.
+    """
+    level = quoted_level(levels(table, metric))
+    if level is None:
+        return Answer("no result", "No training has finished yet, so there is no answer so far.")
+    gaps = to_controls(level.rows(table), metric)
+    common: dict[str, Any] = {
+        "confirmed": level.confirmed,
+        "level": level.words,
+        "compared": int(gaps["difference"].notna().sum()),
+        "failed": int(gaps["failed"].gt(0).sum()),
+    }
+    if gaps.empty or gaps["control"].isna().all():
+        return Answer("no control", _no_control(gaps, level), **common)
+    known = gaps[gaps["high_all"].notna()]
+    if known.empty:
+        return Answer("one seed", _one_seed(gaps, level, metric), **common)
+    common |= {"worse": int(known["verdict"].eq("worse").sum()), "seeds": int(known["blocks"].max())}
+    quoted = candidates(table, level, metric).query("quoted and failed == 0")["notation"]
+    better = known[known["verdict"].eq("better") & known["notation"].isin(quoted)]
+    if len(better):
+        return _better(table, level, better, cost, metric, common)
+    return _none_better(known, level, metric, common, _design(table, level, metric, known))
+
+
+def _better(
+    table: pd.DataFrame, level: Level, better: pd.DataFrame, cost: str, metric: Metric, common: Mapping[str, Any]
+) -> Answer:
+    """Names the cheapest of the better networks that are not told apart from the best of them."""
+    summary = candidates(table, level, metric).set_index("notation")
+    column = COSTS[cost].column
+    paid = summary[column].astype(float) if column in summary else pd.Series(dtype=float)
+    prices = {str(name): float(paid.get(name, math.nan)) for name in better["notation"]}
+    if any(math.isnan(price) for price in prices.values()):  # then nobody is known to be cheaper
+        prices = dict.fromkeys(prices, 0.0)
+    chosen = most_accurate(table, level, prices, metric=metric)
+    assert chosen is not None
+    others = tuple(name for name in (chosen.best, *chosen.equal) if name != chosen.cheapest)
+    found = replace(_compared(better, chosen.cheapest, common), kind="better", equal=others)
+    change = ratio(*(_quote(summary, str(name), column) for name in (found.named, found.control)))
+    found = replace(found, **_relative(change))
+    return replace(found, sentence=_better_words(found, change, COSTS[cost].noun, metric))
+
+
+def _compared(table: pd.DataFrame, notation: str, common: Mapping[str, Any]) -> Answer:
+    """One row of `to_controls` as an answer without words."""
+    row = table[table["notation"] == notation].to_dict("records")[0]
+    numbers: dict[str, Any] = {name: float(row[column]) for name, column in _NUMBERS.items()}
+    return Answer("none better", "", **common, named=notation, control=str(row["control"]), **numbers)
+
+
+_NUMBERS = {"difference": "difference", "low": "low_all", "high": "high_all"}
+
+
+def _none_better(
+    known: pd.DataFrame, level: Level, metric: Metric, common: Mapping[str, Any], design: tuple[float, Design]
+) -> Answer:
+    """How large a difference is still possible, and what it would take to see a smaller one."""
+    best_end = known["high_all"] if metric.more_is_better else known["low_all"]
+    largest = (metric.sign * best_end.set_axis(known["notation"])).idxmax()
+    sd, planned = design
+    visible = visible_difference(sd, planned)
+    wished = visible / 2.0
+    found = replace(
+        _compared(known, str(largest), common),
+        visible=_known(visible),
+        wished=_known(wished),
+        seeds_needed=blocks_needed(sd, wished, planned),
+    )
+    return replace(found, sentence=_none_better_words(found, metric))
+
+
+def _design(table: pd.DataFrame, level: Level, metric: Metric, known: pd.DataFrame) -> tuple[float, Design]:
+    """The noise of one training, and the level as a plan."""
+    blocks = max(1, int(known["blocks"].max()))
+    control = max(1, round(float(known["control_trainings"].max()) / blocks))
+    return noise_of(level.rows(table), metric).single.sd, Design(len(known), blocks, control)
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+# -- costs
+
+
+def _quote(summary: pd.DataFrame, notation: str, column: str) -> Quote:
+    """A candidate's cost with its interval; only times have one of their own."""
+    row = summary[summary.index == notation].iloc[0]
+    value = row.get(column)
+    if value is None or value != value:
+        return Quote(why="not known")
+    if column != "latency_ms":
+        return Quote.exactly(float(value), "counted")
+    return time_quote(row)
+
+
+def _relative(change: Ratio | None) -> dict[str, Any]:
+    if change is None:
+        return {}
+    ends = {"slower_low": change.low, "slower_high": change.high}
+    return {"slower": change.value - 1.0} | {name: None if end is None else end - 1.0 for name, end in ends.items()}
+
+
+def cost_words(change: Ratio | None, noun: str) -> str:
+    """What a network costs more than the one whose layers it contains; empty where it is not known.
+
+    >>> cost_words(Ratio(1.04, 1.03, 1.05), "time")
+    'for 4.0 % [3.0, 5.0] more time'
+    >>> cost_words(Ratio(0.7, 0.6, 0.8), "time"), cost_words(Ratio(1.01, 0.99, 1.03), "time")
+    ('with no difference in time that this measurement could see', 'with no difference in time that this measurement \
+could see')
+    """
+    if change is None:
+        return ""
+    more = 100.0 * (change.value - 1.0)
+    if change.low is None or change.high is None:
+        spread = f"at a {noun} whose spread is not known"
+        return f"{spread} ({more:.1f} % more)" if more > 0 else spread
+    if change.low <= 1.0 or change.value <= 1.0:
+        return f"with no difference in {noun} that this measurement could see"
+    ends = (100.0 * (change.low - 1.0), 100.0 * (change.high - 1.0))
+    exact = ends[1] - ends[0] < 0.05
+    return f"for {more:.1f} %{'' if exact else f' [{ends[0]:.1f}, {ends[1]:.1f}]'} more {noun}"
+
+
+# -- words
+
+
+def _amount(value: float | None, metric: Metric) -> str:
+    return f"{value:+.4f} {metric.unit or metric.words}"
+
+
+def _interval(found: Answer) -> str:
+    return f"[{found.low:+.4f}, {found.high:+.4f}]"
+
+
+def _basis(found: Answer) -> str:
+    seeds = f"{found.seeds} seed{'s' if found.seeds != 1 else ''}" if found.seeds else "different seeds"
+    lost = f", {found.failed} with failed trainings" if found.failed else ""
+    return f"{found.compared} compared in {seeds}{lost}; {found.level}"
+
+
+def _unconfirmed(found: Answer) -> str:
+    return "" if found.confirmed else " No confirm stage has trained these yet."
+
+
+def _better_words(found: Answer, change: Ratio | None, noun: str, metric: Metric) -> str:
+    paid = cost_words(change, noun)
+    equal = f" Not told apart from it: {', '.join(short_label(name) for name in found.equal)}." if found.equal else ""
+    return (
+        f"{short_label(found.named or '')} is better than {short_label(found.control or '')}: "
+        f"{_amount(found.difference, metric)} {_interval(found)}{f', {paid}' if paid else ''} "
+        f"({_basis(found)}; 95 % for all compared together).{equal}{_unconfirmed(found)}"
+    )
+
+
+def _none_better_words(found: Answer, metric: Metric) -> str:
+    control = short_label(found.control or "")
+    verdict = f"{found.worse} of them told to be worse" if found.worse else ""
+    head = "No placement is shown to be better than" if found.worse else "No placement is told apart from"
+    possible = found.high if metric.more_is_better else found.low
+    said = (
+        f"{head} plain {control} ({_basis(found)}{f'; {verdict}' if verdict else ''}): the largest difference still "
+        f"possible is {_amount(possible, metric)} ({short_label(found.named or '')}: {found.difference:+.4f} "
+        f"{_interval(found)}, 95 % for all compared together)."
+    )
+    return f"{said}{_power_words(found, metric)}{_unconfirmed(found)}"
+
+
+def _power_words(found: Answer, metric: Metric) -> str:
+    if found.visible is None:
+        return ""
+    seen = f" This design sees {_amount(found.visible, metric)} with {POWER:.0%} power"
+    if found.seeds_needed is None or found.wished is None:
+        return f"{seen}."
+    return f"{seen}; half of that takes {found.seeds_needed} seeds each."
+
+
+def _no_control(gaps: pd.DataFrame, level: Level) -> str:
+    if gaps.empty:
+        return f"Only networks without blocks have finished training yet ({level.words})."
+    return (
+        f"The plain network was not trained beside the {len(gaps)} networks with blocks ({level.words}), so none of "
+        "them can be said to be better or worse than it."
+    )
+
+
+def _one_seed(gaps: pd.DataFrame, level: Level, metric: Metric) -> str:
+    return (
+        f"How much a training moves by itself is not known, as no network was trained twice ({len(gaps)} with blocks; "
+        f"{level.words}): no difference in {metric.words} can be told from chance. Train each in 3 seeds, 2 at least."
+    )

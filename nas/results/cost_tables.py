@@ -1,0 +1,115 @@
+"""What candidates cost, as columns of tables: read from latency records, or given by a replayed table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, cast
+
+import pandas as pd
+
+from nas.results.costs import COSTS, DISTURBED, UNKNOWN, How, Quote, read_times
+from nas.spaces import Candidate
+
+COST_COLUMNS: tuple[str, ...] = (
+    *("latency_ms", "latency_low_ms", "latency_high_ms", "latency_p5_ms", "latency_p95_ms", "batches_per_s"),
+    *("latency_measured", "latency_how", "latency_unknown", "peak_memory_mb", "energy_j"),
+)
+"""What the results table says of an architecture beside what its trainings gave. `latency_low_ms` and `latency_high_ms`
+are the 95 % interval of the time, `latency_p5_ms` and `latency_p95_ms` percentiles of the timed batches;
+`latency_measured` is False for a prediction; `latency_unknown` says why a network that was timed has no time."""
+
+_WORDS = ("latency_measured", "latency_how", "latency_unknown")
+
+
+def time_table(records: Iterable[Mapping[str, Any]], limit: float = DISTURBED) -> pd.DataFrame:
+    """Costs that records hold, one row an architecture, by `architecture_id`; columns `notation` and `COST_COLUMNS`.
+
+    Args:
+        records: the newest record of each architecture: `architecture_id`, `notation`, `measured`, what `read_times`
+            reads, and `p5_ms`, `p95_ms`, `peak_memory_mb` and `energy_mj` where they were read.
+        limit: see `read_times`.
+    """
+    found = {str(record["notation"]): record for record in records}
+    quotes = read_times(found, limit)
+    rows = {r["architecture_id"]: _row(r, quotes[notation]) for notation, r in found.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["notation", *COST_COLUMNS])
+
+
+def _row(record: Mapping[str, Any], quote: Quote) -> dict[str, Any]:
+    ms, energy, measured = quote.value, record.get("energy_mj"), bool(record.get("measured", True))
+    scale = math.nan if ms is None else ms / float(record["median_ms"])
+    return {
+        "notation": record["notation"],
+        "latency_ms": ms,
+        "latency_low_ms": quote.low,
+        "latency_high_ms": quote.high,
+        "latency_p5_ms": scale * _number(record.get("p5_ms")),
+        "latency_p95_ms": scale * _number(record.get("p95_ms")),
+        "batches_per_s": 1000.0 / ms if ms else None,
+        "latency_measured": measured,
+        "latency_how": quote.how if measured else "predicted",
+        "latency_unknown": quote.why or None,
+        "peak_memory_mb": record.get("peak_memory_mb"),
+        "energy_j": None if energy is None else float(energy) / 1000.0,
+    }
+
+
+def given_table(costs: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+    """Costs that a replayed table gives, in the form of `time_table`, with the counted ones beside.
+
+    Args:
+        costs: value by notation, by column: a name of `COSTS`. Times follow from speeds; a slow-down alone has no time.
+    """
+    by_column = {name: dict(values) for name, values in costs.items()}
+    if "latency_ms" not in by_column and "batches_per_s" in by_column:
+        by_column["latency_ms"] = {notation: 1000.0 / speed for notation, speed in by_column["batches_per_s"].items()}
+    notations = dict.fromkeys(notation for values in by_column.values() for notation in values)
+    architectures = {notation: Candidate.parse(notation).architecture for notation in notations}
+    table = pd.DataFrame({name: pd.Series(values, dtype=float) for name, values in by_column.items()})
+    table = table.reindex(list(notations)).groupby([architectures[notation].id for notation in notations]).mean()
+    names = {network.id: network.notation for network in architectures.values()}
+    ms = table["latency_ms"] if "latency_ms" in table else pd.Series(math.nan, index=table.index)
+    table = table.assign(
+        notation=[names[key] for key in table.index],
+        latency_ms=ms,
+        latency_low_ms=ms,
+        latency_high_ms=ms,
+        batches_per_s=1000.0 / ms,
+        latency_measured=True,
+        latency_how="table",
+    )
+    columns = ["notation", *COST_COLUMNS, *(name for name in COSTS if name in table and name not in COST_COLUMNS)]
+    return table.reindex(columns=columns)
+
+
+def with_costs(results: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    """A results table with the costs of its architectures; a replayed table's stand for what was counted, too.
+
+    Args:
+        results: with `architecture_id`.
+        costs: of `time_table` or `given_table`.
+    """
+    given = [str(name) for name in costs if name in COSTS and name in results]
+    for name in dict.fromkeys([*COST_COLUMNS, *given]):
+        values = results["architecture_id"].map(costs[name]).astype(object)
+        results = results.assign(**{name: values.where(values.notna(), None)})
+    numbers = [str(n) for n in results if n in COSTS or (n in COST_COLUMNS and n not in _WORDS)]
+    return results.assign(**{name: pd.to_numeric(results[name]).astype("float64") for name in numbers})
+
+
+def time_quote(row: Mapping[Hashable, Any] | pd.Series) -> Quote:
+    """The time in a row of a table with `COST_COLUMNS`; of one that does not say how it was read, as it stands."""
+    ms, low, high = (_known(row[name]) for name in ("latency_ms", "latency_low_ms", "latency_high_ms"))
+    how, why = row["latency_how"], row["latency_unknown"]
+    if ms is None:
+        return Quote(why=why) if isinstance(why, str) else UNKNOWN
+    return Quote(ms, low, high, cast(How, how)) if isinstance(how, str) else Quote.exactly(ms)
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or value != value else float(value)
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
