@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nas.results.fronts import crowding, layers, on_front
 from nas.results.noise import block_effects, noise_of
 from nas.search.proposals.base import Observation
 from nas.spaces import Candidate
@@ -51,52 +52,30 @@ def seed_noise(results: pd.DataFrame) -> float | None:
     return known.sd if known.known else None
 
 
-def front(found: Iterable[Observation]) -> list[Observation]:
-    """Observations that no other beats in mAP and cost together, cheapest first."""
+def _points(found: Iterable[Observation]) -> tuple[list[Observation], list[tuple[float, float]]]:
+    """The observations that have both numbers, with them."""
     known = [o for o in found if o.map is not None and o.cost is not None]
-    if not known:
-        return []
-    import moocore
+    return known, [(float(o.map or 0.0), float(o.cost or 0.0)) for o in known]
 
-    points = np.array([[-float(o.map or 0), float(o.cost or 0)] for o in known])
-    keep = moocore.is_nondominated(points, keep_weakly=True)  # equals share the front
-    return sorted((o for o, k in zip(known, keep, strict=True) if k), key=lambda o: (o.cost, o.candidate.id))
+
+def front(found: Iterable[Observation]) -> list[Observation]:
+    """Observations that no other beats in mAP and cost together, cheapest first; equals share it."""
+    known, points = _points(found)
+    kept = [o for o, inside in zip(known, on_front(points), strict=True) if inside]
+    return sorted(kept, key=lambda o: (o.cost, o.candidate.id))
 
 
 def promoted(found: Sequence[Observation], count: int) -> list[Observation]:
-    """The `count` best by non-domination rank, then by crowding distance (Deb et al. 2002)."""
-    left = [o for o in found if o.map is not None and o.cost is not None]
+    """The `count` best by non-domination rank, then by crowding distance, ends of a layer first (Deb et al. 2002)."""
+    known, points = _points(found)
+    ranks = layers(points)
     chosen: list[Observation] = []
-    while left and len(chosen) < count:
-        layer = front(left)
-        ids = {o.candidate.id for o in layer}
-        left = [o for o in left if o.candidate.id not in ids]
-        chosen += by_crowding(layer)[: count - len(chosen)]
+    for rank in range(int(ranks.max(initial=-1)) + 1):
+        layer = [i for i, own in enumerate(ranks) if own == rank]
+        distance = dict(zip(layer, crowding([points[i] for i in layer]), strict=True))
+        ordered = sorted(layer, key=lambda i: (-distance[i], known[i].candidate.id))
+        chosen += [known[i] for i in ordered[: count - len(chosen)]]
     return chosen
-
-
-def by_crowding(layer: Sequence[Observation]) -> list[Observation]:
-    """One non-dominated layer, the least crowded first; its ends come first of all."""
-    points = np.array([[float(o.map or 0), float(o.cost or 0)] for o in layer])
-    distance = crowding_distance(points)
-    order = sorted(range(len(layer)), key=lambda i: (-distance[i], layer[i].candidate.id))
-    return [layer[i] for i in order]
-
-
-def crowding_distance(points: np.ndarray) -> np.ndarray:
-    """Crowding distance of each row of `points` (n, objectives); infinite at the ends.
-
-    >>> crowding_distance(np.array([[0.0, 2.0], [1.0, 1.0], [2.0, 0.0]])).tolist()
-    [inf, 2.0, inf]
-    """
-    distance = np.zeros(len(points))
-    for column in points.T:
-        order = np.argsort(column, kind="stable")
-        spread = column[order[-1]] - column[order[0]]
-        distance[order[[0, -1]]] = np.inf
-        if spread > 0 and len(points) > 2:
-            distance[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / spread
-    return distance
 
 
 def spread_over_cost(chosen: Sequence[Observation], count: int) -> list[Observation]:
