@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas import reporting, search, storage
+from nas import reporting, results, search, storage
 from nas.cli.common import duration, emit_json, line, note, print_table, progress_bar
 from nas.cli.live import StudyView
 from nas.errors import NasError, StudyError
 from nas.spaces import own_code
 
 if TYPE_CHECKING:
+    from nas.results import Answer
     from nas.search.definition import StudyDefinition
     from nas.storage import Repository
 
@@ -60,6 +61,9 @@ def run(
         result = _run(definition, repository, url, workers or definition.workers, lease)
         if report:
             result["report"] = _report(database, definition.name)
+        found = _answer(repository, definition.name)
+    note(found.sentence)
+    result["answer"] = found.to_dict()
     if json:
         emit_json(result)
     _refuse_fruitless(definition.name, result["trainings"])
@@ -111,6 +115,12 @@ def _bar(title: str) -> Any:
 
 def _outcome(status: dict[str, Any]) -> dict[str, Any]:
     return {"study": status["study"], "finished": status["finished"], "trainings": status["trainings"]}
+
+
+def _answer(repository: Repository, name: str) -> Answer:
+    """What the study may say so far."""
+    cost = str(repository.study(name).definition.get("cost") or "latency_ms")
+    return results.answer_of(repository.results(name), cost)
 
 
 def _report(database: Any, name: str) -> dict[str, str]:
@@ -202,11 +212,13 @@ def status(
     """
     name, url = search.find_study(study, db or os.environ.get("NAS_DATABASE"))
     with storage.open_database(url, create=False, read_only=True) as database:
-        found = storage.Repository(database).status(name)
+        repository = storage.Repository(database)
+        found, said = repository.status(name), _answer(repository, name)
     if json:
-        emit_json(found)
+        emit_json({**found, "answer": said.to_dict()})
         return
     _print_status(found)
+    line(f"  {said.sentence}")
 
 
 def _print_status(found: dict[str, Any]) -> None:

@@ -12,13 +12,13 @@ import pandas as pd
 
 from nas.files.shown import csv_text
 from nas.files.whole import write_text
-from nas.reporting.comparison import levels, summarise_candidates
 from nas.reporting.document import FigureBlock
 from nas.reporting.study_data import StudyData
 
 PARETO_COLUMNS: tuple[str, ...] = (
-    *("split", "fidelity", "notation", "role", "n_blocks", "on_front", "map_mean", "map_sd", "map_low", "map_high"),
-    *("seeds", "rank1", "minp", "latency_ms", "latency_p5_ms", "latency_p95_ms", "batches_per_s", "latency_measured"),
+    *("split", "fidelity", "start", "notation", "role", "n_blocks", "quoted", "on_front"),
+    *("map_mean", "map_sd", "map_low", "map_high", "seeds", "failed", "rank1", "minp"),
+    *("latency_ms", "latency_p5_ms", "latency_p95_ms", "batches_per_s", "latency_measured"),
     *("params", "macs", "candidate_id"),
 )
 """Columns of pareto.csv: one row a candidate and comparable level; empty cells are not measured."""
@@ -27,11 +27,14 @@ PARETO_COLUMNS: tuple[str, ...] = (
 def pareto_table(data: StudyData) -> pd.DataFrame:
     """One row a candidate and level, best first; the front is marked."""
     tables = [
-        summarise_candidates(data, level).assign(split=level.split, fidelity=level.fidelity) for level in levels(data)
+        pd.concat([data.candidates(level), data.failed_candidates(level)]).assign(
+            split=level.split, fidelity=level.fidelity, start=level.start
+        )
+        for level in data.levels
     ]
     if not tables:
         return pd.DataFrame(columns=list(PARETO_COLUMNS))
-    ordered = [table.sort_values(["on_front", "map_mean"], ascending=False) for table in tables]
+    ordered = [table.sort_values(["quoted", "on_front", "map_mean"], ascending=False) for table in tables]
     return pd.concat(ordered, ignore_index=True)[list(PARETO_COLUMNS)]
 
 

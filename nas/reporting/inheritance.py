@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau
 
-from nas.reporting.comparison import Level
 from nas.reporting.study_data import StudyData, rows_of
+from nas.results.levels import Level
 
 LEAST = 4
 """Candidates trained both ways below which no correlation is said."""

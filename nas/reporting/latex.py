@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nas.reporting.comparison import summarise_candidates, trusted_level
 from nas.reporting.numbers import is_missing
 from nas.reporting.rules_file import rule_set
 from nas.reporting.study_data import StudyData, records_of, rows_of
@@ -97,7 +96,7 @@ def systems_latex(data: StudyData) -> LatexTable | None:
         for row, top in zip(rows_of(frame), best, strict=True)
     ]
     breaks = frozenset(i for i in range(1, len(frame)) if frame["loss"].iloc[i] != frame["loss"].iloc[i - 1])
-    level = trusted_level(data)
+    level = data.quoted
     what, how = escape(level.words if level else ""), escape(data.batch_words)
     caption = f"mAP (mean $\\pm$ sd over seeds; {what}) and speed ({how})."
     headings = ["attention @ positions", "loss", "mAP", "batches/s"]
@@ -106,7 +105,7 @@ def systems_latex(data: StudyData) -> LatexTable | None:
 
 def front_latex(data: StudyData) -> LatexTable | None:
     """Members of the front, fastest first."""
-    summary = summarise_candidates(data, trusted_level(data))
+    summary = data.candidates(data.quoted)
     front = summary[summary["on_front"].astype(bool)].sort_values("latency_ms") if len(summary) else summary
     if front.empty:
         return None

@@ -2,7 +2,7 @@
 
 from nas import Study
 study = Study.open("sqlite:///nas.db", "market1501")
-study.results().groupby("notation")["map"].mean()
+study.candidates()
 study.figure("pareto_front")
 """
 
@@ -19,6 +19,7 @@ from nas.reporting.study_data import StudyData
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from nas.results.answer import Answer
     from nas.spaces.ruleset import RuleSet
 
 
@@ -64,7 +65,7 @@ class Study:
         return self._data
 
     def results(self, *, refresh: bool = False) -> pd.DataFrame:
-        """One row a (stage, training); columns as `nas.reporting.study_data.RESULT_COLUMNS`."""
+        """One row a (stage, training); columns as `nas.results.columns.RESULTS` says."""
         return self.data(refresh=refresh).results.copy()
 
     def latencies(self) -> pd.DataFrame:
@@ -76,6 +77,10 @@ class Study:
         from nas.reporting.files import pareto_table
 
         return pareto_table(self.data())
+
+    def answer(self) -> Answer:
+        """What the study may say so far, in one sentence with its numbers."""
+        return self.data().answer
 
     def figure(self, name: str, **settings: Any) -> go.Figure | str:
         """A figure of the report by name, with its settings; a sentence when there is nothing to draw.

@@ -12,9 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 import nas
-from nas.reporting.comparison import Level, summarise_candidates, trusted_level
 from nas.reporting.study_data import StudyData
 from nas.reporting.tables import loss_of
+from nas.results.levels import Level
 
 BACKBONE, REFERENCE, DATA = "resnet50", "resnet101", "market1501"
 
@@ -50,7 +50,8 @@ def is_the_papers(data: StudyData) -> bool:
 
 def beside(data: StudyData, level: Level | None = None) -> pd.DataFrame:
     """Systems both have, one row each: the paper's values, ours, and the differences; empty when none is shared."""
-    summary = summarise_candidates(data, level or trusted_level(data))
+    summary = data.candidates(level or data.quoted)
+    summary = summary[summary["quoted"].astype(bool)]
     if summary.empty:
         return pd.DataFrame()
     plain = summary["notation"].str.partition("[")[0]

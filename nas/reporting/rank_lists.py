@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 
 from nas.errors import StudyError
 from nas.progress import Progress
-from nas.reporting.comparison import trusted_level
-from nas.reporting.headline import headline
 from nas.reporting.study_data import StudyData
 
 if TYPE_CHECKING:
@@ -65,14 +63,13 @@ def make_rank_lists(
 
 
 def _recommended(data: StudyData) -> str:
-    answer = headline(data)
-    level = trusted_level(data)
-    if answer is not None:
-        return str(answer.best["notation"])
-    if level is None:
+    """The network that the answer names, else the most accurate one to quote."""
+    if data.answer.kind == "better" and data.answer.named:
+        return data.answer.named
+    rows = data.candidates(data.quoted)
+    if rows.empty:
         raise StudyError("no training has finished yet, so there are no rank lists")
-    rows = level.rows(data.finished)
-    return str(rows.sort_values("map")["notation"].iloc[-1])
+    return str(rows[rows["quoted"].astype(bool)].sort_values("map_mean")["notation"].iloc[-1])
 
 
 def _training_with_checkpoint(database: Database, data: StudyData, notation: str) -> dict[str, Any]:

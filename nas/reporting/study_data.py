@@ -14,46 +14,14 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from nas.reporting.costs import COST_WORDS
+from nas.reporting.placements import add_placements
+from nas.results.answer import Answer, answer_of
+from nas.results.columns import NUMBERS, RESULT_COLUMNS, failed, finished, trainings
+from nas.results.costs import SLOWER
+from nas.results.fronts import on_front
+from nas.results.levels import Level, candidates, levels, quoted_level, widest_level
 
 T = TypeVar("T")
-
-RESULT_COLUMNS: tuple[str, ...] = (
-    "study",
-    "stage",
-    "stage_kind",
-    "role",
-    "sampler",
-    "batch",
-    "training_id",
-    "candidate_id",
-    "architecture_id",
-    "notation",
-    "backbone",
-    "n_blocks",
-    "fidelity",
-    "epochs",
-    "seed",
-    "split",
-    "status",
-    "failure_kind",
-    "map",
-    "rank1",
-    "minp",
-    "latency_ms",
-    "latency_p5_ms",
-    "latency_p95_ms",
-    "batches_per_s",
-    "latency_measured",
-    "peak_memory_mb",
-    "energy_j",
-    "params",
-    "macs",
-    "seconds",
-    "images_per_s",
-    "finished_at",
-    "space_id",
-)
-"""The results table: one row a (stage, training)."""
 
 LATENCY_COLUMNS: tuple[str, ...] = (
     "role",
@@ -85,11 +53,6 @@ WORKER_COLUMNS: tuple[str, ...] = ("owner", "training_id", "notation", "stage", 
 
 COSTS: tuple[str, ...] = tuple(COST_WORDS)
 """Columns of the results table that a front can be drawn over."""
-
-_NUMERIC = (
-    *("n_blocks", "epochs", "map", "rank1", "minp", "latency_ms", "latency_p5_ms", "latency_p95_ms", "batches_per_s"),
-    *("peak_memory_mb", "energy_j", "params", "macs", "seconds", "images_per_s"),
-)
 
 
 def rows_of(table: pd.DataFrame) -> Iterator[Any]:
@@ -152,7 +115,7 @@ class StudyData:
 
     def __post_init__(self) -> None:
         results = with_columns(self.results, RESULT_COLUMNS)
-        numbers = {column: pd.to_numeric(results[column], errors="coerce") for column in _NUMERIC}
+        numbers = {column: pd.to_numeric(results[column], errors="coerce") for column in NUMBERS}
         object.__setattr__(self, "results", results.assign(**numbers))
         object.__setattr__(self, "latencies", with_columns(self.latencies, LATENCY_COLUMNS))
         object.__setattr__(self, "workers", with_columns(self.workers, WORKER_COLUMNS))
@@ -175,19 +138,53 @@ class StudyData:
     @cached_property
     def trainings(self) -> pd.DataFrame:
         """One row a training: a training shared by several stages is kept once, in its last stage."""
-        return self.results.drop_duplicates("training_id", keep="last")
+        return trainings(self.results)
 
     @cached_property
     def finished(self) -> pd.DataFrame:
         """The trainings that finished with a finite mAP, one row each."""
-        rows = self.trainings
-        return rows[(rows["status"] == "finished") & rows["map"].notna()]
+        return finished(self.results)
 
     @cached_property
     def failed(self) -> pd.DataFrame:
         """The trainings that failed for good, one row each."""
-        rows = self.trainings
-        return rows[rows["status"] == "failed"]
+        return failed(self.results)
+
+    @cached_property
+    def levels(self) -> list[Level]:
+        """The comparable sets of trainings, the most trusted first."""
+        return levels(self.results)
+
+    @cached_property
+    def quoted(self) -> Level | None:
+        """The level to quote."""
+        return quoted_level(self.levels)
+
+    @cached_property
+    def widest(self) -> Level | None:
+        """The level that saw the most candidates."""
+        return widest_level(self.levels)
+
+    @cached_property
+    def answer(self) -> Answer:
+        """What the study may say so far."""
+        return answer_of(self.results, str(self.definition.get("cost") or "latency_ms"))
+
+    def candidates(self, level: Level | None) -> pd.DataFrame:
+        """One row a candidate that finished at a level, see `nas.results.levels.candidates`; with `on_front`, and where
+        its blocks are in `block` and `sites`.
+        """
+        key = ("candidates", level)
+        if key not in self._made:
+            table = candidates(self.results, level)
+            self._made[key] = mark_front(add_placements(table[table["trainings"] > 0]), self.cost)
+        made: pd.DataFrame = self._made[key]
+        return made.copy()
+
+    def failed_candidates(self, level: Level | None) -> pd.DataFrame:
+        """Candidates of a level all of whose trainings failed: ranked last, in every table that quotes."""
+        table = candidates(self.results, level)
+        return mark_front(add_placements(table[table["trainings"] == 0]), self.cost)
 
     @property
     def latency_protocol(self) -> Mapping[str, Any]:
@@ -209,6 +206,12 @@ class StudyData:
         named = str(self.definition.get("cost") or "latency_ms")
         return named if named in COSTS else "latency_ms"
 
+    @property
+    def margin(self) -> float:
+        """Share of another network's time up to which two count as equally fast (the study's `latency: margin`)."""
+        given = (self.definition.get("latency") or {}).get("margin")
+        return SLOWER if given is None else float(given)
+
     @cached_property
     def backbone(self) -> str:
         """The backbone most trainings (or latencies) are of; `resnet50` for an empty study."""
@@ -217,3 +220,20 @@ class StudyData:
             if len(names):
                 return str(names.mode().iloc[0])
         return "resnet50"
+
+
+_MEASURED_COSTS = frozenset({"latency_ms", "peak_memory_mb", "energy_j"})
+
+
+def mark_front(table: pd.DataFrame, cost: str) -> pd.DataFrame:
+    """Candidates with `on_front`: only those to quote, and none whose cost was predicted.
+
+    Args:
+        table: from `StudyData.candidates`, or a part of it.
+        cost: column that is paid with.
+    """
+    known = table["quoted"].astype(bool)
+    if cost in _MEASURED_COSTS:
+        known &= table["latency_measured"].astype(bool)
+    points = table[["map_mean", cost]].astype(float).where(known)
+    return table.assign(on_front=on_front(points))

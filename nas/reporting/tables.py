@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import pandas as pd
 
-from nas.reporting.comparison import Level, summarise_candidates, trusted_level
+from nas.errors import NasError
 from nas.reporting.document import Badge, Cell, Table, code
-from nas.reporting.numbers import count, fixed, mean_sd, millions
+from nas.reporting.numbers import MISSING, count, fixed, mean_sd, millions
 from nas.reporting.study_data import StudyData, records_of, rows_of
+from nas.results.levels import Level
+from nas.spaces.candidate import Candidate
 from nas.spaces.labels import short_label
+from nas.training.recipe import load_recipe
 
 SHOWN_ROWS = 200
 """Longer tables are cut in reports; the CSV file has every row."""
 
 
 def candidate_table(summary: pd.DataFrame, caption: str, name: str) -> Table:
-    """Candidates with mAP, rank-1, mINP, time and size; the longest tables are cut, and say so."""
+    """Candidates with mAP, rank-1, mINP, time and size; the longest tables are cut, and say so.
+
+    Those to quote stand first, those that failed in every training last.
+    """
+    summary = summary.sort_values(["quoted"], ascending=False, kind="stable")
+    summary = pd.concat([summary[summary["trainings"] > 0], summary[summary["trainings"] == 0]])
     rows = [_candidate_row(row) for row in records_of(summary.head(SHOWN_ROWS))]
     cut = len(summary) - len(rows)
     note = f"{count(cut)} more rows are in pareto.csv." if cut > 0 else ""
@@ -40,16 +48,21 @@ def _candidate_row(row: dict[str, object]) -> list[Cell]:
 
 
 def _standing(row: dict[str, object]) -> Badge:
+    if not row["trainings"]:
+        return Badge("failed", "bad")
     if row["on_front"]:
         return Badge("front", "good")
+    if not row["quoted"]:
+        return Badge("not to quote", "quiet")
     return Badge(str(row["role"]) if row["role"] != "candidate" else "", "quiet")
 
 
 def systems_rows(data: StudyData, level: Level | None = None) -> pd.DataFrame:
     """The rows of a table like the paper's Table I: system, loss, mAP mean and sd, batches/s; fewest blocks first."""
-    summary = summarise_candidates(data, level or trusted_level(data))
+    summary = data.candidates(level or data.quoted)
     if summary.empty:
         return pd.DataFrame(columns=["system", "loss", "map_mean", "map_sd", "seeds", "batches_per_s", "notation"])
+    summary = summary[summary["quoted"].astype(bool)]
     table = summary.assign(
         system=[short_label(str(notation).partition("[")[0]) for notation in summary["notation"]],
         loss=[loss_of(str(notation), data) for notation in summary["notation"]],
@@ -60,16 +73,13 @@ def systems_rows(data: StudyData, level: Level | None = None) -> pd.DataFrame:
 
 
 def loss_of(notation: str, data: StudyData) -> str:
-    """The identity loss a candidate was trained with: its own, else the recipe's."""
-    _, _, inside = notation.partition("[")
-    for part in inside.rstrip("]").split(","):
-        key, _, value = part.partition("=")
-        if key == "loss":
-            return value
-    recipe = data.definition.get("recipe")
-    if isinstance(recipe, dict):
-        return str(recipe.get("loss") or ("circle" if "circle" in str(recipe.get("extends", "")) else "ce"))
-    return "circle" if "circle" in str(recipe) else "ce"
+    """The loss a candidate was trained with, as its recipe says; a dash where that cannot be read any more."""
+    try:
+        recipe = load_recipe(data.definition.get("recipe") or "strong_baseline")
+        own = {key: value for key, value in Candidate.parse(notation).recipe if key == "loss"}
+        return recipe.with_overrides(own).loss
+    except NasError:
+        return MISSING
 
 
 def systems_table(data: StudyData) -> Table:
@@ -79,7 +89,7 @@ def systems_table(data: StudyData) -> Table:
         [code(r.system), str(r.loss), mean_sd(r.map_mean, r.map_sd), count(r.seeds), fixed(r.batches_per_s, 2)]
         for r in rows_of(frame)
     ]
-    level = trusted_level(data)
+    level = data.quoted
     caption = (
         f"Systems as in the paper's Table I: mAP (mean ± sd over seeds; {level.words if level else ''}) and speed."
     )

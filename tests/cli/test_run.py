@@ -34,7 +34,14 @@ def test_a_study_runs_reports_and_resumes(folder: Path, capfd: pytest.CaptureFix
     again = json.loads(capfd.readouterr().out)
     assert again["trainings"] == result["trainings"]
     assert main(["status", str(path), "--json"]) == 0
-    assert json.loads(capfd.readouterr().out)["finished"]
+    status = json.loads(capfd.readouterr().out)
+    assert status["finished"]
+    # One seed each: the terminal ends with the answer, that nothing can be told, in the same words everywhere.
+    assert result["answer"]["kind"] == "one seed"
+    assert " ".join(err.split()).endswith(result["answer"]["sentence"])
+    assert status["answer"] == again["answer"] == result["answer"]
+    assert main(["status", str(path)]) == 0
+    assert result["answer"]["sentence"] in " ".join(capfd.readouterr().out.split())
 
 
 def test_a_dry_run_leaves_nothing_behind(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 dash = pytest.importorskip("dash", reason="the dashboard needs Dash: pip install 'nas-reid[dashboard]'")
 
 from nas.errors import NasError, StorageError, StudyError  # noqa: E402
-from nas.reporting.comparison import summarise_candidates, widest_level  # noqa: E402
 from nas.reporting.dashboard import create_app  # noqa: E402
 from nas.reporting.dashboard.access import is_loopback  # noqa: E402
 from nas.reporting.dashboard.app import body_of, page_of  # noqa: E402
@@ -75,7 +74,7 @@ def test_any_text_is_a_list_of_sites(text: str) -> None:
     ],
 )
 def test_the_mask_is_what_a_loop_says(filters: Filters, full: StudyData) -> None:
-    summary = summarise_candidates(full, widest_level(full))
+    summary = full.candidates(full.widest)
     stages = full.results.groupby("candidate_id")["stage"].agg(set)
     blocks, sites, counts = set(filters.blocks.split(",")) - {""}, _numbers(filters.sites), _numbers(filters.counts)
 
@@ -113,9 +112,7 @@ def test_the_front_is_of_what_is_shown(full: StudyData) -> None:
 
 
 def test_a_selection_is_of_candidates_not_of_places(full: StudyData) -> None:
-    chosen = (
-        summarise_candidates(full, widest_level(full)).query("notation == 'resnet50+cnl@8'")["candidate_id"].iloc[0]
-    )
+    chosen = full.candidates(full.widest).query("notation == 'resnet50+cnl@8'")["candidate_id"].iloc[0]
     figure, _ = draw_front(full, Filters(level="val:e60"), LIGHT, [chosen])
     marked = [
         trace["customdata"][i][0]

@@ -31,6 +31,7 @@ from nas.reporting.figures import (
     TrainingCurves,
 )
 from nas.reporting.study_data import StudyData
+from nas.results.levels import plain_row
 from nas.spaces.labels import BLOCK_TITLES
 
 
@@ -111,9 +112,7 @@ def test_a_block_has_one_colour_in_every_figure(full: StudyData) -> None:
 
 
 def test_pareto_front_leaves_out_what_has_no_latency_and_says_so(full: StudyData) -> None:
-    from nas.reporting.comparison import widest_level
-
-    figure = ParetoFront(level=widest_level(full))
+    figure = ParetoFront(level=full.widest)
     table = figure.table(full)
     assert table["latency_ms"].isna().sum() == 1
     assert "1 candidate without a measured latency" in figure.caption(table)
@@ -161,8 +160,6 @@ def test_the_front_line_goes_through_the_front(full: StudyData) -> None:
 
 
 def test_names_on_the_front_do_not_fall_on_each_other(full: StudyData) -> None:
-    from nas.reporting.comparison import widest_level
-
     table = ParetoFront().table(full)
     front = table.sort_values("map_mean").tail(1)
     twins = pd.concat([front, front.assign(map_mean=front["map_mean"] + 1e-6, latency_ms=front["latency_ms"] + 1e-4)])
@@ -171,7 +168,7 @@ def test_names_on_the_front_do_not_fall_on_each_other(full: StudyData) -> None:
     drawing = ParetoFront().draw(crowded)
     assert isinstance(drawing, go.Figure)
     assert len(drawing.layout.annotations) == 1
-    several = ParetoFront(level=widest_level(full))(full)
+    several = ParetoFront(level=full.widest)(full)
     assert isinstance(several, go.Figure)
     assert [note.name == style.WIDE_ONLY for note in several.layout.annotations].count(False) == 1
 
@@ -214,11 +211,10 @@ def test_placement_map_recovers_planted_single_effects(full: StudyData) -> None:
 def test_marginal_effects_are_means_within_equal_counts() -> None:
     data = StudyData("big", results=large_results(1500))
     table = PlacementMap(kind="marginal").table(data).set_index(["block", "site"])
-    from nas.reporting.comparison import summarise_candidates, widest_level
     from nas.reporting.placements import placements_of
 
     adaptive = set(data.results.loc[data.results["stage_kind"] == "search", "candidate_id"])
-    summary = summarise_candidates(data, widest_level(data))
+    summary = data.candidates(data.widest)
     fair = summary[~summary["candidate_id"].isin(adaptive) & (summary["n_blocks"] > 0)]
     means = fair.groupby("n_blocks")["map_mean"].mean()
     values = [
@@ -230,10 +226,8 @@ def test_marginal_effects_are_means_within_equal_counts() -> None:
 
 def test_pair_map_is_the_mean_gain_of_pairs(full: StudyData) -> None:
     table = PairMap(block="cnl").table(full).set_index(["first", "second"])
-    from nas.reporting.comparison import baseline_row, summarise_candidates, widest_level
-
-    summary = summarise_candidates(full, widest_level(full))
-    base = baseline_row(summary, "resnet50")
+    summary = full.candidates(full.widest)
+    base = plain_row(summary, "resnet50")
     assert base is not None
     pair = summary[summary["notation"] == "resnet50+cnl@8,14"]["map_mean"].iloc[0]
     assert table.loc[(8, 14), "effect"] == pytest.approx(pair - base["map_mean"])
@@ -287,7 +281,9 @@ def test_additive_residuals_overestimate_as_planted(full: StudyData) -> None:
 
 def test_seed_noise_finds_the_planted_sd(full: StudyData) -> None:
     table = SeedNoise().table(full)
-    assert table.attrs["sd"] == pytest.approx(0.001, rel=0.2)
+    noise = table.attrs["noise"]
+    assert noise.single.sd == pytest.approx(0.001, rel=0.2)
+    assert noise.shared.sd < 0.001  # the planted seeds shift nothing
     assert table.groupby("notation")["deviation"].sum().abs().max() < 1e-12
 
 

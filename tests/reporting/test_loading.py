@@ -12,7 +12,6 @@ from reporting_builders import store_study
 from nas import Study
 from nas.errors import StorageError, StudyError
 from nas.reporting import load_study_data
-from nas.reporting.comparison import summarise_candidates, trusted_level
 from nas.reporting.queries import ReportQueries, total_loss
 from nas.reporting.study_data import StudyData
 from nas.storage import Repository, open_database
@@ -57,8 +56,8 @@ def test_what_is_stored_is_what_is_loaded(url: str, full: StudyData) -> None:
 def test_summaries_are_the_same_from_a_database(url: str, full: StudyData) -> None:
     with open_database(url, create=False, read_only=True) as database:
         data = load_study_data(database, full.name)
-    ours = summarise_candidates(data, trusted_level(data)).set_index("notation")
-    theirs = summarise_candidates(full, trusted_level(full)).set_index("notation")
+    ours = data.candidates(data.quoted).set_index("notation")
+    theirs = full.candidates(full.quoted).set_index("notation")
     pd.testing.assert_series_equal(ours["map_mean"], theirs["map_mean"], check_dtype=False)
     pd.testing.assert_series_equal(ours["on_front"], theirs["on_front"], check_dtype=False)
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields
 
 import pandas as pd
 
-from nas.reporting.comparison import Level, levels, trusted_level, widest_level
 from nas.reporting.placements import placements_of
 from nas.reporting.study_data import StudyData
+from nas.results.levels import SCRATCH, Level
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Filters:
 
     def chosen_level(self, data: StudyData) -> Level | None:
         """The comparable set these filters speak of."""
-        found = {level_key(level): level for level in levels(data)}
+        found = {level_key(level): level for level in data.levels}
         return found.get(self.level) or default_level(data)
 
     def mask(self, summary: pd.DataFrame, data: StudyData) -> pd.Series:
@@ -78,7 +78,7 @@ class Filters:
 
 def default_level(data: StudyData) -> Level | None:
     """The most trusted level, unless it holds few of many candidates: an explorer shows what was tried."""
-    trusted, widest = trusted_level(data), widest_level(data)
+    trusted, widest = data.quoted, data.widest
     if trusted is None or widest is None:
         return trusted or widest
     return trusted if 5 * trusted.candidates >= widest.candidates else widest
@@ -86,7 +86,7 @@ def default_level(data: StudyData) -> Level | None:
 
 def level_key(level: Level) -> str:
     """A level in an address."""
-    return f"{level.split}:{level.fidelity}"
+    return ":".join([level.split, level.fidelity, *([level.start] if level.start != SCRATCH else [])])
 
 
 def _only(summary: pd.DataFrame, allowed: set[object], *, place: int) -> pd.Series:

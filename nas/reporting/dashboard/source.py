@@ -115,11 +115,10 @@ class StudySource:
     def _warm(self) -> None:
         try:
             for name in self.names()[:2]:
-                from nas.reporting.comparison import trusted_level
                 from nas.reporting.figures import ParetoFront
 
                 data = self.data(name)
-                ParetoFront(level=trusted_level(data))(data)
+                ParetoFront()(data)
         except NasError:
             return
 

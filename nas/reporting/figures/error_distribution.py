@@ -11,9 +11,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from nas.reporting import style
-from nas.reporting.comparison import Level, summarise_candidates, widest_level
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.study_data import StudyData
+from nas.results.levels import Level
 
 _COLUMNS = ("curve", "group", "kind", "error", "share", "candidates", "failed")
 MIN_CANDIDATES = 3
@@ -35,7 +35,7 @@ class ErrorDistribution(StudyFigure):
     title: ClassVar[str] = "Error distributions of the design spaces"
 
     def table(self, data: StudyData) -> pd.DataFrame:
-        level = self.level or widest_level(data)
+        level = self.level or data.widest
         parts = [_curve(name, group, kind, rows) for name, group, kind, rows in _draws(data, level)]
         table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(_COLUMNS))
         table.attrs = {"level": level.words if level else "", "baseline": _baseline_error(data, level)}
@@ -115,6 +115,6 @@ def _curve(name: str, group: str, kind: str, rows: pd.DataFrame) -> pd.DataFrame
 
 
 def _baseline_error(data: StudyData, level: Level | None) -> float | None:
-    summary = summarise_candidates(data, level)
+    summary = data.candidates(level)
     plain = summary[(summary["n_blocks"] == 0) & (summary["backbone"] == data.backbone)]
     return None if plain.empty else 1 - float(plain["map_mean"].iloc[0])

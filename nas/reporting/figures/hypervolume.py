@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from nas.reporting import style
-from nas.reporting.comparison import Level, baseline_row, reference_row, summarise_candidates, widest_level
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.figures.pareto_front import UNITS
 from nas.reporting.numbers import is_missing
-from nas.reporting.study_data import StudyData, rows_of
+from nas.reporting.study_data import StudyData
+from nas.results.fronts import growing_hypervolume
+from nas.results.levels import Level, plain_row, reference_row
 
 _COLUMNS = ("trainings", "hours", "hypervolume", "stage", "notation")
 
@@ -36,18 +36,17 @@ class Hypervolume(StudyFigure):
     title: ClassVar[str] = "Hypervolume of the front"
 
     def table(self, data: StudyData) -> pd.DataFrame:
-        level = self.level or widest_level(data)
-        summary = summarise_candidates(data, level)
-        known = summary.dropna(subset=[data.cost, "map_mean"])
+        level = self.level or data.widest
+        summary = data.candidates(level)
+        known = summary.dropna(subset=[data.cost])
         if level is None or known.empty:
             return pd.DataFrame(columns=list(_COLUMNS))
-        base, slow = baseline_row(summary, data.backbone), reference_row(summary, data.backbone)
-        floor = float(base["map_mean"]) if base is not None else float(known["map_mean"].min())
-        dearest = known[data.cost].max()
-        ceiling = float(dearest if slow is None or is_missing(slow[data.cost]) else slow[data.cost])
-        points = known.set_index("candidate_id")[[data.cost, "map_mean"]].astype(float)
-        table = _progress(_in_order(data, level), points, RunningFront(ceiling, floor))
-        table.attrs = {"floor": floor, "ceiling": ceiling, "level": level.words, "unit": UNITS[data.cost]}
+        floor, floor_is = _floor(summary, data.backbone)
+        ceiling, ceiling_is = _ceiling(summary, data)
+        points = known.set_index("notation")[["map_mean", data.cost]].astype(float)
+        table = _progress(_in_order(data, level), points, (floor, ceiling))
+        table.attrs = {"floor": floor, "ceiling": ceiling, "floor_is": floor_is, "ceiling_is": ceiling_is}
+        table.attrs |= {"level": level.words, "unit": UNITS[data.cost]}
         return table
 
     def draw(self, table: pd.DataFrame) -> Drawing:
@@ -79,39 +78,26 @@ class Hypervolume(StudyFigure):
         return (
             "How fast the search found the front: area between the front and the point "
             f"(mAP {table.attrs.get('floor', 0):.4f}, {table.attrs.get('ceiling', 0):.6g} "
-            f"{table.attrs.get('unit', 'ms')}), the plain backbone's accuracy at the reference's cost; "
-            f"{table.attrs.get('level', '')}. Steps are new front members."
+            f"{table.attrs.get('unit', 'ms')}), {table.attrs.get('floor_is', '')} and "
+            f"{table.attrs.get('ceiling_is', '')}; {table.attrs.get('level', '')}. Steps are new front members."
         )
 
 
-@dataclass
-class RunningFront:
-    """The area that a growing set of (ms, mAP) points dominates, kept up to date in O(log n + front).
+def _floor(summary: pd.DataFrame, backbone: str) -> tuple[float, str]:
+    """The accuracy from which the area counts, and what it is."""
+    plain = plain_row(summary, backbone)
+    if plain is not None:
+        return float(plain["map_mean"]), "the plain backbone's accuracy"
+    return float(summary["map_mean"].min()), "the worst accuracy seen (the plain backbone was not trained here)"
 
-    Area = sum over front points, by rising time t_i, of (t_{i+1} - t_i) (mAP_i - floor), t_{n+1} = ceiling.
-    """
 
-    ceiling: float
-    floor: float
-    front: list[tuple[float, float]] = field(default_factory=list)
-    area: float = 0.0
-
-    def add(self, ms: float, value: float) -> float:
-        """Takes a point in; returns the area after it."""
-        at = bisect_left(self.front, (ms, value))
-        beaten = (at and self.front[at - 1][1] >= value) or (at < len(self.front) and self.front[at][0] == ms)
-        if ms >= self.ceiling or value <= self.floor or beaten:
-            return self.area
-        insort(self.front, (ms, value))
-        last = at + 1
-        while last < len(self.front) and self.front[last][1] <= value:
-            last += 1
-        self.front = [*self.front[: at + 1], *self.front[last:]]
-        if at and self.front[at - 1][0] == ms:
-            del self.front[at - 1]
-        ends = [*(t for t, _ in self.front[1:]), self.ceiling]
-        self.area = sum((end - t) * (v - self.floor) for (t, v), end in zip(self.front, ends, strict=True))
-        return self.area
+def _ceiling(summary: pd.DataFrame, data: StudyData) -> tuple[float, str]:
+    """The cost up to which the area counts, and what it is."""
+    reference = reference_row(summary, data.backbone)
+    if reference is not None and not is_missing(reference[data.cost]):
+        return float(reference[data.cost]), "the reference network's cost"
+    why = "the reference network was not trained here" if reference is None else "the reference network's is not known"
+    return float(summary[data.cost].max()), f"the largest cost seen ({why})"
 
 
 def _in_order(data: StudyData, level: Level) -> pd.DataFrame:
@@ -121,17 +107,12 @@ def _in_order(data: StudyData, level: Level) -> pd.DataFrame:
     return rows.assign(hours=rows["seconds"].fillna(0).cumsum() / 3600, trainings=range(1, len(rows) + 1))
 
 
-def _progress(rows: pd.DataFrame, known: pd.DataFrame, front: RunningFront) -> pd.DataFrame:
-    """Hypervolume after each training; `known` holds (cost, mAP) by candidate."""
-    points = {candidate: (cost, value) for candidate, cost, value in known.itertuples()}
-    seen: set[str] = set()
-    steps = []
-    for row in rows_of(rows):
-        if row.candidate_id in points and row.candidate_id not in seen and row.status == "finished":
-            seen.add(row.candidate_id)
-            front.add(*points[row.candidate_id])
-        steps.append((row.trainings, row.hours, front.area, row.stage, row.notation))
-    return pd.DataFrame(steps, columns=list(_COLUMNS))
+def _progress(rows: pd.DataFrame, known: pd.DataFrame, reference: tuple[float, float]) -> pd.DataFrame:
+    """Hypervolume after each training; `known` holds (mAP, cost) by notation."""
+    new = rows[rows["status"].eq("finished") & rows["notation"].isin(known.index)].drop_duplicates("notation")
+    volumes = pd.Series(growing_hypervolume(known.loc[new["notation"]].to_numpy(), reference), index=new.index)
+    reached = volumes.reindex(rows.index).ffill().fillna(0.0)
+    return rows.assign(hypervolume=reached)[list(_COLUMNS)].reset_index(drop=True)
 
 
 def _with_previous(table: pd.DataFrame, stage: str) -> pd.DataFrame:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
 from nas.errors import NasError, StudyError, unknown_name
 from nas.reporting import style
-from nas.reporting.comparison import Level, summarise_candidates, widest_level
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.study_data import StudyData
+from nas.results.intervals import Floats
+from nas.results.levels import Level
 from nas.spaces.candidate import Candidate
 
 if TYPE_CHECKING:
@@ -24,12 +26,16 @@ METHODS = {"ped_anova": "PED-ANOVA", "fanova": "fANOVA"}
 MIN_CANDIDATES = 20
 MOST_CANDIDATES = 2000
 """More say little more and take long; a fixed random part is used then."""
-_COLUMNS = ("parameter", "importance")
+_COLUMNS = ("parameter", "importance", "chance")
+SHUFFLES = 19
+"""Permutations of the null: with the observed one twenty, so that the largest is the 95 % end of chance."""
+TREES = 16
+"""Of a random forest: a quarter of Optuna's, as it is grown once a permutation."""
 
 
 @dataclass(frozen=True)
 class Importances(StudyFigure):
-    """Importance of every position (which block, if any) and hyperparameter for mAP.
+    """Importance of every position (which block, if any) and hyperparameter for mAP, beside what chance gives.
 
     Args:
         method: `ped_anova` (fast; what the best tenth has in common) or `fanova` (random forest; needs scikit-learn).
@@ -46,15 +52,14 @@ class Importances(StudyFigure):
     def table(self, data: StudyData) -> pd.DataFrame:
         if self.method not in METHODS:
             raise StudyError(unknown_name("importance method", self.method, METHODS))
-        level = self.level or widest_level(data)
-        summary = summarise_candidates(data, level)
+        level = self.level or data.widest
+        summary = data.candidates(level)
         rows = summary[summary["backbone"] == data.backbone]
         if len(rows) > MOST_CANDIDATES:
             rows = rows.sample(MOST_CANDIDATES, random_state=0)
-        found = _importances(rows, self.method) if len(rows) >= MIN_CANDIDATES else {}
-        table = pd.DataFrame(list(found.items()), columns=list(_COLUMNS))
+        table = _importances(rows, self.method) if len(rows) >= MIN_CANDIDATES else pd.DataFrame(columns=list(_COLUMNS))
         table = table.sort_values("importance", ascending=False, kind="stable")
-        table.attrs = {"candidates": len(rows), "level": level.words if level else "", "method": METHODS[self.method]}
+        table.attrs |= {"candidates": len(rows), "level": level.words if level else "", "method": METHODS[self.method]}
         return table
 
     def draw(self, table: pd.DataFrame) -> Drawing:
@@ -63,17 +68,29 @@ class Importances(StudyFigure):
                 f"Importances need {MIN_CANDIDATES} or more finished candidates that differ; "
                 f"there are {table.attrs.get('candidates', 0)}."
             )
+        told = table["importance"] > table["chance"]
+        if not told.any():
+            return (
+                f"Of {table.attrs.get('candidates', 0)} candidates ({table.attrs.get('level', '')}) no position or "
+                "hyperparameter accounts for more of mAP than shuffled scores do in one of twenty tables."
+            )
         shown = table.head(self.shown)[::-1]
         figure = style.new_figure(110 + 22 * len(shown))
+        names = [style.plain(name) for name in shown["parameter"]]
         figure.add_trace(
             go.Bar(
                 x=shown["importance"],
-                y=[style.plain(name) for name in shown["parameter"]],
+                y=names,
                 orientation="h",
-                marker={"color": style.ACCENT},
-                hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+                marker={"color": style.ACCENT, "opacity": [1.0 if known else 0.3 for known in told[shown.index]]},
+                customdata=shown["chance"],
+                hovertemplate="%{y}: %{x:.1%} (chance: up to %{customdata:.1%})<extra></extra>",
                 showlegend=False,
             )
+        )
+        marks = {"symbol": "line-ns", "size": 12, "line": {"width": 2, "color": style.INK}}
+        figure.add_trace(
+            go.Scatter(x=shown["chance"], y=names, mode="markers", marker=marks, name="chance", hoverinfo="skip")
         )
         figure.update_xaxes(title_text="Share of the importance", tickformat=".0%", rangemode="tozero")
         figure.update_yaxes(showgrid=False)
@@ -83,7 +100,9 @@ class Importances(StudyFigure):
         return (
             f"{table.attrs.get('method', '')} over {table.attrs.get('candidates', 0)} candidates "
             f"({table.attrs.get('level', '')}), computed by Optuna; one parameter a position says which block is "
-            "there, if any. It tells what matters, not which value is better, and adaptive proposals bias it."
+            f"there, if any. The mark is what chance gives in one of twenty tables ({SHUFFLES} with shuffled scores, "
+            "the largest of each); pale bars do not pass it. It tells what matters, not which value is better, "
+            "and adaptive proposals bias it."
         )
 
 
@@ -96,29 +115,53 @@ def parameters_of(candidate: Candidate) -> dict[str, Any]:
     return flat | {f"recipe {key}": str(value) for key, value in candidate.recipe}
 
 
-def _importances(rows: pd.DataFrame, method: str) -> Mapping[str, float]:
-    import optuna
-
-    values: list[tuple[dict[str, Any], float]] = []
+def _importances(rows: pd.DataFrame, method: str) -> pd.DataFrame:
+    """The share of each parameter, and what the largest is by chance: scores shuffled at equal numbers of blocks."""
+    parameters, numbers, counts = [], [], []
     for notation, value in zip(rows["notation"], rows["map_mean"], strict=True):
         try:
-            values.append((parameters_of(Candidate.parse(str(notation))), float(value)))
+            candidate = Candidate.parse(str(notation))
         except NasError:  # an own block that is not installed here
             continue
-    choices = _choices([params for params, _ in values])
-    if not choices or len(values) < MIN_CANDIDATES:
-        return {}
-    study = _study(values, choices)
+        parameters.append(parameters_of(candidate))
+        numbers.append(float(value))
+        counts.append(len(candidate.placements))
+    choices = _choices(parameters)
+    if not choices or len(numbers) < MIN_CANDIDATES:
+        return pd.DataFrame(columns=list(_COLUMNS))
+    study, scores, groups = _study(parameters, choices), np.asarray(numbers), np.asarray(counts)
+    found = _weights(study, scores, method)
+    rng = np.random.default_rng(0)
+    chance = max(max(_weights(study, _shuffled(scores, groups, rng), method).values()) for _ in range(SHUFFLES))
+    # Not of the shares: where nothing matters these still add up to 1.
+    total = sum(found.values()) or 1.0
+    shares = [(name, weight / total, chance / total) for name, weight in found.items()]
+    return pd.DataFrame(shares, columns=list(_COLUMNS))
+
+
+def _shuffled(scores: Floats, groups: npt.NDArray[np.int64], rng: np.random.Generator) -> Floats:
+    """Scores dealt anew among candidates with as many blocks."""
+    dealt = scores.copy()
+    for group in np.unique(groups):
+        inside = groups == group
+        dealt[inside] = rng.permutation(scores[inside])
+    return dealt
+
+
+def _weights(study: optuna.Study, scores: Floats, method: str) -> dict[str, float]:
+    """Importance of each parameter, not yet divided by their sum."""
+    import optuna
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         evaluator = (
-            optuna.importance.FanovaImportanceEvaluator(seed=0)
+            optuna.importance.FanovaImportanceEvaluator(n_trees=TREES, seed=0)
             if method == "fanova"
             else optuna.importance.PedAnovaImportanceEvaluator()
         )
         # PED-ANOVA takes the smallest values for the best, whatever the direction of the study.
         found = optuna.importance.get_param_importances(
-            study, evaluator=evaluator, target=lambda trial: -float(trial.value or 0.0)
+            study, evaluator=evaluator, target=lambda trial: -float(scores[trial.number]), normalize=False
         )
     return {name: float(share) for name, share in found.items() if share == share}
 
@@ -135,7 +178,7 @@ def _choices(parameters: list[dict[str, Any]]) -> dict[str, list[str]]:
     return {name: values for name, values in sorted(both.items()) if len(values) > 1}
 
 
-def _study(values: list[tuple[dict[str, Any], float]], choices: dict[str, list[str]]) -> optuna.Study:
+def _study(parameters: list[dict[str, Any]], choices: dict[str, list[str]]) -> optuna.Study:
     import optuna
 
     verbosity = optuna.logging.get_verbosity()
@@ -147,10 +190,8 @@ def _study(values: list[tuple[dict[str, Any], float]], choices: dict[str, list[s
     }
     study.add_trials(
         optuna.trial.create_trial(
-            params={name: str(params.get(name, "-")) for name in choices},
-            distributions=distributions,
-            value=value,
+            params={name: str(params.get(name, "-")) for name in choices}, distributions=distributions, value=0.0
         )
-        for params, value in values
+        for params in parameters
     )
     return study

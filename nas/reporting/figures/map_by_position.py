@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from nas.reporting import style
-from nas.reporting.comparison import (
-    Level,
-    baseline_row,
-    is_hopeless,
-    reference_row,
-    summarise_candidates,
-    widest_level,
-)
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.figures.site_axis import add_level_line, add_site_axis
 from nas.reporting.placements import placements_of
 from nas.reporting.study_data import StudyData, rows_of
+from nas.results.cost_tables import time_quote
+from nas.results.costs import ratio
+from nas.results.differences import to_controls
+from nas.results.levels import Level, plain_row, reference_row
 from nas.spaces.labels import block_title, short_label
 
 _HOVER = "<b>%{customdata[0]}</b><br>mAP %{customdata[1]} (%{customdata[2]}n = %{customdata[3]})<extra></extra>"
-_COLUMNS = ("block", "site", "notation", "map_mean", "map_sd", "seeds", "latency_ms", "hopeless", "kind")
+_COLUMNS = ("block", "site", "notation", "map_mean", "map_sd", "low", "high", "seeds", "latency_ms", "hopeless", "kind")
 
 
 @dataclass(frozen=True)
@@ -40,12 +38,11 @@ class MapByPosition(StudyFigure):
     title: ClassVar[str] = "mAP a position"
 
     def table(self, data: StudyData) -> pd.DataFrame:
-        level = self.level or widest_level(data)
+        level = self.level or data.widest
         backbone = data.backbone
-        summary = summarise_candidates(data, level)
-        summary = summary.assign(hopeless=is_hopeless(summary, backbone) if len(summary) else False)
+        summary = _beside_controls(data, level)
         singles = _best_setting(summary[(summary["n_blocks"] == 1) & (summary["backbone"] == backbone)])
-        lines = [("baseline", baseline_row(summary, backbone)), ("reference", reference_row(summary, backbone))]
+        lines = [("baseline", plain_row(summary, backbone)), ("reference", reference_row(summary, backbone))]
         extra = [row.to_frame().T.assign(kind=kind, block=None, site=None) for kind, row in lines if row is not None]
         table = pd.concat([singles, *extra], ignore_index=True).reindex(columns=list(_COLUMNS))
         table.attrs = {"level": level.words if level else "", "backbone": backbone}
@@ -71,10 +68,36 @@ class MapByPosition(StudyFigure):
 
     def caption(self, table: pd.DataFrame) -> str:
         return (
-            "Bars start at the plain backbone, so their length is what the block adds or costs; whiskers: one standard "
-            "deviation over seeds. Pale bars are hopeless: worse than the plain backbone, or slower than the reference "
-            "network without beating it. Where several hyperparameter settings were tried, the best is shown."
+            "Bars start at the plain backbone, so their length is what the block adds or costs; whiskers: 95 % "
+            "interval of the difference to it in the same seeds, where it is known. Pale bars are told to be hopeless: "
+            "worse than the plain backbone, or slower than the reference network without beating it. Where several "
+            "hyperparameter settings were tried, the best is shown."
         )
+
+
+def _beside_controls(data: StudyData, level: Level | None) -> pd.DataFrame:
+    """The candidates of a level with the ends of their interval around the control, and which are hopeless."""
+    summary = data.candidates(level)
+    if level is None or summary.empty:
+        return summary.assign(low=math.nan, high=math.nan, hopeless=False)
+    gaps = to_controls(level.rows(data.trainings)).set_index("notation").reindex(summary["notation"])
+    gaps.index = summary.index
+    reference = reference_row(summary, data.backbone)
+    slow = np.zeros(len(summary), dtype=bool)
+    if reference is not None:
+        slow[:] = [_slow_and_no_better(row, reference, data.margin) for _, row in summary.iterrows()]
+    return summary.assign(
+        low=summary["map_mean"] + gaps["low"] - gaps["difference"],
+        high=summary["map_mean"] + gaps["high"] - gaps["difference"],
+        hopeless=(gaps["verdict"].eq("worse") | slow) & (summary["n_blocks"] > 0),
+    )
+
+
+def _slow_and_no_better(row: pd.Series, reference: pd.Series, margin: float) -> bool:
+    """Slower by the rule of `nas.results.costs`; what is not known is not slower."""
+    over = ratio(time_quote(row), time_quote(reference))
+    slower = over is not None and over.slower(margin) is True
+    return slower and float(row["map_mean"]) <= float(reference["map_mean"])
 
 
 def _best_setting(singles: pd.DataFrame) -> pd.DataFrame:
@@ -96,9 +119,7 @@ def _add_bars(figure: go.Figure, rows: pd.DataFrame, block: str, floor: float) -
                 "color": style.block_colour(block),
                 "opacity": [0.3 if hopeless else 1.0 for hopeless in rows["hopeless"]],
             },
-            error_y=None
-            if rows["map_sd"].isna().all()
-            else {"type": "data", "array": rows["map_sd"].fillna(0), "color": style.INK, "thickness": 1, "width": 2},
+            error_y=_whiskers(rows),
             customdata=[
                 [
                     style.plain(r.notation),
@@ -114,8 +135,18 @@ def _add_bars(figure: go.Figure, rows: pd.DataFrame, block: str, floor: float) -
     )
 
 
+def _whiskers(rows: pd.DataFrame) -> dict[str, object] | None:
+    """The interval of the difference to the plain backbone, around the bar's end; none where it is not known."""
+    if rows["low"].isna().all():
+        return None
+    above, below = ((rows[end] - rows["map_mean"]).abs().to_numpy(dtype=float) for end in ("high", "low"))
+    look = {"color": style.INK, "thickness": 1, "width": 2}
+    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below} | look
+
+
 def _range(table: pd.DataFrame) -> list[float]:
-    mean, sd = table["map_mean"].astype(float), table["map_sd"].astype(float).fillna(0)
-    low, high = float((mean - sd).min()), float((mean + sd).max())
+    mean = table["map_mean"].astype(float)
+    low = float(table["low"].astype(float).fillna(mean).min())
+    high = float(table["high"].astype(float).fillna(mean).max())
     room = max((high - low) * 0.12, 0.002)
     return [low - room, high + 1.6 * room]

@@ -9,7 +9,6 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from nas.reporting import style
-from nas.reporting.comparison import summarise_candidates, trusted_level
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.numbers import fixed
 from nas.reporting.placements import placements_of, topology_of
@@ -37,7 +36,7 @@ class NetworkDrawing(StudyFigure):
     title: ClassVar[str] = "Networks with their blocks"
 
     def table(self, data: StudyData) -> pd.DataFrame:
-        summary = summarise_candidates(data, trusted_level(data))
+        summary = data.candidates(data.quoted)
         chosen = self._chosen(summary, data.backbone)
         known = {str(row.notation): (row.map_mean, row.latency_ms) for row in rows_of(summary)}
         rows = [

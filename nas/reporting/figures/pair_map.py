@@ -10,12 +10,13 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from nas.reporting import style
-from nas.reporting.comparison import Level, baseline_row, summarise_candidates, t_half_width_of, widest_level
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.figures.site_axis import stage_spans
 from nas.reporting.numbers import interval, plural, signed
 from nas.reporting.placements import placements_of, site_count
 from nas.reporting.study_data import StudyData, rows_of
+from nas.results.intervals import half_widths
+from nas.results.levels import Level, plain_row
 
 _COLUMNS = ("first", "second", "effect", "low", "high", "candidates")
 
@@ -35,12 +36,12 @@ class PairMap(StudyFigure):
     title: ClassVar[str] = "Pairs of positions"
 
     def table(self, data: StudyData) -> pd.DataFrame:
-        level = self.level or widest_level(data)
-        summary = summarise_candidates(data, level)
+        level = self.level or data.widest
+        summary = data.candidates(level)
         pairs = summary[(summary["n_blocks"] == 2) & (summary["backbone"] == data.backbone)]
         if self.block is not None:
             pairs = pairs[pairs["block"] == self.block]
-        base = baseline_row(summary, data.backbone)
+        base = plain_row(summary, data.backbone)
         table = _pair_effects(pairs, None if base is None else float(base["map_mean"]))
         over = "the plain backbone" if base is not None else "the mean of all pairs"
         table.attrs = {"level": level.words if level else "", "backbone": data.backbone, "over": over}
@@ -104,7 +105,7 @@ def _pair_effects(pairs: pd.DataFrame, base: float | None) -> pd.DataFrame:
         effect=("gain", "mean"), sd=("gain", "std"), candidates=("gain", "size")
     )
     table = table.reset_index()
-    half = t_half_width_of(table["sd"], table["candidates"])
+    half = half_widths(table["sd"], table["candidates"])
     return table.assign(low=table["effect"] - half, high=table["effect"] + half).reindex(columns=list(_COLUMNS))
 
 

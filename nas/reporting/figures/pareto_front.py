@@ -9,11 +9,11 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from nas.reporting import style
-from nas.reporting.comparison import Level, summarise_candidates, trusted_level
 from nas.reporting.costs import COST_WORDS
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.numbers import plural
 from nas.reporting.study_data import StudyData, rows_of
+from nas.results.levels import Level
 from nas.spaces.labels import block_title, short_label
 
 SPEEDS: dict[str, tuple[str, str, str]] = {
@@ -61,8 +61,8 @@ class ParetoFront(StudyFigure):
     title: ClassVar[str] = "Pareto front: accuracy against cost"
 
     def table(self, data: StudyData) -> pd.DataFrame:
-        level = self.level or trusted_level(data)
-        table = data.once(("pareto", level), lambda: with_hover(summarise_candidates(data, level))).copy()
+        level = self.level or data.quoted
+        table = with_hover(data.candidates(level))
         axis = self.speed or own_axis(data)
         table.attrs = {"level": level.words if level else "", "batch": data.batch_words, "axis": axis}
         return table
@@ -90,7 +90,7 @@ class ParetoFront(StudyFigure):
         return (
             "Each dot is a candidate (mean over its seeds; bars: one standard deviation where there are two seeds or "
             "more). The line joins the candidates that no other beats in both cost and mAP; the others are pale. "
-            f"Colour is the block type, shape the number of blocks.{left_out}"
+            f"Colour is the block type, shape the number of blocks.{_grey_words(table)}{left_out}"
         )
 
     def _axis(self, table: pd.DataFrame) -> str:
@@ -102,7 +102,7 @@ class ParetoFront(StudyFigure):
         traces = [
             self._trace(part, column, block, (bool(part["on_front"].iloc[0]), int(part["n_blocks"].iloc[0]), many))
             for block in blocks
-            for _, part in rows[rows["block"] == block].groupby(["on_front", "n_blocks"])
+            for _, part in rows[rows["block"] == block].groupby(["quoted", "on_front", "n_blocks"])
         ]
         traces += [_legend_entry(block_title(b), style.block_colour(b), "circle", b) for b in blocks]
         counts = sorted(rows["n_blocks"].astype(int).unique()) if rows["n_blocks"].nunique() > 1 else []
@@ -112,8 +112,9 @@ class ParetoFront(StudyFigure):
     def _trace(self, rows: pd.DataFrame, column: str, block: str, look: tuple[bool, int, bool]) -> go.Scatter:
         front, n_blocks, many = look
         make = go.Scattergl if many else go.Scatter
+        quoted = bool(rows["quoted"].iloc[0])
         marker: dict[str, Any] = {
-            "color": style.block_colour(block),
+            "color": style.block_colour(block) if quoted else style.MUTED,
             "symbol": style.count_symbol(n_blocks),
             "size": 11 if front else 8 if not many else 5,
             "opacity": 1.0 if front else 0.4,
@@ -181,6 +182,11 @@ class ParetoFront(StudyFigure):
         )
 
 
+def _grey_words(table: pd.DataFrame) -> str:
+    grey = int((~table["quoted"].astype(bool)).sum()) if len(table) else 0
+    return f" {plural(grey, 'candidate')} in grey: trained here, but not confirmed, so not to quote." if grey else ""
+
+
 def _apart(front: pd.DataFrame, rows: pd.DataFrame, column: str) -> pd.DataFrame:
     """Front members whose names do not fall on each other, the most accurate first.
 
@@ -206,7 +212,8 @@ def _label_sides(values: pd.Series) -> list[str]:
 def _seed_bars(sd: pd.Series, colour: str, opacity: float) -> dict[str, Any]:
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     faded = colour if opacity == 1.0 else f"rgba({red},{green},{blue},{opacity})"
-    return {"type": "data", "array": sd.fillna(0), "color": faded, "thickness": 1.2, "width": 3}
+    # NaN, not 0: the spread of one seed is not known, and draws no bar.
+    return {"type": "data", "array": sd.to_numpy(dtype=float), "color": faded, "thickness": 1.2, "width": 3}
 
 
 def _legend_entry(label: str, colour: str, symbol: str, group: str) -> go.Scatter:

@@ -10,20 +10,14 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from nas.reporting import style
-from nas.reporting.comparison import (
-    Level,
-    baseline_row,
-    pooled_sd,
-    summarise_candidates,
-    t_half_width,
-    t_half_width_of,
-    widest_level,
-)
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.figures.site_axis import stage_spans
 from nas.reporting.numbers import interval, plural, signed
 from nas.reporting.placements import exploded_placements, site_count
 from nas.reporting.study_data import StudyData, rows_of
+from nas.results.differences import to_controls
+from nas.results.intervals import CONFIDENCE, half_widths
+from nas.results.levels import Level
 from nas.spaces.labels import block_title
 
 _COLUMNS = ("block", "site", "effect", "low", "high", "candidates", "trainings")
@@ -48,11 +42,10 @@ class PlacementMap(StudyFigure):
     title: ClassVar[str] = "Effect of a block at a position"
 
     def table(self, data: StudyData) -> pd.DataFrame:
-        level = self.level or widest_level(data)
-        summary = summarise_candidates(data, level)
+        level = self.level or data.widest
+        summary = data.candidates(level)
         own = summary[summary["backbone"] == data.backbone]
-        noise = pooled_sd(level.rows(data.finished)) if level else (float("nan"), 0)
-        single, marginal = _single_effects(own, data.backbone, noise), _marginal_effects(own, data)
+        single, marginal = _single_effects(own, data, level), _marginal_effects(own, data)
         kind = self._kind(single, marginal)
         table = (single if kind == "single" else marginal).reindex(columns=list(_COLUMNS))
         table.attrs = {"kind": kind, "level": level.words if level else "", "backbone": data.backbone}
@@ -97,42 +90,47 @@ class PlacementMap(StudyFigure):
 
     def caption(self, table: pd.DataFrame) -> str:
         if table.attrs.get("kind") == "single":
-            how = "mAP of the candidate with this one block minus the plain backbone's"
+            how = "mAP of the candidate with this one block minus the plain backbone's in the same seeds"
         else:
             how = "mean mAP of candidates with this block at this position minus those with as many blocks"
         return (
             f"Colour: {how} ({table.attrs.get('level', '')}); blue is better, brown is worse, empty was not trained. "
-            "A dot marks cells whose 95 % interval holds zero or is not known; hover for interval and support."
+            "A dot marks cells whose interval (95 % for all cells together) holds zero or is not known; hover for "
+            "interval and support."
         )
 
 
-def _single_effects(summary: pd.DataFrame, backbone: str, noise: tuple[float, int]) -> pd.DataFrame:
-    """mean(single) - mean(baseline); the interval uses the pooled seed sd."""
-    base = baseline_row(summary, backbone)
+def _single_effects(summary: pd.DataFrame, data: StudyData, level: Level | None) -> pd.DataFrame:
+    """Paired differences of the candidates with one block to the plain backbone; of several settings the best."""
     singles = summary[summary["n_blocks"] == 1]
-    if base is None or singles.empty:
+    if level is None or singles.empty:
         return pd.DataFrame(columns=list(_COLUMNS))
-    best = singles.sort_values("map_mean", ascending=False)
-    rows = exploded_placements(best.drop(columns="block")).drop_duplicates(["block", "site"])
-    effect = rows["map_mean"] - float(base["map_mean"])
-    half = t_half_width(noise, rows["seeds"], int(base["seeds"]))
-    return rows.assign(effect=effect, low=effect - half, high=effect + half, candidates=1, trainings=rows["seeds"])
+    effects = to_controls(level.rows(data.trainings)).dropna(subset=["difference"])
+    joined = singles.drop(columns=["block", "trainings"]).merge(effects, on="notation")
+    best = joined.sort_values("difference", ascending=False)
+    rows = exploded_placements(best).drop_duplicates(["block", "site"])
+    return rows.assign(effect=rows["difference"], low=rows["low_all"], high=rows["high_all"], candidates=1)
 
 
 def _marginal_effects(summary: pd.DataFrame, data: StudyData) -> pd.DataFrame:
-    """Mean over candidates with the placement minus the mean of candidates with as many blocks (Welch interval)."""
+    """Mean over candidates with the placement minus the mean of candidates with as many blocks.
+
+    The intervals are Student's, for all cells together (Sidak).
+    """
     adaptive = data.results[data.results["stage_kind"].isin(ADAPTIVE)]["candidate_id"]
     fair = summary[~summary["candidate_id"].isin(adaptive) & (summary["n_blocks"] > 0)]
     if fair.empty:
         return pd.DataFrame(columns=list(_COLUMNS))
     centred = fair.assign(centred=fair["map_mean"] - fair.groupby("n_blocks")["map_mean"].transform("mean"))
     rows = exploded_placements(centred.drop(columns="block"))
-    grouped = rows.groupby(["block", "site"])
-    table = grouped.agg(
-        effect=("centred", "mean"), sd=("centred", "std"), candidates=("centred", "size"), trainings=("seeds", "sum")
+    table = rows.groupby(["block", "site"]).agg(
+        effect=("centred", "mean"),
+        sd=("centred", "std"),
+        candidates=("centred", "size"),
+        trainings=("trainings", "sum"),
     )
     table = table[table["candidates"] >= 2].reset_index()
-    half = t_half_width_of(table["sd"], table["candidates"])
+    half = half_widths(table["sd"], table["candidates"], CONFIDENCE ** (1 / max(1, len(table))))
     return table.assign(low=table["effect"] - half, high=table["effect"] + half)
 
 

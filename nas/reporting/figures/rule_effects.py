@@ -68,8 +68,8 @@ class RuleEffects(StudyFigure):
 
     def caption(self, table: pd.DataFrame) -> str:
         return (
-            "Right of zero, following the rule raises mAP. Rejected and undecided rules are kept: "
-            "they are findings, too."
+            "The effect of following each rule: right of zero, following it raises mAP (95 % intervals; none where it "
+            "is not known). Rejected and undecided rules are kept: they are findings, too."
         )
 
 
@@ -85,8 +85,8 @@ def _add_rows(figure: go.Figure, rows: pd.DataFrame, places: pd.Series, verdict:
             error_x={
                 "type": "data",
                 "symmetric": False,
-                "array": (high - effect).fillna(0),
-                "arrayminus": (effect - low).fillna(0),
+                "array": (high - effect).to_numpy(dtype=float),
+                "arrayminus": (effect - low).to_numpy(dtype=float),
                 "color": colour,
                 "thickness": 1.6,
                 "width": 4,

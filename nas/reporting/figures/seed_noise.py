@@ -8,12 +8,13 @@ from typing import ClassVar
 
 import pandas as pd
 import plotly.graph_objects as go
-from scipy import stats
 
 from nas.reporting import style
-from nas.reporting.comparison import Level, levels, pooled_sd
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.study_data import StudyData, rows_of
+from nas.results.intervals import Spread, student_quantile
+from nas.results.levels import Level
+from nas.results.noise import Noise, block_effects, noise_of
 from nas.spaces.labels import short_label
 
 _HOVER = "<b>%{customdata[0]}</b>, seed %{customdata[1]}<br>%{y:+.4f} from its mean %{x:.4f}<extra></extra>"
@@ -22,7 +23,7 @@ _COLUMNS = ("notation", "seed", "mean", "deviation", "level")
 
 @dataclass(frozen=True)
 class SeedNoise(StudyFigure):
-    """Each training's mAP minus the mean of its candidate, over that mean; the band is one pooled sd.
+    """What is left of each training's mAP beside its candidate's mean and its seed's shift; the band is one sd.
 
     Args:
         level: which comparable set; the one with most replicated trainings by default.
@@ -37,17 +38,20 @@ class SeedNoise(StudyFigure):
         if level is None:
             return pd.DataFrame(columns=list(_COLUMNS))
         rows = level.rows(data.finished)
-        rows = rows[rows.groupby("candidate_id")["map"].transform("size") > 1]
-        mean = rows.groupby("candidate_id")["map"].transform("mean")
-        table = rows.assign(mean=mean, deviation=rows["map"] - mean, level=level.words)[list(_COLUMNS)]
-        sd, freedom = pooled_sd(rows) if len(rows) else (math.nan, 0)
-        table.attrs = {"sd": sd, "freedom": freedom, "level": level.words}
+        rows = rows[rows.groupby("notation")["map"].transform("size") > 1]
+        noise = noise_of(rows)
+        left = rows["map"] - (block_effects(rows) if noise.single.known else 0.0)
+        grouped = rows["notation"]
+        deviation = left - left.groupby(grouped).transform("mean")
+        mean = rows["map"].groupby(grouped).transform("mean")
+        table = rows.assign(mean=mean, deviation=deviation, level=level.words)[list(_COLUMNS)]
+        table.attrs = {"noise": noise, "level": level.words}
         return table
 
     def draw(self, table: pd.DataFrame) -> Drawing:
         if table.empty:
             return "No candidate has been trained with two seeds yet, so the seed noise is not known."
-        sd = float(table.attrs["sd"])
+        sd = _band(table.attrs["noise"]).sd
         figure = style.new_figure(380)
         figure.add_hrect(y0=-sd, y1=sd, fillcolor=style.ACCENT, opacity=0.12, line_width=0, layer="below")
         figure.add_hline(y=0, line={"color": style.MUTED, "width": 1})
@@ -64,33 +68,44 @@ class SeedNoise(StudyFigure):
             )
         )
         figure.update_xaxes(title_text=f"Mean mAP of the candidate ({table.attrs.get('level', '')})", tickformat=".3~f")
-        figure.update_yaxes(title_text="mAP of a training minus that mean", tickformat="+.4~f")
+        figure.update_yaxes(title_text="mAP of a training minus that mean (and its seed's shift)", tickformat="+.4~f")
         return figure
 
     def caption(self, table: pd.DataFrame) -> str:
-        sd, freedom = float(table.attrs.get("sd", math.nan)), int(table.attrs.get("freedom", 0))
-        low, high = sd_interval(sd, freedom)
+        noise: Noise = table.attrs["noise"]
+        if not noise.single.known:
+            return (
+                f"Standard deviation between seeds: {_spread(noise.whole)}. No two candidates share two seeds, so what "
+                "a seed moves for all alike is part of it."
+            )
+        shared = f" A seed moves all candidates alike by {_spread(noise.shared)}." if noise.shared.known else ""
         return (
-            f"Standard deviation between seeds, pooled over candidates: {sd:.4f} mAP (95 % interval {low:.4f} to "
-            f"{high:.4f}, {freedom} degrees of freedom). Two candidates with three seeds each differ by more than "
-            f"{difference_seen(sd, freedom, 3):.4f} before a 95 % interval leaves zero out."
+            f"Standard deviation of what is left for one training beside others of its seed: {_spread(noise.single)}."
+            f"{shared} Differences within seeds hold the first alone: two candidates with three common seeds differ by "
+            f"more than {_difference_seen(noise.single, 3):.4f} before a 95 % interval leaves zero out."
         )
 
 
-def sd_interval(sd: float, freedom: int) -> tuple[float, float]:
-    """95 % interval of a standard deviation: sd sqrt(d / chi2)."""
-    if freedom < 1:
-        return math.nan, math.nan
-    upper, lower = stats.chi2.ppf([0.975, 0.025], freedom)
-    return sd * math.sqrt(freedom / upper), sd * math.sqrt(freedom / lower)
+def _band(noise: Noise) -> Spread:
+    return noise.single if noise.single.known else noise.whole
 
 
-def difference_seen(sd: float, freedom: int, seeds: int) -> float:
+def _spread(spread: Spread) -> str:
+    low, high = spread.interval()
+    return f"{spread.sd:.4f} mAP (95 % interval {low:.4f} to {high:.4f}, {spread.df:.0f} degrees of freedom)"
+
+
+def _difference_seen(spread: Spread, seeds: int) -> float:
     """Half width of the 95 % interval of a difference of two means: t s sqrt(2 / n)."""
-    return float(stats.t.ppf(0.975, freedom)) * sd * math.sqrt(2 / seeds) if freedom else math.nan
+    return student_quantile(spread.df) * spread.sd * math.sqrt(2 / seeds)
 
 
 def _most_replicated(data: StudyData) -> Level | None:
-    counted = [(pooled_sd(level.rows(data.finished))[1], level) for level in levels(data)]
+    counted = [(_again(level.rows(data.finished)), level) for level in data.levels]
     best = max(counted, key=lambda pair: pair[0], default=(0, None))
     return best[1] if best[0] else None
+
+
+def _again(rows: pd.DataFrame) -> int:
+    """Trainings beyond the first of each candidate."""
+    return len(rows) - int(rows["notation"].nunique())

@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from nas.reporting.comparison import trusted_level
 from nas.reporting.document import Badge, Bullets, Cell, Paragraph, Section, Table, code, words
 from nas.reporting.numbers import MISSING, fixed, interval, mean_sd, p_value, signed
 from nas.reporting.study_data import StudyData, records_of
@@ -45,7 +44,7 @@ def transfer_table(data: StudyData) -> pd.DataFrame:
     sources = finished[finished["role"] == "source"]
     if sources.empty:
         return pd.DataFrame()
-    level = trusted_level(data)
+    level = data.quoted
     tuned = finished.iloc[:0] if level is None else level.rows(finished)
     direct = _by_architecture(sources, "direct")
     table = direct.join(_by_architecture(tuned, "tuned"), how="left").reset_index()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from nas.reporting.comparison import trusted_level
 from nas.reporting.document import Cell, Paragraph, Section, Table, code
 from nas.reporting.numbers import MISSING, fixed, is_missing, mean_sd, signed
 from nas.reporting.paper import beside, is_the_papers
@@ -17,7 +16,7 @@ def beside_the_paper(data: StudyData) -> Section | None:
     both = beside(data)
     if both.empty:
         return None
-    level = trusted_level(data)
+    level = data.quoted
     rows: list[list[Cell]] = [
         [
             code(short_label(str(row["notation"]))),

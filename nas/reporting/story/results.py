@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
-from nas.reporting.comparison import levels, summarise_candidates, trusted_level, widest_level
+import pandas as pd
+
 from nas.reporting.document import Block, Paragraph, Section
 from nas.reporting.figures import ParetoFront
+from nas.reporting.numbers import plural
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.study_data import StudyData
 from nas.reporting.tables import candidate_table, systems_table
+from nas.results.levels import Level
 
 
 def front(data: StudyData) -> Section:
     """The front of the most trusted trainings, then of the stage that saw most candidates."""
-    trusted, widest = trusted_level(data), widest_level(data)
+    trusted, widest = data.quoted, data.widest
     blocks: list[Block] = []
     if trusted is not None:
-        blocks.append(Paragraph(f"The trainings to quote: {trusted.words}, {trusted.candidates} candidates."))
+        blocks.append(Paragraph(_quoted_words(data, trusted)))
     blocks.append(figure_block("pareto_front", data))
     if trusted is not None and widest is not None and widest != trusted:
         title = f"All candidates tried ({widest.words})"
         blocks.append(figure_block(ParetoFront(level=widest), data, name="pareto_front_all", title=title))
-    summary = summarise_candidates(data, trusted)
+    summary = data.candidates(trusted)
     if len(summary):
         caption = "Front members and networks without attention."
         shown = summary[summary["on_front"].astype(bool) | (summary["n_blocks"] == 0)]
         blocks.append(candidate_table(shown, caption, name="front"))
     return Section("front", "The front", blocks)
+
+
+def _quoted_words(data: StudyData, level: Level) -> str:
+    """Which trainings are to quote, and how many of a level are not."""
+    table = data.candidates(level)
+    quoted = int(table["quoted"].sum())
+    if not level.confirmed:
+        return f"The trainings to quote until a confirm stage has run: {level.words}, {plural(quoted, 'candidate')}."
+    others = len(table) - quoted
+    grey = (
+        f" The {plural(others, 'other candidate')} of this level, in grey, took part in the choice only."
+        if others
+        else ""
+    )
+    return f"The trainings to quote: {level.words}, {plural(quoted, 'candidate')}.{grey}"
 
 
 def positions(data: StudyData) -> Section:
@@ -37,12 +55,13 @@ def positions(data: StudyData) -> Section:
 
 def tables(data: StudyData) -> Section | None:
     """Tables like the paper's Table I, and every candidate of the most trusted level."""
-    found = levels(data)
+    found = data.levels
     if not found:
         return None
     blocks: list[Block] = [systems_table(data)]
     for level in found[:2]:
-        summary = summarise_candidates(data, level).sort_values("map_mean", ascending=False)
+        ranked = data.candidates(level).sort_values("map_mean", ascending=False)
+        summary = pd.concat([ranked, data.failed_candidates(level)])
         blocks.append(
             candidate_table(summary, f"Candidates: {level.words}.", name=f"candidates_{level.split}_{level.fidelity}")
         )

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from nas.errors import NasError
-from nas.reporting.comparison import levels, summarise_candidates
 from nas.reporting.dashboard.components import View, block, figure, problem
 from nas.reporting.dashboard.parts import dcc, html
 from nas.reporting.dashboard.routing import Route, href
@@ -61,8 +60,8 @@ def _curves(snapshot: Snapshot, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _level_table(data: StudyData, candidate_id: str) -> Table:
     rows: list[list[Cell]] = []
-    for level in levels(data):
-        summary = summarise_candidates(data, level)
+    for level in data.levels:
+        summary = data.candidates(level)
         for row in records_of(summary[summary["candidate_id"] == candidate_id]):
             rank = int((summary["map_mean"] > row["map_mean"]).sum()) + 1
             rows.append(

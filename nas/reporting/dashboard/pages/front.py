@@ -12,7 +12,6 @@ from dash import Input, Output, State, ctx, no_update
 from nas.errors import NasError
 from nas.files.shown import csv_text
 from nas.reporting import style
-from nas.reporting.comparison import levels, on_front
 from nas.reporting.dashboard.components import NARROW_PX, View, figure_for, graph_id, problem
 from nas.reporting.dashboard.filters import Filters, level_key
 from nas.reporting.dashboard.parts import dcc, html
@@ -22,7 +21,7 @@ from nas.reporting.figures import ParetoFront
 from nas.reporting.figures.pareto_front import SPEEDS, own_axis
 from nas.reporting.numbers import count, fixed, mean_sd, millions, plural
 from nas.reporting.placements import placements_of
-from nas.reporting.study_data import StudyData, records_of
+from nas.reporting.study_data import StudyData, mark_front, records_of
 from nas.spaces.labels import block_title
 
 PAGE_ROWS = 50
@@ -64,7 +63,7 @@ def _filter_panel(data: StudyData, filters: Filters) -> Any:
     counts = sorted({int(n) for n in data.results["n_blocks"].dropna() if n > 0})
     stages = [str(name) for name in data.results["stage"].dropna().unique()]
     level = filters.chosen_level(data)
-    found = [{"label": entry.words, "value": level_key(entry)} for entry in levels(data)]
+    found = [{"label": entry.words, "value": level_key(entry)} for entry in data.levels]
     return html.Details(
         [
             html.Summary("Filters"),
@@ -281,7 +280,7 @@ def shown_candidates(data: StudyData, filters: Filters) -> pd.DataFrame:
 def _shown_candidates(data: StudyData, filters: Filters) -> pd.DataFrame:
     table = ParetoFront(speed=filters.speed, level=filters.chosen_level(data)).table(data)
     shown = table[filters.mask(table, data)]
-    shown = shown.assign(on_front=on_front(shown, cost=data.cost)) if len(shown) else shown
+    shown = mark_front(shown, data.cost) if len(shown) else shown
     shown.attrs = table.attrs
     return shown
 
@@ -364,7 +363,8 @@ def _heading(name: str, order: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _row(study: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    standing = ("front", "good") if row["on_front"] else ("" if row["role"] == "candidate" else str(row["role"]), "")
+    role = "" if row["role"] == "candidate" else str(row["role"])
+    standing = ("front", "good") if row["on_front"] else (role if row["quoted"] else "not to quote", "")
     return {
         "name": str(row["notation"]),
         "href": href(study, "candidate", str(row["candidate_id"])),

@@ -10,7 +10,6 @@ import pandas as pd
 from dash import Input, Output, State, ctx, no_update
 
 from nas.errors import NasError
-from nas.reporting.comparison import on_front, summarise_candidates
 from nas.reporting.dashboard.components import View, badge, block, figure, inline, problem
 from nas.reporting.dashboard.filters import default_level
 from nas.reporting.dashboard.parts import dcc, html
@@ -22,7 +21,7 @@ from nas.reporting.findings import VERDICTS, finding_claim, kind_and_strength
 from nas.reporting.numbers import MISSING, count, fixed, interval, is_missing, p_value, plural, signed
 from nas.reporting.rules_file import rule_set
 from nas.reporting.story.drawn import figure_block
-from nas.reporting.study_data import StudyData
+from nas.reporting.study_data import StudyData, mark_front
 from nas.spaces.findings import Finding
 from nas.spaces.labels import short_label
 from nas.spaces.rule_formats import FORMATS
@@ -195,7 +194,7 @@ def _with_choice(finding: Finding, taken: bool) -> Finding:
 def outcome_of(data: StudyData, taken: Sequence[int], view: View) -> list[Any]:
     """How many trained candidates the ticked rules admit, the best on both sides, and the front without the rest."""
     level = default_level(data)
-    summary = summarise_candidates(data, level)
+    summary = data.candidates(level)
     candidates = summary[summary["n_blocks"] > 0] if len(summary) else summary
     if candidates.empty:
         return [html.P("No candidate has finished training yet, so there is nothing to compare.", className="empty")]
@@ -206,7 +205,7 @@ def outcome_of(data: StudyData, taken: Sequence[int], view: View) -> list[Any]:
     said = f"{plural(len(rules.rules), 'rule')} taken: {share} admitted"
     table = ParetoFront(level=level).table(data)
     shown = table[(table["n_blocks"] == 0) | table["candidate_id"].isin(inside["candidate_id"])]
-    shown = shown.assign(on_front=on_front(shown, cost=data.cost))
+    shown = mark_front(shown, data.cost)
     shown.attrs = table.attrs
     drawing = ParetoFront(level=level).draw(shown)
     picture = replace(
