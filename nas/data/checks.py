@@ -7,6 +7,7 @@ training is wasted.
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from nas.data.images import probe_image
+from nas.data.packed import damaged_packs
 from nas.data.readers import PUBLISHED
 from nas.data.records import DISTRACTOR, ImageRecord, Records, ReidDataset, SplitCounts
+from nas.errors import DataError
 from nas.progress import Progress, silent
 
 Level = Literal["error", "warning", "note"]
@@ -68,14 +71,19 @@ def check_dataset(dataset: ReidDataset, *, decode: bool = True, progress: Progre
     unreadable = unreadable_images(dataset, progress) if decode else []
     findings = [
         *_unreadable(unreadable),
+        *_damaged_packs(dataset),
         *_published(dataset),
         *_few_cameras(dataset),
         *_leaks(dataset),
         *_person_zero(dataset),
         *_hopeless_queries(dataset),
     ]
-    missing = any("No such file" in why for _, why in unreadable)
-    return DataReport(dataset.name, None if missing else dataset.id, dataset.counts(), tuple(findings))
+    try:
+        dataset_id = dataset.id
+    except DataError as error:
+        dataset_id = None
+        findings += [] if unreadable else [DataFinding("error", error.message, error.hint or "")]
+    return DataReport(dataset.name, dataset_id, dataset.counts(), tuple(findings))
 
 
 def unreadable_images(dataset: ReidDataset, progress: Progress | None = None) -> list[tuple[ImageRecord, str]]:
@@ -100,6 +108,19 @@ def _unreadable(found: list[tuple[ImageRecord, str]]) -> Iterator[DataFinding]:
             "Delete or replace them; packing stops at the first training otherwise.",
             tuple(f"{record.path}: {why}" for record, why in found),
         )
+
+
+def _damaged_packs(dataset: ReidDataset) -> Iterator[DataFinding]:
+    """Every pack of the set is read whole; unreadable images are reported as such and have no pack."""
+    with contextlib.suppress(DataError):
+        damaged = [path for records in dataset.packable for path in damaged_packs(records, dataset.cache)]
+        if damaged:
+            yield DataFinding(
+                "error",
+                f"{_many(len(damaged), 'pack')} in the cache do not hold what was written.",
+                "They are made again at the next training; what damaged them may damage more.",
+                tuple(map(str, damaged)),
+            )
 
 
 def _published(dataset: ReidDataset) -> Iterator[DataFinding]:

@@ -18,7 +18,6 @@ from nas.data.readers import READERS
 from nas.data.readers.generated import read_generated
 from nas.data.records import DISTRACTOR, Records, ReidDataset
 from nas.errors import DataError, unknown_name
-from nas.files.hashes import hash_of_data
 from nas.progress import Progress
 
 Spec = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -64,7 +63,7 @@ class _Loading:
             name=f"{train.name}_to_{test.name}",
             train=train.train,
             junk={**test.junk, "train": train.junk.get("train", 0)},
-            fixed_id=hash_of_data(["cross", train.id, test.id]),
+            fixed_id=None,
         )
 
     def _single(self, spec: Mapping[str, Any]) -> ReidDataset:
@@ -94,7 +93,7 @@ class _Loading:
                 raise DataError(unknown_name(f"option of {name}", str(key), reader.options))
         if not isinstance(path, str | Path):
             raise DataError(f"{name} must be given a path, not {path!r}")
-        return reader(self.base / Path(path).expanduser(), options)
+        return replace(reader(self.base / Path(path).expanduser(), options), cache=self.cache)
 
 
 def join(one: ReidDataset, other: ReidDataset) -> ReidDataset:
@@ -117,7 +116,7 @@ def join(one: ReidDataset, other: ReidDataset) -> ReidDataset:
         gallery=one.gallery + moved(other.gallery),
         root=one.root,
         junk={split: one.junk.get(split, 0) + other.junk.get(split, 0) for split in one.splits},
-        fixed_id=hash_of_data(["joined", one.id, other.id]),
+        cache=one.cache,
     )
 
 

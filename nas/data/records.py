@@ -6,12 +6,14 @@ them. Nothing here opens an image.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from nas.data.content import digests
 from nas.errors import DataError
 from nas.files.hashes import hash_of_data
 
@@ -22,6 +24,8 @@ DISTRACTOR = 0
 
 Box = tuple[int, int, int, int]
 """A bounding box in pixels: left, top, right, bottom."""
+BY_CONTENT = "content-"
+HASH_ONLY = re.compile("[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +75,13 @@ class ReidDataset:
         train: images to learn from; their identities are raw numbers, not labels.
         query: test images searched for.
         gallery: test images searched in.
-        root: folder the set lives in; paths below it count for `id`, the folder itself does not.
+        root: folder the set lives in.
         spec: how the set was asked for, e.g. `{"market1501": "data/Market"}`.
         junk: images of identity -1 that were left out, by split.
         sources: the splits as read, which images are packed from; a view keeps its parent's.
-        fixed_id: an id known beforehand (generated sets), instead of one from the listing.
+        fixed_id: an id known beforehand (generated sets), instead of one of the content.
+        drawn: id of the content that goes with `fixed_id`; None where that is not looked at.
+        cache: where hashes of files are kept; the default cache when None.
     """
 
     name: str
@@ -87,21 +93,29 @@ class ReidDataset:
     junk: Mapping[str, int] = field(default_factory=dict)
     sources: tuple[Records, ...] = ()
     fixed_id: str | None = None
+    drawn: str | None = None
+    cache: Path | None = None
 
     @cached_property
     def id(self) -> str:
-        """16 hex digits of a hash over the listing: split, path below the root, size, identity, camera, box.
+        """What the set holds, as when it was first asked; see `current_id`."""
+        return self.current_id()
 
-        Moving or copying the set does not change it. Raises `DataError` when an image has gone.
+    def current_id(self) -> str:
+        """`content-` and 16 hex digits over what the images hold, their splits, identities, cameras and boxes.
+
+        Where the set lies and what its files are called does not change it; one other byte does. A set that was
+        drawn here is called by how it was drawn for as long as its images are the ones that were drawn.
+
+        Raises:
+            DataError: an image cannot be read.
         """
-        if self.fixed_id is not None:
+        if self.fixed_id is not None and self._is_as_drawn():
             return self.fixed_id
-        lines = [[split, *self._listing_line(r)] for split, records in self.splits.items() for r in records]
-        return hash_of_data(lines)
+        return content_id(self.splits, self.cache)
 
-    def _listing_line(self, record: ImageRecord) -> list[Any]:
-        size = file_size(record.path)
-        return [relative_name(record.path, self.root), size, record.identity, record.camera, record.bbox]
+    def _is_as_drawn(self) -> bool:
+        return self.drawn is None or content_id(dict(enumerate(self.packable)), self.cache) == self.drawn
 
     @property
     def splits(self) -> dict[str, Records]:
@@ -123,14 +137,51 @@ class ReidDataset:
         return replace(self, **changes)
 
 
-def relative_name(path: Path, root: Path) -> str:
-    """The path below `root` with forward slashes; the whole path when it lies elsewhere."""
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+def content_id(splits: Mapping[Any, Records], cache: Path | None = None, *, fresh: bool = False) -> str:
+    """The id of images in splits; see `ReidDataset.current_id` and, for `fresh`, `digests`."""
+    lines = []
+    for split, records in splits.items():
+        found = digests([r.path for r in records], cache, fresh=fresh)
+        lines += [[split, d, r.identity, r.camera, r.bbox] for d, r in zip(found, records, strict=True)]
+    return BY_CONTENT + hash_of_data(lines)
 
 
-def file_size(path: Path) -> int:
-    """Bytes of an image file, or `DataError` when it cannot be looked at."""
-    try:
-        return path.stat().st_size
-    except OSError as error:
-        raise DataError(f"the image {path} cannot be read: {error.strerror}", "Run `nas data check`.") from error
+def known_by_content(dataset_id: str) -> bool:
+    """Whether an id follows what the images hold: those of version 0.1 hashed names and sizes only.
+
+    >>> known_by_content("content-015abd7f5cc57a2d"), known_by_content("015abd7f5cc57a2d")
+    (True, False)
+    """
+    return not HASH_ONLY.fullmatch(dataset_id)
+
+
+def require_same_data(dataset: ReidDataset, wanted: str, counts: Mapping[str, Mapping[str, int]]) -> None:
+    """Compare the data of this machine, as it is now, with the data that a training was asked for on.
+
+    Args:
+        dataset: here.
+        wanted: id of the set that the training belongs to.
+        counts: of that set, by split, as stored.
+
+    Raises:
+        DataError: they differ; names both with their counts.
+    """
+    here = dataset.current_id()
+    if here == wanted:
+        return
+    old = "" if known_by_content(wanted) else " (an older version's id, of names and sizes only)"
+    own = {split: asdict(count) for split, count in dataset.counts().items()}
+    raise DataError(
+        f"the data here is not the data this training was planned on: {here} with {_images(own)} here, "
+        f"{wanted}{old} with {_images(counts)} there",
+        "Nothing was trained. Put the images back as they were, or start a study of another name on these.",
+    )
+
+
+def _images(counts: Mapping[str, Mapping[str, int]]) -> str:
+    found = [
+        f"{split} {count['images']} images of {count['identities']} persons"
+        for split, count in counts.items()
+        if count.get("images")
+    ]
+    return ", ".join(found) or "unknown counts"

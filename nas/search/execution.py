@@ -60,10 +60,12 @@ class Execution:
     def _trained(
         self, candidate: Candidate, claim: ClaimedTraining, should_stop: Callable[[], bool]
     ) -> TrainingOutcome:
+        from nas.data.records import require_same_data
         from nas.storage import TrainingOutcome
         from nas.training import train
 
         recipe = self._recipe(claim)
+        require_same_data(self._context.dataset(claim.view), claim.dataset_id, claim.dataset_counts)
         data = self._context.prepared(claim.view, Fidelity(**claim.fidelity))
         checkpoint = self._files.begin(claim)
         # The stored recipe is final: the candidate's own values and the fidelity are already in it.

@@ -308,6 +308,7 @@ def _description() -> AnySelect:
             RecipeRow.definition.label("recipe"),
             Training.dataset_id,
             DatasetRow.spec.label("dataset"),
+            DatasetRow.counts.label("dataset_counts"),
             Training.fidelity,
             Training.fidelity_label,
             Training.start,

@@ -86,6 +86,7 @@ class ClaimedTraining:
     recipe: dict[str, Any]
     dataset_id: str
     dataset: dict[str, Any]
+    dataset_counts: dict[str, dict[str, int]]
     fidelity: dict[str, Any]
     fidelity_label: str
     start: str

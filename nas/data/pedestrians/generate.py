@@ -17,13 +17,14 @@ import numpy as np
 from PIL import Image
 
 from nas.data.cache import default_cache, one_worker, writing
-from nas.data.listing import MARKET_FOLDERS
+from nas.data.listing import MARKET_FOLDERS, read_folders
 from nas.data.pedestrians.camera import Camera, draw_cameras, photograph
 from nas.data.pedestrians.figure import JOINTS, Figure, Stance, clothed, joints
 from nas.data.pedestrians.people import Appearance, draw_people, draw_person
 from nas.data.pedestrians.raster import Floats, Solids, draw
 from nas.data.pedestrians.scene import cast_shadow, cut_scenery, draw_scenery, draw_thing
 from nas.data.pedestrians.settings import PedestrianSettings
+from nas.data.records import content_id
 from nas.progress import Progress, silent
 
 SUPERSAMPLING = 2
@@ -31,6 +32,8 @@ SUPERSAMPLING = 2
 QUALITY = 92
 BYTES_AN_IMAGE = 8_000
 """Generous estimate for the check of free space, at 128x64."""
+MANIFEST = "drawn.txt"
+"""File beside the folders of images: the id of their content when they were drawn."""
 GAP = 6
 """White pixels between the cameras of a contact sheet."""
 
@@ -185,9 +188,19 @@ def write_set(settings: PedestrianSettings, folder: Path, progress: Progress | N
         shutil.rmtree(partial, ignore_errors=True)
         try:
             _write_images(settings, partial, tell)
+            drawn = read_folders(partial, "generated", example="0001_c1s1_000001_00.jpg").packable
+            (partial / MANIFEST).write_text(content_id(dict(enumerate(drawn)), fresh=True))
             os.replace(partial, folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def drawn_content(folder: Path) -> str | None:
+    """The id of what was drawn into a folder, as it was written down then; None where it was not."""
+    try:
+        return (folder / MANIFEST).read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _estimated_bytes(settings: PedestrianSettings) -> int:

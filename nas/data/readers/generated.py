@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from nas.data.listing import read_folders
-from nas.data.pedestrians.generate import generated_folder
+from nas.data.pedestrians.generate import drawn_content, generated_folder
 from nas.data.pedestrians.settings import PedestrianSettings
 from nas.data.records import ReidDataset
 from nas.errors import DataError, unknown_name
@@ -23,9 +23,14 @@ def read_generated(
     """Draw (once) and read the set with these settings; `DataError` names a key that is wrong."""
     settings = parse_settings(options)
     folder = generated_folder(settings, cache, progress)
-    return replace(
-        read_folders(folder, "generated", example="0001_c1s1_000001_00.jpg"), fixed_id=f"generated-{settings.id}"
-    )
+    found = read_folders(folder, "generated", example="0001_c1s1_000001_00.jpg")
+    dataset = replace(found, fixed_id=f"generated-{settings.id}", drawn=drawn_content(folder), cache=cache)
+    if dataset.drawn is None or dataset.id != dataset.fixed_id:
+        raise DataError(
+            f"the images in {folder} are not the ones that were drawn there",
+            "Delete that folder; they are drawn again.",
+        )
+    return dataset
 
 
 def parse_settings(options: Mapping[str, Any]) -> PedestrianSettings:
