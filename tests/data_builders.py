@@ -42,9 +42,11 @@ def write_market(
     gallery: Sequence[Row] = ((-1, 1, 1), (0, 1, 1), (3, 1, 2), (3, 2, 1), (4, 1, 1), (4, 2, 2)),
 ) -> Path:
     """Market-1501's three folders."""
-    for folder, rows in (("bounding_box_train", train), ("query", query), ("bounding_box_test", gallery)):
+    for first, (folder, rows) in enumerate(
+        (("bounding_box_train", train), ("query", query), ("bounding_box_test", gallery))
+    ):
         (root / folder).mkdir(parents=True, exist_ok=True)
-        for seed, row in enumerate(rows):
+        for seed, row in enumerate(rows, start=1000 * first):
             write_image(root / folder / market_name(row), seed)
     return root
 

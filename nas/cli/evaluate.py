@@ -70,7 +70,7 @@ def evaluate(
             f"a histogram is written as .png or .csv, not {histogram.name}", "Give --histogram distances.png."
         )
     loaded = training.load_checkpoint(checkpoint)
-    prepared = prepare_data(data, view, loaded.input_size, cache)
+    prepared = prepare_data(data, view, loaded.input_size, cache, use="evaluate")
     network = training.network_from_checkpoint(loaded, pick_device(device))
     with progress_bar("embed", enabled=not json) as progress:
         embeddings = training.embed(network, prepared.to(pick_device(device)), loaded.recipe.augmentation, progress)

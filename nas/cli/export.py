@@ -78,7 +78,7 @@ def _generated(progress: Progress) -> list[Any]:
 
 
 def _in_folder(folder: Path) -> list[Any]:
-    files = data.image_files(folder)[:MOST_CROPS]
+    files = data.list_images(folder).files[:MOST_CROPS]
     if not files:
         raise DataError(f"the folder {folder} holds no images to compare on")
     return [data.ImageRecord(path, 0, 0) for path in files]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -34,6 +34,7 @@ def prepare_data(
     size: tuple[int, int],
     cache: Path | None,
     before_packing: Callable[[], object] = lambda: None,
+    use: Literal["train", "evaluate"] = "train",
 ) -> PreparedData:
     """Reads and packs the images behind `--data`; `DataError` says what is wrong with them.
 
@@ -45,7 +46,7 @@ def prepare_data(
         viewed = data.dataset_view(dataset, view)
     before_packing()
     with progress_bar("data") as progress:
-        return data.prepare(viewed, size, cache, progress=progress)
+        return data.prepare(viewed, size, cache, progress=progress, use=use)
 
 
 def pick_device(name: str) -> str:

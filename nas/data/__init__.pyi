@@ -2,7 +2,7 @@ from .augment import BatchAugmenter as BatchAugmenter
 from .augmentation import Augmentation as Augmentation
 from .checks import check_dataset as check_dataset
 from .images import read_image as read_image
-from .listing import image_files as image_files
+from .listing import list_images as list_images
 from .load import load_dataset as load_dataset
 from .load import parse_source as parse_source
 from .packed import open_pack as open_pack

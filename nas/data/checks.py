@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from nas.data.images import probe_image
+from nas.data.content import digests
+from nas.data.images import read_image
 from nas.data.packed import damaged_packs
 from nas.data.readers import PUBLISHED
 from nas.data.records import DISTRACTOR, ImageRecord, Records, ReidDataset, SplitCounts
@@ -23,6 +24,8 @@ from nas.progress import Progress, silent
 
 Level = Literal["error", "warning", "note"]
 PROBES = 8
+Alike = list[tuple[str, ImageRecord]]
+"""Images equal to the byte, each with its split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,45 +71,170 @@ def check_dataset(dataset: ReidDataset, *, decode: bool = True, progress: Progre
         decode: open every image; the only slow part.
         progress: told the number of opened images.
     """
-    unreadable = unreadable_images(dataset, progress) if decode else []
+    looks = look_at_images(dataset, progress) if decode else []
     findings = [
-        *_unreadable(unreadable),
+        *_uses(dataset),
+        *_unreadable(looks),
+        *_constant(looks),
         *_damaged_packs(dataset),
+        *_left_out(dataset),
         *_published(dataset),
         *_few_cameras(dataset),
         *_leaks(dataset),
         *_person_zero(dataset),
         *_hopeless_queries(dataset),
     ]
+    dataset_id = None
     try:
         dataset_id = dataset.id
+        findings += _duplicates(dataset)
     except DataError as error:
-        dataset_id = None
-        findings += [] if unreadable else [DataFinding("error", error.message, error.hint or "")]
+        if not any(look.unreadable for look in looks):
+            findings.append(DataFinding("error", error.message, error.hint or ""))
     return DataReport(dataset.name, dataset_id, dataset.counts(), tuple(findings))
 
 
-def unreadable_images(dataset: ReidDataset, progress: Progress | None = None) -> list[tuple[ImageRecord, str]]:
-    """Every image that does not decode, with the reason; each file is tried once."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What opening an image showed: why it cannot be read, or whether all its pixels are alike."""
+
+    record: ImageRecord
+    unreadable: str | None
+    constant: bool
+
+
+def look_at_images(dataset: ReidDataset, progress: Progress | None = None) -> list[Look]:
+    """Opens every image of a set, each file and box once."""
     tell = progress or silent
     records = list(dict.fromkeys(r for records in dataset.splits.values() for r in records))
     found = []
     with ThreadPoolExecutor(PROBES) as pool:
-        for done, (record, why) in enumerate(zip(records, pool.map(probe_image, records), strict=True), start=1):
-            if why is not None:
-                found.append((record, why))
+        for done, look in enumerate(pool.map(_look, records), start=1):
+            found.append(look)
             if done % 64 == 0 or done == len(records):
                 tell(done, len(records), "opening images")
     return found
 
 
-def _unreadable(found: list[tuple[ImageRecord, str]]) -> Iterator[DataFinding]:
+def _look(record: ImageRecord) -> Look:
+    try:
+        pixels = read_image(record)
+    except DataError as error:
+        return Look(record, error.message.split("cannot be read: ", 1)[-1], constant=False)
+    return Look(record, None, bool((pixels == pixels[0, 0]).all()))
+
+
+def _uses(dataset: ReidDataset) -> Iterator[DataFinding]:
+    tested = bool(dataset.query and dataset.gallery)
+    if dataset.train and tested:
+        yield DataFinding("note", "It can be trained on, selected on (--view select) and reported on (--view final).")
+    elif dataset.train:
+        yield DataFinding(
+            "note", "There is no test split: the set can be trained and selected on (--view select), not reported on."
+        )
+    elif tested:
+        yield DataFinding("note", "There is no training split: a trained network can be evaluated on it, no more.")
+    else:
+        yield DataFinding(
+            "error", "It can neither be trained nor evaluated on: it has no training split, nor both query and gallery."
+        )
+
+
+def _left_out(dataset: ReidDataset) -> Iterator[DataFinding]:
+    junk = sum(dataset.junk.values())
+    nobody = SplitCounts.of(dataset.gallery).distractors
+    if junk or nobody:
+        yield DataFinding(
+            "note",
+            f"Taken for junk (identity -1 or `junk`) and never used: {_many(junk, 'image')}; for distractors "
+            f"(identity 0 or `distractor`), wrong for every query: {_many(nobody, 'gallery image')}.",
+        )
+    if dataset.left_out:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(dataset.left_out.items()))
+        yield DataFinding("note", f"Not read from the folders: {reasons}.")
+
+
+def _constant(looks: Sequence[Look]) -> Iterator[DataFinding]:
+    found = tuple(str(look.record.path) for look in looks if look.constant)
+    if found:
+        yield DataFinding(
+            "warning",
+            f"Of one colour only: {_many(len(found), 'image')}.",
+            "Look at them: a conversion may have lost what was on them.",
+            found,
+        )
+
+
+def _duplicates(dataset: ReidDataset) -> Iterator[DataFinding]:
+    """Images that are equal to the byte (and in their box) where they must not be."""
+    records = [r for found in dataset.splits.values() for r in found]
+    content = dict(zip(records, digests([r.path for r in records], dataset.cache), strict=True))
+    alike: dict[tuple[str, object], Alike] = defaultdict(list)
+    for split, found in dataset.splits.items():
+        for record in found:
+            alike[content[record], record.bbox].append((split, record))
+    several = [group for group in alike.values() if len(group) > 1]
+    for sentence, advice, differs in _DUPLICATES:
+        groups = [group for group in several if differs(group)]
+        if groups:
+            files = tuple(" = ".join(str(record.path) for _, record in group) for group in groups)
+            yield DataFinding("warning", f"{sentence}: {_many(len(groups), 'image')}.", advice, files)
+
+
+def _in_both(one: set[str], other: set[str]) -> Callable[[Alike], bool]:
+    def differs(group: Alike) -> bool:
+        splits = {split for split, _ in group}
+        return bool(splits & one and splits & other)
+
+    return differs
+
+
+_DUPLICATES: tuple[tuple[str, str, Callable[[Alike], bool]], ...] = (
+    (
+        "Equal to the byte, yet several persons",
+        "Nothing can tell those persons apart; which one is it?",
+        lambda group: len({record.identity for _, record in group}) > 1,
+    ),
+    (
+        "In the training and in the test split, equal to the byte",
+        "Results on images that were trained on say little.",
+        _in_both({"train"}, {"query", "gallery"}),
+    ),
+    (
+        "In query and in gallery, equal to the byte",
+        "Where the cameras differ, a query finds itself, and mAP is too high.",
+        _in_both({"query"}, {"gallery"}),
+    ),
+)
+
+
+def require_evaluation(dataset: ReidDataset) -> None:
+    """See before the first step that a set can be evaluated on.
+
+    Raises:
+        DataError: no query or gallery image, or no query with a right answer in another camera.
+    """
+    if not dataset.query or not dataset.gallery:
+        raise DataError(
+            f"{dataset.name} has no query and gallery images to evaluate on",
+            "Select on persons held out of the training split instead: --view select, or a study without `confirm`.",
+        )
+    seen = _cameras_of(dataset.gallery)
+    if not any(seen.get(q.identity, set()) - {q.camera} for q in dataset.query):
+        raise DataError(
+            f"none of the {len(dataset.query)} queries of {dataset.name} has a right answer in another camera",
+            "Run `nas data check`: identities must be seen by two cameras, and their numbers must match.",
+        )
+
+
+def _unreadable(looks: Sequence[Look]) -> Iterator[DataFinding]:
+    found = tuple(f"{look.record.path}: {look.unreadable}" for look in looks if look.unreadable)
     if found:
         yield DataFinding(
             "error",
             f"{_many(len(found), 'image')} cannot be read.",
             "Delete or replace them; packing stops at the first training otherwise.",
-            tuple(f"{record.path}: {why}" for record, why in found),
+            found,
         )
 
 
@@ -117,7 +245,7 @@ def _damaged_packs(dataset: ReidDataset) -> Iterator[DataFinding]:
         if damaged:
             yield DataFinding(
                 "error",
-                f"{_many(len(damaged), 'pack')} in the cache do not hold what was written.",
+                f"In the cache, and not as written: {_many(len(damaged), 'pack')}.",
                 "They are made again at the next training; what damaged them may damage more.",
                 tuple(map(str, damaged)),
             )
@@ -184,7 +312,6 @@ def _person_zero(dataset: ReidDataset) -> Iterator[DataFinding]:
 
 def _hopeless_queries(dataset: ReidDataset) -> Iterator[DataFinding]:
     if not dataset.query:
-        yield DataFinding("note", "There is no test split: the set can be trained and selected on, not reported on.")
         return
     seen = _cameras_of(dataset.gallery)
     absent = [q for q in dataset.query if q.identity not in seen]

@@ -7,6 +7,7 @@ sets stay different. `{train: ..., test: ...}` trains on one and evaluates on an
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -40,7 +41,8 @@ def load_dataset(
         DataError: unknown set or option, missing folder, unreadable list or name.
     """
     loading = _Loading(base or Path(), cache, progress)
-    return replace(loading.load(spec), spec=_plain(spec))
+    plain = _plain(spec)
+    return replace(loading.load(spec), spec=plain if isinstance(plain, dict) else {"joined": plain})
 
 
 class _Loading:
@@ -48,6 +50,8 @@ class _Loading:
         self.base, self.cache, self.progress = base, cache, progress
 
     def load(self, spec: Any) -> ReidDataset:
+        if isinstance(spec, Mapping) and set(spec) == {"joined"}:
+            return self.load(spec["joined"])
         if isinstance(spec, Mapping):
             return self._cross(spec) if set(spec) == set(CROSS) else self._single(spec)
         if isinstance(spec, str) or not isinstance(spec, Sequence) or not spec:
@@ -115,6 +119,7 @@ def join(one: ReidDataset, other: ReidDataset) -> ReidDataset:
         query=one.query + moved(other.query),
         gallery=one.gallery + moved(other.gallery),
         root=one.root,
+        left_out=dict(Counter(one.left_out) + Counter(other.left_out)),
         junk={split: one.junk.get(split, 0) + other.junk.get(split, 0) for split in one.splits},
         cache=one.cache,
     )
@@ -146,7 +151,7 @@ def _assignment(text: str) -> tuple[str, str]:
 
 def guess_source(path: Path) -> dict[str, Any]:
     """The spec of an unnamed path, from what lies there: a CSV, lists of MSMT17, variants of CUHK03, folders."""
-    if path.suffix.lower() == ".csv":
+    if path.suffix.lower() in (".csv", ".tsv"):
         return {"csv": str(path)}
     if not path.exists():
         raise DataError(
@@ -156,10 +161,10 @@ def guess_source(path: Path) -> dict[str, Any]:
         return {"msmt17": str(path)}
     if (path / "labeled").is_dir():
         return {"cuhk03": str(path)}
-    if (path / MARKET_FOLDERS["train"]).is_dir():
+    if any((path / folder).is_dir() for folder in MARKET_FOLDERS.values()):
         return {"folders": str(path)}
     raise DataError(
-        f"{path} looks like no known set (no {MARKET_FOLDERS['train']} folder, no list_train.txt)",
+        f"{path} looks like no known set (no folder {', '.join(MARKET_FOLDERS.values())}, no list_train.txt)",
         f"Name it: NAME:PATH with NAME one of {', '.join(READERS)}.",
     )
 

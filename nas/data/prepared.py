@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from nas.data.checks import require_evaluation
 from nas.data.images import Size
 from nas.data.packed import open_pack
 from nas.data.records import ImageRecord, Records, ReidDataset
@@ -124,6 +126,7 @@ def prepare(
     seed: int = 0,
     progress: Progress | None = None,
     device: str | torch.device = "cpu",
+    use: Literal["train", "evaluate"] = "train",
 ) -> PreparedData:
     """Pack (at first use) and label the images of a set or view.
 
@@ -135,15 +138,18 @@ def prepare(
         seed: which identities the share keeps.
         progress: told the number of packed images.
         device: where the pixels go when they fit; otherwise they stay memory-mapped.
+        use: `train` needs training images too, `evaluate` query and gallery only.
 
     Raises:
-        DataError: bad size or share, unreadable images, no space left, or a split without images.
+        DataError: bad size or share, unreadable images, no space left, a split without images, or no query that has a
+            right answer: what would only be known after the training.
     """
     _check_size(size)
-    if not dataset.train:
-        raise DataError(f"{dataset.name} has no training images")
-    train = identity_share(dataset.train, identities_share, seed)
-    shelf = _Shelf.of(dataset.packable, size, cache_dir, progress)
+    if use == "train" and not dataset.train:
+        raise DataError(f"{dataset.name} has no training images", "It can be evaluated on: `nas evaluate`.")
+    require_evaluation(dataset)
+    train = identity_share(dataset.train, identities_share, seed) if use == "train" else ()
+    shelf = _Shelf.of(_needed(dataset.packable, (*train, *dataset.query, *dataset.gallery)), size, cache_dir, progress)
     key = [dataset.id, list(size), identities_share, seed if identities_share < 1 else 0]
     prepared = PreparedData(
         train=shelf.split(train),
@@ -155,6 +161,12 @@ def prepare(
         name=dataset.name,
     )
     return prepared.to(device)
+
+
+def _needed(groups: tuple[Records, ...], records: Records) -> tuple[Records, ...]:
+    """The groups of images, packed as a whole, that hold any of these."""
+    wanted = set(records)
+    return tuple(group for group in groups if not wanted.isdisjoint(group))
 
 
 def _check_size(size: Size) -> None:

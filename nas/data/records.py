@@ -78,6 +78,7 @@ class ReidDataset:
         root: folder the set lives in.
         spec: how the set was asked for, e.g. `{"market1501": "data/Market"}`.
         junk: images of identity -1 that were left out, by split.
+        left_out: entries of the folders that are no images of the set, by reason.
         sources: the splits as read, which images are packed from; a view keeps its parent's.
         fixed_id: an id known beforehand (generated sets), instead of one of the content.
         drawn: id of the content that goes with `fixed_id`; None where that is not looked at.
@@ -91,6 +92,7 @@ class ReidDataset:
     root: Path
     spec: Mapping[str, Any] = field(default_factory=dict)
     junk: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
     sources: tuple[Records, ...] = ()
     fixed_id: str | None = None
     drawn: str | None = None

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from nas.data.augment import BatchAugmenter
 from nas.data.augmentation import Augmentation
-from nas.data.images import read_image
+from nas.data.images import as_rgb, read_image
 from nas.data.prepared import PackedSplit
 from nas.data.records import ImageRecord
 from nas.errors import DataError
@@ -130,5 +130,5 @@ def _resized(image: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
         image = Image.fromarray(image)
     if not isinstance(image, Image.Image):
         raise DataError(f"an image must be a path, a PIL image or an array, not {type(image).__name__}")
-    resized = image.convert("RGB").resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    resized = as_rgb(image).resize((size[1], size[0]), Image.Resampling.BILINEAR)
     return np.asarray(resized, dtype=np.uint8)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
-from data_builders import grid, records, write_duke, write_market
+from data_builders import grid, records, write_duke, write_image, write_market
+from PIL import Image
 
-from nas.data.checks import DataReport, check_dataset
+from nas.data.checks import DataReport, check_dataset, require_evaluation
 from nas.data.load import load_dataset
-from nas.data.records import Records, ReidDataset
+from nas.data.packed import open_pack, pack_path
+from nas.data.records import ImageRecord, Records, ReidDataset
+from nas.errors import DataError
 
 
 def toy(
@@ -26,7 +30,7 @@ def test_a_good_set_has_nothing_to_say_against(tmp_path: Path) -> None:
     root = write_market(tmp_path, gallery=[(3, 2, 1), (4, 1, 1), (0, 1, 1)])
     report = check_dataset(load_dataset({"folders": str(root)}))
     assert report.ok
-    assert [f.level for f in report.findings] == ["note"]
+    assert {f.level for f in report.findings} == {"note"}
     assert "All 2 queries have a right answer" in sentences(report, "note")
     assert report.to_dict()["splits"]["gallery"]["distractors"] == 1
 
@@ -116,3 +120,74 @@ def test_progress_only_when_images_are_opened(tmp_path: Path, decode: bool) -> N
 
 def grid_pairs() -> list[tuple[int, int]]:
     return [(i, c) for i, c, _ in grid(range(11, 14), (1, 2))]
+
+
+def warnings(report: DataReport) -> str:
+    return sentences(report, "warning")
+
+
+def test_equal_images_where_none_may_be_are_warned_of(tmp_path: Path) -> None:
+    root = write_market(tmp_path, gallery=[(3, 2, 1), (4, 1, 1)])
+    train = sorted((root / "bounding_box_train").iterdir())
+    shutil.copy(train[0], root / "bounding_box_train" / "0099_c1s1_000001_01.jpg")
+    shutil.copy(root / "query" / "0003_c1s1_000001_01.jpg", root / "bounding_box_test" / "0003_c2s1_000008_01.jpg")
+    shutil.copy(train[-1], root / "bounding_box_test" / "0004_c1s1_000008_01.jpg")
+    report = check_dataset(load_dataset({"folders": str(root)}, cache=tmp_path / "cache"))
+    assert "yet several persons: 2 images" in warnings(report)  # the copy in the gallery is another person too
+    assert "In the training and in the test split, equal to the byte: 1 image" in warnings(report)
+    assert "In query and in gallery, equal to the byte: 1 image" in warnings(report)
+
+
+def test_several_boxes_of_one_frame_are_no_duplicates(tmp_path: Path) -> None:
+    frame = write_image(tmp_path / "frame.png")
+    people = tuple(ImageRecord(frame, n, n % 2, (n, 0, n + 2, 4)) for n in range(1, 4))
+    report = check_dataset(ReidDataset("own", people, (), (), tmp_path, cache=tmp_path / "cache"))
+    assert "several persons" not in warnings(report)
+
+
+def test_images_of_one_colour_are_warned_of(tmp_path: Path) -> None:
+    root = write_market(tmp_path)
+    Image.new("L", (6, 12), 255).save(root / "query" / "0003_c1s1_000009_01.png")
+    report = check_dataset(load_dataset({"market1501": str(root)}, cache=tmp_path / "cache"))
+    found = next(f for f in report.findings if "one colour only" in f.sentence)
+    assert found.level == "warning"
+    assert [Path(name).name for name in found.files] == ["0003_c1s1_000009_01.png"]
+
+
+def test_what_is_left_out_and_what_it_was_taken_for_is_said(tmp_path: Path) -> None:
+    root = write_market(tmp_path)
+    (root / "query" / "notes.txt").write_text("")
+    said = sentences(check_dataset(load_dataset({"market1501": str(root)}, cache=tmp_path / "cache")), "note")
+    assert "never used: 1 image;" in said
+    assert "wrong for every query: 1 gallery image." in said
+    assert "Not read from the folders: 1 no image (.txt)." in said
+
+
+def test_possible_uses_are_said() -> None:
+    train, query, gallery = records(grid_pairs()), records([(9, 1)]), records([(9, 2)])
+    assert "no training split" in sentences(check_dataset(toy((), query, gallery), decode=False), "note")
+    assert "reported on (--view final)" in sentences(check_dataset(toy(train, query, gallery), decode=False), "note")
+    assert "neither" in sentences(check_dataset(toy((), query, ()), decode=False), "error")
+
+
+def test_a_damaged_pack_is_an_error(tmp_path: Path) -> None:
+    root, cache = write_market(tmp_path), tmp_path / "cache"
+    dataset = load_dataset({"market1501": str(root)}, cache=cache)
+    open_pack(dataset.train, (8, 4), cache)
+    assert check_dataset(dataset).ok
+    path = pack_path(dataset.train, (8, 4), cache)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert "not as written: 1 pack" in sentences(check_dataset(dataset), "error")
+
+
+@pytest.mark.parametrize(
+    ("query", "gallery", "said"),
+    [((), [(1, 2)], "no query and gallery"), ([(1, 1)], [(1, 1), (2, 2)], "none of the 1 queries")],
+)
+def test_what_cannot_be_evaluated_is_refused_before_anything(
+    query: list[tuple[int, int]], gallery: list[tuple[int, int]], said: str
+) -> None:
+    with pytest.raises(DataError, match=said):
+        require_evaluation(toy(records(grid_pairs()), records(query), records(gallery)))

@@ -9,6 +9,7 @@ import pytest
 from data_builders import write_csv, write_cuhk03, write_duke, write_image, write_market, write_msmt17
 
 from nas.data.load import guess_source, load_dataset, parse_source
+from nas.data.views import dataset_view
 from nas.errors import DataError
 
 
@@ -26,6 +27,14 @@ def test_joined_sets_keep_persons_and_cameras_apart(tmp_path: Path) -> None:
     assert sum(r.identity == 0 for r in joined.gallery) == 1
     assert len(joined.query) == 3
     assert joined.junk["gallery"] == 1
+
+
+def test_joined_sets_have_views_like_any_other(tmp_path: Path) -> None:
+    one, two = write_market(tmp_path / "m"), write_duke(tmp_path / "d")
+    joined = load_dataset([{"market1501": str(one)}, {"duke": str(two)}])
+    assert dataset_view(joined, "final").query == joined.query
+    assert len(dataset_view(joined, "select", val_identities=1).gallery) > 0
+    assert load_dataset(joined.spec).id == joined.id
 
 
 def test_train_on_one_and_evaluate_on_another(tmp_path: Path) -> None:

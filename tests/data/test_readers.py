@@ -125,7 +125,7 @@ def test_csv_errors_name_the_line(tmp_path: Path, text: str, message: str) -> No
 def test_csv_that_does_not_exist_or_is_binary(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.csv cannot be read: No such file"):
         load_dataset({"csv": str(tmp_path / "none.csv")})
-    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x9c")
+    (tmp_path / "binary.csv").write_bytes(b"\xff\x00\x9c")
     with pytest.raises(DataError, match="cannot be read"):
         load_dataset({"csv": str(tmp_path / "binary.csv")})
 
@@ -144,3 +144,111 @@ def test_empty_folder_is_named(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
     with pytest.raises(DataError, match=r"bounding_box_train holds no images"):
         load_dataset({"market1501": str(tmp_path)})
+
+
+def table(tmp_path: Path, rows: str, header: str = "path,identity,camera,split") -> ReidDataset:
+    (tmp_path / "own.csv").write_text(f"{header}\n{rows}")
+    return load_dataset({"csv": str(tmp_path / "own.csv")})
+
+
+def test_a_label_is_its_text(tmp_path: Path) -> None:
+    dataset = table(tmp_path, "a.png,1_11,1,train\nb.png,11_1,1,train\nc.png,1_11,1,train\n")
+    assert [i for i, _ in pairs(dataset, "train")] == [2, 1, 2]
+
+
+@pytest.mark.parametrize(("one", "other"), [("0012", "12"), ("13", "13.0"), ("+5", "5")])
+@pytest.mark.parametrize("column", ["identity", "camera"])
+def test_labels_that_are_one_number_but_two_texts_are_refused(
+    tmp_path: Path, one: str, other: str, column: str
+) -> None:
+    cells = [(one, "1"), (other, "1")] if column == "identity" else [("1", one), ("1", other)]
+    rows = "".join(f"{n}.png,{i},{c},train\n" for n, (i, c) in enumerate(cells))
+    with pytest.raises(DataError, match=r"own\.csv: .* are one number but not one text"):
+        table(tmp_path, rows)
+
+
+def test_reserved_values_are_known_cell_by_cell(tmp_path: Path) -> None:
+    cells = ["-1.0", "0.0", "junk", "Distractor", "12.0", "-1", "0000"]
+    rows = "".join(f"{n}.png,{i},1,gallery\n" for n, i in enumerate(cells))
+    dataset = table(tmp_path, rows)
+    assert dataset.junk["gallery"] == 3
+    assert [i for i, _ in pairs(dataset, "gallery")] == [0, 0, 1, 0]
+    names = table(tmp_path, "a.png,ann,1,gallery\nb.png,-1,1,gallery\nc.png,0,1,gallery\n")
+    assert [i for i, _ in pairs(names, "gallery")] == [1, 0]
+    assert names.junk["gallery"] == 1
+
+
+def test_other_negative_numbers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="'-5' among the identities is negative"):
+        table(tmp_path, "a.png,-5,1,train\n")
+
+
+def test_a_long_camera_serial_is_whole_or_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "bounding_box_train"
+    for serial in ("123456789012", "123456789013"):
+        write_image(folder / f"0001_c{serial}.png")
+    assert {c for _, c in pairs(load_dataset({"folders": str(tmp_path)}), "train")} == {123456789012, 123456789013}
+    write_image(folder / f"0002_c{'9' * 16}.png")
+    with pytest.raises(DataError, match="more than 15 digits"):
+        load_dataset({"folders": str(tmp_path)})
+
+
+def test_names_that_write_one_person_in_two_ways_are_refused(tmp_path: Path) -> None:
+    for name in ("0012_c1.png", "12_c2.png"):
+        write_image(tmp_path / "bounding_box_train" / name)
+    with pytest.raises(DataError, match="'0012' and '12'"):
+        load_dataset({"folders": str(tmp_path)})
+
+
+def test_everything_that_is_not_read_is_counted_by_reason(tmp_path: Path) -> None:
+    root = write_market(tmp_path)
+    for name in (".hidden.jpg", "notes.txt", "Thumbs.db"):
+        (root / "query" / name).write_bytes(b"x")
+    (root / "query" / "more").mkdir()
+    write_image(root / "query" / "0003_c1s1_000009_01.png").rename(root / "query" / "0003_c1s1_000009_01.jfif")
+    dataset = load_dataset({"market1501": str(root)})
+    assert len(dataset.query) == 3
+    assert dataset.left_out == {"hidden": 1, "no image (.txt)": 1, "no image (.db)": 1, "sub-folder": 1}
+
+
+@pytest.mark.parametrize(
+    ("box", "said"),
+    [
+        ("0 0 inf 64", "not finite"),
+        ("nan 0 4 4", "not finite"),
+        ("0.1 0.2 0.5 0.9", "shares of the image"),
+        ("50 60 30 40", "x y width height"),
+        ("5 5 5 9", "ends before it begins"),
+    ],
+)
+def test_boxes_that_are_none_are_refused_with_the_likely_meaning(tmp_path: Path, box: str, said: str) -> None:
+    with pytest.raises(DataError, match=rf"own\.csv:2: bbox .*{said}"):
+        table(tmp_path, f"a.png,1,1,train,{box}\n", "path,identity,camera,split,bbox")
+
+
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_of_other_programs_are_read(tmp_path: Path, separator: str, encoding: str) -> None:
+    write_image(tmp_path / "crops" / "a.png")
+    lines = ["Path,Identity,Camera,Split", "crops\\a.png,ann,Hall,Train"]
+    text = "\r\n".join(line.replace(",", separator) for line in lines)
+    (tmp_path / "own.csv").write_text(text, encoding=encoding)
+    dataset = load_dataset({"csv": str(tmp_path / "own.csv")})
+    assert [r.path for r in dataset.train] == [tmp_path / "crops" / "a.png"]
+
+
+def test_a_table_that_is_not_understood_names_what_was_found(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no column path, .*; its first line reads path\|identity\|camera\|split"):
+        table(tmp_path, "", "path|identity|camera|split")
+    with pytest.raises(DataError, match=r"own\.csv:2: more cells than columns"):
+        table(tmp_path, "a.png,1,1,train,oops\n")
+
+
+def test_query_and_gallery_alone_are_a_set(tmp_path: Path) -> None:
+    root = write_market(tmp_path)
+    for path in (root / "bounding_box_train").iterdir():
+        path.unlink()
+    (root / "bounding_box_train").rmdir()
+    dataset = load_dataset({"folders": str(root)})
+    assert not dataset.train
+    assert len(dataset.query) == 2

@@ -1,30 +1,33 @@
 """One CSV for a robot's own images: `path, identity, camera, split` and, if wanted, `bbox`.
 
-Paths are relative to the CSV; `split` is train, query or gallery; `bbox` is `left top right bottom`
-in pixels, separated by spaces. Identities and cameras may be numbers or names; names are numbered
-in sorted order. Identity 0 is a distractor, -1 junk.
+Paths are relative to the CSV; `split` is train, query or gallery; `bbox` is `left top right bottom` in pixels of the
+upright image, separated by spaces. Identities and cameras may be numbers or names; see `nas.data.labels` for what
+`-1`, `junk`, `0` and `distractor` mean. Tables of other programs are read too: separated by `;` or tabs, in UTF-16,
+with a BOM, with column names and splits in capitals, with backslashes in paths.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
-from collections.abc import Iterable
+import io
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.data.listing import refuse_special, without_junk
-from nas.data.records import Box, ImageRecord, ReidDataset
+from nas.data.listing import labelled_dataset, refuse_special
+from nas.data.records import Box, ReidDataset
 from nas.errors import DataError, unknown_name
 
 COLUMNS = ("path", "identity", "camera", "split")
 SPLITS = ("train", "query", "gallery")
-TOO_LARGE = 10**15
+SEPARATORS = (",", ";", "\t")
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    place: str
-    path: str
+    path: Path
     identity: str
     camera: str
     split: str
@@ -33,70 +36,84 @@ class _Row:
 
 def read_csv(path: Path) -> ReidDataset:
     """Read the table; every `DataError` names the file and the line."""
-    rows = _rows(path)
+    rows = list(_rows(path))
     if not rows:
         raise DataError(f"{path} lists no images")
-    identities, cameras = _numbers(r.identity for r in rows), _numbers(r.camera for r in rows)
-    splits: dict[str, list[ImageRecord]] = {split: [] for split in SPLITS}
-    for row in rows:
-        image = ImageRecord(path.parent / row.path, identities[row.identity], cameras[row.camera], row.bbox)
-        splits[row.split].append(image)
-    kept = {split: without_junk(records) for split, records in splits.items()}
-    junk = {split: count for split, (_, count) in kept.items()}
-    train, query, gallery = (kept[split][0] for split in SPLITS)
-    return ReidDataset(name=path.stem, train=train, query=query, gallery=gallery, root=path.parent, junk=junk)
+    splits = {split: [(r.path, r.identity, r.camera, r.bbox) for r in rows if r.split == split] for split in SPLITS}
+    return labelled_dataset(path.stem, path.parent, splits, path)
 
 
-def _rows(path: Path) -> list[_Row]:
+def _rows(path: Path) -> Iterator[_Row]:
     try:
-        refuse_special(path)
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            _check_header(path, [name.strip() for name in reader.fieldnames or []])
-            return [_parse(f"{path}:{reader.line_num}", line) for line in reader]
+        lines = _text(path).splitlines()
+        if lines and lines[0].lower().startswith("sep="):  # how a spreadsheet notes its separator
+            lines = lines[1:]
+        header = lines[0] if lines else ""
+        separator = next((s for s in SEPARATORS if not _missing(_cells(header, s))), ",")
+        _check_header(path, _cells(header, separator))
+        reader = csv.DictReader(io.StringIO("\n".join(lines)), delimiter=separator, skipinitialspace=True)
+        for line in reader:
+            yield _parse(f"{path}:{reader.line_num}", line, path.parent)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"the table {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
+def _text(path: Path) -> str:
+    refuse_special(path)
+    content = path.read_bytes()
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if wide else "utf-8-sig")
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    return [cell.strip().lower() for cell in next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])]
+
+
+def _missing(names: Sequence[str]) -> list[str]:
+    return [name for name in COLUMNS if name not in names]
+
+
 def _check_header(path: Path, names: list[str]) -> None:
-    missing = [name for name in COLUMNS if name not in names]
+    missing = _missing(names)
     if missing:
         raise DataError(
-            f"the table {path} has no column {', '.join(missing)}",
-            f"Its first line must name the columns {', '.join(COLUMNS)} (and bbox, if wanted).",
+            f"the table {path} has no column {', '.join(missing)}; "
+            f"its first line reads {', '.join(names) or 'nothing'}",
+            f"Its first line must name the columns {', '.join(COLUMNS)} (and bbox, if wanted), separated by commas, "
+            "semicolons or tabs.",
         )
 
 
-def _parse(place: str, line: dict[str | None, str | None]) -> _Row:
-    values = {
-        (key or "").strip(): (value or "").strip() if isinstance(value, str) else "" for key, value in line.items()
-    }
+def _parse(place: str, line: dict[str | None, str | None], folder: Path) -> _Row:
+    if None in line:
+        raise DataError(f"{place}: more cells than columns", "A value that holds the separator must be in quotes.")
+    values = {(key or "").strip().lower(): (value or "").strip() for key, value in line.items()}
     for name in COLUMNS:
         if not values.get(name):
             raise DataError(f"{place}: {name} is empty")
-    if values["split"] not in SPLITS:
+    split = values["split"].lower()
+    if split not in SPLITS:
         raise DataError(f"{place}: {unknown_name('split', values['split'], SPLITS)}")
-    path, identity, camera, split = (values[name] for name in COLUMNS)
-    return _Row(place, path, identity, camera, split, _box(values.get("bbox", ""), place))
+    image = folder / values["path"]
+    if "\\" in values["path"] and not image.exists():
+        image = folder / values["path"].replace("\\", "/")
+    return _Row(image, values["identity"], values["camera"], split, _box(values.get("bbox", ""), place))
 
 
 def _box(text: str, place: str) -> Box | None:
+    """The corners in a cell; what is no rectangle is refused with what it looks like."""
     if not text:
         return None
     try:
-        left, top, right, bottom = (round(float(part)) for part in text.replace(",", " ").replace(";", " ").split())
+        corners = [float(part) for part in text.replace(",", " ").replace(";", " ").split()]
+        left, top, right, bottom = corners
     except ValueError as error:
         raise DataError(f"{place}: bbox {text!r} is not four numbers: left top right bottom") from error
-    return left, top, right, bottom
-
-
-def _numbers(names: Iterable[str]) -> dict[str, int]:
-    """Whole numbers stay what they are; anything else is numbered from 1 in sorted order."""
-    found = sorted(set(names))
-    try:
-        numbers = {name: int(name) for name in found}
-    except ValueError:
-        numbers = {}
-    if max(map(abs, numbers.values()), default=TOO_LARGE) >= TOO_LARGE:  # ids of twenty digits are names
-        return {name: number for number, name in enumerate(found, start=1)}
-    return numbers
+    if not all(map(math.isfinite, corners)):
+        raise DataError(f"{place}: bbox {text!r} is not finite", "Leave the cell empty to use the whole image.")
+    wanted = "Corners in pixels are expected: left top right bottom."
+    if max(corners) <= 1:
+        raise DataError(f"{place}: bbox {text!r} looks like shares of the image, not pixels", wanted)
+    if right <= left or bottom <= top:
+        raise DataError(f"{place}: bbox {text!r} ends before it begins; it looks like x y width height", wanted)
+    return round(left), round(top), round(right), round(bottom)

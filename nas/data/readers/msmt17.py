@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nas.data.labels import LONGEST
 from nas.data.listing import read_text_lines, require_folder
 from nas.data.records import ImageRecord, Records, ReidDataset
 from nas.errors import DataError
 
 FOLDERS = (("train", "test"), ("mask_train_v2", "mask_test_v2"))
 CAMERA_FIELD = 2
-LONGEST_NUMBER = 15
 
 
 def read_msmt17(root: Path) -> ReidDataset:
@@ -44,14 +44,13 @@ def _read_list(path: Path, folder: Path) -> Records:
 
 
 def _record(line: str, place: str, folder: Path) -> ImageRecord:
-    try:
-        name, identity = line.split()
-        camera = Path(name).name.split("_")[CAMERA_FIELD]
-        if max(len(identity), len(camera)) > LONGEST_NUMBER:
-            raise ValueError("no number of a person or camera")
-        return ImageRecord(folder / name, int(identity) + 1, int(camera))
-    except (ValueError, IndexError) as error:
+    name, _, identity = line.strip().rpartition(" ")
+    fields = Path(name).name.split("_")
+    camera = fields[CAMERA_FIELD] if len(fields) > CAMERA_FIELD else ""
+    numbers = [text for text in (identity, camera) if text.isascii() and text.isdigit() and len(text) <= LONGEST]
+    if len(numbers) < 2:
         raise DataError(
             f"{place}: {line!r} does not say image and identity",
             "Expected a line like `0000/0000_000_01_0303morning_0015_0.jpg 0`.",
-        ) from error
+        )
+    return ImageRecord(folder / name.strip(), int(identity) + 1, int(camera))
