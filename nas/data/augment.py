@@ -132,7 +132,8 @@ def move_windows(images: Tensor, draws: Draws, pad: int) -> Tensor:
 
 def _overlap(offset: int, length: int) -> tuple[slice, slice]:
     """Where a window moved by `offset` gets its pixels: (places in the window, places in the image)."""
-    first, last = max(offset, 0), min(offset + length, length)
+    first = max(offset, 0)
+    last = max(first, min(offset + length, length))  # nothing, where the padding is larger than the image
     return slice(first - offset, last - offset), slice(first, last)
 
 

@@ -18,6 +18,10 @@ from torch import Tensor
 from nas.errors import DataError, unknown_name
 
 METRICS = ("cosine", "euclidean")
+KEY_COLUMNS, HASHED_AT_ONCE = 16, 1024
+"""Columns that tell most features apart, and rows whose bits are widened to 64 at a time."""
+SHORTEST = 1e-12
+"""Length below which a feature counts as zero, as in torch.nn.functional.normalize."""
 
 
 def as_features(values: Tensor | ArrayLike, what: str) -> Tensor:
@@ -36,14 +40,19 @@ def as_features(values: Tensor | ArrayLike, what: str) -> Tensor:
 class Distances:
     """Distances from queries (Q, D) to a gallery (G, D), computed row by row as they are needed.
 
-    query, gallery: float32 on one device. offset: (G,) what each gallery image adds; scale: (G,) or
-    a number, what the product is multiplied by.
+    Gallery images with equal features are equally far from a query to the last bit, however many queries are asked at
+    once: a matrix product may round equal columns differently, so those of copies are copied.
+
+    query, gallery: float32 on one device, of length 1 for cosine. squares: (G,) sums of squares,
+    exact for whole numbers.
+    copies, first: gallery places whose features stand earlier in the gallery too, and where.
     """
 
     query: Tensor
     gallery: Tensor
-    scale: Tensor
-    offset: Tensor
+    squares: Tensor
+    copies: Tensor
+    first: Tensor
     metric: str
 
     @classmethod
@@ -61,26 +70,43 @@ class Distances:
         q = q.to(g.device)
         q_norm, g_norm = _norms(q, "query"), _norms(g, "gallery")
         if metric == "cosine":
-            one = torch.ones_like(g_norm)
-            return cls(q / q_norm.clamp(min=1e-12)[:, None], g, -1 / g_norm.clamp(min=1e-12), one, metric)
-        return cls(q, g, torch.full_like(g_norm, -2.0), g_norm**2, metric)
+            q, g = (v / n.clamp(min=SHORTEST)[:, None] for v, n in ((q, q_norm), (g, g_norm)))
+        copies, first = _copies(g)
+        squares = torch.ones_like(g_norm) if metric == "cosine" else torch.einsum("ij,ij->i", g, g)
+        squares[copies] = squares[first]
+        return cls(q, g, squares, copies, first, metric)
 
     def rows(self, queries: Tensor) -> Tensor:
-        """Distances of some queries to the whole gallery, float32 (B, G), freshly made."""
+        """Distances of some queries to the whole gallery, float32 (B, G), freshly made; never below 0."""
         query = self.query[queries.to(self.query.device)]
+        found = self._product(query)
+        if self.metric == "cosine":
+            return found.neg_().add_(1).clamp_(min=0)
+        return found.mul_(-2).add_(self.squares).add_((query**2).sum(1, keepdim=True)).clamp_(min=0)
+
+    def order(self, queries: Tensor, out: Tensor | None = None) -> Tensor:
+        """Numbers (B, G) in the order of the distances of each query: the product and nothing else.
+
+        The negative cosine, or the square of the distance less that of the query; freshly made, or written to `out`.
+        """
+        query = self.query[queries.to(self.query.device)]
+        if self.metric == "cosine":
+            return self._product(-query, out)
+        return self._product(-2 * query, out).add_(self.squares)
+
+    def _product(self, query: Tensor, out: Tensor | None = None) -> Tensor:
         with full_precision(query.device.type):
-            product = query @ self.gallery.T
-        found = torch.addcmul(self.offset, product, self.scale, out=product)
-        if self.metric == "euclidean":
-            found += (query**2).sum(1, keepdim=True)
-            found.clamp_(min=0)
+            found = torch.mm(query, self.gallery.T, out=out)
+        if len(self.copies):
+            found[:, self.copies] = found[:, self.first]
         return found
 
     def pairs(self, queries: Tensor, places: Tensor) -> Tensor:
-        """Distances of single pairs, float32 (n,)."""
+        """Distances of single pairs, float32 (n,); never below 0."""
         query, gallery = self.query[queries], self.gallery[places]
-        found = self.offset[places] + (query * gallery).sum(1) * self.scale[places]
-        return found + (query**2).sum(1) if self.metric == "euclidean" else found
+        if self.metric == "cosine":
+            return (1 - (query * gallery).sum(1)).clamp_(min=0)
+        return ((query - gallery) ** 2).sum(1)
 
     def joined(self) -> Distances:
         """Distances among all images, queries first: what re-ranking looks at."""
@@ -89,6 +115,34 @@ class Distances:
 
     def __len__(self) -> int:
         return len(self.query)
+
+
+def _copies(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Places of rows that stand earlier too, and the first place of each, (C,) and (C,); mostly none."""
+    bits = features.contiguous().view(torch.int32)
+    # A few columns first: what differs there, and that is nearly everything, is not looked at again.
+    near = torch.arange(0, bits.shape[1], -(-bits.shape[1] // KEY_COLUMNS), device=bits.device)
+    places = _repeated(_hashes(bits[:, near]))
+    hashes = torch.cat([_hashes(bits[part]) for part in places.split(HASHED_AT_ONCE)]) if len(places) else places
+    order = hashes.argsort(stable=True)
+    ordered = hashes[order]
+    again = torch.zeros_like(ordered, dtype=torch.bool)
+    again[1:] = ordered[1:] == ordered[:-1]
+    starts = torch.where(again, 0, torch.arange(len(order), device=order.device)).cummax(0).values
+    return places[order[again]], places[order[starts[again]]]
+
+
+def _hashes(bits: Tensor) -> Tensor:
+    """A 64-bit number a row, int64: equal for equal rows and, but by chance, for no others."""
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randint(2**62, (bits.shape[1],), generator=generator).mul_(2).add_(1).to(bits.device)
+    return (bits.long() * weights).sum(1)
+
+
+def _repeated(values: Tensor) -> Tensor:
+    """Places of the values that occur several times, ascending."""
+    _, inverse, counts = values.unique(return_inverse=True, return_counts=True)
+    return (counts[inverse] > 1).nonzero()[:, 0]
 
 
 @contextlib.contextmanager

@@ -38,7 +38,16 @@ class Persons:
 
 
 def _integers(values: Tensor | ArrayLike) -> Ints:
-    return np.asarray(values.cpu() if isinstance(values, Tensor) else values, dtype=np.int64)
+    found = np.asarray(values.cpu() if isinstance(values, Tensor) else values)
+    if found.size and found.dtype.kind not in "iu":
+        # A column with a gap is read as floats: whole ones are meant, others would be cut to one person.
+        whole = found.dtype.kind == "f" and bool(np.isfinite(found).all() and (found == np.floor(found)).all())
+        if not whole:
+            raise DataError(
+                f"identities and cameras must be whole numbers, not {found.dtype}",
+                "Number names first, for instance by numpy.unique(names, return_inverse=True)[1] + 1.",
+            )
+    return found.astype(np.int64)
 
 
 @dataclass(frozen=True)

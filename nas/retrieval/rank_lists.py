@@ -69,15 +69,15 @@ def rank_lists(
     gallery = Persons.of(gallery_ids, gallery_cameras, len(distances.gallery), "gallery")
     matches = Matches.find(query, gallery)
     chosen = np.asarray(queries, dtype=np.int64)
-    rows = distances.rows(torch.from_numpy(chosen)).cpu().numpy()
-    return [_rank_list(int(q), row, matches, top) for q, row in zip(chosen, rows, strict=True)]
+    order, rows = (values(torch.from_numpy(chosen)).cpu().numpy() for values in (distances.order, distances.rows))
+    return [_rank_list(int(q), *both, matches, top) for q, *both in zip(chosen, order, rows, strict=True)]
 
 
-def _rank_list(query: int, distances: np.ndarray, matches: Matches, top: int) -> RankList:
+def _rank_list(query: int, order: np.ndarray, distances: np.ndarray, matches: Matches, top: int) -> RankList:
     right, removed = set(matches.positives.of(query).tolist()), set(matches.removed.of(query).tolist())
     finds: list[Find] = []
     rank = 0
-    for place in np.argsort(distances, kind="stable").tolist():
+    for place in np.argsort(order, kind="stable").tolist():
         if rank == top:
             break
         out = place in removed

@@ -96,16 +96,30 @@ class RerankedDistances:
 
 
 def nearest(distances: Distances, count: int) -> tuple[Ints, NDArray[np.float32]]:
-    """The `count` nearest images of each image, itself among them, (N, count), and its largest distance, (N,)."""
+    """The `count` nearest images of each image, itself among them, (N, count), and its largest distance, (N,).
+
+    Of equally near ones those of the smaller index come first.
+    """
     total = len(distances)
     step = max(1, CHUNK_BYTES // (4 * total))
     found: list[Tensor] = []
     farthest: list[Tensor] = []
     for start in range(0, total, step):
         rows = distances.rows(torch.arange(start, min(start + step, total)))
-        found.append(rows.topk(min(count, total), largest=False).indices.cpu())
+        found.append(_nearest(rows, min(count, total)).cpu())
         farthest.append(rows.amax(1).cpu())
     return torch.cat(found).numpy(), torch.cat(farthest).numpy().clip(min=1e-12)
+
+
+def _nearest(rows: Tensor, count: int) -> Tensor:
+    """Columns of the `count` smallest values of each row in order, (B, count), ties by column."""
+    places = rows.topk(count, largest=False).indices.sort(1).values
+    values = rows.gather(1, places)
+    # `topk` takes any of several equal values: where more are equal to the last one, the whole row is sorted.
+    torn = (rows <= values.amax(1, keepdim=True)).sum(1) > count
+    places = places.gather(1, values.sort(dim=1, stable=True).indices)
+    places[torn] = rows[torn].sort(dim=1, stable=True).indices[:, :count]
+    return places
 
 
 def expanded_sets(neighbours: Ints, k1: int) -> sparse.csr_matrix:

@@ -20,9 +20,13 @@ from nas.data.records import ImageRecord
 from nas.errors import DataError
 from nas.networks import ReidNetwork
 from nas.progress import Progress, silent
+from nas.training.failures import Diverged
 
 EVALUATION_BATCH = 128
 """Images at a time when nothing is trained."""
+SMALLEST_SPREAD = 1e-5
+"""Largest difference between entries of features of length 1 up to which they count as one: about a hundred roundings
+of float32, so that what is left of a difference is the arithmetic's and not the network's."""
 
 
 def embed_batches(
@@ -64,6 +68,26 @@ def embed_split(
     return torch.cat(parts) if parts else torch.empty((0, network.embedding_dim), device=device)
 
 
+def check_features(features: Tensor) -> None:
+    """Refuse features (N, D) that say nothing, where they are made.
+
+    Raises:
+        Diverged: a feature is NaN, infinite or zero, or all are alike though there are several images.
+    """
+    norms = features.norm(dim=1)
+    wrong = int((~((norms > 0.5) & norms.isfinite())).sum())
+    if wrong:
+        raise Diverged(
+            f"the features of {wrong} of {len(features)} images are not finite or zero",
+            "Lower base_lr, or set clip_norm.",
+        )
+    if len(features) > 1 and float((features - features[0]).abs().amax()) < SMALLEST_SPREAD:
+        raise Diverged(
+            f"the features of all {len(features)} images are the same: the network has collapsed",
+            "Lower base_lr, or look at the losses.",
+        )
+
+
 class FeatureExtractor:
     """Turns images into re-identification features with a trained network.
 
@@ -99,6 +123,7 @@ class FeatureExtractor:
 
         Raises:
             DataError: an image cannot be read; names it.
+            Diverged: a feature is NaN, infinite or zero, or all are alike.
         """
         tell = progress or silent
         features = np.empty((len(images), self.dim), dtype=np.float32)
@@ -107,6 +132,7 @@ class FeatureExtractor:
             features[done : done + len(part)] = part.cpu().numpy()
             done += len(part)
             tell(done, len(images), "extracting features")
+        check_features(torch.from_numpy(features))
         return features
 
     def _batches(self, images: Sequence[Any]) -> Iterator[Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from nas.data.augmentation import Augmentation
@@ -12,8 +13,7 @@ from nas.networks import ReidNetwork
 from nas.progress import Progress
 from nas.retrieval import RetrievalMetrics, evaluate
 from nas.retrieval.reranking import Rerank
-from nas.training.extraction import embed_split
-from nas.training.failures import Diverged
+from nas.training.extraction import check_features, embed_split
 from nas.training.recipe import Recipe
 
 
@@ -36,11 +36,10 @@ def embed(
     """Embeddings of query and gallery with a network in any mode, which is left as it was.
 
     Raises:
-        Diverged: a feature is NaN or infinite.
+        Diverged: a feature is NaN, infinite or zero, or all are alike (the gallery's order would decide).
     """
     query, gallery = (embed_split(network, s, augmentation, progress=progress) for s in (data.query, data.gallery))
-    if not (query.isfinite().all() and gallery.isfinite().all()):
-        raise Diverged("the trained network's features are not finite", "Lower base_lr, or set clip_norm.")
+    check_features(torch.cat([query, gallery]))
     return Embeddings(query, gallery)
 
 

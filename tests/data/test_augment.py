@@ -181,3 +181,12 @@ def test_colour_factors_stay_in_their_ranges() -> None:
 def test_wrong_numbers_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Augmentation.model_validate(wrong)
+
+
+def test_a_padding_larger_than_the_image_leaves_it_black_where_nothing_is_left() -> None:
+    augmenter = BatchAugmenter(Augmentation(flip=0, pad=10 * SIZE[0], erasing=0), SIZE)
+    images = torch.full((16, 3, *SIZE), 200, dtype=torch.uint8)
+    draws = augmenter.draw(16, torch.Generator().manual_seed(0))
+    moved = move_windows(images, draws, augmenter.pad)
+    assert torch.equal(moved, move_by_index(images, draws, augmenter.pad))
+    assert set(moved.unique().tolist()) <= {0, 200}

@@ -14,6 +14,7 @@ from retrieval_builders import Problem, features, problems, sorted_protocol
 
 from nas.errors import DataError
 from nas.retrieval import evaluate
+from nas.retrieval.distances import Distances
 from nas.retrieval.evaluation import evaluate_distances
 from nas.retrieval.matching import Matches, Persons
 from nas.retrieval.metrics import PerQuery
@@ -205,3 +206,36 @@ def test_on_a_gpu() -> None:
     assert found.per_query is not None
     assert expected.per_query is not None
     np.testing.assert_allclose(found.per_query.ap, expected.per_query.ap, atol=1e-4)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("chunk", [1, 3, 7, 64])
+def test_equal_gallery_vectors_are_equally_far_whatever_the_chunk(metric: str, chunk: int) -> None:
+    rng = np.random.default_rng(0)
+    distinct = rng.standard_normal((7, 33)).astype(np.float32)
+    gallery = distinct[np.arange(301) % 7]
+    query = rng.standard_normal((65, 33)).astype(np.float32)
+    distances = Distances.between(query, gallery, metric)
+    for start in range(0, 65, chunk):
+        places = torch.arange(start, min(start + chunk, 65))
+        for found in (distances.order(places), distances.rows(places)):
+            for first in range(7):
+                assert (found[:, first::7] == found[:, first, None]).all()
+
+
+def test_ties_of_whole_number_features_stay_ties() -> None:
+    # Two gallery images at equal distance 5 and 5 (3-4-0 and 0-0-5): the earlier one, which is right, comes first.
+    query, gallery = np.zeros((1, 3)), np.array([[3.0, 4.0, 0.0], [0.0, 0.0, 5.0]])
+    for scale in (1, 3, 7, 11):
+        found = evaluate(query, [1], [1], gallery * scale, [1, 2], [2, 2], metric="euclidean")
+        assert found.map == 1.0
+
+
+@pytest.mark.parametrize("values", [[1.5, 1.7], [1.0, np.nan], ["a", "b"]])
+def test_identities_that_are_no_whole_numbers_are_refused(values: list[object]) -> None:
+    with pytest.raises(DataError, match="must be whole numbers"):
+        evaluate(np.eye(2), values, [1, 1], np.eye(2), [1, 2], [2, 2])
+
+
+def test_whole_numbers_in_a_float_column_are_meant() -> None:
+    assert evaluate(np.eye(2), [1.0, 2.0], [1, 1], np.eye(2), [1, 2], [2, 2]).map == 1.0

@@ -7,8 +7,9 @@ import pytest
 from retrieval_builders import features
 
 from nas.errors import DataError
+from nas.retrieval import evaluate
 from nas.retrieval.distances import Distances
-from nas.retrieval.reranking import Rerank, RerankedDistances
+from nas.retrieval.reranking import Rerank, RerankedDistances, nearest
 
 
 def dense(distances: np.ndarray, queries: int, k1: int, k2: int, weight: float) -> np.ndarray:
@@ -57,3 +58,18 @@ def test_against_the_dense_form(metric: str, queries: int, gallery: int, k1: int
 def test_wrong_numbers_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(DataError, match="re-ranking needs"):
         Rerank(**wrong)  # type: ignore[arg-type]
+
+
+def test_equally_near_images_come_by_index() -> None:
+    features = np.zeros((40, 3), np.float32)
+    features[:, 0] = 1
+    places, _ = nearest(Distances.between(features, features), 7)
+    assert (places == np.arange(7)).all()
+
+
+def test_collapsed_features_are_re_ranked_without_a_crash() -> None:
+    rng = np.random.default_rng(1)
+    features = np.full((30, 16), 0.25, np.float32) + rng.normal(0, 1e-9, (30, 16)).astype(np.float32)
+    ids, cameras = np.arange(30) % 5 + 1, np.arange(30) % 2
+    found = evaluate(features, ids, cameras, features, ids, cameras, rerank=Rerank())
+    assert 0 <= found.map <= 1
