@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,8 +29,12 @@ from nas.progress import Progress
 from nas.spaces.candidate import Candidate, as_candidate
 
 _HEADS = ("fc.", "classifier.", "avgpool.")
-_PREFIXES = ("module.", "backbone.", "base.", "model.")
+_PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "base.")
 _CHUNK = 1 << 20
+_LOOKED_AT = 64
+_WANTED = (
+    "A state dictionary of tensors is wanted: .safetensors, or a .pth that torch.save(net.state_dict(), ...) wrote."
+)
 
 
 def weight_names(backbone: str) -> tuple[str, ...]:
@@ -157,27 +163,56 @@ def load_weights(network: nn.Module, weights: str | Path, backbone: str | None =
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The state dictionary in a file; only tensors are read, no code is run.
+    """The state dictionary in a file; only tensors are read, no code is run, and checksums of archives are compared.
 
     Raises:
-        TrainingError: when the file is broken or holds something else.
+        TrainingError: when the file is broken, is no file of weights, or needs code to be read.
     """
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+        return _tensors(_loaded(path), path)
+    except TrainingError:
+        raise
+    except Exception as error:  # readers of foreign formats raise what they stumble on
+        raise TrainingError(f"weights file {path} cannot be read: {_reason(error)}", _WANTED) from error
 
-            return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise TrainingError(f"weights file {path} cannot be read: {first_line}") from error
+
+def _loaded(path: Path) -> Any:
+    with path.open("rb") as file:
+        begin = file.read(_LOOKED_AT)
+    if begin.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise TrainingError(f"weights file {path} is a web page, not weights", "Download it again; the address moved.")
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file  # comes with timm, which is optional
+
+        return load_file(path)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            spoiled = archive.testzip()
+        if spoiled is not None:
+            raise TrainingError(f"weights file {path} is damaged: the checksum of {spoiled} is wrong", "Get it again.")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _tensors(loaded: Any, path: Path) -> dict[str, Tensor]:
     for key in ("state_dict", "model"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]
     state = {str(k): v for k, v in loaded.items() if isinstance(v, Tensor)} if isinstance(loaded, Mapping) else {}
     if not state:
-        raise TrainingError(f"weights file {path} holds no state dictionary of tensors")
+        raise TrainingError(f"weights file {path} holds no state dictionary of tensors", _WANTED)
     return state
+
+
+def _reason(error: Exception) -> str:
+    """What a foreign reader says, in one line: torch's advice to run the file's code is not passed on."""
+    if isinstance(error, pickle.UnpicklingError):
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"it holds an object of {found[1]}" if found else "it is no file of torch, or holds other objects"
+        return f"{what}, not tensors alone"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
 
 
 def _body(path: Path) -> dict[str, Tensor]:
@@ -186,11 +221,12 @@ def _body(path: Path) -> dict[str, Tensor]:
 
 
 def _plain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Names without the prefixes that wrappers leave (`module.`, `backbone.`, ...)."""
-    for prefix in _PREFIXES:
-        shorter = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-        state = shorter or state
-    return state
+    """Names without the prefixes that wrappers leave, however they are nested (`model.backbone.`, `_orig_mod.`)."""
+    while True:
+        prefix = next((p for p in _PREFIXES if any(key.startswith(p) for key in state)), None)
+        if prefix is None:
+            return state
+        state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def _check_fit(trunk: nn.Module, state: Mapping[str, Tensor], path: Path, backbone: str) -> None:

@@ -123,7 +123,7 @@ def _copies(features: Tensor) -> tuple[Tensor, Tensor]:
     # A few columns first: what differs there, and that is nearly everything, is not looked at again.
     near = torch.arange(0, bits.shape[1], -(-bits.shape[1] // KEY_COLUMNS), device=bits.device)
     places = _repeated(_hashes(bits[:, near]))
-    hashes = torch.cat([_hashes(bits[part]) for part in places.split(HASHED_AT_ONCE)]) if len(places) else places
+    hashes = torch.cat([_hashes(bits[part]) for part in torch.split(places, HASHED_AT_ONCE)]) if len(places) else places
     order = hashes.argsort(stable=True)
     ordered = hashes[order]
     again = torch.zeros_like(ordered, dtype=torch.bool)
@@ -141,8 +141,13 @@ def _hashes(bits: Tensor) -> Tensor:
 
 def _repeated(values: Tensor) -> Tensor:
     """Places of the values that occur several times, ascending."""
-    _, inverse, counts = values.unique(return_inverse=True, return_counts=True)
-    return (counts[inverse] > 1).nonzero()[:, 0]
+    order = values.argsort(stable=True)
+    same = values[order[1:]] == values[order[:-1]]
+    found = torch.zeros_like(values, dtype=torch.bool)
+    found[order[1:]] = same
+    found[order[:-1]] |= same
+    places: Tensor = found.nonzero()[:, 0]
+    return places
 
 
 @contextlib.contextmanager

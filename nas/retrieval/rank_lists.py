@@ -70,7 +70,7 @@ def rank_lists(
     matches = Matches.find(query, gallery)
     chosen = np.asarray(queries, dtype=np.int64)
     order, rows = (values(torch.from_numpy(chosen)).cpu().numpy() for values in (distances.order, distances.rows))
-    return [_rank_list(int(q), *both, matches, top) for q, *both in zip(chosen, order, rows, strict=True)]
+    return [_rank_list(int(q), o, row, matches, top) for q, o, row in zip(chosen, order, rows, strict=True)]
 
 
 def _rank_list(query: int, order: np.ndarray, distances: np.ndarray, matches: Matches, top: int) -> RankList:

@@ -14,7 +14,7 @@ from torchvision.models import ResNet18_Weights, resnet18
 from nas.errors import TrainingError
 from nas.networks import build_network, find_weights, load_weights, require_weights
 from nas.networks.backbones import build_backbone
-from nas.networks.weights import cached_path, weight_names
+from nas.networks.weights import cached_path, read_state, weight_names
 
 
 @pytest.fixture
@@ -148,3 +148,49 @@ def test_unknown_names_and_missing_files(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no weights file at"):
         find_weights("resnet50", tmp_path / "none.pth")
     assert weight_names("resnet50") == ("IMAGENET1K_V1", "IMAGENET1K_V2")
+
+
+def test_a_web_page_that_was_saved_as_weights_is_named_as_one(tmp_path: Path) -> None:
+    for name in ("page.safetensors", "page.pth"):
+        (tmp_path / name).write_text("<!DOCTYPE html><html>moved</html>")
+        with pytest.raises(TrainingError, match=r"page\.\w+ is a web page, not weights"):
+            read_state(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x80\x02}q\x00.", b"PK\x03\x04broken", b"\x10\x00\x00\x00\x00\x00\x00\x00nonsense"]
+)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_broken_files_are_one_kind_of_error_without_escape_codes(tmp_path: Path, content: bytes, suffix: str) -> None:
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(TrainingError) as caught:
+        read_state(path)
+    assert str(path) in caught.value.message
+    assert "\x1b" not in str(caught.value)
+    assert "weights_only" not in str(caught.value)
+
+
+def test_a_file_that_needs_code_names_what_it_holds(tmp_path: Path) -> None:
+    torch.save({"state_dict": resnet18().state_dict(), "made": Path("x")}, tmp_path / "a.pth.tar")
+    with pytest.raises(TrainingError, match=r"holds an object of pathlib\.\w+, not tensors alone"):
+        read_state(tmp_path / "a.pth.tar")
+
+
+def test_a_flipped_byte_is_found_by_the_archive_s_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    torch.save({"conv1.weight": torch.ones(4000)}, path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(TrainingError, match=r"the checksum of .* is wrong"):
+        read_state(path)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.backbone.", "module._orig_mod.base."])
+def test_prefixes_of_wrappers_are_taken_off_however_nested(tmp_path: Path, prefix: str) -> None:
+    published = resnet18()
+    torch.save({prefix + key: value for key, value in published.state_dict().items()}, tmp_path / "a.pth")
+    trunk = build_backbone("resnet18", width=1.0, last_stride=2)
+    load_weights(trunk, tmp_path / "a.pth", "resnet18")
+    assert torch.equal(trunk.state_dict()["conv1.weight"], published.state_dict()["conv1.weight"])
