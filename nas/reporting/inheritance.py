@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.stats import kendalltau
 
 from nas.reporting.study_data import StudyData, rows_of
+from nas.results.intervals import bootstrap
 from nas.results.levels import Level
 
 LEAST = 4
@@ -73,6 +74,5 @@ def _agreement(rows: pd.DataFrame, split: str, fidelity: str, epochs: float) -> 
     if not np.isfinite(found.statistic):
         return Agreement(level, len(both))
     rng = np.random.default_rng(0)
-    drawn = [kendalltau(*both[rng.integers(0, len(both), len(both))].T).statistic for _ in range(DRAWS)]
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return Agreement(level, len(both), float(found.statistic), float(low), float(high), float(found.pvalue))
+    low, high = bootstrap(lambda drawn: float(kendalltau(*both[drawn].T).statistic), len(both), rng, DRAWS)
+    return Agreement(level, len(both), float(found.statistic), low, high, float(found.pvalue))

@@ -176,6 +176,8 @@ def _quote(summary: pd.DataFrame, notation: str, column: str) -> Quote:
         return Quote(why="not known")
     if column != "latency_ms":
         return Quote.exactly(float(value), "counted")
+    if row["latency_measured"] and not isinstance(row["latency_how"], str):
+        return Quote(float(value), how="measured")  # timed, but the table does not say how surely
     return time_quote(row)
 
 

@@ -142,6 +142,15 @@ def test_the_cheapest_of_those_not_told_apart_is_named() -> None:
     assert "Not told apart from it: SE @ 1." in found.sentence
 
 
+def test_a_time_that_was_measured_without_a_spread_is_not_quoted_as_exact() -> None:
+    table = study(0.01)
+    ms = table["notation"].map({PLAIN: 30.0} | dict.fromkeys(BLOCKS, 31.0))
+    found = answer_of(table.assign(latency_ms=ms, latency_measured=True))
+    assert "at a time whose spread is not known (3.3 % more)" in found.sentence
+    assert found.slower == pytest.approx(1 / 30)
+    assert found.slower_low is None
+
+
 def test_the_answer_is_plain_data_for_scripts() -> None:
     assert json.loads(json.dumps(answer_of(study(0.01)).to_dict(), allow_nan=False))["named"] == BLOCKS[0]
     assert json.loads(json.dumps(answer_of(study(0.0)).to_dict(), allow_nan=False))["kind"] == "none better"
