@@ -39,7 +39,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Checkpoint file; default: in ./checkpoints.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the checkpoint file when it is there.")] = True,
     stop_epoch: Annotated[int | None, typer.Option(min=1, help="Stop after this epoch; run again to go on.")] = None,
-    inherit: Annotated[Path | None, typer.Option(help="Start from this trained baseline (init: inherit).")] = None,
+    start: Annotated[Path | None, typer.Option(help="Go on from this trained plain network, for a few epochs.")] = None,
     transfer: Annotated[Path | None, typer.Option(help="Fine-tune this checkpoint in two steps.")] = None,
     view: View = "final",
     device: Device = "auto",
@@ -51,12 +51,12 @@ def train(
     Example: nas train resnet50+cnl@6,8,14 --data market1501:data/Market-1501-v15.09.15
     """
     parsed = spaces.Candidate.parse(candidate)
-    chosen = _recipe(recipe, set_ or [], inherit, transfer)
+    chosen = _recipe(recipe, set_ or [], transfer)
     fidelity = training.Fidelity(epochs=epochs)
-    final = training.final_recipe(parsed, chosen, fidelity)
+    final = training.final_recipe(parsed, chosen, fidelity, warm=start is not None)
 
     def find_weights() -> None:
-        if final.init == "weights" and final.transfer is None:
+        if start is None and final.transfer is None:
             with progress_bar("weights", enabled=not json) as progress:
                 training.require_pretrained([parsed], final, progress)
 
@@ -75,7 +75,7 @@ def train(
                 resume=resume,
                 device=pick_device(device),
                 stop_epoch=stop_epoch,
-                init_from=inherit,
+                init_from=start,
                 should_stop=should_stop,
                 progress=progress,
             )
@@ -86,13 +86,11 @@ def train(
     emit_json(document) if json else _tell_training(result)
 
 
-def _recipe(name: str, changes: list[str], inherit: Path | None, transfer: Path | None) -> Recipe:
+def _recipe(name: str, changes: list[str], transfer: Path | None) -> Recipe:
     chosen = training.load_recipe(
         files.load_yaml(name, TrainingError).data if name.endswith((".yaml", ".yml")) else name
     )
     overrides = dict(_assignment(change) for change in changes)
-    if inherit is not None:
-        overrides["init"] = "inherit"
     if transfer is not None:
         overrides["transfer"] = {"from": str(transfer), **_head_epochs(chosen)}
     return chosen.with_overrides(overrides)

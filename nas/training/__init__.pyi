@@ -7,7 +7,6 @@ from .failures import OutOfMemory as OutOfMemory
 from .failures import TrainingInterrupted as TrainingInterrupted
 from .failures import failure_kind as failure_kind
 from .fidelity import Fidelity as Fidelity
-from .inherit import identity_at_start as identity_at_start
 from .pretrained import require_pretrained as require_pretrained
 from .recipe import Recipe as Recipe
 from .recipe import load_recipe as load_recipe

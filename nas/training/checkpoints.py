@@ -26,6 +26,7 @@ from nas.training.recipe import Recipe, load_recipe
 from nas.training.results import EpochRecord
 
 FORMAT, VERSION = "nas-checkpoint", 1
+SCRATCH = "scratch"
 MOST_CLASSES, MOST_PIXELS = 10**7, 10**5
 
 Weights = Mapping[str, Tensor]
@@ -49,6 +50,7 @@ class Checkpoint:
         training: what only a resumed training needs (optimisers, scaler, random numbers, sums); empty once it is done.
         records: the epochs so far.
         versions: package and torch that wrote it.
+        start: what it started from, by content; `scratch` for fresh or published weights.
     """
 
     candidate: Candidate
@@ -64,6 +66,7 @@ class Checkpoint:
     training: Mapping[str, Any]
     records: tuple[EpochRecord, ...]
     versions: Mapping[str, str] = field(default_factory=lambda: _versions())
+    start: str = SCRATCH
 
     @property
     def weights(self) -> Weights:
@@ -94,6 +97,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> str:
         "candidate": checkpoint.candidate.to_dict(),
         "recipe": checkpoint.recipe.to_dict(),
         "records": [{**asdict(r), "losses": dict(r.losses)} for r in checkpoint.records],
+        "start": checkpoint.start,
         **{name: getattr(checkpoint, name) for name in _PLAIN},
     }
     when_full = "keep checkpoints elsewhere; the training goes on from its last one."
@@ -132,13 +136,19 @@ def load_checkpoint(path: str | Path, *, sha256: str | None = None) -> Checkpoin
         _check_types(content)
         return Checkpoint(
             candidate=Candidate.from_dict(content["candidate"]),
-            recipe=load_recipe(content["recipe"]),
+            recipe=_recipe_of(content["recipe"]),
+            start=str(content.get("start", SCRATCH)),
             records=tuple(EpochRecord(**record) for record in content["records"]),
             **{name: content[name] for name in _PLAIN if name != "input_size"},
             input_size=(int(content["input_size"][0]), int(content["input_size"][1])),
         )
     except (KeyError, TypeError, IndexError, ValueError, OverflowError, NasError) as error:
         raise TrainingError(f"{path} is a damaged checkpoint: {error}", "Train the candidate again.") from error
+
+
+def _recipe_of(stored: Mapping[str, Any]) -> Recipe:
+    """The recipe in a file; those of before 0.2 say with `init` that a start was inherited."""
+    return load_recipe({key: value for key, value in stored.items() if key != "init"})
 
 
 def _check_types(content: Mapping[str, Any]) -> None:

@@ -18,8 +18,18 @@ _OPTIMISERS: Mapping[str, Callable[[list[nn.Parameter], Recipe], Optimizer]] = {
 
 
 def network_optimiser(network: nn.Module, recipe: Recipe) -> Optimizer:
-    """The recipe's optimiser over everything that is trained; weight decay is the same for all of it."""
-    return _OPTIMISERS[recipe.optimiser]([p for p in network.parameters() if p.requires_grad], recipe)
+    """The recipe's optimiser over everything that is trained; weight decay is the same for all of it.
+
+    With a `block_lr_factor` the blocks are a group of their own, whose rate is that factor times the others'.
+    """
+    trained = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+    if recipe.block_lr_factor == 1.0:
+        return _OPTIMISERS[recipe.optimiser]([p for _, p in trained], recipe)
+    blocks = [p for name, p in trained if name.startswith("blocks.")]
+    optimiser = _OPTIMISERS[recipe.optimiser]([p for name, p in trained if not name.startswith("blocks.")], recipe)
+    if blocks:
+        optimiser.add_param_group({"params": blocks, "lr_factor": recipe.block_lr_factor})
+    return optimiser
 
 
 def centre_optimiser(loss: TotalLoss, recipe: Recipe) -> Optimizer | None:
@@ -28,9 +38,9 @@ def centre_optimiser(loss: TotalLoss, recipe: Recipe) -> Optimizer | None:
 
 
 def set_learning_rate(optimiser: Optimizer, lr: float) -> None:
-    """Sets the rate of all groups."""
+    """Sets the rate of all groups, times a group's own factor."""
     for group in optimiser.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("lr_factor", 1.0)
 
 
 def _fused(parameters: list[nn.Parameter]) -> bool:

@@ -58,6 +58,10 @@ LOSS_SETUPS: Mapping[str, tuple[str, ...]] = {
 NOT_IN_ID = frozenset({"name", "keep", "evaluate_every", "checkpoint_seconds", "compile"})
 """Fields that leave the result as it is: where files stay, when the network is looked at, how it is executed."""
 
+FINE_TUNING_EPOCHS = 4
+FINE_TUNING_RATE = 0.3
+"""A fine-tuning's rate as a share of the full recipe's: 3e-3 for the quickstart's 1e-2."""
+
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -73,7 +77,6 @@ class Recipe(Section):
     weights: str | dict[str, str | None] | None = Field(
         "IMAGENET1K_V1", description="torchvision weights, a file, null for random, or one of these a backbone"
     )
-    init: Literal["weights", "inherit"] = Field("weights", description="inherit: the trained baseline's weights")
     zero_residual: bool = Field(False, description="random ResNets only: residual branches start at zero")
     pooling: Literal["gap", "gem"] = Field("gap", description="global average or generalised mean pooling")
     classifier_std: Positive = Field(0.001, description="deviation of the classifier's initial weights")
@@ -92,6 +95,7 @@ class Recipe(Section):
     per: Literal["epoch", "step"] = Field("epoch", description="whether the rate changes every epoch or every step")
     # Optimiser
     optimiser: Literal["adam", "adamw", "sgd"] = Field("adam", description="sgd has momentum, the others betas and eps")
+    block_lr_factor: Positive = Field(1.0, description="factor of the learning rate of the blocks")
     weight_decay: NonNegative = Field(5e-4, description="on every trained parameter")
     betas: tuple[Share, Share] = Field((0.9, 0.999), description="adam and adamw only")
     eps: Positive = Field(1e-8, description="adam and adamw only")
@@ -232,7 +236,26 @@ class Recipe(Section):
         changes: dict[str, Any] = {} if fidelity.input is None else {"input": fidelity.input}
         if fidelity.epochs is not None and fidelity.epochs != self.epochs:
             changes |= self._shrunk_schedule(fidelity.epochs)
+        given = {"base_lr": fidelity.base_lr, "warmup_epochs": fidelity.warmup_epochs}
+        changes |= {key: value for key, value in given.items() if value is not None}
         return self.with_overrides(changes)
+
+    def fine_tuned(self, fidelity: Fidelity | None = None) -> Recipe:
+        """The recipe of a short training that goes on from a trained network.
+
+        What the fidelity leaves open: four epochs, the first of them warm-up, a third of the rate. The rate falls to
+        nothing by cosine from step to step, whatever the recipe's own schedule. Measured on generated pedestrians: one
+        epoch tells nothing, four have a noise of .002 to .0026 mAP between networks of one seed, eight no less.
+
+        >>> short = Recipe().fine_tuned()
+        >>> short.epochs, short.warmup_epochs, short.base_lr, short.schedule
+        (4, 1, 0.000105, 'cosine')
+        """
+        given = fidelity or Fidelity()
+        epochs = given.epochs or FINE_TUNING_EPOCHS
+        schedule = {"schedule": "cosine", "per": "step", "final_lr_factor": min(self.final_lr_factor, 0.01)}
+        own = {"base_lr": FINE_TUNING_RATE * self.base_lr, "warmup_epochs": int(epochs > 1)}
+        return self.with_overrides(schedule | {"epochs": epochs} | own).at(given)
 
     def _shrunk_schedule(self, epochs: int) -> dict[str, Any]:
         share = epochs / self.epochs

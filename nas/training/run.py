@@ -21,7 +21,6 @@ from nas.spaces.candidate import Candidate, as_candidate
 from nas.training.checkpoints import load_checkpoint, save_checkpoint
 from nas.training.failures import TrainingInterrupted, is_out_of_memory, out_of_memory
 from nas.training.fidelity import Fidelity
-from nas.training.inherit import inherit_weights
 from nas.training.monitor import LossMonitor
 from nas.training.precision import resolve_precision
 from nas.training.recipe import Recipe
@@ -29,6 +28,7 @@ from nas.training.reproducible import reproducible
 from nas.training.results import EpochRecord, TrainingResult
 from nas.training.schedule import learning_rate
 from nas.training.scoring import score
+from nas.training.start import Start, start_from
 from nas.training.trainer import Trainer
 from nas.training.transfer import load_source, source_file
 
@@ -48,6 +48,7 @@ def train(
     device: str = "cpu",
     stop_epoch: int | None = None,
     init_from: Path | None = None,
+    moved: int = 0,
     on_epoch: OnEpoch | None = None,
     between_steps: Callable[[], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -63,14 +64,16 @@ def train(
         recipe: how to train.
         data: prepared at the recipe's input size.
         seed: everything random follows from it.
-        fidelity: fewer epochs than the recipe says, applied after the candidate's own values.
+        fidelity: fewer epochs than the recipe says, applied after the candidate's own values; with a start, the
+            schedule of the fine-tuning (`Recipe.fine_tuned`). None: the recipe as it is.
         checkpoint: file to write to and to go on from; None writes nothing.
         resume: go on from `checkpoint` when it exists, instead of starting anew.
         resume_from: go on from this file when `checkpoint` does not exist (a lower rung's).
         device: `cpu`, `cuda` or `cuda:1`.
         stop_epoch: stop after this epoch of the whole schedule (a rung); call again with a later one to go on.
-        init_from: the trained baseline's checkpoint, needed for `init: inherit`; the source network's with
-            `transfer: {from: pretrained}`.
+        init_from: the start: the checkpoint of a trained plain network (None: from scratch); with
+            `transfer: {from: pretrained}` the source network's.
+        moved: number of a control; each but 0 moves the start's weights by its own draw at rounding level.
         on_epoch: told about each epoch.
         between_steps: called before each step, not timed; may wait, and may raise to end the training.
         should_stop: asked before each step; when true the training is written down and `TrainingInterrupted` raised.
@@ -84,14 +87,17 @@ def train(
         DataError, SpaceError: the data cannot be sampled, the candidate not built.
     """
     candidate = as_candidate(candidate)
-    recipe = final_recipe(candidate, recipe, fidelity)
+    recipe = final_recipe(candidate, recipe, fidelity, warm=init_from is not None and recipe.transfer is None)
     _check_arguments(recipe, data, stop_epoch, init_from)
+    start = Start(init_from, moved)
     place = _device(device)
     full: str | None = None
     try:
         with reproducible(seed, place, deterministic=recipe.deterministic):
-            run = _Run(candidate, recipe, data, seed, place, checkpoint, on_epoch, between_steps, should_stop, progress)
-            return run.go(stop_epoch or recipe.total_epochs, resume, resume_from, init_from)
+            run = _Run(
+                candidate, recipe, data, seed, place, start, checkpoint, on_epoch, between_steps, should_stop, progress
+            )
+            return run.go(stop_epoch or recipe.total_epochs, resume, resume_from)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -102,9 +108,19 @@ def train(
     raise out_of_memory(recipe.batch, resolve_precision(recipe.precision, place), str(place), full)
 
 
-def final_recipe(candidate: Candidate, recipe: Recipe, fidelity: Fidelity | None = None) -> Recipe:
-    """The recipe a candidate is trained with: its own values over the given recipe, then the fidelity."""
-    return recipe.with_overrides(dict(candidate.recipe)).at(fidelity)
+def final_recipe(
+    candidate: Candidate, recipe: Recipe, fidelity: Fidelity | None = None, *, warm: bool = False
+) -> Recipe:
+    """The recipe a candidate is trained with: its own values over the given recipe, then the fidelity.
+
+    Args:
+        candidate: its recipe values count.
+        recipe: the full recipe; already final where neither changes it.
+        fidelity: what is cheaper; None: nothing.
+        warm: whether the training goes on from a trained plain network.
+    """
+    own = recipe.with_overrides(dict(candidate.recipe))
+    return own.fine_tuned(fidelity) if warm and fidelity is not None else own.at(fidelity)
 
 
 def _check_arguments(recipe: Recipe, data: PreparedData, stop_epoch: int | None, init_from: Path | None) -> None:
@@ -117,11 +133,12 @@ def _check_arguments(recipe: Recipe, data: PreparedData, stop_epoch: int | None,
     if stop_epoch is not None and not 1 <= stop_epoch <= recipe.total_epochs:
         raise TrainingError(f"a training of {recipe.total_epochs} epochs cannot stop after epoch {stop_epoch}")
     given_apart = recipe.transfer is not None and recipe.transfer.from_pretraining
-    if (init_from is not None) != (recipe.init == "inherit" or given_apart):
-        what = "transfer from pretrained and the source's" if given_apart else "init: inherit and the baseline's"
-        raise TrainingError(f"{what} checkpoint go together", "Give both or neither.")
-    if recipe.transfer is not None and recipe.init == "inherit":
-        raise TrainingError("transfer and init: inherit both say where a training starts", "Give one of them.")
+    if given_apart and init_from is None:
+        raise TrainingError(
+            "transfer from pretrained needs the source's checkpoint", "Give it, or name it in transfer."
+        )
+    if recipe.transfer is not None and init_from is not None and not given_apart:
+        raise TrainingError("transfer and a start both say where a training begins", "Give one of them.")
 
 
 def _device(name: str) -> torch.device:
@@ -144,15 +161,16 @@ class _Run:
         data: PreparedData,
         seed: int,
         device: torch.device,
+        start: Start,
         checkpoint: Path | None,
         on_epoch: OnEpoch | None,
         between_steps: Callable[[], None] | None,
         should_stop: Callable[[], bool] | None,
         progress: Progress | None,
     ) -> None:
-        self.recipe, self.seed, self.checkpoint = recipe, seed, checkpoint
+        self.recipe, self.seed, self.start, self.checkpoint = recipe, seed, start, checkpoint
         self.data = data.to(device)
-        self.trainer = Trainer(candidate, recipe, self.data, seed, device)
+        self.trainer = Trainer(candidate, recipe, self.data, seed, device, start.id)
         self.on_epoch = on_epoch or (lambda record: None)
         self.between_steps = between_steps or (lambda: None)
         self.should_stop = should_stop or (lambda: False)
@@ -160,8 +178,8 @@ class _Run:
         self.saved_at = time.monotonic()
         self.sha256: str | None = None
 
-    def go(self, stop: int, resume: bool, resume_from: Path | None, init_from: Path | None) -> TrainingResult:
-        self._start(resume, resume_from, init_from)
+    def go(self, stop: int, resume: bool, resume_from: Path | None) -> TrainingResult:
+        self._start(resume, resume_from)
         if self.trainer.epoch > stop:
             raise TrainingError(f"{self.checkpoint} is already past epoch {stop}, at {self.trainer.epoch}")
         begun_at = self.trainer.epoch
@@ -173,14 +191,14 @@ class _Run:
 
     # ------------------------------------------------------------------ starting
 
-    def _start(self, resume: bool, resume_from: Path | None, init_from: Path | None) -> None:
-        trainer = self.trainer
+    def _start(self, resume: bool, resume_from: Path | None) -> None:
+        trainer, path = self.trainer, self.start.path
         source = self._checkpoint_to_resume(resume, resume_from)
         if source is None:
             if self.recipe.transfer is not None:
-                load_source(trainer.network, init_from or source_file(self.recipe.transfer, trainer.candidate))
-            elif init_from is not None:
-                inherit_weights(trainer.network, init_from)
+                load_source(trainer.network, path or source_file(self.recipe.transfer, trainer.candidate))
+            elif path is not None:
+                start_from(trainer.network, path, moved=self.start.moved)
         trainer.prepare()
         if source is not None:
             trainer.resume(load_checkpoint(source), str(source))

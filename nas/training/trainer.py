@@ -19,7 +19,7 @@ from nas.errors import TrainingError
 from nas.networks import ReidNetwork, ReidOutputs, build_network
 from nas.spaces.candidate import Candidate
 from nas.training.batches import Batch, TrainingBatches
-from nas.training.checkpoints import Checkpoint, restore
+from nas.training.checkpoints import SCRATCH, Checkpoint, restore
 from nas.training.ema import AveragedWeights
 from nas.training.fresh import initialise_classifier, zero_residual_branches
 from nas.training.losses import LossInputs, TotalLoss
@@ -41,6 +41,7 @@ class Trainer:
         data: only the training split is used.
         seed: network, centres and batches all follow from it.
         device: where.
+        start: what it starts from, by content. Whose weights these are is not the trainer's affair.
 
     Attributes:
         network: the network that is trained.
@@ -55,9 +56,16 @@ class Trainer:
     """
 
     def __init__(
-        self, candidate: Candidate, recipe: Recipe, data: PreparedData, seed: int, device: torch.device
+        self,
+        candidate: Candidate,
+        recipe: Recipe,
+        data: PreparedData,
+        seed: int,
+        device: torch.device,
+        start: str = SCRATCH,
     ) -> None:
         self.candidate, self.recipe, self.data, self.seed, self.device = candidate, recipe, data, seed, device
+        self.start = start
         self.precision = resolve_precision(recipe.precision, device)
         self.batches = TrainingBatches(data.train, recipe, seed, device)
         self.network = self._build_network()
@@ -73,7 +81,7 @@ class Trainer:
         self.seconds = 0.0
 
     def _build_network(self) -> ReidNetwork:
-        fresh = self.recipe.init == "weights" and not self.recipe.transfer
+        fresh = self.start == SCRATCH and not self.recipe.transfer
         weights = self.recipe.weights_of(self.candidate.backbone) if fresh else None
         network = build_network(
             self.candidate,
@@ -188,6 +196,7 @@ class Trainer:
             averaged=None if self.averaged is None else self.averaged.state_dict(),
             training=self._training_state() if with_training_state else {},
             records=tuple(self.records),
+            start=self.start,
         )
 
     def _training_state(self) -> dict[str, Any]:
@@ -227,6 +236,7 @@ class Trainer:
             "recipe": (saved.recipe.id, self.recipe.id),
             "data": (saved.dataset_id, self.data.dataset_id),
             "seed": (saved.seed, self.seed),
+            "start": (saved.start, self.start),
         }
         for name, (theirs, mine) in pairs.items():
             if theirs != mine:

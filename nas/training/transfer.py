@@ -50,6 +50,6 @@ def load_source(network: ReidNetwork, path: Path) -> None:
     if source.candidate.architecture != network.candidate.architecture:
         raise TrainingError(
             f"{path} holds {source.candidate.architecture}, not {network.candidate.architecture}",
-            "Transfer goes on with the same network on other data; use init: inherit to add blocks to a baseline.",
+            "Transfer goes on with the same network on other data; use a start to add blocks to a plain network.",
         )
     copy_weights(network, source.weights, str(path), skip=lambda name: name.startswith("classifier."))

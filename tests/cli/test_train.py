@@ -175,11 +175,11 @@ def test_an_empty_folder_has_no_features(checkpoint: Path, tmp_path: Path, capsy
     assert "no images" in capsys.readouterr().err
 
 
-def test_transfer_and_inherit_from_the_command_line(
+def test_transfer_and_start_from_the_command_line(
     checkpoint: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(train_arguments(cache, tmp_path / "t.pt", "--json", "--transfer", str(checkpoint), epochs=1)) == 0
     document = json.loads(capsys.readouterr().out)
     assert len(document["epochs"]) == 1 + document["recipe"]["transfer"]["head_epochs"]
-    assert main(train_arguments(cache, tmp_path / "i.pt", "--json", "--inherit", str(checkpoint), epochs=1)) == 0
-    assert json.loads(capsys.readouterr().out)["recipe"]["init"] == "inherit"
+    assert main(train_arguments(cache, tmp_path / "i.pt", "--json", "--start", str(checkpoint), epochs=1)) == 0
+    assert json.loads(capsys.readouterr().out)["recipe"]["schedule"] == "cosine"

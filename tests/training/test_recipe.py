@@ -85,7 +85,18 @@ def test_any_number_of_epochs_is_a_legal_fidelity(epochs: int) -> None:
     assert all(0 < rate <= recipe.base_lr for rate in rates)
 
 
+def test_a_fine_tuning_falls_to_nothing_from_a_third_of_the_rate() -> None:
+    quickstart = load_recipe("quickstart").fine_tuned(Fidelity())
+    assert (quickstart.epochs, quickstart.warmup_epochs, quickstart.per) == (4, 1, "step")
+    assert quickstart.base_lr == pytest.approx(3e-3)
+    assert learning_rate(quickstart, 4, 10, 10) == pytest.approx(3e-5)
+    own = Recipe().fine_tuned(Fidelity(epochs=8, base_lr=1e-4, warmup_epochs=0))
+    assert (own.epochs, own.base_lr, own.warmup_epochs, own.schedule) == (8, 1e-4, 0, "cosine")
+    assert Recipe().fine_tuned(Fidelity(epochs=1)).warmup_epochs == 0
+
+
 def test_fidelity_labels() -> None:
+    assert Fidelity(epochs=4, base_lr=0.003, warmup_epochs=1).label == "e4-lr0.003-w1"
     assert Fidelity().label == Fidelity(identities=1.0).label == "full"
     assert Fidelity(epochs=10, input=(64, 32), identities=0.25).label == "e10-64x32-i0.25"
     assert Fidelity().identities_share == 1.0

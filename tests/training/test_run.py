@@ -292,7 +292,7 @@ def test_between_steps_is_called_before_each_step_and_may_end_it(data: PreparedD
     ("changes", "words"),
     [
         ({"input": (64, 32)}, "asks for images of 64x32, but stripes was prepared at 32x16"),
-        ({"init": "inherit"}, "init: inherit and the baseline's checkpoint go together"),
+        ({"transfer": {"from": "pretrained"}}, "transfer from pretrained needs the source's checkpoint"),
         ({"precision": "fp16"}, "fp16 training needs a GPU"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Where a training can start: a source network (transfer), a trained baseline (inherit); and averaged weights."""
+"""Where a training can start: a source network (transfer), a trained plain network; and averaged weights."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from nas.networks import build_network
 from nas.training.checkpoints import load_checkpoint, network_from_checkpoint
 from nas.training.ema import AveragedWeights
 from nas.training.failures import TrainingInterrupted
-from nas.training.inherit import identity_at_start, inherit_weights
 from nas.training.recipe import Recipe
 from nas.training.run import train
 from nas.training.settings import Transfer
+from nas.training.start import Start, start_from
 from nas.training.trainer import Trainer
 from nas.training.transfer import load_source, only_trainable, source_file
 
@@ -139,47 +139,79 @@ def test_transfer_without_identity_loss_is_refused(source: Path, recipe: Recipe)
         transfer_recipe(recipe, source, 1).with_overrides({"loss": "triplet"})
 
 
-def test_inherited_features_are_the_baselines(source: Path, data: PreparedData) -> None:
-    baseline = network_from_checkpoint(source)
-    network = build_network(IDENTITY, num_classes=12, input_size=(32, 16), seed=0)
-    assert identity_at_start(network.candidate)
-    inherit_weights(network, source)
+def test_a_warm_start_takes_over_trunk_neck_and_classifier(source: Path, data: PreparedData) -> None:
+    plain = network_from_checkpoint(source)
+    network = build_network(f"{BASELINE}+se(start=identity)@3+cnl(fuse=add)@5", num_classes=12, input_size=(32, 16))
+    start_from(network, source)
     images = torch.randn(4, 3, 32, 16)
     network.eval()
     with torch.no_grad():
-        torch.testing.assert_close(network(images), baseline(images))
-    assert network.classifier is not None
-    assert torch.equal(network.classifier.weight, load_checkpoint(source).weights["classifier.weight"])
+        torch.testing.assert_close(network(images), plain(images))
+    weights = load_checkpoint(source).weights
+    own = {name: value for name, value in network.state_dict().items() if not name.startswith("blocks.")}
+    assert list(own) == list(weights)
+    assert all(torch.equal(own[name], weights[name]) for name in own)
 
 
-def test_blocks_that_scale_say_so() -> None:
-    assert not identity_at_start(build_network(f"{BASELINE}+se@3", seed=0).candidate)
+def test_controls_move_all_weights_at_rounding_level_each_its_own_way(source: Path) -> None:
+    plain = dict(network_from_checkpoint(source).named_parameters())
+    moved = []
+    for number in (0, 1, 1, 2):
+        network = build_network(BASELINE, num_classes=12, input_size=(32, 16))
+        start_from(network, source, moved=number)
+        moved.append(network.state_dict()["backbone.conv1.weight"])
+        for name, value in network.named_parameters():
+            torch.testing.assert_close(value, plain[name], rtol=1e-5, atol=0)
+    still, one, again, two = moved
+    assert torch.equal(still, plain["backbone.conv1.weight"])
+    assert torch.equal(one, again)
+    assert (one != still).float().mean() > 0.8
+    assert not torch.equal(one, two)
 
 
-def test_inherit_keeps_a_new_classifier_for_other_persons(source: Path) -> None:
-    network = build_network(IDENTITY, num_classes=7, input_size=(32, 16), seed=0)
-    assert network.classifier is not None
-    before = network.classifier.weight.detach().clone()
-    inherit_weights(network, source)
-    assert torch.equal(network.classifier.weight, before)
+@pytest.mark.parametrize(
+    ("candidate", "classes", "words"),
+    [
+        ("resnet18(width=0.5)", 12, "cannot start from"),
+        ("resnet34(width=0.25)+se@3", 12, "cannot start from"),
+        (BASELINE, 7, "trained on 12 identities, but there are 7 here"),
+    ],
+)
+def test_starts_that_do_not_fit(candidate: str, classes: int, words: str, source: Path) -> None:
+    network = build_network(candidate, num_classes=classes, input_size=(32, 16), seed=0)
+    with pytest.raises(TrainingError, match=words):
+        start_from(network, source)
 
 
-def test_inherit_refuses_another_backbone(source: Path) -> None:
-    network = build_network("resnet18(width=0.5)", num_classes=12, input_size=(32, 16), seed=0)
-    with pytest.raises(TrainingError, match="cannot inherit from"):
-        inherit_weights(network, source)
+def test_starts_with_blocks_or_still_training_are_refused(data: PreparedData, recipe: Recipe, tmp_path: Path) -> None:
+    train(IDENTITY, recipe, data, seed=3, checkpoint=tmp_path / "blocks.pt", stop_epoch=1)
+    train(BASELINE, recipe, data, seed=3, checkpoint=tmp_path / "half.pt", stop_epoch=1)
+    network = build_network(BASELINE, num_classes=12, input_size=(32, 16), seed=0)
+    with pytest.raises(TrainingError, match="which has blocks; a start is a plain network"):
+        start_from(network, tmp_path / "blocks.pt")
+    with pytest.raises(TrainingError, match="not trained to its end: 1 of 2 epochs"):
+        start_from(network, tmp_path / "half.pt")
+    with pytest.raises(TrainingError, match="there is no checkpoint"):
+        start_from(network, tmp_path / "none.pt")
 
 
-def test_training_from_inherited_weights(source: Path, data: PreparedData, recipe: Recipe, tmp_path: Path) -> None:
-    inherited = recipe.with_overrides({"init": "inherit", "epochs": 1, "base_lr": 1e-9, "weight_decay": 0})
-    untouched = train(IDENTITY, inherited, data, seed=1, init_from=source, checkpoint=tmp_path / "a.pt")
-    baseline = load_checkpoint(source).weights
-    found = load_checkpoint(tmp_path / "a.pt").weights
+def test_a_fine_tuning_goes_on_from_its_start_and_is_resumed_from_no_other(
+    source: Path, data: PreparedData, recipe: Recipe, tmp_path: Path
+) -> None:
+    still = recipe.with_overrides({"epochs": 2, "base_lr": 1e-9, "weight_decay": 0})
+    path = tmp_path / "a.pt"
+    found = train(IDENTITY, still, data, seed=1, init_from=source, checkpoint=path, stop_epoch=1)
+    weights, plain = load_checkpoint(path).weights, load_checkpoint(source).weights
     for name in ("backbone.conv1.weight", "classifier.weight"):
-        torch.testing.assert_close(found[name], baseline[name], atol=1e-6, rtol=0)
-    assert untouched.epochs[0].losses["cross_entropy"] < 2.6
-    with pytest.raises(TrainingError, match="transfer and init: inherit"):
-        train(IDENTITY, transfer_recipe(inherited, source, 1), data, seed=1, init_from=source)
+        torch.testing.assert_close(weights[name], plain[name], atol=1e-6, rtol=0)
+    assert found.epochs[0].losses["cross_entropy"] < 2.6
+    assert load_checkpoint(path).start == Start(source).id
+    for start, moved in ((None, 0), (source, 1)):
+        with pytest.raises(TrainingError, match="belongs to another training: its start is"):
+            train(IDENTITY, still, data, seed=1, init_from=start, moved=moved, checkpoint=path)
+    assert len(train(IDENTITY, still, data, seed=1, init_from=source, checkpoint=path).epochs) == 2
+    with pytest.raises(TrainingError, match="transfer and a start both say"):
+        train(IDENTITY, transfer_recipe(still, source, 1), data, seed=1, init_from=source)
 
 
 def test_averaged_weights_follow_the_definition() -> None:

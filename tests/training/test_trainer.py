@@ -19,7 +19,7 @@ from nas.training.failures import Diverged
 from nas.training.fresh import zero_residual_branches
 from nas.training.losses import LossInputs, TotalLoss
 from nas.training.monitor import LossMonitor
-from nas.training.optimisers import network_optimiser
+from nas.training.optimisers import network_optimiser, set_learning_rate
 from nas.training.precision import autocast, resolve_precision
 from nas.training.recipe import Recipe
 from nas.training.reproducible import reproducible
@@ -70,6 +70,15 @@ def test_everything_but_the_bnneck_bias_is_trained_with_weight_decay(data: Prepa
     left_out = [name for name, p in trainer.network.named_parameters() if id(p) not in trained]
     assert left_out == ["bnneck.bias"]
     assert group["weight_decay"] == 5e-4
+
+
+def test_blocks_can_have_a_rate_of_their_own(data: PreparedData, recipe: Recipe) -> None:
+    trainer = make_trainer(data, recipe.with_overrides({"block_lr_factor": 5.0}))
+    set_learning_rate(trainer.optimiser, 1e-3)
+    rest, blocks = trainer.optimiser.param_groups
+    assert (rest["lr"], blocks["lr"]) == (1e-3, 5e-3)
+    assert {id(p) for p in blocks["params"]} == {id(p) for p in trainer.network.blocks.parameters()}
+    assert blocks["weight_decay"] == rest["weight_decay"]
 
 
 def test_a_step_is_adam_on_the_summed_losses(data: PreparedData, recipe: Recipe) -> None:
