@@ -81,6 +81,8 @@ def _refuse_fruitless(study: str, trainings: dict[str, int]) -> None:
 def _check_early(definition: StudyDefinition) -> None:
     """Everything that can be wrong with the user's input is found before the database is touched."""
     search.check_study(definition)
+    for warning in search.insertion_warnings(definition):
+        note(f"Warning: {warning}.")
 
 
 def _run(definition: StudyDefinition, repository: Repository, url: str, workers: int, lease: float) -> dict[str, Any]:

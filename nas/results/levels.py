@@ -23,7 +23,7 @@ from nas.spaces.candidate import Candidate
 
 ELSEWHERE = ("source", "follows", "rest")
 """Roles of trainings that answer another question than the study's front: other data, or other backbones."""
-ROLES = ("candidate", "baseline", "reference")
+ROLES = ("candidate", "control", "baseline", "reference")
 """Roles that a summary names; of several that one candidate had, the last."""
 CONFIRM = "confirm"
 SCRATCH = "scratch"

@@ -50,7 +50,10 @@ def block_codes(table: pd.DataFrame) -> npt.NDArray[np.intp]:
     codes = np.zeros(len(table), dtype=np.intp)
     for column in BLOCKS:
         if column in table:
-            own, values = pd.factorize(table[column], sort=True)  # what is missing is one more block
+            key = table[column]
+            if column == "start":  # a control whose weights were moved (`plain:<hash>+2`) is in its start's block
+                key = key.astype("string").str.partition("+")[0]
+            own, values = pd.factorize(key, sort=True)  # what is missing is one more block
             codes = codes * (len(values) + 1) + own
     return np.unique(codes, return_inverse=True)[1]
 

@@ -1,4 +1,5 @@
 from .checks import check_study as check_study
+from .checks import insertion_warnings as insertion_warnings
 from .context import StudyContext as StudyContext
 from .context import cache_folder as cache_folder
 from .context import training_device as training_device

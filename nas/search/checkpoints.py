@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas.errors import NasError
+from nas.errors import NasError, StorageError
 
 if TYPE_CHECKING:
     from nas.storage import ClaimedTraining
@@ -59,13 +59,23 @@ class CheckpointFiles:
         return path
 
     def fetch_initial(self, claim: ClaimedTraining) -> Path | None:
-        """The file whose weights are inherited, or None."""
-        if claim.init_from is None or claim.init_from_uri is None:
+        """The file that another training left and this one starts from, or None.
+
+        Raises:
+            StorageError: it was not kept, is missing or damaged.
+        """
+        if claim.init_from is None:
             return None
-        path = self._work / "initial" / f"{claim.init_from}.pt"
+        uri, sha256 = claim.init_from_uri, claim.init_from_sha256
+        if uri is None or sha256 is None:
+            raise StorageError(
+                f"the weights that {claim.notation} starts from were not kept", "train their network again: nas status"
+            )
+        # Named by content: trainings of several databases share the folder.
+        path = self._work / "initial" / f"{sha256}.pt"
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            self._store.fetch(claim.init_from_uri, path, claim.init_from_sha256)
+            self._store.fetch(uri, path, sha256)
         return path
 
     def interrupted(self, claim: ClaimedTraining) -> tuple[str, str] | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas import networks, training
 from nas.errors import StudyError, unknown_name
 from nas.search.context import FINAL, SOURCE, StudyContext, training_device
 from nas.search.definition import RuleTestStage, StudyDefinition
+from nas.search.starts import CHECKPOINT, start_file
+from nas.spaces.notation import format_block
 
 if TYPE_CHECKING:
     from nas.data import ReidDataset
@@ -30,6 +34,7 @@ def check_study(definition: StudyDefinition) -> None:
     _check_latency(context)
     if any(stage.kind != "profile" for stage in definition.named_stages()):
         _check_weights(context)
+        _check_starts(context)
         context.dataset(FINAL)
         _check_batches(context.recipe, context.dataset(context.search_view))
         if context.pretraining is not None:
@@ -49,6 +54,49 @@ def _check_stages(context: StudyContext) -> None:
         if stage.kind == "test_rules":
             _check_rule_test(context, stage.settings)
     _check_pretraining(context)
+
+
+def _check_starts(context: StudyContext) -> None:
+    """What trainings start from must be there, whole, trained to its end, and fit every backbone."""
+    if not context.definition.is_warm:
+        return
+    if context.recipe.transfer is not None:
+        raise StudyError("transfer and a start both say where a training begins", "give one of them")
+    if context.recipe.keep == "none":
+        raise StudyError("a start needs a recipe that keeps weights", "set keep: last")
+    for stage in context.definition.named_stages():
+        view = FINAL if stage.kind == "confirm" else context.search_view
+        for start in context.definition.starts_of(stage.settings):
+            if start.kind == CHECKPOINT:
+                _check_start_file(context, start_file(start), view)
+
+
+def _check_start_file(context: StudyContext, path: Path, view: str) -> None:
+    saved = training.load_checkpoint(path)
+    identities = len({record.identity for record in context.dataset(view).train})
+    for baseline in context.baselines:
+        training.check_start(saved, baseline, identities, str(path))
+
+
+def insertion_warnings(definition: StudyDefinition) -> list[str]:
+    """One sentence for each block of the space that changes a network when it is put in, under a warm start."""
+    context = StudyContext(definition, None, 0)  # type: ignore[arg-type]
+    if not context.definition.is_warm or context.replay is not None:
+        return []
+    found: dict[str, str] = {}
+    for candidate in context.space.singles():
+        (placement,) = candidate.placements
+        name = format_block(placement.block, placement.params)
+        if name in found:
+            continue
+        changed = networks.check_insertion(candidate, context.recipe.input)
+        found[name] = "" if changed.is_identity else changed.sentence()
+    return [
+        f"{name} is no identity when it is put in: it {sentence}; write start: identity for it, or trained features"
+        " are spoilt before they are compared"
+        for name, sentence in found.items()
+        if sentence
+    ]
 
 
 def _check_rule_test(context: StudyContext, settings: RuleTestStage) -> None:

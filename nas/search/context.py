@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nas.errors import StudyError
 from nas.progress import Progress
 from nas.search.definition import PretrainStage, StudyDefinition
+from nas.search.starts import identity_forms
 from nas.spaces import Candidate, DesignSpace, own_code
 from nas.training.fidelity import Fidelity
 
@@ -204,8 +205,9 @@ def load_space(definition: StudyDefinition) -> DesignSpace:
 
 
 def read_space(definition: StudyDefinition, space: str | dict[str, Any]) -> DesignSpace:
-    """A space that a study file names or contains."""
-    return DesignSpace.from_yaml(definition.beside(space)) if isinstance(space, str) else DesignSpace.from_dict(space)
+    """A space that a study file names or contains; under a warm start its blocks take their identity forms."""
+    read = DesignSpace.from_yaml(definition.beside(space)) if isinstance(space, str) else DesignSpace.from_dict(space)
+    return identity_forms(read) if definition.is_warm else read
 
 
 def reference_candidate(notation: str, baseline: Candidate) -> Candidate:

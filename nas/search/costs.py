@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nas.latency import AdditiveModel
     from nas.latency.prediction import Once
     from nas.search.context import StudyContext
-    from nas.search.definition import SearchStage
+    from nas.search.definition import TrainingStage
 
 SIZES: Mapping[str, str] = {"params": "params", "macs": "macs", "activations": "activation_elements"}
 """Costs counted from the network alone, and what `nas.networks.Complexity` calls them."""
@@ -119,8 +119,8 @@ class Limits:
     models: Mapping[str, CostModel]
 
     @classmethod
-    def of(cls, context: StudyContext, settings: SearchStage) -> Limits | None:
-        """The limits of a search stage; None without any.
+    def of(cls, context: StudyContext, settings: TrainingStage) -> Limits | None:
+        """The limits of a stage; None without any.
 
         Raises:
             LatencyError: a slow-down is limited, but the baseline's latency is not known.

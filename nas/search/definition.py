@@ -7,15 +7,25 @@ This module only says what a valid study is and resolves its paths; what the sta
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from nas.errors import StudyError, unknown_name
 from nas.files.yaml_source import YamlSource, load_yaml, validate
+from nas.search.starts import Start, parse_starts
 from nas.shrinking.settings import RuleFamily
 from nas.spaces import DesignSpace, RuleSet, own_code
 from nas.training.fidelity import Fidelity
@@ -64,17 +74,51 @@ class ProfileStage(_Settings):
     multi: int = Field(0, ge=0, description="random multi-block networks timed too, to fit the additive model")
 
 
-class SweepStage(_Settings):
+OBJECTIVES = (
+    *("latency_ms", "batches_per_s", "slowdown_percent", "peak_memory_mb", "energy_j"),
+    *("params", "macs", "activations"),
+)
+"""What mAP can be paid with; `nas.latency.objectives` says what each is."""
+
+
+def _readable_start(written: Any) -> Any:
+    parse_starts(written)
+    return written
+
+
+StartKey = Annotated[str | dict[str, int] | list[str | dict[str, int]], AfterValidator(_readable_start)]
+
+
+class TrainingStage(_Settings):
+    """What every stage that trains can say: where its trainings start, and what its candidates may cost."""
+
+    start: StartKey | None = Field(
+        None, description="scratch, plain (the trained plain network), {plain: 2}, a checkpoint; null: the study's"
+    )
+    max_slowdown: PositiveFloat | None = Field(None, description="latency limit, % over the baseline")
+    max_latency_ms: PositiveFloat | None = Field(None, description="latency limit, ms")
+    limits: dict[Literal[OBJECTIVES], PositiveFloat] = Field(  # type: ignore[valid-type]
+        {}, description="upper limits on any cost, such as {params: 26e6, macs: 4.5e9}"
+    )
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether candidates may not cost whatever they like."""
+        return bool(self.limits) or self.max_slowdown is not None or self.max_latency_ms is not None
+
+
+class SweepStage(TrainingStage):
     """Random, stratified or exhaustive candidates with replicates: the samples statistics use."""
 
     blocks: int | None = Field(None, ge=0, description="number of blocks a candidate; null: any the space admits")
     design: Literal["random", "stratified", "exhaustive"] = Field("random", description="how candidates are drawn")
     candidates: PositiveInt | None = Field(None, description="number of candidates; not with exhaustive")
     seeds: PositiveInt = Field(1, description="trainings a candidate, each with its own seed")
-    baselines: bool = Field(True, description="also train the network without blocks and the reference")
+    rules: list[dict[str, Any]] = Field([], description="rules that its candidates keep beside the space's")
+    baselines: bool = Field(
+        True, description="also train the networks without blocks: the space's and the reference, or controls"
+    )
     fidelity: Fidelity = Field(Fidelity(), description="cheaper training, see fidelity")
-    init: Literal["scratch", "inherit"] = Field("scratch", description="inherit: start from the trained baseline")
-    scratch_check: int = Field(0, ge=0, description="inherit: candidates trained from scratch too (Kendall tau)")
 
     @model_validator(mode="after")
     def _counted(self) -> SweepStage:
@@ -85,7 +129,7 @@ class SweepStage(_Settings):
         return self
 
 
-class ShrinkStage(_Settings):
+class ShrinkStage(TrainingStage):
     """Derives rules from the results so far, proposes a child space and confirms it on fresh draws."""
 
     families: list[RuleFamily] = Field(
@@ -100,7 +144,7 @@ class ShrinkStage(_Settings):
     margin: float = Field(0.0005, ge=0, description="mAP within which two choices count as equal")
 
 
-class AutoShrinkStage(_Settings):
+class AutoShrinkStage(TrainingStage):
     """Sweeps and shrinks by itself until no rule passes or the budget is spent."""
 
     trainings: PositiveInt | None = Field(None, description="budget in trainings")
@@ -124,14 +168,7 @@ class AutoShrinkStage(_Settings):
         return self
 
 
-OBJECTIVES = (
-    *("latency_ms", "batches_per_s", "slowdown_percent", "peak_memory_mb", "energy_j"),
-    *("params", "macs", "activations"),
-)
-"""What mAP can be paid with; `nas.latency.objectives` says what each is."""
-
-
-class SearchStage(_Settings):
+class SearchStage(TrainingStage):
     """Adaptive multi-objective search inside the current space, for the Pareto front."""
 
     sampler: str = Field("placement", description="placement (ours), random, tpe, gp, nsga2, nsga3, qmc, brute_force")
@@ -142,13 +179,7 @@ class SearchStage(_Settings):
     seeds: PositiveInt = Field(1, description="trainings a candidate")
     rungs: list[PositiveInt] | None = Field(None, description="epochs at which the better part goes on, ascending")
     keep: Share = Field(0.34, description="share promoted at each rung")
-    max_slowdown: PositiveFloat | None = Field(None, description="latency limit, % over the baseline")
-    max_latency_ms: PositiveFloat | None = Field(None, description="latency limit, ms")
-    limits: dict[Literal[OBJECTIVES], PositiveFloat] = Field(  # type: ignore[valid-type]
-        {}, description="upper limits on any cost, such as {params: 26e6, macs: 4.5e9}"
-    )
     fidelity: Fidelity = Field(Fidelity(), description="cheaper training, see fidelity")
-    init: Literal["scratch", "inherit"] = Field("scratch", description="inherit: start from the trained baseline")
 
     @field_validator("rungs")
     @classmethod
@@ -158,7 +189,7 @@ class SearchStage(_Settings):
         return rungs
 
 
-class ConfirmStage(_Settings):
+class ConfirmStage(TrainingStage):
     """The front and the baselines at the full recipe; the test split is read here, once."""
 
     front: bool = Field(True, description="confirm the Pareto front found so far")
@@ -180,7 +211,7 @@ class PretrainStage(_Settings):
     seeds: PositiveInt = Field(1, description="source trainings a network; fine-tunings share them out by seed")
 
 
-class RuleTestStage(_Settings):
+class RuleTestStage(TrainingStage):
     """Do the rules hold in other spaces? Networks that follow them against networks that do not, with a test."""
 
     spaces: Annotated[list[str | dict[str, Any]], Field(min_length=1)] = Field(
@@ -196,6 +227,22 @@ class RuleTestStage(_Settings):
     fidelity: Fidelity = Field(Fidelity(), description="cheaper training, see fidelity")
     alpha: Share = Field(0.05, description="family-wise error rate over the backbones (Holm)")
 
+
+class StartStage(_Settings):
+    """Trains the plain networks that the stage after it starts from; a study has it by itself where it is needed.
+
+    Attributes:
+        before: name of that stage.
+    """
+
+    before: str
+    view: Literal["select", "final"]
+    fidelity: Fidelity
+    plain: PositiveInt
+
+
+START = "start"
+"""Kind of the stages that a study has by itself; no file writes them."""
 
 STAGE_KINDS = ("profile", "pretrain", "sweep", "shrink", "auto_shrink", "search", "confirm", "test_rules")
 
@@ -281,6 +328,11 @@ class StudyDefinition(_Settings):
     checkpoints: str | None = Field(None, description="folder or fsspec URL; null: .nas/checkpoints")
     keep_checkpoints: Literal["last", "best", "none"] = Field("best", description="which checkpoints stay at the end")
     seed: int = Field(0, ge=0, description="seed of everything drawn")
+    start: StartKey = Field(
+        "scratch",
+        description="where trainings start: scratch; plain, the plain network of the candidate's backbone, trained once"
+        " at the full recipe; {plain: 2}, several of them; or the path of a trained plain network's checkpoint",
+    )
     select_on: Literal["validation", "test"] = Field("validation", description="test: the paper's own protocol")
     validation: ValidationSettings = Field(ValidationSettings(), description="identities held out for selection")
     workers: PositiveInt = Field(1, description="processes that train, on this machine")
@@ -315,13 +367,50 @@ class StudyDefinition(_Settings):
         return self
 
     def named_stages(self) -> list[StageDefinition]:
-        """The stages in order; a kind that comes again gets a number: `sweep`, `sweep-2`."""
+        """The stages in order; a kind that comes again gets a number: `sweep`, `sweep-2`.
+
+        Before a stage that starts from plain networks stands one that trains them, `start`, unless they are trained.
+        """
         found: list[StageDefinition] = []
-        for position, item in enumerate(self.stages):
-            before = sum(1 for stage in found if stage.kind == item.kind)
-            default = item.kind if not before else f"{item.kind}-{before + 1}"
-            found.append(StageDefinition(position, item.name or default, item.kind, item.settings))
+        trained: dict[tuple[str, Fidelity], int] = {}
+        for place, item in enumerate(self.stages):
+            name = item.name or _numbered(item.kind, found)
+            need = self._plain_networks(place, name)
+            if need is not None and trained.get((need.view, need.fidelity), 0) < need.plain:
+                found.append(StageDefinition(len(found), _numbered(START, found), START, need))
+                if not _has_other_backbones(item):
+                    trained[need.view, need.fidelity] = need.plain
+            found.append(StageDefinition(len(found), name, item.kind, item.settings))
         return found
+
+    def starts_of(self, settings: Any) -> tuple[Start, ...]:
+        """Where the trainings of a stage start."""
+        if not isinstance(settings, TrainingStage):
+            return (Start(),)
+        return parse_starts(self.start if settings.start is None else settings.start)
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether any stage goes on from trained plain networks."""
+        return any(start.is_warm for item in self.stages for start in self.starts_of(item.settings))
+
+    def _plain_networks(self, place: int, name: str) -> StartStage | None:
+        """What must be trained before a stage can start."""
+        item = self.stages[place]
+        plain = sum(start.kind == "plain" for start in self.starts_of(item.settings))
+        if not plain or self.objective is not None:
+            return None
+        final = item.kind == "confirm" or self.select_on == "test"
+        fidelity = self._fidelity_at(place).of_data
+        return StartStage(before=name, view="final" if final else "select", fidelity=fidelity, plain=plain)
+
+    def _fidelity_at(self, place: int) -> Fidelity:
+        """The fidelity of a stage; a shrink without one takes the last sweep's."""
+        own: Fidelity | None = self.stages[place].settings.fidelity
+        if own is not None:
+            return own
+        sweeps = [stage.settings.fidelity for stage in self.stages[:place] if stage.kind == "sweep"]
+        return sweeps[-1] if sweeps else Fidelity()
 
     @property
     def folder(self) -> Path:
@@ -342,8 +431,19 @@ class StudyDefinition(_Settings):
     def stored(self) -> dict[str, Any]:
         """The definition as it is kept in the database, so that workers elsewhere can read it back."""
         data = self.model_dump(mode="json", exclude={"workers", "database", "source", "profiles", "stages"})
-        data["stages"] = [{s.kind: s.stored(), "name": s.name} for s in self.named_stages()]
+        data["stages"] = [{s.kind: s.stored(), "name": s.name} for s in self.named_stages() if s.kind != START]
         return data
+
+
+def _numbered(kind: str, before: Sequence[StageDefinition]) -> str:
+    """A name for a stage: its kind, with a number from the second on."""
+    count = sum(stage.kind == kind for stage in before)
+    return kind if not count else f"{kind}-{count + 1}"
+
+
+def _has_other_backbones(item: StageItem) -> bool:
+    """Whether a stage trains networks on backbones that the study's space does not have."""
+    return item.kind == "test_rules" or (item.kind == "confirm" and item.settings.baselines is not None)
 
 
 EXECUTION_KEYS = frozenset(
@@ -371,7 +471,7 @@ def load_study(path: str | Path, profile: str | None = None) -> StudyDefinition:
 
 
 def _with_contents(study: StudyDefinition) -> StudyDefinition:
-    """The study with the files of its `test_rules` stages read: workers stand in other folders and must not look.
+    """The study with the files of its `test_rules` stages read and its starts found: workers stand in other folders.
 
     Raises:
         StudyError: a file is missing.
@@ -381,7 +481,21 @@ def _with_contents(study: StudyDefinition) -> StudyDefinition:
         item if item.test_rules is None else item.model_copy(update={"test_rules": _read(study, item.test_rules)})
         for item in study.stages
     ]
-    return study.model_copy(update={"stages": stages})
+    stages = [
+        item.model_copy(update={item.kind: item.settings.model_copy(update={"start": _found(study, written)})})
+        if (written := getattr(item.settings, "start", None)) is not None
+        else item
+        for item in stages
+    ]
+    return study.model_copy(update={"stages": stages, "start": _found(study, study.start)})
+
+
+def _found(study: StudyDefinition, start: Any) -> Any:
+    """A start as it is written, with the paths of checkpoints from the root."""
+    if isinstance(start, (list, tuple)):
+        return [_found(study, item) for item in start]
+    is_path = isinstance(start, str) and start not in ("scratch", "plain")
+    return str(study.beside(start).resolve()) if is_path else start
 
 
 def _read(study: StudyDefinition, stage: RuleTestStage) -> RuleTestStage:

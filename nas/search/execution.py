@@ -9,10 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import StudyError, TrainingError
 from nas.search.context import StudyContext
+from nas.search.starts import CHECKPOINT, file_of, split_start
 from nas.spaces import Candidate
 from nas.training.fidelity import Fidelity
 
@@ -79,7 +81,8 @@ class Execution:
             on_epoch=lambda record: self._note_epoch(claim, record),
             between_steps=lambda: self._pause(claim),
             should_stop=should_stop,
-            init_from=self._files.fetch_initial(claim),
+            init_from=self._start_file(claim),
+            moved=split_start(claim.start)[1],
             stop_epoch=claim.stop_epoch,
         )
         uri, sha256 = self._files.finish(claim, result.checkpoint)
@@ -95,6 +98,12 @@ class Execution:
             checkpoint_sha256=sha256,
             environment_id=self._context.environment_id,
         )
+
+    def _start_file(self, claim: ClaimedTraining) -> Path | None:
+        """The checkpoint whose weights a training starts from, on this machine; None from scratch."""
+        if claim.start.startswith(f"{CHECKPOINT}:"):
+            return file_of(self._context, claim.start)
+        return self._files.fetch_initial(claim)
 
     def _recipe(self, claim: ClaimedTraining) -> Recipe:
         from nas.training import load_recipe

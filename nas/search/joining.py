@@ -33,7 +33,7 @@ def find_study(name_or_file: str, url: str | None) -> tuple[str, str]:
 
 def stored_definition(data: dict[str, object]) -> StudyDefinition:
     """The definition that a study was registered with; what `register` adds to the file's content left out."""
-    return StudyDefinition.model_validate({key: value for key, value in data.items() if key != "code"})
+    return StudyDefinition.model_validate({key: value for key, value in data.items() if key not in ("code", "history")})
 
 
 def join(

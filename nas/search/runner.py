@@ -15,19 +15,24 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import StudyError
-from nas.search.context import StudyContext, cache_folder
-from nas.search.definition import EXECUTION_KEYS, StudyDefinition
+from nas.search.context import FINAL, SOURCE, StudyContext, cache_folder
+from nas.search.definition import START, StudyDefinition
+from nas.search.growth import Growth, growth, reopen
+from nas.search.joining import stored_definition
+from nas.search.stages.base import register_dataset
 from nas.search.stages.shrink import store_space
+from nas.search.starts import CONTROL
 from nas.search.worker import HUNG, worker_name
 from nas.spaces import own_code
 
 if TYPE_CHECKING:
-    from nas.storage import Repository
+    from nas.storage import Repository, StudyInfo
 
 POLL_S = 0.5
 RESTARTS = 5  # crashes in a row, without a finished training between them, that are forgiven
@@ -47,8 +52,11 @@ def register(definition: StudyDefinition, repository: Repository) -> int:
     store_space(context, space)
     stored = {**definition.stored(), "space": space.to_dict()}
     stored["code"] = {name: own_code.code_hash([name]) for name in sorted(own_code.named_in(stored))}
-    _refuse_another(definition, stored, repository)
+    known = next((s for s in repository.studies() if s.name == definition.name), None)
+    grown = Growth() if known is None else _grown(context, known, stored)
+    stored["history"] = _history(known, grown)
     study_id = repository.ensure_study(definition.name, stored, definition.seed, space.id, update_definition=True)
+    reopen(repository, study_id, grown)
     for stage in definition.named_stages():
         repository.ensure_stage(study_id, stage.position, stage.name, stage.kind, stage.stored())
     if context.replay is None:
@@ -56,26 +64,43 @@ def register(definition: StudyDefinition, repository: Repository) -> int:
     return study_id
 
 
-def _refuse_another(definition: StudyDefinition, stored: dict[str, Any], repository: Repository) -> None:
-    """Refuses a file that would compute something else under the name of a study that exists."""
-    known = next((s.definition for s in repository.studies() if s.name == definition.name), None)
-    if known is None:
-        return
-    plain = json.loads(json.dumps(stored))
-    known = {"code": {}, **known}
-    edited = sorted(name for name, code in known["code"].items() if plain["code"].get(name, code) != code)
+def _grown(context: StudyContext, known: StudyInfo, stored: dict[str, Any]) -> Growth:
+    """What the study has more to do than when it was run last.
+
+    Raises:
+        StudyError: the file would compute something else under the name of a study that exists.
+    """
+    before = known.definition.get("code", {})
+    edited = sorted(name for name, code in before.items() if stored["code"].get(name, code) != code)
     if edited:
         raise StudyError(
-            f"the code of {', '.join(edited)} was changed since study {definition.name!r} was started",
+            f"the code of {', '.join(edited)} was changed since study {known.name!r} was started",
             "give the study another name: its results would be those of two different blocks "
             "(finished trainings of unchanged ones are shared, not repeated)",
         )
-    changed = sorted(k for k in {*plain, *known} - EXECUTION_KEYS if plain.get(k) != known.get(k))
-    if changed:
-        raise StudyError(
-            f"the database holds a study {definition.name!r} made from another file (changed: {', '.join(changed)})",
-            "give this one another name (finished trainings are shared, not repeated), or delete that one",
-        )
+    plain = json.loads(json.dumps(stored))
+    return growth(
+        stored_definition(known.definition), stored_definition(plain), lambda: _same_data(context, known.name)
+    )
+
+
+def _same_data(context: StudyContext, study: str) -> bool:
+    """Whether the data that the study was trained on are those of the file now, by content."""
+    rows = context.repository.results(study)
+    views = {"val": context.search_view, "test": FINAL}
+    known = rows[rows["split"].isin(list(views))].drop_duplicates("split")
+    asked = dict(zip(known["split"].astype(str), known["training_id"].astype(int), strict=True))
+    return bool(asked) and all(
+        context.repository.training(training)["dataset_id"] == register_dataset(context, views[split])  # type: ignore[index]
+        for split, training in asked.items()
+    )
+
+
+def _history(known: StudyInfo | None, grown: Growth) -> list[dict[str, Any]]:
+    """When the study grew, and by what."""
+    before = [] if known is None else list(known.definition.get("history", []))
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return [*before, {"at": now, "grown": list(grown.words)}] if grown.words else before
 
 
 @dataclass
@@ -344,7 +369,7 @@ def tidy(repository: Repository, definition: StudyDefinition) -> int:
     from nas.storage.collection import collect_checkpoints
 
     results = repository.results(definition.name)
-    wanted = results[(results["stage_kind"] == "confirm") | (results["role"] != "candidate")]
+    wanted = results[(results["stage_kind"] == "confirm") | ~results["role"].isin(["candidate", CONTROL])]
     store = CheckpointStore(definition.checkpoints or cache_folder() / "checkpoints")
     kept = {int(i) for i in wanted["training_id"]}
     policy = definition.keep_checkpoints
@@ -358,7 +383,6 @@ def log_folder() -> Path:
 
 def prepare(context: StudyContext, bar: contextlib.AbstractContextManager[Any]) -> None:
     """Makes and packs the images once, before workers ask for them at the same time."""
-    from nas.search.context import FINAL, SOURCE
     from nas.training.fidelity import Fidelity
 
     if context.replay is not None:
@@ -369,7 +393,7 @@ def prepare(context: StudyContext, bar: contextlib.AbstractContextManager[Any]) 
         wanted = [
             (views.get(stage.kind, context.search_view), getattr(stage.settings, "fidelity", None) or Fidelity())
             for stage in context.definition.named_stages()
-            if stage.kind != "profile"
+            if stage.kind not in ("profile", START)
         ]
         for view, fidelity in dict.fromkeys(wanted):
             context.prepared(view, fidelity)

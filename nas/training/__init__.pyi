@@ -17,3 +17,4 @@ from .run import train as train
 from .scoring import embed as embed
 from .scoring import score as score
 from .scoring import score_embeddings as score_embeddings
+from .start import check_start as check_start

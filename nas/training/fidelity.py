@@ -9,6 +9,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+FINE_TUNING_EPOCHS = 4
+"""Epochs of a training that goes on from a trained network, when nothing is said."""
+
 Pixels = Annotated[int, Field(ge=8)]
 
 

@@ -16,7 +16,7 @@ from nas.data.augmentation import Augmentation
 from nas.errors import TrainingError, closest, unknown_name
 from nas.files.hashes import hash_of_text
 from nas.spaces.sites import BACKBONES
-from nas.training.fidelity import Fidelity, Pixels
+from nas.training.fidelity import FINE_TUNING_EPOCHS, Fidelity, Pixels
 from nas.training.settings import (
     Center,
     CircleSoftmax,
@@ -58,7 +58,6 @@ LOSS_SETUPS: Mapping[str, tuple[str, ...]] = {
 NOT_IN_ID = frozenset({"name", "keep", "evaluate_every", "checkpoint_seconds", "compile"})
 """Fields that leave the result as it is: where files stay, when the network is looked at, how it is executed."""
 
-FINE_TUNING_EPOCHS = 4
 FINE_TUNING_RATE = 0.3
 """A fine-tuning's rate as a share of the full recipe's: 3e-3 for the quickstart's 1e-2."""
 

@@ -47,9 +47,9 @@ def start_id(sha256: str, moved: int = 0) -> str:
     """A start by content.
 
     >>> start_id("0123456789abcdef0123"), start_id("0123456789abcdef0123", 2)
-    ('0123456789abcdef', '0123456789abcdef~2')
+    ('0123456789abcdef', '0123456789abcdef+2')
     """
-    return sha256[:16] + (f"~{moved}" if moved else "")
+    return sha256[:16] + (f"+{moved}" if moved else "")
 
 
 def start_from(network: ReidNetwork, path: Path, *, moved: int = 0) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from results_builders import planted, trained
 
-from nas.results.noise import block_effects, noise_of
+from nas.results.noise import block_codes, block_effects, noise_of
 
 NAMES = [f"resnet50+se@{site}" for site in range(1, 13)]
 
@@ -106,3 +106,9 @@ def test_block_effects_are_the_seeds_shifts_whatever_candidates_each_seed_had() 
     assert by_seed[2] - by_seed[1] == pytest.approx(0.02)
     assert by_seed[3] - by_seed[1] == pytest.approx(0.01)
     assert effects[:5].sum() == pytest.approx(0.0)
+
+
+def test_a_control_whose_weights_were_moved_is_in_the_block_of_its_start() -> None:
+    starts = ["plain:0a", "plain:0a+1", "plain:0a+2", "plain:0b", "plain:0b+1"]
+    table = pd.DataFrame({"start": starts, "seed": [1, 1, 2, 1, 1]})
+    assert block_codes(table).tolist() == [0, 0, 1, 2, 2]

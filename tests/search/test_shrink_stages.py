@@ -1,4 +1,4 @@
-"""Shrinking inside whole studies on tables: rounds, levels, undoing, re-opening, inherited weights."""
+"""Shrinking inside whole studies on tables: rounds, levels, undoing, re-opening, warm starts."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from search_builders import open_study, small_space, study_file, true_map, true_ms, work
+from search_builders import open_study, small_space, study_file, true_map, true_ms, work, write_table
 
-from nas.reporting.inheritance import agreements
 from nas.reporting.loading import load_study_data
 from nas.reporting.markdown import render_markdown
 from nas.reporting.story import tell
 from nas.search.definition import ShrinkStage
 from nas.search.stages.reopening import replace_reopened
 from nas.search.stages.shrink import FRESH, ShrinkStep, store_space
+from nas.search.starts import identity_forms
 from nas.spaces import Candidate
 from nas.spaces.rules import MinDistance
 from nas.storage import open_database
@@ -147,21 +147,17 @@ def test_a_tight_edge_is_reopened_in_the_next_proposal(tmp_path: Path) -> None:
     assert by_rule[str(MinDistance(distance=4).to_dict())]["verdict"] == "adopted"
 
 
-@pytest.mark.parametrize("scratch", [0, 12])
-def test_inherited_sweeps_are_shrunk_among_their_like_and_compared(tmp_path: Path, scratch: int) -> None:
+def test_a_warm_sweep_is_shrunk_among_its_like_with_controls_beside_the_fresh_draws(tmp_path: Path) -> None:
     stages = [
-        {"sweep": {"design": "stratified", "candidates": 80, "init": "inherit", "scratch_check": scratch}},
+        {"sweep": {"design": "stratified", "candidates": 60, "seeds": 2, "start": "plain"}},
         {"shrink": {"families": ["sites"], "confirm": 8}},
     ]
-    path = study_file(tmp_path, stages)
-    _, repository, context = open_study(path)
+    write_table(tmp_path / "table.csv", identity_forms(small_space()))
+    _, repository, context = open_study(study_file(tmp_path, stages))
     work(context)
     results = repository.results("replayed")
-    shrunk = results[results["stage"] == "shrink"]
-    assert set(results.loc[results["sampler"] == "stratified", "fidelity"]) >= {"full-inherit"}
-    assert set(shrunk["fidelity"]) <= {"full-inherit"}
+    assert results["start"].str.startswith("plain:").all()
+    fresh = results[results["stage"] == "shrink"]
+    assert fresh.empty or set(fresh["role"]) == {FRESH, "control"}
     (finding, *_) = repository.findings(context.study_id)
     assert finding["evidence"]["trainings"] > 0
-    (agreement,) = agreements(load_study_data(open_database(f"sqlite:///{tmp_path / 'study.db'}"), "replayed"))
-    assert agreement.candidates == scratch
-    assert ("Kendall's tau" in told(path)) == bool(scratch)

@@ -7,9 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from nas.reporting.document import Badge, Block, Paragraph, Section, Table, code, words
+from nas.reporting.document import Badge, Block, Section, Table, code, words
 from nas.reporting.findings import rule_words
-from nas.reporting.inheritance import agreements
 from nas.reporting.numbers import count, hours
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.story.setting import value_words
@@ -23,7 +22,6 @@ def tried(data: StudyData) -> Section:
     blocks: list[Block] = [_stage_table(data), figure_block("space_lineage", data)]
     if data.spaces:
         blocks.append(_space_table(data))
-    blocks += [Paragraph(f"{agreement.sentence()}.") for agreement in agreements(data)]
     return Section("tried", "What was tried", blocks)
 
 

@@ -12,6 +12,7 @@ from nas.search.stages.profile import Profile
 from nas.search.stages.rule_test import RuleTest
 from nas.search.stages.search import Search
 from nas.search.stages.shrink import Shrink
+from nas.search.stages.start import Start
 from nas.search.stages.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 HANDLERS: dict[str, StageHandler] = {
     "profile": Profile(),
     "pretrain": Pretrain(),
+    "start": Start(),
     "sweep": Sweep(),
     "shrink": Shrink(),
     "auto_shrink": AutoShrink(),

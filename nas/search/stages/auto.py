@@ -13,9 +13,20 @@ import pandas as pd
 
 from nas.search.context import StudyContext
 from nas.search.definition import AutoShrinkStage, SweepStage
-from nas.search.stages.base import Preview, Wish, all_terminal, anchors, ask, replicated, stage_rows
+from nas.search.stages.base import (
+    Preview,
+    Wish,
+    all_terminal,
+    ask,
+    beside,
+    epochs_of,
+    replicated,
+    stage_rows,
+    started,
+)
 from nas.search.stages.shrink import FRESH, ShrinkStep
 from nas.search.stages.sweep import draw, sweep_size
+from nas.search.starts import CONTROL
 from nas.shrinking.auto import AutoSettings, AutoStep, RoundOutcome, next_step
 from nas.spaces import DesignSpace
 
@@ -57,7 +68,7 @@ class AutoShrink:
         trainings = settings.trainings or a_round * settings.rounds
         budget = f"{settings.trainings} trainings" if settings.trainings else f"{settings.hours:g} hours"
         note = f"rounds, the first of {a_round} trainings, at most {settings.rounds}; budget {budget}"
-        return Preview(trainings, context.recipe.at(settings.fidelity).epochs, note=note)
+        return Preview(trainings, epochs_of(context, settings, settings.fidelity), note=note)
 
 
 def auto_settings(settings: AutoShrinkStage) -> AutoSettings:
@@ -153,20 +164,25 @@ class Round:
     def sweep(self) -> bool:
         """Asks for this round's candidates, stratified by number of blocks; False when there is nothing new."""
         here = replace(self.stage, space_id=self.space_id, position=self.stage.position + 100 * (self.number + 1))
-        wanted = SweepStage(design=DESIGN, candidates=self.plan.candidates)
+        band = self.settings.model_dump(include={"max_slowdown", "max_latency_ms", "limits"})
+        wanted = SweepStage(design=DESIGN, candidates=self.plan.candidates, **band)
         if sweep_size(self.space, wanted) == 0:
             return False
         drawn = [Wish(candidate=c, sampler=DESIGN) for c in draw(self.context, here, self.space, wanted)]
         again = [replace(wish, replicate=1) for wish in drawn[: self.plan.replicated]]
         wishes = [*self._anchors(), *replicated(drawn, self.settings.seeds), *again]
         common: dict[str, Any] = {"batch": self.number, "fidelity": self.settings.fidelity}
-        ask(self.context, self.stage, [replace(wish, **common) for wish in wishes])
+        wishes = [replace(wish, **common) for wish in wishes]
+        ask(self.context, self.stage, started(self.context, self.settings, wishes))
         return self.swept(stage_rows(self.context, self.stage))
 
     def _anchors(self) -> list[Wish]:
         """The networks without attention, in the first round."""
-        seeds = max(BASELINE_SEEDS, self.settings.seeds)
-        return [] if self.number else replicated(anchors(self.context, self.space), seeds)
+        if self.number:
+            return []
+        beside_them = beside(self.context, self.space, self.settings, self.plan.candidates if self.opened else 0)
+        warm = any(wish.role == CONTROL for wish in beside_them)
+        return replicated(beside_them, self.settings.seeds if warm else max(BASELINE_SEEDS, self.settings.seeds))
 
     def fresh_done(self, rows: pd.DataFrame) -> bool:
         """Whether the fresh draws were asked for; asks when not."""

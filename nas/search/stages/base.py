@@ -6,19 +6,32 @@ missing and says whether the stage is finished; it may be called by any worker, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from nas.errors import StudyError
 from nas.search.context import FINAL, SELECT, SOURCE, StudyContext
+from nas.search.starts import (
+    CONTROL,
+    FROM_SCRATCH,
+    SCRATCH,
+    START_ROLE,
+    FoundStart,
+    Start,
+    control_count,
+    find_start,
+    moved_start,
+    split_start,
+)
 from nas.spaces import Candidate, DesignSpace
-from nas.training.fidelity import Fidelity
+from nas.training.fidelity import FINE_TUNING_EPOCHS, Fidelity
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from nas.storage import StageInfo, TrainingRequest
+    from nas.training import Recipe
 
 TERMINAL = ("finished", "failed")
 _SPLITS = {SELECT: "val", FINAL: "test", SOURCE: "transfer"}
@@ -38,7 +51,8 @@ class Wish:
         fidelity: cheaper training; default the full recipe.
         stop_epoch: train only to this epoch of the schedule (a rung).
         resume_from: training whose checkpoint is continued.
-        init_from: training whose weights are inherited.
+        start: the weights it starts from; several starts are dealt out to the replicates (`started`).
+        moved: number of a control: the same network and seed, its first weights moved at rounding level.
         attrs: what the sampler wants to be reminded of.
     """
 
@@ -50,19 +64,18 @@ class Wish:
     fidelity: Fidelity = field(default_factory=Fidelity)
     stop_epoch: int | None = None
     resume_from: int | None = None
-    init_from: int | None = None
+    start: Start = FROM_SCRATCH
+    moved: int = 0
     view: str | None = None
     attrs: dict[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
-        """Names fidelity, rung and start in tables, and tells trainings apart."""
-        parts = [self.fidelity.label]
-        if self.stop_epoch is not None:
-            parts.append(f"to{self.stop_epoch}")
-        if self.init_from is not None:
-            parts.append("inherit")
-        return "-".join(parts)
+        """Names fidelity and rung in tables, and tells trainings apart."""
+        fidelity = self.fidelity
+        if self.start.is_warm and fidelity.epochs is None:
+            fidelity = fidelity.model_copy(update={"epochs": FINE_TUNING_EPOCHS})
+        return fidelity.label + (f"-to{self.stop_epoch}" if self.stop_epoch is not None else "")
 
 
 @dataclass(frozen=True)
@@ -100,17 +113,24 @@ def ask(context: StudyContext, stage: StageInfo, wishes: Sequence[Wish]) -> list
         return []
     register_candidates(context, [w.candidate for w in wishes])
     sources = source_trainings(context) if context.pretraining is not None else None
-    requests = [_request(context, wish, position, sources) for position, wish in enumerate(wishes)]
+    starts = found_starts(context, wishes)
+    requests = [_request(context, wish, position, sources, starts) for position, wish in enumerate(wishes)]
     return context.repository.request_trainings(stage.id, requests)
 
 
-def _request(context: StudyContext, wish: Wish, position: int, sources: pd.DataFrame | None) -> TrainingRequest:
+def _request(
+    context: StudyContext,
+    wish: Wish,
+    position: int,
+    sources: pd.DataFrame | None,
+    starts: Mapping[StartKey, FoundStart],
+) -> TrainingRequest:
     from nas.storage import TrainingRequest
 
     view = wish.view or context.search_view
-    start = {} if wish.init_from is None else {"init": "inherit"}
-    recipe = context.recipe_of(view).with_overrides({**start, **dict(wish.candidate.recipe)}).at(wish.fidelity)
-    init_from = wish.init_from
+    recipe = recipe_of(context, wish, view)
+    found = starts[_start_key(context, wish)]
+    init_from = found.training
     if sources is not None and recipe.transfer is not None and recipe.transfer.from_pretraining:
         init_from = source_training(sources, wish)
     return TrainingRequest(
@@ -121,7 +141,8 @@ def _request(context: StudyContext, wish: Wish, position: int, sources: pd.DataF
         dataset_id=register_dataset(context, view),
         fidelity=wish.fidelity.model_dump(mode="json", exclude_none=True),
         fidelity_label=wish.label,
-        seed=context.definition.seed + wish.replicate,
+        start=moved_start(found.id, wish.moved),
+        seed=seed_of(context, wish),
         role=wish.role,
         sampler=wish.sampler,
         batch=wish.batch,
@@ -134,6 +155,40 @@ def _request(context: StudyContext, wish: Wish, position: int, sources: pd.DataF
         resume_from=wish.resume_from,
         init_from=init_from,
     )
+
+
+StartKey: TypeAlias = tuple[Start, str, str, Fidelity]
+
+
+def _start_key(context: StudyContext, wish: Wish) -> StartKey:
+    """What a wish's start depends on."""
+    return wish.start, wish.candidate.baseline.notation, wish.view or context.search_view, wish.fidelity.of_data
+
+
+def found_starts(context: StudyContext, wishes: Iterable[Wish]) -> dict[StartKey, FoundStart]:
+    """The weights behind the starts of wishes."""
+    wanted = {_start_key(context, wish): wish for wish in wishes}
+    return {
+        key: find_start(context, wish.start, wish.candidate, wish.view or context.search_view, wish.fidelity)
+        for key, wish in wanted.items()
+    }
+
+
+def recipe_of(context: StudyContext, wish: Wish, view: str) -> Recipe:
+    """The recipe a wish is trained with: the candidate's own values, then the fidelity."""
+    own = context.recipe_of(view).with_overrides(dict(wish.candidate.recipe))
+    return own.fine_tuned(wish.fidelity) if wish.start.is_warm else own.at(wish.fidelity)
+
+
+def epochs_of(context: StudyContext, settings: Any, fidelity: Fidelity) -> int:
+    """Epochs of a training of a stage."""
+    (start, *_) = context.definition.starts_of(settings)
+    return (context.recipe.fine_tuned(fidelity) if start.is_warm else context.recipe.at(fidelity)).epochs
+
+
+def seed_of(context: StudyContext, wish: Wish) -> int:
+    """The seed of a wish: the study's and the replicate; plain networks have seeds of their own, shared by studies."""
+    return wish.replicate if wish.role == START_ROLE else context.definition.seed + wish.replicate
 
 
 def source_trainings(context: StudyContext) -> pd.DataFrame:
@@ -192,6 +247,13 @@ def stage_rows(context: StudyContext, stage: StageInfo) -> pd.DataFrame:
     return results[results["stage"] == stage.name]
 
 
+def alike(context: StudyContext, results: pd.DataFrame, wish: Wish) -> pd.DataFrame:
+    """Rows of a results table that may be compared with a wish's: fidelity, split and kind of start are the same."""
+    warm = results["start"] != SCRATCH
+    split = _SPLITS[wish.view or context.search_view]
+    return results[(results["fidelity"] == wish.label) & (results["split"] == split) & (warm == wish.start.is_warm)]
+
+
 def all_terminal(rows: pd.DataFrame) -> bool:
     """Whether every training has finished or failed for good (true for none)."""
     return bool(rows["status"].isin(TERMINAL).all())
@@ -211,12 +273,41 @@ def anchors(context: StudyContext, space: DesignSpace, **common: Any) -> list[Wi
     return found
 
 
-def inherited(context: StudyContext, stage: StageInfo, wishes: Sequence[Wish]) -> list[Wish]:
-    """Wishes that start from the trained baseline of the same backbone and seed, where it finished."""
-    rows = stage_rows(context, stage)
-    rows = rows[(rows["role"] == BASELINE) & (rows["status"] == "finished")]
-    trained = dict(zip(zip(rows["notation"], rows["seed"], strict=True), rows["training_id"].tolist(), strict=True))
+def started(context: StudyContext, settings: Any, wishes: Iterable[Wish]) -> list[Wish]:
+    """Wishes with the starts of their stage, dealt out to the replicates."""
+    starts = context.definition.starts_of(settings)
+    return [replace(wish, start=starts[wish.replicate % len(starts)]) for wish in wishes]
+
+
+def controls(baselines: Sequence[Candidate], candidates: int, **common: Any) -> list[Wish]:
+    """Wishes for the plain networks, trained on as the candidates are: what these are held against.
+
+    Args:
+        baselines: the plain networks.
+        candidates: how many candidates are trained beside them; the square root of it is the number of controls.
+        common: of all wishes.
+    """
+    count = control_count(round(candidates / max(1, len(baselines))))
     return [
-        replace(w, init_from=trained.get((w.candidate.baseline.notation, context.definition.seed + w.replicate)))
-        for w in wishes
+        Wish(candidate=c, role=CONTROL, sampler="fixed", moved=number, **common)
+        for c in baselines
+        for number in range(count)
     ]
+
+
+def beside(context: StudyContext, space: DesignSpace, settings: Any, candidates: int, **common: Any) -> list[Wish]:
+    """What a stage trains beside its candidates: controls from a warm start, else the networks without attention."""
+    if any(start.is_warm for start in context.definition.starts_of(settings)):
+        return controls(space.baselines(), candidates, **common)
+    return anchors(context, space, **common)
+
+
+def ask_missing(context: StudyContext, stage: StageInfo, wishes: Sequence[Wish]) -> None:
+    """Asks for those of the wishes that the stage does not have yet, so that a stage can grow."""
+    rows = stage_rows(context, stage)
+    moves = [split_start(str(start))[1] for start in rows["start"]]
+    have = set(zip(rows["role"], rows["candidate_id"], rows["seed"], moves, strict=True))
+    missing = [w for w in wishes if (w.role, w.candidate.id, seed_of(context, w), w.moved) not in have]
+    # A batch is planned once; what comes later is in batches of its own.
+    later = 0 if rows.empty else int(rows["batch"].max()) + 1
+    ask(context, stage, [replace(wish, batch=wish.batch + later) for wish in missing])

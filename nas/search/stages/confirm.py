@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -18,11 +18,14 @@ from nas.search.stages.base import (
     Preview,
     Wish,
     all_terminal,
-    anchors,
-    ask,
+    ask_missing,
+    beside,
+    epochs_of,
     replicated,
     stage_rows,
+    started,
 )
+from nas.search.starts import CONTROL
 from nas.spaces import Candidate, DesignSpace
 
 if TYPE_CHECKING:
@@ -34,24 +37,25 @@ class Confirm:
 
     def advance(self, context: StudyContext, stage: StageInfo, settings: ConfirmStage) -> bool:
         """Chooses on what was selected on, then asks for full trainings read on the test split."""
-        rows = stage_rows(context, stage)
-        if rows.empty:
-            ask(context, stage, replicated(self._wishes(context, stage, settings), settings.seeds))
-            rows = stage_rows(context, stage)
-        return all_terminal(rows)
+        if stage.result is None:
+            wishes = replicated(self._wishes(context, stage, settings), settings.seeds)
+            ask_missing(context, stage, started(context, settings, wishes))
+            context.repository.set_stage(stage.id, result={"chosen": True})
+        return all_terminal(stage_rows(context, stage))
 
     def preview(self, context: StudyContext, space: DesignSpace, settings: ConfirmStage) -> Preview:
         """At most: the front's largest number, the given candidates and the baselines."""
         front_count = settings.max_candidates if settings.front else 0
-        count = front_count + len(settings.candidates) + len(self._anchors(context, space, settings))
+        chosen = front_count + len(settings.candidates)
+        count = chosen + len(self._beside(context, space, settings, chosen))
         note = f"at most {count} networks x {settings.seeds} seeds, test split"
-        return Preview(count * settings.seeds, context.recipe.at(settings.fidelity).epochs, note=note)
+        return Preview(count * settings.seeds, epochs_of(context, settings, settings.fidelity), note=note)
 
     def _wishes(self, context: StudyContext, stage: StageInfo, settings: ConfirmStage) -> list[Wish]:
         chosen = [Candidate.parse(text) for text in settings.candidates]
         if settings.front:
             chosen += self._front(context, settings)
-        fixed = self._anchors(context, context.space_of(stage), settings)
+        fixed = self._beside(context, context.space_of(stage), settings, len(chosen))
         taken = {wish.candidate.id for wish in fixed}
         fresh = [c for c in dict.fromkeys(chosen) if c.id not in taken]
         common = {"fidelity": settings.fidelity, "view": FINAL}
@@ -62,13 +66,20 @@ class Confirm:
         found = observations(rows[rows["role"] == CANDIDATE], CostModel.of(context).cost)
         return [o.candidate for o in spread_over_cost(front(found), settings.max_candidates)]
 
-    def _anchors(self, context: StudyContext, space: DesignSpace, settings: ConfirmStage) -> list[Wish]:
+    def _beside(self, context: StudyContext, space: DesignSpace, settings: ConfirmStage, candidates: int) -> list[Wish]:
+        """The controls of a warm start, and the networks without attention that are wanted besides."""
         common = {"fidelity": settings.fidelity, "view": FINAL}
+        plain = beside(context, space, settings, candidates, **common)
         if settings.baselines is None:
-            return anchors(context, space, **common)
+            return plain
+        taken = {wish.candidate.id for wish in plain if wish.role == CONTROL}
+        fixed = self._named(context, settings, common)
+        return [*(w for w in plain if w.role == CONTROL), *(w for w in fixed if w.candidate.id not in taken)]
+
+    def _named(self, context: StudyContext, settings: ConfirmStage, common: dict[str, Any]) -> list[Wish]:
         return [
-            Wish(candidate=c, role=BASELINE if i == 0 else REFERENCE, sampler="fixed", **common)  # type: ignore[arg-type]
-            for i, c in enumerate(_network(text, context) for text in settings.baselines)
+            Wish(candidate=c, role=BASELINE if i == 0 else REFERENCE, sampler="fixed", **common)
+            for i, c in enumerate(_network(text, context) for text in settings.baselines or ())
         ]
 
 

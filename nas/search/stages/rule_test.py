@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING, Any
 from nas.search.context import StudyContext
 from nas.search.definition import RuleTestStage
 from nas.search.proposals.base import Request
-from nas.search.stages.base import Preview, Wish, all_terminal, ask, replicated, stage_rows
+from nas.search.stages.base import (
+    Preview,
+    Wish,
+    all_terminal,
+    ask,
+    controls,
+    epochs_of,
+    replicated,
+    stage_rows,
+    started,
+)
 from nas.search.stages.shrink import as_findings
 from nas.spaces import Candidate, DesignSpace, Rule, RuleSet, rule_from_dict
 from nas.spaces.ruleset import Provenance
@@ -62,7 +72,10 @@ class RuleTest:
         for role in (FOLLOWS, REST):
             named = [Candidate.parse(text) for half in plan["halves"] for text in half[role]]
             wishes = [Wish(candidate=c, role=role, sampler="random", fidelity=settings.fidelity) for c in named]
-            ask(context, stage, replicated(wishes, settings.seeds))
+            if role == FOLLOWS and any(start.is_warm for start in context.definition.starts_of(settings)):
+                baselines = list(dict.fromkeys(c.baseline for c in named))
+                wishes += controls(baselines, 2 * len(named), fidelity=settings.fidelity)
+            ask(context, stage, started(context, settings, replicated(wishes, settings.seeds)))
         rows = stage_rows(context, stage)
         if not all_terminal(rows):
             return False
@@ -75,7 +88,7 @@ class RuleTest:
         backbones = [b for target in context.rule_test_spaces(settings.spaces) for b in target.backbones]
         trainings = 2 * settings.candidates * settings.seeds * len(backbones)
         note = f"at most {settings.candidates} networks that follow the rules and as many that do not, on "
-        return Preview(trainings, context.recipe.at(settings.fidelity).epochs, note=note + ", ".join(backbones))
+        return Preview(trainings, epochs_of(context, settings, settings.fidelity), note=note + ", ".join(backbones))
 
     def _plan(self, context: StudyContext, stage: StageInfo, settings: RuleTestStage) -> dict[str, Any]:
         rules = rules_to_test(context, settings)

@@ -22,13 +22,17 @@ from nas.search.stages.base import (
     TERMINAL,
     Preview,
     Wish,
+    alike,
     all_terminal,
-    anchors,
     ask,
-    inherited,
+    ask_missing,
+    controls,
+    epochs_of,
     replicated,
     stage_rows,
+    started,
 )
+from nas.search.starts import CONTROL
 from nas.spaces import Candidate, DesignSpace
 
 if TYPE_CHECKING:
@@ -42,8 +46,7 @@ class Search:
 
     def advance(self, context: StudyContext, stage: StageInfo, settings: SearchStage) -> bool:
         """Plans the batches that can be planned now, then the next rung."""
-        if settings.init == "inherit" and not self._baselines_ready(context, stage, settings):
-            return False
+        self._ask_controls(context, stage, settings)
         rows = stage_rows(context, stage)
         rows = rows[rows["role"] == CANDIDATE]
         planned = rows[rows["batch"] < RUNG_BATCHES]
@@ -60,7 +63,7 @@ class Search:
     def preview(self, context: StudyContext, space: DesignSpace, settings: SearchStage) -> Preview:
         """Trainings at the first rung and the shares promoted from it."""
         count = min(settings.trainings, space.size())
-        epochs = context.recipe.at(settings.fidelity).epochs
+        epochs = epochs_of(context, settings, settings.fidelity)
         if not settings.rungs:
             return Preview(count * settings.seeds, epochs, note=f"{count} candidates proposed by {settings.sampler}")
         sizes = [count]
@@ -73,13 +76,14 @@ class Search:
         note = "rungs " + " -> ".join(f"{n} to epoch {e}" for n, e in zip(sizes, settings.rungs, strict=True))
         return Preview(sum(sizes) * settings.seeds, mean, note=note)
 
-    def _baselines_ready(self, context: StudyContext, stage: StageInfo, settings: SearchStage) -> bool:
-        wishes = [
-            w for w in anchors(context, context.space_of(stage), fidelity=settings.fidelity) if w.role == BASELINE
-        ]
-        ask(context, stage, replicated(wishes, settings.seeds))
-        rows = stage_rows(context, stage)
-        return all_terminal(rows[rows["role"] == BASELINE])
+    def _ask_controls(self, context: StudyContext, stage: StageInfo, settings: SearchStage) -> None:
+        """From a warm start: the plain networks, trained on as the candidates are, to the last rung."""
+        if not any(start.is_warm for start in context.definition.starts_of(settings)):
+            return
+        stop = settings.rungs[-1] if settings.rungs else None
+        space = context.space_of(stage)
+        wishes = controls(space.baselines(), settings.trainings, fidelity=settings.fidelity, stop_epoch=stop)
+        ask_missing(context, stage, started(context, settings, replicated(wishes, settings.seeds)))
 
     def _next_batch(self, planned: pd.DataFrame, settings: SearchStage) -> int | None:
         """Number of the batch that may be planned now, or None."""
@@ -106,10 +110,7 @@ class Search:
             )
             for p in proposals
         ]
-        wishes = replicated(wishes, settings.seeds)
-        if settings.init == "inherit":
-            wishes = inherited(context, stage, wishes)
-        return bool(ask(context, stage, wishes))
+        return bool(ask(context, stage, started(context, settings, replicated(wishes, settings.seeds))))
 
     def _promote(self, context: StudyContext, stage: StageInfo, settings: SearchStage, rows: pd.DataFrame) -> bool:
         """Asks for the next rung; False when there is none left."""
@@ -140,7 +141,7 @@ class Search:
             for replicate in range(settings.seeds)
             for o in chosen
         ]
-        ask(context, stage, wishes)
+        ask(context, stage, started(context, settings, wishes))
         return True
 
 
@@ -150,7 +151,7 @@ def request_for(
     """What a sampler is told for one batch: results of all but the batch before it, which counts as pending."""
     costs, limits = CostModel.of(context), Limits.of(context, settings)
     results = context.results()
-    elsewhere = results[(results["stage"] != stage.name) & results["role"].isin([CANDIDATE, BASELINE])]
+    elsewhere = results[(results["stage"] != stage.name) & results["role"].isin([CANDIDATE, BASELINE, CONTROL])]
     here, waiting = planned[planned["batch"] <= batch - 2], planned[planned["batch"] > batch - 2]
     known = pd.concat([comparable(elsewhere, here, planned, settings, context), here])
     return Request(
@@ -173,7 +174,5 @@ def comparable(
     """Earlier results at this stage's fidelity, start and split; mAP at another fidelity is another quantity."""
     if settings.rungs:
         return elsewhere.iloc[:0]
-    start = 0 if settings.init == "inherit" else None
-    label = Wish(candidate=context.baselines[0], fidelity=settings.fidelity, init_from=start).label
-    split = "test" if context.definition.select_on == "test" else "val"
-    return elsewhere[(elsewhere["fidelity"] == label) & (elsewhere["split"] == split)]
+    (start, *_) = context.definition.starts_of(settings)
+    return alike(context, elsewhere, Wish(candidate=context.baselines[0], fidelity=settings.fidelity, start=start))

@@ -12,7 +12,19 @@ from nas.search.context import StudyContext
 from nas.search.costs import CostModel
 from nas.search.definition import ShrinkStage, SweepStage
 from nas.search.proposals.base import Request
-from nas.search.stages.base import BASELINE, Preview, Wish, all_terminal, ask, stage_rows
+from nas.search.stages.base import (
+    Preview,
+    Wish,
+    alike,
+    all_terminal,
+    ask,
+    ask_missing,
+    controls,
+    epochs_of,
+    replicated,
+    stage_rows,
+    started,
+)
 from nas.search.stages.reopening import edge_data, replace_reopened, widened
 from nas.shrinking.draws import fresh_draws
 from nas.spaces import Candidate, DesignSpace
@@ -34,7 +46,9 @@ class Shrink:
     def advance(self, context: StudyContext, stage: StageInfo, settings: ShrinkStage) -> bool:
         """Derives once, asks for fresh draws once, decides once."""
         sweep = last_sweep(context, stage)
-        step = ShrinkStep(context, stage, settings, settings.fidelity or sweep.fidelity, sweep.init == "inherit")
+        start = sweep.start if settings.start is None else settings.start
+        settings = settings.model_copy(update={"start": start})
+        step = ShrinkStep(context, stage, settings, settings.fidelity or sweep.fidelity)
         if stage.result is None:
             proposal = step.derive(list(settings.families))
             context.repository.set_stage(stage.id, result=proposal)
@@ -54,7 +68,7 @@ class Shrink:
     def preview(self, context: StudyContext, space: DesignSpace, settings: ShrinkStage) -> Preview:
         """Fresh draws from parent and child; none when no rule passes."""
         draws = 2 * min(settings.confirm, space.size()) * settings.seeds
-        epochs = context.recipe.at(settings.fidelity).epochs if settings.fidelity else context.recipe.epochs
+        epochs = epochs_of(context, settings, settings.fidelity or Fidelity())
         return Preview(draws, epochs, note=f"tests {', '.join(settings.families)}; at most {draws} fresh draws")
 
 
@@ -67,14 +81,12 @@ class ShrinkStep:
         stage: the stage, in the space the round works in.
         settings: number of fresh draws and their seeds, level and margin.
         fidelity: of the trainings looked at and of the fresh draws.
-        inherit: whether those start from the baseline's weights.
     """
 
     context: StudyContext
     stage: StageInfo
     settings: Any
     fidelity: Fidelity
-    inherit: bool = False
 
     def derive(self, families: Sequence[RuleFamily], batch: int = 0, alpha: float | None = None) -> dict[str, Any]:
         """Tests the families and stores every finding; returns the proposal as plain data.
@@ -127,30 +139,16 @@ class ShrinkStep:
 
     def samples(self) -> pd.DataFrame:
         """Rows that statistics may use: sweeps and fresh draws at this fidelity, no adaptive proposals."""
-        rows = self._comparable(self.inherit)
+        (start, *_) = self.context.definition.starts_of(self.settings)
+        wish = Wish(candidate=self.context.baselines[0], fidelity=self.fidelity, start=start)
+        rows = alike(self.context, self.context.results(), wish)
         rows = rows[rows["stage_kind"].isin(["sweep", "shrink", "auto_shrink"])]
         return rows[rows["status"].isin(["finished", "failed"])].drop_duplicates("training_id")
-
-    def _comparable(self, inherit: bool) -> pd.DataFrame:
-        results = self.context.results()
-        wish = Wish(candidate=self.context.baselines[0], fidelity=self.fidelity)
-        label = replace(wish, init_from=0).label if inherit else wish.label
-        view = "test" if self.context.definition.select_on == "test" else "val"
-        return results[(results["fidelity"] == label) & (results["split"] == view)]
-
-    def _sources(self) -> dict[str, int]:
-        """The trained baseline that fresh draws start from, by its notation; none when they start from scratch."""
-        if not self.inherit:
-            return {}
-        rows = self._comparable(inherit=False)
-        rows = rows[(rows["role"] == BASELINE) & (rows["status"] == "finished")].sort_values("seed", ascending=False)
-        return dict(zip(rows["notation"], rows["training_id"].tolist(), strict=True))
 
     def ask_fresh(self, proposal: dict[str, Any], batch: int) -> bool:
         """Asks for the fresh draws of a proposal, with seeds no sweep used; False when none are wanted."""
         drawn = [Candidate.parse(n) for n in dict.fromkeys([*proposal[PARENT], *proposal[CHILD]])]
         own_seeds = FRESH_SEEDS * (self.stage.position + 1) + batch * self.settings.seeds
-        sources = self._sources()
         wishes = [
             Wish(
                 candidate=c,
@@ -159,12 +157,20 @@ class ShrinkStep:
                 sampler="random",
                 batch=batch,
                 fidelity=self.fidelity,
-                init_from=sources.get(c.baseline.notation),
             )
             for r in range(self.settings.seeds)
             for c in drawn
         ]
-        return bool(ask(self.context, self.stage, wishes))
+        if wishes and any(start.is_warm for start in self.context.definition.starts_of(self.settings)):
+            baselines = list(dict.fromkeys(c.baseline for c in drawn))
+            plain = controls(baselines, len(drawn), batch=batch, fidelity=self.fidelity)
+            wishes += [replace(w, replicate=own_seeds + w.replicate) for w in replicated(plain, self.settings.seeds)]
+        wishes = started(self.context, self.settings, wishes)
+        if self.stage.kind == "shrink":  # it may be concluded again, when the study has grown
+            ask_missing(self.context, self.stage, wishes)
+        else:
+            ask(self.context, self.stage, wishes)
+        return bool(wishes)
 
     def _draws(self, space: DesignSpace, purpose: str, samples: pd.DataFrame) -> list[str]:
         """Notations of fresh draws, uniform at each number of blocks that the samples have."""

@@ -2,65 +2,76 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nas.errors import StudyError
 from nas.search.context import StudyContext
+from nas.search.costs import Limits
 from nas.search.definition import SweepStage
 from nas.search.proposals.base import Request
 from nas.search.stages.base import (
+    CANDIDATE,
     Preview,
     Wish,
-    all_terminal,
-    anchors,
-    ask,
-    inherited,
+    ask_missing,
+    beside,
+    epochs_of,
     replicated,
     stage_rows,
+    started,
 )
+from nas.search.starts import CONTROL
 from nas.spaces import Candidate, DesignSpace
 
 if TYPE_CHECKING:
     from nas.storage import StageInfo
 
-ANCHOR_BATCH, DRAWN_BATCH, SCRATCH_BATCH = 0, 1, 2
+ANCHOR_BATCH, DRAWN_BATCH = 0, 1
+"""In a sweep's first plan each seed has a batch of what stands beside the candidates, and one of these."""
+DRAW_ATTEMPTS = 30
+"""Draws of the whole number until enough candidates are new and inside the limits; then the sweep is smaller."""
 
 
 class Sweep:
     """Handler of `sweep` stages."""
 
     def advance(self, context: StudyContext, stage: StageInfo, settings: SweepStage) -> bool:
-        """Asks for everything at once; with `init: inherit` the baselines come first."""
+        """Asks for everything at once; once more for what is new when the study has grown."""
         if context.repository.has_open_trainings(stage.id):
             return False
-        space = context.space_of(stage)
-        common = {"batch": ANCHOR_BATCH, "fidelity": settings.fidelity}
-        first = anchors(context, space, **common)
-        if settings.baselines or settings.init == "inherit":
-            ask(context, stage, replicated(first, settings.seeds))
-        drawn = draw(context, stage, space, settings)
+        space = _within(context.space_of(stage), settings)
+        rows = stage_rows(context, stage)
+        kept = [Candidate.parse(str(n)) for n in rows.loc[rows["role"] == CANDIDATE, "notation"].drop_duplicates()]
+        drawn = draw(context, stage, space, settings, kept)
         wishes = [
             Wish(candidate=c, batch=DRAWN_BATCH, sampler=settings.design, fidelity=settings.fidelity) for c in drawn
         ]
-        if settings.init == "inherit":
-            if not all_terminal(stage_rows(context, stage)):
-                return False
-            again = [replace(w, batch=SCRATCH_BATCH) for w in wishes[: settings.scratch_check]]
-            ask(context, stage, replicated(again, settings.seeds))
-            ask(context, stage, inherited(context, stage, replicated(wishes, settings.seeds)))
-        else:
-            ask(context, stage, replicated(wishes, settings.seeds))
+        if settings.baselines:
+            common = {"batch": ANCHOR_BATCH, "fidelity": settings.fidelity}
+            wishes = [*beside(context, space, settings, len(drawn), **common), *wishes]
+        wishes = [replace(w, batch=2 * w.replicate + w.batch) for w in replicated(wishes, settings.seeds)]
+        ask_missing(context, stage, started(context, settings, wishes))
         return not context.repository.has_open_trainings(stage.id)
 
     def preview(self, context: StudyContext, space: DesignSpace, settings: SweepStage) -> Preview:
-        """Trainings: candidates and anchors, times the seeds."""
+        """Trainings: candidates and what stands beside them, times the seeds."""
+        space = _within(space, settings)
         count = sweep_size(space, settings)
-        extra = len(anchors(context, space)) if settings.baselines or settings.init == "inherit" else 0
-        trainings = (count + extra + min(settings.scratch_check, count)) * settings.seeds
+        extra = beside(context, space, settings, count) if settings.baselines else []
         kind = "all" if settings.design == "exhaustive" else settings.design
-        note = f"{kind} {count} candidates and {extra} networks without attention x {settings.seeds} seeds"
-        return Preview(trainings, context.recipe.at(settings.fidelity).epochs, note=note)
+        names = "controls" if any(wish.role == CONTROL for wish in extra) else "networks without attention"
+        note = f"{kind} {count} candidates and {len(extra)} {names} x {settings.seeds} seeds"
+        return Preview(
+            (count + len(extra)) * settings.seeds, epochs_of(context, settings, settings.fidelity), note=note
+        )
+
+
+def _within(space: DesignSpace, settings: SweepStage) -> DesignSpace:
+    """The part of a space that a sweep draws from."""
+    return space.restrict(settings.rules) if settings.rules else space
 
 
 def sweep_size(space: DesignSpace, settings: SweepStage) -> int:
@@ -70,16 +81,63 @@ def sweep_size(space: DesignSpace, settings: SweepStage) -> int:
     return held if settings.candidates is None else min(held, settings.candidates)
 
 
-def draw(context: StudyContext, stage: StageInfo, space: DesignSpace, settings: SweepStage) -> list[Candidate]:
-    """The candidates of a sweep, fixed by the study's seed and the stage's place."""
+def draw(
+    context: StudyContext,
+    stage: StageInfo,
+    space: DesignSpace,
+    settings: SweepStage,
+    kept: Sequence[Candidate] = (),
+) -> list[Candidate]:
+    """The candidates of a sweep, fixed by the study's seed and the stage's place.
+
+    Args:
+        context: the study.
+        stage: where they are trained.
+        space: what they are drawn from.
+        settings: how, and how many.
+        kept: those that the stage has already: they stay and come first.
+
+    Raises:
+        StudyError: the space has no such candidate, or none inside the stage's limits.
+    """
     counts = {b: n for b, n in space.size_by_blocks().items() if b > 0 and settings.blocks in (None, b)}
     if not any(counts.values()):
         wanted = "a block" if settings.blocks is None else f"{settings.blocks} blocks"
         raise StudyError(f"stage {stage.name!r}: the space {space.name!r} has no candidate with {wanted}")
-    rng = Request(space, (), 0, context.definition.seed, stage.position).rng("sweep")
+    limits = Limits.of(context, settings) if settings.is_limited else None
+    admits = limits.admit if limits is not None else lambda candidate: True
     if settings.design == "exhaustive":
-        return [c for blocks in sorted(counts) for c in space.enumerate(blocks)]
-    total = sweep_size(space, settings)
+        found = [c for blocks in sorted(counts) for c in space.enumerate(blocks) if admits(c)]
+    else:
+        found = _drawn(context, stage, space, settings, kept, counts, admits)
+    if not found:
+        raise StudyError(f"stage {stage.name!r}: no candidate was found inside its limits", "widen them")
+    return found
+
+
+def _drawn(
+    context: StudyContext,
+    stage: StageInfo,
+    space: DesignSpace,
+    settings: SweepStage,
+    kept: Sequence[Candidate],
+    counts: dict[int, int],
+    admits: Callable[[Candidate], bool],
+) -> list[Candidate]:
+    """What the stage has, and draws for what is missing; draws over a limit are drawn again."""
+    wanted, found = sweep_size(space, settings), dict.fromkeys(kept)
+    for attempt in range(DRAW_ATTEMPTS if kept or settings.is_limited else 1):
+        if len(found) >= wanted:
+            break
+        purpose = "sweep" if not kept and not attempt else f"sweep-{len(kept)}-{attempt}"
+        rng = Request(space, (), 0, context.definition.seed, stage.position).rng(purpose)
+        found |= dict.fromkeys(c for c in _sample(space, wanted, settings, counts, rng) if admits(c))
+    return list(found)[: max(wanted, len(kept))]
+
+
+def _sample(
+    space: DesignSpace, total: int, settings: SweepStage, counts: dict[int, int], rng: random.Random
+) -> list[Candidate]:
     if settings.design == "random":
         return space.sample(total, rng, blocks=settings.blocks)
     drawn = space.stratified(total, rng, sorted(counts))

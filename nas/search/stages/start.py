@@ -1,0 +1,72 @@
+"""`start`: the plain networks that the stage after it goes on from, each trained once at the full recipe.
+
+No file writes this stage: a study has it by itself before the first stage that needs it. Its trainings are like any
+other, with seeds that all studies share.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nas.errors import StudyError
+from nas.search.context import StudyContext
+from nas.search.definition import StartStage
+from nas.search.stages.base import Preview, Wish, all_terminal, ask_missing, stage_rows
+from nas.search.starts import PLAIN_SEEDS, START_ROLE
+from nas.spaces import Candidate, DesignSpace
+
+if TYPE_CHECKING:
+    from nas.storage import StageInfo
+
+
+class Start:
+    """Handler of `start` stages."""
+
+    def advance(self, context: StudyContext, stage: StageInfo, settings: StartStage) -> bool:
+        """Asks for every plain network; the study cannot go on where one of them failed."""
+        ask_missing(context, stage, _wishes(context, settings))
+        rows = stage_rows(context, stage)
+        if not all_terminal(rows):
+            return False
+        failed = rows[rows["status"] == "failed"]
+        if len(failed):
+            raise StudyError(
+                f"the plain network {failed['notation'].iloc[0]}, which trainings start from, could not be trained",
+                "see `nas status`; `nas studies retry` tries it again",
+            )
+        return True
+
+    def preview(self, context: StudyContext, space: DesignSpace, settings: StartStage) -> Preview:
+        """Backbones times the number of starts, at the full recipe."""
+        count = len(_wishes(context, settings))
+        note = f"{count} plain network{'s' * (count > 1)} at the full recipe, to start from"
+        return Preview(count, context.recipe.at(settings.fidelity).epochs, note=note)
+
+
+def _wishes(context: StudyContext, settings: StartStage) -> list[Wish]:
+    return [
+        Wish(
+            candidate=baseline,
+            replicate=PLAIN_SEEDS + number,
+            role=START_ROLE,
+            sampler="fixed",
+            fidelity=settings.fidelity,
+            view=settings.view,
+        )
+        for number in range(settings.plain)
+        for baseline in _backbones(context, settings.before)
+    ]
+
+
+def _backbones(context: StudyContext, before: str) -> list[Candidate]:
+    """The plain networks that a stage's candidates are made from."""
+    from nas.search.context import reference_candidate
+
+    (stage,) = [stage for stage in context.definition.named_stages() if stage.name == before]
+    found = list(context.baselines)
+    if stage.kind == "test_rules":
+        found = [b for space in context.rule_test_spaces(stage.settings.spaces) for b in space.baselines()]
+    elif stage.kind == "confirm":
+        found += [reference_candidate(text, found[0]) for text in stage.settings.baselines or ()]
+        found += [Candidate.parse(text).baseline for text in stage.settings.candidates]
+    return list(dict.fromkeys(found))

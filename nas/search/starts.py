@@ -1,0 +1,229 @@
+"""Where the trainings of a study start: from scratch, from plain networks that it trains once, or from checkpoints.
+
+A start is written in the study file (`start:`), for the study or a stage; this module reads what is written, and finds
+the weights behind it. Several starts are dealt out to the seeds: seed number r has the start number r mod n.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from nas.errors import StudyError
+from nas.spaces import DesignSpace, get_block_spec
+from nas.spaces.blocks import IDENTITY
+from nas.spaces.domains import BlockDomain
+
+if TYPE_CHECKING:
+    from nas.search.context import StudyContext
+    from nas.spaces import Candidate
+    from nas.training.fidelity import Fidelity
+
+SCRATCH, PLAIN, CHECKPOINT = "scratch", "plain", "checkpoint"
+START_ROLE, CONTROL = "start", "control"
+PLAIN_SEEDS = 1_000_000
+"""Seeds of the plain networks begin here: the same in all studies, which so share them, and those of no sweep."""
+LEAST_CONTROLS = 2
+_SPLITS = {"select": "val", "final": "test"}
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start as a study file means it.
+
+    Attributes:
+        kind: scratch, plain or checkpoint.
+        number: which of several plain networks.
+        path: of a checkpoint, as written.
+    """
+
+    kind: Literal["scratch", "plain", "checkpoint"] = "scratch"
+    number: int = 0
+    path: str = ""
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether a training goes on from trained weights."""
+        return self.kind != SCRATCH
+
+
+FROM_SCRATCH = Start()
+
+
+@dataclass(frozen=True)
+class FoundStart:
+    """A start with its weights.
+
+    Attributes:
+        id: as the training's identity holds it, by content: `plain:<hash>` or `checkpoint:<hash>`.
+        training: the training that left the weights; None for a file.
+    """
+
+    id: str
+    training: int | None = None
+
+
+def parse_starts(written: Any) -> tuple[Start, ...]:
+    """The starts behind a key `start`: `scratch`, `plain`, `{plain: 2}`, a path, or a list of the latter three.
+
+    >>> [start.number for start in parse_starts({"plain": 2})]
+    [0, 1]
+
+    Raises:
+        ValueError: it is none of these; the sentence says why.
+    """
+    found: list[Start] = []
+    for item in written if isinstance(written, (list, tuple)) else [written]:
+        found += _parsed(item, sum(start.kind == PLAIN for start in found))
+    if not found:
+        raise ValueError("a list of starts needs at least one")
+    if FROM_SCRATCH in found and len(found) > 1:
+        raise ValueError("scratch cannot stand beside other starts: compare the two in studies or stages of their own")
+    if len(set(found)) < len(found):
+        raise ValueError("a start is named twice")
+    return tuple(found)
+
+
+def _parsed(item: Any, plain_before: int) -> list[Start]:
+    if item == SCRATCH:
+        return [FROM_SCRATCH]
+    if item == PLAIN:
+        item = {PLAIN: 1}
+    if isinstance(item, Mapping):
+        number = item.get(PLAIN)
+        if set(item) != {PLAIN} or isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= 99:
+            raise ValueError("several plain networks are written {plain: 2}, with a number from 1 to 99")
+        return [Start("plain", plain_before + i) for i in range(number)]
+    if not isinstance(item, str) or not item:
+        raise ValueError("a start is scratch, plain, {plain: 2} or the path of a checkpoint")
+    return [Start("checkpoint", path=item)]
+
+
+def identity_forms(space: DesignSpace) -> DesignSpace:
+    """The space with every block put in as the identity, where the space does not say how it is put in."""
+    data = space.to_dict()
+    blocks = {name: _with_form(domain, data["blocks"][name]) for name, domain in space.blocks.items()}
+    return DesignSpace.from_dict({**data, "blocks": blocks})
+
+
+def _with_form(domain: BlockDomain, params: dict[str, Any]) -> dict[str, Any]:
+    spec = get_block_spec(domain.name)
+    needed = "start" not in params and not all(spec.is_identity(dict(variant)) for variant in domain.variants())
+    return {**params, "start": [IDENTITY]} if needed else params
+
+
+def control_count(candidates: int) -> int:
+    """How often a control is trained beside so many candidates: about the square root, so that its noise is small.
+
+    >>> control_count(36), control_count(1)
+    (6, 2)
+    """
+    return max(LEAST_CONTROLS, round(math.sqrt(candidates)))
+
+
+def moved_start(start_id: str, number: int) -> str:
+    """The start of a control: the same weights, moved.
+
+    >>> moved_start("plain:0a", 0), moved_start("plain:0a", 2)
+    ('plain:0a', 'plain:0a+2')
+    """
+    return f"{start_id}+{number}" if number else start_id
+
+
+def split_start(start_id: str) -> tuple[str, int]:
+    """A start without its move, and the number of the move.
+
+    >>> split_start("plain:0a+2"), split_start("scratch")
+    (('plain:0a', 2), ('scratch', 0))
+    """
+    start, _, number = start_id.partition("+")
+    return start, int(number or 0)
+
+
+def find_start(context: StudyContext, start: Start, candidate: Candidate, view: str, fidelity: Fidelity) -> FoundStart:
+    """The weights that a candidate starts from.
+
+    Args:
+        context: the study.
+        start: what the study file says.
+        candidate: what is to be trained.
+        view: the data it is trained on.
+        fidelity: of that training; its part about the data counts.
+
+    Raises:
+        StudyError: there are no such weights, or they were not kept.
+    """
+    if not start.is_warm:
+        return FoundStart(SCRATCH)
+    if start.kind == CHECKPOINT:
+        return FoundStart(f"{CHECKPOINT}:{file_hash(start_file(start))}")
+    if context.replay is not None:
+        return FoundStart(f"{PLAIN}:{context.replay.id}" + (f"-{start.number}" if start.number else ""))
+    training = plain_training(context, start.number, candidate, view, fidelity)
+    sha256 = None if training is None else context.repository.training(training)["checkpoint_sha256"]  # type: ignore[index]
+    if training is None or sha256 is None:
+        said = "is not trained" if training is None else "was trained without keeping its weights"
+        raise StudyError(
+            f"the start of {candidate}, the plain network {candidate.baseline}, {said}",
+            "see `nas status`; a study with a start needs a recipe that keeps weights (keep: last)",
+        )
+    return FoundStart(f"{PLAIN}:{sha256[:16]}", training)
+
+
+def plain_training(
+    context: StudyContext, number: int, candidate: Candidate, view: str, fidelity: Fidelity
+) -> int | None:
+    """The finished training of a plain network, asked for by a `start` stage of the study; None when there is none."""
+    rows = context.results()
+    rows = rows[(rows["role"] == START_ROLE) & (rows["status"] == "finished") & (rows["split"] == _SPLITS[view])]
+    rows = rows[(rows["notation"] == candidate.baseline.notation) & (rows["seed"] == PLAIN_SEEDS + number)]
+    rows = rows[rows["fidelity"] == fidelity.of_data.label]
+    return None if rows.empty else int(rows["training_id"].iloc[0])
+
+
+def start_file(start: Start) -> Path:
+    """The file of a checkpoint start.
+
+    Raises:
+        StudyError: it is not there.
+    """
+    path = Path(start.path)
+    if not path.is_file():
+        raise StudyError(f"start: there is no checkpoint {path}", "put it there, or name another in `start`")
+    return path
+
+
+@lru_cache(maxsize=64)
+def file_hash(path: Path) -> str:
+    """First 16 digits of a file's SHA-256; a file is taken not to change while a process works on it."""
+    from nas.files.hashes import sha256_of
+
+    return sha256_of(path)[:16]
+
+
+def file_of(context: StudyContext, start_id: str) -> Path:
+    """The checkpoint file behind the start of a claimed training, by content.
+
+    Raises:
+        StudyError: no start of the study is a file of this content on this machine.
+    """
+    wanted = split_start(start_id)[0].partition(":")[2]
+    for start in checkpoint_starts(context):
+        path = start_file(start)
+        if file_hash(path) == wanted:
+            return path
+    raise StudyError(
+        f"the checkpoint with SHA-256 {wanted}..., which this training starts from, is not on this machine",
+        "put it where the study's `start` says, unchanged",
+    )
+
+
+def checkpoint_starts(context: StudyContext) -> list[Start]:
+    """All checkpoints that the study's stages start from."""
+    definition = context.definition
+    found = [start for stage in definition.named_stages() for start in definition.starts_of(stage.settings)]
+    return list(dict.fromkeys(start for start in found if start.kind == CHECKPOINT))

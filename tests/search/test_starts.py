@@ -1,0 +1,207 @@
+"""Warm starts: plain networks trained once, controls in every seed, candidates in their identity forms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from search_builders import open_study, small_space, study_file, work, write_table
+
+from nas.errors import StudyError
+from nas.search.checks import check_study
+from nas.search.definition import StudyDefinition, load_study
+from nas.search.starts import PLAIN_SEEDS, Start, control_count, identity_forms, parse_starts, split_start
+from nas.spaces import DesignSpace
+
+STAGES = [
+    {"sweep": {"design": "stratified", "candidates": 16, "seeds": 2}},
+    {"shrink": {"families": ["sites"], "confirm": 6}},
+    {"search": {"sampler": "random", "trainings": 6, "batch": 3}},
+    {"confirm": {"max_candidates": 2, "seeds": 2}},
+]
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "space": {
+        "name": "tiny",
+        "backbones": {"resnet18": {"width": 0.125}},
+        "sites": "3-4",
+        "blocks": ["se", "agw"],
+        "rules": [{"max_blocks": 1}],
+    },
+    "data": {"generated": {"train_identities": 8, "test_identities": 4, "images": 2}},
+    "recipe": {
+        "extends": "quickstart",
+        "epochs": 2,
+        "input": [32, 16],
+        "identities": 4,
+        "images": 2,
+        "augmentation": {"erasing": 0.0, "pad": 2},
+    },
+    "latency": {"input": [32, 16], "time_budget_s": 0.01, "reference": "resnet34", "isolated": False},
+    "start": "plain",
+    "select_on": "test",
+    "seed": 5,
+    "stages": [{"sweep": {"design": "exhaustive", "seeds": 2, "fidelity": {"epochs": 1}}}],
+}
+
+
+def tiny_study(folder: Path, **changes: Any) -> Path:
+    data = {**TINY, "database": f"sqlite:///{folder / 'study.db'}", **changes}
+    path = folder / f"{data['name']}.yaml"
+    path.write_text(yaml.safe_dump(data, sort_keys=False))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("scratch", (Start(),)),
+        ("plain", (Start("plain", 0),)),
+        ({"plain": 2}, (Start("plain", 0), Start("plain", 1))),
+        (["plain", "a.pt"], (Start("plain", 0), Start("checkpoint", path="a.pt"))),
+    ],
+)
+def test_starts_are_read_as_they_are_written(written: object, meant: tuple[Start, ...]) -> None:
+    assert parse_starts(written) == meant
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        (["scratch", "plain"], "scratch cannot stand beside"),
+        ({"plain": 0}, "with a number from 1 to 99"),
+        ({"plane": 2}, "several plain networks are written"),
+        (["a.pt", "a.pt"], "named twice"),
+        ([], "at least one"),
+        (3, "a start is scratch, plain"),
+    ],
+)
+def test_what_is_no_start_is_said_in_one_sentence(written: object, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=words):
+        parse_starts(written)
+    with pytest.raises(StudyError):
+        load_study(study_file(tmp_path, STAGES, start=written))
+
+
+def test_controls_grow_with_the_root_of_the_candidates() -> None:
+    assert [control_count(n) for n in (0, 1, 9, 36, 100)] == [2, 2, 3, 6, 10]
+
+
+def test_plain_networks_are_trained_before_the_first_stage_that_needs_them(tmp_path: Path) -> None:
+    study = load_study(tiny_study(tmp_path, select_on="validation", stages=["profile", *STAGES]))
+    assert [stage.name for stage in study.named_stages()] == [
+        *("profile", "start", "sweep", "shrink", "search", "start-2", "confirm"),
+    ]
+    first, second = (stage.settings for stage in study.named_stages() if stage.kind == "start")
+    assert (first.before, first.view, second.before, second.view) == ("sweep", "select", "confirm", "final")
+    assert StudyDefinition.model_validate(study.stored()).named_stages() == study.named_stages()
+    apart = [{"sweep": {"candidates": 4}}, {"sweep": {"candidates": 4, "start": "plain"}, "name": "warm"}]
+    study = load_study(tiny_study(tmp_path, start="scratch", stages=apart))
+    assert [stage.name for stage in study.named_stages()] == ["sweep", "start", "warm"]
+
+
+def test_under_a_warm_start_blocks_take_their_identity_forms_unless_the_space_says_otherwise() -> None:
+    space = identity_forms(
+        DesignSpace.from_dict(
+            {"name": "s", "backbones": ["resnet50"], "blocks": {"se": {}, "agw": {}, "hac": {"start": "published"}}}
+        )
+    )
+    named = {c.placements[0].block: c.notation for c in space.singles()}
+    assert named["se"].startswith("resnet50+se(start=identity)@")
+    assert named["agw"].startswith("resnet50+agw@")
+    assert named["hac"].startswith("resnet50+hac@")
+    assert identity_forms(space).id == space.id
+
+
+def replayed(folder: Path, stages: list[Any], **changes: Any) -> Path:
+    write_table(folder / "table.csv", identity_forms(small_space()))
+    return study_file(folder, stages, **{"start": "plain", **changes})
+
+
+def test_a_warm_study_has_controls_in_every_seed_of_every_stage(tmp_path: Path) -> None:
+    _, repository, context = open_study(replayed(tmp_path, STAGES))
+    work(context)
+    assert repository.status("replayed")["finished"]
+    results = repository.results("replayed")
+    assert not set(results["role"]) & {"baseline", "reference"}
+    assert all(start.startswith("plain:") for start in results["start"])
+    assert results.groupby("stage")["start"].agg(lambda s: s.map(lambda v: split_start(v)[0]).nunique()).eq(1).all()
+    for stage, candidates in (("sweep", 16), ("search", 6), ("confirm", 2)):
+        rows = results[results["stage"] == stage]
+        controls = rows[rows["role"] == "control"]
+        assert set(controls["notation"]) == {"resnet50"}
+        assert set(controls["seed"]) == set(rows["seed"])
+        assert controls.groupby("seed").size().eq(control_count(candidates)).all()
+        moves = controls.groupby("seed")["start"].agg(lambda s: sorted(split_start(v)[1] for v in s))
+        assert all(list(found) == list(range(control_count(candidates))) for found in moves)
+    swept = results[(results["stage"] == "sweep") & (results["role"] == "candidate")]
+    assert swept["notation"].str.contains("start=identity").all()
+
+
+def test_several_starts_are_dealt_out_to_the_seeds(tmp_path: Path) -> None:
+    stages = [{"sweep": {"design": "stratified", "candidates": 6, "seeds": 4}}]
+    _, repository, context = open_study(replayed(tmp_path, stages, start={"plain": 2}))
+    work(context)
+    results = repository.results("replayed")
+    starts = results["start"].map(lambda value: split_start(value)[0])
+    assert starts.groupby(results["seed"]).nunique().eq(1).all()
+    assert starts.nunique() == 2
+
+
+def test_plain_networks_are_trained_once_for_all_seeds_and_studies(tmp_path: Path) -> None:
+    path = tiny_study(tmp_path)
+    check_study(load_study(path))
+    _, repository, context = open_study(path)
+    work(context)
+    results = repository.results("tiny")
+    assert results["status"].eq("finished").all()
+    (plain,) = results[results["role"] == "start"].to_dict("records")
+    assert (plain["stage"], plain["seed"], plain["start"], plain["epochs"]) == ("start", PLAIN_SEEDS, "scratch", 2)
+    swept = results[results["stage"] == "sweep"]
+    sha256 = repository.training(plain["training_id"])["checkpoint_sha256"]
+    assert {split_start(start)[0] for start in swept["start"]} == {f"plain:{sha256[:16]}"}
+    assert (swept["role"] == "control").sum() == 2 * control_count(4)
+    shorter = [{"sweep": {"candidates": 1, "fidelity": {"epochs": 1}}}]
+    _, repository, context = open_study(tiny_study(tmp_path, name="other", seed=8, stages=shorter))
+    work(context)
+    other = repository.results("other")
+    assert other.loc[other["role"] == "start", "training_id"].tolist() == [plain["training_id"]]
+    assert set(other["start"]) == set(results["start"])
+
+
+def test_a_checkpoint_is_a_start_by_its_content(tmp_path: Path) -> None:
+    _, repository, context = open_study(tiny_study(tmp_path))
+    work(context)
+    (plain,) = repository.results("tiny").query("role == 'start'")["training_id"]
+    stored = repository.training(plain)
+    start = tmp_path / "plain.pt"
+    start.write_bytes(Path(stored["checkpoint_uri"].removeprefix("file://")).read_bytes())
+    path = tiny_study(tmp_path, name="from-file", start="plain.pt")
+    check_study(load_study(path))
+    _, repository, context = open_study(path)
+    work(context)
+    results = repository.results("from-file")
+    assert results["status"].eq("finished").all()
+    assert {split_start(s)[0] for s in results["start"]} == {f"checkpoint:{stored['checkpoint_sha256'][:16]}"}
+    first, again = (repository.results(name).set_index(["notation", "seed", "role"]) for name in ("tiny", "from-file"))
+    row = ("resnet18(width=0.125)+agw@3", 5, "candidate")
+    assert first.loc[[row], "map"].tolist() == again.loc[[row], "map"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"start": "missing.pt"}, "no such file"),
+        ({"start": "damaged.pt"}, "cannot be read as a checkpoint"),
+        ({"recipe": {**TINY["recipe"], "keep": "none"}}, "keeps weights"),
+        ({"recipe": {**TINY["recipe"], "transfer": {"from": "a.pt"}}}, "both say where a training begins"),
+    ],
+)
+def test_starts_that_cannot_be_are_found_before_anything_trains(
+    changes: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "damaged.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(Exception, match=words):
+        check_study(load_study(tiny_study(tmp_path, **changes)))
