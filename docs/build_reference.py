@@ -19,6 +19,7 @@ from nas.cli.main import build_app
 from nas.data.pedestrians.settings import PedestrianSettings
 from nas.data.readers import READERS
 from nas.project.schemas import Schema
+from nas.results.columns import RESULTS
 from nas.search.definition import STAGE_KINDS, LatencySettings, StageItem, StudyDefinition, ValidationSettings
 from nas.spaces.blocks import BLOCKS
 from nas.spaces.candidate import BACKBONE_DEFAULTS
@@ -366,12 +367,25 @@ def _with_example(text: str) -> str:
     return f"{about.strip()}\n\nExample: `{' '.join(example.split())}`" if example else about.strip()
 
 
+def results_page() -> str:
+    """The columns of the results table."""
+    rows = [(f"`{c.name}`", c.dtype, c.unit, f"{c.better} is better" if c.better else "", c.meaning) for c in RESULTS]
+    about = (
+        "One row a training and stage that asked for it: what `Study.results()` returns, what statistics read and\n"
+        "what a replayed table may hold. What was not measured is empty, never 0. Trainings of different data,\n"
+        "splits, recipes, fidelities or kinds of start are never averaged together: `Study.candidates()` has one row\n"
+        "a candidate and such a level."
+    )
+    return page("Results table", about, table(("column", "type", "unit", "direction", "meaning"), rows))
+
+
 def pages() -> dict[str, str]:
     """File name -> text."""
     return {
         "space-file.md": space_page(),
         "study-file.md": study_page(),
         "recipe.md": recipe_page(),
+        "results-table.md": results_page(),
         "commands.md": commands_page(typer.main.get_command(build_app())),
     }
 
