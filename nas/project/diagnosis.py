@@ -116,11 +116,16 @@ def _optional(entry: tuple[str, str, str, str]) -> Callable[[], Check]:
 
 
 def _latency_backends() -> list[Check]:
+    """What can time networks on the CPU and, where there is one, on the GPU: a backend may be there for one of them."""
+    import torch
+
+    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     try:
-        found = available_backends()
+        found = {device: available_backends(device) for device in devices}
     except NasError as error:
         return [Check("latency", "broken", str(error))]
     return [
-        Check(f"latency: {name}", "ok" if why is None else "missing", "available" if why is None else why)
-        for name, why in found.items()
+        Check(f"latency: {name} on {device}", "ok" if why is None else "missing", "available" if why is None else why)
+        for device in devices
+        for name, why in found[device].items()
     ]

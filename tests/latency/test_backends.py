@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -15,7 +18,8 @@ from torch import nn
 
 from nas.errors import LatencyError
 from nas.latency import LatencyProtocol, available_backends, measure
-from nas.latency.backends import BACKENDS, get_backend
+from nas.latency.backends import BACKENDS, compiled, cuda_graphs, get_backend, openvino
+from nas.latency.backends.base import numerics
 from nas.latency.device_agent import engines
 from nas.latency.device_agent.engines import EngineError, OnnxRuntimeEngine, TensorRTEngine
 from nas.latency.onnx_file import export_onnx
@@ -259,3 +263,119 @@ def test_without_the_cuda_runtime_there_is_no_engine(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(engines.ctypes, "CDLL", absent)
     with pytest.raises(EngineError, match="CUDA runtime"):
         engines.CudaRuntime()
+
+
+# -- what is told of a backend is what runs
+
+
+class FakeOnnxRuntime(SimpleNamespace):
+    """ONNX Runtime as far as a session is made, with what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Any] = {}
+        super().__init__(
+            SessionOptions=lambda: SimpleNamespace(add_session_config_entry=self.asked.__setitem__),
+            get_available_providers=lambda: ["TensorrtExecutionProvider", "CUDAExecutionProvider"],
+            InferenceSession=self._session,
+        )
+
+    def _session(self, path: str, options: Any, providers: list[tuple[str, dict[str, Any]]]) -> Any:
+        self.asked["providers"] = [name for name, _ in providers]
+        return SimpleNamespace(
+            disable_fallback=lambda: self.asked.update(fallback=False),
+            get_providers=lambda: ["CPUExecutionProvider"],
+        )
+
+
+@pytest.mark.parametrize(
+    ("tensorrt", "providers"),
+    [(True, ["TensorrtExecutionProvider", "CUDAExecutionProvider"]), (False, ["CUDAExecutionProvider"])],
+)
+def test_no_node_runs_on_the_cpu_unseen(tensorrt: bool, providers: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = FakeOnnxRuntime()
+    monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
+    with pytest.raises(EngineError, match="did not start; ONNX Runtime fell back"):
+        OnnxRuntimeEngine("network.onnx", "cuda", tensorrt=tensorrt)
+    assert runtime.asked == {
+        "providers": providers,
+        "session.disable_cpu_ep_fallback": "1",
+        "fallback": False,
+    }
+
+
+def test_openvino_in_another_precision_than_asked_is_refused() -> None:
+    def compiled(used: str) -> Any:
+        return SimpleNamespace(get_property=lambda name: SimpleNamespace(get_type_name=lambda: used))
+
+    openvino._require_precision(compiled("f16"), "fp16")
+    with pytest.raises(LatencyError, match="OpenVINO would run in f32 on this processor, not in f16"):
+        openvino._require_precision(compiled("f32"), "fp16")
+
+
+def test_compiled_code_is_forgotten_when_the_last_session_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network and its reference are open together: forgetting one's code would have it compiled while timed."""
+    forgotten: list[int] = []
+    monkeypatch.setattr(torch._dynamo, "reset", lambda: forgotten.append(1))
+    monkeypatch.setattr(torch, "compile", lambda network: network)
+    backend, protocol = get_backend("compile"), LatencyProtocol(backend="compile", **SMALL)
+    first = backend.open(as_subject(tiny), protocol, 0)
+    assert len(forgotten) == 1
+    second = backend.open(as_subject(tiny), protocol, 0)
+    first.close()
+    first.close()
+    second.run()
+    assert len(forgotten) == 1
+    second.close()
+    assert len(forgotten) == 2
+
+
+def test_triton_alone_does_not_compile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CC", "absent")
+    monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
+    assert "C compiler" in (compiled._triton_needs() or "")
+    monkeypatch.setattr(compiled.shutil, "which", lambda name: "/usr/bin/cc")
+    monkeypatch.setattr(compiled.sysconfig, "get_path", lambda name: str(tmp_path))
+    assert "Python.h" in (compiled._triton_needs() or "")
+    (tmp_path / "Python.h").touch()
+    assert compiled._triton_needs() is None
+
+
+def test_a_graph_without_kernels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a device that is not the current one nothing is recorded, and a replay takes 0.02 ms."""
+
+    @contextlib.contextmanager
+    def capture(graph: Any, stream: Any) -> Iterator[None]:
+        yield
+        warnings.warn("The CUDA Graph is empty. This usually means ...", stacklevel=1)
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: "a graph")
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    with pytest.raises(LatencyError, match="tiny: CUDA recorded no kernel of it"):
+        cuda_graphs._captured(tiny(), torch.zeros(1, 3, 8, 8), None, "tiny")  # type: ignore[arg-type]
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, stream: contextlib.nullcontext())
+    assert cuda_graphs._captured(tiny(), torch.zeros(1, 3, 8, 8), None, "tiny") == "a graph"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("tf32", "expected"), [(True, True), (None, False)])
+def test_tf32_is_one_switch_and_set_back(tf32: bool | None, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, products.allow_tf32, cudnn.benchmark
+    with numerics(LatencyProtocol(device="cuda", tf32=tf32)):
+        assert (cudnn.allow_tf32, products.allow_tf32, cudnn.benchmark) == (expected, expected, False)
+    assert (cudnn.allow_tf32, products.allow_tf32, cudnn.benchmark) == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"device": "cuda:7"}, "no device cuda:7, only 2 of them"),
+        ({"device": "cuda", "precision": "bf16"}, "bf16 needs compute capability 8.0, this card has 7.5"),
+        ({"device": "cuda", "tf32": True}, "TF32 needs compute capability 8.0, this card has 7.5"),
+    ],
+)
+def test_a_card_that_cannot_says_why(settings: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (7, 5))
+    assert said in (get_backend("eager").unavailable(LatencyProtocol(**settings)) or "")

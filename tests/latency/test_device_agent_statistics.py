@@ -87,6 +87,13 @@ def test_budget_ends_the_timing_but_not_before_the_least_number() -> None:
     assert len(timed(Clock([10.0]), None, 2.0, min_batches=3)) == 3
 
 
+def test_a_pair_is_timed_often_enough_for_an_interval() -> None:
+    clock = Clock([10.0])
+    pairs = time_rounds([clocked(clock.run, clock)] * 2, None, 2.0, min_batches=3, clock=clock)
+    assert len(pairs) == 8
+    assert pool_pairs([pairs])["ratio_low"] == pytest.approx(1.0)
+
+
 def test_a_given_number_ignores_the_budget() -> None:
     assert len(timed(Clock([1.0]), 7, 0.001)) == 7
 

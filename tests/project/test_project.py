@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nas.cli.main import main
+from nas.project import diagnosis
 from nas.search.definition import load_study
 
 
@@ -32,5 +33,15 @@ def test_doctor_finds_what_studies_need(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["doctor", "--json"]) == 0
     found = {check["name"]: check for check in json.loads(capsys.readouterr().out)}
     assert found["torch"]["state"] == found["SQLite"]["state"] == "ok"
-    assert any(name.startswith("latency: eager") for name in found)
+    assert "latency: eager on cpu" in found
     assert all(check["state"] in ("ok", "missing", "broken") for check in found.values())
+
+
+def test_who_has_a_gpu_is_told_what_it_can_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA graphs and TensorRT are not missing because the CPU has none."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr(
+        diagnosis, "available_backends", lambda device: {"cuda_graphs": None if device == "cuda" else "needs a GPU"}
+    )
+    told = {check.name: check.state for check in diagnosis._latency_backends()}
+    assert told == {"latency: cuda_graphs on cpu": "missing", "latency: cuda_graphs on cuda": "ok"}

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+LEAST_PAIRS = 8  # four blocks: Student's factor is 3.2 there, 12.7 for the two blocks of five pairs
 HANGING_S = 3600.0  # a build whose timing takes longer is given up; 10 000 pairs of 150 ms end in time
 
 
@@ -57,16 +58,17 @@ def time_rounds(
         reads: a function a network that runs one batch and returns its milliseconds (`clocked`).
         batches: rounds; None: until `budget_s` seconds are spent on all of them, at least `min_batches`.
         budget_s: seconds of timing when `batches` is None.
-        min_batches: see `batches`.
+        min_batches: see `batches`; of several networks 8 rounds at least, for an interval of their ratio.
         on_round: called between rounds, outside the timed part, with the number done and the total if known.
         clock: seconds, monotonic.
     """
     times: list[tuple[float, ...]] = []
+    least = max(min_batches, LEAST_PAIRS) if len(reads) > 1 else min_batches
     collecting = gc.isenabled()
     gc.disable()
     try:
         until = clock() + budget_s
-        while (len(times) < batches) if batches is not None else (len(times) < min_batches or clock() < until):
+        while (len(times) < batches) if batches is not None else (len(times) < least or clock() < until):
             if len(times) % 2:
                 times.append(tuple([read() for read in reversed(reads)][::-1]))
             else:
