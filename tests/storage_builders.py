@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
+from nas.spaces import Candidate
 from nas.storage import Repository, TrainingOutcome, TrainingRequest
 
 T = TypeVar("T")
@@ -23,6 +24,14 @@ def candidate_row(number: int) -> dict[str, Any]:
         "n_blocks": 1,
         "definition": {"backbone": "resnet50", "placements": [[number, "cnl", {}]]},
     }
+
+
+def real_row(number: int) -> dict[str, Any]:
+    """The row of a candidate that says what it is made of, as archives are checked for: `cnl` at one or two sites."""
+    sites = sorted({number % 17 + 1, number // 17 + 1})
+    found = Candidate.parse(f"resnet50+cnl@{','.join(map(str, sites))}")
+    made = {"id": found.id, "architecture_id": found.architecture.id, "notation": found.notation}
+    return {**made, "backbone": "resnet50", "n_blocks": len(found.placements), "definition": found.to_dict()}
 
 
 def request(number: int, **changes: Any) -> TrainingRequest:
@@ -43,14 +52,23 @@ def request(number: int, **changes: Any) -> TrainingRequest:
 
 
 def fill(
-    repository: Repository, trainings: int, *, study: str = "made_up", stages: Sequence[str] = ("sweep",)
+    repository: Repository,
+    trainings: int,
+    *,
+    study: str = "made_up",
+    stages: Sequence[str] = ("sweep",),
+    row_of: Callable[[int], dict[str, Any]] = candidate_row,
+    **changes: Any,
 ) -> tuple[int, list[int], list[int]]:
     """A study whose first stage asks for `trainings` trainings: (study id, stage ids, training ids)."""
-    repository.ensure_candidates([candidate_row(number) for number in range(trainings)])
+    repository.ensure_candidates([row_of(number) for number in range(trainings)])
     repository.ensure_dataset("data", "generated", {"generated": {"seed": 0}}, {"train": 10})
     study_id = repository.ensure_study(study, {"name": study, "seed": 1}, 1, None)
     stage_ids = [repository.ensure_stage(study_id, i, f"{i}-{kind}", kind, {}) for i, kind in enumerate(stages)]
-    ids = repository.request_trainings(stage_ids[0], [request(number) for number in range(trainings)])
+    ids = repository.request_trainings(
+        stage_ids[0],
+        [request(number, **{"candidate_id": row_of(number)["id"], **changes}) for number in range(trainings)],
+    )
     return study_id, stage_ids, ids
 
 

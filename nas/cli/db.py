@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -187,22 +188,19 @@ def import_(
     from nas.storage.archive_import import import_study
     from nas.storage.archive_reader import open_archive
 
-    with open_archive(file):  # refused before a database is made
+    with open_archive(file, _recipe_id):  # refused before a database is made
         store = checkpoint_store(checkpoints) if with_checkpoints else None
-    url = database_url(db)
-    if _would_be_made(url):  # tried in memory first: a bad archive leaves no empty database behind
-        with open_database("sqlite://") as trial:
-            import_study(Repository(trial), file, name=name)
-    with open_database(url) as database, progress_bar("import") as progress:
-        done = import_study(Repository(database), file, name=name, store=store, progress=progress)
+    with open_database(database_url(db)) as database, progress_bar("import") as progress:
+        done = import_study(Repository(database), file, name=name, store=store, recipe_id=_recipe_id, progress=progress)
     _show_archived(done, f"study {done.study!r} is in the database now", json)
+    for sentence in () if json else done.touched:
+        note(f"It also brought {sentence}.")
 
 
-def _would_be_made(url: str) -> bool:
-    from nas.storage.urls import parse_url
+def _recipe_id(definition: Mapping[str, Any]) -> str:
+    from nas.training import load_recipe
 
-    address = parse_url(url)
-    return address.drivername == "sqlite" and bool(address.database) and not Path(str(address.database)).exists()
+    return load_recipe(dict(definition)).id
 
 
 def _show_archived(done: Archived, sentence: str, json: bool) -> None:

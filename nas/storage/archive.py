@@ -1,7 +1,8 @@
-"""What a study's archive is: a zip of JSON lines and checkpoints, and which rows belong to a study.
+"""What a study's archive is: a zip with `study.db`, an SQLite file of these very tables, and `checkpoints/<sha256>`.
 
-`manifest.json` names format, versions and every member with its size and hash. Writing one is in
-`nas.storage.archive_export`, reading one in `nas.storage.archive_import`.
+The database holds the rows that belong to one study and nothing else, so there is no format of our own: it
+opens with any SQLite program, and migrations apply to it. Writing one is in `nas.storage.archive_export`,
+reading one in `nas.storage.archive_import`.
 """
 
 from __future__ import annotations
@@ -30,14 +31,12 @@ from nas.storage.models import (
     Training,
 )
 
-FORMAT = 1
-MANIFEST = "manifest.json"
-MEMBER = re.compile(r"tables/nas_[a-z_]+\.jsonl|checkpoints/[0-9a-f]{64}")
+DATABASE = "study.db"
+CHECKPOINT = re.compile(r"checkpoints/([0-9a-f]{64})")
 # What says who is working on something now; it means nothing in another database.
 PASSING = {
-    "nas_training": {"owner", "claim_token", "lease_seconds", "lease_until", "heartbeat_at", "attempts", "silences"},
+    "nas_training": {"owner", "claim_token", "lease_seconds", "lease_until", "heartbeat_at", "silences"},
     "nas_stage": {"planner", "planner_until"},
-    "nas_stage_training": {"is_open"},
     "nas_device": {"owner", "lease_until"},
 }
 TABLES: tuple[type[Base], ...] = (
@@ -59,23 +58,28 @@ TABLES: tuple[type[Base], ...] = (
 
 @dataclass(frozen=True)
 class Archived:
-    """What an archive holds or what was read from one: numbers of rows by table, and of checkpoints."""
+    """What an archive holds or what was read from one.
+
+    Attributes:
+        study: its name.
+        rows: numbers of rows by table.
+        checkpoints: number of files.
+        path: the archive.
+        touched: sentences about what an import added to other studies of the database; their rows carry the archive's
+            name in the column `imported`.
+    """
 
     study: str
     rows: dict[str, int]
     checkpoints: int
     path: str
+    touched: tuple[str, ...] = ()
 
 
 def columns_of(model: type[Base]) -> list[Any]:
     """The columns of a table that travel."""
     left_out = PASSING.get(model.__tablename__, set())
     return [column for column in model.__table__.columns if column.key not in left_out]
-
-
-def member_of(model: type[Base]) -> str:
-    """The name of the member that holds a table."""
-    return f"tables/{model.__tablename__}.jsonl"
 
 
 def belongs(session: Session, model: type[Base], study_id: int) -> ColumnElement[bool]:

@@ -1,30 +1,46 @@
 """Reads a study's archive into a database, in one transaction.
 
-Ids are given anew; what is keyed by content (candidates, recipes, data, spaces, trainings) meets
-what is there already, so a finished training stays one. That an archive can be trusted is the business
-of `nas.storage.archive_reader`.
+Numbers are given anew; what is keyed by content (candidates, recipes, data, spaces, trainings, checkpoints) meets
+what is there already, and what is there stays as it is, so a finished training stays one. That an archive can be
+trusted is the business of `nas.storage.archive_reader`.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert, select, tuple_, update
+from sqlalchemy import func, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from nas.errors import StorageError, StudyError
 from nas.progress import Progress, silent
 from nas.storage.archive import TABLES, Archived
-from nas.storage.archive_reader import Archive, Row, open_archive
-from nas.storage.base import insert_missing
+from nas.storage.archive_reader import Archive, Check, Row, open_archive
+from nas.storage.base import chunks, insert_missing
 from nas.storage.checkpoint_store import CheckpointStore
-from nas.storage.models import Base, Epoch, Finding, Latency, Space, Stage, StageTraining, Study, Training
+from nas.storage.models import (
+    Base,
+    CandidateRow,
+    DatasetRow,
+    Device,
+    Environment,
+    Epoch,
+    Finding,
+    Latency,
+    RecipeRow,
+    Space,
+    Stage,
+    StageTraining,
+    Study,
+    Training,
+)
 from nas.storage.repository import Repository
+from nas.storage.studies import check_study_name
+from nas.storage.trainings import KEY, KEY_NAMES
 
 _ID_KEYS = frozenset({"training_id", "training_ids"})
 
@@ -35,222 +51,177 @@ def import_study(
     *,
     name: str | None = None,
     store: CheckpointStore | None = None,
+    recipe_id: Check | None = None,
     progress: Progress = silent,
 ) -> Archived:
     """Brings a study from an archive into a database, all or nothing.
 
     Args:
         name: what to call it here; None for its own name.
-        store: where its checkpoints go; without it they are left in the archive.
+        store: where its checkpoints go, named by their content; without it they are left in the archive.
+        recipe_id: gives a recipe's id for its content, to be compared with the archive's.
 
     Raises:
-        StorageError: the archive cannot be read or does not fit together.
-        StudyError: a study of that name is here already.
+        StorageError: the archive cannot be read or is not what it says.
+        StudyError: a study of that name is here already, or it cannot be a name.
     """
-    with open_archive(path) as archive:
-        study = name or str(archive.manifest["study"])
+    if name is not None:
+        check_study_name(name)
+    with open_archive(path, recipe_id) as archive:
+        study = name or str(archive.rows(Study)[0]["name"])
         if any(known.name == study for known in repository.studies()):
             raise StudyError(f"the database holds a study {study!r} already", "give another name: --name NAME")
         files = {} if store is None else _unpack_checkpoints(archive, store, progress)
         try:
-            counts = repository.write(lambda session: _Import(session, archive, study, files, progress).run())
+            return repository.write(lambda session: _Import(session, archive, study, files).run())
         except IntegrityError as error:
-            raise StorageError(f"{path} does not fit together: a row refers to one that is not in it") from error
-    return Archived(study, counts, len(files), str(path))
+            raise StorageError(f"{path} does not fit together: a row is not what it must be") from error
 
 
 def _unpack_checkpoints(archive: Archive, store: CheckpointStore, progress: Progress) -> dict[str, str]:
-    names = sorted(name for name in archive.members if name.startswith("checkpoints/"))
     stored = {}
-    for done, name in enumerate(names):
-        progress(done, len(names), "checkpoints")
-        sha256 = name.partition("/")[2]
-        key = str(archive.members[name].get("key") or f"{sha256}.pt")
+    for done, sha256 in enumerate(sorted(archive.checkpoints)):
+        progress(done, len(archive.checkpoints), "checkpoints")
         with tempfile.TemporaryDirectory() as folder:
-            archive.unpack(name, Path(folder) / "checkpoint")
-            uri, found = store.put(Path(folder) / "checkpoint", key)
-        if found != sha256:
-            raise StorageError(f"{archive.path} is damaged: {name} is another file")
-        stored[sha256] = uri
+            archive.unpack(sha256, Path(folder) / "checkpoint")
+            stored[sha256], _ = store.put(Path(folder) / "checkpoint", f"{sha256}.pt")
     return stored
 
 
-@dataclass
 class _Import:
-    """One import in one transaction; `ids` maps the archive's numbers to ours."""
+    """One import in one transaction; `_ids` maps the archive's numbers to ours."""
 
-    session: Session
-    archive: Archive
-    study: str
-    files: Mapping[str, str]
-    progress: Progress
-    ids: dict[type[Base], dict[int, int]] = field(default_factory=dict)
+    def __init__(self, session: Session, archive: Archive, study: str, files: Mapping[str, str]) -> None:
+        self._session, self._archive, self._study, self._files = session, archive, study, files
+        self._ids: dict[type[Base], dict[int, int]] = {Study: {}, Stage: {}, Training: {}}
 
-    def run(self) -> dict[str, int]:
-        steps: dict[type[Base], Any] = {
-            Study: self._study,
-            Stage: self._stages,
-            Training: self._trainings,
-            StageTraining: self._links,
-            Epoch: self._epochs,
-            Finding: self._findings,
-            Latency: self._latencies,
-            Space: self._spaces,
-        }
-        counts = {}
-        for done, model in enumerate(TABLES):
-            self.progress(done, len(TABLES), model.__tablename__)
-            counts[model.__tablename__] = steps.get(model, lambda model=model: self._by_content(model))()
-        return counts
+    def run(self) -> Archived:
+        for model in (Environment, CandidateRow, RecipeRow, DatasetRow, Device):
+            self._insert(model, self._archive.rows(model))
+        self._spaces()
+        (study,) = self._archive.rows(Study)
+        definition = {**study["definition"], **({"name": self._study} if "name" in study["definition"] else {})}
+        self._new(Study, {**study, "name": self._study, "definition": definition})
+        for row in self._archive.rows(Stage):
+            self._new(Stage, {**row, "study_id": self._ids[Study][row["study_id"]]})
+        settled = self._trainings()
+        self._links()
+        epochs = [{**row, "training_id": self._ids[Training][row["training_id"]]} for row in self._archive.rows(Epoch)]
+        self._insert(Epoch, epochs)
+        for row in self._archive.rows(Finding):
+            owners = {"study_id": self._ids[Study][row["study_id"]], "stage_id": self._ids[Stage][row["stage_id"]]}
+            finding = renumbered(row["finding"], self._ids[Training])
+            self._session.execute(insert(Finding).values({**_without_id(row), **owners, "finding": finding}))
+        timed = self._latencies()
+        counts = {model.__tablename__: len(self._archive.rows(model)) for model in TABLES}
+        path = str(self._archive.path)
+        return Archived(self._study, counts, len(self._files), path, self._touched(settled, timed))
 
-    def _by_content(self, model: type[Base]) -> int:
-        return self._insert(model, self.archive.rows(model))
+    def _insert(self, model: type[Base], rows: list[Row]) -> None:
+        for piece in chunks(rows):
+            insert_missing(self._session, model, piece)
 
-    def _insert(self, model: type[Base], rows: Iterator[Row]) -> int:
-        count = 0
-        for piece in _pieces(rows):
-            insert_missing(self.session, model, piece)
-            count += len(piece)
-        return count
+    def _new(self, model: type[Base], row: Row) -> None:
+        statement = insert(model).values(_without_id(row)).returning(model.__table__.c.id)
+        self._ids[model][row["id"]] = int(self._session.scalars(statement).one())
 
-    def _spaces(self) -> int:
-        left = {row["id"]: row for row in self.archive.rows(Space)}
-        count = len(left)
+    def _spaces(self) -> None:
+        left = {row["id"]: row for row in self._archive.rows(Space)}
         while left:  # parents first: a space refers to the one it was shrunk from
             ready = [row for row in left.values() if row["parent_id"] not in left]
             if not ready:
-                raise StorageError(f"{self.archive.path} does not fit together: its spaces descend from each other")
-            insert_missing(self.session, Space, ready)
-            for row in ready:
-                del left[row["id"]]
-        return count
+                raise self._archive.bad("its spaces descend from each other")
+            insert_missing(self._session, Space, ready)
+            left = {key: row for key, row in left.items() if row not in ready}
 
-    def _study(self) -> int:
-        rows = list(self.archive.rows(Study))
-        if len(rows) != 1:
-            raise StorageError(f"{self.archive.path} holds {len(rows)} studies, not one")
-        row = {**rows[0], "name": self.study}
-        if "name" in row["definition"]:
-            row["definition"] = {**row["definition"], "name": self.study}
-        self.ids[Study] = {row["id"]: self._new(Study, row)}
-        return 1
-
-    def _stages(self) -> int:
-        self.ids[Stage] = {}
-        for row in self.archive.rows(Stage):
-            study_id = self._id(Study, row["study_id"])
-            self.ids[Stage][row["id"]] = self._new(Stage, {**row, "study_id": study_id})
-        return len(self.ids[Stage])
-
-    def _new(self, model: type[Base], row: Row) -> int:
-        values = {key: value for key, value in row.items() if key != "id"}
-        statement = insert(model).values(values).returning(model.__table__.c.id)
-        return int(self.session.scalars(statement).one())
-
-    def _id(self, model: type[Base], old: int) -> int:
-        if old not in self.ids[model]:
-            raise StorageError(f"{self.archive.path} does not fit together: no {model.__tablename__} {old} in it")
-        return self.ids[model][old]
-
-    def _trainings(self) -> int:
-        self.ids[Training] = {}
-        built_on: dict[int, Row] = {}
-        for piece in _pieces(self.archive.rows(Training), 200):
-            for row in piece:
-                built_on[row["id"]] = {key: row[key] for key in ("resume_from_id", "init_from_id") if row[key]}
-            self._training_piece(piece)
-        for old, sources in built_on.items():
-            known = {key: self.ids[Training][value] for key, value in sources.items() if value in self.ids[Training]}
-            if known:
-                self.session.execute(update(Training).where(Training.id == self.ids[Training][old]).values(known))
-        self._renumber_results()
-        return len(built_on)
-
-    def _renumber_results(self) -> None:
-        """Stages came before the trainings that their results speak of."""
-        for stage in self.session.scalars(select(Stage).where(Stage.id.in_(self.ids[Stage].values()))):
+    def _trainings(self) -> list[int]:
+        """Stores trainings that are new; returns those that were still to be done here and are settled now."""
+        rows = self._archive.rows(Training)
+        settled = [id_ for piece in chunks(rows, 200) for id_ in self._training_piece(piece)]
+        ids = self._ids[Training]
+        for row in rows:
+            sources = {key: ids[row[key]] for key in ("resume_from_id", "init_from_id") if row[key] in ids}
+            if sources:
+                self._session.execute(update(Training).where(Training.id == ids[row["id"]]).values(sources))
+        # Stages came before the trainings that their results speak of.
+        for stage in self._session.scalars(select(Stage).where(Stage.id.in_(self._ids[Stage].values()))):
             if stage.result is not None:
-                stage.result = renumbered(stage.result, self.ids[Training])
+                stage.result = renumbered(stage.result, ids)
+        return settled
 
-    def _training_piece(self, piece: Sequence[Row]) -> None:
-        fresh = [{**self._training(row), "attempts": 0} for row in piece]
-        insert_missing(self.session, Training, fresh)
-        key = (Training.candidate_id, Training.recipe_id, Training.dataset_id, Training.fidelity_label, Training.seed)
-        query = select(*key, Training.id, Training.status).where(tuple_(*key).in_([_key(row) for row in piece]))
-        stored = {tuple(row[:5]): (row[5], row[6]) for row in self.session.execute(query)}
-        for row, values in zip(piece, fresh, strict=True):
-            id_, status = stored[_key(row)]
-            self.ids[Training][row["id"]] = id_
+    def _training_piece(self, piece: Iterable[Row]) -> list[int]:
+        rows = {tuple(row[name] for name in KEY_NAMES): row for row in piece}
+        insert_missing(self._session, Training, [self._training(row) for row in rows.values()])
+        query = select(*KEY, Training.id, Training.status).where(tuple_(*KEY).in_(list(rows)))
+        settled = []
+        for *key, id_, status in self._session.execute(query).all():
+            row = rows[tuple(key)]
+            self._ids[Training][row["id"]] = id_
             if row["status"] == "finished" and status != "finished":
-                # The archive knows the result of something that is still to be done here.
-                del values["attempts"]
-                self.session.execute(update(Training).where(Training.id == id_).values(values))
+                self._session.execute(update(Training).where(Training.id == id_).values(self._training(row)))
+                settled.append(id_)
+        return settled
 
     def _training(self, row: Row) -> Row:
-        values = {key: value for key, value in row.items() if key != "id"}
-        if row["status"] == "running":
-            values["status"] = "waiting"
-        values.update(resume_from_id=None, init_from_id=None)
-        uri = self.files.get(row["checkpoint_sha256"] or "")
-        values.update(checkpoint_uri=uri, checkpoint_sha256=row["checkpoint_sha256"] if uri else None)
-        return values
+        uri = self._files.get(row["checkpoint_sha256"] or "")
+        return {
+            **_without_id(row),
+            "status": "waiting" if row["status"] == "running" else row["status"],
+            "attempts": 0,
+            "resume_from_id": None,
+            "init_from_id": None,
+            "checkpoint_uri": uri,
+            "checkpoint_sha256": row["checkpoint_sha256"] if uri else None,
+            "imported": self._archive.label,
+        }
 
-    def _links(self) -> int:
-        count = self._insert(
-            StageTraining,
-            (
-                {
-                    **row,
-                    "stage_id": self._id(Stage, row["stage_id"]),
-                    "training_id": self._id(Training, row["training_id"]),
-                    "is_open": True,
-                }
-                for row in self.archive.rows(StageTraining)
-            ),
-        )
+    def _links(self) -> None:
+        rows = [
+            {
+                **row,
+                "stage_id": self._ids[Stage][row["stage_id"]],
+                "training_id": self._ids[Training][row["training_id"]],
+                "is_open": True,
+            }
+            for row in self._archive.rows(StageTraining)
+        ]
+        self._insert(StageTraining, rows)
         ended = select(Training.id).where(Training.status.in_(("finished", "failed")))
         closed = update(StageTraining).where(StageTraining.is_open, StageTraining.training_id.in_(ended))
-        self.session.execute(closed.values(is_open=False))
-        return count
+        self._session.execute(closed.values(is_open=False))
 
-    def _epochs(self) -> int:
-        rows = self.archive.rows(Epoch)
-        return self._insert(Epoch, ({**row, "training_id": self._id(Training, row["training_id"])} for row in rows))
+    def _latencies(self) -> list[Row]:
+        """Files the latencies that are new, marked; returns them."""
+        names = ("architecture_id", "protocol_id", "device", "measured", "measured_at")
+        here = {tuple(row) for row in self._session.execute(select(*[getattr(Latency, name) for name in names]))}
+        rows = [row for row in self._archive.rows(Latency) if tuple(row[name] for name in names) not in here]
+        new = [{**_without_id(row), "imported": self._archive.label} for row in rows]
+        for piece in chunks(new):
+            self._session.execute(insert(Latency), list(piece))
+        return new
 
-    def _findings(self) -> int:
-        count = 0
-        for row in self.archive.rows(Finding):
-            owners = {"study_id": self._id(Study, row["study_id"]), "stage_id": self._id(Stage, row["stage_id"])}
-            self._new(Finding, {**row, **owners, "finding": renumbered(row["finding"], self.ids[Training])})
-            count += 1
-        return count
-
-    def _latencies(self) -> int:
-        key = ("architecture_id", "protocol_id", "device", "measured", "measured_at")
-        here = {tuple(row) for row in self.session.execute(select(*[getattr(Latency, name) for name in key]))}
-        count = 0
-        for piece in _pieces(self.archive.rows(Latency)):
-            count += len(piece)
-            new = [row for row in piece if tuple(row[name] for name in key) not in here]
-            if new:
-                values = [{name: value for name, value in row.items() if name != "id"} for row in new]
-                self.session.execute(insert(Latency), values)
-        return count
-
-
-def _key(row: Row) -> tuple[Any, ...]:
-    return (row["candidate_id"], row["recipe_id"], row["dataset_id"], row["fidelity_label"], row["seed"])
+    def _touched(self, settled: list[int], timed: list[Row]) -> tuple[str, ...]:
+        """What other studies of this database see of the import."""
+        others = Study.id != next(iter(self._ids[Study].values()))
+        asked = (
+            select(Study.name, func.count())
+            .join(Stage, Stage.study_id == Study.id)
+            .join(StageTraining, StageTraining.stage_id == Stage.id)
+            .where(StageTraining.training_id.in_(settled), others)
+            .group_by(Study.name)
+            .order_by(Study.name)
+        )
+        said = [f"{count} trainings that {name!r} waited for" for name, count in self._session.execute(asked)]
+        speak = select(Study.name, Study.protocol_id, Study.device).where(others).order_by(Study.name)
+        for name, protocol, device in self._session.execute(speak):
+            count = sum((row["protocol_id"], row["device"]) == (protocol, device) for row in timed)
+            if count:
+                said.append(f"{count} latencies on the device of {name!r}, used where it has none of its own")
+        return tuple(said)
 
 
-def _pieces(rows: Iterator[Row], size: int = 500) -> Iterator[list[Row]]:
-    piece: list[Row] = []
-    for row in rows:
-        piece.append(row)
-        if len(piece) == size:
-            yield piece
-            piece = []
-    if piece:
-        yield piece
+def _without_id(row: Row) -> Row:
+    return {key: value for key, value in row.items() if key != "id"}
 
 
 def renumbered(value: Any, ids: Mapping[int, int]) -> Any:

@@ -1,149 +1,235 @@
-"""Opens an archive that nobody vouches for: every member, row and value is checked before it is handed on.
+"""Opens an archive that nobody vouches for: what is in it is looked at whole before any of it is handed on.
 
-Nothing is read that the manifest does not name, and nothing is unpacked by a name from inside.
+Its database is opened read-only, with functions, views and triggers of the file itself switched off, and must have
+exactly the tables of a fresh one; every value must fit its column, every reference what it refers to, and every id the
+content that it is made from. Nothing is unpacked by a name from inside.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
+import shutil
+import sqlite3
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import JSON, Boolean, Double, Integer
 
-from nas.errors import StorageError
-from nas.storage import schema
-from nas.storage.archive import FORMAT, MANIFEST, MEMBER, columns_of, member_of
-from nas.storage.models import Base
+from nas.errors import NasError, StorageError
+from nas.files.hashes import sha256_of
+from nas.files.names import is_study_name
+from nas.files.plain import content_id
+from nas.spaces import Candidate
+from nas.storage import early_archive
+from nas.storage.archive import CHECKPOINT, DATABASE, TABLES, columns_of
+from nas.storage.database import open_database
+from nas.storage.models import (
+    TRAINING_STATUSES,
+    Base,
+    CandidateRow,
+    Environment,
+    Latency,
+    RecipeRow,
+    Stage,
+    Study,
+    Training,
+)
 
-# A bound on what is unpacked into memory or on disk, against archives made to fill them.
-LARGEST_TABLES = 8 << 30
-LARGEST_MANIFEST = 64 << 20
-Row = dict[str, Any]
-UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
-"""What `zipfile` raises for members that are damaged, cut off, locked with a password or packed in an unknown way."""
+# Bounds on what is unpacked to the disk, against archives made to fill it: ten times a study of 100 000 trainings.
+LARGEST_DATABASE = 8 << 30
+LARGEST_TEXT = 16 << 20
+Row: TypeAlias = dict[str, Any]
+Check: TypeAlias = Callable[[Mapping[str, Any]], str]
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, sqlite3.Error, ValueError)
+"""What `zipfile` and `sqlite3` raise for what is damaged, cut off, locked with a password or packed unknown."""
 
 
 class Archive:
-    """An open archive whose manifest was checked."""
+    """An open archive that was checked.
 
-    def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
+    Attributes:
+        path: the file.
+        checkpoints: SHA-256 of the checkpoints in it.
+        label: its name and the start of its hash, as imported rows are marked.
+    """
+
+    def __init__(self, path: Path, file: zipfile.ZipFile, folder: Path, recipe_id: Check | None) -> None:
         self.path = path
+        self.label = f"{path.name} {sha256_of(path)[:16]}"
         self._file = file
-        self.manifest = self._manifest()
-        self.members: dict[str, dict[str, Any]] = self.manifest["members"]
-        self._check_members()
+        self._recipe_id = recipe_id
+        names = [info.filename for info in file.infolist()]
+        if early_archive.is_one(names):
+            database, self.checkpoints = early_archive.converted(file, folder / DATABASE)
+            self._recipe_id = None  # recipes have gained keys since, and with them other ids
+        else:
+            database, self.checkpoints = self._database(folder / DATABASE), self._checkpoints(names)
+        self._tables = self._read(database)
+        self._check()
 
-    def _bad(self, why: str) -> StorageError:
+    def bad(self, why: str) -> StorageError:
+        """The refusal."""
         return StorageError(
             f"{self.path} is not an archive of a study: {why}", "make one with: nas db export STUDY FILE"
         )
 
-    def _manifest(self) -> dict[str, Any]:
-        try:
-            if self._file.getinfo(MANIFEST).file_size > LARGEST_MANIFEST:
-                raise self._bad("its manifest is too large")
-            manifest = json.loads(self._file.read(MANIFEST))
-        except (KeyError, ValueError, *UNREADABLE) as error:
-            raise self._bad("it has no readable manifest") from error
-        shape = {"format": int, "study": str, "schema": str, "members": dict}
-        if not isinstance(manifest, dict) or any(not isinstance(manifest.get(k), t) for k, t in shape.items()):
-            raise self._bad("its manifest is incomplete")
-        if manifest["format"] > FORMAT or manifest["schema"] not in schema.known_revisions():
-            raise StorageError(f"{self.path} was written by a newer version of nas", "upgrade nas")
-        return manifest
+    def rows(self, model: type[Base]) -> list[Row]:
+        """The rows of one table, without those who worked on them."""
+        return self._tables[model]
 
-    def _check_members(self) -> None:
-        held = {info.filename: info.file_size for info in self._file.infolist() if info.filename != MANIFEST}
-        if held.keys() != self.members.keys() or not all(MEMBER.fullmatch(name) for name in held):
-            raise self._bad("its members are not those of its manifest")
-        for name, facts in self.members.items():
-            if (
-                not isinstance(facts, dict)
-                or facts.get("size") != held[name]
-                or not isinstance(facts.get("sha256"), str)
-            ):
-                raise self._bad(f"{name} is not what its manifest says")
-        if sum(size for name, size in held.items() if name.startswith("tables/")) > LARGEST_TABLES:
-            raise self._bad("its tables are too large")
-
-    def rows(self, model: type[Base]) -> Iterator[Row]:
-        """The rows of one table, checked; the hash is known to be right only after the last one."""
-        name = member_of(model)
-        if name not in self.members:
-            return
-        digest, columns = hashlib.sha256(), {column.key: column for column in columns_of(model)}
-        with self._reading(name) as member:
-            for line in member:
-                digest.update(line)
-                yield self._row(name, line, columns)
-        self._check_hash(name, digest.hexdigest())
-
-    def unpack(self, name: str, path: Path) -> None:
+    def unpack(self, sha256: str, path: Path) -> None:
         """Writes one checkpoint to a path of the caller's choice and checks its hash."""
-        digest = hashlib.sha256()
-        with self._reading(name) as member, path.open("wb") as file:
-            while block := member.read(1 << 20):
-                digest.update(block)
-                file.write(block)
-        self._check_hash(name, digest.hexdigest())
-
-    @contextmanager
-    def _reading(self, name: str) -> Iterator[Any]:
         try:
-            with self._file.open(name) as member:
-                yield member
+            with self._file.open(f"checkpoints/{sha256}") as member, path.open("wb") as file:
+                shutil.copyfileobj(member, file)
         except UNREADABLE as error:
-            raise self._bad(f"{name} cannot be read") from error
+            raise self.bad(f"checkpoints/{sha256} cannot be read") from error
+        if sha256_of(path) != sha256:
+            raise self.bad(f"checkpoints/{sha256} is another file")
 
-    def _check_hash(self, name: str, sha256: str) -> None:
-        if sha256 != self.members[name]["sha256"]:
-            raise self._bad(f"{name} is damaged")
-
-    def _row(self, name: str, line: bytes, columns: Mapping[str, Any]) -> Row:
+    def _database(self, path: Path) -> Path:
         try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise self._bad(f"{name} holds a line that is no JSON") from error
-        if not isinstance(row, dict) or not row.keys() <= columns.keys():
-            raise self._bad(f"{name} holds a row of unknown columns")
-        for key, column in columns.items():
-            if not _fits(column, row.get(key)):
-                raise self._bad(f"{name} holds {row.get(key)!r:.60} as {key}")
-        return {key: row.get(key) for key in columns}
+            info = self._file.getinfo(DATABASE)
+        except KeyError:
+            raise self.bad(f"there is no {DATABASE} in it") from None
+        if info.file_size > LARGEST_DATABASE:
+            raise self.bad(f"its {DATABASE} is too large")
+        with self._file.open(info) as member, path.open("wb") as file:
+            shutil.copyfileobj(member, file)
+        return path
+
+    def _checkpoints(self, names: list[str]) -> frozenset[str]:
+        found = [CHECKPOINT.fullmatch(name) for name in names if name != DATABASE]
+        if None in found or len(set(names)) != len(names):
+            raise self.bad("it holds more than a database and checkpoints")
+        packed = [info for info in self._file.infolist() if info.filename != DATABASE]
+        if any(info.compress_type != zipfile.ZIP_STORED for info in packed):
+            raise self.bad("its checkpoints are packed")  # and may be of any size
+        return frozenset(match[1] for match in found if match is not None)
+
+    # -- the database
+
+    def _read(self, path: Path) -> dict[type[Base], list[Row]]:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_TEXT)
+            for setting in ("trusted_schema=OFF", "cell_size_check=ON", "query_only=ON"):
+                connection.execute(f"PRAGMA {setting}")
+            if _shape(connection) != _fresh_shape():
+                raise self.bad(f"the tables of its {DATABASE} are not those of this version")
+            if [row[0] for row in connection.execute("PRAGMA integrity_check")] != ["ok"]:
+                raise self.bad(f"its {DATABASE} is damaged")
+            if connection.execute("PRAGMA foreign_key_check").fetchone() is not None:
+                raise self.bad("a row refers to one that is not in it")
+            return {model: list(self._rows(connection, model)) for model in TABLES}
+
+    def _rows(self, connection: sqlite3.Connection, model: type[Base]) -> Iterator[Row]:
+        columns = columns_of(model)
+        listed = ", ".join(f'"{column.key}"' for column in columns)
+        for values in connection.execute(f"SELECT {listed} FROM {model.__tablename__} ORDER BY rowid"):
+            yield {c.key: self._value(model, c, value) for c, value in zip(columns, values, strict=True)}
+
+    def _value(self, model: type[Base], column: Any, value: Any) -> Any:
+        try:
+            if value is None and column.nullable:
+                return None
+            if isinstance(column.type, JSON):
+                found = json.loads(value)
+                kinds: tuple[type, ...] = (dict, list)
+            elif isinstance(column.type, Boolean):
+                found, kinds = {0: False, 1: True}[value], (bool,)
+            elif isinstance(column.type, Double):
+                found, kinds = value, (int, float) if math.isfinite(value) else ()
+            else:
+                found, kinds = value, (int,) if isinstance(column.type, Integer) else (str,)
+        except (TypeError, ValueError, KeyError):
+            found, kinds = value, ()
+        if not isinstance(found, kinds) or (isinstance(found, str) and "\0" in found):
+            raise self.bad(f"{model.__tablename__} holds {value!r:.60} as {column.key}")
+        return found
+
+    # -- what the rows say
+
+    def _check(self) -> None:
+        studies = self.rows(Study)
+        if len(studies) != 1:
+            raise self.bad(f"it holds {len(studies)} studies, not one")
+        if not is_study_name(studies[0]["name"]):
+            raise self.bad(f"{studies[0]['name']!r:.90} cannot be the name of a study")
+        for row in (*self.rows(Stage), *self.rows(Training)):
+            if row["status"] not in TRAINING_STATUSES:
+                raise self.bad(f"the status {row['status']!r:.40}")
+        for row in self.rows(Environment):
+            self._same("environment", row["id"], content_id(row["facts"]))
+        for row in self.rows(CandidateRow):
+            self._check_candidate(row)
+        if self._recipe_id is not None:
+            for row in self.rows(RecipeRow):
+                self._same("recipe", row["id"], self._made("recipe", self._recipe_id, row["definition"]))
+        for row in self.rows(Training):
+            shares = [row[name] for name in ("map", "rank1", "minp") if row[name] is not None]
+            whole = (row["status"] == "finished") == (row["map"] is not None)
+            if not whole or not all(0.0 <= share <= 1.0 for share in shares):
+                raise self.bad(f"training {row['id']} has no result that can be ({shares})")
+        for row in self.rows(Latency):
+            if row["median_ms"] <= 0.0:
+                raise self.bad(f"a latency of {row['median_ms']} ms")
+
+    def _check_candidate(self, row: Row) -> None:
+        candidate = self._made("candidate", Candidate.from_dict, row["definition"])
+        said = (row["id"], row["architecture_id"], row["notation"], row["backbone"], row["n_blocks"])
+        made = (candidate.id, candidate.architecture.id, candidate.notation, candidate.backbone)
+        self._same("candidate", said, (*made, len(candidate.placements)))
+
+    def _made(self, what: str, make: Callable[[Mapping[str, Any]], Any], definition: Mapping[str, Any]) -> Any:
+        try:
+            return make(definition)
+        except (NasError, TypeError, ValueError, KeyError) as error:
+            raise self.bad(f"a {what} cannot be read ({error})") from error
+
+    def _same(self, what: str, said: Any, made: Any) -> None:
+        if said != made:
+            raise self.bad(f"the {what} {said!r:.90} is another one by its content: {made!r:.90}")
 
 
 @contextmanager
-def open_archive(path: Path) -> Iterator[Archive]:
-    """Opens an archive and checks its manifest.
+def open_archive(path: Path, recipe_id: Check | None = None) -> Iterator[Archive]:
+    """Opens an archive and looks at all that is in it.
+
+    Args:
+        recipe_id: gives a recipe's id for its content; recipes are then checked as well.
 
     Raises:
-        StorageError: not there, not an archive, damaged, or from a newer version.
+        StorageError: not there, not an archive, damaged, not what it says, or from another version.
     """
     if not path.is_file():
         raise StorageError(f"there is no archive at {path}", "check the path")
-    try:
-        file = zipfile.ZipFile(path)
-    except UNREADABLE as error:
-        raise StorageError(f"{path} is not an archive of a study: it is no zip file") from error
-    with file:
-        yield Archive(path, file)
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(zipfile.ZipFile(path))
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            archive = Archive(path, file, folder, recipe_id)
+        except UNREADABLE as error:
+            raise StorageError(f"{path} is not an archive of a study: it cannot be read ({error})") from error
+        yield archive
 
 
-def _fits(column: Any, value: Any) -> bool:
-    if value is None:
-        return bool(column.nullable)
-    if isinstance(column.type, JSON):
-        return isinstance(value, (dict, list))
-    if isinstance(column.type, Boolean):
-        return isinstance(value, bool)
-    if isinstance(column.type, Integer):
-        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63
-    if isinstance(column.type, Double):
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    return isinstance(value, str) and "\0" not in value
+def _fresh_shape() -> tuple[frozenset[tuple[str, ...]], dict[str, list[tuple[Any, ...]]]]:
+    with open_database("sqlite://") as fresh, fresh.engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        return _shape(driver)
+
+
+def _shape(connection: sqlite3.Connection) -> tuple[frozenset[tuple[str, ...]], dict[str, list[tuple[Any, ...]]]]:
+    """All objects of a database, and the columns of its tables: hidden and generated ones count too."""
+    objects = frozenset(connection.execute("SELECT type, name, tbl_name FROM sqlite_master").fetchall())
+    tables = sorted(name for kind, name, _ in objects if kind == "table")
+    asked = 'SELECT name, type, "notnull", pk, hidden FROM pragma_table_xinfo(?)'
+    columns = {name: connection.execute(asked, (name,)).fetchall() for name in tables}
+    return objects, columns

@@ -6,6 +6,7 @@ table take the newest, a measured one before a predicted one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
+from nas.errors import StorageError
 from nas.files.plain import clean, finite
 from nas.storage.base import RepositoryPart, chunks, insert_missing
 from nas.storage.models import Device, Latency
@@ -20,7 +22,8 @@ from nas.storage.records import JsonDict, LatencyInfo
 
 _COLUMNS = [getattr(Latency, field.name) for field in fields(LatencyInfo)]
 _NUMBERS = ("mean_ms", "p5_ms", "p95_ms", "sd_ms", "batches_per_s", "peak_memory_mb", "drift")
-_NEWEST_FIRST = (Latency.measured.desc(), Latency.id.desc())
+# One that an archive brought stands in only where this database has none of its own.
+NEWEST_FIRST = (Latency.measured.desc(), Latency.imported.is_not(None), Latency.id.desc())
 
 
 class Latencies(RepositoryPart):
@@ -49,7 +52,11 @@ class Latencies(RepositoryPart):
                 `p95_ms`, `sd_ms`, `batches_per_s`, `batches`, `peak_memory_mb`, `isolated`, `drift`
                 and `protocol` get columns of their own when there.
             measured: False for a figure that a model predicted.
+
+        Raises:
+            StorageError: `median_ms` is no time.
         """
+        _check_time(record)
         row = Latency(
             architecture_id=architecture_id,
             notation=notation,
@@ -91,7 +98,7 @@ class Latencies(RepositoryPart):
         query = select(*_COLUMNS).where(Latency.protocol_id == protocol_id, Latency.device == device)
         if measured_only:
             query = query.where(Latency.measured)
-        query = query.order_by(*_NEWEST_FIRST)
+        query = query.order_by(*NEWEST_FIRST)
         pieces = [None] if architecture_ids is None else list(chunks(sorted(set(architecture_ids))))
         found: dict[str, LatencyInfo] = {}
         for piece in pieces:
@@ -100,10 +107,12 @@ class Latencies(RepositoryPart):
                 found.setdefault(row.architecture_id, LatencyInfo(**row._mapping))
         return found
 
-    def latency_records(self, architecture_id: str) -> list[dict[str, Any]]:
-        """All records of one architecture, oldest first."""
-        query = select(Latency.record).filter_by(architecture_id=architecture_id).order_by(Latency.id)
-        return list(self.read(lambda session: session.scalars(query).all()))
+
+def _check_time(record: Mapping[str, Any]) -> None:
+    """Refuses a record whose time is not known: nothing could be read from it, now or later."""
+    found = record.get("median_ms")
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not math.isfinite(found) or found <= 0:
+        raise StorageError(f"a latency record says median_ms: {found!r:.40}", "it must be a time in ms; measure again")
 
 
 def _store(session: Session, values: Mapping[str, Any]) -> int:

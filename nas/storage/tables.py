@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import aliased
 
 from nas.storage.base import AnySelect
+from nas.storage.latencies import NEWEST_FIRST
 from nas.storage.models import CandidateRow, Epoch, Latency, Stage, StageTraining, Study, Training
 from nas.storage.studies import Studies
 
@@ -51,6 +52,7 @@ LATENCY_COLUMNS = (
     "isolated",
     "drift",
     "environment_id",
+    "imported",
     "measured_at",
 )
 
@@ -149,7 +151,7 @@ def _results_query(study: str, protocol_id: str | None, device: str | None) -> A
 
 
 def _newest_latency(study: str, protocol_id: str | None, device: str | None) -> Any:
-    """Id of the figure to show for the candidate's architecture: measured before predicted, newest first."""
+    """Id of the figure to show for an architecture: measured before predicted, own before imported, newest first."""
     return (
         select(Latency.id)
         .where(
@@ -157,7 +159,7 @@ def _newest_latency(study: str, protocol_id: str | None, device: str | None) -> 
             Latency.protocol_id == (Study.protocol_id if protocol_id is None else protocol_id),
             Latency.device == (Study.device if device is None else device),
         )
-        .order_by(Latency.measured.desc(), Latency.id.desc())
+        .order_by(*NEWEST_FIRST)
         .limit(1)
         .correlate(Study, CandidateRow)
         .scalar_subquery()

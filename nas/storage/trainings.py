@@ -16,14 +16,14 @@ from sqlalchemy.orm import Session
 
 from nas.errors import StorageError
 from nas.files.plain import clean, clean_text
-from nas.storage.base import RepositoryPart, chunks, counted, insert_missing
+from nas.storage.base import RepositoryPart, chunks, counted, insert_missing, insert_or_update
 from nas.storage.models import TRAINING_STATUSES, CandidateRow, DatasetRow, RecipeRow, Stage, StageTraining, Training
 from nas.storage.records import JsonDict, TrainingRequest
 
 log = logging.getLogger(__name__)
 OPEN = ("waiting", "running")
-_KEY_NAMES = ("candidate_id", "code", "recipe_id", "dataset_id", "fidelity_label", "start", "seed")
-_KEY = tuple(getattr(Training, name) for name in _KEY_NAMES)
+KEY_NAMES = ("candidate_id", "code", "recipe_id", "dataset_id", "fidelity_label", "start", "seed")
+KEY = tuple(getattr(Training, name) for name in KEY_NAMES)
 _Key: TypeAlias = tuple[str | int, ...]
 
 
@@ -170,7 +170,9 @@ def _link(session: Session, stage_id: int, requests: Sequence[TrainingRequest]) 
     _check_known(session, CandidateRow, {request.candidate_id for request in requests}, "candidate")
     _check_known(session, DatasetRow, {request.dataset_id for request in requests}, "data set")
     recipes = {request.recipe_id: clean(request.recipe) for request in requests}
-    insert_missing(session, RecipeRow, [{"id": key, "definition": value} for key, value in recipes.items()])
+    # Content that is known here by its id replaces what an archive may have filed under it.
+    rows = [{"id": key, "definition": value} for key, value in recipes.items()]
+    insert_or_update(session, RecipeRow, rows, ("id",))
     insert_missing(session, Training, [_training_row(request) for request in requests])
     stored = _stored(session, [_key(request) for request in requests])
     links = [_link_row(stage_id, request, *stored[_key(request)]) for request in requests]
@@ -187,14 +189,14 @@ def _check_known(session: Session, table: type[CandidateRow] | type[DatasetRow],
 
 
 def _key(request: TrainingRequest) -> _Key:
-    return tuple(getattr(request, name) for name in _KEY_NAMES)
+    return tuple(getattr(request, name) for name in KEY_NAMES)
 
 
 def _stored(session: Session, keys: Sequence[_Key]) -> dict[_Key, tuple[int, str]]:
     found: dict[_Key, tuple[int, str]] = {}
     for piece in chunks(keys, 200):
         # Locked, or a training that ends at this moment would stay open for the stage that links it now.
-        query = select(*_KEY, Training.id, Training.status).where(tuple_(*_KEY).in_(piece)).with_for_update(read=True)
+        query = select(*KEY, Training.id, Training.status).where(tuple_(*KEY).in_(piece)).with_for_update(read=True)
         found.update({tuple(key): (id_, status) for *key, id_, status in session.execute(query)})
     return found
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from early_database import make_early_database
 from sqlalchemy import text
-from storage_builders import fill, finish_all
+from storage_builders import fill, finish_all, real_row
 
 from nas.cli.main import main
 from nas.storage import Repository, open_database
 from nas.storage.schema import known_revisions
+from nas.training import Recipe
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +29,7 @@ def made_up(tmp_path: Path) -> str:
     """`nas.db` with one finished study."""
     with open_database("nas.db") as database:
         repository = Repository(database)
-        study_id, _, _ = fill(repository, 3)
+        study_id, _, _ = fill(repository, 3, row_of=real_row, recipe_id=Recipe().id, recipe=Recipe().to_dict())
         finish_all(repository, study_id)
     return "sqlite:///nas.db"
 

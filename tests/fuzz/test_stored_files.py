@@ -11,17 +11,21 @@ import shutil
 import sqlite3
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from data_builders import write_image
+from early_database import ARCHIVE as EARLY_ARCHIVE
 from fuzz.harness import Account, Said, nas
-from storage_builders import fill, finish_all
+from storage_builders import fill, finish_all, real_row
 
 from nas.storage import Repository, open_database
-from nas.storage.archive import MANIFEST
+from nas.storage.archive import DATABASE
 from nas.storage.archive_export import export_study
+from nas.storage.early_archive import MANIFEST
+from nas.training import Recipe
 
 CHUNKS = 4
 DATABASES, ARCHIVES, CHECKPOINTS = 200, 160, 160
@@ -53,7 +57,8 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("database") / "good.db"
     with open_database(f"sqlite:///{path}") as opened:
         repository = Repository(opened)
-        study_id, (stage, *_), ids = fill(repository, 30, stages=("sweep", "search"))
+        recipe = {"recipe_id": Recipe().id, "recipe": Recipe().to_dict()}
+        study_id, (stage, *_), ids = fill(repository, 30, stages=("sweep", "search"), row_of=real_row, **recipe)
         finish_all(repository, study_id)
         repository.record_epochs(ids[0], [{"epoch": 1, "lr": 0.1, "losses": {"id": 1.0}}])
         finding = {"rule": {"max_blocks": 2}, "verdict": "adopted", "evidence": {"training_ids": ids[:2], "p": 0.01}}
@@ -173,8 +178,10 @@ def test_damaged_databases(chunk: int, database: Path, folder: Path, settle: Cal
 # -- archives
 
 
-@pytest.fixture(scope="module")
-def archive(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["now", "before the first release"])
+def archive(request: pytest.FixtureRequest, database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if request.param != "now":
+        return EARLY_ARCHIVE
     path = tmp_path_factory.mktemp("archive") / "good.zip"
     with open_database(f"sqlite:///{database}", read_only=True) as opened:
         export_study(Repository(opened), "made_up", path)
@@ -199,12 +206,42 @@ def damage_archive(good: bytes, rng: random.Random) -> bytes:
         return bytes(data)
     with zipfile.ZipFile(io.BytesIO(good)) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
+    if MANIFEST not in members:
+        return _with_damaged_rows(members, rng)
     manifest = json.loads(members.pop(MANIFEST))
     rng.choice(ARCHIVE_DAMAGES)(members, manifest, rng)
     if rng.random() < 0.8 and isinstance(manifest.get("members"), dict):  # made to fit, as an attacker would
         facts = {n: {"size": len(d), "sha256": hashlib.sha256(d).hexdigest()} for n, d in members.items()}
         manifest["members"] = {n: {**(manifest["members"].get(n) or {}), **f} for n, f in facts.items()}
     return _zipped(members, manifest)
+
+
+def _with_damaged_rows(members: Members, rng: random.Random) -> bytes:
+    """An archive whose database is whole, but says something else."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.deserialize(members[DATABASE])
+        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        table = rng.choice([name for name in names if connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]])
+        column = rng.choice([row[1] for row in connection.execute(f"PRAGMA table_info({table})")])
+        value = rng.choice([None, "", "x", -1, 0, 2**62, 1e400, "[]", "{}", "../../evil", b"\xff", "\x1b[31m"])
+        connection.execute("PRAGMA ignore_check_constraints=ON")
+        with suppress(sqlite3.IntegrityError):
+            connection.execute(
+                f"UPDATE {table} SET {column} = ? WHERE rowid = (SELECT min(rowid) FROM {table})", (value,)
+            )
+        if rng.random() < 0.3:
+            connection.execute(
+                rng.choice(("CREATE VIEW evil AS SELECT 1", "DROP TABLE nas_epoch", "CREATE TABLE evil (x)"))
+            )
+        connection.commit()
+        members[DATABASE] = connection.serialize()
+    if rng.random() < 0.2:
+        members[rng.choice(("../../evil.txt", "/tmp/evil.txt", "checkpoints/../../evil.pt", "a\0b"))] = b"x"
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return file.getvalue()
 
 
 def _zipped(members: Members, manifest: Any) -> bytes:

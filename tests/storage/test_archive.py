@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from early_database import ARCHIVE as EARLY_ARCHIVE
 from private_postgres import PrivatePostgres
-from storage_builders import fill, finish_all, outcome, request
+from storage_builders import fill, finish_all, outcome, real_row, request
 
 from nas.errors import NasError, StorageError, StudyError
-from nas.storage import Repository, open_database
-from nas.storage.archive import MANIFEST
+from nas.storage import Repository, TrainingRequest, open_database
+from nas.storage.archive import DATABASE
 from nas.storage.archive_export import export_study
 from nas.storage.archive_import import import_study
 from nas.storage.checkpoint_store import CheckpointStore
@@ -24,13 +27,18 @@ from nas.storage.checkpoint_store import CheckpointStore
 CHANGING = ["training_id", "study"]
 
 
+def asked(number: int, **changes: Any) -> TrainingRequest:
+    """The wish to train a real candidate."""
+    return request(number, candidate_id=real_row(number)["id"], **changes)
+
+
 @pytest.fixture
 def rich(repository: Repository, tmp_path: Path) -> Repository:
     """A study with everything in it: spaces, two stages, rungs, failures, curves, latencies, findings, a checkpoint."""
     repository.ensure_space("parent", "all", 18**30, {"sites": "1-17"})
     repository.ensure_space("child", "fewer", 12, {"sites": "4"}, parent_id="parent", rules=[{"kind": "sites"}])
-    study_id, (sweep, search), ids = fill(repository, 5, stages=("sweep", "search"))
-    repository.ensure_study("made_up", {"name": "made_up", "seed": 1}, 1, "parent", update_definition=True)
+    study_id, (sweep, search), ids = fill(repository, 5, stages=("sweep", "search"), row_of=real_row)
+    repository.ensure_study("made_up", {"name": "made_up", "seed": 1}, 1, "parent")
     store = CheckpointStore(tmp_path / "store")
     weights = tmp_path / "weights.pt"
     weights.write_bytes(b"weights" * 1000)
@@ -43,7 +51,7 @@ def rich(repository: Repository, tmp_path: Path) -> Repository:
     repository.record_epochs(claim.id, [{"epoch": e, "lr": 0.1 / e, "losses": {"id": 1 / e}} for e in (1, 2, 3)])
     finish_all(repository, study_id)
     rung = {"fidelity_label": "e40", "resume_from": ids[0], "batch": 1, "sampler_attrs": {"rank": 1}}
-    repository.request_trainings(search, [request(0, **rung), request(1, seed=1, position=1), request(2, seed=1)])
+    repository.request_trainings(search, [asked(0, **rung), asked(1, seed=1, position=1), asked(2, seed=1)])
     running = repository.claim_training(study_id, "w")
     failing = repository.claim_training(study_id, "w")
     assert running
@@ -52,9 +60,10 @@ def rich(repository: Repository, tmp_path: Path) -> Repository:
     repository.set_stage(sweep, status="finished", space_id="parent", result={"space_id": "child", "training_ids": ids})
     finding = {"rule": {"kind": "sites"}, "verdict": "adopted", "evidence": {"training_ids": ids[:2], "p": 0.01}}
     repository.store_findings(study_id, sweep, [finding])
-    repository.set_complexity("a000000000000001", 10, 20, {"head": 3})
+    timed_one = real_row(1)["architecture_id"]
+    repository.set_complexity(timed_one, 10, 20, {"head": 3})
     timed = {"notation": "x", "protocol_id": "p", "device": "gpu", "environment_id": environment}
-    repository.store_latency({"median_ms": 9.5, "protocol": {"batch": 16}}, architecture_id="a000000000000001", **timed)
+    repository.store_latency({"median_ms": 9.5, "protocol": {"batch": 16}}, architecture_id=timed_one, **timed)
     repository.store_latency({"median_ms": 8.5}, architecture_id="never-trained", **timed)
     repository.set_study_latency(study_id, "p", "gpu")
     return repository
@@ -66,7 +75,7 @@ def comparable(repository: Repository, study: str) -> dict[str, Any]:
     table = repository.results(study)
     trainings = [repository.training(int(id_)) for id_ in table["training_id"]]
     anew = ("id", "resume_from_id", "init_from_id", "checkpoint_uri", "owner", "claim_token", "lease_seconds")
-    anew += ("lease_until", "heartbeat_at", "attempts", "silences")
+    anew += ("lease_until", "heartbeat_at", "attempts", "silences", "imported")
     return {
         "definition": {**info.definition, "name": ""},
         "seed": info.seed,
@@ -79,7 +88,7 @@ def comparable(repository: Repository, study: str) -> dict[str, Any]:
         "epochs": [repository.epochs(int(id_)).to_dict("list") for id_ in table["training_id"]],
         "findings": [(f["verdict"], len(f["evidence"]["training_ids"])) for f in repository.findings(info.id)],
         "latencies": json.loads(
-            repository.latencies().drop(columns="id").to_json(orient="records", double_precision=15)
+            repository.latencies().drop(columns=["id", "imported"]).to_json(orient="records", double_precision=15)
         ),
     }
 
@@ -115,7 +124,10 @@ def test_a_study_goes_from_any_engine_to_any_engine(rich: Repository, other_url:
         assert evidence == there.results("again")["training_id"].tolist()[:2]
         assert len(finish_all(there, there.study("again").id)) == 2
         export_study(there, "again", tmp_path / "b.nas.zip", store=elsewhere)
-        assert len(zipfile.ZipFile(tmp_path / "b.nas.zip").namelist()) == len(written.rows) + 2
+        assert sorted(zipfile.ZipFile(tmp_path / "b.nas.zip").namelist()) == [
+            f"checkpoints/{stored['checkpoint_sha256']}",
+            "study.db",
+        ]
 
 
 def test_a_finished_training_meets_itself(rich: Repository, tmp_path: Path) -> None:
@@ -128,13 +140,15 @@ def test_a_finished_training_meets_itself(rich: Repository, tmp_path: Path) -> N
 
 
 def test_an_archived_result_settles_what_is_still_to_do(repository: Repository, tmp_path: Path) -> None:
-    study_id, _, _ = fill(repository, 2)
+    study_id, _, _ = fill(repository, 2, row_of=real_row)
     finish_all(repository, study_id)
     export_study(repository, "made_up", tmp_path / "a.nas.zip")
     with open_database(f"sqlite:///{tmp_path}/other.db") as database:
         there = Repository(database)
-        waiting, (stage,), _ = fill(there, 2, study="waiting")
-        import_study(there, tmp_path / "a.nas.zip")
+        waiting, (stage,), (first, _) = fill(there, 2, study="waiting", row_of=real_row)
+        done = import_study(there, tmp_path / "a.nas.zip")
+        assert done.touched == ("2 trainings that 'waiting' waited for",)
+        assert str((there.training(first) or {})["imported"]).startswith("a.nas.zip ")
         assert there.claim_training(waiting, "w") is None
         assert not there.has_open_trainings(stage)
         assert there.results("waiting")["map"].notna().all()
@@ -156,7 +170,7 @@ def test_a_failed_export_leaves_the_old_archive(
     def no_space(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(zipfile.ZipFile, "writestr", no_space)
+    monkeypatch.setattr(zipfile.ZipFile, "write", no_space)
     with pytest.raises(OSError, match="No space"):
         export_study(rich, "made_up", target)
     assert target.read_bytes() == before
@@ -165,89 +179,146 @@ def test_a_failed_export_leaves_the_old_archive(
 
 # --- hostile and damaged archives ------------------------------------------------------------------
 
-Members = dict[str, bytes]
 
-
-def rewritten(source: Path, target: Path, change: Callable[[Members, dict[str, Any]], None], *, sign: bool) -> Path:
-    """A changed copy; with `sign` the manifest is made to fit, as an attacker would."""
-    with zipfile.ZipFile(source) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    manifest = json.loads(members.pop(MANIFEST))
-    change(members, manifest)
-    if sign:
-        facts = {n: {"size": len(d), "sha256": hashlib.sha256(d).hexdigest()} for n, d in members.items()}
-        manifest["members"] = {n: {**manifest["members"].get(n, {}), **f} for n, f in facts.items()}
-    with zipfile.ZipFile(target, "w") as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-        archive.writestr(MANIFEST, json.dumps(manifest))
+def rewritten(source: Path, target: Path, change: Callable[[sqlite3.Connection], object]) -> Path:
+    """A copy whose database was changed."""
+    database = target.with_suffix(".db")
+    with zipfile.ZipFile(source) as archive, zipfile.ZipFile(target, "w") as copy:
+        for name in archive.namelist():
+            if name != DATABASE:
+                copy.writestr(name, archive.read(name))
+        database.write_bytes(archive.read(DATABASE))
+        with closing(sqlite3.connect(database)) as connection:
+            change(connection)
+            connection.commit()
+        copy.write(database, DATABASE)
+    database.unlink()
     return target
 
 
-TRAINING, STUDY = "tables/nas_training.jsonl", "tables/nas_study.jsonl"
+def does(*statements: str) -> Callable[[sqlite3.Connection], object]:
+    return lambda connection: [connection.execute(statement) for statement in statements]
 
 
-def edit(name: str, **values: Any) -> Callable[[Members, dict[str, Any]], None]:
-    """Changes the first row of a table."""
-
-    def change(members: Members, manifest: dict[str, Any]) -> None:
-        first, *rest = members[name].splitlines(keepends=True)
-        members[name] = b"".join([json.dumps({**json.loads(first), **values}).encode() + b"\n", *rest])
-
-    return change
+def resized(connection: sqlite3.Connection) -> None:
+    """A column that the schema has lost, behind SQLite's back."""
+    connection.execute("PRAGMA writable_schema=ON")
+    connection.execute("UPDATE sqlite_master SET sql = replace(sql, 'seed BIGINT', 'seed_ BIGINT')")
 
 
-def put(name: str, data: bytes) -> Callable[[Members, dict[str, Any]], None]:
-    return lambda members, manifest: members.update({name: data})
-
-
-def tell(**values: Any) -> Callable[[Members, dict[str, Any]], None]:
-    return lambda members, manifest: manifest.update(values)
-
-
-HOSTILE: dict[str, tuple[Callable[[Members, dict[str, Any]], None], bool]] = {
-    "a bit changed": (lambda m, _: m.update({TRAINING: m[TRAINING].replace(b"0.7", b"0.9", 1)}), False),
-    "a path out of its folder": (put("../../evil.txt", b"x"), True),
-    "an absolute path": (put("/tmp/evil.txt", b"x"), True),
-    "a member nobody named": (put("tables/nas_evil.jsonl", b"{}"), False),
-    "a table of the system": (put("tables/sqlite_master.jsonl", b"{}"), True),
-    "a column that does not exist": (edit(TRAINING, evil=1), True),
-    "text for a number": (edit(TRAINING, map="0.5; DROP TABLE nas_study"), True),
-    "a huge number": (edit(TRAINING, seed=1 << 70), True),
-    "nothing where something is needed": (edit(TRAINING, seed=None), True),
-    "a status nobody knows": (edit(TRAINING, status="evil"), True),
-    "a candidate that is not there": (edit(TRAINING, candidate_id="elsewhere"), True),
-    "two studies": (lambda m, _: m.update({STUDY: m[STUDY] * 2}), True),
-    "no study": (put(STUDY, b""), True),
-    "a row that is no object": (put(STUDY, b"[1]\n"), True),
-    "a row that is no JSON": (put(STUDY, b"{\n"), True),
-    "a newer format": (tell(format=99), False),
-    "a newer schema": (tell(schema="9999"), False),
-    "a manifest without members": (tell(members=None), False),
-    "a checkpoint key that leads out": (
-        lambda m, manifest: [f.update(key="../../evil.pt") for n, f in manifest["members"].items() if "check" in n],
-        True,
+HOSTILE: dict[str, Callable[[sqlite3.Connection], object]] = {
+    "a trigger": does("CREATE TRIGGER evil AFTER INSERT ON nas_epoch BEGIN DELETE FROM nas_study; END"),
+    "a view": does("ALTER TABLE nas_epoch RENAME TO other", "CREATE VIEW nas_epoch AS SELECT * FROM other"),
+    "a table more": does("CREATE TABLE evil (x)"),
+    "a table less": does("DROP TABLE nas_latency_job"),
+    "a column more": does("ALTER TABLE nas_training ADD COLUMN evil TEXT"),
+    "a column that is computed": does("ALTER TABLE nas_training ADD COLUMN evil TEXT AS (map + 1)"),
+    "another column": resized,
+    "text for a number": does("UPDATE nas_training SET map = '0.5; DROP TABLE nas_study'"),
+    "no time for a latency": does("UPDATE nas_latency SET median_ms = 'nan'"),
+    "a time below nothing": does("UPDATE nas_latency SET median_ms = -1.0"),
+    "an endless time": does("UPDATE nas_latency SET median_ms = 9e999"),
+    "percent for a share": does("UPDATE nas_training SET map = 82.0 WHERE map IS NOT NULL"),
+    "a result of nothing": does("UPDATE nas_training SET map = NULL WHERE status = 'finished'"),
+    "a status nobody knows": does("PRAGMA ignore_check_constraints=ON", "UPDATE nas_training SET status = 'evil'"),
+    "a candidate that is not there": does("UPDATE nas_training SET candidate_id = 'elsewhere' WHERE id = 1"),
+    "two studies": does("INSERT INTO nas_study SELECT 99, 'b', '{}', 1, NULL, NULL, NULL, NULL, 1 FROM nas_study"),
+    "no study": does("PRAGMA foreign_keys=ON", "DELETE FROM nas_study"),
+    "a name that leads out": does("UPDATE nas_study SET name = '../../evil'"),
+    "another definition under a true id": does(
+        "UPDATE nas_candidate SET definition = replace(definition, 'cnl', 'agw')"
     ),
+    "another notation under a true id": does("UPDATE nas_candidate SET notation = 'evil:module+x'"),
+    "other facts under a true id": does("UPDATE nas_environment SET facts = '{}'"),
+    "text that is no JSON": does("UPDATE nas_stage SET settings = '{'"),
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_archive_is_refused_and_changes_nothing(name: str, tmp_path: Path) -> None:
-    change, sign = HOSTILE[name]
     with open_database(f"sqlite:///{tmp_path}/study.db") as database:
         rich_one = rich.__wrapped__(Repository(database), tmp_path)  # type: ignore[attr-defined]
         store = CheckpointStore(tmp_path / "store")
         good = export_study(rich_one, "made_up", tmp_path / "good.zip", store=store)
-    bad = rewritten(Path(good.path), tmp_path / "bad.zip", change, sign=sign)
+    bad = rewritten(Path(good.path), tmp_path / "bad.zip", HOSTILE[name])
     with open_database(f"sqlite:///{tmp_path}/other.db") as database:
         there = Repository(database)
         with pytest.raises(NasError):
             import_study(there, bad, store=CheckpointStore(tmp_path / "deep" / "down" / "elsewhere"))
+        assert list((tmp_path / "deep").rglob("*.pt")) == []
         assert there.studies() == []
         assert there.latencies().empty
     outside = list(tmp_path.rglob("evil*")) + list(tmp_path.parent.glob("evil*"))
     assert outside == []
     assert not Path("/tmp/evil.txt").exists()
+
+
+@pytest.mark.parametrize("member", ["../../evil.txt", "/tmp/evil.txt", "manifest.txt", "checkpoints/abc"])
+def test_members_that_no_archive_has_are_refused(rich: Repository, member: str, tmp_path: Path) -> None:
+    good = export_study(rich, "made_up", tmp_path / "good.zip")
+    with zipfile.ZipFile(good.path, "a") as archive:
+        archive.writestr(member, b"x")
+    with pytest.raises(StorageError, match="more than a database and checkpoints"):
+        import_study(rich, Path(good.path), name="again")
+
+
+def test_a_checkpoint_is_stored_by_its_content_and_replaces_nothing(rich: Repository, tmp_path: Path) -> None:
+    good = export_study(rich, "made_up", tmp_path / "good.zip", store=CheckpointStore(tmp_path / "store"))
+    other = tmp_path / "other.zip"
+    with zipfile.ZipFile(good.path) as archive, zipfile.ZipFile(other, "w") as copy:
+        for name in archive.namelist():
+            copy.writestr(name, b"another network" if name != DATABASE else archive.read(name))
+    store = CheckpointStore(tmp_path / "mine")
+    with pytest.raises(StorageError, match="is another file"):
+        import_study(rich, other, name="again", store=store)
+    assert list(store.files()) == []
+    import_study(rich, Path(good.path), name="again", store=store)
+    (file,) = store.files()
+    assert file.key == hashlib.sha256(b"weights" * 1000).hexdigest() + ".pt"
+
+
+def test_an_imported_time_never_stands_for_one_measured_here(rich: Repository, tmp_path: Path) -> None:
+    export_study(rich, "made_up", tmp_path / "a.zip")
+    architecture = real_row(1)["architecture_id"]
+    with open_database(f"sqlite:///{tmp_path}/other.db") as database:
+        there = Repository(database)
+        study_id, _, _ = fill(there, 3, study="mine", row_of=real_row, seed=7)
+        there.set_study_latency(study_id, "p", "gpu")
+        timed = {"architecture_id": architecture, "notation": "x", "protocol_id": "p", "device": "gpu"}
+        there.store_latency({"median_ms": 20.0}, **timed)
+        done = import_study(there, tmp_path / "a.zip")
+        assert done.touched == ("2 latencies on the device of 'mine', used where it has none of its own",)
+        assert there.latencies()["imported"].notna().tolist() == [False, True, True]
+        found = there.find_latency(architecture, "p", "gpu")
+        assert found is not None
+        assert found.median_ms == 20.0
+        shown = there.results("mine").set_index("architecture_id")["latency_ms"]
+        assert shown[architecture] == 20.0
+
+
+@pytest.mark.parametrize("value", [None, "9.5", float("nan"), float("inf"), 0.0, True])
+def test_a_record_without_a_time_is_refused(repository: Repository, value: object) -> None:
+    timed = {"architecture_id": "a", "notation": "x", "protocol_id": "p", "device": "gpu"}
+    with pytest.raises(StorageError, match="median_ms"):
+        repository.store_latency({"median_ms": value}, **timed)  # type: ignore[arg-type]
+    assert repository.latencies().empty
+
+
+def test_an_archive_of_before_the_first_release_is_read(repository: Repository, tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "mine")
+    done = import_study(repository, EARLY_ARCHIVE, store=store)
+    assert (done.study, done.rows["nas_training"], done.checkpoints) == ("early", 7, 1)
+    table = repository.results("early").set_index(["stage", "seed", "notation"])
+    assert table["status"].value_counts().to_dict() == {"finished": 5, "failed": 1, "waiting": 1}
+    first = repository.training(int(table.loc[("0-sweep", 0, "resnet50+cnl@1"), "training_id"])) or {}
+    rung = repository.training(int(table.loc[("1-search", 0, "resnet50+cnl@1"), "training_id"])) or {}
+    inheriting = repository.training(int(table.loc[("1-search", 1, "resnet50+cnl@2"), "training_id"])) or {}
+    assert first["map"] == 0.7312345678901234
+    assert (rung["view"], rung["stop_epoch"], rung["dataset_known_by"]) == ("final", 40, "names and sizes")
+    assert rung["resume_from_id"] == first["id"]
+    assert inheriting["start"] == f"checkpoint:{hashlib.sha256(b'weights' * 10).hexdigest()}"
+    assert len(repository.epochs(first["id"])) == 3
+    assert store.is_intact(first["checkpoint_uri"], first["checkpoint_sha256"])
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no zip at all"])

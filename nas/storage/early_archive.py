@@ -1,0 +1,73 @@
+"""Reads archives of before the first release, JSON lines in a zip, once: as the database that archives are now."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import insert
+
+from nas.errors import StorageError
+from nas.storage import earlier
+from nas.storage.archive import CHECKPOINT, TABLES, columns_of
+from nas.storage.database import open_database
+from nas.storage.models import Base, DatasetRow, Training
+
+MANIFEST = "manifest.json"
+# Their lines are read into memory.
+LARGEST_MEMBER = 1 << 30
+
+
+def is_one(names: list[str]) -> bool:
+    """Whether a zip of these members is such an archive."""
+    return MANIFEST in names
+
+
+def converted(file: zipfile.ZipFile, path: Path) -> tuple[Path, frozenset[str]]:
+    """Writes the rows into a fresh database; returns its path and the hashes of the checkpoints in the zip.
+
+    Raises:
+        StorageError: a member is too large.
+        ValueError: a line is no JSON, or no row of its table.
+    """
+    with open_database(str(path)) as database, database.write() as session:
+        session.connection().exec_driver_sql("PRAGMA defer_foreign_keys=ON")
+        starts: dict[int, str | None] = {}
+        for model in TABLES:
+            rows = [_row(model, line) for line in _lines(file, f"tables/{model.__tablename__}.jsonl")]
+            if model is Training:
+                starts = {row["id"]: row["checkpoint_sha256"] for row in rows}
+            for row in rows:
+                _complete(model, row, starts)
+            if rows:
+                session.execute(insert(model.__table__), rows)  # type: ignore[arg-type]
+    return path, frozenset(match[1] for name in file.namelist() if (match := CHECKPOINT.fullmatch(name)))
+
+
+def _lines(file: zipfile.ZipFile, name: str) -> list[bytes]:
+    if name not in file.namelist():
+        return []
+    if file.getinfo(name).file_size > LARGEST_MEMBER:
+        raise StorageError(f"{file.filename} is not an archive of a study: {name} is too large")
+    return file.read(name).splitlines()
+
+
+def _row(model: type[Base], line: bytes) -> dict[str, Any]:
+    row = json.loads(line)
+    known = {column.key for column in columns_of(model)}
+    if not isinstance(row, dict) or not row.keys() <= known:
+        raise ValueError(f"{model.__tablename__} holds a row of unknown columns")
+    return row
+
+
+def _complete(model: type[Base], row: dict[str, Any], starts: dict[int, str | None]) -> None:
+    """Adds what rows have gained since."""
+    if model is Training:
+        row.update(earlier.identity_of(row, starts.get(row["init_from_id"] or 0)))
+        row.setdefault("attempts", 0)
+    elif model is DatasetRow:
+        row["known_by"] = earlier.known_by(row["spec"])
+    elif model.__tablename__ == "nas_stage_training":
+        row["is_open"] = True
