@@ -1,4 +1,4 @@
-"""Fills a `StudyData` from a study's database; the only part of reporting (with `queries`) that knows it."""
+"""Fills a `StudyData` from a study's database; the only part of reporting that knows it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from nas.reporting.shrink_steps import shrink_results
 from nas.reporting.study_data import EPOCH_COLUMNS, StudyData
 
 if TYPE_CHECKING:
-    from nas.reporting.queries import ReportQueries
-    from nas.storage import Database
+    from nas.storage import Database, Repository
 
 CURVES = 40
 """How many trainings' curves are loaded: the best and the latest."""
@@ -30,17 +29,18 @@ def load_study_data(database: Database, name: str) -> StudyData:
     Raises:
         StudyError: there is no such study; names those there are.
     """
-    from nas.reporting.queries import ReportQueries
+    from nas.storage import Repository
 
-    return study_data(ReportQueries(database), name)
+    return study_data(Repository(database), name)
 
 
-def study_data(queries: ReportQueries, name: str) -> StudyData:
+def study_data(queries: Repository, name: str) -> StudyData:
     """The same from an open repository."""
     info = queries.study(name)
     results = queries.results(name)
-    spaces = queries.spaces_of(name)
     stages = [_stage(stage) for stage in queries.stages(info.id)]
+    proposed = [step.get("child_id") for stage in stages for step in shrink_results(stage["result"])]
+    spaces = queries.spaces_of(name, proposed)
     timing = queries.latency_protocol_of(name)
     return StudyData(
         name=name,
@@ -87,12 +87,13 @@ def _space(space: Mapping[str, Any], stage: Any, result: Mapping[str, Any]) -> d
     }
 
 
-def _latencies(queries: ReportQueries, protocol: str | None, device: str | None, results: pd.DataFrame) -> pd.DataFrame:
-    """One row an architecture: its newest figure, a measured one before a predicted one."""
+def _latencies(queries: Repository, protocol: str | None, device: str | None, results: pd.DataFrame) -> pd.DataFrame:
+    """One row an architecture: its newest figure, measured before predicted, own before imported."""
     if protocol is None or device is None:
         return pd.DataFrame()
     table = queries.latencies(protocol_id=protocol, device=device)
-    newest = table.sort_values(["measured", "id"]).drop_duplicates("architecture_id", keep="last")
+    ranked = table.assign(own=table["imported"].isna()).sort_values(["measured", "own", "id"])
+    newest = ranked.drop(columns="own").drop_duplicates("architecture_id", keep="last")
     measured = _without_drift(newest[newest["measured"].astype(bool)])
     references = set(results.loc[results["role"] == "reference", "architecture_id"]) if len(results) else set()
     parts = pd.DataFrame([_network(str(notation)) for notation in measured["notation"]], index=measured.index)
@@ -131,7 +132,8 @@ def _dataset(datasets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return {}
     first = datasets[0]
     views = [{"view": row["split"], "id": row["id"], "splits": row["counts"]} for row in datasets]
-    return {"name": first["name"], "id": first["id"], "spec": first["spec"], "splits": first["counts"], "views": views}
+    kept = {key: first[key] for key in ("name", "id", "spec", "known_by")}
+    return {**kept, "splits": first["counts"], "views": views}
 
 
 def _environment(environments: Sequence[Mapping[str, Any]], timing: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,7 +146,7 @@ def _environment(environments: Sequence[Mapping[str, Any]], timing: Mapping[str,
     return facts
 
 
-def _epochs(queries: ReportQueries, results: pd.DataFrame) -> pd.DataFrame:
+def _epochs(queries: Repository, results: pd.DataFrame) -> pd.DataFrame:
     """Curves of the most accurate and of the latest trainings."""
     begun = results[results["status"].isin(["finished", "running", "failed"])].drop_duplicates("training_id")
     best = begun.sort_values("map", ascending=False).head(CURVES // 2)

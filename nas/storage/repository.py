@@ -1,9 +1,8 @@
 """The one way the rest of `nas` reads and writes a database.
 
 `Repository` only joins its parts; each part is one module: studies (with spaces, stages and the
-planner's lease), trainings, claims, workers, latencies, jobs for far devices, findings, tables,
-status. Every method is one
-transaction that is repeated when the database was busy or away.
+planner's lease), trainings, claims, workers, latencies, jobs for far devices, findings, tables, reads,
+status. Every method is one transaction that is repeated when the database was busy or away.
 """
 
 from __future__ import annotations
@@ -12,13 +11,14 @@ from nas.storage.claims import Claims
 from nas.storage.findings import Findings
 from nas.storage.jobs import LatencyJobs
 from nas.storage.latencies import Latencies
+from nas.storage.reads import Reads
 from nas.storage.status import Status
 from nas.storage.tables import Tables
 from nas.storage.trainings import Trainings
 from nas.storage.workers import Workers
 
 
-class Repository(Trainings, Claims, Workers, Latencies, LatencyJobs, Findings, Tables, Status):
+class Repository(Trainings, Claims, Workers, Latencies, LatencyJobs, Findings, Tables, Status, Reads):
     """Everything that is stored of studies; safe to share between threads.
 
     Example:

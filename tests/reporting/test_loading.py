@@ -12,9 +12,9 @@ from reporting_builders import store_study
 from nas import Study
 from nas.errors import StorageError, StudyError
 from nas.reporting import load_study_data
-from nas.reporting.queries import ReportQueries, total_loss
 from nas.reporting.study_data import StudyData
 from nas.storage import Repository, open_database
+from nas.storage.reads import total_loss
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_a_change_changes_the_token_and_nothing_else_does(
     with open_database(url) as database:
         repository = Repository(database)
         store_study(repository, empty)
-        queries = ReportQueries(database)
+        queries = Repository(database)
         before = queries.change_token(empty.name)
         assert queries.change_token(empty.name) == before
         stage = queries.stages(queries.study(empty.name).id)[0]

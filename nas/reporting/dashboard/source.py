@@ -15,9 +15,8 @@ import pandas as pd
 
 from nas.errors import NasError
 from nas.reporting.loading import study_data
-from nas.reporting.queries import ReportQueries
 from nas.reporting.study_data import StudyData
-from nas.storage import Database, masked, open_database
+from nas.storage import Database, Repository, masked, open_database
 
 T = TypeVar("T")
 PATIENCE_S = 2.0
@@ -50,13 +49,13 @@ class StudySource:
         self._database: Database | None = None
         self._kept: dict[str, tuple[str, StudyData]] = {}
 
-    def _queries(self) -> ReportQueries:
+    def _queries(self) -> Repository:
         with self._lock:
             if self._database is None:
                 self._database = open_database(self._url, create=False, read_only=True)
-            return ReportQueries(self._database, patience_s=PATIENCE_S)
+            return Repository(self._database, patience_s=PATIENCE_S)
 
-    def _ask(self, question: Callable[[ReportQueries], T]) -> T:
+    def _ask(self, question: Callable[[Repository], T]) -> T:
         """An answer from the database; after a failure the next one opens it anew."""
         try:
             return question(self._queries())
@@ -95,7 +94,7 @@ class StudySource:
         return Snapshot(self.data(name), status, workers, self._kept[name][0], self.curves)
 
     def curves(self, training_ids: Sequence[int]) -> pd.DataFrame:
-        """Epochs of some trainings, read now; columns as `ReportQueries.epochs_of`."""
+        """Epochs of some trainings, read now; columns as `Repository.epochs_of`."""
         return self._ask(lambda queries: queries.epochs_of(training_ids))
 
     def data(self, name: str) -> StudyData:

@@ -1,4 +1,4 @@
-"""Read-only queries that only reports and the dashboard need, beside those of the repository.
+"""What reports and the dashboard read beside the tables of results: data, machines, curves, spaces of a study.
 
 Each is one statement; nothing here writes, and what was not measured stays None.
 """
@@ -6,13 +6,10 @@ Each is one statement; nothing here writes, and what was not measured stays None
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from sqlalchemy import func, select
 
-from nas.reporting.shrink_steps import shrink_results
-from nas.storage import Repository
 from nas.storage.base import AnySelect
 from nas.storage.models import (
     DatasetRow,
@@ -26,10 +23,14 @@ from nas.storage.models import (
     Study,
     Training,
 )
+from nas.storage.studies import Studies
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-class ReportQueries(Repository):
-    """A repository that also answers what a report asks."""
+class Reads(Studies):
+    """What is read of one study as a whole."""
 
     def change_token(self, study: str) -> str:
         """A short text that differs whenever something of the study has changed that a page shows."""
@@ -64,7 +65,9 @@ class ReportQueries(Repository):
             .subquery()
         )
         query = (
-            select(DatasetRow.id, DatasetRow.name, DatasetRow.spec, DatasetRow.counts, used.c.split)
+            select(
+                DatasetRow.id, DatasetRow.name, DatasetRow.spec, DatasetRow.counts, DatasetRow.known_by, used.c.split
+            )
             .join(used, used.c.dataset_id == DatasetRow.id)
             .order_by(used.c.trainings.desc())
         )
@@ -87,6 +90,8 @@ class ReportQueries(Repository):
 
     def failures_of(self, study: str) -> pd.DataFrame:
         """Failed trainings: training_id, failure_reason."""
+        import pandas as pd
+
         query = select(Training.id.label("training_id"), Training.failure_reason).where(
             Training.id.in_(_trainings_of(study)), Training.status == "failed"
         )
@@ -94,6 +99,8 @@ class ReportQueries(Repository):
 
     def epochs_of(self, training_ids: Sequence[int]) -> pd.DataFrame:
         """The curves of these trainings: training_id, epoch, lr, loss (the sum of its terms), seconds."""
+        import pandas as pd
+
         query = (
             select(Epoch.training_id, Epoch.epoch, Epoch.lr, Epoch.losses, Epoch.seconds)
             .where(Epoch.training_id.in_(list(training_ids)))
@@ -103,12 +110,15 @@ class ReportQueries(Repository):
         table = pd.DataFrame.from_records(self.rows(query), columns=columns)
         return table.assign(loss=[total_loss(losses) for losses in table["losses"]])
 
-    def spaces_of(self, study: str) -> list[dict[str, Any]]:
-        """The study's spaces with their ancestors: id, name, size, parent_id, rules, definition; parents first."""
+    def spaces_of(self, study: str, proposed: Sequence[str | None] = ()) -> list[dict[str, Any]]:
+        """The study's spaces with their ancestors: id, name, size, parent_id, rules, definition; parents first.
+
+        Args:
+            proposed: ids of further spaces, such as those that its stages proposed and left.
+        """
         info = self.study(study)
         stages = self.stages(info.id)
-        wanted = [info.space_id, *(stage.space_id for stage in stages)]
-        wanted += [step.get("child_id") for stage in stages for step in shrink_results(stage.result)]
+        wanted = [info.space_id, *(stage.space_id for stage in stages), *proposed]
         columns = (Space.id, Space.name, Space.size, Space.parent_id, Space.rules, Space.definition)
         rows = {row.id: row for row in self.rows(select(*columns))}
         found: dict[str, dict[str, Any]] = {}
