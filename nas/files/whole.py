@@ -92,7 +92,9 @@ def _written(file: BinaryIO, write: Callable[[HashingWriter], object]) -> Hashin
     try:
         write(writer)
     except Exception as error:
-        raise writer.failed or error from error
+        if writer.failed is None or writer.failed is error:
+            raise  # never `from` itself: whoever follows causes would not come to an end
+        raise writer.failed from error
     file.flush()
     os.fsync(file.fileno())
     return writer

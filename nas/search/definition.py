@@ -6,7 +6,6 @@ This module only says what a valid study is and resolves its paths; what the sta
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from pydantic import (
 )
 
 from nas.errors import StudyError, unknown_name
+from nas.files.names import NAME_RULE, is_study_name
 from nas.files.yaml_source import YamlSource, load_yaml, validate
 from nas.search.starts import Start, parse_starts
 from nas.shrinking.settings import RuleFamily
@@ -327,7 +327,8 @@ class StudyDefinition(_Settings):
     database: str = Field("sqlite:///nas.db", description="SQLAlchemy URL; SQLite file or PostgreSQL")
     checkpoints: str | None = Field(None, description="folder or fsspec URL; null: .nas/checkpoints")
     keep_checkpoints: Literal["last", "best", "none"] = Field("best", description="which checkpoints stay at the end")
-    seed: int = Field(0, ge=0, description="seed of everything drawn")
+    # A training's seed is this plus its replicate, and a database holds 63 bits.
+    seed: int = Field(0, ge=0, lt=2**62, description="seed of everything drawn")
     start: StartKey = Field(
         "scratch",
         description="where trainings start: scratch; plain, the plain network of the candidate's backbone, trained once"
@@ -348,8 +349,8 @@ class StudyDefinition(_Settings):
     @field_validator("name")
     @classmethod
     def _plain_name(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}", name):
-            raise ValueError("a study's name is made of letters, digits, '-', '_' and '.', 80 at most")
+        if not is_study_name(name):
+            raise ValueError(NAME_RULE)
         return name
 
     @model_validator(mode="after")

@@ -55,7 +55,7 @@ def register(definition: StudyDefinition, repository: Repository) -> int:
     known = next((s for s in repository.studies() if s.name == definition.name), None)
     grown = Growth() if known is None else _grown(context, known, stored)
     stored["history"] = _history(known, grown)
-    study_id = repository.ensure_study(definition.name, stored, definition.seed, space.id, update_definition=True)
+    study_id = repository.ensure_study(definition.name, stored, definition.seed, space.id)
     reopen(repository, study_id, grown)
     for stage in definition.named_stages():
         repository.ensure_stage(study_id, stage.position, stage.name, stage.kind, stage.stored())

@@ -16,6 +16,7 @@ from nas.storage.clock import database_now
 from nas.storage.models import CandidateRow, Stage, StageTraining, Study, Training
 from nas.storage.optuna_storage import delete_mirror, rename_mirror
 from nas.storage.repository import Repository
+from nas.storage.studies import check_study_name
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,7 @@ def rename_study(repository: Repository, old: str, new: str) -> None:
         StudyError: there is no study `old`, or one named `new` already, or `new` cannot be a name.
     """
     study_id = repository.study(old).id
-    if not new.strip() or "/" in new:
-        raise StudyError(f"{new!r} cannot be the name of a study", "it must not be empty or contain a slash")
+    check_study_name(new)
 
     def work(session: Session) -> None:
         if session.scalar(select(Study.id).where(Study.name == new, Study.id != study_id)) is not None:

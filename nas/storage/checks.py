@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from nas.progress import Progress, silent
 from nas.storage.base import AnySelect, chunks
 from nas.storage.checkpoint_store import CheckpointStore
-from nas.storage.claims import NOBODY
+from nas.storage.claims import NOBODY, longer_than_given
 from nas.storage.clock import database_now
 from nas.storage.models import CandidateRow, RecipeRow, Stage, StageTraining, Training, Worker
 from nas.storage.repository import Repository
@@ -90,7 +90,9 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "expired_lease",
         "{n} trainings are marked as running but their workers fell silent",
-        lambda: _of_training(and_(Training.status == "running", Training.lease_until < database_now())),
+        lambda: _of_training(
+            and_(Training.status == "running", or_(Training.lease_until < database_now(), longer_than_given()))
+        ),
         _set_training(**NOBODY, status="waiting"),
         harmless=True,
     ),

@@ -2,8 +2,9 @@
 
 A claim is one transaction in which exactly one owner gets the next training of a study, in the
 order of stages, batches and positions. A lease that is not renewed runs out by the database's
-clock, and the training goes to whoever asks next. Ending a training and closing it for every stage
-that waits for it is one transaction as well.
+clock, and the training goes to whoever asks next; one that ends too late, because the clock was set back, is
+cut to its length by whoever asks, so that what counts is whether its owner renews it. Ending a
+training and closing it for every stage that waits for it is one transaction as well.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from nas.storage.records import ClaimedTraining, TrainingOutcome
 
 MAX_ATTEMPTS = 3
 MAX_SILENCES = 10
+# Machines that share an SQLite file, or a server's replicas, may be this far apart without anything being wrong.
+CLOCK_SLACK_S = 5.0
 _LONGEST_TEXT = 100_000
 
 
@@ -54,6 +57,7 @@ class Claims(RepositoryPart):
         def work(session: Session) -> ClaimedTraining | None:
             # A claim whose commit went through but whose answer was lost is found again by its token.
             taken = _taken_by(session, token, study_id) if next(tries) else None
+            _shorten_leases(session)
             _give_up_silent(session, max_silences)
             taken = taken or _take_next(session, study_id, stage_id, owner, token, lease_seconds)
             return None if taken is None else _describe(session, *taken)
@@ -219,6 +223,17 @@ def _take_next(
         if training_id is not None:
             return stage, training_id
     return None
+
+
+def longer_than_given() -> ColumnElement[bool]:
+    """Leases that end later than any given now would: the database's clock was set back since they were given."""
+    return Training.lease_until > database_now() + Training.lease_seconds + CLOCK_SLACK_S
+
+
+def _shorten_leases(session: Session) -> None:
+    """After a step of the clock: an owner that lives renews its lease in time, a dead one's runs out in its length."""
+    late = update(Training).where(Training.status == "running", longer_than_given())
+    session.execute(late.values(lease_until=database_now() + Training.lease_seconds))
 
 
 def _give_up_silent(session: Session, max_silences: int) -> None:

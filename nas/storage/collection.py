@@ -41,7 +41,7 @@ def collect_checkpoints(
     best: int = 1,
     progress: Progress = silent,
 ) -> Collected:
-    """Removes the checkpoints of finished trainings that a policy does not keep.
+    """Removes the checkpoints of finished trainings that a policy does not keep, and what killed writers left.
 
     Args:
         policy: "last" keeps the last checkpoint of every training, "best" those of the `best`
@@ -54,6 +54,7 @@ def collect_checkpoints(
     if policy not in POLICIES:
         raise StudyError(unknown_name("checkpoint policy", policy, POLICIES))
     study_id = repository.study(study).id
+    store.sweep_partial()
     with_file = repository.read(lambda session: _finished_with_file(session, study_id))
     if policy == "last":
         return Collected(len(with_file), (), 0)

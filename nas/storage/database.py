@@ -48,6 +48,7 @@ class Database:
         self.read_only = read_only
         self.engine = _make_engine(url, read_only)
         self._pid = os.getpid()
+        self._file: tuple[int, ...] | None = None
         self._attached: dict[str, tuple[Any, Callable[[Any], object]]] = {}
         self._inherited: dict[str, Any] = {}
         self._writing = sessionmaker(self.engine, expire_on_commit=False)
@@ -68,6 +69,7 @@ class Database:
         """One writing transaction: committed at the end, rolled back on any exception."""
         if self.read_only:
             raise StorageError(f"{self.url} was opened for reading only")
+        self.check_file()
         self._leave_parents_connections()
         with self._writing.begin() as session:
             yield session
@@ -75,9 +77,34 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """One reading transaction: sees one moment of the database and never blocks a writer."""
+        self.check_file()
         self._leave_parents_connections()
         with self._reading.begin() as session:
             yield session
+
+    def check_file(self) -> None:
+        """Whether an SQLite file is still the one that was opened.
+
+        Connections outlive the name of a file: they would go on with one that was deleted or moved, and a new one
+        would make an empty file in its place. A writer is stopped; a reader reads what is there now.
+
+        Raises:
+            StorageError: it is gone, or another file and this is a writer.
+        """
+        if self.path is None:
+            return
+        found = _file_identity(self.path, frozen=self.read_only and not os.access(self.path.parent, os.W_OK))
+        if not self._file or found == self._file:
+            self._file = found
+            return
+        if not found or not self.read_only:
+            what = "is another file now" if found else "is gone"
+            raise StorageError(
+                f"the database {self.path} {what} (moved, replaced or deleted while it was in use)",
+                "put it back with its -wal file, then run the same command again" if not self.read_only else None,
+            )
+        self.engine.dispose()
+        self._file = found
 
     def _leave_parents_connections(self) -> None:
         # A connection shared by two processes garbles both; after a fork the child makes its own.
@@ -142,6 +169,7 @@ def open_database(url: str, *, create: bool = True, read_only: bool = False) -> 
             url=database.url,
             patience_s=OPEN_PATIENCE_S,
         )
+        database.check_file()
     except BaseException:
         database.close()
         raise
@@ -207,15 +235,34 @@ def sqlite_arguments(url: URL, read_only: bool = False) -> dict[str, Any]:
     return {"creator": lambda: _connect_for_reading(path, arguments)}
 
 
+def _file_identity(path: Path, *, frozen: bool) -> tuple[int, ...]:
+    """Which file this is, () when there is none; `frozen`: also what state it is in, log included."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return ()
+    if not frozen:
+        return found.st_dev, found.st_ino
+    log = path.with_name(f"{path.name}-wal")
+    unread = log.stat().st_size if log.exists() else 0
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, unread
+
+
 def _connect_for_reading(path: Path, arguments: dict[str, Any]) -> sqlite3.Connection:
     connection: sqlite3.Connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, **arguments)
     try:
         connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
     except sqlite3.OperationalError:
         connection.close()
+        log = path.with_name(f"{path.name}-wal")
         if os.access(path.parent, os.W_OK):
             raise
-        # In a folder that cannot be written, SQLite cannot share the file with writers; there are none then.
+        if log.exists() and log.stat().st_size:
+            raise StorageError(
+                f"{path} has changes in its -wal file that cannot be read from a folder that may not be written",
+                "copy both files into a folder of yours, or close the programs that write to it",
+            ) from None
+        # Nobody writes at this moment. `Database` opens the file anew as soon as it changes.
         connection = sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True, **arguments)
     return connection
 

@@ -187,7 +187,7 @@ class Training(Base):
     epochs: Mapped[int | None]
     # The rung at which it stops; NULL: the end of its schedule.
     stop_epoch: Mapped[int | None]
-    view: Mapped[str] = mapped_column(String(16))
+    view: Mapped[str] = mapped_column(String(16), default="select")
     split: Mapped[str] = mapped_column(String(16))
     # Indexed, or deleting a training would look through all others for those that build on it.
     resume_from_id: Mapped[int | None] = mapped_column(

@@ -73,10 +73,12 @@ def _study(
 ) -> optuna.Study:
     """Optuna's study, kept open: it remembers the finished trials that it has read."""
     import optuna
+    from optuna.study import StudyDirection
 
     opened: dict[str, optuna.Study] = database.attach("optuna studies", dict)
     if name not in opened or name not in optuna.get_all_study_names(storage):
-        study = optuna.create_study(storage=storage, study_name=name, directions=list(directions), load_if_exists=True)
+        wanted = [StudyDirection[direction.upper()] for direction in directions]
+        study = optuna.create_study(storage=storage, study_name=name, directions=wanted, load_if_exists=True)
         if study.metric_names != list(metrics):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -160,9 +162,10 @@ def _patiently(database: Database, work: Callable[[], T]) -> T:
         try:
             return work()
         except StorageInternalError as error:
-            if isinstance(error.__cause__, DBAPIError):
-                raise error.__cause__ from None
-            raise
+            cause = error.__cause__
+            if not isinstance(cause, DBAPIError):
+                raise
+        raise cause  # out here: from inside it would become its own cause's cause
 
     return with_retries(once, url=database.url, patience_s=PATIENCE_S)
 

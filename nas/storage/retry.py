@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import re
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -26,10 +27,12 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 2.0
 _SQLITE_TRANSIENT = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")
 # Connection exceptions, serialisation and deadlock, server starting, stopping or full of connections.
 _SQLSTATE_TRANSIENT = ("08", "40001", "40P01", "53300", "55P03", "57P01", "57P02", "57P03", "25P03")
-_NEVER_TRANSIENT = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied")
+# Of a server that cannot be asked under this name; other things "do not exist" as well (prepared statements, tables).
+_NO_DATABASE = r'FATAL: +(database|role) ".*" does not exist|no such (database|user)'
+_NEVER_TRANSIENT = re.compile(f"authentication failed|no pg_hba.conf entry|no password supplied|{_NO_DATABASE}")
 
 _DAMAGED_HINT = "restore it from a copy; `nas db check` tells what is wrong"
-# (SQLite error name or SQLSTATE or part of the message, sentence, hint)
+# (SQLite error name or SQLSTATE or pattern in the message, sentence, hint)
 _SENTENCES = (
     ("SQLITE_FULL", "no space left on the disk of {url}", "free some space, then run the same command again"),
     ("53100", "no space left on the disk of {url}", "free some space, then run the same command again"),
@@ -48,7 +51,8 @@ _SENTENCES = (
     ("no pg_hba.conf entry", "{url} does not accept this machine or user", "ask who runs the server"),
     ("42501", "{url}: this user may not do that", "grant the user rights on the database's schema"),
     ("25006", "{url} was opened for reading only", None),
-    ("does not exist", "{url}: the database or its user does not exist", "create it (createdb) or check the URL"),
+    ("3D000", "{url}: the database or its user does not exist", "create it (createdb) or check the URL"),
+    (_NO_DATABASE, "{url}: the database or its user does not exist", "create it (createdb) or check the URL"),
 )
 
 
@@ -69,7 +73,7 @@ def is_transient(error: DBAPIError) -> bool:
         return name.startswith(_SQLITE_TRANSIENT)
     if sqlstate:
         return sqlstate.startswith(_SQLSTATE_TRANSIENT)
-    if any(part in message for part in _NEVER_TRANSIENT):
+    if _NEVER_TRANSIENT.search(message):
         return False
     return error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError))
 
@@ -78,7 +82,7 @@ def as_storage_error(error: DBAPIError, url: str) -> StorageError | None:
     """The sentence for an error that a person can put right; None for one that is our fault."""
     name, sqlstate, message = _codes(error)
     for mark, sentence, hint in _SENTENCES:
-        if name.startswith(mark) or sqlstate == mark or mark in message:
+        if name.startswith(mark) or sqlstate == mark or re.search(mark, message):
             return StorageError(sentence.format(url=url), hint)
     return None
 

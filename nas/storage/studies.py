@@ -11,6 +11,7 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.orm import Session
 
 from nas.errors import StorageError, StudyError, unknown_name
+from nas.files.names import NAME_RULE, is_study_name
 from nas.files.plain import clean, content_id
 from nas.storage.base import RepositoryPart, insert_missing
 from nas.storage.clock import database_now
@@ -19,7 +20,18 @@ from nas.storage.records import JsonDict, SpaceInfo, StageInfo, StudyInfo
 
 _STUDY_COLUMNS = [getattr(Study, field.name) for field in fields(StudyInfo)]
 _STAGE_COLUMNS = [getattr(Stage, field.name) for field in fields(StageInfo)]
+LONGEST_PLANNING_S = 600.0
 _UNCHANGED: Any = object()
+
+
+def check_study_name(name: str) -> None:
+    """Refuses a name that no study file could have.
+
+    Raises:
+        StudyError: it is none.
+    """
+    if not is_study_name(name):
+        raise StudyError(f"{name!r} cannot be the name of a study", NAME_RULE)
 
 
 class Studies(RepositoryPart):
@@ -55,7 +67,14 @@ class Studies(RepositoryPart):
             "parent_id": parent_id,
             "rules": clean(rules),
         }
-        self.write(lambda session: insert_missing(session, Space, [row]))
+
+        def work(session: Session) -> None:
+            insert_missing(session, Space, [row])
+            stored = session.get_one(Space, space_id)
+            if stored.definition != row["definition"]:  # filed under this id by an archive: what is known here holds
+                stored.definition, stored.size = row["definition"], row["size"]
+
+        self.write(work)
 
     def space(self, space_id: str) -> SpaceInfo | None:
         """A stored space."""
@@ -79,13 +98,8 @@ class Studies(RepositoryPart):
         space_id: str | None,
         *,
         environment_id: str | None = None,
-        update_definition: bool = False,
     ) -> int:
-        """Stores a study or finds it again; returns its id.
-
-        Raises:
-            StudyError: a study of this name was made from a different file, unless `update_definition`.
-        """
+        """Stores a study or finds it again; returns its id. A changed definition replaces the stored one."""
         row = {
             "name": name,
             "definition": clean(definition),
@@ -98,8 +112,6 @@ class Studies(RepositoryPart):
             insert_missing(session, Study, [row])
             study = session.scalars(select(Study).filter_by(name=name)).one()
             if study.definition != row["definition"]:
-                if not update_definition:
-                    raise _different(name, study.definition, row["definition"])
                 study.definition, study.seed, study.space_id = row["definition"], seed, space_id
             return study.id
 
@@ -208,7 +220,15 @@ class Studies(RepositoryPart):
             .values(planner=owner, planner_until=now + seconds)
             .returning(Stage.id)
         )
-        return self.write(lambda session: session.scalar(taken)) is not None
+        # Longer than leases are: the clock was set back since. A planner that lives renews it, a dead one's runs out.
+        longest = now + max(seconds, LONGEST_PLANNING_S)
+        shortened = update(Stage).where(Stage.id == stage_id, Stage.planner_until > longest)
+
+        def work(session: Session) -> bool:
+            session.execute(shortened.values(planner_until=longest))
+            return session.scalar(taken) is not None
+
+        return self.write(work)
 
     def release_stage(self, stage_id: int, owner: str) -> None:
         """Gives the planning right back, if it is still this owner's."""
@@ -240,11 +260,3 @@ def _space_info(row: Space) -> SpaceInfo:
 
 def _stage_info(row: Row[Any]) -> StageInfo:
     return StageInfo(**row._mapping)
-
-
-def _different(name: str, old: dict[str, Any], new: dict[str, Any]) -> StudyError:
-    keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-    return StudyError(
-        f"the database holds a study {name!r} made from a different file (changed: {', '.join(keys)})",
-        f"give the study another name, or: nas studies rename {name} NEW_NAME, or: nas studies delete {name}",
-    )

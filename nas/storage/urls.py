@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 from sqlalchemy.engine import URL, make_url
@@ -10,9 +11,9 @@ from sqlalchemy.exc import ArgumentError
 
 from nas.errors import StorageError
 
+# Three slashes are the rule (a fourth begins a whole path); two, one or none are what people write too.
+_SQLITE = re.compile(r"sqlite(\+pysqlite)?:(///|//)?", re.IGNORECASE)
 _DRIVERS = {
-    "sqlite": "sqlite",
-    "sqlite+pysqlite": "sqlite",
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
@@ -31,23 +32,44 @@ def parse_url(text: str) -> URL:
     """
     if not text.strip():
         raise StorageError("the database URL is empty", _EXAMPLES)
+    if (path := _sqlite_path(text)) is not None:
+        return _sqlite_file(path)
     try:
-        url = make_url(text) if "://" in text else URL.create("sqlite", database=text)
+        url = make_url(text)
     except (ArgumentError, ValueError) as error:
         raise StorageError("the database URL cannot be read", _EXAMPLES) from error
     if url.drivername not in _DRIVERS:
         raise StorageError(f"{url.drivername!r} databases are not supported", _EXAMPLES)
-    url = url.set(drivername=_DRIVERS[url.drivername])
-    return _sqlite_file(url) if url.drivername == "sqlite" else _postgresql(url)
+    return _postgresql(url.set(drivername=_DRIVERS[url.drivername]))
 
 
-def _sqlite_file(url: URL) -> URL:
-    name = url.database or ""
+def _sqlite_path(text: str) -> str | None:
+    """The path in an SQLite address, however many slashes people give it; None for another kind of address.
+
+    >>> [_sqlite_path(text) for text in ("sqlite:///a.db", "sqlite://a.db", "sqlite:a.db", "sqlite:////a.db", "a.db")]
+    ['a.db', 'a.db', 'a.db', '/a.db', 'a.db']
+    """
+    scheme = _SQLITE.match(text)
+    if scheme is None:
+        return None if "://" in text else text
+    path, _, options = text[scheme.end() :].partition("?")
+    if options and not path.startswith("file:"):
+        raise StorageError(
+            f"an SQLite address takes no options (?{options})", "commands that only look never write; leave it out"
+        )
+    return path
+
+
+def _sqlite_file(name: str) -> URL:
     if name in ("", ":memory:"):
-        return url.set(database=None)
+        return URL.create("sqlite")
     if name.startswith("file:"):
         raise StorageError("write the path of an SQLite database, not a file: address", _EXAMPLES)
-    return url.set(database=str(Path(name).expanduser()))
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError as error:
+        raise StorageError(f"there is no home folder for {name}: {error}", "write the whole path") from error
+    return URL.create("sqlite", database=str(path))
 
 
 def _postgresql(url: URL) -> URL:

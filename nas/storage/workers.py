@@ -6,11 +6,16 @@ from typing import Any
 
 from sqlalchemy import select, update
 
+from nas.errors import StudyError
 from nas.files.plain import clean, clean_text
 from nas.storage.base import RepositoryPart, insert_or_update
+from nas.storage.claims import CLOCK_SLACK_S
 from nas.storage.clock import database_now
 from nas.storage.models import Worker
 from nas.storage.records import JsonDict
+
+LONGEST_NAME = 200
+"""Longest name of a worker, in characters; its column holds 255."""
 
 
 class Workers(RepositoryPart):
@@ -26,7 +31,13 @@ class Workers(RepositoryPart):
         device: str | None = None,
         details: JsonDict | None = None,
     ) -> None:
-        """Says that a worker begins; `worker_id` is the owner of its claims."""
+        """Says that a worker begins; `worker_id` is the owner of its claims.
+
+        Raises:
+            StudyError: the name is longer than 200 characters.
+        """
+        if len(worker_id) > LONGEST_NAME:
+            raise StudyError(f"a worker's name has {len(worker_id)} characters", f"use {LONGEST_NAME} at most")
         row = {
             "id": worker_id,
             "study_id": study_id,
@@ -68,4 +79,5 @@ class Workers(RepositoryPart):
 def _state(row: dict[str, Any], silent_after_s: float) -> str:
     if row["stopped_at"] is not None:
         return "stopped"
-    return "silent" if row["silent_s"] > silent_after_s else "working"
+    # A sign of life from the future was given before the clock was set back; one that lives gives another soon.
+    return "silent" if row["silent_s"] > silent_after_s or row["silent_s"] < -CLOCK_SLACK_S else "working"

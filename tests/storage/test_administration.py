@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -101,7 +102,11 @@ def test_the_policies(repository: Repository, store: CheckpointStore, tmp_path: 
     study_id, (stage,), ids = fill(repository, 4)
     finish_with_files(repository, study_id, store, tmp_path)
     repository.request_trainings(stage, [request(0, fidelity_label="e40", batch=1, resume_from=ids[0])])
+    left = Path(store.root) / "killed.pt.partial-0123"
+    left.write_bytes(b"half")
+    os.utime(left, (1.0, 1.0))
     assert collect_checkpoints(repository, store, "made_up", "last").kept == 4
+    assert not left.exists()
     collected = collect_checkpoints(repository, store, "made_up", "best", keep=[ids[1]])
     assert (collected.kept, len(collected.removed)) == (3, 1)
     assert kept(store) == [f"{i}.pt" for i in (ids[0], ids[1], ids[3])]
