@@ -47,6 +47,11 @@ TINY: dict[str, Any] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
 def tiny_study(folder: Path, **changes: Any) -> Path:
     data = {**TINY, "database": f"sqlite:///{folder / 'study.db'}", **changes}
     path = folder / f"{data['name']}.yaml"
@@ -136,6 +141,8 @@ def test_a_warm_study_has_controls_in_every_seed_of_every_stage(tmp_path: Path) 
         assert controls.groupby("seed").size().eq(control_count(candidates)).all()
         moves = controls.groupby("seed")["start"].agg(lambda s: sorted(split_start(v)[1] for v in s))
         assert all(list(found) == list(range(control_count(candidates))) for found in moves)
+    chosen = results[results["stage"] != "confirm"]
+    assert not set(results[results["stage"] == "confirm"]["seed"]) & set(chosen["seed"])
     swept = results[(results["stage"] == "sweep") & (results["role"] == "candidate")]
     assert swept["notation"].str.contains("start=identity").all()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from nas.storage import StageInfo
 
 
+CONFIRM_SEEDS = 900
+"""Replicates of a warm confirmation begin here: its schedule is the sweep's, so its seeds must be others."""
+
+
 class Confirm:
     """Handler of `confirm` stages."""
 
@@ -39,6 +44,9 @@ class Confirm:
         """Chooses on what was selected on, then asks for full trainings read on the test split."""
         if stage.result is None:
             wishes = replicated(self._wishes(context, stage, settings), settings.seeds)
+            if any(start.is_warm for start in context.definition.starts_of(settings)):
+                # What was chosen by some trainings is not confirmed by the same ones.
+                wishes = [replace(wish, replicate=CONFIRM_SEEDS + wish.replicate) for wish in wishes]
             ask_missing(context, stage, started(context, settings, wishes))
             context.repository.set_stage(stage.id, result={"chosen": True})
         return all_terminal(stage_rows(context, stage))
