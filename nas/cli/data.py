@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from nas.data.summary import DataSummary, Spread
 
 SOURCE_HELP = (
-    "A folder, a CSV, NAME:PATH (market1501, duke, cuhk03, msmt17, folders, csv), cuhk03:PATH,variant=detected, "
-    "or generated:train_identities=64,seed=0."
+    "A folder, a CSV, NAME:PATH (market1501, duke, cuhk03, msmt17, omniglot, folders, csv), "
+    "cuhk03:PATH,variant=detected, or generated:train_identities=64,seed=0."
 )
 Source = Annotated[str, typer.Argument(help=SOURCE_HELP)]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]

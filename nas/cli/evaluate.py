@@ -22,7 +22,8 @@ from nas.cli.inputs import (
     tell_metrics,
     write_whole,
 )
-from nas.errors import NasError
+from nas.errors import DataError, NasError
+from nas.files.outputs import check_outputs
 from nas.files.shown import csv_text
 from nas.files.whole import write_text
 
@@ -57,6 +58,7 @@ def evaluate(
     histogram: Annotated[
         Path | None, typer.Option(help="Distances of pairs of one and of two persons: drawn (.png), or binned (.csv).")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist already.")] = False,
     device: Device = "auto",
     cache: Cache = None,
     json: Json = False,
@@ -69,6 +71,9 @@ def evaluate(
         raise NasError(
             f"a histogram is written as .png or .csv, not {histogram.name}", "Give --histogram distances.png."
         )
+    if rank_lists is not None and rank_lists.suffix != ".png":
+        raise NasError(f"rank lists are drawn as .png, not {rank_lists.name}", "Give --rank-lists worst.png.")
+    check_outputs((per_query, histogram, rank_lists), (checkpoint,), force=force)
     loaded = training.load_checkpoint(checkpoint)
     prepared = prepare_data(data, view, loaded.input_size, cache, use="evaluate")
     network = training.network_from_checkpoint(loaded, pick_device(device))
@@ -112,7 +117,11 @@ def _query_table(metrics: RetrievalMetrics, data: PreparedData) -> pd.DataFrame:
 
 
 def _verification(embeddings: Embeddings, data: PreparedData) -> dict[str, float]:
-    roc = retrieval.PairDistances(*embeddings.with_persons(data)).roc()
+    try:
+        roc = retrieval.PairDistances(*embeddings.with_persons(data)).roc()
+    except DataError as error:  # no pair of one kind: the ranking's figures stand without a ROC
+        note(f"no verification rates: {error.message}")
+        return {}
     return {"auc": roc.auc, **{f"tpr_at_fpr_{rate:g}": roc.tpr_at(rate) for rate in FALSE_POSITIVE_RATES}}
 
 

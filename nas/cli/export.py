@@ -45,6 +45,7 @@ def export(
     """
     kind = networks.check_format(format, precision)
     target = networks.check_target(out or checkpoint.with_suffix(kind.suffix))
+    nas.files.check_outputs((target,), (checkpoint,), force=True)
     loaded = training.load_checkpoint(checkpoint)
     network = training.network_from_checkpoint(loaded)
     augmentation = loaded.recipe.augmentation

@@ -7,13 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from nas import training
-from nas.cli.common import emit, emit_json, progress_bar
+from nas import data, training
+from nas.cli.common import emit, emit_json, note, progress_bar
 from nas.cli.inputs import CheckpointFile, Device, Json, pick_device, write_whole
 from nas.errors import DataError, NasError
+from nas.files.outputs import check_outputs
 from nas.files.whole import write_text
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +25,8 @@ def extract(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="Images, folders, or text files of paths.")],
     out: Annotated[Path, typer.Option(help="features.npy (and features.txt with the paths) or features.parquet.")],
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 64,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist already.")] = False,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -35,26 +36,56 @@ def extract(
     """
     if out.suffix not in (".npy", ".parquet"):
         raise NasError(f"features are written as .npy or .parquet, not {out.name}", "Give --out features.npy.")
+    names = out.with_suffix(".txt") if out.suffix == ".npy" else None
     paths = [path for given in images for path in _image_paths(given)]
     if not paths:
         raise DataError(f"there are no images in {', '.join(map(str, images))}")
+    check_outputs((out, names), (checkpoint, *images, *paths), force=force)
+    for path in paths:
+        _written_name(path)
     extractor = training.FeatureExtractor(checkpoint, pick_device(device), batch)
     with progress_bar("extract", enabled=not json) as progress:
-        features = extractor(paths, progress)
-    _write_features(out, features, [str(path) for path in paths])
-    document = {"candidate": extractor.candidate.notation, "images": len(paths), "dim": extractor.dim, "out": out}
-    emit_json(document) if json else emit(f"{len(paths)} features of {extractor.dim} numbers: {out}")
+        features, unreadable = extractor.extract(paths, progress)
+    if unreadable and not skip_bad:
+        error = data.unreadable_error(list(unreadable.values()), len(paths))
+        raise DataError(error.message, "--skip-bad leaves them out and writes the rest.")
+    for why in unreadable.values():
+        note(f"left out: {why}")
+    kept = [_written_name(path) for place, path in enumerate(paths) if place not in unreadable]
+    if not kept:
+        raise DataError(f"none of the {len(paths)} images can be read")
+    _write_features(out, features, kept)
+    document = {
+        "candidate": extractor.candidate.notation,
+        "images": len(kept),
+        "left_out": [str(paths[place]) for place in unreadable],
+        "dim": extractor.dim,
+        "out": out,
+    }
+    emit_json(document) if json else emit(f"{len(kept)} features of {extractor.dim} numbers: {out}")
 
 
 def _image_paths(given: Path) -> list[Path]:
     """The images behind an argument: of a folder (sorted, with its subfolders), of a list in a text file, or itself."""
     if given.is_dir():
-        return sorted(path for path in given.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        return data.list_images(given, nested=True).files
     if not given.is_file():
         raise DataError(f"there is no file or folder {given}")
-    if given.suffix.lower() in (".txt", ".lst"):
-        return [Path(line.strip()) for line in given.read_text("utf-8").splitlines() if line.strip()]
-    return [given]
+    if given.suffix.lower() not in (".txt", ".lst"):
+        return [given]
+    try:
+        lines = given.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"the list {given} cannot be read: {error}", "Write one path a line, in UTF-8.") from error
+    return [Path(line.strip()) for line in lines if line.strip()]
+
+
+def _written_name(path: Path) -> str:
+    """The path as it is written beside the features; what no line of UTF-8 can hold is refused before the work."""
+    name = str(path)
+    if "\n" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise DataError(f"the name {name!r} cannot be written to a list of names", "Rename the file.")
+    return name
 
 
 def _write_features(out: Path, features: Any, paths: list[str]) -> None:

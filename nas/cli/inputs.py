@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from nas.retrieval import RetrievalMetrics
 
 DATA_HELP = (
-    "A folder, a CSV, NAME:PATH (market1501, duke, cuhk03, msmt17, folders, csv), or generated:train_identities=64. "
-    "Several times: joined."
+    "A folder, a CSV, NAME:PATH (market1501, duke, cuhk03, msmt17, omniglot, folders, csv), "
+    "or generated:train_identities=64. Several times: joined."
 )
 Data = Annotated[list[str], typer.Option("--data", help=DATA_HELP)]
 View = Annotated[str, typer.Option(help="final: train on all, test on the test split; select: hold persons out.")]

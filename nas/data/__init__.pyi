@@ -1,6 +1,7 @@
 from .augment import BatchAugmenter as BatchAugmenter
 from .augmentation import Augmentation as Augmentation
 from .checks import check_dataset as check_dataset
+from .content import unreadable_error as unreadable_error
 from .images import read_image as read_image
 from .listing import list_images as list_images
 from .load import load_dataset as load_dataset

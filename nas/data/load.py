@@ -161,6 +161,8 @@ def guess_source(path: Path) -> dict[str, Any]:
         return {"msmt17": str(path)}
     if (path / "labeled").is_dir():
         return {"cuhk03": str(path)}
+    if (path / "omniglot-py").is_dir() or (path / "images_background").is_dir():
+        return {"omniglot": str(path)}
     if any((path / folder).is_dir() for folder in MARKET_FOLDERS.values()):
         return {"folders": str(path)}
     raise DataError(

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from nas.data.augment import BatchAugmenter
 from nas.data.augmentation import Augmentation
+from nas.data.content import unreadable_error
 from nas.data.images import as_rgb, read_image
 from nas.data.prepared import PackedSplit
 from nas.data.records import ImageRecord
@@ -68,11 +69,15 @@ def embed_split(
     return torch.cat(parts) if parts else torch.empty((0, network.embedding_dim), device=device)
 
 
-def check_features(features: Tensor) -> None:
+def check_features(features: Tensor, *, several: bool = True) -> None:
     """Refuse features (N, D) that say nothing, where they are made.
 
+    Args:
+        features: of length 1.
+        several: they are of different images, so that all alike mean a collapsed network.
+
     Raises:
-        Diverged: a feature is NaN, infinite or zero, or all are alike though there are several images.
+        Diverged: a feature is NaN, infinite or zero, or all are alike.
     """
     norms = features.norm(dim=1)
     wrong = int((~((norms > 0.5) & norms.isfinite())).sum())
@@ -81,7 +86,7 @@ def check_features(features: Tensor) -> None:
             f"the features of {wrong} of {len(features)} images are not finite or zero",
             "Lower base_lr, or set clip_norm.",
         )
-    if len(features) > 1 and float((features - features[0]).abs().amax()) < SMALLEST_SPREAD:
+    if several and len(features) > 1 and float((features - features[0]).abs().amax()) < SMALLEST_SPREAD:
         raise Diverged(
             f"the features of all {len(features)} images are the same: the network has collapsed",
             "Lower base_lr, or look at the losses.",
@@ -122,23 +127,44 @@ class FeatureExtractor:
         """Features (N, D) of N images: paths, PIL images or uint8 arrays (H, W, 3), in any mixture and size.
 
         Raises:
-            DataError: an image cannot be read; names it.
-            Diverged: a feature is NaN, infinite or zero, or all are alike.
+            DataError: images cannot be read; all are counted, the first few named.
+            Diverged: a feature is NaN, infinite or zero.
         """
-        tell = progress or silent
-        features = np.empty((len(images), self.dim), dtype=np.float32)
-        done = 0
-        for part in embed_batches(self._network, self._batches(images), self._augmentation, self.device):
-            features[done : done + len(part)] = part.cpu().numpy()
-            done += len(part)
-            tell(done, len(images), "extracting features")
-        check_features(torch.from_numpy(features))
+        features, unreadable = self.extract(images, progress)
+        if unreadable:
+            raise unreadable_error(list(unreadable.values()), len(images))
         return features
 
-    def _batches(self, images: Sequence[Any]) -> Iterator[Tensor]:
+    def extract(
+        self, images: Sequence[Any], progress: Progress | None = None
+    ) -> tuple[NDArray[np.float32], dict[int, str]]:
+        """Features (M, D) of the images that can be read, in order, and why the others cannot, by place.
+
+        Raises:
+            Diverged: a feature is NaN, infinite or zero.
+        """
+        tell = progress or silent
+        unreadable: dict[int, str] = {}
+        parts = []
+        for part in embed_batches(self._network, self._batches(images, unreadable), self._augmentation, self.device):
+            parts.append(part.cpu())
+            tell(sum(map(len, parts)) + len(unreadable), len(images), "extracting features")
+        if not parts:
+            return np.empty((0, self.dim), dtype=np.float32), unreadable
+        features = torch.cat(parts)
+        check_features(features, several=False)  # the images given may well be equal
+        return features.numpy(), unreadable
+
+    def _batches(self, images: Sequence[Any], unreadable: dict[int, str]) -> Iterator[Tensor]:
         for begin in range(0, len(images), self.batch):
-            pixels = [self._pixels(image) for image in images[begin : begin + self.batch]]
-            yield torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+            pixels = []
+            for place, image in enumerate(images[begin : begin + self.batch], start=begin):
+                try:
+                    pixels.append(self._pixels(image))
+                except DataError as error:
+                    unreadable[place] = error.message
+            if pixels:
+                yield torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
 
     def _pixels(self, image: Any) -> NDArray[np.uint8]:
         if isinstance(image, (str, Path)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -165,8 +166,59 @@ def test_extract_from_a_folder_and_a_list(checkpoint: Path, tmp_path: Path, caps
     table = pd.read_parquet(tmp_path / "b.parquet")
     assert table["path"].tolist() == paths[::-1]
     np.testing.assert_allclose(np.stack(table["feature"]), features[::-1], atol=1e-6)
-    assert main(["extract", str(checkpoint), str(crops / "notes.md"), "--out", str(out)]) == 2
+    assert main(["extract", str(checkpoint), str(crops / "notes.md"), "--out", str(out), "--force"]) == 2
     assert np.array_equal(np.load(out), features)
+
+
+def test_extract_reads_what_every_command_reads_and_names_every_bad_image(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crops = tmp_path / "crops"
+    for name in ("a.png", "b.ppm", ".thumbnails/c.png", "@eaDir/d.png", "._a.jpg", "bad1.jpg", "bad2.jpg"):
+        (crops / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 40), (10 * len(name), 200, 30)).save(crops / name)
+    for name in ("bad1.jpg", "bad2.jpg"):
+        (crops / name).write_bytes(b"\xff\xd8cut off")
+    command = ["extract", str(checkpoint), str(crops), "--out", str(tmp_path / "f.npy")]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert "bad1.jpg" in said
+    assert "bad2.jpg" in said
+    assert not (tmp_path / "f.npy").exists()
+    assert main([*command, "--skip-bad"]) == 0
+    assert np.load(tmp_path / "f.npy").shape == (2, 128)
+    assert (tmp_path / "f.txt").read_text().splitlines() == [str(crops / "a.png"), str(crops / "b.ppm")]
+
+
+def test_outputs_replace_nothing_unasked(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (20, 40)).save(tmp_path / "a.png")
+    (tmp_path / "notes.txt").write_text("mine")
+    command = ["extract", str(checkpoint), str(tmp_path / "a.png"), "--out", str(tmp_path / "notes.npy")]
+    assert main(command) == 2
+    assert "notes.txt exists already" in capsys.readouterr().err
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    before = checkpoint.read_bytes()
+    assert main(["export", str(checkpoint), "--out", str(checkpoint)]) == 2
+    assert checkpoint.read_bytes() == before
+
+
+def test_two_sets_are_joined_in_every_command(checkpoint: Path, cache: Path, tmp_path: Path) -> None:
+    two = ["--data", DATA, "--data", f"{DATA},seed=1"]
+    assert main(["evaluate", str(checkpoint), *two, "--cache", str(cache), "--device", "cpu"]) == 0
+    out = ["--epochs", "1", "--cache", str(cache), "--out", str(tmp_path / "two.pt"), "--device", "cpu"]
+    assert main(["train", CANDIDATE, *two, *TINY, *out]) == 0
+
+
+def test_a_set_of_query_and_gallery_alone_is_evaluated(
+    checkpoint: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = next((cache / "generated").glob("*/bounding_box_test")).parent
+    for name in ("query", "bounding_box_test"):
+        shutil.copytree(drawn / name, tmp_path / "set" / name)
+    command = ["--data", f"folders:{tmp_path / 'set'}", "--cache", str(cache), "--device", "cpu"]
+    assert main(["evaluate", str(checkpoint), *command]) == 0
+    assert main(["train", CANDIDATE, *command, *TINY, "--out", str(tmp_path / "x.pt")]) == 2
+    assert "no training images" in capsys.readouterr().err
 
 
 def test_an_empty_folder_has_no_features(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from nas.data.readers.csv_file import read_csv
 from nas.data.readers.cuhk03 import read_cuhk03
@@ -15,6 +16,7 @@ from nas.data.readers.duke import read_duke
 from nas.data.readers.folders import read_market_folders
 from nas.data.readers.market1501 import read_market1501
 from nas.data.readers.msmt17 import read_msmt17
+from nas.data.readers.omniglot import read_omniglot
 from nas.data.records import ReidDataset
 
 SplitSizes = Mapping[str, tuple[int | None, int]]
@@ -33,7 +35,7 @@ class Reader:
     options: tuple[str, ...] = ()
     published: Mapping[str, SplitSizes] = field(default_factory=dict)
 
-    def __call__(self, path: Path, options: Mapping[str, str]) -> ReidDataset:
+    def __call__(self, path: Path, options: Mapping[str, Any]) -> ReidDataset:
         """Read the set at `path`."""
         return self.read(path, **options)
 
@@ -62,6 +64,11 @@ READERS: dict[str, Reader] = {
         "MSMT17",
         read_msmt17,
         published={"msmt17": {"train": (1_041, 32_621), "query": (3_060, 11_659), "gallery": (3_060, 82_161)}},
+    ),
+    "omniglot": Reader(
+        "Omniglot, characters as identities",
+        read_omniglot,
+        options=("alphabets", "cameras", "test_share", "download"),
     ),
     "folders": Reader("own images in Market-1501-style folders", read_market_folders),
     "csv": Reader("own images listed in one CSV", read_csv),
