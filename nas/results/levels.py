@@ -84,7 +84,8 @@ class Level:
     def words(self) -> str:
         """The level for people: `validation identities, 60 epochs`."""
         start = [] if self.start == SCRATCH else [_STARTS.get(self.start, f"from {self.start}")]
-        return ", ".join([SPLIT_WORDS.get(self.split, self.split), *self._fidelity_words(), *start])
+        parts = [SPLIT_WORDS.get(self.split, self.split), *self._fidelity_words(), *start]
+        return ", ".join(part for part in parts if part) or "all trainings"
 
     def _fidelity_words(self) -> list[str]:
         length = [f"{int(self.epochs)} epochs"] if self.epochs == self.epochs else []

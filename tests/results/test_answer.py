@@ -69,6 +69,7 @@ def test_one_seed_names_nobody_however_large_the_difference() -> None:
     assert found.named is None
     assert "0.0479" not in found.sentence
     assert "seeds" in found.sentence
+    assert "(1 with blocks; all trainings)" in found.sentence  # the table says nothing of splits and lengths
 
 
 def test_without_a_control_or_a_result_the_answer_says_so() -> None:
