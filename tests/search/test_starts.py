@@ -157,6 +157,7 @@ def test_several_starts_are_dealt_out_to_the_seeds(tmp_path: Path) -> None:
     assert starts.nunique() == 2
 
 
+@pytest.mark.slow
 def test_plain_networks_are_trained_once_for_all_seeds_and_studies(tmp_path: Path) -> None:
     path = tiny_study(tmp_path)
     check_study(load_study(path))
@@ -178,6 +179,7 @@ def test_plain_networks_are_trained_once_for_all_seeds_and_studies(tmp_path: Pat
     assert set(other["start"]) == set(results["start"])
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_a_start_by_its_content(tmp_path: Path) -> None:
     _, repository, context = open_study(tiny_study(tmp_path))
     work(context)
