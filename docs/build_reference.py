@@ -20,7 +20,14 @@ from nas.data.pedestrians.settings import PedestrianSettings
 from nas.data.readers import READERS
 from nas.project.schemas import Schema
 from nas.results.columns import RESULTS
-from nas.search.definition import STAGE_KINDS, LatencySettings, StageItem, StudyDefinition, ValidationSettings
+from nas.search.definition import (
+    STAGE_KINDS,
+    LatencySettings,
+    StageItem,
+    StudyDefinition,
+    StudyQuestion,
+    ValidationSettings,
+)
 from nas.spaces.blocks import BLOCKS
 from nas.spaces.candidate import BACKBONE_DEFAULTS
 from nas.spaces.rules import RULE_KINDS
@@ -237,6 +244,7 @@ def study_page() -> str:
         "Study files",
         intro,
         section("Keys", StudyDefinition, leave_out=("source",)),
+        section("StudyQuestion", StudyQuestion),
         section("LatencySettings", LatencySettings),
         section("ValidationSettings", ValidationSettings),
         _data_text(),

@@ -25,6 +25,7 @@ from pydantic import (
 from nas.errors import StudyError, unknown_name
 from nas.files.names import NAME_RULE, is_study_name
 from nas.files.yaml_source import YamlSource, load_yaml, validate
+from nas.results.groups import By
 from nas.search.starts import Start, parse_starts
 from nas.shrinking.settings import RuleFamily
 from nas.spaces import DesignSpace, RuleSet, own_code
@@ -244,6 +245,15 @@ class StartStage(_Settings):
 START = "start"
 """Kind of the stages that a study has by itself; no file writes them."""
 
+
+class StudyQuestion(_Settings):
+    """A study's own question as data: blocks against each other, answered with intervals whatever they say."""
+
+    words: str = Field("", description="the question for people")
+    compare: Annotated[list[str], Field(min_length=2)] = Field(description="names of blocks of the space")
+    by: By = Field("site", description="paired by site, stage, or count (number of blocks)")
+
+
 STAGE_KINDS = ("profile", "pretrain", "sweep", "shrink", "auto_shrink", "search", "confirm", "test_rules")
 
 
@@ -315,7 +325,9 @@ class StudyDefinition(_Settings):
 
     name: str = Field(description="letters, digits, - and _; names the study in the database and its report folder")
     title: str = Field("", description="one line for people")
-    question: str = Field("", description="what the study wants to know; opens the report")
+    question: str | StudyQuestion = Field(
+        "", description="what the study wants to know; opens the report; {compare: [...]} is answered with numbers"
+    )
     space: str | dict[str, Any] = Field(description="a search-space file, or the space itself")
     data: dict[str, Any] | list[dict[str, Any]] = Field(
         {"generated": {}}, description="data set(s); {train: ..., test: ...} crosses domains"

@@ -2,23 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from nas.reporting.costs import COST_WORDS
-from nas.reporting.document import Block, Paragraph, Section, Tiles, code, words
-from nas.reporting.numbers import count, interval, signed
-from nas.reporting.study_data import StudyData
-from nas.spaces.labels import backbone_title, short_label
+from nas.reporting.document import Block, Bullets, Paragraph, Section, Table, Tiles, code, words
+from nas.reporting.numbers import count, fixed, interval, signed
+from nas.reporting.study_data import StudyData, records_of
+from nas.results.columns import MAP
+from nas.results.groups import group_differences, group_means
+from nas.results.levels import levels, widest_level
+from nas.spaces.labels import backbone_title, block_title, short_label
 
 
 def question(data: StudyData) -> Section:
     """What is asked, then the answer with its numbers."""
-    blocks: list[Block] = [Paragraph(_question_words(data))]
-    if asked := data.definition.get("question"):
-        blocks.insert(0, Paragraph(words(asked)))
+    asked = data.definition.get("question") or ""
+    compared = asked if isinstance(asked, Mapping) else {}
+    told = str(compared.get("words") or "") if compared else str(asked)
+    blocks: list[Block] = [Paragraph(words(told))] if told else []
+    blocks += _own_answer(data, compared) if compared else []
+    blocks.append(Paragraph(_question_words(data)))
     blocks.append(Paragraph(data.answer.sentence, "lead"))
     blocks.append(_tiles(data))
     if warning := selection_warning(data):
         blocks.append(Paragraph(warning, "warning"))
     return Section("question", "The question, and the answer", blocks)
+
+
+def _own_answer(data: StudyData, asked: Mapping[str, Any]) -> list[Block]:
+    """The study's own question, answered with paired differences and group means, whatever they say."""
+    level, metric = widest_level(levels(data.results)), MAP
+    rows = level.rows(data.results) if level is not None else data.results.iloc[:0]
+    compare, by = list(asked["compare"]), asked.get("by", "site")
+    means = group_means(rows, compare, by, metric)
+    if means.empty or level is None:
+        return [Paragraph("No network with one of the compared blocks has finished yet.")]
+    said = [f"{words(pair.sentence(metric))}." for pair in group_differences(rows, compare, by, metric)]
+    cells = [
+        [
+            *(str(row["by"]), words(block_title(row["group"])), count(row["networks"]), count(row["trainings"])),
+            *(fixed(row["mean"], 4), interval(row["low"], row["high"])),
+        ]
+        for row in records_of(means)
+    ]
+    headings = [by, "block", "networks", "trainings", "mean mAP", "95 % interval"]
+    caption = f"Means of the compared blocks ({level.words}); what seeds and starts move for all alike is taken out."
+    table = Table(headings, cells, caption=caption, name="own-question", numeric=frozenset({2, 3, 4, 5}))
+    return [Bullets(said), table]
 
 
 def _question_words(data: StudyData) -> str:
