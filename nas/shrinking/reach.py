@@ -19,7 +19,7 @@ from nas.spaces.rules import DistinctStages, MaxBlocks, MinDistance, SitesRule
 from nas.spaces.space import DesignSpace
 
 UNKNOWN_REACH = 3
-"""Blocks that must stay possible while nobody knows what more than one brings."""
+"""Blocks that must stay possible while nobody knows what more than one brings: as many as the paper's best networks."""
 _SPACING = (MinDistance, DistinctStages)
 
 

@@ -23,10 +23,15 @@ Scale = dict[int, float]
 
 _PLACED_TERMS = ("block", "site", "cell", "stage", "stage end")
 _STEPS = 60
+"""Of the alternation, at most; it stops before when no factor moves by more than 0.003."""
 _LEAST_CANDIDATES = 9
+"""With a number of blocks before it gets a factor of its own: one more than `effects.MIN_DF`."""
 _LEAST_FACTOR = 0.2
+"""A factor near 0 would leave the effects of those candidates without a scale, and the alternation without an end."""
 _MATTERS_LEVEL = 1e-4
+"""Of the F test for block and site columns: factors of mere noise fit well, so nothing is scaled on a doubtful one."""
 _STRONG = 6.0
+"""Difference in the information criterion that counts as strong evidence (Kass and Raftery, JASA 90, 1995)."""
 
 
 def saturation(design: Design, sample: Sample) -> Scale:

@@ -25,8 +25,10 @@ Floats = npt.NDArray[np.float64]
 GRID = 801
 """Points of the integral; levels are exact to 1e-5."""
 TAIL = 8.0
+"""Standard deviations to which the integral reaches: beyond lies less than 1e-15."""
 LEAST = 0.1
-"""Share of what is left that a look may spend when the budget turns out larger than earlier looks thought."""
+"""Share of what is left that a look may spend when the budget turns out larger than earlier looks thought: with less
+an extended study would decide nothing, with more its last look nothing."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from nas.search.proposals.base import Request
 from nas.spaces import Candidate
 
 _FRESH_DRAWS = 256
+"""Uniform draws before a space counts as nearly exhausted: with 2 % of it new, one search in 170 is told so wrongly."""
 _SMALL = 100_000  # candidates that can be looked through within a second or two
 
 

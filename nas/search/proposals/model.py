@@ -18,7 +18,9 @@ Floats = npt.NDArray[np.float64]
 LEVEL = "level"
 OTHER = "other"
 _OUTLIER = 6.0
+"""Spreads below the median at which a score is cut: a diverged training says "bad", not how bad."""
 _FLOOR = 4.0
+"""Spreads below the median beyond which no improvement is counted: the reference point of the hypervolume."""
 
 
 @dataclass(frozen=True)

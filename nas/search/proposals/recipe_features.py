@@ -16,7 +16,9 @@ from nas.spaces.values import ParamValue, same_value
 Floats = npt.NDArray[np.float64]
 
 BUMPS = 7
+"""Along an interval, each with an sd of a fifth of it: together they draw any smooth curve with a peak or two."""
 _MOST_PRODUCTS = 60
+"""Of pairs of recipe values; beyond, they would be more columns than a search has trainings."""
 
 
 class RecipeFeatures:

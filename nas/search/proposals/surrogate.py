@@ -22,7 +22,9 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 LEVEL_VARIANCE = 100.0
+"""Prior variance of the level, in variances of the target: as good as not known beforehand."""
 PRIOR_SPREAD = 2.0
+"""sd of the log-normal priors: a variance may well be seven times what it begins with, or a seventh."""
 
 
 @dataclass(frozen=True)
@@ -115,13 +117,17 @@ def posterior(data: Data, groups: Sequence[str], prior: Prior) -> Posterior:
 
 
 def _solve(data: Data, variance: Floats, residual: float) -> tuple[Floats, Floats, float]:
-    """Root of the precision, mean, log evidence."""
+    """Root of the precision, mean, log evidence.
+
+    With the precision P = X^T N^-1 X / r + V^-1 = R^T R (N the relative noise of rows, r the residual variance, V the
+    prior): mean = P^-1 X^T N^-1 y / r, and by the matrix determinant lemma log det cov(y) = log det P + log det V +
+    rows log r + log det N, so that nothing of the size of the observations is ever built.
+    """
     precision = data.gram / residual
     precision[np.diag_indices_from(precision)] += 1.0 / variance
     factor = cho_factor(precision, lower=False, check_finite=False)
     mean = cho_solve(factor, data.moment / residual, check_finite=False)
     root = np.triu(factor[0])
-    # log det of the covariance of y, by the matrix determinant lemma.
     log_det = 2.0 * float(np.log(np.diag(root)).sum()) + float(np.log(variance).sum())
     log_det += data.rows * np.log(residual) + data.log_noise
     fit = data.power / residual - float(data.moment @ mean) / residual
