@@ -9,6 +9,7 @@ from nas import networks, training
 from nas.errors import StudyError, unknown_name
 from nas.search.context import FINAL, SOURCE, StudyContext, training_device
 from nas.search.definition import RuleTestStage, StudyDefinition
+from nas.search.stages.shrink import check_answerable
 from nas.search.starts import CHECKPOINT, start_file
 from nas.spaces.notation import format_block
 
@@ -53,7 +54,22 @@ def _check_stages(context: StudyContext) -> None:
                 Candidate.parse(text)
         if stage.kind == "test_rules":
             _check_rule_test(context, stage.settings)
+        if stage.kind == "shrink":
+            check_answerable(context, context.space, stage.name, stage.settings)
     _check_pretraining(context)
+    _check_question(context)
+
+
+def _check_question(context: StudyContext) -> None:
+    """Blocks that are compared are blocks of the space."""
+    question = context.definition.question
+    if isinstance(question, str):
+        return
+    for name in question.compare:
+        if name not in context.space.blocks:
+            raise StudyError("question: compare: " + unknown_name("block of the space", name, context.space.blocks))
+    if len(set(question.compare)) < 2:
+        raise StudyError("question: compare names one block twice", "write compare: [se, cnl]")
 
 
 def _check_starts(context: StudyContext) -> None:

@@ -6,18 +6,22 @@ the stage is known; the verdict on a difference is the same for all families and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from nas.results.intervals import Estimate
+from nas.results.power import POWER
 from nas.shrinking.costs import Costs
-from nas.shrinking.effects import MIN_DF, Fit, affordable, differ, fit_effects
-from nas.shrinking.equivalence import could_see
+from nas.shrinking.design import DesignChoice, build_design
+from nas.shrinking.effects import MIN_DF, Fit, affordable, differ, fit_effects, least_candidates
+from nas.shrinking.equivalence import visible
 from nas.shrinking.sample import Sample
 from nas.shrinking.settings import ShrinkSettings
 from nas.spaces.blocks import get_block_spec
@@ -40,10 +44,23 @@ class FamilyTests(NamedTuple):
     Attributes:
         p_values: p value by hypothesis; NaN for one that cannot be tested.
         conclude: findings, given the adjusted p values of the same hypotheses.
+        estimates: the effect that each question is about, where it is one; its error says what the question can see.
     """
 
     p_values: dict[Key, float]
     conclude: Callable[[Mapping[Key, float]], list[Finding]]
+    estimates: Mapping[Key, Estimate] = MappingProxyType({})
+
+
+@dataclass
+class Asked:
+    """How many questions a stage asks in all; known when every family has asked, and before any concludes.
+
+    Attributes:
+        number: questions that can be tested.
+    """
+
+    number: int = 1
 
 
 class Answer(NamedTuple):
@@ -63,8 +80,9 @@ class Analysis:
         costs: measured latencies.
         reference: the reference network's sample and latency, when there is one.
         settings: levels and margins.
-        seed: of permutations and bootstraps.
+        seed: of permutations.
         stage: name of the stage.
+        asked: how many questions the stage asks, of all backbones and families.
     """
 
     sample: Sample
@@ -74,6 +92,12 @@ class Analysis:
     reference: Reference | None = None
     seed: int = 0
     stage: str | None = None
+    asked: Asked = field(default_factory=Asked)
+
+    @property
+    def level(self) -> float:
+        """The level in force: what a lone effect among all questions must pass (Benjamini-Hochberg's first step)."""
+        return self.settings.alpha / max(1, self.asked.number)
 
     @property
     def topology(self) -> Topology:
@@ -152,31 +176,74 @@ class Analysis:
         """A finding with its verdict."""
         return Finding(rule=rule, evidence=evidence, verdict=answer.verdict, reason=answer.reason)
 
-    def judge(self, difference: Estimate | None, p_adjusted: float, trainings: int) -> Answer:
-        """The verdict on a difference that should be positive: adopted, rejected, or not enough data."""
+    def judge(self, difference: Estimate | None, p_adjusted: float, trainings: int, of: str) -> Answer:
+        """The verdict on a difference that should be positive: adopted, rejected, or not enough data.
+
+        Args:
+            difference: None where the sample cannot tell it.
+            p_adjusted: of the question; NaN where it cannot be tested.
+            trainings: that it rests on.
+            of: kind of the design's columns that would tell it.
+        """
         settings = self.settings
-        if trainings < settings.min_trainings:
-            return Answer("not enough data", f"{trainings} trainings; {settings.min_trainings} needed")
         if difference is None or np.isnan(p_adjusted):
-            return Answer("not enough data", self.why_not())
+            return self.untold(of)
+        if trainings < settings.min_trainings:
+            needed = self._in_proportion(settings.min_trainings / max(trainings, 1))
+            return self.not_enough(f"{trainings} trainings tell of it", needed)
         if p_adjusted <= settings.alpha and difference.value >= settings.margin:
             return Answer("adopted", f"adjusted p = {p_adjusted:.2g} over all hypotheses of the stage")
         if p_adjusted <= settings.alpha and difference.value > 0:
             return Answer("rejected", f"smaller than the margin of {settings.margin:g} mAP")
         if p_adjusted <= settings.alpha:
             return Answer("rejected", "the effect goes the other way")
-        if could_see(difference, settings.worth):
-            return Answer("rejected", f"no effect seen (adjusted p = {p_adjusted:.2g})")
-        return Answer(
-            "not enough data", f"an effect of {settings.worth:g} mAP would not be seen: {_spread(difference)}"
-        )
+        return self.unseen([difference], f"no effect seen (adjusted p = {p_adjusted:.2g})")
 
-    def why_not(self) -> str:
-        """Why the sample cannot tell something."""
-        columns = len(self.fit.design.terms)
+    def unseen(self, differences: Sequence[Estimate], none: str) -> Answer:
+        """The verdict where nothing was found: rejected if what is worth having would have been seen.
+
+        Args:
+            differences: all of which would have to be told.
+            none: said when it is rejected.
+        """
+        seen = max(visible(difference, self.level) for difference in differences)
+        worth = self.settings.worth
+        if seen <= worth:
+            return Answer("rejected", none)
+        why = f"an effect below {seen:.4f} mAP is not seen with {100 * POWER:.0f} % power"
+        return self.not_enough(why, self._in_proportion((seen / worth) ** 2), f" to see {worth:g}")
+
+    def untold(self, of: str) -> Answer:
+        """The verdict where the sample cannot tell an effect at all.
+
+        Args:
+            of: kind of the design's columns that would tell it, such as `near` (see `nas.shrinking.design`).
+        """
+        candidates, columns = len(self.fit.residuals), len(self.fit.design.terms)
         if not self.fit.enough:
-            return f"{len(self.fit.residuals)} finished candidates for {columns} terms; {columns + MIN_DF} needed"
-        return "the candidates of the sample do not differ in this"
+            return self.not_enough(f"{candidates} finished candidates for {columns} terms", columns + MIN_DF)
+        rich = build_design(self.sample, DesignChoice())
+        needed = least_candidates(rich)
+        if all(term[0] != of for term in rich.terms) or needed <= candidates:
+            return self.not_enough("the candidates of the sample do not differ in this", None)
+        return self.not_enough(f"{candidates} finished candidates for {len(rich.terms)} terms", needed)
+
+    def not_enough(self, why: str, needed: int | None, aim: str = "") -> Answer:
+        """Not enough data, and what it would take.
+
+        Args:
+            why: what is missing.
+            needed: finished candidates in all; None: no number of such candidates would do.
+            aim: what they are for.
+        """
+        if needed is None:
+            return Answer("not enough data", f"{why}; other candidates are needed, not more of the same")
+        said = _rounded_up(needed)
+        return Answer("not enough data", f"{why}; about {said} candidates (`candidates: {said}`) are needed{aim}")
+
+    def _in_proportion(self, times: float) -> int:
+        """So many times the finished candidates of the sample."""
+        return max(len(self.fit.residuals) + 1, math.ceil(times * max(1, len(self.fit.residuals))))
 
 
 @dataclass(frozen=True)
@@ -201,9 +268,14 @@ def title(block: str) -> str:
     return get_block_spec(block).title
 
 
-def _spread(difference: Estimate) -> str:
-    low, high = difference.interval()
-    return f"{difference.value:+.4f} [{low:+.4f}, {high:+.4f}]"
+def _rounded_up(number: int) -> int:
+    """Two digits are what such a forecast can say.
+
+    >>> _rounded_up(17), _rounded_up(936), _rounded_up(1703)
+    (17, 940, 1800)
+    """
+    step = 10 ** max(0, len(str(number)) - 2)
+    return -(-number // step) * step
 
 
 def _known(value: float | None) -> float | None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
 
 from nas.progress import Progress, silent
-from nas.shrinking.analysis import Analysis, FamilyTests, Key, Reference
+from nas.shrinking.analysis import Analysis, Asked, FamilyTests, Key, Reference
 from nas.shrinking.costs import Latencies, latency_of, read_costs
 from nas.shrinking.families import FAMILY_TESTS
 from nas.shrinking.multiplicity import adjust
@@ -21,12 +22,44 @@ from nas.shrinking.reach import keep_reach, reach_of
 from nas.shrinking.sample import Sample, Trainings, draw_samples
 from nas.shrinking.settings import RuleFamily, ShrinkSettings
 from nas.shrinking.settle import settle
+from nas.shrinking.sight import Sight, sights, tested
 from nas.spaces.candidate import Candidate, as_candidate
 from nas.spaces.findings import Finding
 from nas.spaces.space import DesignSpace
 
 
-def derive_findings(
+class Derivation(NamedTuple):
+    """What a table says, and what it could have said.
+
+    Attributes:
+        findings: in the order of the families; rejected and undecided ones too.
+        sights: what the questions of each family could see.
+    """
+
+    findings: list[Finding]
+    sights: list[Sight]
+
+
+class Options(TypedDict, total=False):
+    """Keywords of `derive`."""
+
+    families: Sequence[RuleFamily] | None
+    latency: Latencies | None
+    reference: Candidate | str | None
+    alpha: float | None
+    margin: float | None
+    settings: ShrinkSettings | None
+    stage: str | None
+    seed: int
+    progress: Progress
+
+
+def derive_findings(table: pd.DataFrame, space: DesignSpace, **options: Unpack[Options]) -> list[Finding]:
+    """The findings of `derive`, which has the same arguments."""
+    return derive(table, space, **options).findings
+
+
+def derive(
     table: pd.DataFrame,
     space: DesignSpace,
     *,
@@ -39,7 +72,7 @@ def derive_findings(
     stage: str | None = None,
     seed: int = 0,
     progress: Progress = silent,
-) -> list[Finding]:
+) -> Derivation:
     """The rules a results table speaks for, against, or cannot decide.
 
     Args:
@@ -55,23 +88,28 @@ def derive_findings(
         seed: of permutations and bootstraps.
         progress: told after each family.
 
-    Returns:
-        Findings in the order of the families; rejected and undecided ones too.
-
     Raises:
         StudyError: when the table lacks a needed column.
     """
     settings = _changed(settings or ShrinkSettings(), families, alpha, margin)
     compared = None if reference is None else as_candidate(reference)
-    analyses = _analyses(table, space, latency, compared, settings, stage, seed)
-    tests: list[FamilyTests] = []
-    chosen: list[RuleFamily] = [family for family in FAMILY_TESTS if family in settings.families]
-    for done, family in enumerate(chosen, 1):
-        tests += [FAMILY_TESTS[family](analysis) for analysis in analyses]
-        progress(done, len(chosen), family)
-    settled = settle(_conclude(tests), space)
+    analyses = analyses_of(table, space, latency, compared, settings, stage, seed)
+    tests = ask(analyses, progress)
+    settled = settle(_conclude([test for _, test in tests]), space)
     widest = max((reach_of(analysis) for analysis in analyses), key=lambda reach: reach.useful)
-    return keep_reach(settled, space, widest)
+    return Derivation(keep_reach(settled, space, widest), sights(tests, settings.alpha))
+
+
+def ask(analyses: Sequence[Analysis], progress: Progress = silent) -> list[tuple[RuleFamily, FamilyTests]]:
+    """All questions of a stage, family by family, backbone by backbone; which can be tested, the design decides."""
+    tests: list[tuple[RuleFamily, FamilyTests]] = []
+    chosen = [family for family in FAMILY_TESTS if analyses and family in analyses[0].settings.families]
+    for done, family in enumerate(chosen, 1):
+        tests += [(family, FAMILY_TESTS[family](analysis)) for analysis in analyses]
+        progress(done, len(chosen), family)
+    if analyses:
+        analyses[0].asked.number = tested(test for _, test in tests)
+    return tests
 
 
 def hypotheses(tests: list[FamilyTests]) -> dict[tuple[int, Key], float]:
@@ -95,7 +133,7 @@ def _changed(
     return replace(settings, **{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]
 
 
-def _analyses(
+def analyses_of(
     table: pd.DataFrame,
     space: DesignSpace,
     latency: Latencies | None,
@@ -104,7 +142,8 @@ def _analyses(
     stage: str | None,
     seed: int,
 ) -> list[Analysis]:
-    samples = draw_samples(table)
+    """One analysis a backbone of the space; see `derive` for the arguments."""
+    samples, asked = draw_samples(table), Asked()
     compared = _reference(samples, reference, table, latency) if reference else None
     return [
         Analysis(
@@ -115,6 +154,7 @@ def _analyses(
             reference=compared,
             seed=seed,
             stage=stage,
+            asked=asked,
         )
         for backbone in space.backbones
     ]

@@ -13,6 +13,7 @@ make a rule is left to `families`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -155,6 +156,12 @@ def affordable(sample: Sample) -> DesignChoice:
         if freedom(build_design(sample, choice), sample) >= max(MIN_DF, len(sample) // LEAST_SHARE):
             return choice
     return tries[-1]
+
+
+def least_candidates(design: Design) -> int:
+    """Finished candidates from which all columns of a design can be afforded, if all can be told apart."""
+    columns = len(design.terms)
+    return max(columns + MIN_DF, math.ceil(columns * LEAST_SHARE / (LEAST_SHARE - 1)))
 
 
 def freedom(design: Design, sample: Sample) -> int:

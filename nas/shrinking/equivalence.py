@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy.stats import t as student
 
 from nas.results.intervals import Estimate, Floats
+from nas.results.power import POWER
 
 Answer = Literal["better", "worse", "equal", "unclear"]
 
@@ -81,11 +82,17 @@ def compare(difference: Estimate, margin: float, confidence: float = 0.95) -> An
     return "better" if low > 0 else "worse"
 
 
-def could_see(difference: Estimate, effect: float, level: float = 0.05, power: float = 0.8) -> bool:
-    """Whether a sample of this precision finds a true difference of `effect` with the given power.
+def visible(difference: Estimate, level: float, power: float = POWER) -> float:
+    """The smallest true difference that a sample of this precision finds with that power; NaN where not known.
 
-    >>> could_see(Estimate(0.0, 0.0002, 100), 0.001), could_see(Estimate(0.0, 0.0008, 100), 0.001)
-    (True, False)
+    >>> round(visible(Estimate(0.0, 0.0002, 100), 0.05), 4)
+    0.0006
+
+    Args:
+        difference: its value plays no part.
+        level: of the two-sided test.
+        power: share of samples that find it.
     """
-    needed = float(student.ppf(1 - level / 2, difference.df) + student.ppf(power, difference.df))
-    return bool(difference.se * needed <= effect)
+    if not difference.known:
+        return float("nan")
+    return difference.se * float(student.ppf(1 - level / 2, difference.df) + student.ppf(power, difference.df))

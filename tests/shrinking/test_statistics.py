@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 
 from nas.results.intervals import Estimate
-from nas.shrinking.equivalence import compare, could_see, no_worse
+from nas.shrinking.equivalence import compare, no_worse, visible
 from nas.shrinking.multiplicity import adjust
 from nas.shrinking.null import permutation_p, range_null, shift_statistic, shuffled
 from nas.shrinking.winners import resample_size, score_weights
@@ -68,8 +68,9 @@ def test_power_is_what_simulation_gives() -> None:
     se, rng = 0.001 / (1.96 + 0.8416), np.random.default_rng(0)
     seen = np.mean(np.abs(rng.normal(0.001, se, 20_000)) > 1.96 * se)
     assert seen == pytest.approx(0.8, abs=0.01)
-    assert could_see(Estimate(0, se * 0.98, 1e6), 0.001)
-    assert not could_see(Estimate(0, se * 1.02, 1e6), 0.001)
+    assert visible(Estimate(0, se, 1e6), 0.05) == pytest.approx(0.001, rel=1e-4)
+    assert visible(Estimate(0, se, 1e6), 0.01) > 0.0012
+    assert np.isnan(visible(Estimate(0.0), 0.05))
 
 
 def test_without_spread_nothing_can_be_tested() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from nas.errors import StudyError
 from nas.search.context import StudyContext
 from nas.search.costs import CostModel
 from nas.search.definition import ShrinkStage, SweepStage
@@ -26,7 +27,9 @@ from nas.search.stages.base import (
     started,
 )
 from nas.search.stages.reopening import edge_data, replace_reopened, widened
+from nas.shrinking.derive import derive
 from nas.shrinking.draws import fresh_draws
+from nas.shrinking.planning import PlannedSweep, answerable, answered
 from nas.spaces import Candidate, DesignSpace
 from nas.training.fidelity import Fidelity
 
@@ -69,7 +72,48 @@ class Shrink:
         """Fresh draws from parent and child; none when no rule passes."""
         draws = 2 * min(settings.confirm, space.size()) * settings.seeds
         epochs = epochs_of(context, settings, settings.fidelity or Fidelity())
-        return Preview(draws, epochs, note=f"tests {', '.join(settings.families)}; at most {draws} fresh draws")
+        asked = f"tests {', '.join(settings.families)}; at most {draws} fresh draws"
+        return Preview(draws, epochs, note="; ".join([asked, *cannot_tell(context, space, settings)]))
+
+
+def sweeps_before(context: StudyContext, settings: ShrinkStage) -> list[PlannedSweep]:
+    """What the sweeps before a shrink will train."""
+    stages = context.definition.named_stages()
+    position = next((stage.position for stage in stages if stage.settings is settings), len(stages))
+    found = [stage.settings for stage in stages if stage.kind == "sweep" and stage.position < position]
+    return [PlannedSweep(s.design, s.candidates, s.blocks, s.seeds, s.baselines) for s in found]
+
+
+def cannot_tell(context: StudyContext, space: DesignSpace, settings: ShrinkStage) -> list[str]:
+    """Which families the sweeps before a shrink cannot answer, with the number of candidates that could."""
+    sweeps = sweeps_before(context, settings)
+    needed = answerable(space, sweeps, settings.families)
+    planned = len(sweeps[-1].draw(space, 0)) if sweeps else 0
+    short = [f"{family} (`candidates: {n}`)" for family, n in needed.items() if n is not None and n > planned]
+    never = [family for family, n in needed.items() if n is None]
+    said = [f"too few candidates to tell {', '.join(short)}"] if short else []
+    return said + ([f"such candidates cannot tell {', '.join(never)}"] if never else [])
+
+
+def check_answerable(context: StudyContext, space: DesignSpace, name: str, settings: ShrinkStage) -> None:
+    """That the sweeps before a shrink can answer at least one of its questions.
+
+    Raises:
+        StudyError: they cannot, with the smallest number of candidates that could.
+    """
+    sweeps = sweeps_before(context, settings)
+    if not sweeps or answered(space, sweeps, settings.families):
+        return
+    planned, needed = len(sweeps[-1].draw(space, 0)), answerable(space, sweeps, settings.families)
+    enough = {family: n for family, n in needed.items() if n is not None}
+    smallest = min(enough, key=lambda family: enough[family], default=None)
+    raise StudyError(
+        f"stage {name!r}: the {planned} candidates of the sweep before it cannot answer any of its questions "
+        f"({', '.join(settings.families)})",
+        "no number of such candidates can: sweep networks with more blocks, or ask for other families"
+        if smallest is None
+        else f"`candidates: {enough[smallest]}` is the smallest number that answers one ({smallest})",
+    )
 
 
 @dataclass
@@ -96,11 +140,11 @@ class ShrinkStep:
             batch: number of the round.
             alpha: false discovery rate; None: this stage's share of the study's.
         """
-        from nas.shrinking import derive_findings, propose_child
+        from nas.shrinking import propose_child
 
         space, samples = self.context.space_of(self.stage), self.samples()
         alpha = self._share() if alpha is None else alpha
-        findings = derive_findings(
+        findings, sights = derive(
             samples,
             space,
             families=families,
@@ -112,17 +156,18 @@ class ShrinkStep:
             seed=self._seed,
         )
         self.store(findings, batch)
+        told = {"alpha": alpha, "questions": [sight.to_dict() for sight in sights]}
         wide, edges = widened(self.context, space, samples, self._seed)
         child = propose_child(wide, findings) or wide
         if child.id == space.id:
-            return {"space_id": space.id, "why": "no rule passed", "alpha": alpha, "parent": space.to_dict()}
+            return {"space_id": space.id, "why": "no rule passed", **told, "parent": space.to_dict()}
         if edges:
             store_space(self.context, wide, space)
         store_space(self.context, child, wide if child is not wide else space)
         return {
             "parent_id": space.id,
             "child_id": child.id,
-            "alpha": alpha,
+            **told,
             "reopened": edge_data(edges),
             PARENT: self._draws(space, f"{PARENT}{batch}", samples),
             CHILD: self._draws(child, f"{CHILD}{batch}", samples),

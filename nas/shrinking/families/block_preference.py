@@ -25,7 +25,8 @@ def block_preference(analysis: Analysis) -> FamilyTests:
     def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
         return [_conclude(analysis, pair, d, p_values, adjusted) for pair, d in pairs.items()]
 
-    return FamilyTests(p_values, conclude)
+    told: dict[Key, Estimate] = {("block_preference", *pair): d for pair, d in pairs.items() if d is not None}
+    return FamilyTests(p_values, conclude, told)
 
 
 def _difference(analysis: Analysis, first: str, second: str) -> Estimate | None:
@@ -53,7 +54,7 @@ def _conclude(
     evidence = analysis.evidence(
         rows, difference, p=p_values[key], p_adjusted=adjusted[key], latency_ms=_cost(analysis, better, worse)
     )
-    answer: Answer = analysis.judge(difference, adjusted[key], min(_support(analysis, b) for b in pair))
+    answer: Answer = analysis.judge(difference, adjusted[key], min(_support(analysis, b) for b in pair), "block")
     return analysis.finding(
         BlockPreference(better=better, worse=worse, strength="preference", backbone=analysis.scope), answer, evidence
     )

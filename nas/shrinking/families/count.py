@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from nas.results.intervals import Estimate
 from nas.shrinking.analysis import Analysis, Answer, FamilyTests, Key
-from nas.shrinking.equivalence import could_see, turned
+from nas.shrinking.equivalence import turned
 from nas.spaces.findings import Finding
 from nas.spaces.rules import MaxBlocks
 
@@ -30,7 +30,7 @@ def count(analysis: Analysis) -> FamilyTests:
     def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
         return [_conclude(analysis, next_one, p_values, adjusted)]
 
-    return FamilyTests(p_values, conclude)
+    return FamilyTests(p_values, conclude, {_key(k): added for k, added in next_one.items() if added is not None})
 
 
 def increments(analysis: Analysis) -> dict[int, Estimate]:
@@ -104,13 +104,10 @@ def _answer(analysis: Analysis, limit: int, added: Estimate | None, passed: bool
             "adopted", f"block {limit + 1} brings less than those before, and less than {settings.worth:g} mAP"
         )
     if added is None or trainings < settings.min_trainings:
-        return Answer("not enough data", analysis.why_not())
+        return analysis.untold("count")
     if added.interval()[0] > 0:
         return Answer("rejected", f"block {limit + 1} still adds {added.value:+.4f} mAP")
-    if could_see(added, settings.worth):
-        return Answer("rejected", f"block {limit + 1} brings no less than those before it")
-    low, high = added.interval()
-    return Answer("not enough data", f"what block {limit + 1} adds is not known well: [{low:+.4f}, {high:+.4f}]")
+    return analysis.unseen([added], f"block {limit + 1} brings no less than those before it")
 
 
 def _saved(analysis: Analysis) -> float | None:

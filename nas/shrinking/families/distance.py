@@ -49,10 +49,10 @@ def distance(analysis: Analysis) -> FamilyTests:
         gain = turned(step.difference) if step else None  # the loss that the rule avoids
         rows = np.asarray(sum(pairs_apart(analysis.sample, d) for d in range(1, apart)) > 0)
         evidence = analysis.evidence(rows, gain, p=p, p_adjusted=adjusted[KEY])
-        answer = analysis.judge(gain, adjusted[KEY], evidence.trainings)
+        answer = analysis.judge(gain, adjusted[KEY], evidence.trainings, "near")
         return [analysis.finding(MinDistance(distance=apart, backbone=analysis.scope), answer, evidence)]
 
-    return FamilyTests({KEY: p}, conclude)
+    return FamilyTests({KEY: p}, conclude, {KEY: best.difference} if best else {})
 
 
 def pair_effects(analysis: Analysis) -> dict[int, Estimate]:

@@ -26,9 +26,9 @@ def distinct_stages(analysis: Analysis) -> FamilyTests:
         return [
             analysis.finding(
                 DistinctStages(backbone=analysis.scope),
-                analysis.judge(gain, adjusted[KEY], evidence.trainings),
+                analysis.judge(gain, adjusted[KEY], evidence.trainings, "same stage"),
                 evidence,
             )
         ]
 
-    return FamilyTests({KEY: p}, conclude)
+    return FamilyTests({KEY: p}, conclude, {} if gain is None else {KEY: gain})

@@ -52,7 +52,7 @@ def _left_out(analysis: Analysis) -> list[tuple[Term, tuple[Any, ...]]]:
 
 
 def _undecided(analysis: Analysis, factor: Term, values: tuple[Any, ...]) -> Finding:
-    answer = Answer("not enough data", f"too few candidates to ask for {factor[-1]} beside all else")
+    answer = analysis.untold(factor[0])
     evidence = analysis.evidence(_rows(analysis, factor))
     return analysis.finding(_level_rule(analysis, factor, list(values), list(values)), answer, evidence)
 
@@ -75,7 +75,7 @@ def _factor(analysis: Analysis, factor: Term, p_values: Mapping[Key, float], adj
     gain = analysis.fit.difference(contrasts[[k for k in kept if k not in others]].mean(0) - contrasts[others].mean(0))
     rows = _rows(analysis, factor)
     evidence = analysis.evidence(rows, gain, p=p_values[key], p_adjusted=adjusted[key])
-    answer = analysis.judge(gain, adjusted[key], evidence.trainings)
+    answer = analysis.judge(gain, adjusted[key], evidence.trainings, factor[0])
     if answer.verdict == "adopted" and not dropped:
         answer = Answer(
             "rejected", "values differ, but none is shown to be worse than the best by more than the margin"
@@ -153,7 +153,7 @@ def _range(
         p_adjusted=adjusted[key],
         method="95 % of the winners, closed form; permutation null; mAP inside minus outside",
     )
-    answer = analysis.judge(gain, adjusted[key], evidence.trainings)
+    answer = analysis.judge(gain, adjusted[key], evidence.trainings, "recipe")
     rule = RecipeRange(key=name, low=_rounded(low), high=_rounded(high), backbone=analysis.scope)
     return analysis.finding(rule, answer, evidence)
 

@@ -32,7 +32,7 @@ def mix(analysis: Analysis) -> FamilyTests:
             else _loss(analysis, difference, adjusted[KEY], p)
         ]
 
-    return FamilyTests({KEY: p}, conclude)
+    return FamilyTests({KEY: p}, conclude, {} if difference is None else {KEY: difference})
 
 
 def _prefers(difference: Estimate | None) -> bool:
@@ -43,7 +43,7 @@ def _gain(analysis: Analysis, difference: Estimate | None, p_adjusted: float, p:
     cost = mixing_cost(analysis)
     rows = mixed(analysis.sample)
     evidence = analysis.evidence(rows, difference, p=p, p_adjusted=p_adjusted, latency_ms=cost)
-    answer = analysis.judge(difference, p_adjusted, evidence.trainings)
+    answer = analysis.judge(difference, p_adjusted, evidence.trainings, "mix")
     share = analysis.costs.slowdown(cost) if cost is not None else None
     if answer.verdict == "adopted" and share is not None and share > analysis.settings.max_slowdown:
         answer = Answer(
@@ -56,7 +56,7 @@ def _loss(analysis: Analysis, difference: Estimate | None, p_adjusted: float, p:
     gain = turned(difference)
     evidence = analysis.evidence(mixed(analysis.sample), gain, p=p, p_adjusted=p_adjusted)
     return analysis.finding(
-        _rule(analysis, preferred=False), analysis.judge(gain, p_adjusted, evidence.trainings), evidence
+        _rule(analysis, preferred=False), analysis.judge(gain, p_adjusted, evidence.trainings, "mix"), evidence
     )
 
 

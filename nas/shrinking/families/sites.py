@@ -20,7 +20,7 @@ from nas.results.intervals import Estimate
 from nas.shrinking.analysis import REGRESSION, Analysis, Answer, FamilyTests, Key
 from nas.shrinking.design import Term
 from nas.shrinking.effects import Fit
-from nas.shrinking.equivalence import could_see, no_worse
+from nas.shrinking.equivalence import no_worse
 from nas.spaces.evidence import Evidence
 from nas.spaces.findings import Finding
 from nas.spaces.rules import SitesRule
@@ -28,6 +28,7 @@ from nas.spaces.site_sets import SiteSet
 
 Floats = npt.NDArray[np.float64]
 _DRAWS = 4000
+"""Of the simulated median: its standard error is then known to 1.1 %."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +62,18 @@ class SiteEffects:
 def sites(analysis: Analysis) -> FamilyTests:
     """The questions and conclusions of this family."""
     groups = site_effects(analysis)
-    p_values: dict[Key, float] = {}
+    estimates: dict[Key, Estimate] = {}
     for group in groups:
         for site, difference in zip(group.sites, group.differences, strict=True):
-            p_values[_key(group, site)] = difference.p_two_sided()
+            estimates[_key(group, site)] = difference
+    p_values = {key: difference.p_two_sided() for key, difference in estimates.items()} or {("sites",): float("nan")}
 
     def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
         if not groups:
             return [_nothing(analysis)]
         return [_conclude(analysis, group, adjusted) for group in groups]
 
-    return FamilyTests(p_values, conclude)
+    return FamilyTests(p_values, conclude, estimates)
 
 
 def site_effects(analysis: Analysis) -> list[SiteEffects]:
@@ -98,7 +100,12 @@ def _group(analysis: Analysis, fit: Fit, factor: Term, block: str | None) -> Sit
 
 
 def _beside_median(fit: Fit, contrasts: Floats, rng: np.random.Generator) -> tuple[Estimate, ...]:
-    """Level minus median level; the spread of that under equal levels is simulated from their covariance."""
+    """Level minus median level, with its standard error.
+
+    The median moves with the levels, so the error of a difference to it has no closed form: levels that are equal but
+    for their errors (multivariate normal with the covariance of the estimates, L S^(1/2) z with its singular vectors L
+    and values S) are drawn, and the spread of each level's difference to the draw's median is what is wanted.
+    """
     values = contrasts @ fit.beta
     covariance, _ = fit.errors(contrasts)
     _, df = fit.errors(contrasts - contrasts.mean(axis=0))
@@ -195,9 +202,9 @@ def _not_adopted(analysis: Analysis, group: SiteEffects, adjusted: Mapping[Key, 
     best = max(zip(group.sites, group.differences, strict=True), key=lambda pair: pair[1].value)
     rule = _rule(analysis, group, {best[0]})
     evidence = _evidence(analysis, group, {best[0]}, adjusted[_key(group, best[0])])
-    answer = analysis.judge(best[1], adjusted[_key(group, best[0])], evidence.trainings)
-    if answer.verdict == "rejected" and not all(could_see(d, analysis.settings.worth) for d in group.differences):
-        answer = Answer("not enough data", "no site is shown to be better, and not every site was seen often enough")
+    answer = analysis.judge(best[1], adjusted[_key(group, best[0])], evidence.trainings, "site")
+    if answer.verdict == "rejected":
+        answer = analysis.unseen(group.differences, answer.reason)
     return analysis.finding(rule, answer, evidence)
 
 
@@ -221,7 +228,7 @@ def _rule(analysis: Analysis, group: SiteEffects, kept: set[int]) -> SitesRule:
 def _nothing(analysis: Analysis) -> Finding:
     used = np.ones(len(analysis.sample), dtype=bool)
     rule = SitesRule(block=_shared_block(analysis), sites=SiteSet(everything=True), backbone=analysis.scope)
-    return analysis.finding(rule, Answer("not enough data", analysis.why_not()), analysis.evidence(used))
+    return analysis.finding(rule, analysis.untold("site"), analysis.evidence(used))
 
 
 def _why_kept(equal: set[int]) -> str:

@@ -27,7 +27,7 @@ def stage_ends(analysis: Analysis) -> FamilyTests:
 
     def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
         rows = np.asarray((analysis.sample.placed > 0).any(axis=1))
-        answer = analysis.judge(difference, adjusted[KEY], analysis.sample.support(rows))
+        answer = analysis.judge(difference, adjusted[KEY], analysis.sample.support(rows), "site")
         weakest = _weakest(analysis, by_stage)
         if answer.verdict == "adopted" and (weakest is None or weakest < analysis.settings.margin):
             answer = Answer("rejected", "rests on one stage: without it the premium is gone")
@@ -36,7 +36,7 @@ def stage_ends(analysis: Analysis) -> FamilyTests:
         )
         return [analysis.finding(StageEnds(strength="preference", backbone=analysis.scope), answer, evidence)]
 
-    return FamilyTests({KEY: _p(difference)}, conclude)
+    return FamilyTests({KEY: _p(difference)}, conclude, {} if difference is None else {KEY: difference})
 
 
 def _p(difference: Estimate | None) -> float:

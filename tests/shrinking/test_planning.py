@@ -1,0 +1,116 @@
+"""What a design can answer and see: before it is trained, and beside what trainings then show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from search_builders import study_file
+
+from nas.errors import StudyError
+from nas.search.checks import check_study
+from nas.search.definition import load_study
+from nas.shrinking.derive import derive
+from nas.shrinking.planning import PlannedSweep, answerable, planned_sights
+from nas.shrinking.settings import RuleFamily
+from nas.shrinking.sight import Sight
+from nas.spaces import DesignSpace
+from nas.testing.landscapes import landscape_table
+from tests.shrinking.conftest import make_landscape
+
+Sweep = Callable[..., pd.DataFrame]
+FAMILIES: tuple[RuleFamily, ...] = ("cost", "sites", "block_preference", "distance", "count")
+
+
+def test_the_number_needed_answers_and_one_fewer_does_not(space: DesignSpace) -> None:
+    for family in ("sites", "count"):
+        needed = answerable(space, [PlannedSweep("stratified", 10)], [family])[family]
+        assert needed is not None
+        plans = [PlannedSweep("stratified", n).draw(space, 0) for n in (needed, needed - 1)]
+        tables = [landscape_table(make_landscape(), [*space.baselines(), *drawn]) for drawn in plans]
+        enough, short = (derive(table, space, families=[family]) for table in tables)
+        assert enough.sights[0].questions > 0
+        assert short.sights[0].questions == 0
+
+
+def test_single_placements_never_tell_a_distance(space: DesignSpace) -> None:
+    needed = answerable(space, [PlannedSweep("exhaustive", blocks=1)], FAMILIES)
+    assert needed["cost"] == 0, "measured times need no training"
+    assert needed["sites"] == 68
+    assert needed["distance"] is None
+    assert needed["count"] is None
+    several = [PlannedSweep("exhaustive", blocks=1), PlannedSweep("stratified", 60)]
+    assert answerable(space, several, ["distance"])["distance"] == 60
+
+
+def test_what_a_sweep_sees_is_what_trainings_show(space: DesignSpace, sweep: Sweep) -> None:
+    """Of landscapes with a block as good as is said to be seen, 80 % find it."""
+    plan = PlannedSweep("stratified", 80)
+    (sight,) = planned_sights(space, [plan], ["block_preference"], noise=0.001)
+    assert sight.questions == 6
+    assert sight.visible is not None
+    found, seen = [], []
+    for seed in range(30):
+        gains = np.array([0.003, 0.003, 0.003, 0.003 + sight.visible])
+        table = sweep(make_landscape(block_gain=gains, seed=seed), n=80, seed=seed)
+        derived = derive(table, space, families=["block_preference"], margin=0.0)
+        found += [f.adopted for f in derived.findings if "cnl" in (f.rule.better, f.rule.worse)]
+        seen.append(derived.sights[0].visible)
+    assert np.mean(found) > 0.75
+    assert np.median(seen) == pytest.approx(sight.visible, rel=0.2)
+
+
+def test_which_questions_are_asked_depends_on_candidates_not_on_scores(space: DesignSpace, sweep: Sweep) -> None:
+    table = sweep(make_landscape(), n=60)
+    other = table.assign(map=np.random.default_rng(1).uniform(size=len(table)))
+    asked = [[(s.family, s.questions, s.untold) for s in derive(t, space).sights] for t in (table, other)]
+    assert asked[0] == asked[1]
+
+
+def test_more_questions_see_less(sweep: Sweep, space: DesignSpace) -> None:
+    table = sweep(make_landscape(), n=80)
+    alone, among = (derive(table, space, families=families).sights for families in (["count"], FAMILIES))
+    assert alone[0].visible is not None
+    assert among[-1].visible is not None
+    assert alone[0].visible < among[-1].visible
+
+
+def test_not_enough_data_says_what_it_would_take(space: DesignSpace, sweep: Sweep) -> None:
+    """With as many candidates as was said, an effect worth having is seen."""
+    noisy = make_landscape(seed_sd=0.002)
+    first = derive(sweep(noisy, n=60), space, families=["block_preference"]).findings
+    short = [f for f in first if f.verdict == "not enough data"]
+    assert short
+    assert all("`candidates: " in f.reason and "to see 0.001" in f.reason for f in short)
+    needed = max(int(f.reason.split("`candidates: ")[1].split("`")[0]) for f in short)
+    later = derive(sweep(noisy, n=needed, seed=5), space, families=["block_preference"]).findings
+    assert {f.verdict for f in later} <= {"adopted", "rejected"}
+
+
+def test_more_of_the_same_is_not_asked_for_where_it_would_not_help(space: DesignSpace) -> None:
+    singles = landscape_table(make_landscape(), [*space.baselines(), *space.enumerate(1)])
+    (finding,) = derive(singles, space, families=["distance"]).findings
+    assert finding.verdict == "not enough data"
+    assert "other candidates are needed" in finding.reason
+
+
+def test_sights_in_words() -> None:
+    assert Sight("mix", 0, 1, None).sentence() == "mix: not asked, these candidates cannot tell"
+    assert Sight("cost", 0, 0, None).sentence() == "cost: not asked, nothing varies"
+    assert Sight("count", 1, 2, 0.00149).sentence() == "count: 1 question, sees an effect of 0.0015 mAP with 80 % power"
+
+
+def test_a_sweep_that_can_answer_nothing_is_refused_before_it_starts(tmp_path: Path) -> None:
+    def study(candidates: int, families: list[str]) -> Path:
+        sweep = {"sweep": {"design": "stratified", "candidates": candidates}}
+        return study_file(tmp_path, [sweep, {"shrink": {"families": families, "confirm": 6}}])
+
+    with pytest.raises(StudyError, match="the 6 candidates of the sweep before it cannot answer any") as refused:
+        check_study(load_study(study(6, ["sites", "count"])))
+    assert refused.value.hint is not None
+    number = int(refused.value.hint.split("`candidates: ")[1].split("`")[0])
+    check_study(load_study(study(number, ["sites", "count"])))
+    check_study(load_study(study(6, ["sites", "cost"])))
