@@ -274,7 +274,7 @@ def _rounded_up(number: int) -> int:
     >>> _rounded_up(17), _rounded_up(936), _rounded_up(1703)
     (17, 940, 1800)
     """
-    step = 10 ** max(0, len(str(number)) - 2)
+    step: int = 10 ** max(0, len(str(number)) - 2)
     return -(-number // step) * step
 
 

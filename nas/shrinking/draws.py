@@ -87,7 +87,8 @@ def _latencies(names: list[str], table: pd.DataFrame, latency: Latencies | None)
     """(names,) latency from the table, and where it has none, what is known besides; NaN where nothing is."""
     known: dict[str, float] = {}
     if "latency_ms" in table:
-        known = table.dropna(subset="latency_ms").groupby("notation")["latency_ms"].last().to_dict()
+        last = table.dropna(subset="latency_ms").groupby("notation")["latency_ms"].last()
+        known = {str(name): float(ms) for name, ms in last.items()}
     missing = [name for name in names if name not in known] if latency is not None else []
     for name in missing:
         ms = latency_of(Candidate.parse(name), latency)

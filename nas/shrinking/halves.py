@@ -98,7 +98,8 @@ def compare_halves(tables: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], *, a
             `status`).
         alpha: family-wise error rate.
     """
-    halves = {name: tuple(side.error for side in read_draws(left, right)) for name, (left, right) in tables.items()}
+    sides = {name: read_draws(following, rest) for name, (following, rest) in tables.items()}
+    halves = {name: (following.error, rest.error) for name, (following, rest) in sides.items()}
     p = {name: _order(*pair)[1] for name, pair in halves.items() if min(map(len, pair)) >= MIN_HALF}
     adjusted = dict(zip(p, multipletests(list(p.values()), method="holm")[1], strict=True)) if p else {}
     return [_test(name, *pair, p.get(name), adjusted.get(name), alpha) for name, pair in halves.items()]
