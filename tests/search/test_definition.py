@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from nas.errors import StudyError
-from nas.search.definition import load_study, merge
+from nas.search.definition import StudyDefinition, load_study, merge
 
 MINIMAL = {"name": "one", "space": "space.yaml", "stages": [{"profile": {}}]}
 
@@ -91,3 +92,9 @@ def test_a_profile_replaces_data_but_merges_the_protocol() -> None:
     base = {"data": {"market1501": "x"}, "latency": {"batch": 16, "builds": 2}}
     changes = {"data": {"generated": {}}, "latency": {"batch": 4}}
     assert merge(base, changes) == {"data": {"generated": {}}, "latency": {"batch": 4, "builds": 2}}
+
+
+@pytest.mark.parametrize("seed", [2**62, 2**63, -1])
+def test_a_seed_that_no_database_holds_is_refused(seed: int) -> None:
+    with pytest.raises(ValidationError, match="seed"):
+        StudyDefinition.model_validate({"name": "s", "space": "x.yaml", "stages": ["sweep"], "seed": seed})
