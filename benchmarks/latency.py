@@ -50,9 +50,9 @@ from nas.latency.jobs import pack
 from nas.latency.load import LoadMeter
 from nas.latency.onnx_file import exported
 from nas.latency.placements import Planned, plan_profile, profile
-from nas.latency.prediction import AdditiveModel, FitError, Row, cross_validate
 from nas.latency.store import MemoryStore
 from nas.latency.subject import as_subject
+from nas.results.additive import AdditiveModel, FitError, Row, cross_validate
 from nas.spaces import Candidate, DesignSpace
 
 PAPER = {

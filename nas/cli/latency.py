@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from nas.latency.exchange import Collected
     from nas.latency.placement_table import PlacementTable
-    from nas.latency.prediction import Once
     from nas.latency.protocol import LatencyProtocol
+    from nas.results.additive import Once
     from nas.spaces import Candidate, Finding
     from nas.storage import Database
 
@@ -52,6 +52,9 @@ Opset = Annotated[
     int | None, typer.Option(min=9, help="ONNX operator set of backends that run from a file; default 17.")
 ]
 Reference = Annotated[str, typer.Option(help="Network a placement must not be slower than; 'none' for none.")]
+Margin = Annotated[
+    float, typer.Option(min=0.0, help="Share of its time up to which two networks count as equally fast.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -83,6 +86,7 @@ def profile(
     channels_last: Layout = None,
     opset: Opset = None,
     reference: Reference = "resnet101",
+    margin: Margin = 0.01,
     checks: Annotated[int, typer.Option(min=0, help="Placements measured although an equal tensor was.")] = 2,
     several: Annotated[
         int, typer.Option(min=0, help="Random networks with several blocks, to fit and judge the prediction.")
@@ -126,7 +130,7 @@ def profile(
         found = run_profile(planned, protocol, store, tell, under_load=under_load)
     _tell(found.warnings, {c.notation: why for c, why in found.failures.items()})
     table = PlacementTable(found.records)
-    _report(table, found.device, protocol, limits, json=json)
+    _report(table, found.device, protocol, limits, margin, json=json)
 
 
 def show(
@@ -134,6 +138,7 @@ def show(
     device: Annotated[str | None, typer.Option(help="Only figures of this device.")] = None,
     protocol: Annotated[str | None, typer.Option(metavar="ID", help="Only figures of this protocol.")] = None,
     reference: Reference = "resnet101",
+    margin: Margin = 0.01,
     figure: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Also draw speed a position.")] = None,
     json: Json = False,
 ) -> None:
@@ -152,7 +157,7 @@ def show(
         how, device = LatencyProtocol.from_record(record["protocol"]), str(newest["device"])
         table = PlacementTable(RepositoryStore(repository).find(None, how, device))
     limits = [] if reference == "none" else [beside(reference, list(table.baselines))]
-    _report(table, device, how, [c for c in limits if c in table.records], json=json)
+    _report(table, device, how, [c for c in limits if c in table.records], margin, json=json)
     if figure is not None:
         _draw(table, how, figure)
 
@@ -324,12 +329,18 @@ def _tell(warnings: list[str], failures: dict[str, str]) -> None:
 
 
 def _report(
-    table: PlacementTable, device: str, protocol: LatencyProtocol, limits: list[Candidate], *, json: bool
+    table: PlacementTable,
+    device: str,
+    protocol: LatencyProtocol,
+    limits: list[Candidate],
+    margin: float,
+    *,
+    json: bool,
 ) -> None:
     from nas.latency.cost_rules import cost_findings
 
     known = [limit for limit in limits if limit in table.records]
-    findings = [finding for limit in known for finding in cost_findings(table, limit)]
+    findings = [finding for limit in known for finding in cost_findings(table, limit, margin=margin)]
     if json:
         emit_json(_as_json(table, device, protocol, findings))
         return
@@ -368,21 +379,28 @@ def _placement_rows(frame: pd.DataFrame) -> list[tuple[object, ...]]:
 
 
 def _figures(row: Any) -> tuple[str, ...]:
-    """Time and speed with drift corrected, and what was added to the baseline, as text."""
+    """Time and speed as they may be compared, and what was added to the baseline, as text."""
+    if row.unknown:
+        return "not known", "", "", "", ""
     own = f"{row.corrected_ms:.2f}", f"{1000.0 / row.corrected_ms:.2f}"
     if row.increment_ms is None or row.increment_ms != row.increment_ms:
         return (*own, "", "", "")
-    interval = f"[{row.low_ms:+.2f}, {row.high_ms:+.2f}]"
+    interval = (
+        "not known" if row.low_ms != row.low_ms or row.low_ms is None else f"[{row.low_ms:+.2f}, {row.high_ms:+.2f}]"
+    )
     return (*own, f"{row.increment_ms:+.2f}", interval, f"{row.slowdown_percent:+.1f}")
 
 
 def _print_quality(table: PlacementTable) -> None:
-    from nas.latency.prediction import cross_validate
+    from nas.results.additive import cross_validate
 
-    busy = sum(not record.isolated for record in table.records.values())
-    if busy:
-        note(f"{busy} of {len(table.records)} figures were taken while other programs kept the machine busy")
-    drifts = [record.drift for record in table.records.values() if record.drift is not None]
+    for candidate in table.records:
+        if why := table.times[candidate].why:
+            note(f"Time not known: {candidate.notation}: {why}; measure again: nas latency profile")
+    pairs = sum(table.times[c].how == "paired" for c in table.records)
+    if pairs:
+        note(f"{pairs} of {len(table.records)} times are ratios of pairs with a reference, in its milliseconds")
+    drifts = [r.drift for c, r in table.records.items() if r.drift is not None and table.times[c].how == "corrected"]
     if drifts:
         note(f"Times are corrected for drift of the machine, {min(drifts):+.1%} to {max(drifts):+.1%}")
     for check in table.checks():
@@ -436,6 +454,10 @@ def _draw(table: PlacementTable, protocol: LatencyProtocol, path: Path) -> None:
 
     frame = table.to_frame()
     measured = frame[frame["measured"]].copy()
+    scale = measured["corrected_ms"].astype(float) / measured["median_ms"]
+    for name in ("median_ms", "p5_ms", "p95_ms"):
+        measured[name] *= scale
+    measured["batches_per_s"] /= scale
     measured["site"] = measured["site"].where(measured["site"] > 0)
     measured["backbone"] = [Candidate.parse(text).backbone for text in measured["notation"]]
     drawing = SpeedByPosition()(StudyData("latency", latencies=measured, protocol=protocol.to_dict()))

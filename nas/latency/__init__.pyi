@@ -11,8 +11,6 @@ from .measuring import measure as measure
 from .placement_table import PlacementTable as PlacementTable
 from .placements import plan_profile as plan_profile
 from .placements import profile as profile
-from .prediction import AdditiveModel as AdditiveModel
-from .prediction import cross_validate as cross_validate
 from .protocol import LatencyProtocol as LatencyProtocol
 from .record import LatencyRecord as LatencyRecord
 from .store import RepositoryStore as RepositoryStore

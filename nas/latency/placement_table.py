@@ -1,49 +1,32 @@
 """A profile as a table: one row a network, with what each block adds at each site and how sure that is.
 
-Sites whose tensors equal a measured one get its figures, marked as not measured themselves. Drawing is left to
-`nas.reporting`; whether a placement is too slow, to `nas.latency.cost_rules`.
+Sites whose tensors equal a measured one get its figures, marked as not measured themselves. What the figures mean is
+told by `nas.results`; drawing is left to `nas.reporting`, whether a placement is too slow to `nas.latency.cost_rules`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from nas.latency.intervals import increment_interval
-from nas.latency.prediction import AdditiveModel, Once, Part, Row, part_of
 from nas.latency.record import LatencyRecord
-from nas.spaces import Candidate, get_topology
+from nas.results.additive import AdditiveModel, Once, Row, part_of, twins
+from nas.results.costs import Quote, ratio, read_times
+from nas.spaces import Candidate
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = (
-    "notation",
-    "role",
-    "backbone",
-    "n_blocks",
-    "block",
-    "params",
-    "site",
-    "channels",
-    "stride",
-    "median_ms",
-    "p5_ms",
-    "p95_ms",
-    "corrected_ms",
-    "batches_per_s",
-    "increment_ms",
-    "low_ms",
-    "high_ms",
-    "slowdown_percent",
-    "peak_memory_mb",
-    "energy_mj",
-    "measured",
-    "same_as",
-    "isolated",
-    "drift",
+    *("notation", "role", "backbone", "n_blocks", "block", "params", "site", "channels", "stride"),
+    *("median_ms", "p5_ms", "p95_ms", "corrected_ms", "batches_per_s"),
+    *("increment_ms", "low_ms", "high_ms", "slowdown_percent"),
+    *("peak_memory_mb", "energy_mj", "measured", "same_as", "isolated", "drift", "unknown"),
 )
+"""`corrected_ms` is the time as it may be compared, None where it is not known; `unknown` says why. `low_ms` and
+`high_ms` are the 95 % interval of `increment_ms`."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +54,13 @@ class PlacementTable:
 
     records: Mapping[Candidate, LatencyRecord]
 
+    @cached_property
+    def times(self) -> dict[Candidate, Quote]:
+        """Time of every network as it may be compared, ms; single placements of equal tensors share theirs."""
+        read = read_times({candidate.notation: record.to_dict() for candidate, record in self.records.items()})
+        own = {candidate: read[candidate.notation] for candidate in self.records}
+        return own | {twin: own[measured] for twin, measured in twins(own).items()}
+
     @property
     def baselines(self) -> dict[Candidate, LatencyRecord]:
         """Networks without blocks."""
@@ -81,44 +71,25 @@ class PlacementTable:
         """Networks with one block, measured."""
         return {candidate: record for candidate, record in self.records.items() if len(candidate.placements) == 1}
 
-    def filled(self) -> dict[Candidate, Candidate]:
-        """Single placements never measured, each with the measured one of equal block, settings and tensor."""
-        by_part: dict[Part, Candidate] = {}
-        for single in sorted(self.singles, key=_first_site):
-            by_part.setdefault(part_of(single, single.placements[0]), single)
-        found = {}
-        for part, measured in by_part.items():
-            placement = measured.placements[0]
-            for site in get_topology(measured.backbone, _last_stride(measured)).sites:
-                if (site.channels, site.stride) == (part.channels, part.stride):
-                    twin = Candidate.make(
-                        measured.backbone,
-                        [(site.number, placement.block, dict(placement.params))],
-                        dict(measured.backbone_params),
-                    )
-                    if twin not in self.records:
-                        found[twin] = measured
-        return found
-
     def checks(self) -> list[ShapeCheck]:
         """Measured placements of equal tensors, each against the first of its kind."""
         first: dict[Any, Candidate] = {}
         found = []
         for candidate in sorted(self.singles, key=_first_site):
             representative = first.setdefault(part_of(candidate, candidate.placements[0]), candidate)
-            if representative != candidate:
-                ms, other = self.records[candidate].corrected_ms, self.records[representative].corrected_ms
-                found.append(ShapeCheck(candidate, representative, 100.0 * (ms - other) / other))
+            over = ratio(self.times[candidate], self.times[representative])
+            if representative != candidate and over is not None:
+                found.append(ShapeCheck(candidate, representative, 100.0 * (over.value - 1.0)))
         return found
 
     def model(self, once: Once = "none") -> AdditiveModel:
-        """The additive model of everything measured, drift corrected."""
+        """The additive model of everything measured whose time is known."""
         return AdditiveModel.fit(self.rows(), once)
 
     def rows(self) -> list[Row]:
-        """Measured networks whose baseline was measured too, with drift-corrected milliseconds."""
-        known = set(self.baselines)
-        return [Row(c, record.corrected_ms) for c, record in self.records.items() if c.baseline in known]
+        """Measured networks whose time is known, with it, where their baseline's is known too."""
+        known = {c: ms for c in self.records if (ms := self.times[c].value) is not None}
+        return [Row(c, ms) for c, ms in known.items() if c.baseline in known]
 
     def to_frame(self) -> pd.DataFrame:
         """One row a network, baselines first, then by block and site; columns `COLUMNS`, None where not measured."""
@@ -130,7 +101,7 @@ class PlacementTable:
     def _rows(self) -> Iterator[dict[str, Any]]:
         for candidate, record in self.records.items():
             yield self._row(candidate, record, None)
-        for candidate, measured in self.filled().items():
+        for candidate, measured in twins(self.records).items():
             yield self._row(candidate, self.records[measured], measured)
 
     def _row(self, candidate: Candidate, record: LatencyRecord, same_as: Candidate | None) -> dict[str, Any]:
@@ -142,7 +113,7 @@ class PlacementTable:
             "median_ms": record.median_ms,
             "p5_ms": record.p5_ms,
             "p95_ms": record.p95_ms,
-            "corrected_ms": record.corrected_ms,
+            "corrected_ms": self.times[candidate].value,
             "batches_per_s": record.batches_per_s,
             "peak_memory_mb": record.peak_memory_mb,
             "energy_mj": record.energy_mj,
@@ -150,21 +121,18 @@ class PlacementTable:
             "same_as": None if same_as is None else same_as.notation,
             "isolated": record.isolated,
             "drift": record.drift,
+            "unknown": self.times[candidate].why or None,
         }
-        return row | _place(candidate) | self._increment(candidate, record)
+        return row | _place(candidate) | self._increment(candidate)
 
-    def _increment(self, candidate: Candidate, record: LatencyRecord) -> dict[str, Any]:
-        baseline = self.records.get(candidate.baseline)
-        if baseline is None or not candidate.placements:
+    def _increment(self, candidate: Candidate) -> dict[str, Any]:
+        base = self.times.get(candidate.baseline)
+        over = ratio(self.times[candidate], base) if base is not None and candidate.placements else None
+        if base is None or base.value is None or over is None:
             return dict.fromkeys(("increment_ms", "low_ms", "high_ms", "slowdown_percent"))
-        interval = increment_interval(record, baseline)
-        percent = 100.0 * interval.value / baseline.corrected_ms
-        return {
-            "increment_ms": interval.value,
-            "low_ms": interval.low,
-            "high_ms": interval.high,
-            "slowdown_percent": percent,
-        }
+        low, value, high = (None if r is None else base.value * (r - 1.0) for r in (over.low, over.value, over.high))
+        percent = 100.0 * (over.value - 1.0)
+        return {"increment_ms": value, "low_ms": low, "high_ms": high, "slowdown_percent": percent}
 
 
 def _place(candidate: Candidate) -> dict[str, Any]:
@@ -187,7 +155,3 @@ def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _first_site(candidate: Candidate) -> tuple[str, int]:
     return candidate.backbone, candidate.placements[0].site
-
-
-def _last_stride(candidate: Candidate) -> int:
-    return int(dict(candidate.backbone_params).get("last_stride", 1))

@@ -16,11 +16,11 @@ from typing import Literal, NamedTuple, Protocol
 from nas.errors import NasError
 from nas.latency.environment import device_name
 from nas.latency.measuring import UnderLoad, measure
-from nas.latency.prediction import Part, part_of
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.record import LatencyRecord
 from nas.latency.store import LatencyStore, Records
 from nas.progress import Progress, silent
+from nas.results.additive import Part, part_of
 from nas.spaces import Candidate, as_candidate
 
 Role = Literal["baseline", "reference", "single", "check", "several"]

@@ -18,6 +18,7 @@ from typing import Any
 from nas.errors import LatencyError
 from nas.latency.device_agent.statistics import pool_builds, pool_pairs
 from nas.latency.protocol import LatencyProtocol
+from nas.results.costs import without_drift
 
 
 @dataclass(frozen=True)
@@ -122,19 +123,14 @@ class LatencyRecord:
         return self.protocol.batch * self.batches_per_s
 
     @property
-    def relative_spread(self) -> float:
-        """(p95 - p5) / median: how wide the batches scatter."""
-        return (self.p95_ms - self.p5_ms) / self.median_ms
-
-    @property
     def build_sd_ms(self) -> float | None:
         """Standard deviation between the medians of the builds; None with a single build."""
         return stdev(build.median_ms for build in self.builds) if len(self.builds) > 1 else None
 
     @property
     def corrected_ms(self) -> float:
-        """The median as it would be at the session's start: divided by 1 + drift where drift was read."""
-        return self.median_ms / (1.0 + (self.drift or 0.0))
+        """The median as it would have been without the machine's drift, where that was read."""
+        return without_drift(self.median_ms, self.drift)
 
     def beside(self, reference_ms: float | None) -> LatencyRecord:
         """The same record with its milliseconds told in a time of the reference; unchanged when it is no pair.

@@ -8,6 +8,10 @@ Tables in, tables or small frozen dataclasses out; no torch, no database, no dra
 - `noise`: `Noise`, `noise_of`, `block_codes`, `block_effects`: how much a training's score moves by itself.
 - `intervals`: `Estimate`, `Spread`, `mean_interval`, `bootstrap`, `simultaneous_quantile`: intervals, or "not known".
 - `differences`: `Difference`, `difference`, `to_controls`, `verdict_of`: is one network better than another.
+- `costs`: `COSTS`, `Quote`, `read_times`, `ratio`: what a candidate costs, how surely, and what is slower than what.
+- `cost_tables`: `time_table`, `given_table`, `with_costs`: the same as columns of tables.
+- `slower`: `beside_reference`: which placements make a network slower than a reference.
+- `additive`: `AdditiveModel`, `twins`: what a placement adds; `placement_costs`: what blocks and sites cost, for rules.
 - `fronts`: `on_front`, `layers`, `crowding`, `hypervolume`, `staircase`: who is on the front.
 - `choice`: `most_accurate`, `knee`: which candidate for a budget, with the runners-up that are not told apart.
 - `power`: `Design`, `visible_difference`, `blocks_needed`: what a design can see.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 import pandas as pd
@@ -65,7 +66,7 @@ def given_table(costs: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     if "latency_ms" not in by_column and "batches_per_s" in by_column:
         by_column["latency_ms"] = {notation: 1000.0 / speed for notation, speed in by_column["batches_per_s"].items()}
     notations = dict.fromkeys(notation for values in by_column.values() for notation in values)
-    architectures = {notation: Candidate.parse(notation).architecture for notation in notations}
+    architectures = {notation: parse_once(notation).architecture for notation in notations}
     table = pd.DataFrame({name: pd.Series(values, dtype=float) for name, values in by_column.items()})
     table = table.reindex(list(notations)).groupby([architectures[notation].id for notation in notations]).mean()
     names = {network.id: network.notation for network in architectures.values()}
@@ -109,6 +110,12 @@ def time_quote(row: Mapping[Hashable, Any] | pd.Series) -> Quote:
 
 def _known(value: float | None) -> float | None:
     return None if value is None or value != value else float(value)
+
+
+@lru_cache(maxsize=1 << 16)
+def parse_once(notation: str) -> Candidate:
+    """`Candidate.parse`, remembered: tables name the same candidates again and again."""
+    return Candidate.parse(notation)
 
 
 def _number(value: Any) -> float:

@@ -115,6 +115,13 @@ class Quote:
 
 
 UNKNOWN = Quote(why="not measured")
+HOW_WORDS: Mapping[str, str] = {
+    "paired": "timed in pairs",
+    "corrected": "timed",
+    "table": "the table's",
+    "predicted": "predicted",
+}
+"""How a time is known, for people; where a table does not say, it was timed."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +183,8 @@ def read_times(records: Mapping[str, Mapping[str, Any]], limit: float = DISTURBE
 
     Args:
         records: the newest latency record of each network as plain data, by notation; read are `median_ms`, `drift`,
-            `isolated`, `builds`, and of paired ones `reference`, `ratio`, `ratio_low` and `ratio_high`.
+            `isolated`, `builds`, and of paired ones `reference`, `ratio`, `ratio_low` and `ratio_high` (`reference_ms`
+            where the reference has no record).
         limit: drift, load or spread past which a time is not known.
 
     Returns:
@@ -212,7 +220,8 @@ def _load(record: Mapping[str, Any], limit: float) -> str:
 
 def _time(notation: str, records: Mapping[str, Mapping[str, Any]], references: set[str], limit: float) -> Quote:
     record = records[notation]
-    if notation in references:  # 1 by definition: the common scale of all that were timed beside it
+    if notation in references and record.get("ratio") is None:
+        # 1 by definition: the common scale of all that were timed beside it.
         return Quote.exactly(without_drift(float(record["median_ms"]), record.get("drift")), "paired")
     if doubt := disturbed(record, limit):
         return Quote(why=doubt)
@@ -220,7 +229,7 @@ def _time(notation: str, records: Mapping[str, Mapping[str, Any]], references: s
         own = without_drift(float(record["median_ms"]), record.get("drift"))
         return _with_spread(own, record.get("builds") or ())
     beside = str(record["reference"])
-    base = _best_known(beside, records)
+    base = _best_known(beside, records) or record.get("reference_ms")
     if base is None:
         return Quote(why=f"{beside}, which it was timed beside, has no time of its own")
     value, low, high = (float(record[key]) * base for key in ("ratio", "ratio_low", "ratio_high"))

@@ -29,7 +29,7 @@ CONFIRM = "confirm"
 SCRATCH = "scratch"
 _STARTS = {"plain": "from the trained plain network", "checkpoint": "from a checkpoint"}
 """Kinds of start beside random or published weights; which one it was, behind the colon, is a block (see `noise`)."""
-SPLIT_WORDS = {"test": "test split", "val": "validation identities"}
+SPLIT_WORDS = {"test": "test split", "val": "validation identities", "table": "the table's values"}
 _FIDELITY_PARTS = (
     (r"(\d+)x(\d+)", "{0} x {1} px"),
     (r"i([\d.]+)", "{0} of the identities"),
@@ -90,7 +90,8 @@ class Level:
     def _fidelity_words(self) -> list[str]:
         length = [f"{int(self.epochs)} epochs"] if self.epochs == self.epochs else []
         parts = [part for part in self.fidelity.split("-") if not re.fullmatch(r"e\d+|full", part)]
-        return (length or ([] if parts else [self.fidelity])) + [_fidelity_part(part) for part in parts]
+        unnamed = [] if parts or self.split == "table" else [self.fidelity]
+        return (length or unnamed) + [_fidelity_part(part) for part in parts]
 
     def rows(self, table: pd.DataFrame) -> pd.DataFrame:
         """The rows of a results table that belong to this level, in any state."""

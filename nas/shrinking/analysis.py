@@ -16,9 +16,10 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from nas.results.costs import Quote
 from nas.results.intervals import Estimate
+from nas.results.placement_costs import PlacementCosts
 from nas.results.power import POWER
-from nas.shrinking.costs import Costs
 from nas.shrinking.design import DesignChoice, build_design
 from nas.shrinking.effects import MIN_DF, Fit, affordable, differ, fit_effects, least_candidates
 from nas.shrinking.equivalence import visible
@@ -87,7 +88,7 @@ class Analysis:
 
     sample: Sample
     space: DesignSpace
-    costs: Costs
+    costs: PlacementCosts
     settings: ShrinkSettings
     reference: Reference | None = None
     seed: int = 0
@@ -254,13 +255,13 @@ class Reference:
         notation: which network.
         score: mean mAP; None when not trained.
         trainings: finished trainings.
-        latency_ms: latency; None when not measured.
+        time: its time, ms; None when not known.
     """
 
     notation: str
     score: float | None
     trainings: int
-    latency_ms: float | None
+    time: Quote | None
 
 
 def title(block: str) -> str:

@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.stats import ks_2samp
 
 from nas.results.intervals import Estimate
-from nas.shrinking.costs import Latencies
+from nas.results.placement_costs import Times
 from nas.shrinking.draws import read_draws
 from nas.shrinking.edf import Bins, Draws, edf_area, ks_distance, latency_bins, latency_weights
 from nas.shrinking.null import permutation_p, shuffled
@@ -78,7 +78,7 @@ def confirm(
     parent_table: pd.DataFrame,
     child_table: pd.DataFrame,
     *,
-    latency: Latencies | None = None,
+    latency: Times | None = None,
     alpha: float = 0.05,
     seed: int = 0,
 ) -> Confirmation:

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from nas.progress import Progress, silent
+from nas.results.placement_costs import Times, placement_costs, time_of
 from nas.shrinking.analysis import Analysis, Asked, FamilyTests, Key, Reference
-from nas.shrinking.costs import Latencies, latency_of, read_costs
 from nas.shrinking.families import FAMILY_TESTS
 from nas.shrinking.multiplicity import adjust
 from nas.shrinking.reach import keep_reach, reach_of
@@ -64,7 +64,7 @@ def derive(
     space: DesignSpace,
     *,
     families: Sequence[RuleFamily] | None = None,
-    latency: Latencies | None = None,
+    latency: Times | None = None,
     reference: Candidate | str | None = None,
     alpha: float | None = None,
     margin: float | None = None,
@@ -136,7 +136,7 @@ def _changed(
 def analyses_of(
     table: pd.DataFrame,
     space: DesignSpace,
-    latency: Latencies | None,
+    latency: Times | None,
     reference: Candidate | None,
     settings: ShrinkSettings,
     stage: str | None,
@@ -149,7 +149,7 @@ def analyses_of(
         Analysis(
             sample=(sample := samples.get(backbone) or empty_sample(backbone)),
             space=space,
-            costs=read_costs(backbone, _asked(space, sample), table, latency),
+            costs=placement_costs(backbone, _asked(space, sample), table, latency),
             settings=settings,
             reference=compared,
             seed=seed,
@@ -172,11 +172,11 @@ def empty_sample(backbone: str) -> Sample:
 
 
 def _reference(
-    samples: Mapping[str, Sample], candidate: Candidate, table: pd.DataFrame, latency: Latencies | None
+    samples: Mapping[str, Sample], candidate: Candidate, table: pd.DataFrame, latency: Times | None
 ) -> Reference:
     sample = samples.get(candidate.backbone)
     rows = [i for i, c in enumerate(sample.candidates) if c == candidate] if sample is not None else []
-    ms = latency_of(candidate, table, latency)
+    time = time_of(candidate, table, latency)
     if sample is None or not rows or not np.isfinite(sample.score[rows[0]]):
-        return Reference(candidate.notation, None, 0, ms)
-    return Reference(candidate.notation, float(sample.score[rows[0]]), int(sample.finished[rows[0]]), ms)
+        return Reference(candidate.notation, None, 0, time)
+    return Reference(candidate.notation, float(sample.score[rows[0]]), int(sample.finished[rows[0]]), time)

@@ -14,7 +14,7 @@ import pandas as pd
 from nas.results.columns import failed, finished
 from nas.results.intervals import Floats
 from nas.results.noise import block_effects
-from nas.shrinking.costs import Latencies, latency_of
+from nas.results.placement_costs import Times, time_of
 from nas.shrinking.edf import Draws
 from nas.spaces.candidate import Candidate
 from nas.spaces.space import DesignSpace, Randomness
@@ -42,7 +42,7 @@ def fresh_draws(space: DesignSpace, count: int, rng: Randomness, numbers: Collec
     return space.stratified(most, rng, sorted(chosen))
 
 
-def read_draws(first: pd.DataFrame, second: pd.DataFrame, latency: Latencies | None = None) -> tuple[Draws, Draws]:
+def read_draws(first: pd.DataFrame, second: pd.DataFrame, latency: Times | None = None) -> tuple[Draws, Draws]:
     """One error and one latency a candidate of either side.
 
     The error is 1 - mAP, the mean over its finished trainings with the shifts of their seeds and starts taken out (as
@@ -70,7 +70,7 @@ def without_blocks(*sides: pd.DataFrame) -> list[pd.DataFrame]:
     return found
 
 
-def _draws(table: pd.DataFrame, latency: Latencies | None) -> Draws:
+def _draws(table: pd.DataFrame, latency: Times | None) -> Draws:
     """One row a candidate, in the order of their notations."""
     done, lost = finished(table), failed(table)
     counted = pd.DataFrame({"finished": done["notation"].value_counts(), "failed": lost["notation"].value_counts()})
@@ -83,7 +83,7 @@ def _draws(table: pd.DataFrame, latency: Latencies | None) -> Draws:
     )
 
 
-def _latencies(names: list[str], table: pd.DataFrame, latency: Latencies | None) -> Floats:
+def _latencies(names: list[str], table: pd.DataFrame, latency: Times | None) -> Floats:
     """(names,) latency from the table, and where it has none, what is known besides; NaN where nothing is."""
     known: dict[str, float] = {}
     if "latency_ms" in table:
@@ -91,6 +91,6 @@ def _latencies(names: list[str], table: pd.DataFrame, latency: Latencies | None)
         known = {str(name): float(ms) for name, ms in last.items()}
     missing = [name for name in names if name not in known] if latency is not None else []
     for name in missing:
-        ms = latency_of(Candidate.parse(name), latency)
-        known |= {} if ms is None else {name: ms}
+        time = time_of(Candidate.parse(name), latency)
+        known |= {} if time is None or time.value is None else {name: time.value}
     return np.array([known.get(name, np.nan) for name in names], dtype=np.float64)

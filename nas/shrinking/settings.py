@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from nas.errors import StudyError, unknown_name
+from nas.results.costs import SLOWER
 
 RuleFamily = Literal[
     "cost",
@@ -35,6 +36,7 @@ class ShrinkSettings:
             of Eisenbach et al. (2023), 0.001.
         worth: mAP a further block must bring to be worth having; also the effect that a sample must be able to
             see before "no effect" is said instead of "not enough data". Their smallest effect.
+        slower: share of another network's time up to which two count as equally fast.
         max_slowdown: share of the baseline's latency that a preference may cost.
         effective_size: effective number of winners behind a good range: with the 8 of the published method a fifth of
             the range of a parameter that does nothing is lost (`tests/shrinking/test_winners.py`).
@@ -48,6 +50,7 @@ class ShrinkSettings:
     confidence: float = 0.95
     margin: float = 0.0005
     worth: float = 0.001
+    slower: float = SLOWER
     max_slowdown: float = 0.05
     effective_size: float = 20.0
     permutations: int = 2000
@@ -61,6 +64,6 @@ class ShrinkSettings:
         for name in ("alpha", "confidence"):
             if not 0 < getattr(self, name) < 1:
                 raise StudyError(f"{name} must lie between 0 and 1, not {getattr(self, name)!r}")
-        for name in ("margin", "worth", "max_slowdown"):
+        for name in ("margin", "worth", "slower", "max_slowdown"):
             if not getattr(self, name) >= 0:
                 raise StudyError(f"{name} must be 0 or more, not {getattr(self, name)!r}")

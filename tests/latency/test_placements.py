@@ -12,8 +12,8 @@ from nas.errors import SpaceError
 from nas.latency import LatencyRecord
 from nas.latency.placement_table import PlacementTable
 from nas.latency.placements import Planned, Profile, plan_profile, profile
-from nas.latency.prediction import cross_validate
 from nas.latency.store import MemoryStore
+from nas.results.additive import cross_validate
 from nas.spaces import Candidate, DesignSpace
 
 

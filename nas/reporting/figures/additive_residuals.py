@@ -13,6 +13,7 @@ from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.placements import block_label
 from nas.reporting.study_data import StudyData, rows_of
+from nas.results.additive import AdditiveModel
 from nas.spaces.labels import block_title, short_label
 
 _COLUMNS = ("notation", "block", "n_blocks", "measured_ms", "predicted_ms", "residual_percent")
@@ -75,8 +76,6 @@ class AdditiveResiduals(StudyFigure):
 
 
 def _predictions(small: pd.DataFrame, large: pd.DataFrame) -> list[tuple[object, ...]]:
-    from nas.latency.prediction import AdditiveModel
-
     try:
         model = AdditiveModel.fit((row.notation, float(row.median_ms)) for row in rows_of(small))
     except NasError:  # no plain backbone among them

@@ -1,54 +1,50 @@
 """Cost: "no block whose network is slower than ResNet-101 and no better".
 
-Time is measured, so it is compared, not tested; what is tested is that a slower network is no better than the
-reference by more than the margin. A placement nobody trained is judged by its time alone: the rule can be had before
-any training. A slower placement that may be better stays.
+Slower is what `nas.results.slower` calls so; what is tested is that a slower network is no better than the reference by
+more than the margin. A placement nobody trained is judged by its time alone: the rule can be had before any training. A
+slower placement that may be better stays, and so does one of which it is not known whether it is slower.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from nas.results.intervals import Estimate
-from nas.shrinking.analysis import Analysis, Answer, FamilyTests, Key, Reference
-from nas.shrinking.costs import Cell
+from nas.results.slower import Beside, beside_reference
+from nas.shrinking.analysis import Analysis, Answer, FamilyTests, Flags, Key, Reference
 from nas.shrinking.equivalence import turned
 from nas.spaces.findings import Finding
 from nas.spaces.rules import Cost
+from nas.spaces.rules.patterns import matches
 
-SLOWER = 0.01
-"""Share of the reference's latency below which two networks count as equally fast."""
+Placed = tuple[str, int]
+"""A block, with the settings that a rule names, and a site."""
 
 
 def cost(analysis: Analysis) -> FamilyTests:
     """The questions and conclusions of this family."""
     reference = analysis.reference
-    if reference is None or reference.latency_ms is None:
+    if reference is None or reference.time is None or reference.time.value is None:
         return FamilyTests({}, lambda adjusted: [])
-    slow = slower_placements(analysis, reference.latency_ms)
-    beside = {cell: _beside_reference(analysis, reference, cell) for cell in slow}
+    placed = beside_reference(analysis.costs.quotes, reference.time, analysis.settings.slower)
+    slow = {(b.pattern, b.site): b for b in placed if b.slower}
+    unsure = [b for b in placed if b.slower is None and (b.ratio is None or b.ratio.value > 1.0)]
+    beside = {key: _beside_reference(analysis, reference, key) for key in slow}
     p_values: dict[Key, float] = {
-        ("cost", *cell): d.p_below(analysis.settings.margin) for cell, d in beside.items() if d is not None
+        ("cost", *key): d.p_below(analysis.settings.margin) for key, d in beside.items() if d is not None
     }
 
     def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
-        return _conclude(analysis, reference, slow, beside, adjusted)
+        return [*_conclude(analysis, reference, slow, beside, adjusted), *_untold(analysis, reference, unsure)]
 
     return FamilyTests(p_values, conclude)
 
 
-def slower_placements(analysis: Analysis, reference_ms: float) -> dict[Cell, float]:
-    """Placements whose measured network is slower than the reference, with the ms they are slower by."""
-    over = {cell: ms - reference_ms for cell, ms in analysis.costs.singles.items()}
-    return {cell: ms for cell, ms in sorted(over.items()) if ms > SLOWER * reference_ms}
-
-
-def _beside_reference(analysis: Analysis, reference: Reference, cell: Cell) -> Estimate | None:
+def _beside_reference(analysis: Analysis, reference: Reference, key: Placed) -> Estimate | None:
     """mAP of the network with one block there minus the reference's; None when either was never trained."""
-    rows = _rows(analysis, [cell])
-    single = rows & (analysis.sample.counts == 1) & np.isfinite(analysis.sample.score)
+    single = _rows(analysis, [key]) & np.isfinite(analysis.sample.score)
     if reference.score is None or not single.any():
         return None
     weights = analysis.sample.finished[single]
@@ -68,27 +64,30 @@ def _spread(analysis: Analysis) -> float:
     return float(np.sqrt((fit.residuals**2).sum() / fit.df)) if fit.enough else float("nan")
 
 
-def _rows(analysis: Analysis, cells: list[Cell]) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-    sample = analysis.sample
-    rows = np.zeros(len(sample), dtype=bool)
-    for block, site in cells:
-        if block in sample.blocks:
-            rows |= sample.placed[:, site - 1] == sample.blocks.index(block) + 1
-    return rows
+def _rows(analysis: Analysis, keys: Sequence[Placed]) -> Flags:
+    """Which candidates of the sample have one block, and that one of these."""
+    singles = [c.placements[0] if len(c.placements) == 1 else None for c in analysis.sample.candidates]
+    return np.array(
+        [
+            p is not None and any(p.site == site and matches(pattern, p.block, p.params) for pattern, site in keys)
+            for p in singles
+        ],
+        dtype=bool,
+    )
 
 
 def _conclude(
     analysis: Analysis,
     reference: Reference,
-    slow: Mapping[Cell, float],
-    beside: Mapping[Cell, Estimate | None],
+    slow: Mapping[Placed, Beside],
+    beside: Mapping[Placed, Estimate | None],
     adjusted: Mapping[Key, float],
 ) -> list[Finding]:
-    untrained = [cell for cell in slow if not _trained(analysis, cell)]
-    tested = [cell for cell in slow if beside[cell] is not None]
-    no_better = [cell for cell in tested if adjusted[("cost", *cell)] <= analysis.settings.alpha]
-    maybe = [cell for cell in slow if cell not in untrained and cell not in no_better]
-    gains = [d.value for cell in no_better if (d := beside[cell]) is not None]
+    untrained = [key for key in slow if not _rows(analysis, [key]).any()]
+    tested = [key for key in slow if beside[key] is not None]
+    no_better = [key for key in tested if adjusted[("cost", *key)] <= analysis.settings.alpha]
+    maybe = [key for key in slow if key not in untrained and key not in no_better]
+    gains = [d.value for key in no_better if (d := beside[key]) is not None]
     findings = []
     if untrained or no_better:
         reason = "; ".join(_why(reference, untrained, no_better, gains))
@@ -104,11 +103,17 @@ def _conclude(
     return findings
 
 
-def _trained(analysis: Analysis, cell: Cell) -> bool:
-    return bool((_rows(analysis, [cell]) & (analysis.sample.counts == 1)).any())
+def _untold(analysis: Analysis, reference: Reference, unsure: Sequence[Beside]) -> list[Finding]:
+    """Placements of which it is not known whether they are slower."""
+    if not unsure:
+        return []
+    why = next((b.quote.why for b in unsure if b.quote.why), "the intervals of their times do not tell")
+    answer = Answer("not enough data", f"not known whether {len(unsure)} are slower than {reference.notation}: {why}")
+    slow = {(b.pattern, b.site): b for b in unsure}
+    return [_finding(analysis, reference, list(slow), slow, answer, dict.fromkeys(slow))]
 
 
-def _why(reference: Reference, untrained: list[Cell], no_better: list[Cell], gains: list[float]) -> list[str]:
+def _why(reference: Reference, untrained: list[Placed], no_better: list[Placed], gains: list[float]) -> list[str]:
     parts = []
     if no_better:
         parts.append(f"{len(no_better)} slower than {reference.notation} and no better ({max(gains):+.4f} mAP at most)")
@@ -120,26 +125,28 @@ def _why(reference: Reference, untrained: list[Cell], no_better: list[Cell], gai
 def _finding(
     analysis: Analysis,
     reference: Reference,
-    cells: list[Cell],
-    slow: Mapping[Cell, float],
+    keys: list[Placed],
+    placed: Mapping[Placed, Beside],
     answer: Answer,
-    beside: Mapping[Cell, Estimate | None],
+    beside: Mapping[Placed, Estimate | None],
 ) -> Finding:
-    known = [d for cell in cells if (d := beside[cell]) is not None]
+    known = [d for key in keys if (d := beside[key]) is not None]
     # The best of them speaks for all: none is better than this. Following the rule leaves it out, hence the sign.
     best = max(known, key=lambda d: d.value, default=None)
+    ratios = [over.value - 1.0 for key in keys if (over := placed[key].ratio) is not None]
+    base = reference.time.value if reference.time is not None and reference.time.value is not None else float("nan")
     evidence = analysis.evidence(
-        _rows(analysis, cells) & (analysis.sample.counts == 1),
+        _rows(analysis, keys),
         turned(best),
         p_adjusted=None,
-        latency_ms=-float(np.mean([slow[cell] for cell in cells])),
-        method="measured latency beside the reference; mAP of the best of them beside the reference's",
+        latency_ms=-base * float(np.mean(ratios)) if ratios else None,
+        method="time over the reference's; mAP of the best of them beside the reference's",
     )
-    return analysis.finding(_rule(analysis, reference, cells), answer, evidence)
+    return analysis.finding(_rule(analysis, reference, keys), answer, evidence)
 
 
-def _rule(analysis: Analysis, reference: Reference, cells: list[Cell]) -> Cost:
+def _rule(analysis: Analysis, reference: Reference, keys: list[Placed]) -> Cost:
     sites: dict[str, list[int]] = {}
-    for block, site in sorted(cells):
-        sites.setdefault(block, []).append(site)
+    for pattern, site in sorted(keys):
+        sites.setdefault(pattern, []).append(site)
     return Cost.model_validate({"reference": reference.notation, "placements": sites, "backbone": analysis.scope})

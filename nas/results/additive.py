@@ -1,4 +1,4 @@
-"""Predicts a network's latency from measured parts: the baseline, an increment a placement, a cost once a network.
+"""What a placement adds: the additive model of costs, for latency tables, screening, rules and figures.
 
     additive:  T = t0 + sum of increments          once:  T = t0 + c + sum of increments   (c only with a block)
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -129,10 +129,6 @@ class AdditiveModel:
             total += increment
         return total + sum(self.once_ms.get(key, 0.0) for key in _once_keys(network, self.once))
 
-    def __call__(self, candidate: Candidate | str) -> float | None:
-        """The same as `predict`, so that a model can be handed over as a function."""
-        return self.predict(candidate)
-
     def error(self, rows: Iterable[Row | tuple[Candidate | str, float]]) -> FitError | None:
         """How well measured networks are predicted; None when none of them can be."""
         errors = []
@@ -141,19 +137,6 @@ class AdditiveModel:
             if predicted is not None:
                 errors.append(100.0 * (predicted - ms) / ms)
         return _fit_error(errors)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for reports: baselines, increments and the once-only cost."""
-        return {
-            "baselines": [{"backbone": k[0], "params": dict(k[1]), "ms": v} for k, v in self.baselines.items()],
-            "increments": [
-                {**part._asdict(), "params": dict(part.params), "backbone_params": dict(part.backbone_params), "ms": ms}
-                for part, ms in self.increments.items()
-            ],
-            "once": self.once,
-            "once_ms": self.once_ms,
-            "residual_sd_ms": self.residual_sd_ms,
-        }
 
 
 def cross_validate(rows: Sequence[Row | tuple[Candidate | str, float]], once: Once = "none") -> FitError | None:
@@ -224,3 +207,33 @@ def _separable(rows: Sequence[Row], once: Once) -> set[str]:
     if once == "network":
         return {""} if any(len(row.candidate.placements) > 1 for row in rows) else set()
     return {block for row in rows for block in row.candidate.blocks if row.candidate.blocks.count(block) > 1}
+
+
+# -- equal tensors
+
+
+def twins(measured: Iterable[Candidate]) -> dict[Candidate, Candidate]:
+    """Single placements never measured, each with a measured one of equal block, settings and tensor: the same cost."""
+    networks = set(measured)
+    by_part: dict[Part, Candidate] = {}
+    for single in sorted((c for c in networks if len(c.placements) == 1), key=_site_of):
+        by_part.setdefault(part_of(single, single.placements[0]), single)
+    found = {}
+    for part, single in by_part.items():
+        for site in sites_of(part):
+            placed = [(site, part.block, dict(part.params))]
+            twin = Candidate.make(part.backbone, placed, dict(part.backbone_params))
+            if twin not in networks:
+                found[twin] = single
+    return found
+
+
+def _site_of(single: Candidate) -> tuple[str, int]:
+    return single.backbone, single.placements[0].site
+
+
+def sites_of(part: Part) -> list[int]:
+    """The sites with the part's tensor."""
+    last_stride = int(dict(part.backbone_params).get("last_stride", 1))
+    sites = get_topology(part.backbone, last_stride).sites
+    return [site.number for site in sites if (site.channels, site.stride) == (part.channels, part.stride)]

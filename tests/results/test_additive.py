@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.errors import LatencyError
-from nas.latency.prediction import AdditiveModel, cross_validate, part_of
+from nas.results.additive import AdditiveModel, cross_validate, part_of
 from nas.spaces import Candidate, get_topology
 
 BASELINE_MS = 1000 / 27.0878  # 36.917 ms, paper.md

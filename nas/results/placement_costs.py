@@ -1,0 +1,129 @@
+"""What the networks of one backbone cost, seen as placements: what rules of `nas.shrinking` say of time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from nas.results.additive import AdditiveModel, Row, sites_of
+from nas.results.cost_tables import parse_once
+from nas.results.costs import UNKNOWN, Quote
+from nas.spaces import Candidate
+
+Cell = tuple[str, int]
+"""A block and a site."""
+
+
+@dataclass(frozen=True)
+class PlacementCosts:
+    """Costs of the networks of one backbone, seen as placements: what blocks and sites add, whatever their settings.
+
+    Attributes:
+        backbone: name.
+        quotes: cost of each network that was timed, ms; not all of them need be known.
+    """
+
+    backbone: str
+    quotes: Mapping[Candidate, Quote]
+
+    @cached_property
+    def known(self) -> dict[Candidate, float]:
+        """Known times by architecture, ms."""
+        return {candidate: quote.value for candidate, quote in self.quotes.items() if quote.value is not None}
+
+    @cached_property
+    def baseline_ms(self) -> float | None:
+        """Time without blocks, ms; None when not known."""
+        values = [ms for candidate, ms in self.known.items() if not candidate.placements]
+        return float(np.median(values)) if values else None
+
+    @cached_property
+    def added(self) -> dict[Cell, float]:
+        """What each placement adds to its baseline, ms: of single ones where known, else by the additive model."""
+        bare = {candidate.baseline for candidate in self.known if not candidate.placements}
+        rows = [Row(candidate, ms) for candidate, ms in self.known.items() if candidate.baseline in bare]
+        modelled: dict[Cell, list[float]] = {}
+        for part, ms in AdditiveModel.fit(rows).increments.items():
+            for site in sites_of(part):
+                modelled.setdefault((part.block, site), []).append(ms)
+        own: dict[Cell, list[float]] = {}
+        for candidate, ms in rows:
+            if len(candidate.placements) == 1:
+                placement = candidate.placements[0]
+                own.setdefault((placement.block, placement.site), []).append(ms - self.known[candidate.baseline])
+        return {cell: float(np.median(values)) for cell, values in {**modelled, **own}.items()}
+
+    def site_ms(self, sites: Iterable[int], block: str | None = None) -> float | None:
+        """Mean cost of placing a block (or any of the blocks) at one of the sites, ms; None when not known."""
+        chosen = set(sites)
+        values = [ms for (name, site), ms in self.added.items() if site in chosen and block in (None, name)]
+        return float(np.mean(values)) if values else None
+
+    def block_ms(self, block: str, sites: Iterable[int]) -> float | None:
+        """Mean cost of a block over sites, ms; None unless known at all of them."""
+        values = [self.added.get((block, site)) for site in sites]
+        return float(np.mean([v for v in values if v is not None])) if values and None not in values else None
+
+    def slowdown(self, added_ms: float) -> float | None:
+        """A cost as a share of the baseline's time; None when that is not known."""
+        return added_ms / self.baseline_ms if self.baseline_ms else None
+
+
+Times: TypeAlias = pd.DataFrame | Mapping[str, float] | Callable[[Candidate], Quote | float | None]
+"""Known times: a results table (`notation`, `latency_ms`, its interval in `latency_low_ms` and `latency_high_ms` where
+it has one), a mapping from notation to ms, or a function to ask."""
+
+
+def placement_costs(backbone: str, asked: Iterable[Candidate], *sources: Times | None) -> PlacementCosts:
+    """Times of one backbone's architectures.
+
+    Args:
+        backbone: name.
+        asked: candidates to ask for, where a source is a function.
+        sources: the first one that knows an architecture is believed.
+    """
+    found: dict[Candidate, Quote] = {}
+    wanted = {candidate.architecture for candidate in asked if candidate.backbone == backbone}
+    for source in sources:
+        for candidate, quote in _known(source, wanted):
+            if candidate.backbone == backbone and (quote.value is not None or quote != UNKNOWN):
+                found.setdefault(candidate, quote)
+    return PlacementCosts(backbone, found)
+
+
+def time_of(candidate: Candidate, *sources: Times | None) -> Quote | None:
+    """The time of one network; None when no source knows it."""
+    return placement_costs(candidate.backbone, [candidate], *sources).quotes.get(candidate.architecture)
+
+
+def _known(source: Times | None, wanted: set[Candidate]) -> Iterator[tuple[Candidate, Quote]]:
+    if isinstance(source, pd.DataFrame):
+        if "latency_ms" in source:
+            columns = ["latency_ms", *(c for c in ("latency_low_ms", "latency_high_ms") if c in source)]
+            known = source[["notation", *columns]].dropna(subset=["latency_ms"]).groupby("notation").median()
+            for text, ms, *ends in known.itertuples():
+                yield parse_once(str(text)).architecture, _quoted(ms, ends)
+    elif isinstance(source, Mapping):
+        yield from ((parse_once(text).architecture, Quote.exactly(float(ms))) for text, ms in source.items())
+    elif source is not None:
+        yield from ((candidate, _answered(source(candidate))) for candidate in wanted)
+
+
+def _answered(told: Quote | float | None) -> Quote:
+    if isinstance(told, Quote):
+        return told
+    return UNKNOWN if told is None else Quote.exactly(float(told))
+
+
+def _quoted(ms: float, ends: Sequence[float]) -> Quote:
+    """A table's time: with its interval where it tells one, unsure where that is empty, exact where it has no such
+    columns (a landscape, somebody's own table)."""
+    if len(ends) < 2:
+        return Quote.exactly(float(ms))
+    low, high = (None if end != end else float(end) for end in ends)
+    return Quote(float(ms), low, high, "measured")
