@@ -242,7 +242,7 @@ def table_task(path: Path, space: DesignSpace, seed: int) -> Task:
     """A table of results: true values are means over its replicates, noise is their pooled deviation."""
     table = ReplayTable.read(path)
     means = table.rows.dropna(subset=["map"]).groupby("notation")["map"].mean()
-    costs = table.costs()
+    costs = table.costs["latency_ms"]
     groups = table.rows.dropna(subset=["map"]).groupby("notation")["map"]
     pooled = groups.var(ddof=1).mean()
     lowest, dearest = float(means.min()), max(costs.values())

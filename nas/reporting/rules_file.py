@@ -35,7 +35,7 @@ def _provenance(data: StudyData) -> Provenance:
         space_id=_text(space.get("id")),
         space=_text(space.get("name")),
         data=_text(dataset),
-        split="test" if data.definition.get("select_on") == "test" else "val",
+        split=None if data.table is not None else "test" if data.definition.get("select_on") == "test" else "val",
         trainings=len(finished),
         created=None if last is None or last != last else last.isoformat(),
         package=__version__,

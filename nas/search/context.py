@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from nas.training import Recipe
 
 SELECT, FINAL = "select", "final"
+TABLE = "table"
+"""The only view of a study on a table: its values, whichever stage asks."""
+SPLITS = {SELECT: "val", FINAL: "test", "source": "transfer", TABLE: "table"}
+"""What a view's trainings are read on, as results tables name it."""
 SOURCE = "source"
 """View of a `pretrain` stage: trained on its data, read on the test split of the study's own."""
 
@@ -152,6 +156,26 @@ class StudyContext:
             self._codes[names] = own_code.code_hash(names)
         return self._codes[names]
 
+    @cached_property
+    def table_id(self) -> str:
+        """Id of the replayed table as a data set, stored once with all it says of costs.
+
+        Raises:
+            StudyError: the study began on another table.
+        """
+        if self.replay is None:
+            raise StudyError("this study trains its candidates; it replays no table")
+        name = f"{TABLE}-{self.replay.id}"
+        begun = self.repository.replayed_table(self.definition.name)
+        if begun not in (None, name):
+            raise StudyError(
+                f"objective: {self.replay.name} holds other values than when {self.definition.name!r} began",
+                "an edited table is another one: give the study a new name, or put the former table back",
+            )
+        spec = {"table": self.replay.name, "costs": self.replay.costs}
+        self.repository.ensure_dataset(name, TABLE, spec, {})
+        return name
+
     def dataset(self, view: str) -> ReidDataset:
         """The data of a view: `select` (validation identities) or `final` (test split)."""
         from nas.data import dataset_view, load_dataset
@@ -178,7 +202,19 @@ class StudyContext:
     @property
     def search_view(self) -> str:
         """The view that everything before `confirm` selects on."""
+        if self.replay is not None:
+            return TABLE
         return FINAL if self.definition.select_on == "test" else SELECT
+
+    def seed(self, candidate: Candidate, replicate: int) -> int | None:
+        """The seed of a replicate; None where a table has fewer of the candidate.
+
+        A candidate that the table does not have keeps one, so that its training is asked for, and fails.
+        """
+        if self.replay is None:
+            return self.definition.seed + replicate
+        known = self.replay.seeds(candidate) or [0]
+        return known[replicate] if replicate < len(known) else None
 
     def prepared(self, view: str, fidelity: Fidelity) -> PreparedData:
         """Packed images of a view at a fidelity's size and share of identities."""
@@ -223,7 +259,7 @@ def latency_protocol(definition: StudyDefinition) -> LatencyProtocol:
     from nas.latency import LatencyProtocol
 
     given = definition.latency.model_dump(
-        exclude={"reference", "on", "wait_for_device", "max_relative_error", "device"}
+        exclude={"reference", "margin", "on", "wait_for_device", "max_relative_error", "device"}
     )
     values = {key: value for key, value in given.items() if value is not None}
     return LatencyProtocol.from_dict({**values, "device": latency_device(definition)})

@@ -146,7 +146,7 @@ class Execution:
             if should_stop():
                 raise TrainingInterrupted("stopped while replaying a training")
             time.sleep(min(0.02, table.seconds))
-        return TrainingOutcome(map=value, environment_id=self._context.environment_id)
+        return TrainingOutcome(map=value)
 
 
 def _plain(metrics: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """A table of results in place of trainings: strategies can be compared on it in seconds.
 
-The table has a column `candidate` in notation, or one column a site (`site01` ...) holding block
-names, the objectives `map` and the cost, and optionally `seed`. Rows of one candidate with several
-seeds are its replicates.
+The table has a column `candidate` in notation, or one column a site (`site01` ...) holding block names; `map` as a
+fraction, or `map_percent`; costs by their names (`latency_ms`, `params`, ...; `cost` is the study's own); and `seed`
+where candidates have replicates. Every value is read or named with its line and column: nothing is guessed.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from nas.errors import StudyError
+from nas.errors import NasError, StudyError
 from nas.files.hashes import hash_of_text
+from nas.results.cost_tables import given_table, parse_once
+from nas.results.costs import COSTS
 from nas.spaces import Candidate
 
 _SITE = re.compile(r"site_?(\d+)$")
+_PLAIN = re.compile(r"[\w .%()/-]{1,40}$")
+_EMPTY = frozenset({"", "none", "nan", "0", "-"})
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class ReplayTable:
     """Results by candidate and seed.
 
     Attributes:
-        rows: columns `notation`, `seed`, `map`, `cost`.
+        rows: columns `notation`, `seed`, `map`, and a column a cost, by its name.
         name: where it came from, for messages.
         seconds: how long a training takes (0: no time), to rehearse a study with its real rhythm.
     """
@@ -40,37 +44,34 @@ class ReplayTable:
     def read(
         cls, path: Path, backbone: str = "resnet50", cost: str = "latency_ms", seconds: float = 0.0
     ) -> ReplayTable:
-        """Reads a CSV.
+        """Reads a CSV, with commas, semicolons or tabs between its cells.
 
         Args:
             path: the table.
             backbone: notation of the network that columns a site belong to.
-            cost: name of the cost column, beside `cost`.
+            cost: what a column `cost` holds.
             seconds: how long each training is made to take.
 
         Raises:
-            StudyError: the file or a needed column is missing, or a value is not a number.
+            StudyError: the file or a needed column is missing, a value is not what its column holds, or two rows
+                contradict each other.
         """
-        if not path.exists():
-            raise StudyError(f"objective: there is no table {path}")
-        try:
-            raw = pd.read_csv(path)
-        except (ValueError, UnicodeDecodeError) as error:
-            raise StudyError(f"objective: {path} is not a CSV table: {error}") from error
-        columns = {str(c).strip().lower(): c for c in raw.columns}
-        if "map" not in columns:
-            raise StudyError(f"objective: {path} has no column `map`; it has {', '.join(map(str, raw.columns))}")
-        notation = _notations(raw, columns, backbone, path)
-        cost_column = next((columns[c] for c in ("cost", cost) if c in columns), None)
-        rows = pd.DataFrame(
-            {
-                "notation": notation,
-                "seed": raw[columns["seed"]] if "seed" in columns else raw.groupby(notation).cumcount(),
-                "map": pd.to_numeric(raw[columns["map"]], errors="coerce"),
-                "cost": pd.to_numeric(raw[cost_column], errors="coerce") if cost_column is not None else float("nan"),
-            }
-        )
-        return cls(rows, str(path), seconds)
+        raw = _read(path)
+        columns = _columns(raw, path, cost)
+        quality = "map" if "map" in columns else "map_percent"
+        if quality not in columns:
+            found = [str(c) for c in raw.columns if _PLAIN.match(str(c))]
+            raise StudyError(
+                f"objective: {path} has no column `map`; it has {', '.join(found) or 'none with a name'}",
+                "a fraction in `map`, or percent in `map_percent`",
+            )
+        rows = pd.DataFrame({"notation": _notations(raw, columns, backbone, path)})
+        rows["seed"] = _seeds(raw, columns["seed"], path) if "seed" in columns else 0
+        rows["map"] = _map(raw, columns[quality], path, percent=quality == "map_percent")
+        for name in COSTS:
+            if name in columns:
+                rows[name] = _cost(raw, columns[name], path, name)
+        return cls(_one_row_each(rows, path, seeded="seed" in columns), str(path), seconds)
 
     @cached_property
     def id(self) -> str:
@@ -78,32 +79,131 @@ class ReplayTable:
         return hash_of_text(self.rows.to_csv(index=False))
 
     @cached_property
-    def _maps(self) -> dict[str, list[float]]:
-        return {str(n): g.sort_values("seed")["map"].tolist() for n, g in self.rows.groupby("notation")}
+    def _maps(self) -> dict[str, dict[int, float]]:
+        found: dict[str, dict[int, float]] = {}
+        for notation, seed, value in zip(self.rows["notation"], self.rows["seed"], self.rows["map"], strict=True):
+            found.setdefault(notation, {})[int(seed)] = float(value)
+        return found
+
+    def seeds(self, candidate: Candidate) -> list[int]:
+        """The seeds that the table has of a candidate, ascending; empty when it is not in the table."""
+        return sorted(self._maps.get(candidate.notation, {}))
 
     def lookup(self, candidate: Candidate, seed: int) -> float | None:
-        """mAP of a candidate; seeds beyond the replicates start again. None when it is not in the table."""
-        values = self._maps.get(candidate.notation)
-        return None if not values else values[seed % len(values)]
+        """mAP of a candidate with that seed; None when the table does not have it."""
+        return self._maps.get(candidate.notation, {}).get(seed)
 
-    def costs(self) -> dict[str, float]:
-        """Mean cost by notation, where known."""
-        return {str(n): float(v) for n, v in self.rows.groupby("notation")["cost"].mean().items() if v == v}
+    @cached_property
+    def costs(self) -> dict[str, dict[str, float]]:
+        """Mean cost by notation where it is known, by name of the cost."""
+        names = [name for name in COSTS if name in self.rows]
+        means = self.rows.groupby("notation")[names].mean()
+        return {name: {str(n): float(v) for n, v in means[name].dropna().items()} for name in names}
+
+    @cached_property
+    def given(self) -> pd.DataFrame:
+        """The costs by architecture, as `nas.results.cost_tables.given_table` has them."""
+        return given_table(self.costs)
 
 
-def _notations(raw: pd.DataFrame, columns: Mapping[str, str], backbone: str, path: Path) -> pd.Series:
+def _read(path: Path) -> pd.DataFrame:
+    """All cells as text."""
+    if not path.exists():
+        raise StudyError(f"objective: there is no table {path}")
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            first = file.readline()
+        separator = max(",;\t", key=first.count)
+        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (ValueError, OSError) as error:
+        raise StudyError(f"objective: {path} is not a CSV table: {error}") from error
+
+
+def _columns(raw: pd.DataFrame, path: Path, cost: str) -> dict[str, str]:
+    """Names of the columns by what they hold; `cost` is the study's cost."""
+    columns = {str(c).strip().lower(): str(c) for c in raw.columns}
+    for name, same in (("cost", cost), ("map_percent", "map")):
+        if name in columns and same in columns:
+            raise StudyError(f"objective: {path} has both columns {name!r} and {same!r}", "leave one of them out")
+    if "cost" in columns:
+        columns[cost] = columns.pop("cost")
+    return columns
+
+
+def _numbers(raw: pd.DataFrame, column: str, path: Path, *, optional: bool = False) -> pd.Series:
+    """A column as finite numbers; NaN where a cell is empty and may be."""
+    text = raw[column].str.strip()
+    values = pd.to_numeric(text, errors="coerce").astype(float)
+    wrong = values.isna() | values.abs().eq(float("inf"))
+    if optional:
+        wrong &= ~text.str.lower().isin(["", "nan"])
+    _refuse(raw, column, path, wrong, "is not a number", "decimals have a point, units stand in the column's name")
+    return values
+
+
+def _seeds(raw: pd.DataFrame, column: str, path: Path) -> pd.Series:
+    values = _numbers(raw, column, path)
+    _refuse(raw, column, path, values != values.round(), "is not a whole number", "number the replicates 0, 1, 2")
+    return values.astype(int)
+
+
+def _map(raw: pd.DataFrame, column: str, path: Path, *, percent: bool) -> pd.Series:
+    values = _numbers(raw, column, path)
+    wrong = ~values.between(0.0, 100.0 if percent else 1.0)
+    within = "between 0 and 100" if percent else "a fraction between 0 and 1"
+    _refuse(raw, column, path, wrong, f"is not {within}", "call the column `map_percent` if it holds percent")
+    return values / 100.0 if percent else values
+
+
+def _cost(raw: pd.DataFrame, column: str, path: Path, name: str) -> pd.Series:
+    values = _numbers(raw, column, path, optional=True)
+    if name != "slowdown_percent":
+        _refuse(
+            raw, column, path, values <= 0, "is no cost: it must be above 0", "leave the cell empty if it is not known"
+        )
+    return values
+
+
+def _refuse(raw: pd.DataFrame, column: str, path: Path, wrong: pd.Series, what: str, hint: str) -> None:
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        raise StudyError(f"objective: {path}, row {row + 1}, column {column!r}: {raw[column].iloc[row]!r} {what}", hint)
+
+
+def _one_row_each(rows: pd.DataFrame, path: Path, *, seeded: bool) -> pd.DataFrame:
+    """Each candidate and seed once; rows that say the same twice are one."""
+    numbered = rows.assign(_row=range(1, len(rows) + 1)).drop_duplicates(list(rows.columns))
+    again = numbered[numbered.duplicated(["notation", "seed"], keep=False)]
+    if len(again):
+        notation, seed = again["notation"].iloc[0], again["seed"].iloc[0]
+        same = again[(again["notation"] == notation) & (again["seed"] == seed)]["_row"].tolist()
+        which = f"{notation} with seed {seed}" if seeded else f"{notation}"
+        raise StudyError(
+            f"objective: {path}, rows {same[0]} and {same[1]} contradict each other: both hold {which}",
+            "keep one of them" if seeded else "a column `seed` tells replicates apart",
+        )
+    return numbered.drop(columns="_row").sort_values(["notation", "seed"]).reset_index(drop=True)
+
+
+def _notations(raw: pd.DataFrame, columns: Mapping[str, str], backbone: str, path: Path) -> list[str]:
     written = columns.get("candidate", columns.get("notation"))
-    if written is not None:
-        text = raw[written]
-        return text.map(lambda value: Candidate.parse(str(value)).notation)
     sites = {int(m.group(1)): column for name, column in columns.items() if (m := _SITE.match(name))}
-    if not sites:
+    if written is not None:
+        texts = raw[written].tolist()
+    elif sites:
+        texts = [_from_sites(row, sites, backbone) for _, row in raw.iterrows()]
+    else:
         raise StudyError(f"objective: {path} needs a column `candidate` or columns `site01`, `site02`, ...")
-    return raw.apply(lambda row: _from_sites(row, sites, backbone), axis=1)
+    return [_notation(text, path, row) for row, text in enumerate(texts, 1)]
+
+
+def _notation(text: str, path: Path, row: int) -> str:
+    try:
+        return parse_once(text).notation
+    except NasError as error:
+        raise StudyError(f"objective: {path}, row {row}: {error.message}", error.hint) from error
 
 
 def _from_sites(row: pd.Series, sites: Mapping[int, str], backbone: str) -> str:
-    empty = {"", "none", "nan", "0", "-"}
-    placed = [(s, str(row[c]).strip()) for s, c in sites.items() if str(row[c]).strip().lower() not in empty]
-    parts = "".join(f"+{block}@{site}" for site, block in placed)
-    return Candidate.parse(f"{backbone}{parts}").notation
+    placed = {site: str(row[column]).strip() for site, column in sites.items()}
+    return backbone + "".join(f"+{block}@{site}" for site, block in placed.items() if block.lower() not in _EMPTY)

@@ -59,7 +59,9 @@ def register(definition: StudyDefinition, repository: Repository) -> int:
     reopen(repository, study_id, grown)
     for stage in definition.named_stages():
         repository.ensure_stage(study_id, stage.position, stage.name, stage.kind, stage.stored())
-    if context.replay is None:
+    if context.replay is not None:
+        _ = context.table_id  # refuses a table that was edited since the study began
+    else:
         repository.set_study_latency(study_id, context.protocol.id, context.device_name)
     return study_id
 

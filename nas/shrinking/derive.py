@@ -44,7 +44,7 @@ class Options(TypedDict, total=False):
     """Keywords of `derive`."""
 
     families: Sequence[RuleFamily] | None
-    latency: Latencies | None
+    latency: Times | None
     reference: Candidate | str | None
     alpha: float | None
     margin: float | None

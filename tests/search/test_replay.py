@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from search_builders import open_study, study_file, work
+from search_builders import open_study, study_file, true_ms, work
 
 from nas.errors import StudyError
+from nas.search.costs import CostModel
 from nas.search.replay import ReplayTable
 from nas.spaces import Candidate
 
@@ -17,22 +18,24 @@ def table(folder: Path, *lines: str) -> ReplayTable:
     return ReplayTable.read(folder / "results.csv")
 
 
-def test_notation_with_seeds(tmp_path: Path) -> None:
-    read = table(
-        tmp_path, "candidate,seed,mAP,latency_ms", '"resnet50+cnl@6,8",1,0.88,39', '"resnet50+cnl@8,6",0,0.87,38'
-    )
+def test_seeds_are_looked_up_by_value(tmp_path: Path) -> None:
+    """They used to be positions, modulo how many there are."""
+    lines = ["candidate,seed,mAP,latency_ms", '"resnet50+cnl@6,8",11,0.88,39', '"resnet50+cnl@8,6",4,0.87,38']
+    read = table(tmp_path, *lines)
     candidate = Candidate.parse("resnet50+cnl@6,8")
-    assert [read.lookup(candidate, seed) for seed in range(4)] == [0.87, 0.88, 0.87, 0.88]
-    assert read.costs() == {candidate.notation: 38.5}
-    assert read.lookup(Candidate.parse("resnet50"), 0) is None
+    assert read.seeds(candidate) == [4, 11]
+    assert [read.lookup(candidate, seed) for seed in (4, 11, 0, 1)] == [0.87, 0.88, None, None]
+    assert read.costs == {"latency_ms": {candidate.notation: 38.5}}
+    assert read.lookup(Candidate.parse("resnet50"), 4) is None
 
 
 def test_one_column_a_site_without_seeds_or_costs(tmp_path: Path) -> None:
-    read = table(tmp_path, "site06,site_8,site14,map", "cnl,,hac,0.88", "cnl,none,hac,0.89", "-,0,,0.86")
-    mixed = Candidate.parse("resnet50+cnl@6+hac@14")
-    assert [read.lookup(mixed, seed) for seed in range(3)] == [0.88, 0.89, 0.88]
-    assert read.lookup(Candidate.parse("resnet50"), 5) == 0.86
-    assert read.costs() == {}
+    read = table(tmp_path, "site06;site_8;site14;map_percent", "cnl;;hac;88", "-;0;;86", "-;0;;86")
+    assert read.lookup(Candidate.parse("resnet50+cnl@6+hac@14"), 0) == 0.88
+    assert read.lookup(Candidate.parse("resnet50"), 0) == 0.86
+    assert read.seeds(Candidate.parse("resnet50")) == [0]
+    assert read.costs == {}
+    assert list(read.given["latency_ms"]) == []
 
 
 @pytest.mark.parametrize(
@@ -40,11 +43,37 @@ def test_one_column_a_site_without_seeds_or_costs(tmp_path: Path) -> None:
     [
         (["candidate,rank1", "resnet50,0.9"], "no column `map`; it has candidate, rank1"),
         (["map,latency_ms", "0.9,3"], "needs a column `candidate` or columns `site01`"),
+        (["root:*:19000:0:99999:7:::"], "no column `map`; it has none with a name"),
+        (
+            ["candidate,map,latency_ms", "resnet50,.8,30", 'resnet101,.8,"30,5"'],
+            "row 2, column 'latency_ms': '30,5' is not",
+        ),
+        (["candidate,map,latency_ms", "resnet50,.8,30.0 ms"], "row 1, column 'latency_ms': '30.0 ms' is not a number"),
+        (["candidate,map,params", "resnet50,.8,-1"], "row 1, column 'params': '-1' is no cost"),
+        (["candidate,map", "resnet50,82"], "row 1, column 'map': '82' is not a fraction between 0 and 1"),
+        (["candidate,map", "resnet50,"], "row 1, column 'map': '' is not a number"),
+        (["candidate,map_percent", "resnet50,820"], "column 'map_percent': '820' is not between 0 and 100"),
+        (["candidate,map,seed", "resnet50,.8,first"], "row 1, column 'seed': 'first' is not a number"),
+        (["candidate,map,seed", "resnet50,.8,1.5"], "row 1, column 'seed': '1.5' is not a whole number"),
+        (["candidate,map", "resnet50+cnl@99,.8"], "row 1: "),
+        (
+            ["candidate,map,seed", "resnet50,.8,1", "resnet50,.7,1"],
+            "rows 1 and 2 contradict each other: .* with seed 1",
+        ),
+        (["candidate,map", "resnet50,.8", "resnet18,.7", "resnet50,.9"], "rows 1 and 3 contradict each other"),
+        (["candidate,map,cost,latency_ms", "resnet50,.8,1,2"], "both columns 'cost' and 'latency_ms'"),
     ],
 )
-def test_what_a_table_lacks_is_said(tmp_path: Path, lines: list[str], said: str) -> None:
+def test_every_value_is_read_or_named(tmp_path: Path, lines: list[str], said: str) -> None:
     with pytest.raises(StudyError, match=said):
         table(tmp_path, *lines)
+
+
+def test_an_edited_table_is_another_one(tmp_path: Path) -> None:
+    lines = ["candidate,map,params", "resnet50,.8,25"]
+    before = table(tmp_path, *lines).id
+    assert table(tmp_path, "\ufeffcandidate\tparams\tmap", "resnet50\t25.0\t0.80").id == before
+    assert table(tmp_path, *lines[:1], "resnet50,.8,26").id != before
 
 
 def test_a_table_that_is_not_there(tmp_path: Path) -> None:
@@ -68,3 +97,38 @@ def test_a_search_starts_from_all_earlier_results(tmp_path: Path, sampler: str) 
     if sampler == "placement":
         drawn = results[(results["stage"] == "sweep") & (results["role"] == "candidate")]
         assert search.loc[search["batch"] == 0, "map"].max() > drawn["map"].quantile(0.9)
+
+
+SWEEP = {"sweep": {"candidates": 6, "seeds": 2}}
+
+
+def test_a_study_does_not_go_on_with_an_edited_table(tmp_path: Path) -> None:
+    """It used to mix the values of both."""
+    path = study_file(tmp_path, [SWEEP])
+    _, _, context = open_study(path)
+    work(context)
+    lines = (tmp_path / "table.csv").read_text().splitlines()
+    (tmp_path / "table.csv").write_text("\n".join([*lines[:-1], lines[-1] + "1"]) + "\n")
+    with pytest.raises(StudyError, match="holds other values than when 'replayed' began"):
+        open_study(path)
+    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
+    open_study(path)
+
+
+def test_results_hold_the_tables_seeds_costs_and_level(tmp_path: Path) -> None:
+    """Costs used to be missing, seeds to be the study's, and levels those of trainings that never were."""
+    _, repository, context = open_study(study_file(tmp_path, [SWEEP, {"confirm": {"seeds": 5, "max_candidates": 2}}]))
+    work(context)
+    results = repository.results("replayed")
+    assert set(results["status"]) == {"finished"}
+    assert set(results["split"]) == {"table"}
+    assert results["epochs"].isna().all()
+    assert set(results.loc[results["stage"] == "sweep", "seed"]) == {0, 1}
+    # the table has three seeds a candidate, so five are not to be had; the first two are the sweep's own
+    assert set(results.loc[results["stage"] == "confirm", "seed"]) == {0, 1, 2}
+    assert results["latency_ms"].tolist() == [true_ms(Candidate.parse(n)) for n in results["notation"]]
+    assert results["batches_per_s"].tolist() == pytest.approx((1000 / results["latency_ms"]).tolist())
+    assert set(results["latency_how"]) == {"table"}
+    model = CostModel.of(context)
+    assert [model.cost(Candidate.parse(n)) for n in results["notation"]] == results["latency_ms"].tolist()
+    assert model.cost(Candidate.parse("resnet50+cnl@1,3,5")) is None  # neither in the table nor predicted

@@ -16,7 +16,7 @@ _SPLITS = ("train", "query", "gallery")
 def data_section(data: StudyData) -> Section:
     """The data set, its splits and its hash."""
     dataset = data.dataset
-    named = dataset.get("name") or data.definition.get("data")
+    named = data.table or dataset.get("name") or data.definition.get("data")
     blocks: list[Block] = [Facts(_dataset_facts(dataset, named))]
     splits = dataset.get("splits")
     if isinstance(splits, Mapping) and splits:
@@ -51,6 +51,8 @@ def _dataset_facts(dataset: Mapping[str, Any], named: Any) -> list[tuple[str, st
 
 
 def _view_words(data: StudyData) -> str:
+    if data.table is not None:
+        return "Nothing was trained for this study: accuracies and costs are the table's, candidate by candidate."
     if data.definition.get("select_on") == "test":
         return "Candidates were selected on the test split, as the paper did (`select_on: test`)."
     return (
@@ -80,14 +82,36 @@ def _given(value: Any) -> Any:
 def protocol(data: StudyData) -> Section:
     """How candidates were trained and timed."""
     definition, latency = data.definition, data.latency_protocol
-    facts = [("recipe", value_words(definition.get("recipe") or "strong_baseline"))]
+    facts = [] if data.table is not None else [("recipe", value_words(definition.get("recipe") or "strong_baseline"))]
     facts += [(f"latency: {key}", value_words(value)) for key, value in latency.items()]
     facts += [("study seed", value_words(definition.get("seed")))]
     seeds = data.finished.groupby("candidate_id")["seed"].nunique() if len(data.finished) else None
     if seeds is not None:
         facts.append(("seeds a candidate", code(f"{seeds.min()} to {seeds.max()}")))
-    explanation = Paragraph(
-        "Every number is the last epoch's, never the best epoch's. A latency is the median over batches timed one by "
-        "one after warming up, while nothing was trained on that machine. What was not measured is missing, not zero."
-    )
+    explanation = Paragraph(" ".join(_how(data)))
     return Section("protocol", "Protocol", [Facts(facts), explanation])
+
+
+def _how(data: StudyData) -> list[str]:
+    """How numbers came about, in sentences that are true of this study."""
+    missing = "What is not known is missing, not zero."
+    if data.table is not None:
+        return [f"Every number was read from the table {code(data.table)}.", missing]
+    said = ["Every number is the last epoch's, never the best epoch's."] if len(data.finished) else []
+    times = data.latencies.dropna(subset=["median_ms"])
+    paired, corrected = (int(times["how"].eq(how).sum()) for how in ("paired", "corrected"))
+    if paired:
+        said.append(
+            f"{count(paired)} networks were timed in alternation with a reference, batch by batch: their times are the "
+            "median ratio of the pairs, in the reference's milliseconds."
+        )
+    if corrected:
+        said.append(
+            f"The times of {count(corrected)} networks are medians over batches timed one by one after warming up, "
+            "divided by the machine's drift; past a tenth of drift, or of load by others, a time counts as not known."
+        )
+    lost = data.latencies[data.latencies["unknown"].notna()]
+    if len(lost):
+        why = "; ".join(dict.fromkeys(lost["unknown"].astype(str).head(3)))
+        said.append(f"The times of {count(len(lost))} networks are not known, so they are on no front ({why}).")
+    return [*said, missing]

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from nas.errors import StudyError
-from nas.search.context import FINAL, SELECT, SOURCE, StudyContext
+from nas.search.context import SPLITS, StudyContext
 from nas.search.starts import (
     CONTROL,
     FROM_SCRATCH,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from nas.training import Recipe
 
 TERMINAL = ("finished", "failed")
-_SPLITS = {SELECT: "val", FINAL: "test", SOURCE: "transfer"}
 CANDIDATE, BASELINE, REFERENCE = "candidate", "baseline", "reference"
 
 
@@ -111,6 +110,7 @@ def ask(context: StudyContext, stage: StageInfo, wishes: Sequence[Wish]) -> list
     """Stores wishes as trainings, in order; what exists already is linked, not repeated. Returns their ids."""
     if not wishes:
         return []
+    wishes = [as_trained(context, wish) for wish in wishes if seed_of(context, wish) is not None]
     register_candidates(context, [w.candidate for w in wishes])
     sources = source_trainings(context) if context.pretraining is not None else None
     starts = found_starts(context, wishes)
@@ -142,15 +142,15 @@ def _request(
         fidelity=wish.fidelity.model_dump(mode="json", exclude_none=True),
         fidelity_label=wish.label,
         start=moved_start(found.id, wish.moved),
-        seed=seed_of(context, wish),
+        seed=seed_of(context, wish) or 0,
         role=wish.role,
         sampler=wish.sampler,
         batch=wish.batch,
         position=position,
         sampler_attrs=wish.attrs,
         view=view,
-        split=_SPLITS[view],
-        epochs=wish.stop_epoch or recipe.total_epochs,
+        split=SPLITS[view],
+        epochs=wish.stop_epoch or (None if context.replay is not None else recipe.total_epochs),
         stop_epoch=wish.stop_epoch,
         resume_from=wish.resume_from,
         init_from=init_from,
@@ -186,9 +186,17 @@ def epochs_of(context: StudyContext, settings: Any, fidelity: Fidelity) -> int:
     return (context.recipe.fine_tuned(fidelity) if start.is_warm else context.recipe.at(fidelity)).epochs
 
 
-def seed_of(context: StudyContext, wish: Wish) -> int:
-    """The seed of a wish: the study's and the replicate; plain networks have seeds of their own, shared by studies."""
-    return wish.replicate if wish.role == START_ROLE else context.definition.seed + wish.replicate
+def as_trained(context: StudyContext, wish: Wish) -> Wish:
+    """The wish as it can be fulfilled: a table's values have one fidelity and one view."""
+    return wish if context.replay is None else replace(wish, fidelity=Fidelity(), view=None)
+
+
+def seed_of(context: StudyContext, wish: Wish) -> int | None:
+    """The seed of a wish: the study's and the replicate, or a table's own; None where the table has no more of them.
+
+    Plain networks have seeds of their own, shared by studies.
+    """
+    return wish.replicate if wish.role == START_ROLE else context.seed(wish.candidate, wish.replicate)
 
 
 def source_trainings(context: StudyContext) -> pd.DataFrame:
@@ -232,9 +240,7 @@ def register_candidates(context: StudyContext, candidates: Iterable[Candidate]) 
 def register_dataset(context: StudyContext, view: str) -> str:
     """Stores the data set of a view if it is new; returns its id."""
     if context.replay is not None:
-        name = f"table-{context.replay.id}-{view}"
-        context.repository.ensure_dataset(name, "table", {"table": context.replay.name}, {})
-        return name
+        return context.table_id
     dataset = context.dataset(view)
     counts = {split: asdict(count) for split, count in dataset.counts().items()}
     context.repository.ensure_dataset(dataset.id, dataset.name, dict(dataset.spec), counts)
@@ -249,8 +255,9 @@ def stage_rows(context: StudyContext, stage: StageInfo) -> pd.DataFrame:
 
 def alike(context: StudyContext, results: pd.DataFrame, wish: Wish) -> pd.DataFrame:
     """Rows of a results table that may be compared with a wish's: fidelity, split and kind of start are the same."""
+    wish = as_trained(context, wish)
     warm = results["start"] != SCRATCH
-    split = _SPLITS[wish.view or context.search_view]
+    split = SPLITS[wish.view or context.search_view]
     return results[(results["fidelity"] == wish.label) & (results["split"] == split) & (warm == wish.start.is_warm)]
 
 

@@ -107,7 +107,7 @@ def deepest(results: pd.DataFrame) -> pd.DataFrame:
     """
     rows = results[(results["status"] == "finished") & (results["stage_kind"] != "confirm")]
     candidates = rows[rows["role"] == CANDIDATE]
-    if candidates.empty:
+    if candidates["epochs"].isna().all():  # none, or values of a table, which have no length
         return rows
     deepest_rows: pd.DataFrame = rows[rows["epochs"] == candidates["epochs"].max()]
     return deepest_rows

@@ -135,7 +135,7 @@ class Search:
                 batch=(reached + 1) * RUNG_BATCHES,
                 fidelity=settings.fidelity,
                 stop_epoch=settings.rungs[reached + 1],
-                resume_from=ids.get((o.candidate.id, context.definition.seed + replicate)),
+                resume_from=ids.get((o.candidate.id, context.seed(o.candidate, replicate))),
                 attrs=dict(o.attrs),
             )
             for replicate in range(settings.seeds)

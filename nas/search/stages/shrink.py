@@ -30,6 +30,7 @@ from nas.search.stages.reopening import edge_data, replace_reopened, widened
 from nas.shrinking.derive import derive
 from nas.shrinking.draws import fresh_draws
 from nas.shrinking.planning import PlannedSweep, answerable, answered
+from nas.shrinking.settings import ShrinkSettings
 from nas.spaces import Candidate, DesignSpace
 from nas.training.fidelity import Fidelity
 
@@ -148,8 +149,9 @@ class ShrinkStep:
             samples,
             space,
             families=families,
-            latency=CostModel.of(self.context, "latency_ms").cost,
+            latency=CostModel.of(self.context, "latency_ms").quote,
             reference=self.context.reference,
+            settings=ShrinkSettings(slower=self.context.definition.latency.margin),
             alpha=alpha,
             margin=self.settings.margin,
             stage=self.stage.name,

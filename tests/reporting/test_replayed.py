@@ -1,0 +1,50 @@
+"""A study on a table: its front, speeds and words are the table's; nothing is said to have been trained or timed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from search_builders import open_study, study_file, true_ms, work
+
+from nas.reporting.figures import Hypervolume, SpeedByPosition
+from nas.reporting.loading import load_study_data
+from nas.reporting.story.setting import data_section, protocol
+from nas.reporting.study_data import StudyData
+from nas.search.costs import CostModel
+from nas.spaces import Candidate
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> StudyData:
+    folder: Path = tmp_path_factory.mktemp("replayed")
+    stage = {"sweep": {"design": "exhaustive", "blocks": 1, "seeds": 2}}
+    _, repository, context = open_study(study_file(folder, [stage]))
+    work(context)
+    loaded = load_study_data(repository.database, "replayed")
+    costs = CostModel.of(context)
+    assert [costs.cost(Candidate.parse(n)) for n in loaded.results["notation"]] == loaded.results["latency_ms"].tolist()
+    return loaded
+
+
+def test_front_hypervolume_and_speeds_are_the_tables(data: StudyData) -> None:
+    summary = data.candidates(data.quoted)
+    front = summary[summary["on_front"]]
+    assert "resnet50" in set(front["notation"])  # the cheapest of all
+    assert front["latency_ms"].tolist() == [true_ms(Candidate.parse(n)) for n in front["notation"]]
+    assert Hypervolume().table(data)["hypervolume"].max() > 0
+    speeds = SpeedByPosition().table(data)
+    assert speeds["batches_per_s"].tolist() == pytest.approx(
+        [1000 / true_ms(Candidate.parse(n)) for n in speeds["notation"]]
+    )
+    assert "timed" not in SpeedByPosition().caption(speeds)
+
+
+def test_what_was_not_trained_is_not_described_as_trained(data: StudyData) -> None:
+    text = f"{data_section(data)} {protocol(data)}"
+    for word in ("recipe", "epoch", "latency:", "cuda", "timed one", "held out", "test split"):
+        assert word not in text, word
+    level = data.quoted
+    assert level is not None
+    assert level.words == "the table's values"
+    assert data.environment == {}
