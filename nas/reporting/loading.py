@@ -13,7 +13,7 @@ from nas.reporting.shrink_steps import shrink_results
 from nas.reporting.study_data import EPOCH_COLUMNS, StudyData
 
 if TYPE_CHECKING:
-    from nas.storage import Database, Repository
+    from nas.storage import Database, Repository, StudyInfo
 
 CURVES = 40
 """How many trainings' curves are loaded: the best and the latest."""
@@ -46,7 +46,7 @@ def study_data(queries: Repository, name: str) -> StudyData:
         name=name,
         definition=info.definition,
         results=_with_reasons(results, queries.failures_of(name)),
-        latencies=_of_space(_latencies(queries, info.protocol_id, info.device, results), results, spaces),
+        latencies=_of_space(_latencies(queries, info, results), results, spaces),
         spaces=_spaces(spaces, stages),
         findings=queries.findings(info.id),
         stages=stages,
@@ -87,25 +87,29 @@ def _space(space: Mapping[str, Any], stage: Any, result: Mapping[str, Any]) -> d
     }
 
 
-def _latencies(queries: Repository, protocol: str | None, device: str | None, results: pd.DataFrame) -> pd.DataFrame:
-    """One row an architecture: its newest figure, measured before predicted, own before imported."""
-    if protocol is None or device is None:
-        return pd.DataFrame()
-    table = queries.latencies(protocol_id=protocol, device=device)
-    ranked = table.assign(own=table["imported"].isna()).sort_values(["measured", "own", "id"])
-    newest = ranked.drop(columns="own").drop_duplicates("architecture_id", keep="last")
-    measured = _without_drift(newest[newest["measured"].astype(bool)])
+_READ = {"latency_ms": "median_ms", "latency_how": "how", "latency_unknown": "unknown"}
+_READ |= {"latency_p5_ms": "p5_ms", "latency_p95_ms": "p95_ms"}
+
+
+def _latencies(queries: Repository, info: StudyInfo, results: pd.DataFrame) -> pd.DataFrame:
+    """One row an architecture: its time as the search counts it, and `raw_ms`, the median as it was read."""
+    costs = queries.costs(info.name).rename(columns=_READ)
+    costs = costs[costs["latency_measured"].astype(bool)].rename_axis("architecture_id").reset_index()
     references = set(results.loc[results["role"] == "reference", "architecture_id"]) if len(results) else set()
-    parts = pd.DataFrame([_network(str(notation)) for notation in measured["notation"]], index=measured.index)
-    role = ["reference" if a in references else "measured" for a in measured["architecture_id"]]
-    return pd.concat([measured, parts], axis=1).assign(role=role).sort_values("id")
-
-
-def _without_drift(table: pd.DataFrame) -> pd.DataFrame:
-    """Times as they would be without the machine's drift, as the search counts them; `raw_ms` is the median as read."""
-    slower = 1.0 + table["drift"].fillna(0.0)
-    times = {name: table[name] / slower for name in ("median_ms", "mean_ms", "p5_ms", "p95_ms", "sd_ms")}
-    return table.assign(**times, batches_per_s=table["batches_per_s"] * slower, raw_ms=table["median_ms"])
+    parts = pd.DataFrame([_network(str(notation)) for notation in costs["notation"]], index=costs.index)
+    role = ["reference" if a in references else "measured" for a in costs["architecture_id"]]
+    table = pd.concat([costs, parts], axis=1).assign(role=role)
+    if info.protocol_id is None or info.device is None or table.empty:
+        return table
+    raw = queries.latencies(protocol_id=info.protocol_id, device=info.device)
+    ranked = (
+        raw[raw["measured"].astype(bool)].assign(own=lambda rows: rows["imported"].isna()).sort_values(["own", "id"])
+    )
+    raw = ranked.drop_duplicates("architecture_id", keep="last")
+    facts = raw[["architecture_id", "median_ms", "id", "device", "batches", "isolated", "drift", "measured_at"]]
+    return table.merge(facts.rename(columns={"median_ms": "raw_ms"}), on="architecture_id", how="left").sort_values(
+        "id"
+    )
 
 
 def _of_space(latencies: pd.DataFrame, results: pd.DataFrame, spaces: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -13,11 +13,10 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from nas.reporting.costs import COST_WORDS
 from nas.reporting.placements import add_placements
 from nas.results.answer import Answer, answer_of
 from nas.results.columns import NUMBERS, RESULT_COLUMNS, failed, finished, trainings
-from nas.results.costs import SLOWER
+from nas.results.costs import COSTS, SLOWER
 from nas.results.fronts import on_front
 from nas.results.levels import Level, candidates, levels, quoted_level, widest_level
 
@@ -38,6 +37,8 @@ LATENCY_COLUMNS: tuple[str, ...] = (
     "isolated",
     "drift",
     "raw_ms",
+    "how",
+    "unknown",
     "predicted_ms",
     "peak_memory_mb",
     "device",
@@ -50,9 +51,6 @@ EPOCH_COLUMNS: tuple[str, ...] = ("training_id", "notation", "seed", "epoch", "l
 
 WORKER_COLUMNS: tuple[str, ...] = ("owner", "training_id", "notation", "stage", "lease_until", "attempts")
 """The workers table: one row a training that is being run now."""
-
-COSTS: tuple[str, ...] = tuple(COST_WORDS)
-"""Columns of the results table that a front can be drawn over."""
 
 
 def rows_of(table: pd.DataFrame) -> Iterator[Any]:
@@ -187,8 +185,19 @@ class StudyData:
         return mark_front(add_placements(table[table["trainings"] == 0]), self.cost)
 
     @property
+    def table(self) -> str | None:
+        """The table that the study replays; None where candidates are trained."""
+        named = (self.definition.get("objective") or {}).get("table")
+        return None if named is None else str(named)
+
+    @property
     def latency_protocol(self) -> Mapping[str, Any]:
-        """How networks were timed (backend, precision, batch, input, ...): as measured, else as the file says."""
+        """How networks were timed (backend, precision, batch, input, ...): as measured, else as the file says.
+
+        Empty for a study on a table, for which nothing is timed.
+        """
+        if self.table is not None:
+            return {}
         section = self.definition.get("latency")
         given = {key: value for key, value in (section or {}).items() if value is not None}
         return given | {key: value for key, value in self.protocol.items() if value is not None}
@@ -203,8 +212,7 @@ class StudyData:
     @property
     def cost(self) -> str:
         """The column that the study pays mAP with (its `cost` key); what follows from time is drawn as time."""
-        named = str(self.definition.get("cost") or "latency_ms")
-        return named if named in COSTS else "latency_ms"
+        return COSTS[str(self.definition.get("cost") or "latency_ms")].column
 
     @property
     def margin(self) -> float:

@@ -1,29 +1,27 @@
-"""What a candidate costs in the study's unit: measured where it was measured, else predicted.
+"""What a candidate costs in the study's unit: as `nas.results` reads what is stored, else predicted.
 
-The unit is the study's `cost` key. Time and energy come from stored measurements and, for networks not measured, from
-the additive model; sizes are computed from the network's structure. Limits may be set in any of these units.
+The unit is the study's `cost` key. Time and energy come from stored measurements (or from a replayed table) and, for
+networks not measured, from the additive model; sizes are computed from the network's structure. Limits may be set in
+any of these units.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nas.errors import LatencyError, NasError
+from nas.results.additive import AdditiveModel, Once, Row, cross_validate, twins
+from nas.results.cost_tables import parse_once, time_quote
+from nas.results.costs import COSTS, UNKNOWN, Quote, ratio
 from nas.spaces import Candidate
 
 if TYPE_CHECKING:
-    from nas.latency import AdditiveModel
-    from nas.latency.prediction import Once
+    import pandas as pd
+
     from nas.search.context import StudyContext
     from nas.search.definition import TrainingStage
-
-SIZES: Mapping[str, str] = {"params": "params", "macs": "macs", "activations": "activation_elements"}
-"""Costs counted from the network alone, and what `nas.networks.Complexity` calls them."""
-
-FROM_TIME = frozenset({"latency_ms", "batches_per_s", "slowdown_percent"})
-"""Costs that are the time of a batch in other words. Batches/s are paid as milliseconds: the order is the same."""
 
 ENOUGH = 8
 """Measured networks with several blocks that it takes to fit a cost once a network, and to judge a prediction."""
@@ -36,74 +34,83 @@ class CostModel:
     """Costs of candidates in one unit, from what is stored at this moment.
 
     Attributes:
-        unit: a name of `nas.search.definition.OBJECTIVES`, e.g. `latency_ms`.
-        measured: value by architecture id, measured ones only.
+        unit: a name of `nas.results.costs.COSTS`.
+        known: cost of each network that was measured, or that a table gives, in the unit of its column.
         additive: predicts the others; None where nothing can be predicted, or before a baseline was measured.
-        baselines: the networks without blocks, for slow-downs.
-        input_size: height and width that sizes are counted for.
-        table: costs by notation of a study that replays a table; they stand for everything but sizes.
+        input_size: height and width that sizes are counted for; None: a table says all there is.
+        slow_downs: whether what is known are slow-downs already, not times.
     """
 
     unit: str
-    measured: dict[str, float]
-    additive: AdditiveModel | None
-    baselines: tuple[Candidate, ...]
-    input_size: tuple[int, int]
-    table: dict[str, float] = field(default_factory=dict)
-    _computed: dict[str, float | None] = field(default_factory=dict)
+    known: dict[Candidate, Quote]
+    additive: AdditiveModel | None = None
+    input_size: tuple[int, int] | None = None
+    slow_downs: bool = False
+    _counted: dict[Candidate, Quote] = field(default_factory=dict)
 
     @classmethod
     def of(cls, context: StudyContext, unit: str | None = None) -> CostModel:
-        """The cost model of a study, from the latencies in its database.
+        """The cost model of a study, from the costs in its database or table.
 
         Args:
             unit: what is counted; None: the study's `cost`.
         """
-        own, given = context.definition.cost, unit or context.definition.cost
-        size = context.definition.latency.input
-        baselines = tuple(context.baselines)
+        unit = unit or context.definition.cost
+        cost, size = COSTS[unit], context.definition.latency.input
         if context.replay is not None:
-            return cls(given, {}, None, baselines, size, _of_table(context.replay.costs(), own, given))
-        if given in SIZES:
-            return cls(given, {}, None, baselines, size)
-        found = context.repository.find_latencies(None, context.protocol.id, context.device_name).values()
-        read = _READINGS.get(given, _corrected_ms)
-        values = [(i, value) for i in found if (value := read(i.record)) is not None]
-        measured = {i.architecture_id: value for i, value in values}
-        rows = [] if given == "peak_memory_mb" else [(Candidate.parse(i.notation), v) for i, v in values]
+            given = context.replay.given
+            if unit == "slowdown_percent" and unit in given:
+                return cls(unit, _quotes(given, unit), slow_downs=True)
+            known = _quotes(given, cost.column) if cost.column in given else {}
+            return cls(unit, known, None, size if cost.kind == "counted" and not known else None)
+        if cost.kind == "counted":
+            return cls(unit, {}, None, size)
+        known = _quotes(context.repository.costs(context.definition.name), cost.column)
+        if unit == "peak_memory_mb":  # blocks share memory: it does not add up
+            return cls(unit, known)
+        rows = [Row(candidate, q.value) for candidate, q in known.items() if q.value is not None]
         additive = _fitted(rows, 100.0 * context.definition.latency.max_relative_error)
-        return cls(given, measured, additive, baselines, size)
+        return cls(unit, known | {twin: known[one] for twin, one in twins(known).items()}, additive)
 
     def cost(self, candidate: Candidate) -> float | None:
-        """Cost of a candidate, less is better; None when neither measured nor predictable."""
-        if self.table:
-            return self.table.get(candidate.notation)
-        if self.unit in SIZES:
-            return self._size(candidate)
-        value = self._plain(candidate)
-        if self.unit != "slowdown_percent" or value is None:
-            return value
-        base = self._plain(candidate.baseline)
-        return None if not base else 100.0 * (value / base - 1.0)
+        """Cost of a candidate, less is better; None when neither known nor predictable."""
+        return self.quote(candidate).value
 
-    def _plain(self, candidate: Candidate) -> float | None:
-        """Measured value, or the additive prediction."""
-        architecture = candidate.architecture
-        if architecture.id in self.measured:
-            return self.measured[architecture.id]
-        return None if self.additive is None else self.additive.predict(architecture)
+    def quote(self, candidate: Candidate) -> Quote:
+        """The same, with how it is known and how surely."""
+        network = candidate.architecture
+        if self.unit != "slowdown_percent" or self.slow_downs:
+            return self._plain(network)
+        over = ratio(self._plain(network), self._plain(network.baseline))
+        if over is None:
+            return UNKNOWN
+        low, value, high = (None if r is None else 100.0 * (r - 1.0) for r in (over.low, over.value, over.high))
+        return Quote(value, low, high, self._plain(network).how)
 
-    def _size(self, candidate: Candidate) -> float | None:
-        key = candidate.architecture.id
-        if key not in self._computed:
-            from nas.networks import complexity
+    def _plain(self, network: Candidate) -> Quote:
+        """Known, counted or predicted, in the unit of the column."""
+        known = self.known.get(network, UNKNOWN)
+        if known.value is not None:
+            return known
+        if self.input_size is not None:
+            return self._count(network, self.input_size)
+        predicted = None if self.additive is None else self.additive.predict(network)
+        return known if predicted is None else Quote(predicted, how="predicted", why=_doubt(known))
+
+    def _count(self, network: Candidate, input_size: tuple[int, int]) -> Quote:
+        if network not in self._counted:
+            from nas.networks import complexity  # with torch, which a study on a table does without
 
             try:
-                found = complexity(candidate.architecture, input_size=self.input_size)
-                self._computed[key] = float(getattr(found, SIZES[self.unit]))
-            except NasError:
-                self._computed[key] = None
-        return self._computed[key]
+                found = complexity(network, input_size=input_size)
+            except NasError as error:
+                self._counted[network] = Quote(why=error.message)
+            else:
+                value = {"params": found.params, "macs": found.macs, "activations": found.activation_elements}[
+                    self.unit
+                ]
+                self._counted[network] = Quote.exactly(float(value), "counted")
+        return self._counted[network]
 
 
 @dataclass(frozen=True)
@@ -143,47 +150,36 @@ class Limits:
         return all(cost is None or cost <= self.most[unit] for unit, cost in costs.items())
 
 
-def _corrected_ms(record: Mapping[str, Any]) -> float | None:
-    """The median as it would be without the machine's drift, where that was read."""
-    return float(record["median_ms"]) / (1.0 + float(record.get("drift") or 0.0))
+def _quotes(costs: pd.DataFrame, column: str) -> dict[Candidate, Quote]:
+    """A column of `Repository.costs` by network."""
+    rows = costs.to_dict("records")
+    if column == "latency_ms":
+        return {parse_once(row["notation"]): time_quote(row) for row in rows}
+    known = [(row, float(row[column])) for row in rows if row[column] is not None and row[column] == row[column]]
+    return {
+        parse_once(row["notation"]): Quote.exactly(value, "table")
+        if row["latency_how"] == "table"
+        else Quote(value, how="measured")
+        for row, value in known
+    }
 
 
-def _reading(key: str, scale: float = 1.0) -> Callable[[Mapping[str, Any]], float | None]:
-    def read(record: Mapping[str, Any]) -> float | None:
-        value = record.get(key)
-        return None if value is None else float(value) * scale
-
-    return read
+def _doubt(quote: Quote) -> str:
+    """Why a network that was timed is predicted all the same: no rule rests on such a time."""
+    return "" if quote == UNKNOWN else quote.why
 
 
-_READINGS = {"peak_memory_mb": _reading("peak_memory_mb"), "energy_j": _reading("energy_mj", 1e-3)}
-
-
-def _of_table(costs: Mapping[str, float], own: str, unit: str) -> dict[str, float]:
-    """A table's costs, which are in the study's unit, in another one; {} where that cannot be had."""
-    if own == "batches_per_s":
-        costs = {notation: 1000.0 / value for notation, value in costs.items()}
-    if unit == own or {unit, own} <= FROM_TIME - {"slowdown_percent"}:
-        return dict(costs)
-    if unit != "slowdown_percent" or own not in FROM_TIME:
-        return {}
-    bases = {notation: costs.get(Candidate.parse(notation).baseline.notation) for notation in costs}
-    return {notation: 100.0 * (costs[notation] / base - 1.0) for notation, base in bases.items() if base}
-
-
-def _fitted(rows: list[tuple[Candidate, float]], worst_percent: float) -> AdditiveModel | None:
+def _fitted(rows: list[Row], worst_percent: float) -> AdditiveModel | None:
     """The additive model, with a once-per-network cost when multi-block networks were measured.
 
     None when it was seen to be wrong: its mean error on networks left out of its fit is above `worst_percent`.
     """
-    from nas.latency import AdditiveModel
-    from nas.latency.prediction import cross_validate
-
-    bare = {c.baseline for c, _ in rows if not c.placements}
-    usable = [(c, value) for c, value in rows if c.baseline in bare]
+    bare = {row.candidate.baseline for row in rows if not row.candidate.placements}
+    usable = [row for row in rows if row.candidate.baseline in bare]
     if not usable:
         return None
-    parts, several = [r for r in usable if len(r[0].placements) < 2], [r for r in usable if len(r[0].placements) > 1]
+    parts = [row for row in usable if len(row.candidate.placements) < 2]
+    several = [row for row in usable if len(row.candidate.placements) > 1]
     once: Once = "network" if len(several) >= ENOUGH else "none"
     seen = cross_validate([*parts, *several[:MOST_VALIDATED]], once) if len(several) >= ENOUGH else None
     if seen is not None and seen.mean_percent > worst_percent:

@@ -25,6 +25,7 @@ from pydantic import (
 from nas.errors import StudyError, unknown_name
 from nas.files.names import NAME_RULE, is_study_name
 from nas.files.yaml_source import YamlSource, load_yaml, validate
+from nas.results.costs import COSTS
 from nas.results.groups import By
 from nas.search.starts import Start, parse_starts
 from nas.shrinking.settings import RuleFamily
@@ -55,6 +56,7 @@ class LatencySettings(_Settings):
     threads: PositiveInt | None = Field(None, description="CPU threads; null: all cores")
     builds: PositiveInt = Field(1, description="engine builds a network")
     reference: str = Field("resnet101", description="network a good placement must beat in time and mAP")
+    margin: float = Field(0.01, ge=0, description="share of its time up to which two networks count as equally fast")
     isolated: bool = Field(True, description="no training of ours runs while a network is timed")
     on: Literal["cuda", "cpu"] = Field("cuda", description="far device: where networks run there")
     wait_for_device: bool = Field(True, description="far device: wait for its figures before a stage closes")
@@ -75,11 +77,8 @@ class ProfileStage(_Settings):
     multi: int = Field(0, ge=0, description="random multi-block networks timed too, to fit the additive model")
 
 
-OBJECTIVES = (
-    *("latency_ms", "batches_per_s", "slowdown_percent", "peak_memory_mb", "energy_j"),
-    *("params", "macs", "activations"),
-)
-"""What mAP can be paid with; `nas.latency.objectives` says what each is."""
+OBJECTIVES = tuple(COSTS)
+"""What mAP can be paid with; `nas.results.costs` says what each is."""
 
 
 def _readable_start(written: Any) -> Any:

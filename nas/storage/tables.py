@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import select
 
+from nas.results.cost_tables import COST_COLUMNS, given_table, time_table, with_costs
 from nas.storage.base import AnySelect
 from nas.storage.latencies import NEWEST_FIRST
-from nas.storage.models import CandidateRow, Epoch, Latency, Stage, StageTraining, Study, Training
+from nas.storage.models import CandidateRow, DatasetRow, Epoch, Latency, Stage, StageTraining, Study, Training
 from nas.storage.studies import Studies
 
 if TYPE_CHECKING:
@@ -28,8 +28,11 @@ _NUMBERS = (
     "batches_per_s",
     "peak_memory_mb",
     "energy_j",
+    "latency_low_ms",
+    "latency_high_ms",
     "params",
     "macs",
+    "activations",
     "seconds",
     "images_per_s",
     "epochs",
@@ -55,6 +58,19 @@ LATENCY_COLUMNS = (
     "imported",
     "measured_at",
 )
+_COSTS = [
+    *(Latency.architecture_id, Latency.notation, Latency.measured, Latency.median_ms, Latency.p5_ms, Latency.p95_ms),
+    *(Latency.drift, Latency.isolated, Latency.peak_memory_mb),
+    *(
+        Latency.record[key].as_float().label(key)
+        for key in ("energy_mj", "ratio", "ratio_low", "ratio_high", "reference_ms")
+    ),
+    Latency.record["reference"].as_string().label("reference"),
+    Latency.record["builds"].label("builds"),
+    Latency.record["environment"]["others_cpu_share"].as_float().label("others_cpu_share"),
+]
+_GIVEN: dict[str, pd.DataFrame] = {}
+"""Costs of replayed tables by id, which is of their content: a search asks for results again and again."""
 
 
 class Tables(Studies):
@@ -63,17 +79,65 @@ class Tables(Studies):
     def results(self, study: str, *, protocol_id: str | None = None, device: str | None = None) -> pd.DataFrame:
         """One row a (stage, training), in the order they were planned.
 
-        Latencies are those of the study's own protocol and device (`set_study_latency`) unless given, corrected for the
-        machine's drift where that was read, as the search counts them (`latencies` has them as they were measured);
-        `latency_measured` is False for a predicted figure and None when there is none.
+        Costs are those of `costs`; `latencies` has times as they were measured.
 
         Raises:
             StudyError: there is no study of this name.
         """
-        self.study(study)
-        query = _results_query(study, protocol_id, device)
-        rows = self.rows(query)
-        return _frame(query, rows)
+        query = _results_query(study)
+        costs = self.costs(study, protocol_id=protocol_id, device=device)
+        return with_costs(_frame(query, self.rows(query)), costs).reindex(columns=list(RESULT_COLUMNS))
+
+    def costs(self, study: str, *, protocol_id: str | None = None, device: str | None = None) -> pd.DataFrame:
+        """What the study's networks cost, one row an architecture, by `architecture_id`.
+
+        Columns as in `nas.results.cost_tables.time_table`; what follows from a network alone stands in the results.
+
+        Times are those of the study's own protocol and device (`set_study_latency`) unless given; a study on a table
+        has the table's.
+
+        Raises:
+            StudyError: there is no study of this name.
+        """
+        info = self.study(study)
+        protocol_id, device = protocol_id or info.protocol_id, device or info.device
+        if (info.definition.get("objective") or {}).get("table"):
+            return self._given_costs(study)
+        return time_table([] if protocol_id is None or device is None else self._newest_records(protocol_id, device))
+
+    def _newest_records(self, protocol_id: str, device: str) -> list[dict[str, Any]]:
+        """The newest figure of every architecture, a measured one before a predicted one: what costs are read from."""
+        query = (
+            select(*_COSTS).where(Latency.protocol_id == protocol_id, Latency.device == device).order_by(*NEWEST_FIRST)
+        )
+        found: dict[str, dict[str, Any]] = {}
+        for row in self.rows(query):
+            values = dict(row._mapping)
+            values["environment"] = {"others_cpu_share": values.pop("others_cpu_share")}
+            found.setdefault(row.architecture_id, values)
+        return list(found.values())
+
+    def _given_costs(self, study: str) -> pd.DataFrame:
+        table = self.replayed_table(study)
+        if table is None:
+            return given_table({})
+        if table not in _GIVEN:
+            specs = self.rows(select(DatasetRow.spec).where(DatasetRow.id == table))
+            _GIVEN[table] = given_table(specs[0].spec.get("costs") or {})
+        return _GIVEN[table]
+
+    def replayed_table(self, study: str) -> str | None:
+        """Id of the table that a study replays; None before its first training was asked for."""
+        query = (
+            select(DatasetRow.id)
+            .join(Training, Training.dataset_id == DatasetRow.id)
+            .join(StageTraining, StageTraining.training_id == Training.id)
+            .join(Stage, Stage.id == StageTraining.stage_id)
+            .join(Study, Study.id == Stage.study_id)
+            .where(Study.name == study, DatasetRow.name == "table")
+            .limit(1)
+        )
+        return next((str(row.id) for row in self.rows(query)), None)
 
     def latencies(self, *, protocol_id: str | None = None, device: str | None = None) -> pd.DataFrame:
         """All latencies, one row a measurement, oldest first; columns as `LATENCY_COLUMNS`."""
@@ -98,9 +162,7 @@ class Tables(Studies):
         return pd.DataFrame([{**row._mapping, **row.losses} for row in rows]).drop(columns="losses", errors="ignore")
 
 
-def _results_query(study: str, protocol_id: str | None, device: str | None) -> AnySelect:
-    latest = aliased(Latency)
-    slower = 1.0 + func.coalesce(latest.drift, 0.0)
+def _results_query(study: str) -> AnySelect:
     return (
         select(
             Study.name.label("study"),
@@ -126,15 +188,9 @@ def _results_query(study: str, protocol_id: str | None, device: str | None) -> A
             Training.map,
             Training.rank1,
             Training.minp,
-            (latest.median_ms / slower).label("latency_ms"),
-            (latest.p5_ms / slower).label("latency_p5_ms"),
-            (latest.p95_ms / slower).label("latency_p95_ms"),
-            (latest.batches_per_s * slower).label("batches_per_s"),
-            latest.measured.label("latency_measured"),
-            latest.peak_memory_mb,
-            (latest.record["energy_mj"].as_float() / 1000.0).label("energy_j"),
             CandidateRow.params,
             CandidateRow.macs,
+            CandidateRow.complexity["activation_elements"].as_float().label("activations"),
             Training.seconds,
             Training.images_per_s,
             Training.finished_at,
@@ -144,25 +200,8 @@ def _results_query(study: str, protocol_id: str | None, device: str | None) -> A
         .join(StageTraining, StageTraining.stage_id == Stage.id)
         .join(Training, Training.id == StageTraining.training_id)
         .join(CandidateRow, CandidateRow.id == Training.candidate_id)
-        .outerjoin(latest, latest.id == _newest_latency(study, protocol_id, device))
         .where(Study.name == study)
         .order_by(Stage.position, StageTraining.batch, StageTraining.position, Training.id)
-    )
-
-
-def _newest_latency(study: str, protocol_id: str | None, device: str | None) -> Any:
-    """Id of the figure to show for an architecture: measured before predicted, own before imported, newest first."""
-    return (
-        select(Latency.id)
-        .where(
-            Latency.architecture_id == CandidateRow.architecture_id,
-            Latency.protocol_id == (Study.protocol_id if protocol_id is None else protocol_id),
-            Latency.device == (Study.device if device is None else device),
-        )
-        .order_by(*NEWEST_FIRST)
-        .limit(1)
-        .correlate(Study, CandidateRow)
-        .scalar_subquery()
     )
 
 
@@ -179,4 +218,6 @@ def _frame(query: AnySelect, rows: Any) -> pd.DataFrame:
     return frame
 
 
-RESULT_COLUMNS = tuple(column.name for column in _results_query("", None, None).selected_columns)
+_QUERIED = [column.name for column in _results_query("").selected_columns]
+_PLACE = _QUERIED.index("params")
+RESULT_COLUMNS = (*_QUERIED[:_PLACE], *COST_COLUMNS, *_QUERIED[_PLACE:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from nas.errors import LatencyError
 from nas.networks import complexity
 from nas.search.context import StudyContext
 from nas.search.costs import CostModel, Limits
-from nas.search.definition import OBJECTIVES, SearchStage
+from nas.search.definition import SearchStage
 from nas.spaces import Candidate
 
 BASELINE, ONE, TWO = (Candidate.parse(f"resnet50{blocks}") for blocks in ("", "+cnl@8", "+cnl@8,14"))
@@ -26,7 +27,7 @@ def context(tmp_path: Path) -> StudyContext:
     path = study_file(tmp_path, ["profile"], objective=None, latency={"device": "robot", "backend": "onnxruntime"})
     _, repository, context = open_study(path)
     for candidate, ms in ((BASELINE, 40.0), (ONE, 42.0), (OTHER, 44.0)):
-        record = make_record(ms * 1.25, candidate.notation, drift=0.25).to_dict()
+        record = make_record(ms * 1.08, candidate.notation, drift=0.08).to_dict()
         record |= {"peak_memory_mb": 10 * ms, "energy_mj": 1000 * ms}
         repository.store_latency(
             record,
@@ -63,10 +64,34 @@ def test_sizes_are_counted_from_the_network(context: StudyContext, unit: str) ->
     assert CostModel.of(context, unit).cost(TWO) == expected
 
 
-def test_every_objective_of_the_latency_room_is_a_cost_of_a_study() -> None:
-    from nas.latency.objectives import OBJECTIVES as KNOWN
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [({"drift": 3.77}, r"drifted by \+377%"), ({"isolated": False}, "kept the machine busy")],
+    ids=["drift", "load"],
+)
+def test_a_time_from_a_disturbed_machine_is_no_cost(context: StudyContext, changes: dict[str, Any], why: str) -> None:
+    """It used to feed fronts, cost rules and headlines. What stands in is a prediction, and says so."""
+    lone = Candidate.parse("resnet50+agw@15")
+    for candidate in (lone, ONE):
+        context.repository.store_latency(
+            make_record(47.7, candidate.notation).to_dict() | changes,
+            architecture_id=candidate.id,
+            notation=candidate.notation,
+            protocol_id=context.protocol.id,
+            device="robot",
+        )
+    model = CostModel.of(context)
+    assert model.cost(lone) is None
+    assert re.search(why, model.quote(lone).why)
+    assert model.quote(ONE).how == "unknown"
 
-    assert set(OBJECTIVES) == set(KNOWN)
+
+def test_equal_tensors_share_a_time_and_larger_networks_are_predicted(context: StudyContext) -> None:
+    model = CostModel.of(context)
+    assert model.quote(Candidate.parse("resnet50+cnl@7")) == model.quote(ONE)
+    assert model.quote(ONE).how == "corrected"
+    assert model.quote(TWO).how == "predicted"
+    assert CostModel.of(context, "params").quote(TWO).how == "counted"
 
 
 def test_a_prediction_seen_to_be_wrong_is_not_believed(context: StudyContext) -> None:

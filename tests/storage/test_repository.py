@@ -16,8 +16,8 @@ from nas.storage.tables import RESULT_COLUMNS
 
 CONTRACT = """study, stage, stage_kind, role, sampler, batch, training_id, candidate_id, architecture_id, notation,
 backbone, n_blocks, fidelity, epochs, start, code, seed, split, status, failure_kind, map, rank1, minp, latency_ms,
-latency_p5_ms, latency_p95_ms, batches_per_s, latency_measured, peak_memory_mb, energy_j, params, macs, seconds,
-images_per_s, finished_at, space_id"""
+latency_low_ms, latency_high_ms, latency_p5_ms, latency_p95_ms, batches_per_s, latency_measured, latency_how,
+latency_unknown, peak_memory_mb, energy_j, params, macs, activations, seconds, images_per_s, finished_at, space_id"""
 
 
 def test_results_have_the_agreed_columns(repository: Repository) -> None:
@@ -55,12 +55,39 @@ def test_results_count_latencies_without_the_machines_drift(repository: Reposito
     study_id, _, ids = fill(repository, 1)
     repository.set_study_latency(study_id, "p", "gpu")
     where = {"architecture_id": "a000000000000000", "notation": "x", "protocol_id": "p", "device": "gpu"}
-    record = {"median_ms": 6.0, "p5_ms": 5.4, "p95_ms": 7.2, "batches_per_s": 1000 / 6, "drift": 0.2}
+    build = {"median_ms": 5.4, "block_medians_ms": [5.39, 5.4, 5.41]}
+    record = {"median_ms": 5.4, "p5_ms": 4.86, "p95_ms": 6.48, "drift": 0.08, "builds": [build]}
     repository.store_latency(record, **where)
     row = repository.results("made_up").set_index("training_id").loc[ids[0]]
     assert row[["latency_ms", "latency_p5_ms", "latency_p95_ms"]].tolist() == pytest.approx([5.0, 4.5, 6.0])
     assert row["batches_per_s"] == pytest.approx(200.0)
-    assert repository.latencies(protocol_id="p", device="gpu")["median_ms"].tolist() == [6.0]
+    assert row[["latency_low_ms", "latency_high_ms"]].tolist() == pytest.approx([4.977, 5.023], abs=1e-3)
+    assert row["latency_how"] == "corrected"
+    assert repository.latencies(protocol_id="p", device="gpu")["median_ms"].tolist() == [5.4]
+
+
+def test_a_time_from_a_drifted_machine_is_not_known(repository: Repository) -> None:
+    study_id, _, ids = fill(repository, 1)
+    repository.set_study_latency(study_id, "p", "gpu")
+    where = {"architecture_id": "a000000000000000", "notation": "x", "protocol_id": "p", "device": "gpu"}
+    repository.store_latency({"median_ms": 47.7, "p5_ms": 40.0, "peak_memory_mb": 90.0, "drift": 3.77}, **where)
+    row = repository.results("made_up").set_index("training_id").loc[ids[0]]
+    assert row[["latency_ms", "latency_p5_ms", "batches_per_s"]].isna().all()
+    assert row["latency_unknown"] == "the machine had drifted by +377%"
+    assert row["peak_memory_mb"] == 90.0
+
+
+def test_pairs_are_counted_in_the_references_time(repository: Repository) -> None:
+    study_id, _, ids = fill(repository, 2)
+    repository.set_study_latency(study_id, "p", "gpu")
+    where = {"protocol_id": "p", "device": "gpu"}
+    repository.store_latency({"median_ms": 30.0}, architecture_id="a000000000000000", notation="x", **where)
+    pairs = {"reference": "x", "ratio": 1.2, "ratio_low": 1.19, "ratio_high": 1.21, "pairs": 60}
+    repository.store_latency({"median_ms": 99.0} | pairs, architecture_id="a000000000000001", notation="y", **where)
+    rows = repository.results("made_up").set_index("training_id").loc[list(ids)]
+    assert rows["latency_ms"].tolist() == pytest.approx([30.0, 36.0])
+    assert rows["latency_high_ms"].tolist() == pytest.approx([30.0, 36.3])
+    assert rows["latency_how"].tolist() == ["paired", "paired"]
 
 
 def test_a_predicted_latency_fills_in_until_it_is_measured(repository: Repository) -> None:

@@ -9,10 +9,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from nas.reporting import style
-from nas.reporting.costs import COST_WORDS
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.numbers import plural
 from nas.reporting.study_data import StudyData, rows_of
+from nas.results.costs import COSTS
 from nas.results.levels import Level
 from nas.spaces.labels import block_title, short_label
 
@@ -23,6 +23,7 @@ SPEEDS: dict[str, tuple[str, str, str]] = {
     "energy": ("energy_j", "Energy (J of a {batch}, less is better)", "J"),
     "params": ("params", "Size (parameters, less is better)", "parameters"),
     "macs": ("macs", "Work (multiply-adds an image, less is better)", "multiply-adds"),
+    "activations": ("activations", "Activations (elements an image, less is better)", "elements"),
 }
 """Setting -> column, axis title, unit."""
 
@@ -35,7 +36,7 @@ _HOVER = (
 
 def _cost_name(column: str) -> str:
     """What a column holds; batches a second are a latency the other way round."""
-    return COST_WORDS.get(column, COST_WORDS["latency_ms"]).name
+    return COSTS[column].title
 
 
 def own_axis(data: StudyData) -> str:
@@ -73,7 +74,7 @@ class ParetoFront(StudyFigure):
         column, axis, _ = SPEEDS[self._axis(table)]
         placed = table.dropna(subset=[column])
         if placed.empty:
-            return f"{plural(len(table), 'candidate')} finished training, but no {_cost_name(column)} is measured yet."
+            return f"{plural(len(table), 'candidate')} finished training, but no {_cost_name(column)} is known yet."
         figure = style.new_figure(520)
         self._add_candidates(figure, placed[placed["n_blocks"] > 0], column)
         self._add_front(figure, placed, column)
@@ -85,7 +86,7 @@ class ParetoFront(StudyFigure):
     def caption(self, table: pd.DataFrame) -> str:
         column = SPEEDS[self._axis(table)][0]
         unplaced = int(table[column].isna().sum())
-        what = f"{plural(unplaced, 'candidate')} without a measured {_cost_name(column)}"
+        what = f"{plural(unplaced, 'candidate')} without a known {_cost_name(column)}"
         left_out = f" {what} cannot be drawn." if unplaced else ""
         return (
             "Each dot is a candidate (mean over its seeds; bars: one standard deviation where there are two seeds or "
@@ -240,12 +241,13 @@ def _spread_words(row: Any) -> str:
 
 def _latency_words(row: Any) -> str:
     if row.latency_ms != row.latency_ms:
-        return "latency not measured"
+        return f"time not known: {row.latency_unknown}" if isinstance(row.latency_unknown, str) else "not timed"
     spread = (
         f" (5–95 %: {row.latency_p5_ms:.2f}–{row.latency_p95_ms:.2f})" if row.latency_p5_ms == row.latency_p5_ms else ""
     )
     speed = f", {row.batches_per_s:.2f} batches/s" if row.batches_per_s == row.batches_per_s else ""
-    return f"{row.latency_ms:.3f} ms a batch{spread}{speed}" + ("" if row.latency_measured else ", predicted")
+    how = "" if row.latency_measured else ", predicted"
+    return f"{row.latency_ms:.3f} ms a batch{spread}{speed}{how}"
 
 
 def _size_words(row: Any) -> str:

@@ -56,7 +56,7 @@ class SpeedByPosition(StudyFigure):
         table["default"] = [has_default_params(str(notation)) for notation in table["notation"]]
         table = _with_equal_sites(table.reindex(columns=list(_COLUMNS)), data.backbone)
         table = table.sort_values(["block", "site"]).reset_index(drop=True)
-        table.attrs = {"batch": data.batch_words, "backbone": data.backbone}
+        table.attrs = {"batch": data.batch_words, "backbone": data.backbone, "given": data.table is not None}
         return table
 
     def draw(self, table: pd.DataFrame) -> Drawing:
@@ -74,10 +74,11 @@ class SpeedByPosition(StudyFigure):
         return figure
 
     def caption(self, table: pd.DataFrame) -> str:
+        bars = "" if table.attrs.get("given") else "Bars: 5th to 95th percentile of the timed batches; "
         return (
             "Speed of the whole network with one block at each site, more is better. A block's time depends on the "
-            "shape of its tensor only: open dots repeat the figure of a measured site with the same shape. Bars: 5th "
-            "to 95th percentile of the timed batches; dashed lines: networks without attention."
+            "shape of its tensor only: open dots repeat the figure of a site with the same shape. "
+            f"{bars}dashed lines: networks without attention."
         )
 
     def _add_block(self, figure: go.Figure, rows: pd.DataFrame, block: str) -> None:

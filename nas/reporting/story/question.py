@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nas.reporting.costs import COST_WORDS
 from nas.reporting.document import Block, Bullets, Paragraph, Section, Table, Tiles, code, words
 from nas.reporting.numbers import count, fixed, interval, signed
 from nas.reporting.study_data import StudyData, records_of
 from nas.results.columns import MAP
+from nas.results.costs import COSTS
 from nas.results.groups import group_differences, group_means
 from nas.results.levels import levels, widest_level
 from nas.spaces.labels import backbone_title, block_title, short_label
@@ -54,7 +54,7 @@ def _own_answer(data: StudyData, asked: Mapping[str, Any]) -> list[Block]:
 
 def _question_words(data: StudyData) -> str:
     space = data.spaces[0] if data.spaces else {}
-    cost = COST_WORDS[data.cost]
+    cost = COSTS[data.cost]
     where = f" The design space {code(space['name'])} holds {count(space.get('size'))} candidates." if space else ""
     return (
         f"Which attention block, at which positions of {backbone_title(data.backbone)}, buys accuracy in person "
@@ -79,11 +79,13 @@ def _tiles(data: StudyData) -> Tiles:
 
 def selection_warning(data: StudyData) -> str:
     """What a reader must know before quoting numbers of this study; empty when there is nothing."""
-    if data.definition.get("select_on") == "test":
+    if data.table is None and data.definition.get("select_on") == "test":
         return (
             "This study selects on the test split (`select_on: test`), as the paper did. Its best numbers are "
             "therefore optimistic: candidates were chosen by the data they are judged on."
         )
+    if data.table is not None:
+        return ""
     if len(data.finished) and not (data.finished["split"] == "test").any():
         return (
             "All numbers are on validation identities held out of the training set; nothing has been confirmed on "

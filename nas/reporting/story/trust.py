@@ -11,12 +11,13 @@ from nas.reporting.document import Block, Code, Facts, Paragraph, Section, Table
 from nas.reporting.numbers import count, plural
 from nas.reporting.story.setting import value_words
 from nas.reporting.study_data import StudyData, rows_of
+from nas.results.costs import COSTS
 
 
 def failures(data: StudyData) -> Section:
     """Failed trainings by kind and candidate; they stay in every count."""
     failed = data.failed
-    unmeasured = data.finished[data.finished["latency_ms"].isna()]["notation"].nunique()
+    unmeasured = data.finished[data.finished[data.cost].isna()]["notation"].nunique()
     blocks: list[Block] = []
     if failed.empty:
         blocks.append(Paragraph("No training failed."))
@@ -27,7 +28,8 @@ def failures(data: StudyData) -> Section:
         blocks.append(Paragraph(f"{plural(len(failed), 'training')} failed for good and stay in every count."))
         blocks.append(Table(headings, rows, name="failures", numeric=frozenset({2})))
     if unmeasured:
-        blocks.append(Paragraph(f"{plural(unmeasured, 'finished candidate')} without a measured latency: on no front."))
+        title = COSTS[data.cost].title
+        blocks.append(Paragraph(f"{plural(unmeasured, 'finished candidate')} without a known {title}: on no front."))
     return Section("failures", "Failures and gaps", blocks)
 
 

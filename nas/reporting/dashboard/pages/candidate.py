@@ -14,11 +14,12 @@ from nas.reporting.dashboard.routing import Route, href
 from nas.reporting.dashboard.source import Snapshot
 from nas.reporting.document import Badge, Cell, Facts, Table, code, words
 from nas.reporting.figures import NetworkDrawing, RankLists, TrainingCurves
-from nas.reporting.numbers import count, fixed, hours, interval, mean_sd, millions
+from nas.reporting.numbers import count, fixed, hours, interval, is_missing, mean_sd, millions
 from nas.reporting.rules_file import rule_set
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.story.tried import STATUS_TONES
 from nas.reporting.study_data import EPOCH_COLUMNS, StudyData, records_of, rows_of
+from nas.results.costs import HOW_WORDS
 from nas.spaces.labels import short_label
 
 
@@ -85,7 +86,9 @@ def _level_table(data: StudyData, candidate_id: str) -> Table:
 def _latency_facts(data: StudyData, rows: pd.DataFrame) -> Facts:
     first = rows.iloc[0]
     spread = f"{fixed(first['latency_p5_ms'], 3)} to {fixed(first['latency_p95_ms'], 3)} ms"
-    how = "measured" if first["latency_measured"] is True or first["latency_measured"] == 1 else "not measured itself"
+    how = HOW_WORDS.get(str(first["latency_how"]), "timed")
+    if is_missing(first["latency_ms"]):
+        how = str(first["latency_unknown"]) if isinstance(first["latency_unknown"], str) else "not timed"
     return Facts(
         [
             (f"time of a {data.batch_words}", f"{fixed(first['latency_ms'], 3)} ms ({how})"),

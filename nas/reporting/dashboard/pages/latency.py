@@ -15,6 +15,7 @@ from nas.reporting.numbers import MISSING, count, fixed, is_missing, plural
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.story.setting import value_words
 from nas.reporting.study_data import StudyData, rows_of
+from nas.results.costs import HOW_WORDS
 
 _SHOWN = 80
 
@@ -43,9 +44,11 @@ def _table(data: StudyData) -> Table:
     ordered = latencies.assign(_ms=pd.to_numeric(latencies["median_ms"])).sort_values("_ms")
     rows = [_row(row, zero) for row in rows_of(ordered.head(_SHOWN))]
     heads = ["network", "median (ms)", "5–95 % (ms)", "batches/s", "over plain (ms)", "batches"]
-    heads += ["drift", "as read (ms)", "alone"]
+    heads += ["drift", "as read (ms)", "how"]
     cut = len(ordered) - len(rows)
     note = f"Not shown: {plural(cut, 'slower network')}." if cut > 0 else ""
+    lost = data.latencies["unknown"].notna().sum()
+    note += f" Not known: the times of {plural(int(lost), 'network')}, see the report's protocol." if lost else ""
     return Table(heads, rows, name="latencies", numeric=frozenset(range(1, 8)), note=note)
 
 
@@ -60,5 +63,5 @@ def _row(row: Any, zero: float) -> list[str | Badge]:
         count(row.batches),
         MISSING if is_missing(row.drift) else f"{100 * float(row.drift):+.1f} %".replace("-", "−"),
         fixed(row.raw_ms, 3),
-        Badge("alone", "good") if row.isolated is True or row.isolated == 1 else Badge("shared", "warn"),
+        HOW_WORDS.get(str(row.how), "timed"),
     ]
