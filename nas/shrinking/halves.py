@@ -102,7 +102,7 @@ def compare_halves(tables: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], *, a
     halves = {name: (following.error, rest.error) for name, (following, rest) in sides.items()}
     p = {name: _order(*pair)[1] for name, pair in halves.items() if min(map(len, pair)) >= MIN_HALF}
     adjusted = dict(zip(p, multipletests(list(p.values()), method="holm")[1], strict=True)) if p else {}
-    return [_test(name, *pair, p.get(name), adjusted.get(name), alpha) for name, pair in halves.items()]
+    return [_test(name, a, b, p.get(name), adjusted.get(name), alpha) for name, (a, b) in halves.items()]
 
 
 def _order(following: Floats, rest: Floats) -> tuple[float, float]:

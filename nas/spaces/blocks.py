@@ -197,7 +197,7 @@ class UnloadedSpec(BlockSpec):
 
     def param(self, name: str) -> ParamSpec:
         """A hyperparameter of which only the name is known."""
-        return ParamSpec(name, (), None, "not known here: the block's class was not imported")
+        return ParamSpec(name, (), "", "not known here: the block's class was not imported")
 
     def complete(self, given: Mapping[str, Any]) -> Params:
         """What is given, sorted by name; defaults are not known."""
