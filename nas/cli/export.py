@@ -44,7 +44,7 @@ def export(
     Example: nas export reports/quickstart/best.pt --format onnx --images my_crops/
     """
     kind = networks.check_format(format, precision)
-    target = networks.check_target(out or checkpoint.with_suffix(kind.suffix))
+    target = networks.check_target(out or checkpoint.parent / f"{checkpoint.stem}{kind.suffix}")
     nas.files.check_outputs((target,), (checkpoint,), force=True)
     loaded = training.load_checkpoint(checkpoint)
     network = training.network_from_checkpoint(loaded)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from nas.results.cost_tables import COST_COLUMNS, given_table, time_table, with_costs
+from nas.results.columns import RESULT_COLUMNS
+from nas.results.cost_tables import given_table, time_table, with_costs
 from nas.storage.base import AnySelect
 from nas.storage.latencies import NEWEST_FIRST
 from nas.storage.models import CandidateRow, DatasetRow, Epoch, Latency, Stage, StageTraining, Study, Training
@@ -216,8 +217,3 @@ def _frame(query: AnySelect, rows: Any) -> pd.DataFrame:
         if name in frame:
             frame[name] = pd.to_datetime(frame[name], unit="s", utc=True)
     return frame
-
-
-_QUERIED = [column.name for column in _results_query("").selected_columns]
-_PLACE = _QUERIED.index("params")
-RESULT_COLUMNS = (*_QUERIED[:_PLACE], *COST_COLUMNS, *_QUERIED[_PLACE:])
