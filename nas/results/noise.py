@@ -52,7 +52,7 @@ def block_codes(table: pd.DataFrame) -> npt.NDArray[np.intp]:
         if column in table:
             key = table[column]
             if column == "start":  # a control whose weights were moved (`plain:<hash>+2`) is in its start's block
-                key = key.astype("string").str.partition("+")[0]
+                key = key.astype("string").str.replace(r"\+.*", "", regex=True)
             own, values = pd.factorize(key, sort=True)  # what is missing is one more block
             codes = codes * (len(values) + 1) + own
     return np.unique(codes, return_inverse=True)[1]

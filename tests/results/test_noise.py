@@ -112,3 +112,10 @@ def test_a_control_whose_weights_were_moved_is_in_the_block_of_its_start() -> No
     starts = ["plain:0a", "plain:0a+1", "plain:0a+2", "plain:0b", "plain:0b+1"]
     table = pd.DataFrame({"start": starts, "seed": [1, 1, 2, 1, 1]})
     assert block_codes(table).tolist() == [0, 0, 1, 2, 2]
+
+
+def test_an_empty_table_has_no_blocks() -> None:
+    """A search asks before anything comparable was trained."""
+    empty = trained(NAMES[0], [0.5], start="scratch").iloc[:0]
+    assert len(block_codes(empty)) == 0
+    assert len(block_effects(empty)) == 0
