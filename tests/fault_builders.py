@@ -26,6 +26,7 @@ from sqlalchemy import inspect, text
 
 from nas.search.definition import load_study
 from nas.search.runner import register
+from nas.spaces import own_code
 from nas.storage import Repository, open_database
 
 Row = tuple[str, str, str, int, str, str | None, float | None]
@@ -140,7 +141,12 @@ class FaultStudy:
         """Starts one `nas worker`, with Python statements run in it first."""
         self.register()
         command = ["worker", self.name, "--lease", str(lease), "--threads", "1", *arguments]
+        command += [option for name in sorted(self._own_code()) for option in ("--trust", name)]
         return self._start(command, self.hooks + hooks, {"NAS_DATABASE": self.url, **environment})
+
+    def _own_code(self) -> frozenset[str]:
+        """What a person who starts a worker by hand says they know."""
+        return own_code.named_in(yaml.safe_load(self.file.read_text()))
 
     def _start(self, command: list[str], hooks: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         code = f"{hooks}\nimport sys\nfrom nas.cli.main import main\nsys.exit(main(sys.argv[1:]))"
