@@ -26,7 +26,6 @@ from nas.errors import StudyError, unknown_name
 from nas.files.names import NAME_RULE, is_study_name
 from nas.files.yaml_source import YamlSource, load_yaml, validate
 from nas.results.costs import COSTS
-from nas.results.groups import By
 from nas.search.starts import Start, parse_starts
 from nas.shrinking.settings import RuleFamily
 from nas.spaces import DesignSpace, RuleSet, own_code
@@ -250,7 +249,9 @@ class StudyQuestion(_Settings):
 
     words: str = Field("", description="the question for people")
     compare: Annotated[list[str], Field(min_length=2)] = Field(description="names of blocks of the space")
-    by: By = Field("site", description="paired by site, stage, or count (number of blocks)")
+    by: Literal["site", "stage", "count"] = Field(
+        "site", description="paired by site, stage, or count (number of blocks)"
+    )
 
 
 STAGE_KINDS = ("profile", "pretrain", "sweep", "shrink", "auto_shrink", "search", "confirm", "test_rules")
