@@ -198,7 +198,7 @@ class _Representer(SafeRepresenter):
         return True
 
     def represent_str(self, data: str) -> ScalarNode:
-        # ruamel.yaml writes `?0` and the like bare, and does not read them inside braces.
+        # ruamel.yaml writes `?0` bare and does not read it inside braces; PyYAML reads no `?` anywhere in them.
         node: ScalarNode = self.represent_scalar("tag:yaml.org,2002:str", data, None if _BARE.match(data) else "'")
         return node
 
@@ -213,7 +213,7 @@ for _kind_of, _form in ((str, _Representer.represent_str), (float, _Representer.
     _Representer.add_representer(_kind_of, _form)
 
 _TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null"))
-_BARE = re.compile(r"\w")
+_BARE = re.compile(r"\w[^?]*\Z")
 # Without dates, and with `True` and `0x1F` as text: a file means what it looks like.
 _SCALARS = (
     ("bool", r"true|false", "tf"),

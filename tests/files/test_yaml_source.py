@@ -62,7 +62,7 @@ scalars = (
     | st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\x85\u2028\u2029\ufeff\ufffe\uffff"))
 )
 data = st.recursive(
-    scalars | st.sampled_from(["no", "on", "1e-4", "1:30", "2024-01-01", "null", "<<", "=", "0x1F", "1_0", "~"]),
+    scalars | st.sampled_from(["no", "on", "1e-4", "1:30", "2024-01-01", "null", "<<", "=", "0x1F", "1_0", "~", "0?"]),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.from_regex("[a-z]{1,5}", fullmatch=True), inner, max_size=3)
     ),
