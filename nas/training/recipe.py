@@ -247,8 +247,8 @@ class Recipe(Section):
         epoch tells nothing, four have a noise of .002 to .0026 mAP between networks of one seed, eight no less.
 
         >>> short = Recipe().fine_tuned()
-        >>> short.epochs, short.warmup_epochs, short.base_lr, short.schedule
-        (4, 1, 0.000105, 'cosine')
+        >>> short.epochs, short.warmup_epochs, f"{short.base_lr:.3g}", short.schedule
+        (4, 1, '0.000105', 'cosine')
         """
         given = fidelity or Fidelity()
         epochs = given.epochs or FINE_TUNING_EPOCHS
