@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from space_builders import block_params
 
 from nas.errors import SpaceError
-from nas.spaces import BLOCKS, BlockSpec, ParamSpec, get_block_spec
+from nas.spaces import BLOCKS, BlockSpec, ParamSpec, get_block_spec, own_code
 from nas.spaces.blocks import block_names
 from nas.spaces.rules.patterns import matches
 
@@ -87,6 +87,8 @@ def test_unknown_block_names_the_closest() -> None:
 def test_own_block_is_found_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_spatial_block.py").write_text(OWN_BLOCK)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(own_code, "_trusted", set())
+    own_code.trust(["own_spatial_block:Spatial"])
     path = list(sys.path)
     spec = get_block_spec("own_spatial_block:Spatial")
     assert spec.name == "own_spatial_block:Spatial"
@@ -98,7 +100,9 @@ def test_own_block_is_found_in_the_current_folder(tmp_path: Path, monkeypatch: p
         get_block_spec("own_spatial_block:Missing")
 
 
-def test_own_block_that_cannot_be_imported_is_an_error() -> None:
+def test_own_block_that_cannot_be_imported_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_code, "_trusted", set())
+    own_code.trust(["no_such_module_here:Block"])
     with pytest.raises(SpaceError, match="cannot be imported"):
         get_block_spec("no_such_module_here:Block")
 

@@ -17,7 +17,7 @@ from space_builders import candidates, make_space, naive_candidates, rules, smal
 
 from nas.errors import SpaceError
 from nas.files.yaml_source import parse_yaml
-from nas.spaces import Candidate, DesignSpace, EmptySpaceError
+from nas.spaces import Candidate, DesignSpace, EmptySpaceError, own_code
 from nas.spaces.rules import Rule
 
 
@@ -484,6 +484,7 @@ def test_own_blocks_in_a_space(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -
         "    spec = BlockSpec('gate', 'Gate', 'mixed', (ParamSpec('size', (3, 5), 3, 'kernel'),), 'own', 'own')\n"
     )
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(own_code, "_trusted", {"robot_blocks:Gate"})
     space = make_space(
         sites="1", blocks={"robot_blocks:Gate": {"size": "all"}, "se": {}}, rules=[{"mix": {"max_families": 1}}]
     )
