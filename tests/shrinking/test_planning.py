@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from search_builders import study_file
+from shrinking.conftest import make_landscape
 
 from nas.errors import StudyError
 from nas.search.checks import check_study
@@ -19,7 +20,6 @@ from nas.shrinking.settings import RuleFamily
 from nas.shrinking.sight import Sight
 from nas.spaces import DesignSpace
 from nas.testing.landscapes import landscape_table
-from tests.shrinking.conftest import make_landscape
 
 Sweep = Callable[..., pd.DataFrame]
 FAMILIES: tuple[RuleFamily, ...] = ("cost", "sites", "block_preference", "distance", "count")
