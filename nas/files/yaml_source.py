@@ -16,10 +16,10 @@ from typing import Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 from ruamel.yaml.constructor import RoundTripConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.representer import SafeRepresenter
 from ruamel.yaml.resolver import VersionedResolver, implicit_resolvers
@@ -166,15 +166,18 @@ class _Constructor(RoundTripConstructor):
     def construct_object(self, node: Node, deep: bool = False) -> Any:
         if str(node.tag) not in _TAGS:
             raise _RefusedError(problem=f"the tag {node.tag} is not allowed", problem_mark=node.start_mark)
+        if not isinstance(node, _TAGS[str(node.tag)]):
+            sentence = f"the tag {node.tag} does not fit the {node.id} that it stands before"
+            raise _RefusedError(problem=sentence, problem_mark=node.start_mark)
         if node in self.recursive_objects:
             sentence = "an alias must not refer to a value that contains it"
             raise _RefusedError(problem=sentence, problem_mark=node.start_mark)
         try:
-            return super().construct_object(node, deep)
-        except ValueError as problem:
-            raise _RefusedError(
-                problem=f"{node.value!r} cannot be read: {problem}", problem_mark=node.start_mark
-            ) from problem
+            made = super().construct_object(node, deep)
+            return str(made.value) if isinstance(made, TaggedScalar) else made  # `!!str 1`
+        except (ValueError, KeyError) as problem:  # `!!int x`, `!!bool x`
+            sentence = f"{node.value!r:.80} cannot be read as {node.tag}"
+            raise _RefusedError(problem=sentence, problem_mark=node.start_mark) from problem
 
     def construct_mapping(  # type: ignore[override]  # ruamel.yaml's own for round trips differs from its base
         self, node: MappingNode, maptyp: CommentedMap, deep: bool = False
@@ -212,7 +215,10 @@ class _Representer(SafeRepresenter):
 for _kind_of, _form in ((str, _Representer.represent_str), (float, _Representer.represent_float)):
     _Representer.add_representer(_kind_of, _form)
 
-_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null"))
+_PLAIN_DATA = {"map": MappingNode, "seq": SequenceNode} | dict.fromkeys(
+    ("str", "int", "float", "bool", "null"), ScalarNode
+)
+_TAGS = {f"tag:yaml.org,2002:{name}": node for name, node in _PLAIN_DATA.items()}
 _BARE = re.compile(r"\w[^?]*\Z")
 # Without dates, and with `True` and `0x1F` as text: a file means what it looks like.
 _SCALARS = (

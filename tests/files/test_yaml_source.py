@@ -127,6 +127,15 @@ def test_code_in_a_file_is_refused() -> None:
         assert "is not allowed" in message(text)
 
 
+def test_tags_of_plain_data_fit_what_they_stand_before() -> None:
+    assert parse_yaml('!!str a: !!str 1\nb: !!int "3"\nc: !!seq [1]').data == {"a": "1", "b": 3, "c": [1]}
+    assert all(type(key) is str for key in parse_yaml("!!str a: 1").data)
+    for text in ("name: !!str [a]", "name: !!seq {a: 1}", "name: !!map a", "name: !!int [1]"):
+        assert "does not fit the" in message(text)
+    for text in ("name: !!bool x", "name: !!int x", "name: !!float x"):
+        assert "'x' cannot be read as" in message(text)
+
+
 def test_alias_bombs_are_refused() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
