@@ -153,6 +153,9 @@ def _recipe_of(stored: Mapping[str, Any]) -> Recipe:
 
 def _check_types(content: Mapping[str, Any]) -> None:
     """What everybody relies on who has a checkpoint in hand; whether weights fit a network is seen when it is built."""
+    for name in ("candidate", "recipe"):
+        if not isinstance(content[name], dict):  # a text would name a shipped recipe instead
+            raise TypeError(f"{name} is {content[name]!r}")
     for name, least in (("num_classes", 1), ("epoch", 0), ("step", 0)):
         if type(content[name]) is not int or not least <= content[name] < MOST_CLASSES:
             raise ValueError(f"{name} is {content[name]!r}")

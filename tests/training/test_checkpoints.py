@@ -122,6 +122,12 @@ def test_bad_files_are_named(trained: Path, tmp_path: Path) -> None:
     torch.save({"format": "nas-checkpoint", "version": 99}, tmp_path / "newer.pt")
     with pytest.raises(TrainingError, match="version 99"):
         load_checkpoint(tmp_path / "newer.pt")
+    content = torch.load(trained, weights_only=True)
+    for name in ("candidate", "recipe"):
+        for value in ("quickstart", 2, None):
+            torch.save({**content, name: value}, tmp_path / "kind.pt")
+            with pytest.raises(TrainingError, match=f"damaged checkpoint: {name} is"):
+                load_checkpoint(tmp_path / "kind.pt")
     torch.save({"format": "nas-checkpoint", "version": 1}, tmp_path / "hollow.pt")
     with pytest.raises(TrainingError, match="damaged"):
         load_checkpoint(tmp_path / "hollow.pt")
