@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sqlalchemy import insert, inspect, select
+from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import Session
 
 from nas.errors import StorageError
@@ -18,6 +19,7 @@ from nas.storage.checkpoint_store import CheckpointStore
 from nas.storage.database import open_database
 from nas.storage.models import Base, Training
 from nas.storage.repository import Repository
+from nas.storage.retry import damaged
 
 
 def export_study(
@@ -36,13 +38,20 @@ def export_study(
 
     Raises:
         StudyError: there is no study of this name.
+        StorageError: rows of the study are damaged.
     """
     study_id = repository.study(study).id
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
         file, partial = Path(folder) / DATABASE, Path(folder) / "archive.zip"
         # One reading transaction: the archive shows one moment even while workers go on.
-        counts, files = repository.read(lambda session: _copy_tables(session, file, study_id, progress))
+        try:
+            counts, files = repository.read(lambda session: _copy_tables(session, file, study_id, progress))
+        except StatementError as error:
+            # A value that the column cannot hold, or a row that refers to nothing: the fresh database refuses it.
+            if isinstance(error, DBAPIError) and not isinstance(error, IntegrityError):
+                raise
+            raise damaged(repository.database.url, f"a row of the study {study!r} is not what it must be") from error
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.write(file, DATABASE)
             stored = 0 if store is None else _write_checkpoints(archive, store, files, progress)

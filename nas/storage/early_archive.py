@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import insert
+from sqlalchemy.exc import OperationalError, StatementError
 
 from nas.errors import StorageError
 from nas.storage import earlier
@@ -32,6 +33,17 @@ def converted(file: zipfile.ZipFile, path: Path) -> tuple[Path, frozenset[str]]:
         StorageError: a member is too large.
         ValueError: a line is no JSON, or no row of its table.
     """
+    try:
+        _fill(file, path)
+    except OperationalError:
+        raise  # the disk is full
+    except (StatementError, OverflowError, TypeError, KeyError, AttributeError) as error:
+        reason = getattr(error, "orig", None) or error
+        raise ValueError(f"a row is not what it must be: {reason}") from error
+    return path, frozenset(match[1] for name in file.namelist() if (match := CHECKPOINT.fullmatch(name)))
+
+
+def _fill(file: zipfile.ZipFile, path: Path) -> None:
     with open_database(str(path)) as database, database.write() as session:
         session.connection().exec_driver_sql("PRAGMA defer_foreign_keys=ON")
         starts: dict[int, str | None] = {}
@@ -43,7 +55,6 @@ def converted(file: zipfile.ZipFile, path: Path) -> tuple[Path, frozenset[str]]:
                 _complete(model, row, starts)
             if rows:
                 session.execute(insert(model.__table__), rows)  # type: ignore[arg-type]
-    return path, frozenset(match[1] for name in file.namelist() if (match := CHECKPOINT.fullmatch(name)))
 
 
 def _lines(file: zipfile.ZipFile, name: str) -> list[bytes]:

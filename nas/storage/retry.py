@@ -41,6 +41,7 @@ _SENTENCES = (
     ("SQLITE_CANTOPEN", "{url} cannot be opened", "check that its folder exists and that you may write there"),
     ("SQLITE_NOTADB", "{url} is not an SQLite database", "choose another file name"),
     ("SQLITE_CORRUPT", "{url} is damaged", _DAMAGED_HINT),
+    ("malformed JSON", "{url} is damaged: a value in it cannot be read", _DAMAGED_HINT),
     *((mark, "{url} lacks a table or column of its schema", _DAMAGED_HINT) for mark in ("42P01", "42703")),
     *(
         (f"no such {what}: nas_", "{url} lacks a table or column of its schema", _DAMAGED_HINT)
@@ -54,6 +55,11 @@ _SENTENCES = (
     ("3D000", "{url}: the database or its user does not exist", "create it (createdb) or check the URL"),
     (_NO_DATABASE, "{url}: the database or its user does not exist", "create it (createdb) or check the URL"),
 )
+
+
+def damaged(url: str, why: str) -> StorageError:
+    """The refusal of a database whose rows are not what they must be; SQLite keeps any value in any column."""
+    return StorageError(f"{url} is damaged: {why}", "restore it from a copy")
 
 
 def _codes(error: DBAPIError) -> tuple[str, str, str]:
@@ -108,7 +114,7 @@ def with_retries(work: Callable[[], T], *, url: str, patience_s: float) -> T:
             _raise_unless_worth_waiting(error, url, patience_s, time.monotonic() - begun)
             log.debug("%s: %s; trying again in %.2f s", url, error.orig, pause)
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise StorageError(f"{url} is damaged: a value in it cannot be read ({error})", _DAMAGED_HINT) from error
+            raise damaged(url, f"a value in it cannot be read ({error})") from error
         # Jitter, so that workers that failed together do not come back together.
         time.sleep(pause * random.uniform(0.5, 1.5))
         pause = min(2 * pause, LONGEST_PAUSE_S)

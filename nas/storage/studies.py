@@ -17,6 +17,7 @@ from nas.storage.base import RepositoryPart, insert_missing
 from nas.storage.clock import database_now
 from nas.storage.models import STAGE_STATUSES, Environment, Space, Stage, Study
 from nas.storage.records import JsonDict, SpaceInfo, StageInfo, StudyInfo
+from nas.storage.retry import damaged
 
 _STUDY_COLUMNS = [getattr(Study, field.name) for field in fields(StudyInfo)]
 _STAGE_COLUMNS = [getattr(Stage, field.name) for field in fields(StageInfo)]
@@ -129,14 +130,19 @@ class Studies(RepositoryPart):
             if row is None:
                 known = session.scalars(select(Study.name)).all()
                 raise StudyError(unknown_name("study", name, known), f"database: {self.database.url}")
-            return StudyInfo(**row._mapping)
+            return self._study_info(row)
 
         return self.read(work)
 
     def studies(self) -> list[StudyInfo]:
         """All studies, oldest first."""
         rows = self.read(lambda session: session.execute(select(*_STUDY_COLUMNS).order_by(Study.id)).all())
-        return [StudyInfo(**row._mapping) for row in rows]
+        return [self._study_info(row) for row in rows]
+
+    def _study_info(self, row: Row[Any]) -> StudyInfo:
+        if not isinstance(row.definition, dict):
+            raise damaged(self.database.url, f"the definition of the study {row.name!r} is {row.definition!r:.60}")
+        return StudyInfo(**row._mapping)
 
     def set_study_latency(self, study_id: int, protocol_id: str, device: str) -> None:
         """Says which latency figures the study speaks of: one protocol on one device."""

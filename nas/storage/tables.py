@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import Float, Integer, Numeric, String, select
 
 from nas.results.columns import RESULT_COLUMNS
 from nas.results.cost_tables import given_table, time_table, with_costs
 from nas.storage.base import AnySelect
 from nas.storage.latencies import NEWEST_FIRST
 from nas.storage.models import CandidateRow, DatasetRow, Epoch, Latency, Stage, StageTraining, Study, Training
+from nas.storage.retry import damaged
 from nas.storage.studies import Studies
 
 if TYPE_CHECKING:
@@ -70,6 +71,11 @@ _COSTS = [
     Latency.record["builds"].label("builds"),
     Latency.record["environment"]["others_cpu_share"].as_float().label("others_cpu_share"),
 ]
+# What pandas says of the values of a column, by the column's type.
+_KINDS: tuple[tuple[tuple[type, ...], set[str]], ...] = (
+    ((String,), {"string", "empty"}),
+    ((Integer, Numeric, Float), {"integer", "floating", "mixed-integer-float", "empty"}),
+)
 _GIVEN: dict[str, pd.DataFrame] = {}
 """Costs of replayed tables by id, which is of their content: a search asks for results again and again."""
 
@@ -87,7 +93,7 @@ class Tables(Studies):
         """
         query = _results_query(study)
         costs = self.costs(study, protocol_id=protocol_id, device=device)
-        return with_costs(_frame(query, self.rows(query)), costs).reindex(columns=list(RESULT_COLUMNS))
+        return with_costs(self._frame(query), costs).reindex(columns=list(RESULT_COLUMNS))
 
     def costs(self, study: str, *, protocol_id: str | None = None, device: str | None = None) -> pd.DataFrame:
         """What the study's networks cost, one row an architecture, by `architecture_id`.
@@ -147,8 +153,7 @@ class Tables(Studies):
             query = query.where(Latency.protocol_id == protocol_id)
         if device is not None:
             query = query.where(Latency.device == device)
-        rows = self.rows(query)
-        return _frame(query, rows)
+        return self._frame(query)
 
     def epochs(self, training_id: int) -> pd.DataFrame:
         """The curve of one training: epoch, lr, seconds, images and one column a loss term."""
@@ -161,6 +166,23 @@ class Tables(Studies):
         )
         rows = self.rows(query)
         return pd.DataFrame([{**row._mapping, **row.losses} for row in rows]).drop(columns="losses", errors="ignore")
+
+    def _frame(self, query: AnySelect) -> pd.DataFrame:
+        import pandas as pd
+
+        columns = query.selected_columns
+        frame = pd.DataFrame.from_records(self.rows(query), columns=[column.name for column in columns])
+        for column in columns:
+            kinds = next((kinds for types, kinds in _KINDS if isinstance(column.type, types)), None)
+            if kinds and (found := pd.api.types.infer_dtype(frame[column.name], skipna=True)) not in kinds:
+                raise damaged(self.database.url, f"values of {column.name} are {found}")
+        for name in _NUMBERS:
+            if name in frame:
+                frame[name] = pd.to_numeric(frame[name]).astype("float64")
+        for name in ("finished_at", "measured_at"):
+            if name in frame:
+                frame[name] = pd.to_datetime(frame[name], unit="s", utc=True)
+        return frame
 
 
 def _results_query(study: str) -> AnySelect:
@@ -204,16 +226,3 @@ def _results_query(study: str) -> AnySelect:
         .where(Study.name == study)
         .order_by(Stage.position, StageTraining.batch, StageTraining.position, Training.id)
     )
-
-
-def _frame(query: AnySelect, rows: Any) -> pd.DataFrame:
-    import pandas as pd
-
-    frame = pd.DataFrame.from_records(rows, columns=[column.name for column in query.selected_columns])
-    for name in _NUMBERS:
-        if name in frame:
-            frame[name] = pd.to_numeric(frame[name]).astype("float64")
-    for name in ("finished_at", "measured_at"):
-        if name in frame:
-            frame[name] = pd.to_datetime(frame[name], unit="s", utc=True)
-    return frame

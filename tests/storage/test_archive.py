@@ -321,6 +321,68 @@ def test_an_archive_of_before_the_first_release_is_read(repository: Repository, 
     assert store.is_intact(first["checkpoint_uri"], first["checkpoint_sha256"])
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": []},
+        {"id": 2**70},
+        {"created_at": "never"},
+        {"candidate_id": None},
+        {"recipe_id": "lost"},
+        {"fidelity": 1},
+        {"fidelity": {"view": [1]}},
+    ],
+)
+def test_an_archive_of_before_the_first_release_with_a_wrong_row_is_told(
+    change: dict[str, object], repository: Repository, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(EARLY_ARCHIVE) as good, zipfile.ZipFile(tmp_path / "bad.zip", "w") as bad:
+        for name in good.namelist():
+            lines = good.read(name).splitlines()
+            if name == "tables/nas_training.jsonl":
+                lines[0] = json.dumps(json.loads(lines[0]) | change).encode()
+            bad.writestr(name, b"\n".join(lines))
+    with pytest.raises(StorageError, match="is not an archive of a study"):
+        import_study(repository, tmp_path / "bad.zip")
+    assert repository.studies() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("UPDATE nas_candidate SET notation = x'ff00'", "values of notation are bytes"),
+        ("UPDATE nas_training SET map = 'high'", "values of map are"),
+        ("UPDATE nas_study SET definition = -1", "definition of the study"),
+        ("UPDATE nas_candidate SET complexity = '{'", "cannot be read"),
+    ],
+)
+def test_values_that_are_not_of_their_column_are_told(change: str, told: str, tmp_path: Path) -> None:
+    path = _damaged(tmp_path, change)
+    with open_database(f"sqlite:///{path}") as database, pytest.raises(StorageError, match=told):
+        Repository(database).results("made_up")
+
+
+@pytest.mark.parametrize("change", ["UPDATE nas_candidate SET created_at = x'ff00'", "DELETE FROM nas_recipe"])
+def test_a_damaged_study_is_not_exported(change: str, tmp_path: Path) -> None:
+    path = _damaged(tmp_path, change)
+    with open_database(f"sqlite:///{path}") as database, pytest.raises(StorageError, match="is damaged"):
+        export_study(Repository(database), "made_up", tmp_path / "out.zip")
+    assert not (tmp_path / "out.zip").exists()
+
+
+def _damaged(folder: Path, change: str) -> Path:
+    """A database with a study whose rows were changed behind its back."""
+    path = folder / "study.db"
+    with open_database(f"sqlite:///{path}") as database:
+        repository = Repository(database)
+        study_id, *_ = fill(repository, 3, row_of=real_row)
+        finish_all(repository, study_id)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(change)
+        connection.commit()
+    return path
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no zip at all"])
 def test_what_is_no_archive_is_told(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(content)
