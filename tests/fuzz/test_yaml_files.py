@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -138,7 +139,8 @@ def cheap_studies(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     images = write_market(
         tmp_path / "generated", grid(range(1, 41), (1, 2)), grid((101, 102), (1,)), grid((101, 102), (2,))
     )
-    monkeypatch.setattr("nas.search.estimate.probe_speed", lambda context: 100.0)
+    # By the module: the package's own `estimate` is the function.
+    monkeypatch.setattr(importlib.import_module("nas.search.estimate"), "probe_speed", lambda context: 100.0)
     monkeypatch.setattr("nas.data.readers.generated.generated_folder", lambda *_: images)
     (folder.parent / "search_spaces").mkdir()
     for path in shipped("search_spaces").glob("*.yaml"):
