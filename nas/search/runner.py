@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import StudyError
-from nas.search.context import FINAL, SOURCE, StudyContext, cache_folder
+from nas.search.context import FINAL, SOURCE, SPLITS, StudyContext, cache_folder
 from nas.search.definition import START, StudyDefinition
 from nas.search.growth import Growth, growth, reopen
 from nas.search.joining import stored_definition
@@ -89,7 +89,7 @@ def _grown(context: StudyContext, known: StudyInfo, stored: dict[str, Any]) -> G
 def _same_data(context: StudyContext, study: str) -> bool:
     """Whether the data that the study was trained on are those of the file now, by content."""
     rows = context.repository.results(study)
-    views = {"val": context.search_view, "test": FINAL}
+    views = {SPLITS[view]: view for view in (context.search_view, FINAL)}
     known = rows[rows["split"].isin(list(views))].drop_duplicates("split")
     asked = dict(zip(known["split"].astype(str), known["training_id"].astype(int), strict=True))
     return bool(asked) and all(
