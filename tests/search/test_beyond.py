@@ -107,7 +107,7 @@ def test_fine_tunings_start_from_their_source(tmp_path: Path) -> None:
         start = repository.training(int(row.training_id))["init_from_id"]  # type: ignore[index]
         assert networks[start] == row.notation
         assert seeds[start] % 2 == row.seed % 2
-    assert set(tuned["split"]) == {"test"}
+    assert set(tuned["split"]) == {"table"}
 
 
 def test_a_network_without_a_source_is_named(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def told(path: Path) -> str:
 
 
 def table_of(folder: Path, value: Any) -> None:
-    """A table whose third replicate may differ from the others: the one that fresh draws of stage 1 read."""
+    """A table whose replicates may differ: sweeps of one seed read the first, fresh draws the next."""
     rows = [
         f'"{c}",{seed},{value(c, seed):.6f},{true_ms(c):.3f}'
         for c in [*small_space().enumerate(), Candidate.parse("resnet101")]
@@ -59,6 +59,18 @@ def test_rounds_of_an_automatic_shrink(tmp_path: Path) -> None:
     fresh_draws_are_trainings_no_rule_was_made_from(results, repository.findings(context.study_id))
 
 
+def test_a_table_without_values_for_fresh_draws_confirms_nothing_and_ends(tmp_path: Path) -> None:
+    """Its sweep has read every value; the study used to wait for ever, or to confirm rules by what they came from."""
+    write_table(tmp_path / "table.csv", small_space(), seeds=1, noise=0.0002)
+    stages = [{"sweep": {"design": "exhaustive", "blocks": 1}}, {"shrink": {"families": ["sites"], "confirm": 10}}]
+    _, repository, context = open_study(study_file(tmp_path, stages))
+    work(context)
+    _, shrink = repository.stages(context.study_id)
+    assert shrink.result is not None
+    assert shrink.result["space_id"] == shrink.space_id
+    assert shrink.result["why"] == "rules derived, not confirmed (the table has no values that were not looked at)"
+
+
 def fresh_draws_are_trainings_no_rule_was_made_from(results: pd.DataFrame, findings: list[dict[str, Any]]) -> None:
     for number in results.loc[results["role"] == FRESH, "batch"].unique():
         fresh = set(results.loc[(results["role"] == FRESH) & (results["batch"] == number), "training_id"])
@@ -83,11 +95,11 @@ def hash_of(text: str, seed: int) -> int:
 
 
 def test_a_shrink_that_fresh_draws_speak_against_is_undone(tmp_path: Path) -> None:
-    """Sweeps read the first replicate, fresh draws the third, where the good sites are the bad ones."""
+    """Sweeps read the first replicate, fresh draws the second, where the good sites are the bad ones."""
 
     def value(candidate: Candidate, seed: int) -> float:
         good = true_map(candidate) + 0.00001 * (hash_of(candidate.notation, seed) % 21)
-        return good if seed < 2 else 1.72 - good
+        return good if seed < 1 else 1.72 - good
 
     table_of(tmp_path, value)
     stages = [

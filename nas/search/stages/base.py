@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from nas.errors import StudyError
-from nas.search.context import SPLITS, StudyContext
+from nas.search.context import SOURCE, SPLITS, StudyContext
 from nas.search.starts import (
     CONTROL,
     FROM_SCRATCH,
@@ -187,8 +187,10 @@ def epochs_of(context: StudyContext, settings: Any, fidelity: Fidelity) -> int:
 
 
 def as_trained(context: StudyContext, wish: Wish) -> Wish:
-    """The wish as it can be fulfilled: a table's values have one fidelity and one view."""
-    return wish if context.replay is None else replace(wish, fidelity=Fidelity(), view=None)
+    """The wish as it can be fulfilled: a table's values have one fidelity and one view, save those of sources."""
+    if context.replay is None:
+        return wish
+    return replace(wish, fidelity=Fidelity(), view=SOURCE if wish.view == SOURCE else None)
 
 
 def seed_of(context: StudyContext, wish: Wish) -> int | None:
@@ -197,6 +199,41 @@ def seed_of(context: StudyContext, wish: Wish) -> int | None:
     Plain networks have seeds of their own, shared by studies.
     """
     return wish.replicate if wish.role == START_ROLE else context.seed(wish.candidate, wish.replicate)
+
+
+def apart(context: StudyContext, wishes: Sequence[Wish], first: int, known: pd.DataFrame) -> list[Wish]:
+    """Wishes for results that are not among the known ones: what was chosen on these is judged by others.
+
+    Args:
+        context: the study.
+        wishes: with replicates from 0.
+        first: replicate number that no other stage reaches; the wishes' are counted from it.
+        known: results that were looked at. Of a table, values are read in seeds that none of them has; from scratch,
+            where there are no such seeds, also others that were not read of the candidate itself. Wishes that the
+            table has no value left for are dropped.
+    """
+    if context.replay is None:
+        return [replace(wish, replicate=first + wish.replicate) for wish in wishes]
+    seen, read = set(known["seed"]), set(zip(known["candidate_id"], known["seed"], strict=True))
+    left: dict[tuple[str, bool], list[int]] = {}
+    for wish in wishes:
+        seeds = dict(enumerate(context.replay.seeds(wish.candidate) or [0]))
+        new = [number for number, seed in seeds.items() if seed not in seen]
+        own = [n for n, seed in seeds.items() if seed in seen and (wish.candidate.id, seed) not in read]
+        # Warm candidates are held against controls of their own seed, so all keep to the same new seeds.
+        left[wish.candidate.id, wish.start.is_warm] = new if wish.start.is_warm else new + own
+    return [
+        replace(wish, replicate=numbers[wish.replicate])
+        for wish in wishes
+        if wish.replicate < len(numbers := left[wish.candidate.id, wish.start.is_warm])
+    ]
+
+
+def results_before(context: StudyContext, stage: StageInfo) -> pd.DataFrame:
+    """Results of the stages before one."""
+    names = [s.name for s in context.definition.named_stages() if s.position < stage.position]
+    rows = context.results()
+    return rows[rows["stage"].isin(names)]
 
 
 def source_trainings(context: StudyContext) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -19,10 +18,12 @@ from nas.search.stages.base import (
     Preview,
     Wish,
     all_terminal,
+    apart,
     ask_missing,
     beside,
     epochs_of,
     replicated,
+    results_before,
     stage_rows,
     started,
 )
@@ -43,11 +44,13 @@ class Confirm:
     def advance(self, context: StudyContext, stage: StageInfo, settings: ConfirmStage) -> bool:
         """Chooses on what was selected on, then asks for full trainings read on the test split."""
         if stage.result is None:
-            wishes = replicated(self._wishes(context, stage, settings), settings.seeds)
-            if any(start.is_warm for start in context.definition.starts_of(settings)):
+            wishes = started(context, settings, replicated(self._wishes(context, stage, settings), settings.seeds))
+            if any(wish.start.is_warm for wish in wishes):
                 # What was chosen by some trainings is not confirmed by the same ones.
-                wishes = [replace(wish, replicate=CONFIRM_SEEDS + wish.replicate) for wish in wishes]
-            ask_missing(context, stage, started(context, settings, wishes))
+                wishes = started(
+                    context, settings, apart(context, wishes, CONFIRM_SEEDS, results_before(context, stage))
+                )
+            ask_missing(context, stage, wishes)
             context.repository.set_stage(stage.id, result={"chosen": True})
         return all_terminal(stage_rows(context, stage))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -18,11 +18,13 @@ from nas.search.stages.base import (
     Wish,
     alike,
     all_terminal,
+    apart,
     ask,
     ask_missing,
     controls,
     epochs_of,
     replicated,
+    results_before,
     stage_rows,
     started,
 )
@@ -193,13 +195,13 @@ class ShrinkStep:
         return rows[rows["status"].isin(["finished", "failed"])].drop_duplicates("training_id")
 
     def ask_fresh(self, proposal: dict[str, Any], batch: int) -> bool:
-        """Asks for the fresh draws of a proposal, with seeds no sweep used; False when none are wanted."""
+        """Asks for the fresh draws of a proposal, with seeds no sweep used; False when there are none to be had."""
         drawn = [Candidate.parse(n) for n in dict.fromkeys([*proposal[PARENT], *proposal[CHILD]])]
         own_seeds = FRESH_SEEDS * (self.stage.position + 1) + batch * self.settings.seeds
         wishes = [
             Wish(
                 candidate=c,
-                replicate=own_seeds + r,
+                replicate=r,
                 role=FRESH,
                 sampler="random",
                 batch=batch,
@@ -211,13 +213,22 @@ class ShrinkStep:
         if wishes and any(start.is_warm for start in self.context.definition.starts_of(self.settings)):
             baselines = list(dict.fromkeys(c.baseline for c in drawn))
             plain = controls(baselines, len(drawn), batch=batch, fidelity=self.fidelity)
-            wishes += [replace(w, replicate=own_seeds + w.replicate) for w in replicated(plain, self.settings.seeds)]
+            wishes += replicated(plain, self.settings.seeds)
+        wishes = apart(self.context, started(self.context, self.settings, wishes), own_seeds, self._looked_at())
+        if not any(wish.role == FRESH for wish in wishes):
+            return False
         wishes = started(self.context, self.settings, wishes)
         if self.stage.kind == "shrink":  # it may be concluded again, when the study has grown
             ask_missing(self.context, self.stage, wishes)
         else:
             ask(self.context, self.stage, wishes)
-        return bool(wishes)
+        return True
+
+    def _looked_at(self) -> pd.DataFrame:
+        """Results that rules may have come from: of the stages before, and of an automatic shrink's own rounds."""
+        before = results_before(self.context, self.stage)
+        own = stage_rows(self.context, self.stage) if self.stage.kind == "auto_shrink" else before.iloc[:0]
+        return pd.concat([before, own]) if len(own) else before
 
     def _draws(self, space: DesignSpace, purpose: str, samples: pd.DataFrame) -> list[str]:
         """Notations of fresh draws, uniform at each number of blocks that the samples have."""
@@ -243,7 +254,8 @@ class ShrinkStep:
 
     def keep_parent(self, proposal: dict[str, Any]) -> None:
         """Without fresh draws nothing is confirmed, so the space stays as it was."""
-        result = {**proposal, "space_id": proposal["parent_id"], "why": "rules derived, not confirmed (confirm: 0)"}
+        reason = "confirm: 0" if not self.settings.confirm else "the table has no values that were not looked at"
+        result = {**proposal, "space_id": proposal["parent_id"], "why": f"rules derived, not confirmed ({reason})"}
         self.context.repository.set_stage(self.stage.id, result=result)
 
     def store(self, findings: list[Finding], batch: int) -> None:
