@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from nas.errors import NasError
+from nas.errors import NasError, StudyError
 from nas.latency.isolation import training_presence
 from nas.search.checkpoints import CheckpointFiles
 from nas.search.context import StudyContext
@@ -154,11 +154,23 @@ class Worker:
             stage = repository.stage(stage.id)
         if not ready_to_plan(self.context, stage):
             return False
-        before = repository.stage_trainings(stage.id)
-        finished = HANDLERS[stage.kind].advance(self.context, stage, settings_of(self.context.definition, stage))
-        if finished:
+        idle, before = not repository.has_open_trainings(stage.id), self._progress(stage)
+        if HANDLERS[stage.kind].advance(self.context, stage, settings_of(self.context.definition, stage)):
             repository.set_stage(stage.id, status="finished")
-        return finished or repository.stage_trainings(stage.id) != before
+            return True
+        moved = self._progress(stage) != before
+        if idle and not moved and stage.kind != "profile":
+            # Only whoever holds its lock plans it, so nothing would ever change: waiting would be for ever.
+            raise StudyError(
+                f"stage {stage.name!r} neither ends nor asks for a training",
+                "this is a fault of nas, not of the study: please report it with the study file",
+            )
+        return moved
+
+    def _progress(self, stage: StageInfo) -> tuple[object, object]:
+        """What a stage has asked for, and what it has concluded."""
+        repository = self.context.repository
+        return repository.stage_trainings(stage.id), repository.stage(stage.id).result
 
     def _space_before(self, stage: StageInfo) -> str | None:
         """The space that the stage before left: its child if it shrank, else its own."""

@@ -10,6 +10,7 @@ from search_builders import open_study, small_space, study_file, work, write_tab
 from nas.errors import StudyError
 from nas.search.definition import load_study
 from nas.search.runner import register
+from nas.search.stages.sweep import Sweep
 from nas.search.worker import Worker
 
 STAGES = [
@@ -169,3 +170,11 @@ def test_a_candidate_that_always_fails_stays_in_the_count(tmp_path: Path) -> Non
     assert row is not None
     assert "not in the table" in row["failure_reason"]
     assert row["attempts"] == 3
+
+
+def test_a_stage_that_neither_ends_nor_asks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its worker used to wait for ever."""
+    monkeypatch.setattr(Sweep, "advance", lambda *_: False)
+    _, _, context = open_study(study_file(tmp_path, [{"sweep": {"candidates": 2}}]))
+    with pytest.raises(StudyError, match="stage 'sweep' neither ends nor asks for a training"):
+        work(context)
