@@ -50,7 +50,11 @@ def test_a_profile_shrink_and_figures_agree(margin: float, slow: str) -> None:
     records = [r.to_dict() | {"architecture_id": c.id, "notation": c.notation} for c, r in table.records.items()]
     rows = time_table(records).assign(map_mean=0.5).set_index("notation", drop=False)
     reference = rows.loc["resnet101"]
-    pale = [text for text, row in rows.iterrows() if "@" in text and _slow_and_no_better(row, reference, margin)]
+    pale = [
+        text
+        for text, (_, row) in zip(rows["notation"], rows.iterrows(), strict=True)
+        if "@" in text and _slow_and_no_better(row, reference, margin)
+    ]
     assert sorted(int(text.partition("@")[2]) for text in pale) == [s for s in slower if s in (2, 9)]
     assert bool(slower) == bool(slow)
 

@@ -139,8 +139,8 @@ def test_a_warm_study_has_controls_in_every_seed_of_every_stage(tmp_path: Path) 
         assert set(controls["notation"]) == {"resnet50"}
         assert set(controls["seed"]) == set(rows["seed"])
         assert controls.groupby("seed").size().eq(control_count(candidates)).all()
-        moves = controls.groupby("seed")["start"].agg(lambda s: sorted(split_start(v)[1] for v in s))
-        assert all(list(found) == list(range(control_count(candidates))) for found in moves)
+        for _, found in controls.groupby("seed")["start"]:
+            assert sorted(split_start(start)[1] for start in found) == list(range(control_count(candidates)))
     chosen = results[results["stage"] != "confirm"]
     assert not set(results[results["stage"] == "confirm"]["seed"]) & set(chosen["seed"])
     swept = results[(results["stage"] == "sweep") & (results["role"] == "candidate")]

@@ -112,8 +112,9 @@ def test_the_areas_interval_covers_at_comparable_latency() -> None:
     held = []
     for _ in range(800):
         ms = rng.uniform(30, 40, 24), rng.uniform(30, 37, 24)
-        sides = [draws(rng.normal(0.13, 0.001, 24), at) for at in ms]
-        low, high = edf_area(*sides, latency_weights(*sides), latency_bins(*sides)).interval()
+        parent, child = (draws(rng.normal(0.13, 0.001, 24), at) for at in ms)
+        area = edf_area(parent, child, latency_weights(parent, child), latency_bins(parent, child))
+        low, high = area.interval()
         held.append(low <= 0 <= high)
     assert 0.93 < np.mean(held) < 0.97
 
