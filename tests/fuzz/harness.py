@@ -17,11 +17,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from nas.cli.main import main
 
 SHOWN = 12
+FEW = 15
 LONGEST_MESSAGE = 2_000
 _NOISE = re.compile(r"Traceback|Warning:|internal error")
+
+
+def parts(cases: int, chunks: int = 1, few: int = FEW) -> pytest.MarkDecorator:
+    """Parametrises a test by (chunk, cases): a few cases always, all of them in chunks among the slow tests."""
+    whole = [pytest.param(n, cases // chunks, id=str(n), marks=pytest.mark.slow) for n in range(chunks)]
+    return pytest.mark.parametrize(("chunk", "cases"), [pytest.param(chunks, few, id="few"), *whole])
 
 
 @dataclass(frozen=True)

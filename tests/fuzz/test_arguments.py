@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import typer.main
-from fuzz.harness import Account, Said, nas
+from fuzz.harness import Account, Said, nas, parts
 
 from nas.cli.main import build_app
 
@@ -56,12 +55,12 @@ def answer(line: list[str]) -> Iterator[Said]:
     yield nas(*line)
 
 
-@pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_odd_arguments(chunk: int, folder: Path, settle: Callable[[Account], None]) -> None:
+@parts(CASES, CHUNKS, few=30)
+def test_odd_arguments(chunk: int, cases: int, folder: Path, settle: Callable[[Account], None]) -> None:
     account = Account("odd command lines")
     rng = random.Random(9_000 + chunk)
     known = [row for row in commands(typer.main.get_command(build_app())) if row[0] not in ENDLESS]
-    for number in range(CASES // CHUNKS):
+    for number in range(cases):
         (folder / "folder").mkdir()
         (folder / "file.txt").write_text("words")
         (folder / "empty.yaml").write_text("")

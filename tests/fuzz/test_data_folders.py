@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from data_builders import grid, write_csv, write_cuhk03, write_duke, write_market, write_msmt17
 from fuzz.folder_mutations import damaged
-from fuzz.harness import Account, Said, nas
+from fuzz.harness import Account, Said, nas, parts
 
 CHUNKS = 5
 FOLDERS = 1_000
@@ -65,12 +65,14 @@ def look(name: str, source: str, study: Path, rng: random.Random) -> Iterator[Sa
         yield nas("run", str(study))
 
 
-@pytest.mark.parametrize("chunk", range(CHUNKS))
+@parts(FOLDERS, CHUNKS)
 @pytest.mark.usefixtures("stops_before_work")
-def test_damaged_image_folders(chunk: int, good: Path, folder: Path, settle: Callable[[Account], None]) -> None:
+def test_damaged_image_folders(
+    chunk: int, cases: int, good: Path, folder: Path, settle: Callable[[Account], None]
+) -> None:
     account = Account("damaged image folders")
     rng = random.Random(5_000 + chunk)
-    for number in range(FOLDERS // CHUNKS):
+    for number in range(cases):
         name = list(SETS)[number % len(SETS)]
         root, study = folder / f"{number}", folder / "study.yaml"
         shutil.copytree(good / name, root)

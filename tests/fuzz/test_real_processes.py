@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from fuzz.harness import Account, Said
+from fuzz.harness import Account, Said, parts
 from fuzz.test_yaml_files import RULES_FILE, spaces, studies
 from fuzz.yaml_mutations import mutated
 
@@ -36,10 +36,13 @@ def commands(path: Path, rng: random.Random) -> Iterator[Said]:
         yield nas_process("run", file, "--profile", "no such profile")
 
 
-def test_damaged_files_in_real_processes(folder: Path, settle: Callable[[Account], None]) -> None:
-    account, rng = Account("damaged files (real processes)"), random.Random(5_000)
+@parts(SAMPLE, few=3)
+def test_damaged_files_in_real_processes(
+    chunk: int, cases: int, folder: Path, settle: Callable[[Account], None]
+) -> None:
+    account, rng = Account("damaged files (real processes)"), random.Random(5_000 + chunk)
     kinds = {"space": spaces(), "rules": [RULES_FILE], "study": studies()}
-    for number in range(SAMPLE):
+    for number in range(cases):
         kind = list(kinds)[number % len(kinds)]
         path = folder / f"{kind}.yaml"
         path.write_bytes(mutated(rng.choice(kinds[kind]), rng))

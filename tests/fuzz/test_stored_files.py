@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from data_builders import write_image
 from early_database import ARCHIVE as EARLY_ARCHIVE
-from fuzz.harness import Account, Said, nas
+from fuzz.harness import Account, Said, nas, parts
 from storage_builders import fill, finish_all, real_row
 
 from nas.storage import Repository, open_database
@@ -159,12 +159,14 @@ def read_database(path: Path, rng: random.Random) -> Iterator[Said]:
     )()
 
 
-@pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_damaged_databases(chunk: int, database: Path, folder: Path, settle: Callable[[Account], None]) -> None:
+@parts(DATABASES, CHUNKS)
+def test_damaged_databases(
+    chunk: int, cases: int, database: Path, folder: Path, settle: Callable[[Account], None]
+) -> None:
     account = Account("damaged databases")
     rng = random.Random(6_000 + chunk)
     good = database.read_bytes()
-    for number in range(DATABASES // CHUNKS):
+    for number in range(cases):
         path = folder / "bad.db"
         path.write_bytes(good if number % 3 == 0 else damage_database(good, rng))
         if number % 3 == 0:
@@ -309,15 +311,15 @@ def read_archive(path: Path, database: Path, folder: Path) -> Iterator[Said]:
     yield nas("db", "import", path.name, "--db", "old.db", "--checkpoints", "store", "--name", "second")
 
 
-@pytest.mark.parametrize("chunk", range(CHUNKS))
+@parts(ARCHIVES, CHUNKS)
 def test_damaged_archives(
-    chunk: int, archive: Path, database: Path, folder: Path, settle: Callable[[Account], None]
+    chunk: int, cases: int, archive: Path, database: Path, folder: Path, settle: Callable[[Account], None]
 ) -> None:
     account = Account("damaged archives")
     rng = random.Random(7_000 + chunk)
     good = archive.read_bytes()
     path = folder / "bad.zip"
-    for number in range(ARCHIVES // CHUNKS):
+    for number in range(cases):
         path.write_bytes(damage_archive(good, rng))
         shutil.copy(database, folder / "old.db")
         account.case(f"chunk {chunk}, number {number}", read_archive(path, database, folder), folder, may_change=True)
@@ -421,13 +423,15 @@ def read_checkpoint(path: Path, rng: random.Random) -> Iterator[Said]:
     )()
 
 
-@pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_damaged_checkpoints(chunk: int, checkpoint: Path, folder: Path, settle: Callable[[Account], None]) -> None:
+@parts(CHECKPOINTS, CHUNKS)
+def test_damaged_checkpoints(
+    chunk: int, cases: int, checkpoint: Path, folder: Path, settle: Callable[[Account], None]
+) -> None:
     account = Account("damaged checkpoints")
     rng = random.Random(8_000 + chunk)
     good = checkpoint.read_bytes()
     write_image(folder / "image.png", size=(32, 16))
-    for number in range(CHECKPOINTS // CHUNKS):
+    for number in range(cases):
         path = folder / "bad.pt"
         path.write_bytes(damage_checkpoint(good, rng))
         account.case(f"chunk {chunk}, number {number}", read_checkpoint(path, rng), folder, may_change=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from data_builders import grid, write_market
-from fuzz.harness import Account, Said, nas
+from fuzz.harness import Account, Said, nas, parts
 from fuzz.yaml_mutations import mutated
 
 from nas.project.layout import shipped
@@ -156,30 +156,32 @@ def damage(account: Account, folder: Path, texts: list[str], act: Act, count: in
         account.case(f"seed {seed}, number {number}", act(path, rng), folder)
 
 
-@pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_damaged_space_files(chunk: int, folder: Path, settle: Callable[[Account], None]) -> None:
+@parts(SPACES, CHUNKS)
+def test_damaged_space_files(chunk: int, cases: int, folder: Path, settle: Callable[[Account], None]) -> None:
     account = Account("damaged space files")
-    damage(account, folder, spaces(), read_space, SPACES // CHUNKS, 1_000 + chunk)
+    damage(account, folder, spaces(), read_space, cases, 1_000 + chunk)
     settle(account)
 
 
-@pytest.mark.parametrize("chunk", range(CHUNKS))
+@parts(STUDIES, CHUNKS)
 @pytest.mark.usefixtures("cheap_studies")
-def test_damaged_study_files(chunk: int, folder: Path, settle: Callable[[Account], None]) -> None:
+def test_damaged_study_files(chunk: int, cases: int, folder: Path, settle: Callable[[Account], None]) -> None:
     account = Account("damaged study files")
-    damage(account, folder, studies(), read_study, STUDIES // CHUNKS, 2_000 + chunk)
+    damage(account, folder, studies(), read_study, cases, 2_000 + chunk)
     settle(account)
 
 
-def test_damaged_rules_files(folder: Path, settle: Callable[[Account], None]) -> None:
+@parts(RULES)
+def test_damaged_rules_files(chunk: int, cases: int, folder: Path, settle: Callable[[Account], None]) -> None:
     account = Account("damaged rules files")
-    damage(account, folder, [RULES_FILE], read_rules, RULES, 3_000)
+    damage(account, folder, [RULES_FILE], read_rules, cases, 3_000 + chunk)
     settle(account)
 
 
-def test_damaged_recipe_files(folder: Path, settle: Callable[[Account], None]) -> None:
+@parts(RECIPES)
+def test_damaged_recipe_files(chunk: int, cases: int, folder: Path, settle: Callable[[Account], None]) -> None:
     account = Account("damaged recipe files")
-    damage(account, folder, [RECIPE_FILE], read_recipe, RECIPES, 4_000)
+    damage(account, folder, [RECIPE_FILE], read_recipe, cases, 4_000 + chunk)
     settle(account)
 
 
