@@ -268,20 +268,15 @@ def test_jobs_for_a_far_device(repository: Repository) -> None:
         "protocol": {"batch": 1}, "network": b"onnx\0", "sha256": "0" * 64,
     }  # fmt: skip
     (first,) = repository.request_latency_jobs([job])
-    both = repository.request_latency_jobs([{**job, "architecture_id": "b", "noise": "n.bin"}, job])
+    both = repository.request_latency_jobs([{**job, "architecture_id": "b"}, job])
     assert both[1] == first
     assert repository.latency_job_network(first) == b"onnx\0"
     waiting = repository.latency_jobs(device="jetson", status="waiting")
-    assert [(j["id"], j["protocol"], j["noise"]) for j in waiting] == [
-        (first, {"batch": 1}, None),
-        (both[0], {"batch": 1}, "n.bin"),
-    ]
+    assert [(j["id"], j["protocol"]) for j in waiting] == [(first, {"batch": 1}), (both[0], {"batch": 1})]
     repository.finish_latency_job(first, {"median_ms": 3.0})
     repository.finish_latency_job(both[0], None, "engine does not build")
-    (done,) = repository.latency_jobs(status="finished", collected=False)
-    assert done["result"] == {"median_ms": 3.0}
-    repository.mark_collected([first])
-    assert repository.latency_jobs(status="finished", collected=False) == []
+    (done,) = repository.latency_jobs(status="finished")
+    assert (done["result"], done["collected"]) == ({"median_ms": 3.0}, True)
     assert repository.latency_job_network(first) is None
     repository.retry_latency_jobs([both[0]])
     assert [j["id"] for j in repository.latency_jobs(status="waiting")] == [both[0]]

@@ -62,9 +62,10 @@ def rich(repository: Repository, tmp_path: Path) -> Repository:
     repository.store_findings(study_id, sweep, [finding])
     timed_one = real_row(1)["architecture_id"]
     repository.set_complexity(timed_one, 10, 20, {"head": 3})
-    timed = {"notation": "x", "protocol_id": "p", "device": "gpu", "environment_id": environment}
-    repository.store_latency({"median_ms": 9.5, "protocol": {"batch": 16}}, architecture_id=timed_one, **timed)
-    repository.store_latency({"median_ms": 8.5}, architecture_id="never-trained", **timed)
+    timed = {"protocol_id": "p", "device": "gpu", "environment_id": environment}
+    first = {"median_ms": 9.5, "protocol": {"batch": 16}}
+    repository.store_latency(first, architecture_id=timed_one, notation=real_row(1)["notation"], **timed)
+    repository.store_latency({"median_ms": 8.5}, architecture_id="never-trained", notation="x", **timed)
     repository.set_study_latency(study_id, "p", "gpu")
     return repository
 
@@ -284,8 +285,8 @@ def test_an_imported_time_never_stands_for_one_measured_here(rich: Repository, t
         there = Repository(database)
         study_id, _, _ = fill(there, 3, study="mine", row_of=real_row, seed=7)
         there.set_study_latency(study_id, "p", "gpu")
-        timed = {"architecture_id": architecture, "notation": "x", "protocol_id": "p", "device": "gpu"}
-        there.store_latency({"median_ms": 20.0}, **timed)
+        timed = {"architecture_id": architecture, "notation": real_row(1)["notation"]}
+        there.store_latency({"median_ms": 20.0}, **timed, protocol_id="p", device="gpu")
         done = import_study(there, tmp_path / "a.zip")
         assert done.touched == ("2 latencies on the device of 'mine', used where it has none of its own",)
         assert there.latencies()["imported"].notna().tolist() == [False, True, True]
