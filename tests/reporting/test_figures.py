@@ -115,7 +115,7 @@ def test_pareto_front_leaves_out_what_has_no_latency_and_says_so(full: StudyData
     figure = ParetoFront(level=full.widest)
     table = figure.table(full)
     assert table["latency_ms"].isna().sum() == 1
-    assert "1 candidate without a measured latency" in figure.caption(table)
+    assert "1 candidate without a known latency" in figure.caption(table)
     drawing = figure.draw(table)
     assert isinstance(drawing, go.Figure)
     shown = {row[0] for trace in drawing.data if trace.customdata is not None for row in trace.customdata}
@@ -124,7 +124,7 @@ def test_pareto_front_leaves_out_what_has_no_latency_and_says_so(full: StudyData
 
 def test_pareto_front_without_any_latency_says_so(full: StudyData) -> None:
     blind = replace(full, results=full.results.assign(latency_ms=math.nan, batches_per_s=math.nan))
-    assert "no latency is measured yet" in str(ParetoFront()(blind))
+    assert "no latency is known yet" in str(ParetoFront()(blind))
 
 
 @pytest.mark.parametrize(("cost", "axis"), [("peak_memory_mb", "Peak memory (MB"), ("energy_j", "Energy (J")])
