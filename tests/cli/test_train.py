@@ -28,8 +28,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def train_arguments(cache: Path, out: Path, *extra: str, epochs: int = 2) -> list[str]:
-    common = ["train", CANDIDATE, "--data", DATA, *TINY, "--epochs", str(epochs)]
+def train_arguments(cache: Path, out: Path, *extra: str, epochs: int = 2, candidate: str = CANDIDATE) -> list[str]:
+    common = ["train", candidate, "--data", DATA, *TINY, "--epochs", str(epochs)]
     return [*common, "--cache", str(cache), "--out", str(out), "--device", "cpu", *extra]
 
 
@@ -233,5 +233,10 @@ def test_transfer_and_start_from_the_command_line(
     assert main(train_arguments(cache, tmp_path / "t.pt", "--json", "--transfer", str(checkpoint), epochs=1)) == 0
     document = json.loads(capsys.readouterr().out)
     assert len(document["epochs"]) == 1 + document["recipe"]["transfer"]["head_epochs"]
-    assert main(train_arguments(cache, tmp_path / "i.pt", "--json", "--start", str(checkpoint), epochs=1)) == 0
+    assert main(train_arguments(cache, tmp_path / "i.pt", "--start", str(checkpoint), epochs=1)) == 2
+    assert "which has blocks; a start is a plain network" in capsys.readouterr().err
+    assert main(train_arguments(cache, tmp_path / "plain.pt", candidate="resnet18(width=0.25)", epochs=1)) == 0
+    capsys.readouterr()
+    start = ["--json", "--start", str(tmp_path / "plain.pt")]
+    assert main(train_arguments(cache, tmp_path / "i.pt", *start, epochs=1)) == 0
     assert json.loads(capsys.readouterr().out)["recipe"]["schedule"] == "cosine"
