@@ -380,7 +380,7 @@ def _placement_rows(frame: pd.DataFrame) -> list[tuple[object, ...]]:
 
 def _figures(row: Any) -> tuple[str, ...]:
     """Time and speed as they may be compared, and what was added to the baseline, as text."""
-    if row.unknown:
+    if row.corrected_ms is None or row.corrected_ms != row.corrected_ms:
         return "not known", "", "", "", ""
     own = f"{row.corrected_ms:.2f}", f"{1000.0 / row.corrected_ms:.2f}"
     if row.increment_ms is None or row.increment_ms != row.increment_ms:

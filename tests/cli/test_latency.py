@@ -79,7 +79,32 @@ def test_a_profile_is_made_shown_and_resumed() -> None:
         assert heading in shown.stdout
     assert "+ se" in shown.stdout
     assert "Rule: no block whose network is slower than" in shown.stderr
-    done("show", "--figure", "speed.html")
+
+
+def plant_pairs(unknown: str) -> None:
+    """Files what is stored once more, with an interval of one percent to each ratio; one network's is too wide."""
+    with open_database("sqlite:///.nas/latency.db", create=False) as database:
+        repository = Repository(database)
+        for row in repository.latencies().itertuples():
+            place = {"architecture_id": row.architecture_id, "protocol_id": row.protocol_id, "device": row.device}
+            found = repository.find_latency(**place)
+            assert found is not None
+            ratio = found.record["ratio"]
+            if ratio is not None:
+                half = 0.5 * ratio if row.notation == unknown else 0.01 * ratio
+                pair = {"ratio_low": ratio - half, "ratio_high": ratio + half}
+                repository.store_latency({**found.record, **pair}, notation=row.notation, **place)
+
+
+def test_one_unknown_time_hides_no_other() -> None:
+    """Times as short as these are known by luck, so their intervals are planted."""
+    done("profile", "space.yaml", *QUICK, "--json")
+    assert "No single placement has a known latency yet" in done("show", "--figure", "speed.html").stderr
+    assert not Path("speed.html").exists()
+    plant_pairs(unknown="resnet34(width=0.125)")
+    shown = done("show", "--figure", "speed.html")
+    unknown = [line for line in shown.stdout.splitlines() if "not known" in line]
+    assert [line.split("(")[0] for line in unknown] == ["resnet34"]
     page = Path("speed.html").read_text()
     assert "plotly" in page
     assert 'src="http' not in page

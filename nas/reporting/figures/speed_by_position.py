@@ -62,7 +62,7 @@ class SpeedByPosition(StudyFigure):
     def draw(self, table: pd.DataFrame) -> Drawing:
         singles = table[table["site"].notna()]
         if singles.empty:
-            return "No single placement has a measured latency yet; a `profile` stage measures them."
+            return "No single placement has a known latency yet; a `profile` stage measures them."
         figure = style.new_figure(440)
         add_site_axis(figure, str(table.attrs.get("backbone", "resnet50")))
         for block in style.block_order(singles["block"]):
