@@ -9,7 +9,17 @@ from collections.abc import Iterator
 
 import pytest
 
-MAY_BE_MISSING = ("a GPU", "a CUDA", "TensorRT", "openvino", "Python 3.8", "C++ compiler", "as root", "another user")
+MAY_BE_MISSING = (
+    "a GPU",
+    "a CUDA",
+    "TensorRT",
+    "openvino",
+    "Python 3.",
+    "C++ compiler",
+    "as root",
+    "another user",
+    "beside the project",
+)
 """Words of the reasons for which a test may be skipped in continuous integration: what its script does not install."""
 
 
