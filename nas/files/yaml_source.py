@@ -167,7 +167,8 @@ class _Constructor(RoundTripConstructor):
         if str(node.tag) not in _TAGS:
             raise _RefusedError(problem=f"the tag {node.tag} is not allowed", problem_mark=node.start_mark)
         if not isinstance(node, _TAGS[str(node.tag)]):
-            sentence = f"the tag {node.tag} does not fit the {node.id} that it stands before"
+            kind = node.id  # type: ignore[attr-defined]  # declared by every kind of node, not by their base
+            sentence = f"the tag {node.tag} does not fit the {kind} that it stands before"
             raise _RefusedError(problem=sentence, problem_mark=node.start_mark)
         if node in self.recursive_objects:
             sentence = "an alias must not refer to a value that contains it"
