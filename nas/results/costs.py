@@ -14,8 +14,6 @@ from functools import lru_cache
 from statistics import stdev
 from typing import Any, Literal
 
-from scipy.special import stdtrit
-
 Kind = Literal["timed", "measured", "counted"]
 How = Literal["paired", "corrected", "measured", "counted", "table", "predicted", "unknown"]
 
@@ -254,4 +252,7 @@ def _with_spread(value: float, builds: Sequence[Mapping[str, Any]]) -> Quote:
 
 @lru_cache(maxsize=256)
 def _quantile(df: int) -> float:
+    # Here, for study files and the command line read the names above: SciPy would be most of what they load.
+    from scipy.special import stdtrit
+
     return float(stdtrit(df, 0.5 + _CONFIDENCE / 2))
