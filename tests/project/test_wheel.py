@@ -99,6 +99,7 @@ def test_init_doctor_and_synth(environment: Path, project: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # two programs that train, beside the other tests
 def test_a_smoke_study_runs_to_its_report(environment: Path, project: Path) -> None:
     good(run(environment, project, "init"))
     good(run(environment, project, "run", "studies/quickstart.yaml", "--profile", "smoke", "--json"))
