@@ -198,8 +198,9 @@ class StudyData:
         """
         if self.table is not None:
             return {}
-        section = self.definition.get("latency")
-        given = {key: value for key, value in (section or {}).items() if value is not None}
+        section = self.definition.get("latency") or {}
+        far = str(section.get("device") or "auto").split(":")[0] not in ("auto", "cpu", "cuda")
+        given = {k: v for k, v in section.items() if v is not None and (far or k not in ("on", "wait_for_device"))}
         return given | {key: value for key, value in self.protocol.items() if value is not None}
 
     @property

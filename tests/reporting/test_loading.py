@@ -117,3 +117,11 @@ def test_a_notebook_says_what_is_missing(stored: str) -> None:
         Study.open(stored, "market1501").figure("pareto_frnt")
     with pytest.raises(StorageError):
         Study.open("sqlite:////nowhere/at/all.db", "x")
+
+
+def test_keys_of_a_far_device_are_no_protocol_of_a_measurement_here() -> None:
+    """`on: cuda` is where a far device runs networks; it says nothing of times that were read on this CPU."""
+    latency = {"backend": "eager", "device": "auto", "on": "cuda", "wait_for_device": True}
+    assert StudyData("here", {"latency": latency}).latency_protocol == {"backend": "eager", "device": "auto"}
+    far = {**latency, "device": "xavier"}
+    assert StudyData("far", {"latency": far}).latency_protocol == far
