@@ -15,7 +15,7 @@ from fuzz.harness import Account, Said, nas, parts
 from nas.cli.main import build_app
 
 CHUNKS = 3
-CASES = 900
+CASES = 450
 WORDS = (
     "", " ", "-", "--", "---", "-1", "0", "999999999999999999999999", "1e999", "nan", "inf", "0x10", "1.5", "true",
     "null", "nowhere", "nowhere.yaml", "nowhere/at/all.yaml", "/", "/dev/null", "/dev/full", "/proc/self/mem", ".",

@@ -13,7 +13,7 @@ from fuzz.folder_mutations import damaged
 from fuzz.harness import Account, Said, nas, parts
 
 CHUNKS = 5
-FOLDERS = 1_000
+FOLDERS = 400
 
 
 def _csv(folder: Path) -> Path:

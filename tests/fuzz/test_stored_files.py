@@ -28,7 +28,7 @@ from nas.storage.early_archive import MANIFEST
 from nas.training import Recipe
 
 CHUNKS = 4
-DATABASES, ARCHIVES, CHECKPOINTS = 200, 160, 160
+DATABASES, ARCHIVES, CHECKPOINTS = 80, 64, 80
 GARBAGE: tuple[Any, ...] = (
     None,
     "",

@@ -17,8 +17,8 @@ from fuzz.yaml_mutations import mutated
 from nas.project.layout import shipped
 from nas.search.definition import merge
 
-CHUNKS = 8
-SPACES, STUDIES, RULES, RECIPES = 2_600, 2_400, 400, 200
+CHUNKS = 4
+SPACES, STUDIES, RULES, RECIPES = 800, 800, 200, 100
 
 RICH_SPACE = """
 name: rich
