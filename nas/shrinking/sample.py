@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ import pandas as pd
 from scipy.linalg import helmert
 
 from nas.errors import StudyError
+from nas.results.cost_tables import parse_once
 from nas.results.noise import block_codes, noise_of
 from nas.spaces.candidate import Candidate
 from nas.spaces.sites import Topology, get_topology
@@ -178,12 +179,6 @@ def placement_matrix(candidates: Sequence[Candidate], blocks: Sequence[str], sit
         for placement in candidate.placements:
             matrix[row, placement.site - 1] = index[placement.block]
     return matrix
-
-
-@lru_cache(maxsize=1 << 16)
-def parse_once(notation: str) -> Candidate:
-    """`Candidate.parse`, remembered: tables name the same candidates again and again."""
-    return Candidate.parse(notation)
 
 
 def unbiased_rows(table: pd.DataFrame) -> pd.DataFrame:

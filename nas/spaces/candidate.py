@@ -15,7 +15,7 @@ from typing import Any
 from nas.errors import SpaceError, unknown_name
 from nas.files.hashes import hash_of_data
 from nas.spaces.blocks import Params, get_block_spec
-from nas.spaces.sites import BACKBONES, get_topology
+from nas.spaces.sites import get_topology
 from nas.spaces.values import ParamValue, canonical_value
 
 BACKBONE_DEFAULTS: Mapping[str, ParamValue] = {"last_stride": 1, "width": 1}
@@ -219,8 +219,3 @@ def _check_sites(backbone: str, placed: list[Placement]) -> None:
 def as_candidate(value: Candidate | str) -> Candidate:
     """A candidate, parsed when given as text."""
     return value if isinstance(value, Candidate) else Candidate.parse(value)
-
-
-def known_backbones() -> tuple[str, ...]:
-    """Names of the backbones a candidate can have."""
-    return BACKBONES
