@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Group
 from rich.live import Live
@@ -15,9 +15,7 @@ from rich.text import Text
 
 from nas import search
 from nas.cli.common import console, duration, note, plain
-
-if TYPE_CHECKING:
-    from nas.files.shown import shown
+from nas.files.shown import shown
 from nas.search.context import StudyContext
 
 QUIET_EVERY_S = 15.0
