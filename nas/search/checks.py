@@ -31,6 +31,7 @@ def check_study(definition: StudyDefinition) -> None:
     _check_stages(context)
     training_device(definition)
     if context.replay is not None:
+        _check_table_start(context)
         return
     _check_latency(context)
     if any(stage.kind != "profile" for stage in definition.named_stages()):
@@ -40,6 +41,18 @@ def check_study(definition: StudyDefinition) -> None:
         _check_batches(context.recipe, context.dataset(context.search_view))
         if context.pretraining is not None:
             _check_batches(context.source_recipe, context.dataset(SOURCE))
+
+
+def _check_table_start(context: StudyContext) -> None:
+    """A table's trainings started where the study says."""
+    replay, definition = context.replay, context.definition
+    if replay is None or replay.is_warm in (None, definition.is_warm):
+        return
+    said = "trained plain networks" if replay.is_warm else "scratch"
+    raise StudyError(
+        f"the trainings of {replay.name} start from {said}, those of the study do not",
+        "write start: plain" if replay.is_warm else "write start: scratch",
+    )
 
 
 def _check_stages(context: StudyContext) -> None:

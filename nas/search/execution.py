@@ -138,9 +138,11 @@ class Execution:
         from nas.training import TrainingInterrupted
 
         table = self._context.replay
-        value = None if table is None else table.lookup(candidate, claim.seed)
+        value = None if table is None else table.lookup(candidate, claim.seed, split_start(claim.start)[1])
         if table is None or value is None:
             raise TrainingError(f"{candidate.notation} is not in the table {table.name if table else ''}")
+        if value != value:
+            raise TrainingError(f"this training failed in the table: {table.failure(candidate, claim.seed)}")
         until = time.monotonic() + table.seconds
         while time.monotonic() < until:
             if should_stop():

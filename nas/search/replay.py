@@ -1,8 +1,10 @@
 """A table of results in place of trainings: strategies can be compared on it in seconds.
 
 The table has a column `candidate` in notation, or one column a site (`site01` ...) holding block names; `map` as a
-fraction, or `map_percent`; costs by their names (`latency_ms`, `params`, ...; `cost` is the study's own); and `seed`
-where candidates have replicates. Every value is read or named with its line and column: nothing is guessed.
+fraction, or `map_percent`; costs by their names (`latency_ms`, `params`, ...; `cost` is the study's own); `seed` where
+candidates have replicates; and, as results tables have them, `start` (trainings from trained plain networks, controls
+with the number of their move), `role` (rows of `start` networks are left out) and `failure` (why a training has no
+value). Every value is read or named with its line and column: nothing is guessed.
 """
 
 from __future__ import annotations
@@ -19,11 +21,16 @@ from nas.errors import NasError, StudyError
 from nas.files.hashes import hash_of_text
 from nas.results.cost_tables import given_table, parse_once
 from nas.results.costs import COSTS
+from nas.search.starts import SCRATCH, START_ROLE, split_start
 from nas.spaces import Candidate
 
 _SITE = re.compile(r"site_?(\d+)$")
 _PLAIN = re.compile(r"[\w .%()/-]{1,40}$")
 _EMPTY = frozenset({"", "none", "nan", "0", "-"})
+_ALIKE = ("fidelity", "split")
+"""Columns in which all trainings of a table must be alike, as a study on it has one level."""
+LATER_START = 10_000
+"""Seeds of a second start are counted from here, of a third from twice this: a seed is one block."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,8 @@ class ReplayTable:
     """Results by candidate and seed.
 
     Attributes:
-        rows: columns `notation`, `seed`, `map`, and a column a cost, by its name.
+        rows: columns `notation`, `seed`, `map`, and a column a cost, by its name; `start` and `move` (number of a
+            control), where the table has starts, and `failure`, where it has failures.
         name: where it came from, for messages.
         seconds: how long a training takes (0: no time), to rehearse a study with its real rhythm.
     """
@@ -58,6 +66,8 @@ class ReplayTable:
         """
         raw = _read(path)
         columns = _columns(raw, path, cost)
+        if "role" in columns:
+            raw = raw[raw[columns["role"]].str.strip() != START_ROLE]
         quality = "map" if "map" in columns else "map_percent"
         if quality not in columns:
             found = [str(c) for c in raw.columns if _PLAIN.match(str(c))]
@@ -65,9 +75,15 @@ class ReplayTable:
                 f"objective: {path} has no column `map`; it has {', '.join(found) or 'none with a name'}",
                 "a fraction in `map`, or percent in `map_percent`",
             )
-        rows = pd.DataFrame({"notation": _notations(raw, columns, backbone, path)})
+        rows = pd.DataFrame({"notation": _notations(raw, columns, backbone, path)}, index=raw.index)
+        _require_alike(raw, columns, path)
         rows["seed"] = _seeds(raw, columns["seed"], path) if "seed" in columns else 0
-        rows["map"] = _map(raw, columns[quality], path, percent=quality == "map_percent")
+        if "start" in columns:
+            rows = _with_starts(rows, raw[columns["start"]].str.strip(), path)
+        failed = raw[columns["failure"]].str.strip() if "failure" in columns else pd.Series("", index=raw.index)
+        if failed.ne("").any():
+            rows["failure"] = failed
+        rows["map"] = _map(raw, columns[quality], path, percent=quality == "map_percent", missing=failed.ne(""))
         for name in COSTS:
             if name in columns:
                 rows[name] = _cost(raw, columns[name], path, name)
@@ -79,19 +95,43 @@ class ReplayTable:
         return hash_of_text(self.rows.to_csv(index=False))
 
     @cached_property
-    def _maps(self) -> dict[str, dict[int, float]]:
-        found: dict[str, dict[int, float]] = {}
-        for notation, seed, value in zip(self.rows["notation"], self.rows["seed"], self.rows["map"], strict=True):
-            found.setdefault(notation, {})[int(seed)] = float(value)
+    def _maps(self) -> dict[str, dict[int, dict[int, float]]]:
+        """Values by notation, seed and number of the control."""
+        found: dict[str, dict[int, dict[int, float]]] = {}
+        moves = self.rows["move"] if "move" in self.rows else [0] * len(self.rows)
+        columns = (self.rows["notation"], self.rows["seed"], moves, self.rows["map"])
+        for notation, seed, move, value in zip(*columns, strict=True):
+            found.setdefault(notation, {}).setdefault(int(seed), {})[int(move)] = float(value)
         return found
 
     def seeds(self, candidate: Candidate) -> list[int]:
         """The seeds that the table has of a candidate, ascending; empty when it is not in the table."""
         return sorted(self._maps.get(candidate.notation, {}))
 
-    def lookup(self, candidate: Candidate, seed: int) -> float | None:
-        """mAP of a candidate with that seed; None when the table does not have it."""
-        return self._maps.get(candidate.notation, {}).get(seed)
+    def lookup(self, candidate: Candidate, seed: int, moved: int = 0) -> float | None:
+        """mAP of a candidate with that seed; None when the table does not have it, NaN of a training that failed.
+
+        Args:
+            candidate: the network.
+            seed: one of `seeds`.
+            moved: number of a control.
+        """
+        return self._maps.get(candidate.notation, {}).get(seed, {}).get(moved)
+
+    def failure(self, candidate: Candidate, seed: int) -> str:
+        """Why a training of the table failed."""
+        rows = self.rows[self.rows["notation"].eq(candidate.notation) & self.rows["seed"].eq(seed)]
+        return ", ".join(dict.fromkeys(rows["failure"])) if "failure" in rows else ""
+
+    @cached_property
+    def starts(self) -> dict[int, str]:
+        """The start of each seed, without the moves of controls; empty where the table does not say."""
+        return dict(zip(self.rows["seed"], self.rows["start"], strict=True)) if "start" in self.rows else {}
+
+    @property
+    def is_warm(self) -> bool | None:
+        """Whether its trainings went on from trained networks; None where it does not say."""
+        return any(start != SCRATCH for start in self.starts.values()) if self.starts else None
 
     @cached_property
     def costs(self) -> dict[str, dict[str, float]]:
@@ -147,9 +187,35 @@ def _seeds(raw: pd.DataFrame, column: str, path: Path) -> pd.Series:
     return values.astype(int)
 
 
-def _map(raw: pd.DataFrame, column: str, path: Path, *, percent: bool) -> pd.Series:
-    values = _numbers(raw, column, path)
-    wrong = ~values.between(0.0, 100.0 if percent else 1.0)
+def _require_alike(raw: pd.DataFrame, columns: Mapping[str, str], path: Path) -> None:
+    for name in _ALIKE:
+        values = sorted(set(raw[columns[name]].str.strip())) if name in columns else []
+        if len(values) > 1:
+            raise StudyError(
+                f"objective: {path} holds trainings of several kinds, column {columns[name]!r}: {', '.join(values)}",
+                "a study on a table reads trainings that can be compared: put each kind into a table of its own",
+            )
+
+
+def _with_starts(rows: pd.DataFrame, written: pd.Series, path: Path) -> pd.DataFrame:
+    """The rows with `start` and `move`; a seed that several starts have is a seed of its own for each but the first."""
+    split = [split_start(value or SCRATCH) for value in written]
+    starts = list(dict.fromkeys(start for start, _ in split))
+    if SCRATCH in starts and len(starts) > 1:
+        raise StudyError(
+            f"objective: {path} holds trainings from scratch beside others from {starts[starts[0] == SCRATCH]}",
+            "a study on a table reads trainings that can be compared: put each kind into a table of its own",
+        )
+    rows = rows.assign(start=[start for start, _ in split], move=[move for _, move in split])
+    again = rows.groupby("seed")["start"].transform("nunique") > 1
+    later = LATER_START * rows["start"].map({start: number for number, start in enumerate(starts)})
+    return rows.assign(seed=rows["seed"] + later.where(again, 0))
+
+
+def _map(raw: pd.DataFrame, column: str, path: Path, *, percent: bool, missing: pd.Series) -> pd.Series:
+    given = raw.assign(**{column: raw[column].mask(missing & raw[column].str.strip().eq(""), "0")})
+    values = _numbers(given, column, path).mask(given[column].ne(raw[column]))
+    wrong = ~values.between(0.0, 100.0 if percent else 1.0) & values.notna()
     within = "between 0 and 100" if percent else "a fraction between 0 and 1"
     _refuse(raw, column, path, wrong, f"is not {within}", "call the column `map_percent` if it holds percent")
     return values / 100.0 if percent else values
@@ -166,14 +232,16 @@ def _cost(raw: pd.DataFrame, column: str, path: Path, name: str) -> pd.Series:
 
 def _refuse(raw: pd.DataFrame, column: str, path: Path, wrong: pd.Series, what: str, hint: str) -> None:
     if wrong.any():
-        row = int(wrong.to_numpy().argmax())
-        raise StudyError(f"objective: {path}, row {row + 1}, column {column!r}: {raw[column].iloc[row]!r} {what}", hint)
+        place = int(wrong.to_numpy().argmax())
+        where = f"row {raw.index[place] + 1}, column {column!r}"
+        raise StudyError(f"objective: {path}, {where}: {raw[column].iloc[place]!r} {what}", hint)
 
 
 def _one_row_each(rows: pd.DataFrame, path: Path, *, seeded: bool) -> pd.DataFrame:
     """Each candidate and seed once; rows that say the same twice are one."""
-    numbered = rows.assign(_row=range(1, len(rows) + 1)).drop_duplicates(list(rows.columns))
-    again = numbered[numbered.duplicated(["notation", "seed"], keep=False)]
+    numbered = rows.assign(_row=rows.index + 1).drop_duplicates(list(rows.columns))
+    one = ["notation", "seed", *(["move"] if "move" in rows else [])]
+    again = numbered[numbered.duplicated(one, keep=False)]
     if len(again):
         notation, seed = again["notation"].iloc[0], again["seed"].iloc[0]
         same = again[(again["notation"] == notation) & (again["seed"] == seed)]["_row"].tolist()
@@ -182,7 +250,7 @@ def _one_row_each(rows: pd.DataFrame, path: Path, *, seeded: bool) -> pd.DataFra
             f"objective: {path}, rows {same[0]} and {same[1]} contradict each other: both hold {which}",
             "keep one of them" if seeded else "a column `seed` tells replicates apart",
         )
-    return numbered.drop(columns="_row").sort_values(["notation", "seed"]).reset_index(drop=True)
+    return numbered.drop(columns="_row").sort_values(one).reset_index(drop=True)
 
 
 def _notations(raw: pd.DataFrame, columns: Mapping[str, str], backbone: str, path: Path) -> list[str]:
@@ -194,7 +262,7 @@ def _notations(raw: pd.DataFrame, columns: Mapping[str, str], backbone: str, pat
         texts = [_from_sites(row, sites, backbone) for _, row in raw.iterrows()]
     else:
         raise StudyError(f"objective: {path} needs a column `candidate` or columns `site01`, `site02`, ...")
-    return [_notation(text, path, row) for row, text in enumerate(texts, 1)]
+    return [_notation(text, path, row + 1) for row, text in zip(raw.index, texts, strict=True)]
 
 
 def _notation(text: str, path: Path, row: int) -> str:

@@ -8,7 +8,9 @@ import pytest
 from search_builders import open_study, study_file, true_ms, work
 
 from nas.errors import StudyError
+from nas.search.checks import check_study
 from nas.search.costs import CostModel
+from nas.search.definition import load_study
 from nas.search.replay import ReplayTable
 from nas.spaces import Candidate
 
@@ -132,3 +134,73 @@ def test_results_hold_the_tables_seeds_costs_and_level(tmp_path: Path) -> None:
     model = CostModel.of(context)
     assert [model.cost(Candidate.parse(n)) for n in results["notation"]] == results["latency_ms"].tolist()
     assert model.cost(Candidate.parse("resnet50+cnl@1,3,5")) is None  # neither in the table nor predicted
+
+
+WARM = [
+    "notation,role,start,seed,map,failure",
+    "resnet50,start,scratch,1000000,.8,",
+    "resnet50,control,plain:0a,1,.80,",
+    "resnet50,control,plain:0a+1,1,.81,",
+    "resnet50+cnl@6,candidate,plain:0a,1,.82,",
+    "resnet50+cnl@8,candidate,plain:0a,1,,diverged",
+    "resnet50+cnl@6,candidate,plain:0b,1,.83,",
+    "resnet50+cnl@6,candidate,plain:0b,2,.84,",
+]
+
+
+def test_starts_controls_and_failures_of_a_results_table_are_read(tmp_path: Path) -> None:
+    read = table(tmp_path, *WARM)
+    plain, cnl = Candidate.parse("resnet50"), Candidate.parse("resnet50+cnl@6")
+    assert read.is_warm
+    assert [read.lookup(plain, 1, moved) for moved in (0, 1, 2)] == [0.80, 0.81, None]
+    assert read.seeds(cnl) == [1, 2, 10_001], "a seed of another start is another block"
+    assert read.starts == {1: "plain:0a", 2: "plain:0b", 10_001: "plain:0b"}
+    assert read.lookup(cnl, 10_001) == 0.83
+    failed = Candidate.parse("resnet50+cnl@8")
+    assert read.lookup(failed, 1) != read.lookup(failed, 1)
+    assert read.failure(failed, 1) == "diverged"
+    assert read.seeds(plain) == [1], "the start's own training is no control"
+
+
+def test_a_warm_table_is_replayed_with_its_blocks(tmp_path: Path) -> None:
+    cnl = "resnet50+cnl(fuse=gate2)"
+    lines = [
+        WARM[0],
+        *(f"{n},c,plain:0a,{s},.8{s}{i}," for i, n in enumerate((cnl + "@6", cnl + "@8")) for s in (4, 5)),
+    ]
+    lines += [f"resnet50,control,plain:0a{move},{s},.7{s}," for s in (4, 5) for move in ("", "+1")]
+    lines[2] = f"{cnl}@6,c,plain:0a,5,,out of memory"
+    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
+    space = {
+        "name": "two",
+        "backbones": ["resnet50"],
+        "sites": [6, 8],
+        "blocks": {"cnl": {"fuse": "gate2"}},
+        "rules": [{"max_blocks": 1}],
+    }
+    stages = [{"sweep": {"design": "exhaustive", "seeds": 2}}]
+    path = study_file(tmp_path, stages, space=space, start="plain", max_attempts=1)
+    check_study(load_study(path))
+    _, repository, context = open_study(path)
+    work(context)
+    results = repository.results("replayed")
+    assert set(results["start"]) == {"plain:0a", "plain:0a+1"}
+    assert sorted(results["seed"].unique()) == [4, 5]
+    assert results["role"].value_counts().to_dict() == {"control": 4, "candidate": 4}
+    assert results["status"].value_counts().to_dict() == {"finished": 7, "failed": 1}
+
+
+def test_a_table_is_of_one_kind_of_training(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="from scratch beside others from plain:0a"):
+        table(tmp_path, *WARM, "resnet50,control,scratch,3,.8,")
+    with pytest.raises(StudyError, match="of several kinds, column 'fidelity': e4, full"):
+        table(tmp_path, "candidate,map,fidelity", "resnet50,.8,e4", "resnet18,.8,full")
+    with pytest.raises(StudyError, match="row 2, column 'map': '' is not a number"):
+        table(tmp_path, "notation,role,map", "resnet50,start,.8", "resnet18,candidate,")
+
+
+def test_a_study_starts_where_its_table_does(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("\n".join(WARM) + "\n")
+    study = load_study(study_file(tmp_path, [{"sweep": {"candidates": 1}}]))
+    with pytest.raises(StudyError, match=r"start from trained plain networks, those of the study do not"):
+        check_study(study)

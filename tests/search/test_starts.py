@@ -138,9 +138,8 @@ def test_a_warm_study_has_controls_in_every_seed_of_every_stage(tmp_path: Path) 
         controls = rows[rows["role"] == "control"]
         assert set(controls["notation"]) == {"resnet50"}
         assert set(controls["seed"]) == set(rows["seed"])
-        assert controls.groupby("seed").size().eq(control_count(candidates)).all()
-        for _, found in controls.groupby("seed")["start"]:
-            assert sorted(split_start(start)[1] for start in found) == list(range(control_count(candidates)))
+        assert controls.groupby("seed").size().eq(1).all(), "the table has one a seed: none is invented"
+        assert candidates > 1
     chosen = results[results["stage"] != "confirm"]
     assert not set(results[results["stage"] == "confirm"]["seed"]) & set(chosen["seed"])
     swept = results[(results["stage"] == "sweep") & (results["role"] == "candidate")]

@@ -129,7 +129,7 @@ def _request(
 
     view = wish.view or context.search_view
     recipe = recipe_of(context, wish, view)
-    found = starts[_start_key(context, wish)]
+    found, seed = starts[_start_key(context, wish)], seed_of(context, wish) or 0
     init_from = found.training
     if sources is not None and recipe.transfer is not None and recipe.transfer.from_pretraining:
         init_from = source_training(sources, wish)
@@ -141,8 +141,8 @@ def _request(
         dataset_id=register_dataset(context, view),
         fidelity=wish.fidelity.model_dump(mode="json", exclude_none=True),
         fidelity_label=wish.label,
-        start=moved_start(found.id, wish.moved),
-        seed=seed_of(context, wish) or 0,
+        start=moved_start(_start_id(context, found, seed), wish.moved),
+        seed=seed,
         role=wish.role,
         sampler=wish.sampler,
         batch=wish.batch,
@@ -155,6 +155,11 @@ def _request(
         resume_from=wish.resume_from,
         init_from=init_from,
     )
+
+
+def _start_id(context: StudyContext, found: FoundStart, seed: int) -> str:
+    """The start as it is stored: a table that says where its trainings started is believed."""
+    return found.id if context.replay is None else context.replay.starts.get(seed, found.id)
 
 
 StartKey: TypeAlias = tuple[Start, str, str, Fidelity]
@@ -196,9 +201,15 @@ def as_trained(context: StudyContext, wish: Wish) -> Wish:
 def seed_of(context: StudyContext, wish: Wish) -> int | None:
     """The seed of a wish: the study's and the replicate, or a table's own; None where the table has no more of them.
 
-    Plain networks have seeds of their own, shared by studies.
+    Plain networks have seeds of their own, shared by studies. A control that the table does not have is left out: its
+    value given twice would be less noise than there is.
     """
-    return wish.replicate if wish.role == START_ROLE else context.seed(wish.candidate, wish.replicate)
+    if wish.role == START_ROLE:
+        return wish.replicate
+    seed = context.seed(wish.candidate, wish.replicate)
+    if context.replay is None or seed is None or not wish.moved:
+        return seed
+    return None if context.replay.lookup(wish.candidate, seed, wish.moved) is None else seed
 
 
 def apart(context: StudyContext, wishes: Sequence[Wish], first: int, known: pd.DataFrame) -> list[Wish]:

@@ -1,0 +1,119 @@
+"""Writes the table of real placement trainings from the database of its study: one row a training.
+
+    nas run studies/placement_table_pedestrians.yaml
+    python benchmarks/placement_table.py sqlite:///placement_table_pedestrians.db
+    python benchmarks/placement_table.py FIRST_URL SECOND_URL --name pedestrians
+    python benchmarks/placement_table.py --picture docs/images/placement_table.png
+
+The database is only read, and may be in use: trainings that have not ended are left out and counted. Several databases
+(another machine, another start) make one table. `--picture` draws the map of the single placements.
+Columns, sources and limits: `benchmarks/placement_table/README.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from nas import Study
+from nas.reporting import StudyData
+from nas.reporting.document import FigureBlock
+from nas.reporting.figures import FIGURES
+from nas.reporting.stills import write_stills
+from nas.results.cost_tables import parse_once, time_quote
+from nas.results.costs import Quote, ratio
+from nas.spaces import get_block_spec
+from nas.testing import placement_table
+
+FOLDER = Path(__file__).parent / "placement_table"
+ENDED = ("finished", "failed")
+COLUMNS = (
+    *("notation", "block", "site", "form", "backbone", "n_blocks", "role", "start", "seed", "fidelity", "epochs"),
+    *("split", "status", "failure", "map", "rank1", "minp", "time_ratio", "time_ratio_low", "time_ratio_high"),
+    *("latency_ms", "latency_low_ms", "latency_high_ms", "params", "macs", "activations", "seconds", "images_per_s"),
+)
+TOLD = ("time_ratio", "time_ratio_low", "time_ratio_high", "block", "site", "form")
+"""What the notation and the times say, beside the columns of a results table."""
+COUNTS = ("n_blocks", "site", "seed", "epochs", "params", "macs", "activations")
+DIGITS = {"map": 6, "rank1": 6, "minp": 6, "seconds": 1, "images_per_s": 0}
+"""Fewer than were measured: beyond them is nothing but the machine."""
+
+
+def table_of(study: Study) -> pd.DataFrame:
+    """The ended trainings of a study, one row each, with the time of their network relative to its plain network."""
+    rows = study.results()
+    rows = rows[rows["status"].isin(ENDED)].drop_duplicates("training_id")
+    timed = study.results()
+    timed = timed[timed["latency_measured"].eq(True)].drop_duplicates("notation")
+    times = {str(row["notation"]): time_quote(row) for row in timed.to_dict("records")}
+    told = [(*_ratio(str(notation), times), *_placed(str(notation))) for notation in rows["notation"]]
+    return rows.assign(
+        **dict(zip(TOLD, map(list, zip(*told, strict=True)), strict=True)),
+        failure=rows["failure_kind"].where(rows["status"].eq("failed")),
+    ).reindex(columns=list(COLUMNS))
+
+
+def _ratio(notation: str, times: dict[str, Quote]) -> tuple[float | None, float | None, float | None]:
+    network = parse_once(notation).architecture
+    if network.notation not in times or network.baseline.notation not in times:
+        return None, None, None
+    if not network.placements:
+        return 1.0, 1.0, 1.0
+    found = ratio(times[network.notation], times[network.baseline.notation])
+    return (None, None, None) if found is None else (found.value, found.low, found.high)
+
+
+def _placed(notation: str) -> tuple[str, int | None, str]:
+    """Block (`none`, one type, `mixed`), site of a lone block, and how the blocks are put in."""
+    placements = parse_once(notation).placements
+    blocks = {p.block for p in placements}
+    identity = [get_block_spec(p.block).is_identity(dict(p.params)) for p in placements]
+    form = "" if not placements else "identity" if all(identity) else "published" if not any(identity) else "mixed"
+    block = "none" if not blocks else blocks.pop() if len(blocks) == 1 else "mixed"
+    return block, placements[0].site if len(placements) == 1 else None, form
+
+
+def written(table: pd.DataFrame, file: Path) -> None:
+    """The CSV: sorted, so that a table that grew differs from the former by lines that were added."""
+    rounded = table.assign(**{name: table[name].astype(float).round(digits) for name, digits in DIGITS.items()})
+    for name in table:
+        if name.startswith(("time_", "latency_")):
+            rounded[name] = table[name].astype(float).round(4)
+    rounded = rounded.assign(**{name: rounded[name].astype("Int64") for name in COUNTS})
+    order = ["start", "seed", "role", "n_blocks", "site", "notation"]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    rounded.sort_values(order, na_position="last").to_csv(file, index=False, lineterminator="\n")
+
+
+def picture(name: str, file: Path) -> None:
+    """The map of the single placements as a PNG, made from the CSV."""
+    table = placement_table(name)
+    figure = FIGURES["placement_map"](kind="single")
+    drawn = figure(StudyData.from_results(table, name))
+    block = FigureBlock(file.stem, figure.title, drawn, "")
+    write_stills([block], file.parent, ["png"], relative_to=file.parent)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("urls", nargs="*", help="databases of the study")
+    parser.add_argument("--study", help="name of the study, where a database has several")
+    parser.add_argument("--name", default="pedestrians", help="name of the table")
+    parser.add_argument("--picture", type=Path, help="PNG to draw from the table")
+    arguments = parser.parse_args()
+    if arguments.urls:
+        studies = [Study.open(url, arguments.study) for url in arguments.urls]
+        table = pd.concat([table_of(study) for study in studies], ignore_index=True)
+        file = FOLDER / f"{arguments.name}.csv"
+        written(table, file)
+        left = sum(int((~study.results()["status"].isin(ENDED)).sum()) for study in studies)
+        print(f"{file}: {len(table)} trainings of {table['notation'].nunique()} networks; {left} have not ended")
+    if arguments.picture:
+        picture(arguments.name, arguments.picture)
+        print(arguments.picture)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,2 @@
+from .placement_tables import placement_table as placement_table
+from .placement_tables import placement_table_file as placement_table_file
