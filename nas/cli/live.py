@@ -1,13 +1,12 @@
-"""The picture of a running study in the terminal: a bar a stage, an ETA, what runs, what failed."""
+"""The picture of a running study in the terminal: a bar a stage, what runs, what it waits for, the time left."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-from rich.console import Group
+from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -18,26 +17,26 @@ from nas.cli.common import console, duration, note, plain
 from nas.files.shown import shown
 from nas.search.context import StudyContext
 
-QUIET_EVERY_S = 15.0
+QUIET_EVERY_S = 60.0
+"""Off a terminal: how often at most a line tells of trainings; a stage that begins or ends is told at once."""
 
 
 class StudyView:
-    """Shows status snapshots; live on a terminal, sparse lines in a log.
+    """Shows status snapshots; live on a terminal, a line an event in a log.
 
     Args:
         context: the study, for the sizes of stages that have not begun.
-        workers: number of workers, for the ETA.
+        workers: number of workers, for the time left.
+        out: where to; default: stderr.
     """
 
-    def __init__(self, context: StudyContext, workers: int) -> None:
-        self._expected = _expected_trainings(context)
-        self._workers = workers
-        self._console = console()
-        self._live: Any = None
-        self._last_line = 0.0
-        self._begun = time.monotonic()
-        self._finished_before: int | None = None
-        self._failures = 0
+    def __init__(self, context: StudyContext, workers: int, out: Console | None = None) -> None:
+        self._remaining = search.Remaining(context, workers)
+        self._console = out or console()
+        self._live: Live | None = None
+        self._begun = self._last_line = time.monotonic()
+        self._told: dict[str, str] = {}
+        self._told_ended = 0
 
     def __enter__(self) -> StudyView:
         if self._console.is_terminal:
@@ -53,62 +52,64 @@ class StudyView:
 
     def update(self, status: dict[str, Any]) -> None:
         """Shows one snapshot of `Repository.status`."""
-        if self._finished_before is None:
-            self._finished_before = status["trainings"]["finished"]
         if self._live is not None:
             self._live.update(self._table(status))
-        elif time.monotonic() - self._last_line > QUIET_EVERY_S:
-            self._last_line = time.monotonic()
-            note(self._line(status))
+            return
+        for line in self._events(status):
+            note(line)
 
-    def _table(self, status: dict[str, Any]) -> Any:
+    def stopping(self) -> None:
+        """Says at once what an interrupted run still finishes."""
+        note("Stopping: each worker writes a checkpoint and gives its training back. Run the same command to go on.")
+
+    def _table(self, status: dict[str, Any]) -> Group:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in ("stage", "", "done", "failed", "state"):
             table.add_column(heading, justify="right" if heading in ("done", "failed") else "left")
-        for stage, (done, total) in zip(status["stages"], self._counts(status), strict=True):
-            bar = ProgressBar(
-                total=max(total, 1), completed=done if total else float(stage["status"] == "finished"), width=28
-            )
+        for stage, here in zip(status["stages"], self._remaining.stages(status), strict=True):
+            done = here.ended if here.total else float(stage["status"] == "finished")
             failed = stage["trainings"]["failed"]
-            counts = f"{done}/{total}" if total else ""
-            table.add_row(plain(stage["stage"]), bar, counts, str(failed) if failed else "", stage["status"])
-        running = [
-            Text(f"  {shown(r['notation'])}  ({duration(status['now'] - r['started_at'])})", style="dim")
-            for r in status["running"]
-        ]
-        return Group(table, *running, Text(self._summary(status)))
-
-    def _counts(self, status: dict[str, Any]) -> list[tuple[int, int]]:
-        """Ended and expected trainings a stage; what is planned counts more than what was expected."""
-        found = []
-        for stage, expected in zip(status["stages"], self._expected, strict=True):
-            counts = stage["trainings"]
-            ended = counts["finished"] + counts["failed"]
-            planned = sum(counts.values())
-            total = planned if stage["status"] == "finished" else max(planned, expected)
-            found.append((ended, total))
-        return found
+            table.add_row(
+                plain(stage["stage"]),
+                ProgressBar(total=max(here.total, 1), completed=done, width=28),
+                f"{here.ended}/{here.total}" if here.total else "",
+                str(failed) if failed else "",
+                stage["status"],
+            )
+        lines = [*(_training(row, status["now"]) for row in status["running"]), *status["doing"].values()]
+        return Group(table, *[Text(f"  {shown(line)}", style="dim") for line in lines], Text(self._summary(status)))
 
     def _summary(self, status: dict[str, Any]) -> str:
-        elapsed = time.monotonic() - self._begun
-        left = self._seconds_left(status)
-        eta = "" if left is None else f", about {duration(left)} left"
-        return f"{sum(d for d, _ in self._counts(status))} trainings, {duration(elapsed)} elapsed{eta}"
+        ended = sum(here.ended for here in self._remaining.stages(status))
+        left = self._remaining.seconds_left(status)
+        eta = "" if left is None else f", at most about {duration(left)} left"
+        return f"{ended} trainings, {duration(time.monotonic() - self._begun)} elapsed{eta}"
 
-    def _seconds_left(self, status: dict[str, Any]) -> float | None:
-        counts = self._counts(status)
-        remaining: float = sum(total - done for done, total in counts)
-        done_here: int = status["trainings"]["finished"] - (self._finished_before or 0)
-        if done_here < 2:
-            means: list[float] = [s["mean_seconds"] for s in status["stages"] if s["mean_seconds"]]
-            return remaining * max(means) / self._workers if means else None
-        return float(remaining) * (time.monotonic() - self._begun) / done_here
+    def _events(self, status: dict[str, Any]) -> list[str]:
+        """What happened since the last look: stages that began or ended, new waits, now and then a count."""
+        lines = []
+        for stage, here in zip(status["stages"], self._remaining.stages(status), strict=True):
+            state, name = stage["status"], f"[{stage['stage']}]"
+            if state != self._told.get(name, "waiting"):
+                failed = stage["trainings"]["failed"]
+                count = f", {here.ended} of {here.total} trainings" if here.total else ""
+                lines.append(f"{name} {state}{count}" + (f", {failed} failed" if failed else ""))
+                self._told[name] = state
+        for owner, words in status["doing"].items():
+            if "waiting" in words and self._told.get(owner) != words:
+                lines.append(words)
+            self._told[owner] = words
+        ended = sum(here.ended for here in self._remaining.stages(status))
+        if ended > self._told_ended and time.monotonic() - self._last_line > QUIET_EVERY_S:
+            current = next((s["stage"] for s in status["stages"] if s["status"] == "running"), "between stages")
+            lines.append(f"[{current}] {self._summary(status)}")
+        else:
+            self._remaining.seconds_left(status)  # it learns from every look
+        if lines:
+            self._last_line, self._told_ended = time.monotonic(), ended
+        return lines
 
-    def _line(self, status: dict[str, Any]) -> str:
-        current = next((s["stage"] for s in status["stages"] if s["status"] == "running"), "starting")
-        return f"[{current}] {self._summary(status)}"
 
-
-def _expected_trainings(context: StudyContext) -> Sequence[int]:
-    stages = context.definition.named_stages()
-    return [search.HANDLERS[s.kind].preview(context, context.space, s.settings).trainings for s in stages]
+def _training(row: dict[str, Any], now: float) -> str:
+    epochs = f"epoch {row['epoch']} of {row['epochs']}, " if row["epochs"] else ""
+    return f"{row['notation']}, seed {row['seed']} ({epochs}{duration(now - row['started_at'])})"

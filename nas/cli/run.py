@@ -104,7 +104,7 @@ def _run(definition: StudyDefinition, repository: Repository, url: str, workers:
             definition.max_attempts,
             own_code.named_in(repository.study(definition.name).definition),
         )
-        after = search.run_workers(repository, local, view.update)
+        after = search.run_workers(repository, local, view.update, view.stopping)
     search.reconcile(context)
     search.tidy(repository, definition)
     note(f"Study {definition.name!r} is finished: {after['trainings']['finished']} trainings.")

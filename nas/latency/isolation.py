@@ -151,7 +151,7 @@ def _locks(device: str) -> list[tuple[FileLock, FileLock]]:
 class _Wait:
     """A wait for locks: as long as it may take, said whom for."""
 
-    def __init__(self, timeout_s: float | None, while_waiting: Callable[[], None] | None, what: str) -> None:
+    def __init__(self, timeout_s: float | None, while_waiting: Callable[[str], None] | None, what: str) -> None:
         self._timeout_s, self._while_waiting, self._what = timeout_s, while_waiting, what
 
     def for_lock(self, lock: FileLock, *, exclusive: bool) -> None:
@@ -163,11 +163,13 @@ class _Wait:
                     f"{self._what}: the machine stayed busy for {self._timeout_s:g} s ({held_by(lock)})",
                     "wait for the training or measurement that runs there, or stop it",
                 )
+            words = ""
             if not told and waited >= TELL_AFTER_S:
                 told = True
-                log.warning("%s: waiting for the machine, %s", self._what, held_by(lock))
+                words = f"{self._what}: waiting for the machine, {held_by(lock)}"
+                log.warning(words)
             if self._while_waiting is not None:
-                self._while_waiting()
+                self._while_waiting(words)
             time.sleep(POLL_S)
 
 
@@ -189,7 +191,7 @@ class TrainingPresence:
     def __init__(
         self,
         timeout_s: float | None = None,
-        while_waiting: Callable[[], None] | None = None,
+        while_waiting: Callable[[str], None] | None = None,
         device: str = "cpu",
     ) -> None:
         self._locks = _locks(device)
@@ -237,13 +239,13 @@ class TrainingPresence:
 
 @contextlib.contextmanager
 def training_presence(
-    timeout_s: float | None = None, while_waiting: Callable[[], None] | None = None, device: str = "cpu"
+    timeout_s: float | None = None, while_waiting: Callable[[str], None] | None = None, device: str = "cpu"
 ) -> Iterator[TrainingPresence]:
     """Holds the machine shared while a training runs.
 
     Args:
         timeout_s: the longest wait for measurements to end; None waits as long as it takes.
-        while_waiting: called many times a second while waiting (heartbeats; may raise to stop).
+        while_waiting: called many times a second while waiting, once with whom for (may raise to stop).
         device: where it trains, `cpu`, `cuda` or `cuda:N`.
     """
     presence = TrainingPresence(timeout_s, while_waiting, device)
@@ -257,14 +259,14 @@ def training_presence(
 @contextlib.contextmanager
 def exclusive_measurement(
     timeout_s: float | None = DEFAULT_TIMEOUT_S,
-    while_waiting: Callable[[], None] | None = None,
+    while_waiting: Callable[[str], None] | None = None,
     device: str = "cpu",
 ) -> Iterator[None]:
     """Holds a device exclusively: no training and no other measurement of ours runs on it meanwhile.
 
     Args:
         timeout_s: the longest wait, for each lock; None waits as long as it takes.
-        while_waiting: called many times a second while waiting.
+        while_waiting: called many times a second while waiting, once with whom for (may raise to stop).
         device: `cpu` for the whole machine; a GPU's measurement lets trainings on other cards go on.
 
     Raises:

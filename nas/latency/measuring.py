@@ -45,7 +45,7 @@ def measure(
     reference_ms: float | None = None,
     under_load: UnderLoad = "mark",
     lock_timeout_s: float | None = DEFAULT_TIMEOUT_S,
-    while_waiting: Callable[[], None] | None = None,
+    while_waiting: Callable[[str], None] | None = None,
     memory: bool = True,
     limit_s: float | None = HANGING_S,
 ) -> LatencyRecord:
@@ -63,7 +63,7 @@ def measure(
             was read beside this network.
         under_load: what to do when other programs keep the machine busy: mark the record as not isolated, or refuse.
         lock_timeout_s: the longest wait for our own trainings and measurements.
-        while_waiting: called many times a second during that wait (heartbeats; may raise to stop).
+        while_waiting: called many times a second during that wait, once with whom for (may raise to stop).
         memory: read the peak memory too (one more pass on a CPU).
         limit_s: seconds after which a build is given up (in the main thread).
 
@@ -94,7 +94,7 @@ class _Hold:
 
     device: str
     timeout_s: float | None
-    while_waiting: Callable[[], None] | None
+    while_waiting: Callable[[str], None] | None
     under_load: UnderLoad
 
     def building(self) -> contextlib.AbstractContextManager[object]:

@@ -8,6 +8,7 @@ from .definition import load_study as load_study
 from .estimate import estimate as estimate
 from .joining import find_study as find_study
 from .joining import join as join
+from .remaining import Remaining as Remaining
 from .runner import LocalWorkers as LocalWorkers
 from .runner import log_folder as log_folder
 from .runner import prepare as prepare

@@ -48,6 +48,7 @@ class StudyContext:
         device: `cpu` or `cuda`, where this process trains.
         progress: told about slow preparations (generated images, packing, measuring).
         stopping: asked between slow steps; true ends them early.
+        say: told in words what this worker waits for or does beside trainings, for whoever watches; "" when it is over.
         measures_for: name of the far device that this machine is; None for none.
     """
 
@@ -58,6 +59,7 @@ class StudyContext:
     device: str = "cpu"
     progress: Progress | None = None
     stopping: Callable[[], bool] = lambda: False
+    say: Callable[[str], None] = lambda words: None
     measures_for: str | None = None
     _datasets: dict[str, ReidDataset] = field(default_factory=dict)
     _codes: dict[frozenset[str], str] = field(default_factory=dict)

@@ -41,7 +41,7 @@ def measure_networks(
             reference=reference,
             reference_ms=reference_ms,
             lock_timeout_s=None,
-            while_waiting=lambda: _end_wait(stopping),
+            while_waiting=lambda words: _wait_on(stopping, context.say, words),
         )
 
     try:
@@ -69,9 +69,11 @@ class _StoppedError(Exception):
     """The worker was asked to stop while it waited for the machine."""
 
 
-def _end_wait(stopping: Callable[[], bool]) -> None:
+def _wait_on(stopping: Callable[[], bool], say: Callable[[str], None], words: str) -> None:
     if stopping():
         raise _StoppedError
+    if words:
+        say(words)
 
 
 def measure_trained(context: StudyContext, candidate: Candidate, stopping: Callable[[], bool]) -> None:

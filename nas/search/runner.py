@@ -303,7 +303,10 @@ def _terminate_as_interrupt() -> Iterator[None]:
 
 
 def run_workers(
-    repository: Repository, workers: LocalWorkers, watch: Callable[[dict[str, Any]], None]
+    repository: Repository,
+    workers: LocalWorkers,
+    watch: Callable[[dict[str, Any]], None],
+    interrupted: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Runs a registered study to its end; returns its last status.
 
@@ -311,6 +314,7 @@ def run_workers(
         repository: the database, for polling.
         workers: not yet started.
         watch: called with the study's status about twice a second.
+        interrupted: called at once on Ctrl-C or SIGTERM, before workers are asked to end.
 
     Raises:
         StudyError: the study cannot go on; the sentence says what to do.
@@ -329,6 +333,9 @@ def run_workers(
                 if not workers.running:
                     status = _finished_or_stopped(repository, workers.study)
             return status
+        except KeyboardInterrupt:
+            interrupted()
+            raise
         finally:
             workers.stop()
 

@@ -39,6 +39,7 @@ log = logging.getLogger("nas.worker")
 
 LEASE_S = 60.0
 IDLE_S = 0.5
+SAY_EVERY_S = 1.0
 # Trying again helps against what the machine did, not against what the candidate is.
 RETRIED_KINDS = frozenset({"killed", "error"})
 STOP_GRACE_S = 60.0
@@ -71,6 +72,7 @@ class Worker:
     _lost: threading.Event = field(default_factory=threading.Event)
     _late: threading.Event = field(default_factory=threading.Event)
     _deadline: float = math.inf
+    _said: tuple[str, float] = ("", -math.inf)
 
     def stop(self) -> None:
         """Asks the worker to give back what it has and return."""
@@ -87,6 +89,7 @@ class Worker:
         mirror = Mirror(self.context)
         mirror.reconcile()
         self._register()
+        self.context.say, self.context.progress = self._says, self._prepares
         with self._renewing(self._alive):
             while not self.stopping:
                 claim = self._claim()
@@ -113,6 +116,20 @@ class Worker:
         self.context.repository.register_worker(
             self.context.owner, self.context.study_id, host=host, pid=pid, device=self.context.device
         )
+
+    def _says(self, words: str) -> None:
+        """Leaves in the database what this worker waits for or does beside trainings, about once a second."""
+        known, when = self._said
+        if words == known or (words and known and time.monotonic() - when < SAY_EVERY_S):
+            return
+        self._said = (words, time.monotonic())
+        try:
+            self.context.repository.worker_says(self.context.owner, words)
+        except NasError as error:
+            log.warning("%s (not told to the database: %s)", words, error)
+
+    def _prepares(self, done: int, total: int, what: str = "") -> None:
+        self._says(f"preparing images, {done} of {total}" if done < total else "")
 
     def _claim(self) -> ClaimedTraining | None:
         return self.context.repository.claim_training(
@@ -186,6 +203,7 @@ class Worker:
         self._lost.clear()
         self._late.clear()
         begun = time.monotonic()
+        self._says("")
         log.info("training %s %s seed %s", claim.notation, claim.fidelity_label, claim.seed)
         with self._renewing(lambda: self._beat(claim)):
             try:
@@ -214,7 +232,8 @@ class Worker:
         if self.context.replay is not None:
             yield lambda: None
             return
-        with training_presence(None, self._raise_if_stopping, self.context.device) as presence:
+        with training_presence(None, self._waits, self.context.device) as presence:
+            self._says("")
             yield presence.give_way
 
     def _between_steps(self, give_way: Callable[[], object]) -> None:
@@ -232,9 +251,11 @@ class Worker:
         finally:
             self._deadline = math.inf
 
-    def _raise_if_stopping(self) -> None:
+    def _waits(self, words: str) -> None:
         if self.stopping:
             raise KeyboardInterrupt
+        if words:
+            self._says(words)
 
     def _must_stop(self) -> bool:
         return self.stopping or self._lost.is_set() or self._late.is_set()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, select
+from sqlalchemy import ColumnElement, Row, ScalarSelect, func, select
 from sqlalchemy.orm import Session
 
 from nas.storage.base import AnySelect, counted
 from nas.storage.clock import database_now
-from nas.storage.models import TRAINING_STATUSES, CandidateRow, Stage, StageTraining, Study, Training
+from nas.storage.models import TRAINING_STATUSES, CandidateRow, Epoch, Stage, StageTraining, Study, Training, Worker
 from nas.storage.records import StudyInfo
 from nas.storage.studies import Studies
+
+SILENT_S = 120.0
+"""After this time without a sign of life, what a worker said last is no longer believed."""
 
 
 class Status(Studies):
@@ -26,7 +29,8 @@ class Status(Studies):
             `seconds` (sum over finished), `mean_seconds`, `started_at`, `finished_at`), `trainings`
             (distinct ones, over all stages), `failures` {kind: count}, `running` (list of
             `training_id`, `owner`, `notation`, `started_at`, `heartbeat_at`, `lease_until`,
-            `attempts`) and `finished` (whether every stage is).
+            `attempts`, `seed`, `fidelity_label`, `epoch` reached and `epochs` to do), `doing` {worker: what
+            it waits for or does beside trainings} and `finished` (whether every stage is).
         """
         self.study(study)
         return self.read(lambda session: _summary(session, study))
@@ -86,6 +90,9 @@ def _summary(session: Session, study: str) -> dict[str, Any]:
         "trainings": _distinct_counts(session, study),
         "failures": counted(session.execute(_failures_query(study))),
         "running": [dict(row._mapping) for row in running],
+        "doing": {
+            owner: details["doing"] for owner, details in session.execute(_workers_query(study)) if details.get("doing")
+        },
         "finished": bool(stages) and all(stage["status"] == "finished" for stage in stages),
     }
 
@@ -148,6 +155,20 @@ def _failures_query(study: str) -> AnySelect:
     )
 
 
+def _epoch_reached() -> ScalarSelect[int]:
+    reached = select(func.coalesce(func.max(Epoch.epoch), 0)).where(Epoch.training_id == Training.id)
+    return reached.correlate(Training).scalar_subquery()
+
+
+def _workers_query(study: str) -> AnySelect:
+    """Workers that did not say they ended and gave a sign of life lately."""
+    return (
+        select(Worker.id, Worker.details)
+        .join(Study, Study.id == Worker.study_id)
+        .where(Study.name == study, Worker.stopped_at.is_(None), Worker.heartbeat_at > database_now() - SILENT_S)
+    )
+
+
 def _running_query(study: str) -> AnySelect:
     return (
         select(
@@ -155,6 +176,10 @@ def _running_query(study: str) -> AnySelect:
             Training.owner,
             CandidateRow.notation,
             Training.attempts,
+            Training.seed,
+            Training.fidelity_label,
+            func.coalesce(Training.stop_epoch, Training.epochs).label("epochs"),
+            _epoch_reached().label("epoch"),
             Training.started_at,
             Training.heartbeat_at,
             Training.lease_until,

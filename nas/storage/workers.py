@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from nas.errors import StudyError
 from nas.files.plain import clean, clean_text
@@ -55,6 +56,16 @@ class Workers(RepositoryPart):
         """A sign of life of an idle worker (`heartbeat` gives one while it trains)."""
         beat = update(Worker).where(Worker.id == worker_id).values(heartbeat_at=database_now())
         self.run(beat)
+
+    def worker_says(self, worker_id: str, words: str) -> None:
+        """What a worker waits for or does beside trainings; "" when it is over."""
+
+        def say(session: Session) -> None:
+            row = session.get(Worker, worker_id)
+            if row is not None:
+                row.details = {**row.details, "doing": clean_text(words)}
+
+        self.write(say)
 
     def worker_stopped(self, worker_id: str) -> None:
         """Says that a worker ended by itself."""

@@ -109,7 +109,7 @@ def test_a_waiting_training_can_be_stopped() -> None:
     class StopError(Exception):
         pass
 
-    def stop() -> None:
+    def stop(_words: str) -> None:
         raise StopError
 
     with exclusive_measurement(), pytest.raises(StopError), training_presence(while_waiting=stop):

@@ -26,7 +26,11 @@ class Context:
     device_name: str = DEVICE
     measures_here: bool = True
     replay: Any = None
+    said: list[str] = field(default_factory=list)
     baselines: list[Candidate] = field(default_factory=lambda: [Candidate.parse("resnet50")])
+
+    def say(self, words: str) -> None:
+        self.said.append(words)
 
 
 def test_a_slower_hour_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +64,7 @@ def test_a_worker_that_is_stopped_does_not_wait_for_the_machine(
 
     def waiting(*_: Any, **how: Any) -> LatencyRecord:
         while True:
-            how["while_waiting"]()
+            how["while_waiting"]("waiting for process 7")
 
     monkeypatch.setattr(measuring, "measure", waiting)
     asked = iter([False, False, True])
@@ -68,3 +72,4 @@ def test_a_worker_that_is_stopped_does_not_wait_for_the_machine(
         context: Any = Context(Repository(database))
         planned = [measuring.Planned(Candidate.parse("resnet50"), "baseline")]
         assert not measuring.measure_networks(context, planned, lambda: next(asked))
+        assert context.said[0] == "waiting for process 7"

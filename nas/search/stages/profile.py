@@ -26,7 +26,11 @@ class Profile:
         planned = networks_to_profile(context, context.space_of(stage), settings)
         if not context.measures_here:
             return has_answered(context, [item.candidate for item in planned])
-        return measure_networks(context, planned, context.stopping, context.progress)
+
+        def told(done: int, total: int, what: str = "") -> None:
+            context.say(f"timing network {min(done + 1, total)} of {total}: {what}" if what else "")
+
+        return measure_networks(context, planned, context.stopping, told)
 
     def preview(self, context: StudyContext, space: DesignSpace, settings: ProfileStage) -> Preview:
         """Networks timed: equal tensors once, and two of them again as a check."""

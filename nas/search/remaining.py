@@ -1,0 +1,110 @@
+"""The time a running study still needs, from what its trainings took so far."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nas.search.context import StudyContext
+from nas.search.estimate import MEASURE_OVERHEAD_S
+from nas.search.stages import HANDLERS, Preview
+
+FINISHED_TO_BELIEVE = 3
+"""Trainings of this run after which its own overhead is believed: one alone may have paid for the start."""
+
+
+@dataclass(frozen=True)
+class StageProgress:
+    """Where one stage stands: trainings ended and expected at most, and the epochs that are still to do."""
+
+    ended: int
+    total: int
+
+
+class Remaining:
+    """Follows a study's status and tells what is left.
+
+    Args:
+        context: the study, for the sizes of stages that have not begun.
+        workers: trainings at a time.
+    """
+
+    def __init__(self, context: StudyContext, workers: int) -> None:
+        stages = context.definition.named_stages()
+        self._previews: list[Preview] = [HANDLERS[s.kind].preview(context, context.space, s.settings) for s in stages]
+        self._measure_s = 0.0 if context.replay is not None else context.protocol.time_budget_s + MEASURE_OVERHEAD_S
+        self._workers = workers
+        self._before: tuple[int, float] | None = None  # trainings finished before this run, and their seconds
+        self._busy_s, self._seen = 0.0, time.monotonic()
+
+    def stages(self, status: Mapping[str, Any]) -> list[StageProgress]:
+        """Ended and expected trainings a stage; what is planned counts more than what was expected."""
+        found = []
+        for stage, preview in zip(status["stages"], self._previews, strict=True):
+            counts = stage["trainings"]
+            planned = sum(counts.values())
+            total = planned if stage["status"] == "finished" else max(planned, preview.trainings)
+            found.append(StageProgress(counts["finished"] + counts["failed"], total))
+        return found
+
+    def seconds_left(self, status: Mapping[str, Any]) -> float | None:
+        """Seconds to the end, were every stage to take all it may; None while nothing is known.
+
+        A stage that has trained takes its own mean, another its epochs at the mean seconds an epoch of the others;
+        both times what a run takes beside its trainings (planning, timing, start), once that has been seen.
+        """
+        self._watch(status)
+        per_epoch = self._seconds_an_epoch(status)
+        left = 0.0
+        for stage, preview, here in zip(status["stages"], self._previews, self.stages(status), strict=True):
+            if stage["status"] in ("finished", "failed"):
+                continue
+            if not preview.trainings and preview.measurements:
+                gone = 0.0 if stage["started_at"] is None else status["now"] - stage["started_at"]
+                left += max(0.0, preview.measurements * self._measure_s - gone)
+            open_trainings = here.total - here.ended - self._halves(status, here)
+            if open_trainings <= 0:
+                continue
+            each = stage["mean_seconds"] or (None if per_epoch is None else per_epoch * preview.epochs)
+            if each is None:
+                return None
+            left += open_trainings * each * self._overhead(status) / min(self._workers, math.ceil(open_trainings))
+        return left
+
+    def _halves(self, status: Mapping[str, Any], here: StageProgress) -> float:
+        """What running trainings have behind them, in trainings; they belong to the first stage that is open."""
+        if not 0 < here.ended < here.total:
+            return 0.0
+        return float(sum(row["epoch"] / row["epochs"] for row in status["running"] if row["epochs"]))
+
+    def _seconds_an_epoch(self, status: Mapping[str, Any]) -> float | None:
+        trained = [
+            (stage["seconds"] or 0.0, stage["trainings"]["finished"] * preview.epochs)
+            for stage, preview in zip(status["stages"], self._previews, strict=True)
+        ]
+        epochs = sum(count for _, count in trained)
+        return sum(seconds for seconds, count in trained if count) / epochs if epochs else None
+
+    def _watch(self, status: Mapping[str, Any]) -> None:
+        now = time.monotonic()
+        if self._before is None:
+            self._before = _finished(status)
+        elif status["running"]:
+            self._busy_s += now - self._seen
+        self._seen = now
+
+    def _overhead(self, status: Mapping[str, Any]) -> float:
+        """Time of this run over that of its trainings, at least 1."""
+        assert self._before is not None
+        count, seconds = (now - then for now, then in zip(_finished(status), self._before, strict=True))
+        if count < FINISHED_TO_BELIEVE or seconds <= 0:
+            return 1.0
+        return max(1.0, self._busy_s * min(self._workers, max(1, len(status["running"]))) / seconds)
+
+
+def _finished(status: Mapping[str, Any]) -> tuple[int, float]:
+    stages: Sequence[Mapping[str, Any]] = status["stages"]
+    return sum(s["trainings"]["finished"] for s in stages), sum(s["seconds"] or 0.0 for s in stages)

@@ -1,0 +1,112 @@
+"""What a person sees of a running study: on a terminal, in a log, and how long it says it will take."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from nas.cli.live import StudyView
+from nas.search.remaining import Remaining
+from search_builders import open_study, study_file
+
+STAGES = [{"sweep": {"blocks": 1, "candidates": 6, "seeds": 1}}, {"search": {"trainings": 4}}]
+
+
+def _status(sweep: dict[str, int], *, seconds: float = 20.0, running: int = 1, **changes: Any) -> dict[str, Any]:
+    counts = {"waiting": 0, "running": 0, "finished": 0, "failed": 0}
+    done = sweep.get("finished", 0)
+    first = {"stage": "sweep", "status": "running", "trainings": counts | sweep, "started_at": 0.0}
+    second = {"stage": "search", "status": "waiting", "trainings": counts, "started_at": None}
+    means: dict[str, float | None] = {"mean_seconds": seconds if done else None, "seconds": seconds * done or None}
+    row = {"notation": "resnet50+se@[/]4", "seed": 3, "epoch": 0, "epochs": 4, "started_at": 88.0}
+    return {
+        "stages": [first | means, second | {"mean_seconds": None, "seconds": None}],
+        "running": [row] * running,
+        "doing": {},
+        "now": 100.0,
+        **changes,
+    }
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Any:
+    return open_study(study_file(tmp_path, STAGES))[2]
+
+
+def test_a_terminal_shows_running_trainings_with_their_epoch_and_what_is_waited_for(study: Any) -> None:
+    out = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with StudyView(study, 1, out) as view:
+        waits = {"w": "measurement: waiting for the machine, held by process 7"}
+        view.update(_status({"finished": 2, "running": 1, "waiting": 4}, doing=waits))
+    shown = out.file.getvalue()  # type: ignore[attr-defined]
+    assert "resnet50+se@[/]4, seed 3 (epoch 0 of 4, 12 s)" in shown
+    assert "waiting for the machine, held by process 7" in shown
+    assert re.search(r"2/\d", shown)
+
+
+def test_a_log_has_a_line_an_event(study: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    out = Console(file=io.StringIO(), force_terminal=False)
+    with StudyView(study, 1, out) as view:
+        for finished in range(6):
+            view.update(_status({"finished": finished, "running": 1, "waiting": 5 - finished}))
+        waits = {"w": "training: waiting for the machine, held by process 7"}
+        for _ in range(5):
+            view.update(_status({"finished": 5, "running": 1}, doing=waits))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("[sweep] running")
+    assert lines[1] == waits["w"]
+
+
+def test_time_left_is_that_of_what_is_open(study: Any) -> None:
+    """A sweep of 6 (and its baseline) with 2 finished at 20 s, then 4 of a search at the same epochs."""
+    left = Remaining(study, 1)
+    status = _status({"finished": 2, "running": 0, "waiting": 4}, running=0)
+    stages = left.stages(status)
+    expected = stages[0].total - 2 + stages[1].total
+    assert left.seconds_left(status) == pytest.approx(20.0 * expected)
+    assert Remaining(study, 2).seconds_left(status) == pytest.approx(10.0 * expected)
+
+
+def test_epochs_behind_a_running_training_count(study: Any) -> None:
+    whole = _status({"finished": 2, "running": 1, "waiting": 3})
+    half = _status({"finished": 2, "running": 1, "waiting": 3})
+    half["running"] = [half["running"][0] | {"epoch": 2}]
+    before, after = Remaining(study, 1).seconds_left(whole), Remaining(study, 1).seconds_left(half)
+    assert before is not None
+    assert after == pytest.approx(before - 10.0)
+
+
+def test_nothing_is_said_before_anything_is_known(study: Any) -> None:
+    assert Remaining(study, 1).seconds_left(_status({"running": 1, "waiting": 5})) is None
+
+
+def test_a_whole_study_at_a_real_terminal(tmp_path: Path) -> None:
+    """The live picture runs in a pseudo-terminal; what is wrong in it would end the study."""
+    path = study_file(tmp_path, [{"sweep": {"blocks": 1, "candidates": 4, "seeds": 1}}], seconds=0.6)
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "nas", "run", str(path), "--workers", "1", "--no-report"]
+    process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, cwd=tmp_path, close_fds=True)
+    os.close(slave)
+    seen = b""
+    while select.select([master], [], [], 120.0)[0]:
+        try:
+            read = os.read(master, 65536)
+        except OSError:  # the other end is closed
+            break
+        seen += read
+    assert process.wait(60) == 0, seen.decode(errors="replace")[-2000:]
+    text = seen.decode(errors="replace")
+    assert "seed" in text
+    assert "is finished" in text
+    assert "Traceback" not in text
