@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
+from nas import search
 from nas.cli.common import note
 from nas.errors import NasError
-
-DEFAULT_URL = "sqlite:///nas.db"
 
 
 def register(app: typer.Typer) -> None:
@@ -19,9 +18,11 @@ def register(app: typer.Typer) -> None:
 
 
 def dashboard(
-    db: Annotated[
-        str | None, typer.Option("--db", metavar="URL", help="Database; default: $NAS_DATABASE, else sqlite:///nas.db.")
+    of: Annotated[
+        str | None,
+        typer.Argument(metavar="STUDY", help="Name of a study, its file, or a database; default: the only one here."),
     ] = None,
+    db: Annotated[str | None, typer.Option("--db", metavar="URL", help="Database; default: $NAS_DATABASE.")] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; any but this machine's own needs a token.")
     ] = "127.0.0.1",
@@ -34,9 +35,9 @@ def dashboard(
 ) -> None:
     """Serve the live dashboard; it reads the database and never writes.
 
-    Example: nas dashboard --db sqlite:///nas.db
+    Example: nas dashboard quickstart
     """
-    url = db or os.environ.get("NAS_DATABASE") or DEFAULT_URL
+    url = search.find_database(of, db or os.environ.get("NAS_DATABASE"))
     try:
         from nas.reporting.dashboard.serving import serve
     except ImportError as error:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from nas.reporting import StudyData
     from nas.storage import Database
 
-_DEFAULT_URL = "sqlite:///nas.db"
-
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
@@ -25,7 +23,10 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="Name of the study, or its YAML file.")],
+    study: Annotated[
+        str | None,
+        typer.Argument(metavar="STUDY", help="Name of a study, its file, or a database; default: the only one here."),
+    ] = None,
     db: Annotated[str | None, typer.Option("--db", metavar="URL", help="Database; default: the study's.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder; default: reports/STUDY.")] = None,
     formats: Annotated[
@@ -44,7 +45,7 @@ def report(
 
     Example: nas report quickstart --format html,md,latex,svg
     """
-    name, url = _study_and_url(study, db)
+    name, url = search.find_study(study, db or os.environ.get("NAS_DATABASE"))
     wanted = [part.strip() for part in formats.split(",") if part.strip()]
     with storage.open_database(url, create=False, read_only=True) as database:
         data = reporting.load_study_data(database, name)
@@ -63,12 +64,3 @@ def report(
 def _with_rank_lists(database: Database, data: StudyData, queries: int, *, enabled: bool) -> StudyData:
     with progress_bar("Rank lists", enabled=enabled) as progress:
         return replace(data, rank_lists=reporting.make_rank_lists(database, data, queries=queries, progress=progress))
-
-
-def _study_and_url(study: str, db: str | None) -> tuple[str, str]:
-    """Name and database: from the study file when one is given, else as told."""
-    url = db or os.environ.get("NAS_DATABASE")
-    if study.endswith((".yaml", ".yml")):
-        definition = search.load_study(Path(study))
-        return definition.name, url or definition.database
-    return study, url or _DEFAULT_URL

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas import reporting, spaces
+from nas import reporting, search, spaces
 from nas.cli.common import emit, emit_json, note
 from nas.cli.space import open_space
 from nas.errors import SpaceError, unknown_name
@@ -152,7 +153,7 @@ def schema() -> None:
 
 
 def open_rules(name: str, db: str | None = None) -> spaces.RuleSet:
-    """The rules of a file, of a report's folder, or of a study's report in `reports/`; with `db`, as they stand there.
+    """The rules of a file, of a report's folder, of a study's report in `reports/`, or as they stand in its database.
 
     Raises:
         SpaceError: when there are none, or something is wrong with them.
@@ -164,10 +165,11 @@ def open_rules(name: str, db: str | None = None) -> spaces.RuleSet:
     for path in (Path(name), Path(name) / "rules.yaml", Path("reports") / name / "rules.yaml"):
         if path.is_file():
             return spaces.RuleSet.load(path)
-    raise SpaceError(
-        f"there are no rules {name}",
-        "Give a rules file, a report's folder, the name of a reported study, or a study with --db URL.",
-    )
+    if Path(name).suffix in (".yaml", ".yml", ".json") and not Path(name).exists():
+        raise SpaceError(f"there are no rules {name}", "Give a rules file, a report's folder, or a study's name.")
+    study, url = search.find_study(name, os.environ.get("NAS_DATABASE"))
+    note(f"Rules of study {study!r} as they stand in its database.")
+    return reporting.Study.open(url, study).rules()
 
 
 def _write(text: str, output: Path | None) -> None:

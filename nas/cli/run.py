@@ -204,11 +204,13 @@ def worker(
 
 
 def status(
-    study: Annotated[str, typer.Argument(help="Name of a study, or its file.")],
+    study: Annotated[
+        str | None, typer.Argument(help="Name of a study, its file, or a database; default: the only one here.")
+    ] = None,
     db: Url = None,
     json: Json = False,
 ) -> None:
-    """Tell where a study stands.
+    """Tell where a study stands, and what it may say so far.
 
     Example: nas status quickstart
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas import storage
+from nas import search, storage
 from nas.cli.common import emit_json, note, print_table
 from nas.cli.db import Checkpoints, Json, Url, checkpoint_store, database_url
 from nas.errors import StudyError
+from nas.storage.urls import masked
 
 if TYPE_CHECKING:
     from nas.storage.administration import Deletion
@@ -28,6 +30,7 @@ def register(app: typer.Typer) -> None:
         invoke_without_command=True,
     )
     group.callback()(listing)
+    group.command("list")(list_studies)
     group.command("delete")(delete)
     group.command("rename")(rename)
     group.command("retry")(retry)
@@ -35,20 +38,31 @@ def register(app: typer.Typer) -> None:
 
 
 def listing(context: typer.Context, db: Url = None, json: Json = False) -> None:
-    """List the studies in a database; with a command, delete or rename one or retry its failures.
+    """List the studies of this folder or of a database; with a command, delete or rename one or retry its failures.
 
     Example: nas studies --db sqlite:///nas.db
     """
     if context.invoked_subcommand is not None:
         context.obj = db
         return
-    with storage.open_database(database_url(db), create=False, read_only=True) as database:
-        found = storage.Repository(database).study_summaries()
+    list_studies(context, db, json)
+
+
+def list_studies(context: typer.Context, db: Url = None, json: Json = False) -> None:
+    """List the studies of all databases of this folder, or of one.
+
+    Example: nas studies list
+    """
+    found = search.studies_here(db or context.obj or os.environ.get("NAS_DATABASE"))
     if json:
-        emit_json(found)
+        emit_json([{**study.summary, "database": masked(study.url)} for study in found])
+        return
+    if not found:
+        note("No study here yet: start one with `nas run STUDY.yaml`, or say where with --db URL.")
         return
     headings = ("study", "state", "stages", "finished", "running", "waiting", "failed", "begun")
-    print_table(headings, [_row(study) for study in found])
+    for url in dict.fromkeys(study.url for study in found):
+        print_table(headings, [_row(study.summary) for study in found if study.url == url], title=masked(url))
 
 
 def _row(study: dict[str, Any]) -> tuple[object, ...]:

@@ -6,7 +6,9 @@ from .context import training_device as training_device
 from .definition import StudyDefinition as StudyDefinition
 from .definition import load_study as load_study
 from .estimate import estimate as estimate
-from .joining import find_study as find_study
+from .finding import find_database as find_database
+from .finding import find_study as find_study
+from .finding import studies_here as studies_here
 from .joining import join as join
 from .remaining import Remaining as Remaining
 from .runner import LocalWorkers as LocalWorkers

@@ -3,32 +3,11 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from nas.errors import StudyError
-from nas.search.definition import StudyDefinition, load_study
+from nas.search.definition import StudyDefinition
+from nas.search.finding import find_study
 from nas.spaces import own_code
-
-
-def find_study(name_or_file: str, url: str | None) -> tuple[str, str]:
-    """Name and database of a study, given by name or by file.
-
-    Raises:
-        StudyError: a name without a database to look in.
-    """
-    path = Path(name_or_file)
-    if path.suffix in (".yaml", ".yml"):
-        definition = load_study(path)
-        return definition.name, url or definition.database
-    if url is not None:
-        return name_or_file, url
-    for candidate in (Path("studies") / f"{name_or_file}.yaml", Path(f"{name_or_file}.yaml")):
-        if candidate.exists():
-            definition = load_study(candidate)
-            return definition.name, definition.database
-    raise StudyError(
-        f"which database is the study {name_or_file!r} in?", "give --db URL, set NAS_DATABASE, or name the study's file"
-    )
 
 
 def stored_definition(data: dict[str, object]) -> StudyDefinition:

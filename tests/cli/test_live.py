@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from search_builders import open_study, study_file
 
 from nas.cli.live import StudyView
 from nas.search.remaining import Remaining
-from search_builders import open_study, study_file
 
 STAGES = [{"sweep": {"blocks": 1, "candidates": 6, "seeds": 1}}, {"search": {"trainings": 4}}]
 

@@ -1,0 +1,181 @@
+"""Finds studies the way people name them: by file, by name, by database, or not at all.
+
+Where no database is told, those of this folder are looked at: what the study files here (and in `studies/`) name,
+with their profiles, and the SQLite files that lie here. A server is asked only where it was told: it may not answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas import storage
+from nas.errors import NasError, StudyError, unknown_name
+from nas.files.yaml_source import load_yaml
+
+STUDY_FOLDERS = (Path(), Path("studies"))
+FILE_ENDINGS = (".yaml", ".yml")
+DEFAULT_URL = "sqlite:///nas.db"
+DATABASE_ENDINGS = (".db", ".sqlite", ".sqlite3")
+
+
+@dataclass(frozen=True)
+class FoundStudy:
+    """A study and the database that holds it; `summary` as in `Repository.study_summaries`."""
+
+    name: str
+    url: str
+    summary: dict[str, Any]
+
+
+def studies_here(url: str | None = None) -> list[FoundStudy]:
+    """The studies of one database, or of all databases of this folder, oldest first in each.
+
+    Raises:
+        StorageError: the database that was told cannot be read.
+    """
+    if url is not None:
+        return _in_database(url)
+    found = []
+    for known in _databases_here():
+        try:
+            found += _in_database(known)
+        except NasError:
+            continue  # a file of another kind, or made by a newer version: not what is looked for
+    return found
+
+
+def find_study(named: str | None, url: str | None = None) -> tuple[str, str]:
+    """Name and database of the study that is meant.
+
+    Args:
+        named: a study's name, its file (its profiles' studies count as its own), a database, or None for the only one.
+        url: the database, where it was told.
+
+    Raises:
+        StudyError: none is found, or several are, with their names.
+    """
+    if named is not None and named.endswith(FILE_ENDINGS):
+        return _of_file(Path(named), url)
+    if named is not None and url is None and _is_database(named):
+        named, url = None, named
+    found = studies_here(url)
+    if named is None:
+        return _only(found, url)
+    matches = [study for study in found if study.name == named]
+    if not matches:
+        where = "this folder" if url is None else "the database"
+        hint = "give --db URL, set NAS_DATABASE, or name the study's file"
+        if not found:
+            raise StudyError(f"{where} holds no study, so none named {named!r}", hint)
+        raise StudyError(unknown_name("study", named, {study.name for study in found}), hint)
+    if len({study.url for study in matches}) > 1:
+        urls = ", ".join(sorted({study.url for study in matches}))
+        raise StudyError(f"several databases have a study {named!r}: {urls}", "say which with --db URL")
+    return matches[0].name, matches[0].url
+
+
+def find_database(named: str | None, url: str | None = None) -> str:
+    """The database of a study (name or file), or the one that is named, or the only one of this folder.
+
+    Raises:
+        StudyError: the folder has several, or none.
+    """
+    if named is not None and _is_database(named):
+        return named
+    if named is not None:
+        return find_study(named, url)[1]
+    if url is not None:
+        return url
+    urls = list(dict.fromkeys(study.url for study in studies_here()))
+    if len(urls) == 1:
+        return urls[0]
+    if not urls:
+        raise StudyError("this folder has no database with a study", "say where with --db URL")
+    raise StudyError(f"this folder has {len(urls)} databases: {', '.join(urls)}", "name one of them, or a study")
+
+
+def _of_file(path: Path, url: str | None) -> tuple[str, str]:
+    """The study of a file, else the one of its profiles that was run."""
+    written = list(_written(path))
+    if not written:
+        raise StudyError(f"{path} is no study file: it has no `name`")
+    (name, database), *_ = written
+    run = [
+        (known, url or place)
+        for known, place in written
+        if any(study.name == known for study in _if_there(url or place))
+    ]
+    if not run or run[0][0] == name:
+        return name, url or database
+    if len(run) > 1:
+        raise StudyError(
+            f"several profiles of {path} were run: {', '.join(known for known, _ in run)}",
+            "name the study that you mean",
+        )
+    return run[0]
+
+
+def _only(found: list[FoundStudy], url: str | None) -> tuple[str, str]:
+    if len(found) == 1:
+        return found[0].name, found[0].url
+    if not found:
+        where = "this folder has no database with a study" if url is None else "the database holds no study"
+        raise StudyError(where, "start one with `nas run STUDY.yaml`, or say where with --db URL")
+    names = ", ".join(f"{study.name} ({study.summary['state']})" for study in found)
+    raise StudyError(f"there are {len(found)} studies here: {names}", "name one of them")
+
+
+def _is_database(named: str) -> bool:
+    return "://" in named or named.endswith(DATABASE_ENDINGS)
+
+
+def _databases_here() -> list[str]:
+    """Addresses of the databases that study files of this folder name and that lie in it, each once."""
+    named = [database for file in _study_files() for _, database in _written_if_readable(file)]
+    lying = [f"sqlite:///{path}" for ending in DATABASE_ENDINGS for path in sorted(Path().glob(f"*{ending}"))]
+    found: dict[str, str] = {}
+    for url in (*named, *lying):
+        path = Path(url.removeprefix("sqlite:///"))
+        if url.startswith("sqlite:///") and path.is_file():
+            found.setdefault(str(path.resolve()), url)
+    return list(found.values())
+
+
+def _study_files() -> list[Path]:
+    return [path for folder in STUDY_FOLDERS for ending in FILE_ENDINGS for path in sorted(folder.glob(f"*{ending}"))]
+
+
+def _written_if_readable(path: Path) -> list[tuple[str, str]]:
+    try:
+        return list(_written(path))
+    except NasError:
+        return []
+
+
+def _written(path: Path) -> Iterator[tuple[str, str]]:
+    """Names and databases of a study file and its profiles, the file's own first; no code that it names is imported."""
+    data = load_yaml(path, StudyError).data
+    if not isinstance(data, dict) or not isinstance(data.get("name"), str):
+        return
+    name, database = data["name"], str(data.get("database", DEFAULT_URL))
+    yield name, database
+    profiles = data.get("profiles")
+    for changes in profiles.values() if isinstance(profiles, dict) else ():
+        if isinstance(changes, dict) and isinstance(changes.get("name"), str):
+            yield changes["name"], str(changes.get("database", database))
+
+
+def _in_database(url: str) -> list[FoundStudy]:
+    with storage.open_database(url, create=False, read_only=True) as database:
+        summaries = storage.Repository(database).study_summaries()
+    return [FoundStudy(summary["study"], url, summary) for summary in summaries]
+
+
+def _if_there(url: str) -> list[FoundStudy]:
+    try:
+        return _in_database(url)
+    except NasError:
+        return []
