@@ -11,7 +11,7 @@ import typer
 from nas import reporting, search, spaces
 from nas.cli.common import emit, emit_json, note
 from nas.cli.space import open_space
-from nas.errors import SpaceError, unknown_name
+from nas.errors import SpaceError, StudyError, unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,7 +167,10 @@ def open_rules(name: str, db: str | None = None) -> spaces.RuleSet:
             return spaces.RuleSet.load(path)
     if Path(name).suffix in (".yaml", ".yml", ".json") and not Path(name).exists():
         raise SpaceError(f"there are no rules {name}", "Give a rules file, a report's folder, or a study's name.")
-    study, url = search.find_study(name, os.environ.get("NAS_DATABASE"))
+    try:
+        study, url = search.find_study(name, os.environ.get("NAS_DATABASE"))
+    except StudyError as error:
+        raise SpaceError(f"there are no rules {name}: {error.message}", error.hint) from error
     note(f"Rules of study {study!r} as they stand in its database.")
     return reporting.Study.open(url, study).rules()
 
