@@ -21,21 +21,32 @@ def register(app: typer.Typer) -> None:
 
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to lay out; default: this one.")] = Path(),
+    own: Annotated[
+        str | None,
+        typer.Option("--data", metavar="SET", help="Your images, as after `nas data check`: a study sized to them."),
+    ] = None,
 ) -> None:
     """Lay out a project: search spaces, studies and reports, with the shipped files to start from.
 
-    Example: nas init my-robot
+    Example: nas init my-robot --data frames/labels.csv
     """
     made, kept = project.lay_out(folder)
     for path in made:
         note(f"  made {path}")
     if kept:
         note(f"  left {len(kept)} files as they were")
+    study = Path("studies/quickstart.yaml") if own is None else project.write_own_study(own, folder).relative_to(folder)
+    if own is not None:
+        note(f"  made {folder / study}")
     note("Next:")
     if folder != Path():
         note(f"  cd {folder}")
     note("  nas doctor                        what works on this machine")
-    note("  nas run studies/quickstart.yaml   a first study on generated data, about 10 minutes on 2 cores")
+    if own is None:
+        note("  nas run studies/quickstart.yaml   a first study on generated data, about 6 minutes on 2 cores")
+        return
+    note(f"  nas run {study} --dry-run   what it will train, for how long, and what that can show")
+    note(f"  nas run {study}")
 
 
 def doctor(json: Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")] = False) -> None:

@@ -187,9 +187,11 @@ def block_params(sample: Sample) -> Iterator[tuple[str, str, tuple[Any, ...], Fl
     One that follows from an earlier one (a default that depends on it) is no question of its own and is left out.
     """
     for block in sample.blocks:
-        rows = [(i, dict(p.params)) for i, c in enumerate(sample.candidates) for p in c.placements if p.block == block]
+        placed = [(i, p) for i, c in enumerate(sample.candidates) for p in c.placements if p.block == block]
+        settings = get_block_spec(block).settings
+        rows = [(i, {s.name: v for s in settings if (v := p.value(s.name)) is not None}) for i, p in placed]
         told: list[str] = []
-        for spec in get_block_spec(block).params:
+        for spec in settings:
             values = tuple(sorted({row[spec.name] for _, row in rows if spec.name in row}, key=_value_key))
             if len(values) > 1 and not any(_follows(spec.name, name, [row for _, row in rows]) for name in told):
                 told.append(spec.name)

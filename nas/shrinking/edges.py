@@ -179,9 +179,7 @@ def _param_edges(rule: Any, sample: Sample, parent: DesignSpace) -> Iterator[_Ed
     offered = {dict(params).get(rule.param) for params in parent.blocks[rule.block].variants()}
     choices = [v for v in get_block_spec(rule.block).param(rule.param).choices if v in offered]
     kept = [v for v in choices if rule.low <= v <= rule.high]
-    values = [
-        [dict(p.params).get(rule.param) for p in c.placements if p.block == rule.block] for c in sample.candidates
-    ]
+    values = [[p.value(rule.param) for p in c.placements if p.block == rule.block] for c in sample.candidates]
     among = np.array([bool(row) for row in values])
     for side, value in (("low", kept[0]), ("high", kept[-1])):
         beyond = choices.index(value) + (-1 if side == "low" else 1)

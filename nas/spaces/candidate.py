@@ -14,7 +14,7 @@ from typing import Any
 
 from nas.errors import SpaceError, unknown_name
 from nas.files.hashes import hash_of_data
-from nas.spaces.blocks import Params, get_block_spec
+from nas.spaces.blocks import PUBLISHED, START, Params, get_block_spec
 from nas.spaces.sites import get_topology
 from nas.spaces.values import ParamValue, canonical_value
 
@@ -49,6 +49,21 @@ class Placement:
     def family(self) -> str:
         """The block's family: channel-wise, non-local or mixed."""
         return get_block_spec(self.block).family
+
+    def value(self, param: str) -> ParamValue | None:
+        """A hyperparameter's value; of `start` also where none is written; None where it is not active.
+
+        A block that is the identity as published starts as that whatever is asked for, so it has no `start`.
+
+        >>> Candidate.parse("resnet50+se@4").placements[0].value("start")
+        'published'
+        >>> Candidate.parse("resnet50+cnl(fuse=gate2)@4").placements[0].value("start") is None
+        True
+        """
+        known = dict(self.params)
+        if param != START or param in known:
+            return known.get(param)
+        return None if ":" not in self.block and get_block_spec(self.block).is_identity(known) else PUBLISHED
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from nas.cli.main import main
+from nas.data import write_set
+from nas.data.pedestrians.settings import PedestrianSettings
 from nas.project import diagnosis
 from nas.search.definition import load_study
 
@@ -45,3 +47,23 @@ def test_who_has_a_gpu_is_told_what_it_can_time(monkeypatch: pytest.MonkeyPatch)
     )
     told = {check.name: check.state for check in diagnosis._latency_backends()}
     assert told == {"latency: cuda_graphs on cpu": "missing", "latency: cuda_graphs on cuda": "ok"}
+
+
+def test_init_writes_a_study_for_own_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "My frames"
+    write_set(PedestrianSettings(train_identities=8, test_identities=4, images=2, height=32, width=16), data)
+    assert main(["init", str(tmp_path / "robot"), "--data", str(data)]) == 0
+    assert "studies/my_frames.yaml --dry-run" in capsys.readouterr().err
+    path = tmp_path / "robot" / "studies" / "my_frames.yaml"
+    study = load_study(path)
+    assert (study.name, study.data, study.select_on) == ("my_frames", {"folders": str(data)}, "test")
+    assert study.recipe["input"] == [64, 32]
+    assert study.recipe["epochs"] == 60, "few images take more epochs, up to a limit"
+    assert main(["init", str(tmp_path / "robot"), "--data", str(data)]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_init_refuses_images_that_cannot_be_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_set(PedestrianSettings(train_identities=4, test_identities=4, images=2), tmp_path / "few")
+    assert main(["init", str(tmp_path / "robot"), "--data", str(tmp_path / "few")]) == 2
+    assert "4 training identities, a batch takes 8" in capsys.readouterr().err

@@ -304,3 +304,24 @@ def test_an_equally_good_site_is_kept_when_it_is_cheaper(
     finding = only(derive_findings(sweep(landscape, n=300), space, families=["sites"]), "sites")
     assert finding.rule.sites.numbers == kept
     assert ("no worse and cheaper: 14" in finding.reason) == (14 in kept)
+
+
+def test_how_a_block_is_put_in_is_a_question_like_its_hyperparameters() -> None:
+    """Published forms cost .01 mAP here: the rule that is adopted keeps to the identity."""
+    blocks = {"hac": {"start": ["identity", "published"]}}
+    space = DesignSpace.from_dict(
+        {"name": "forms", "backbones": ["resnet50"], "sites": "1-17", "blocks": blocks, "rules": [{"max_blocks": 1}]}
+    )
+    rng = np.random.default_rng(0)
+    rows = [
+        {"notation": f"resnet50+hac{form}@{site}", "seed": 0, "map": 0.6 + gain + rng.normal(0, 0.002)}
+        for site in range(1, 18)
+        for form, gain in (("", 0.0), ("(start=identity)", 0.01))
+    ]
+    table = pd.DataFrame(rows).assign(status="finished", training_id=range(len(rows)))
+    (finding,) = [f for f in derive_findings(table, space, families=["hyperparameters"]) if f.adopted]
+    assert finding.rule.to_dict()["params"] == {"block": "hac", "param": "start", "values": ["identity"]}
+    assert finding.evidence.effect == pytest.approx(0.01, abs=0.002)
+    child = propose_child(space, [finding])
+    assert child is not None
+    assert (space.size(), child.size()) == (1 + 34, 1 + 17)

@@ -245,3 +245,13 @@ def test_preference_scores_order_candidates() -> None:
         for text in ("resnet50", "resnet50+cnl@8,14", "resnet50+cnl@8,13", "resnet50+cnl@7")
     ]
     assert scores == [1, 1, 0.5, 0]
+
+
+def test_a_rule_about_the_form_sees_what_is_not_written() -> None:
+    """`start` is written only where it is not `published`; C-NL with gate2 is the identity whatever is asked for."""
+    rule = rule_from_dict({"params": {"block": "hac", "param": "start", "values": ["identity"]}})
+    said = [rule.admits(Candidate.parse(f"resnet50+hac{form}@4")) for form in ("", "(start=identity)")]
+    assert said == [False, True]
+    own = rule_from_dict({"params": {"block": "cnl", "param": "start", "values": ["identity"]}})
+    assert own.admits(Candidate.parse("resnet50+cnl(fuse=gate2)@4"))
+    assert not own.admits(Candidate.parse("resnet50+cnl@4"))

@@ -220,7 +220,7 @@ class ParamsRule(Rule):
         return (self.block,)
 
     def admits_placement(self, site: Site, placement: Placement, topology: Topology) -> bool:
-        value = dict(placement.params).get(self.param)
+        value = placement.value(self.param)
         return placement.block != self.block or value is None or within(value, self.values, self.low, self.high)
 
     def broken(self, candidate: Candidate, topology: Topology) -> Iterator[Violation]:
