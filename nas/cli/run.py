@@ -93,6 +93,8 @@ def _run(definition: StudyDefinition, repository: Repository, url: str, workers:
         search.reconcile(context)
         note(f"Study {definition.name!r} is finished; nothing to do.")
         return _outcome(before)
+    for sentence in search.origin(definition, repository):
+        note(sentence)
     search.prepare(context, _bar("Preparing data"))
     with StudyView(context, workers) as view:
         local = search.LocalWorkers(
@@ -151,7 +153,9 @@ def _dry_run(definition: StudyDefinition, url: str, json: bool) -> None:
     ]
     print_table(("stage", "kind", "trainings", "epochs", "time", "what"), rows, title=f"Study {definition.name}")
     total = "unknown" if found.hours is None else duration(found.hours * 3600)
-    note(f"Space: {found.space_size:,} candidates. At most {found.trainings} trainings, about {total} on one worker.")
+    shared = "" if found.workers == 1 else f", {_hours(found.hours_together)} on the study's {found.workers}"
+    trainings = f"At most {found.trainings} trainings, about {total} on one worker{shared}."
+    note(f"Space: {found.space_size:,} candidates. {trainings}")
     note(f"Speed: {_speed(found.images_per_s)} ({found.basis}).")
 
 

@@ -69,6 +69,8 @@ def _study() -> Schema:
     definitions["LatencySettings"]["properties"]["backend"]["enum"] = list(BACKENDS)
     definitions["SearchStage"]["properties"]["sampler"]["enum"] = list(SAMPLERS)
     definitions["StageItem"] = _stage(item)
+    for name in NAMING_STAGES:
+        _allow_names(definitions[name]["properties"])
     keys = {**study["properties"], **_named_files(study["properties"])}
     study["properties"] = keys
     keys["profiles"] = {
@@ -93,7 +95,8 @@ def _definitions(*models: Any) -> dict[str, Schema]:
 def _recipe_changes(recipe: Schema) -> Schema:
     """A recipe as a file writes it: what it extends, and what changes, sections too by `section.key`."""
     names = {"enum": list(NAMED), "description": "the named recipe that the keys beside it change"}
-    properties = {"extends": names, **recipe["properties"]}
+    study = {"type": "string", "description": "in a study file: the study whose tuned values are taken"}
+    properties = {"extends": names, "study": study, **recipe["properties"]}
     loss = properties["loss"]
     properties["loss"] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}], **_about(loss)}
     return {
@@ -103,18 +106,29 @@ def _recipe_changes(recipe: Schema) -> Schema:
     }
 
 
+_ABOUT = ("default", "description", "title")
+
+
 def _about(schema: Schema) -> Schema:
-    return {key: schema[key] for key in ("default", "description") if key in schema}
+    return {key: schema[key] for key in _ABOUT[:2] if key in schema}
 
 
 def _named_files(keys: Mapping[str, Schema]) -> dict[str, Schema]:
     """The keys that name a file or hold its content."""
     recipe = [{"enum": list(NAMED)}, {"$ref": "#/$defs/Recipe"}]
+    space: list[Schema] = [{"type": "string"}, {"$ref": "#/$defs/SpaceFile"}]
     return {
-        "space": {**_about(keys["space"]), "anyOf": [{"type": "string"}, {"$ref": "#/$defs/SpaceFile"}]},
+        "space": {**_about(keys["space"]), "anyOf": [*space, _handed(space)]},
         "recipe": {**_about(keys["recipe"]), "anyOf": recipe},
         "data": {**_about(keys["data"]), "$ref": "#/$defs/Data"},
     }
+
+
+def _handed(space: list[Schema]) -> Schema:
+    """A space under the rules of another study, or of a file."""
+    rules = {"anyOf": [{"type": "string"}, {"type": "array"}, {"type": "object"}]}
+    properties = {"within": {"anyOf": space}, "study": {"type": "string"}, "rules": rules, "fallback": rules}
+    return {"type": "object", "properties": properties, "required": ["within"], "additionalProperties": False}
 
 
 def _data() -> Schema:
@@ -157,6 +171,17 @@ def _stage(item: Schema) -> Schema:
     properties["shrink"]["anyOf"] += [{"const": "auto"}, budget]
     one_kind = {"oneOf": [{"required": [kind]} for kind in STAGE_KINDS]}
     return {"anyOf": [{"enum": list(STAGE_KINDS)}, {**item, "properties": properties, **one_kind}]}
+
+
+NAMING_STAGES = ("SweepStage", "ShrinkStage", "AutoShrinkStage", "SearchStage", "RuleTestStage")
+"""Stages whose `candidates` may be a list of networks too."""
+
+
+def _allow_names(properties: Schema) -> None:
+    """`candidates: [...]` beside what a stage's own key of that name may be."""
+    own, names = properties.get("candidates"), {"type": "array", "items": {"type": "string"}}
+    forms = [] if own is None else own.get("anyOf", [{k: v for k, v in own.items() if k not in _ABOUT}])
+    properties["candidates"] = {**_about(own or properties["named"]), "anyOf": [*forms, names]}
 
 
 def _reference(schema: Schema) -> Schema:

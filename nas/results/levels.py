@@ -21,8 +21,9 @@ from nas.results.intervals import student_quantile
 from nas.results.noise import BLOCKS, block_codes, noise_of
 from nas.spaces.candidate import Candidate
 
-ELSEWHERE = ("source", "follows", "rest")
-"""Roles of trainings that answer another question than the study's front: other data, or other backbones."""
+ELSEWHERE = ("source", "follows", "rest", "plain", "single", "several", "tune")
+"""Roles of trainings that answer another question than the study's front: other data, other backbones,
+or which recipe."""
 ROLES = ("candidate", "control", "baseline", "reference")
 """Roles that a summary names; of several that one candidate had, the last."""
 CONFIRM = "confirm"

@@ -9,6 +9,7 @@ from .estimate import estimate as estimate
 from .finding import find_database as find_database
 from .finding import find_study as find_study
 from .finding import studies_here as studies_here
+from .handing import origin as origin
 from .joining import join as join
 from .remaining import Remaining as Remaining
 from .runner import LocalWorkers as LocalWorkers

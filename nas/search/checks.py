@@ -10,6 +10,7 @@ from nas.errors import StudyError, unknown_name
 from nas.search.context import FINAL, SOURCE, StudyContext, training_device
 from nas.search.definition import RuleTestStage, StudyDefinition
 from nas.search.stages.shrink import check_answerable
+from nas.search.stages.tune import check_tunable
 from nas.search.starts import CHECKPOINT, start_file
 from nas.spaces.notation import format_block
 
@@ -62,13 +63,15 @@ def _check_stages(context: StudyContext) -> None:
     for stage in context.definition.named_stages():
         if stage.kind == "search" and stage.settings.sampler not in SAMPLERS:
             raise StudyError(f"stage {stage.name!r}: " + unknown_name("sampler", stage.settings.sampler, SAMPLERS))
-        if stage.kind in ("confirm", "pretrain"):
-            for text in stage.settings.candidates:
-                Candidate.parse(text)
+        listed = getattr(stage.settings, "candidates", None)
+        for text in [*(listed if isinstance(listed, list) else ()), *getattr(stage.settings, "named", ())]:
+            Candidate.parse(text)
+        if stage.kind == "tune":
+            check_tunable(context, stage.name, stage.settings)
         if stage.kind == "test_rules":
             _check_rule_test(context, stage.settings)
         if stage.kind == "shrink":
-            check_answerable(context, context.space, stage.name, stage.settings)
+            check_answerable(context, context.searched, stage.name, stage.settings)
     _check_pretraining(context)
     _check_question(context)
 

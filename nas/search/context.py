@@ -66,15 +66,33 @@ class StudyContext:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The study's recipe at full fidelity."""
+        """The study's recipe at full fidelity, before the study tunes it."""
+        from nas.search.handing import handed_recipe, is_handed_recipe
         from nas.training import load_recipe
 
+        if is_handed_recipe(self.definition.recipe):
+            return handed_recipe(self.definition, self.repository)
         return load_recipe(self.definition.recipe)
+
+    def tuned(self, view: str) -> dict[str, Any]:
+        """The recipe values that the study's `tune` stage chose; empty before it has, and without one."""
+        if not any(item.kind == "tune" for item in self.definition.stages):
+            return {}
+        if view == SOURCE and self.pretraining is not None and self.pretraining.recipe is not None:
+            return {}  # a recipe that the file writes out for its sources
+        results = [s.result or {} for s in self.repository.stages(self.study_id) if s.kind == "tune"]
+        return dict(next((result["recipe"] for result in results if "recipe" in result), {}))
 
     @cached_property
     def space(self) -> DesignSpace:
         """The space the study starts from."""
-        return load_space(self.definition)
+        return load_space(self.definition, self.repository)
+
+    @cached_property
+    def searched(self) -> DesignSpace:
+        """The space that stages work in: after a `tune` stage, which leaves no recipe values to vary, one without."""
+        tunes = any(item.kind == "tune" for item in self.definition.stages)
+        return DesignSpace.from_dict({**self.space.to_dict(), "recipe": {}}) if tunes else self.space
 
     @cached_property
     def pretraining(self) -> PretrainStage | None:
@@ -237,9 +255,13 @@ class StudyContext:
         return self.repository.results(self.definition.name)
 
 
-def load_space(definition: StudyDefinition) -> DesignSpace:
-    """The design space that a study file names or contains."""
-    return read_space(definition, definition.space)
+def load_space(definition: StudyDefinition, repository: Repository | None = None) -> DesignSpace:
+    """The design space that a study file names or contains, or that another study's rules leave."""
+    from nas.search.handing import handed_space, is_handed_space
+
+    if not is_handed_space(definition.space):
+        return read_space(definition, definition.space)
+    return handed_space(definition, repository)
 
 
 def read_space(definition: StudyDefinition, space: str | dict[str, Any]) -> DesignSpace:

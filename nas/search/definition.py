@@ -73,6 +73,7 @@ class ProfileStage(_Settings):
     """Latency of the baselines and of every single placement; nothing is trained."""
 
     blocks: list[str] | None = Field(None, description="block types to time; null: all of the space")
+    candidates: list[str] = Field([], description="networks timed besides, in notation")
     multi: int = Field(0, ge=0, description="random multi-block networks timed too, to fit the additive model")
 
 
@@ -99,6 +100,18 @@ class TrainingStage(_Settings):
     limits: dict[Literal[OBJECTIVES], PositiveFloat] = Field(  # type: ignore[valid-type]
         {}, description="upper limits on any cost, such as {params: 26e6, macs: 4.5e9}"
     )
+    named: list[str] = Field([], description="networks trained besides, in notation; also written `candidates: [...]`")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, data: Any) -> Any:
+        """A list under `candidates` names networks, where a stage's own key of that name is a number."""
+        own = cls.model_fields.get("candidates")
+        is_list = isinstance(data, Mapping) and isinstance(data.get("candidates"), (list, tuple))
+        if not is_list or (own is not None and own.annotation == list[str]):
+            return data
+        rest = {key: value for key, value in data.items() if key != "candidates"}
+        return {**rest, "named": [*rest.get("named", ()), *data["candidates"]]}
 
     @property
     def is_limited(self) -> bool:
@@ -111,9 +124,14 @@ class SweepStage(TrainingStage):
 
     blocks: int | None = Field(None, ge=0, description="number of blocks a candidate; null: any the space admits")
     design: Literal["random", "stratified", "exhaustive"] = Field("random", description="how candidates are drawn")
-    candidates: PositiveInt | None = Field(None, description="number of candidates; not with exhaustive")
+    candidates: PositiveInt | None = Field(
+        None, description="number of candidates, not with exhaustive; or a list: these networks, in notation"
+    )
     seeds: PositiveInt = Field(1, description="trainings a candidate, each with its own seed")
     rules: list[dict[str, Any]] = Field([], description="rules that its candidates keep beside the space's")
+    prefer: bool = Field(
+        False, description="draw only what follows all the space's preferences, where such candidates exist"
+    )
     baselines: bool = Field(
         True, description="also train the networks without blocks: the space's and the reference, or controls"
     )
@@ -123,9 +141,14 @@ class SweepStage(TrainingStage):
     def _counted(self) -> SweepStage:
         if self.design == "exhaustive" and self.candidates is not None:
             raise ValueError("design: exhaustive trains every candidate; leave `candidates` out")
-        if self.design != "exhaustive" and self.candidates is None:
-            raise ValueError("say how many `candidates` to train, or use design: exhaustive")
+        if not self.draws and not self.named:
+            raise ValueError("say how many `candidates` to train, or which, or use design: exhaustive")
         return self
+
+    @property
+    def draws(self) -> bool:
+        """Whether candidates are drawn or listed, not only named."""
+        return self.design == "exhaustive" or self.candidates is not None
 
 
 class ShrinkStage(TrainingStage):
@@ -201,6 +224,18 @@ class ConfirmStage(TrainingStage):
     fidelity: Fidelity = Field(Fidelity(), description="null: the full recipe")
 
 
+class TuneStage(_Settings):
+    """The recipe's values within the space's `recipe:` domains, tuned on validation identities before all else."""
+
+    network: str | None = Field(None, description="what is trained, in notation; null: the space's first baseline")
+    trainings: Annotated[int, Field(ge=2)] = Field(
+        24, description="settings tried once each, the recipe as it is among them"
+    )
+    finalists: PositiveInt = Field(4, description="the best of these, trained again beside the recipe as it is")
+    seeds: Annotated[int, Field(ge=2)] = Field(3, description="fresh seeds of a finalist; only these decide")
+    fidelity: Fidelity = Field(Fidelity(), description="cheaper training, see fidelity")
+
+
 class PretrainStage(_Settings):
     """Source networks for two-step fine-tuning: trained on other data, read on this study's test split as they are."""
 
@@ -224,6 +259,12 @@ class RuleTestStage(TrainingStage):
     candidates: PositiveInt = Field(24, description="networks of each half, a backbone")
     seeds: PositiveInt = Field(1, description="trainings a network")
     fidelity: Fidelity = Field(Fidelity(), description="cheaper training, see fidelity")
+    single: int = Field(
+        0,
+        ge=0,
+        description="networks with one channel-wise block, and as many with several, that are trained on each backbone"
+        " beside its plain network: is one such block sufficient there? 0: not asked",
+    )
     alpha: Share = Field(0.05, description="family-wise error rate over the backbones (Holm)")
 
 
@@ -254,7 +295,7 @@ class StudyQuestion(_Settings):
     )
 
 
-STAGE_KINDS = ("profile", "pretrain", "sweep", "shrink", "auto_shrink", "search", "confirm", "test_rules")
+STAGE_KINDS = ("profile", "tune", "pretrain", "sweep", "shrink", "auto_shrink", "search", "confirm", "test_rules")
 
 
 class StageItem(_Settings):
@@ -262,6 +303,7 @@ class StageItem(_Settings):
 
     name: str | None = Field(None, description="names the stage; default: its kind")
     profile: ProfileStage | None = None
+    tune: TuneStage | None = None
     pretrain: PretrainStage | None = None
     sweep: SweepStage | None = None
     shrink: ShrinkStage | None = None
@@ -328,11 +370,18 @@ class StudyDefinition(_Settings):
     question: str | StudyQuestion = Field(
         "", description="what the study wants to know; opens the report; {compare: [...]} is answered with numbers"
     )
-    space: str | dict[str, Any] = Field(description="a search-space file, or the space itself")
+    space: str | dict[str, Any] = Field(
+        description="a search-space file, or the space itself; {within: SPACE, study: NAME, fallback: RULES} takes the"
+        " rules that another study of the database adopted, {within: SPACE, rules: FILE} those of a file"
+    )
     data: dict[str, Any] | list[dict[str, Any]] = Field(
         {"generated": {}}, description="data set(s); {train: ..., test: ...} crosses domains"
     )
-    recipe: str | dict[str, Any] = Field("strong_baseline", description="a recipe's name, or {extends: name, ...}")
+    recipe: str | dict[str, Any] = Field(
+        "strong_baseline",
+        description="a recipe's name, or {extends: name, ...}; {study: NAME, extends: name, ...} takes the values that"
+        " another study of the database tuned",
+    )
     latency: LatencySettings = Field(LatencySettings(), description="how networks are timed")
     objective: dict[str, Any] | None = Field(None, description="{table: FILE} replays results instead of training")
     cost: Literal[OBJECTIVES] = Field("latency_ms", description="what is paid for mAP on the front")  # type: ignore[valid-type]
@@ -369,6 +418,13 @@ class StudyDefinition(_Settings):
     def _one_pretraining(self) -> StudyDefinition:
         if sum(stage.kind == "pretrain" for stage in self.named_stages()) > 1:
             raise ValueError("a study has one `pretrain` stage; list all its networks there")
+        return self
+
+    @model_validator(mode="after")
+    def _tuned_first(self) -> StudyDefinition:
+        kinds = [item.kind for item in self.stages]
+        if "tune" in kinds and set(kinds[: len(kinds) - kinds[::-1].index("tune") - 1]) - {"profile"}:
+            raise ValueError("a study has one `tune` stage, before everything else that trains")
         return self
 
     @model_validator(mode="after")
@@ -500,7 +556,21 @@ def _with_contents(study: StudyDefinition) -> StudyDefinition:
         else item
         for item in stages
     ]
-    return study.model_copy(update={"stages": stages, "start": _found(study, study.start)})
+    return study.model_copy(
+        update={"stages": stages, "start": _found(study, study.start), "space": _with_files(study, study.space)}
+    )
+
+
+def _with_files(study: StudyDefinition, space: str | dict[str, Any]) -> str | dict[str, Any]:
+    """A space that takes rules from elsewhere, with the paths of its files from the root."""
+    if isinstance(space, str) or "within" not in space:
+        return space
+    paths = {
+        key: str(study.beside(text).resolve())
+        for key in ("within", "rules", "fallback")
+        if isinstance(text := space.get(key), str)
+    }
+    return {**space, **paths}
 
 
 def _found(study: StudyDefinition, start: Any) -> Any:

@@ -1,21 +1,37 @@
 """What a study will cost before it runs: stages, sizes of spaces, trainings, hours.
 
-Hours come from trainings of the same recipe in the database, or from a few timed steps of the
-baseline on this machine; both are estimates and say so.
+A training is its epochs over the images that are really drawn, at the speed of its own backbone, transfer's head epochs
+(no backward pass), and its evaluation; a latency is its builds, warm-up and batches, in turns with the plain network.
+Speeds come from trainings of the same recipe in the database, or from a few timed steps on this machine; both are
+estimates and say so.
 """
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
+from nas.data.readers import PUBLISHED
+from nas.data.sampler import PKSampler
 from nas.errors import DataError
-from nas.search.context import SELECT, StudyContext
+from nas.search.context import FINAL, SELECT, SOURCE, StudyContext
+from nas.search.definition import StageDefinition
+from nas.search.runner import usable_cores
 from nas.search.stages import HANDLERS, Preview
+from nas.search.stages.shrink import fidelity_of
+from nas.spaces import Candidate
+from nas.training.fidelity import Fidelity
 
-PROBE_STEPS = 3
-MEASURE_OVERHEAD_S = 1.0  # building, folding and warming up a network
+if TYPE_CHECKING:
+    from nas.search.speed import Speed
+    from nas.training import Recipe
+
+MEASURE_OVERHEAD_S = 1.0
+"""Building, folding and loading a network, a build."""
+FORWARD = 1 / 3
+"""Share of a training step that a forward pass takes: a backward pass costs twice as much."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +51,8 @@ class StudyEstimate:
     Attributes:
         space_size: exact number of candidates of the first space; shrinking makes it smaller.
         stages: in order.
-        images: training images an epoch.
+        images: training images an epoch, at full fidelity, of what is selected on.
+        workers: that train at the same time, as the study says.
         images_per_s: training speed; None when it could not be found.
         basis: where the speed comes from.
     """
@@ -45,6 +62,7 @@ class StudyEstimate:
     images: int | None
     images_per_s: float | None
     basis: str
+    workers: int = 1
 
     @property
     def trainings(self) -> int:
@@ -56,6 +74,13 @@ class StudyEstimate:
         """Hours of all stages on one worker; None when a stage's is unknown."""
         known = [stage.hours for stage in self.stages]
         return None if any(h is None for h in known) else sum(h for h in known if h is not None)
+
+    @property
+    def hours_together(self) -> float | None:
+        """Hours until the end where the study's workers share the trainings; latencies are timed one by one."""
+        if self.hours is None:
+            return None
+        return sum((s.hours or 0.0) / (1 if s.kind == "profile" else self.workers) for s in self.stages)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for `--json`."""
@@ -72,6 +97,7 @@ class StudyEstimate:
             for s in self.stages
         ]
         totals = {"space_size": str(self.space_size), "trainings": self.trainings, "hours": self.hours}
+        totals |= {"workers": self.workers, "hours_together": self.hours_together}
         return {**totals, "images_per_s": self.images_per_s, "basis": self.basis, "stages": stages}
 
 
@@ -80,66 +106,193 @@ def estimate(context: StudyContext, *, probe: bool = True) -> StudyEstimate:
 
     Args:
         context: the study; its database may be empty.
-        probe: time a few training steps when the database knows no speed.
+        probe: time a few training steps when the database knows no speed. Nothing is timed where nothing trains.
     """
-    space = context.space
-    images = _images(context)
-    speed, basis = _speed(context, probe)
-    stages = []
-    for stage in context.definition.named_stages():
-        preview = HANDLERS[stage.kind].preview(context, space, stage.settings)
-        stages.append(StageEstimate(stage.name, stage.kind, preview, _hours(context, preview, images, speed)))
-    return StudyEstimate(space.size(), tuple(stages), images, speed, basis)
+    stages = context.definition.named_stages()
+    previews = [HANDLERS[stage.kind].preview(context, _space(context, stage), stage.settings) for stage in stages]
+    trains = context.replay is None and any(preview.trainings for preview in previews)
+    costs = _Costs(context, probe and trains)
+    found = tuple(
+        StageEstimate(stage.name, stage.kind, preview, costs.hours(stage, preview))
+        for stage, preview in zip(stages, previews, strict=True)
+    )
+    speed = costs.speed(context.baselines[0], context.recipe) if trains else None
+    images = costs.images(context.search_view, context.recipe) if trains else None
+    basis = costs.basis if trains or context.replay is not None else costs.latency_basis
+    told = None if speed is None else speed.train
+    return StudyEstimate(context.space.size(), found, images, told, basis, context.definition.workers)
 
 
-def _hours(context: StudyContext, preview: Preview, images: int | None, speed: float | None) -> float | None:
-    measuring = preview.measurements * (context.protocol.time_budget_s + MEASURE_OVERHEAD_S)
-    if not preview.trainings:
-        return measuring / 3600
-    if images is None or speed is None:
-        return 0.0 if context.replay is not None else None
-    return (preview.trainings * preview.epochs * images / speed + measuring) / 3600
+def _space(context: StudyContext, stage: StageDefinition) -> Any:
+    """The space that a stage works in, as far as it is known: what a shrink leaves is not."""
+    return context.space if stage.kind in ("profile", "tune") else context.searched
 
 
-def _images(context: StudyContext) -> int | None:
-    if context.replay is not None:
-        return None
-    try:
-        return len(context.dataset(SELECT).train)
-    except DataError:
-        return None
+@dataclass
+class _Costs:
+    """Seconds of trainings and of latencies, with what they rest on.
 
+    Attributes:
+        context: the study.
+        may_probe: whether steps may be timed here.
+    """
 
-def _speed(context: StudyContext, probe: bool) -> tuple[float | None, str]:
-    if context.replay is not None:
-        return None, "results come from a table"
-    known = sorted(context.results()["images_per_s"].dropna()) if context.study_id else []
-    if known:
-        return float(known[len(known) // 2]), f"median of {len(known)} trainings of this study"
-    if not probe:
-        return None, "unknown"
-    return probe_speed(context), f"{PROBE_STEPS} timed training steps of the baseline on this machine"
+    context: StudyContext
+    may_probe: bool
+    _speeds: dict[str, Speed | None] = field(default_factory=dict)
 
+    def hours(self, stage: StageDefinition, preview: Preview) -> float | None:
+        """Of a stage; None when nothing is known of a speed that it needs."""
+        if self.context.replay is not None:
+            return 0.0
+        timing = self.latency_s if preview.measurements or preview.networks else 0.0
+        parts = [None if timing is None else timing * (preview.measurements + preview.networks)]
+        if preview.trainings:
+            view, recipe = self._trained(stage, preview)
+            plain = {self.context.baselines[0]: preview.trainings - sum(preview.on.values())} | {
+                Candidate.parse(text): number for text, number in preview.on.items()
+            }
+            share = self._fidelity(stage).identities_share
+            parts += [self._trainings(share * n, network, recipe, view) for network, n in plain.items() if n]
+        known = [part for part in parts if part is not None]
+        return sum(known) / 3600 if len(known) == len(parts) else None
 
-def probe_speed(context: StudyContext) -> float:
-    """Images a second of training steps of the baseline on random images, on this machine now."""
-    import torch
+    def _trained(self, stage: StageDefinition, preview: Preview) -> tuple[str, Recipe]:
+        """The view of a stage's trainings, and its recipe with the preview's epochs."""
+        views = {"confirm": FINAL, "pretrain": SOURCE, "tune": SELECT}
+        view = getattr(stage.settings, "view", None) or views.get(stage.kind, self.context.search_view)
+        recipe = self.context.recipe_of(view)
+        size = self._fidelity(stage).input or recipe.input
+        return view, recipe.with_overrides({"epochs": preview.epochs, "input": size})
 
-    from nas.networks import build_network
-    from nas.training.precision import autocast, resolve_precision
+    def _fidelity(self, stage: StageDefinition) -> Fidelity:
+        if stage.kind == "shrink":
+            return fidelity_of(self.context, stage.settings)
+        return getattr(stage.settings, "fidelity", None) or Fidelity()
 
-    recipe, device = context.recipe, torch.device(context.device)
-    network = build_network(context.baselines[0], num_classes=64, input_size=recipe.input, seed=0)
-    network.to(device).to(memory_format=torch.channels_last).train()
-    images = torch.rand(recipe.batch, 3, *recipe.input, device=device)
-    precision = resolve_precision(recipe.precision, device)
-    begun = 0.0
-    for step in range(PROBE_STEPS + 1):
-        if step == 1:
-            begun = time.perf_counter()  # the first step pays for memory and kernels
-        with autocast(precision, device):
-            loss = network(images).pooled.float().square().mean()
-        loss.backward()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-    return PROBE_STEPS * recipe.batch / (time.perf_counter() - begun)
+    def _trainings(self, number: float, network: Candidate, recipe: Recipe, view: str) -> float | None:
+        """Seconds of so many trainings of a network."""
+        speed, images = self.speed(network, self.context.recipe_of(view)), self.images(view, recipe)
+        if speed is None or images is None:
+            return None
+        full = self.context.recipe_of(view).input
+        pixels = recipe.input[0] * recipe.input[1] / (full[0] * full[1])
+        looks = 1 + (recipe.epochs // recipe.evaluate_every if recipe.evaluate_every else 0)
+        trained = images * recipe.epochs / speed.train
+        passed = (images * recipe.head_epochs + looks * self._evaluated(view)) / speed.infer
+        return number * pixels * (trained + passed)
+
+    def speed(self, network: Candidate, recipe: Recipe) -> Speed | None:
+        """Of a plain network; timed here where the database knows none of its trainings."""
+        if network.notation not in self._speeds:
+            self._speeds[network.notation] = self._known_speed(network) or self._probed(network, recipe)
+        return self._speeds[network.notation]
+
+    def _known_speed(self, network: Candidate) -> Speed | None:
+        known = self._stored.get(network.notation)
+        if known is None:
+            return None
+        from nas.search.speed import Speed
+
+        return Speed(known, known / FORWARD, self.context.recipe.batch)
+
+    @cached_property
+    def _stored(self) -> dict[str, float]:
+        """Median images a second of the study's own trainings, by plain network."""
+        if not self.context.study_id or self.context.replay is not None:
+            return {}
+        rows = self.context.results().dropna(subset=["images_per_s"])
+        plain = rows["notation"].map(lambda text: Candidate.parse(text).baseline.notation)
+        return {str(name): float(v) for name, v in rows["images_per_s"].groupby(plain).median().items()}
+
+    def _probed(self, network: Candidate, recipe: Recipe) -> Speed | None:
+        if not self.may_probe:
+            return None
+        from nas.search.speed import probe  # with torch
+
+        workers = self.context.definition.workers
+        threads = None if self.context.device == "cuda" else max(1, usable_cores() // workers)
+        return probe(network, recipe, self.context.device, threads)
+
+    @property
+    def basis(self) -> str:
+        """Where the speeds come from."""
+        if self.context.replay is not None:
+            return "results come from a table"
+        if self._stored:
+            return "median of the trainings of this study"
+        timed = [name for name, speed in self._speeds.items() if speed is not None]
+        if not timed:
+            return "unknown"
+        small = min(speed.batch for speed in self._speeds.values() if speed is not None)
+        batch = "" if small >= self.context.recipe.batch else f" with batches of {small} images"
+        return f"timed training steps of {', '.join(timed)} on this machine{batch}"
+
+    @property
+    def latency_basis(self) -> str:
+        """What is known of a batch's time where nothing trains."""
+        if self.latency_s is None:
+            return "nothing trains; how long a batch takes on the latency device is not known before one was timed"
+        return "nothing trains"
+
+    @cached_property
+    def latency_s(self) -> float | None:
+        """Seconds of one latency: each build's warm-up and its batches, in turns with the plain network."""
+        own = self.context.protocol.resolved()
+        if own.batches is None:
+            a_build: float | None = own.time_budget_s
+        else:
+            batch_s = self._batch_s()
+            a_build = None if batch_s is None else 2 * own.batches * batch_s
+        if a_build is None:
+            return None
+        return own.builds * (a_build + 2 * (own.warmup_s or 0.0) + MEASURE_OVERHEAD_S)
+
+    def _batch_s(self) -> float | None:
+        """Seconds of a timed batch of the plain network: as it was measured, else as fast as features are taken."""
+        baseline = self.context.baselines[0]
+        if self.context.study_id:
+            costs = self.context.repository.costs(self.context.definition.name)
+            known = costs.loc[costs["notation"] == baseline.notation, "latency_ms"].dropna()
+            if len(known):
+                return float(known.iloc[0]) / 1000
+        speed = self.speed(baseline, self.context.recipe) if self.may_probe or self._stored else None
+        return None if speed is None else self.context.protocol.batch / speed.infer
+
+    def images(self, view: str, recipe: Recipe) -> int | None:
+        """Images that an epoch draws: whole batches of the sampler, or the published number where no data are here."""
+        dataset = self._dataset(view)
+        if dataset is None:
+            return self._published(view, ("train",))
+        labels, cameras = ([getattr(r, name) for r in dataset.train] for name in ("identity", "camera"))
+        try:
+            return int(PKSampler(labels, cameras, recipe.identities, recipe.images).plan(0).size)
+        except DataError:
+            return len(dataset.train)
+
+    def _evaluated(self, view: str) -> int:
+        """Images of an evaluation; 0 where that is not known."""
+        dataset = self._dataset(view)
+        if dataset is None:
+            return self._published(view, ("query", "gallery")) or 0
+        return len(dataset.query) + len(dataset.gallery)
+
+    def _dataset(self, view: str) -> Any:
+        try:
+            return self.context.dataset(view)
+        except DataError:
+            return None
+
+    def _published(self, view: str, splits: tuple[str, ...]) -> int | None:
+        """The published number of images; of what is selected on, without the share that is held out."""
+        source = view == SOURCE and self.context.pretraining is not None and splits == ("train",)
+        given: Any = self.context.pretraining.data if source else self.context.definition.data  # type: ignore[union-attr]
+        names = [str(name) for name in given] if isinstance(given, Mapping) else []
+        sizes = next((PUBLISHED[name] for name in names if name in PUBLISHED), None)
+        if sizes is None:
+            return None
+        total = sum(sizes[split][1] for split in splits)
+        share = self.context.definition.validation.share
+        if view != SELECT:
+            return total
+        return round(total * (1 - share)) if splits == ("train",) else round(sizes["train"][1] * share)

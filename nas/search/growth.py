@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from nas.storage import Repository
 
 GROWS: Mapping[str, tuple[str, ...]] = {
-    "sweep": ("candidates", "seeds"),
-    "shrink": ("confirm", "seeds"),
-    "auto_shrink": ("trainings", "hours", "rounds"),
-    "search": ("trainings", "seeds"),
+    "sweep": ("candidates", "seeds", "named"),
+    "shrink": ("confirm", "seeds", "named"),
+    "auto_shrink": ("trainings", "hours", "rounds", "named"),
+    "search": ("trainings", "seeds", "named"),
     "confirm": ("max_candidates", "seeds", "candidates"),
     "start": ("plain",),
 }

@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import StudyError
-from nas.search.context import FINAL, SOURCE, SPLITS, StudyContext, cache_folder
+from nas.search.context import FINAL, SELECT, SOURCE, SPLITS, StudyContext, cache_folder
 from nas.search.definition import START, StudyDefinition
 from nas.search.growth import Growth, growth, reopen
+from nas.search.handing import is_handed_recipe
 from nas.search.joining import stored_definition
-from nas.search.stages.base import register_dataset
+from nas.search.stages.base import TUNE, register_dataset
 from nas.search.stages.shrink import store_space
 from nas.search.starts import CONTROL
 from nas.search.worker import HUNG, worker_name
@@ -51,6 +52,8 @@ def register(definition: StudyDefinition, repository: Repository) -> int:
     space = context.space
     store_space(context, space)
     stored = {**definition.stored(), "space": space.to_dict()}
+    if is_handed_recipe(definition.recipe):
+        stored["recipe"] = context.recipe.to_dict()
     stored["code"] = {name: own_code.code_hash([name]) for name in sorted(own_code.named_in(stored))}
     known = next((s for s in repository.studies() if s.name == definition.name), None)
     grown = Growth() if known is None else _grown(context, known, stored)
@@ -378,7 +381,7 @@ def tidy(repository: Repository, definition: StudyDefinition) -> int:
     from nas.storage.collection import collect_checkpoints
 
     results = repository.results(definition.name)
-    wanted = results[(results["stage_kind"] == "confirm") | ~results["role"].isin(["candidate", CONTROL])]
+    wanted = results[(results["stage_kind"] == "confirm") | ~results["role"].isin(["candidate", TUNE, CONTROL])]
     store = CheckpointStore(definition.checkpoints or cache_folder() / "checkpoints")
     kept = {int(i) for i in wanted["training_id"]}
     policy = definition.keep_checkpoints
@@ -396,7 +399,7 @@ def prepare(context: StudyContext, bar: contextlib.AbstractContextManager[Any]) 
 
     if context.replay is not None:
         return
-    views = {"confirm": FINAL, "pretrain": SOURCE}
+    views = {"confirm": FINAL, "pretrain": SOURCE, "tune": SELECT}
     with bar as progress:
         context.progress = progress
         wanted = [

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from nas.shrinking.settings import FAMILIES, RuleFamily
+from nas.shrinking.settings import DEFAULT_FAMILIES, RuleFamily
 from nas.shrinking.spending import Look, next_level
 from nas.spaces.findings import Finding
 from nas.spaces.space import DesignSpace
@@ -52,7 +52,7 @@ class AutoSettings:
     draws: int | None = None
     seeds: int = 1
     alpha: float = 0.05
-    families: tuple[RuleFamily, ...] = FAMILIES
+    families: tuple[RuleFamily, ...] = DEFAULT_FAMILIES
 
 
 @dataclass(frozen=True)

@@ -196,6 +196,8 @@ def unbiased_rows(table: pd.DataFrame) -> pd.DataFrame:
     keep = table["status"].isin(["finished", "failed"])
     if "stage_kind" in table:
         keep &= table["stage_kind"].isin(UNBIASED_STAGES) | table["stage_kind"].isna()
+    if "role" in table:
+        keep &= table["role"] != "given"  # networks that the study's file names: nobody drew them
     rows = table[keep]
     if "training_id" in rows:
         rows = rows.drop_duplicates("training_id")

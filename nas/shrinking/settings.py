@@ -17,11 +17,14 @@ RuleFamily = Literal[
     "distinct_stages",
     "mix",
     "count",
+    "count_per_type",
     "hyperparameters",
 ]
 
 FAMILIES: tuple[RuleFamily, ...] = get_args(RuleFamily)
 """Families of rules that can be derived, in the order they are reported."""
+DEFAULT_FAMILIES: tuple[RuleFamily, ...] = tuple(family for family in FAMILIES if family != "count_per_type")
+"""Those tested when nothing is said: `count_per_type` is asked of sweeps that were made for it."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class ShrinkSettings:
         nearest: largest distance between two blocks that is looked at: the longest stage of ResNet-50 has 6 sites.
     """
 
-    families: tuple[RuleFamily, ...] = FAMILIES
+    families: tuple[RuleFamily, ...] = DEFAULT_FAMILIES
     alpha: float = 0.05
     confidence: float = 0.95
     margin: float = 0.0005

@@ -140,7 +140,8 @@ def cheap_studies(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         tmp_path / "generated", grid(range(1, 41), (1, 2)), grid((101, 102), (1,)), grid((101, 102), (2,))
     )
     # By the module: the package's own `estimate` is the function.
-    monkeypatch.setattr(importlib.import_module("nas.search.estimate"), "probe_speed", lambda context: 100.0)
+    speed = importlib.import_module("nas.search.speed")
+    monkeypatch.setattr(speed, "probe", lambda *_: speed.Speed(100.0, 300.0, 64))
     monkeypatch.setattr("nas.data.readers.generated.generated_folder", lambda *_: images)
     (folder.parent / "search_spaces").mkdir()
     for path in shipped("search_spaces").glob("*.yaml"):

@@ -325,3 +325,26 @@ def test_how_a_block_is_put_in_is_a_question_like_its_hyperparameters() -> None:
     child = propose_child(space, [finding])
     assert child is not None
     assert (space.size(), child.size()) == (1 + 34, 1 + 17)
+
+
+def test_the_count_is_asked_of_each_type_alone(space: DesignSpace) -> None:
+    one_type = space.restrict([{"mix": {"max_types": 1}}])
+    table = landscape_table(make_landscape(count_limit=3), one_type.sample(1600, 7))
+    found = {f.rule.block: f for f in derive_findings(table, one_type, families=["count_per_type"])}
+    assert set(found) == set(BLOCKS)
+    limits = {block: f.rule.count for block, f in found.items() if f.adopted}
+    assert limits
+    assert set(limits.values()) == {3}
+    assert "no more than 3 " in next(f for f in found.values() if f.adopted).claim()
+    trainings = {block: f.evidence.trainings for block, f in found.items()}
+    assert sum(trainings.values()) < len(table)  # each looks at its own candidates only
+
+
+def test_given_networks_are_no_evidence(space: DesignSpace, sweep: Sweep) -> None:
+    table = sweep(make_landscape(count_limit=3)).assign(role="candidate")
+    given = table.assign(role="given", training_id=table["training_id"] + 10_000, map=0.1)
+    alone, beside = (
+        only(derive_findings(t, space, families=["count"]), "max_blocks").evidence
+        for t in (table, pd.concat([table, given]))
+    )
+    assert alone == beside

@@ -7,13 +7,26 @@ from __future__ import annotations
 
 from nas.reporting.document import Document
 from nas.reporting.numbers import plural
-from nas.reporting.story import course, elsewhere, paper, question, results, rules, setting, shrinking, tried, trust
+from nas.reporting.story import (
+    course,
+    elsewhere,
+    paper,
+    question,
+    results,
+    rules,
+    setting,
+    shrinking,
+    tried,
+    trust,
+    tuned,
+)
 from nas.reporting.study_data import StudyData
 
 _PARTS = (
     question.question,
     setting.data_section,
     setting.protocol,
+    tuned.tuned_recipe,
     tried.tried,
     results.front,
     results.positions,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nas.search.stages.auto import AutoShrink
 from nas.search.stages.base import Preview, StageHandler
 from nas.search.stages.confirm import Confirm
+from nas.search.stages.given import WithGiven
 from nas.search.stages.pretrain import Pretrain
 from nas.search.stages.profile import Profile
 from nas.search.stages.rule_test import RuleTest
@@ -14,6 +15,7 @@ from nas.search.stages.search import Search
 from nas.search.stages.shrink import Shrink
 from nas.search.stages.start import Start
 from nas.search.stages.sweep import Sweep
+from nas.search.stages.tune import Tune
 
 if TYPE_CHECKING:
     from nas.search.definition import StudyDefinition
@@ -21,14 +23,15 @@ if TYPE_CHECKING:
 
 HANDLERS: dict[str, StageHandler] = {
     "profile": Profile(),
+    "tune": Tune(),
     "pretrain": Pretrain(),
     "start": Start(),
-    "sweep": Sweep(),
-    "shrink": Shrink(),
-    "auto_shrink": AutoShrink(),
-    "search": Search(),
+    "sweep": WithGiven(Sweep()),
+    "shrink": WithGiven(Shrink()),
+    "auto_shrink": WithGiven(AutoShrink()),
+    "search": WithGiven(Search()),
     "confirm": Confirm(),
-    "test_rules": RuleTest(),
+    "test_rules": WithGiven(RuleTest()),
 }
 
 __all__ = ["HANDLERS", "Preview", "StageHandler", "settings_of"]

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 TERMINAL = ("finished", "failed")
 CANDIDATE, BASELINE, REFERENCE = "candidate", "baseline", "reference"
+GIVEN = "given"
+"""Role of networks that a stage's file names: nobody drew them, so they are no evidence for rules."""
+TUNE = "tune"
+"""Role of trainings that choose the recipe."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +90,16 @@ class Preview:
         epochs: epochs a training.
         measurements: networks timed.
         note: one sentence.
+        on: of the trainings, how many on other plain networks than the space's first, by notation.
+        networks: networks that are timed because they were trained.
     """
 
     trainings: int = 0
     epochs: int = 0
     measurements: int = 0
     note: str = ""
+    on: Mapping[str, int] = field(default_factory=dict)
+    networks: int = 0
 
 
 class StageHandler(Protocol):
@@ -181,7 +189,8 @@ def found_starts(context: StudyContext, wishes: Iterable[Wish]) -> dict[StartKey
 
 def recipe_of(context: StudyContext, wish: Wish, view: str) -> Recipe:
     """The recipe a wish is trained with: the candidate's own values, then the fidelity."""
-    own = context.recipe_of(view).with_overrides(dict(wish.candidate.recipe))
+    tuned = {} if wish.role == TUNE else context.tuned(view)
+    own = context.recipe_of(view).with_overrides(tuned).with_overrides(dict(wish.candidate.recipe))
     return own.fine_tuned(wish.fidelity) if wish.start.is_warm else own.at(wish.fidelity)
 
 
@@ -296,7 +305,13 @@ def register_dataset(context: StudyContext, view: str) -> str:
 
 
 def stage_rows(context: StudyContext, stage: StageInfo) -> pd.DataFrame:
-    """Results of one stage, all states, in the order in which they were asked for."""
+    """Results of one stage, all states, in the order in which they were asked for; without networks given by name."""
+    rows = asked_rows(context, stage)
+    return rows[rows["role"] != GIVEN]
+
+
+def asked_rows(context: StudyContext, stage: StageInfo) -> pd.DataFrame:
+    """The same with the networks given by name."""
     results = context.results()
     return results[results["stage"] == stage.name]
 
@@ -318,6 +333,16 @@ def replicated(wishes: Iterable[Wish], seeds: int) -> list[Wish]:
     """Each wish with every seed; the first seed of all comes first, so that a cut-off stage is balanced."""
     chosen = list(wishes)
     return [replace(wish, replicate=r) for r in range(seeds) for wish in chosen]
+
+
+def elsewhere(context: StudyContext, wishes: Iterable[Wish], seeds: int = 1) -> dict[str, int]:
+    """Trainings of wishes on other plain networks than the space's first, by notation, for a `Preview`."""
+    found: dict[str, int] = {}
+    for wish in wishes:
+        plain = wish.candidate.baseline
+        if plain != context.baselines[0]:
+            found[plain.notation] = found.get(plain.notation, 0) + seeds
+    return found
 
 
 def anchors(context: StudyContext, space: DesignSpace, **common: Any) -> list[Wish]:
@@ -359,7 +384,7 @@ def beside(context: StudyContext, space: DesignSpace, settings: Any, candidates:
 
 def ask_missing(context: StudyContext, stage: StageInfo, wishes: Sequence[Wish]) -> None:
     """Asks for those of the wishes that the stage does not have yet, so that a stage can grow."""
-    rows = stage_rows(context, stage)
+    rows = asked_rows(context, stage)
     moves = [split_start(str(start))[1] for start in rows["start"]]
     have = set(zip(rows["role"], rows["candidate_id"], rows["seed"], moves, strict=True))
     missing = [w for w in wishes if (w.role, w.candidate.id, seed_of(context, w), w.moved) not in have]

@@ -14,6 +14,7 @@ from nas.search.history import front, observations, spread_over_cost
 from nas.search.stages.base import (
     BASELINE,
     CANDIDATE,
+    GIVEN,
     REFERENCE,
     Preview,
     Wish,
@@ -21,6 +22,7 @@ from nas.search.stages.base import (
     apart,
     ask_missing,
     beside,
+    elsewhere,
     epochs_of,
     replicated,
     results_before,
@@ -58,9 +60,11 @@ class Confirm:
         """At most: the front's largest number, the given candidates and the baselines."""
         front_count = settings.max_candidates if settings.front else 0
         chosen = front_count + len(settings.candidates)
-        count = chosen + len(self._beside(context, space, settings, chosen))
+        fixed = self._beside(context, space, settings, chosen)
+        count = chosen + len(fixed)
         note = f"at most {count} networks x {settings.seeds} seeds, test split"
-        return Preview(count * settings.seeds, epochs_of(context, settings, settings.fidelity), note=note)
+        epochs, on = epochs_of(context, settings, settings.fidelity), elsewhere(context, fixed, settings.seeds)
+        return Preview(count * settings.seeds, epochs, note=note, on=on, networks=len(settings.candidates))
 
     def _wishes(self, context: StudyContext, stage: StageInfo, settings: ConfirmStage) -> list[Wish]:
         chosen = [Candidate.parse(text) for text in settings.candidates]
@@ -74,7 +78,7 @@ class Confirm:
 
     def _front(self, context: StudyContext, settings: ConfirmStage) -> list[Candidate]:
         rows = deepest(context.results())
-        found = observations(rows[rows["role"] == CANDIDATE], CostModel.of(context).cost)
+        found = observations(rows[rows["role"].isin([CANDIDATE, GIVEN])], CostModel.of(context).cost)
         return [o.candidate for o in spread_over_cost(front(found), settings.max_candidates)]
 
     def _beside(self, context: StudyContext, space: DesignSpace, settings: ConfirmStage, candidates: int) -> list[Wish]:
@@ -108,8 +112,8 @@ def deepest(results: pd.DataFrame) -> pd.DataFrame:
 
     A study may select on the test split; then its search rows are `test` rows of earlier stages.
     """
-    rows = results[(results["status"] == "finished") & (results["stage_kind"] != "confirm")]
-    candidates = rows[rows["role"] == CANDIDATE]
+    rows = results[(results["status"] == "finished") & ~results["stage_kind"].isin(["confirm", "tune"])]
+    candidates = rows[rows["role"].isin([CANDIDATE, GIVEN])]
     if candidates["epochs"].isna().all():  # none, or values of a table, which have no length
         return rows
     deepest_rows: pd.DataFrame = rows[rows["epochs"] == candidates["epochs"].max()]

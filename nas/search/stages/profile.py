@@ -44,7 +44,7 @@ def networks_to_profile(context: StudyContext, space: DesignSpace, settings: Pro
     """The plan of `nas latency profile` with the study's seed: shuffled, shapes checked, baselines first."""
     return plan_profile(
         space,
-        [context.reference],
+        [context.reference, *settings.candidates],
         seed=context.definition.seed,
         several=settings.multi,
         blocks=settings.blocks,

@@ -28,6 +28,7 @@ from nas.search.stages.base import (
     started,
 )
 from nas.search.stages.shrink import as_findings
+from nas.search.stages.single_test import compare_sides, draw_sides, wishes_of
 from nas.spaces import Candidate, DesignSpace, Rule, RuleSet, rule_from_dict
 from nas.spaces.ruleset import Provenance
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from nas.storage import StageInfo
 
 FOLLOWS, REST = "follows", "rest"
+NOTHING = "no rule was adopted, so there is nothing to test"
 TRIES = 4000
 """Uniform draws a backbone among which both halves are looked for: rules that one candidate in 150 follows still find
 24 of them."""
@@ -77,28 +79,47 @@ class RuleTest:
                 baselines = list(dict.fromkeys(c.baseline for c in named))
                 wishes += controls(baselines, 2 * len(named), fidelity=settings.fidelity)
             ask(context, stage, started(context, settings, replicated(wishes, settings.seeds)))
+        sides = plan.get("single", [])
+        ask(context, stage, started(context, settings, wishes_of(sides, settings)))
         rows = stage_rows(context, stage)
         if not all_terminal(rows):
             return False
         tests = _compare(plan, rows, settings.alpha)
-        context.repository.set_stage(stage.id, result={**plan, "tests": tests})
+        told = {"tests": tests, "sufficient": compare_sides(sides, rows)}
+        context.repository.set_stage(stage.id, result={**plan, **told})
         return True
 
     def preview(self, context: StudyContext, space: DesignSpace, settings: RuleTestStage) -> Preview:
         """Both halves of every backbone, at most."""
-        backbones = [b for target in context.rule_test_spaces(settings.spaces) for b in target.backbones]
-        trainings = 2 * settings.candidates * settings.seeds * len(backbones)
+        plain = [b for space in context.rule_test_spaces(settings.spaces) for b in space.baselines()]
+        backbones, each = [b.backbone for b in plain], 2 * settings.candidates * settings.seeds
+        if settings.single:
+            each += 2 * settings.single * settings.seeds + max(settings.seeds, settings.single)
+        on = {b.notation: each for b in plain if b != context.baselines[0]}
+        trainings, epochs = each * len(plain), epochs_of(context, settings, settings.fidelity)
         note = f"at most {settings.candidates} networks that follow the rules and as many that do not, on "
-        return Preview(trainings, epochs_of(context, settings, settings.fidelity), note=note + ", ".join(backbones))
+        return Preview(trainings, epochs, note=note + ", ".join(backbones), on=on, networks=trainings // settings.seeds)
 
     def _plan(self, context: StudyContext, stage: StageInfo, settings: RuleTestStage) -> dict[str, Any]:
         rules = rules_to_test(context, settings)
+        if not rules.rules and not settings.single:
+            return {"halves": [], "tests": [], "why": NOTHING}
         if not rules.rules:
-            return {"halves": [], "tests": [], "why": "no rule was adopted, so there is nothing to test"}
+            return {"halves": [], "why": NOTHING, "single": _sides(context, stage, settings)}
         rng = Request(context.space, (), 0, context.definition.seed, stage.position).rng("halves")
         spaces = context.rule_test_spaces(settings.spaces)
         halves = [draw_halves(one, rules, settings.candidates, rng) for space in spaces for one in by_backbone(space)]
-        return {"rules": rules.to_dict(), "halves": [half.to_dict() for half in halves]}
+        plan = {"rules": rules.to_dict(), "halves": [half.to_dict() for half in halves]}
+        return {**plan, "single": _sides(context, stage, settings)}
+
+
+def _sides(context: StudyContext, stage: StageInfo, settings: RuleTestStage) -> list[dict[str, Any]]:
+    """Networks that tell whether one channel-wise block is sufficient, a backbone each."""
+    if not settings.single:
+        return []
+    rng = Request(context.space, (), 0, context.definition.seed, stage.position).rng("single")
+    spaces = [one for space in context.rule_test_spaces(settings.spaces) for one in by_backbone(space)]
+    return [draw_sides(space, settings.single, rng) for space in spaces]
 
 
 def rules_to_test(context: StudyContext, settings: RuleTestStage) -> RuleSet:

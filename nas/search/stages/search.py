@@ -19,6 +19,7 @@ from nas.search.proposals import Request, propose
 from nas.search.stages.base import (
     BASELINE,
     CANDIDATE,
+    GIVEN,
     TERMINAL,
     Preview,
     Wish,
@@ -151,7 +152,7 @@ def request_for(
     """What a sampler is told for one batch: results of all but the batch before it, which counts as pending."""
     costs, limits = CostModel.of(context), Limits.of(context, settings)
     results = context.results()
-    elsewhere = results[(results["stage"] != stage.name) & results["role"].isin([CANDIDATE, BASELINE, CONTROL])]
+    elsewhere = results[(results["stage"] != stage.name) & results["role"].isin([CANDIDATE, GIVEN, BASELINE, CONTROL])]
     here, waiting = planned[planned["batch"] <= batch - 2], planned[planned["batch"] > batch - 2]
     known = pd.concat([comparable(elsewhere, here, planned, settings, context), here])
     return Request(

@@ -14,6 +14,7 @@ from nas.search.costs import CostModel
 from nas.search.definition import ShrinkStage, SweepStage
 from nas.search.proposals.base import Request
 from nas.search.stages.base import (
+    GIVEN,
     Preview,
     Wish,
     alike,
@@ -74,16 +75,29 @@ class Shrink:
     def preview(self, context: StudyContext, space: DesignSpace, settings: ShrinkStage) -> Preview:
         """Fresh draws from parent and child; none when no rule passes."""
         draws = 2 * min(settings.confirm, space.size()) * settings.seeds
-        epochs = epochs_of(context, settings, settings.fidelity or Fidelity())
+        epochs = epochs_of(context, settings, fidelity_of(context, settings))
         asked = f"tests {', '.join(settings.families)}; at most {draws} fresh draws"
-        return Preview(draws, epochs, note="; ".join([asked, *cannot_tell(context, space, settings)]))
+        networks = draws // settings.seeds if max(space.size_by_blocks()) > 1 else 0
+        note = "; ".join([asked, *cannot_tell(context, space, settings)])
+        return Preview(draws, epochs, note=note, networks=networks)
+
+
+def sweep_settings(context: StudyContext, settings: ShrinkStage) -> list[SweepStage]:
+    """The sweeps before a shrink."""
+    stages = context.definition.named_stages()
+    position = next((stage.position for stage in stages if stage.settings is settings), len(stages))
+    return [stage.settings for stage in stages if stage.kind == "sweep" and stage.position < position]
+
+
+def fidelity_of(context: StudyContext, settings: ShrinkStage) -> Fidelity:
+    """The fidelity of a shrink's fresh draws: its own, else the last sweep's."""
+    sweeps = sweep_settings(context, settings)
+    return settings.fidelity or (sweeps[-1].fidelity if sweeps else Fidelity())
 
 
 def sweeps_before(context: StudyContext, settings: ShrinkStage) -> list[PlannedSweep]:
-    """What the sweeps before a shrink will train."""
-    stages = context.definition.named_stages()
-    position = next((stage.position for stage in stages if stage.settings is settings), len(stages))
-    found = [stage.settings for stage in stages if stage.kind == "sweep" and stage.position < position]
+    """What the sweeps before a shrink will draw and train."""
+    found = [sweep for sweep in sweep_settings(context, settings) if sweep.draws]
     return [PlannedSweep(s.design, s.candidates, s.blocks, s.seeds, s.baselines) for s in found]
 
 
@@ -191,7 +205,7 @@ class ShrinkStep:
         (start, *_) = self.context.definition.starts_of(self.settings)
         wish = Wish(candidate=self.context.baselines[0], fidelity=self.fidelity, start=start)
         rows = alike(self.context, self.context.results(), wish)
-        rows = rows[rows["stage_kind"].isin(["sweep", "shrink", "auto_shrink"])]
+        rows = rows[rows["stage_kind"].isin(["sweep", "shrink", "auto_shrink"]) & (rows["role"] != GIVEN)]
         return rows[rows["status"].isin(["finished", "failed"])].drop_duplicates("training_id")
 
     def ask_fresh(self, proposal: dict[str, Any], batch: int) -> bool:

@@ -18,13 +18,14 @@ from nas.search.stages.base import (
     Wish,
     ask_missing,
     beside,
+    elsewhere,
     epochs_of,
     replicated,
     stage_rows,
     started,
 )
 from nas.search.starts import CONTROL
-from nas.spaces import Candidate, DesignSpace
+from nas.spaces import Candidate, DesignSpace, EmptySpaceError
 
 if TYPE_CHECKING:
     from nas.storage import StageInfo
@@ -45,13 +46,13 @@ class Sweep:
         space = _within(context.space_of(stage), settings)
         rows = stage_rows(context, stage)
         kept = [Candidate.parse(str(n)) for n in rows.loc[rows["role"] == CANDIDATE, "notation"].drop_duplicates()]
-        drawn = draw(context, stage, space, settings, kept)
+        drawn = draw(context, stage, space, settings, kept) if settings.draws else []
         wishes = [
             Wish(candidate=c, batch=DRAWN_BATCH, sampler=settings.design, fidelity=settings.fidelity) for c in drawn
         ]
         if settings.baselines:
             common = {"batch": ANCHOR_BATCH, "fidelity": settings.fidelity}
-            wishes = [*beside(context, space, settings, len(drawn), **common), *wishes]
+            wishes = [*beside(context, space, settings, len(drawn) or len(settings.named), **common), *wishes]
         wishes = [replace(w, batch=2 * w.replicate + w.batch) for w in replicated(wishes, settings.seeds)]
         ask_missing(context, stage, started(context, settings, wishes))
         return not context.repository.has_open_trainings(stage.id)
@@ -60,22 +61,43 @@ class Sweep:
         """Trainings: candidates and what stands beside them, times the seeds."""
         space = _within(space, settings)
         count = sweep_size(space, settings)
-        extra = beside(context, space, settings, count) if settings.baselines else []
+        extra = beside(context, space, settings, count or len(settings.named)) if settings.baselines else []
         kind = "all" if settings.design == "exhaustive" else settings.design
         names = "controls" if any(wish.role == CONTROL for wish in extra) else "networks without attention"
         note = f"{kind} {count} candidates and {len(extra)} {names} x {settings.seeds} seeds"
+        epochs, on = epochs_of(context, settings, settings.fidelity), elsewhere(context, extra, settings.seeds)
         return Preview(
-            (count + len(extra)) * settings.seeds, epochs_of(context, settings, settings.fidelity), note=note
+            (count + len(extra)) * settings.seeds, epochs, note=note, on=on, networks=_several(space, settings, count)
         )
+
+
+def _several(space: DesignSpace, settings: SweepStage, count: int) -> int:
+    """Of so many candidates, those with several blocks on average: single placements are timed by a profile."""
+    placed = {b: n for b, n in space.size_by_blocks().items() if b > 0 and settings.blocks in (None, b)}
+    return round(count * sum(n for blocks, n in placed.items() if blocks > 1) / max(1, sum(placed.values())))
 
 
 def _within(space: DesignSpace, settings: SweepStage) -> DesignSpace:
     """The part of a space that a sweep draws from."""
-    return space.restrict(settings.rules) if settings.rules else space
+    space = space.restrict(settings.rules) if settings.rules else space
+    return preferred(space, settings.blocks) if settings.prefer else space
+
+
+def preferred(space: DesignSpace, blocks: int | None) -> DesignSpace:
+    """What follows all preferences of a space; the whole space where nothing (with so many blocks) does."""
+    hard = [rule.model_copy(update={"strength": "hard"}) for rule in space.rules if not rule.is_hard]
+    try:
+        child = space.restrict(hard) if hard else space
+    except EmptySpaceError:
+        return space
+    counts = child.size_by_blocks()
+    return child if any(n for b, n in counts.items() if b > 0 and blocks in (None, b)) else space
 
 
 def sweep_size(space: DesignSpace, settings: SweepStage) -> int:
     """Number of candidates of a sweep: never more than the space holds."""
+    if not settings.draws:
+        return 0
     by_blocks = space.size_by_blocks()
     held = sum(n for blocks, n in by_blocks.items() if blocks > 0 and settings.blocks in (None, blocks))
     return held if settings.candidates is None else min(held, settings.candidates)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from nas.shrinking.analysis import Analysis, FamilyTests
 from nas.shrinking.families.block_preference import block_preference
 from nas.shrinking.families.cost import cost
-from nas.shrinking.families.count import count
+from nas.shrinking.families.count import count, count_per_type
 from nas.shrinking.families.distance import distance
 from nas.shrinking.families.distinct_stages import distinct_stages
 from nas.shrinking.families.hyperparameters import hyperparameters
@@ -27,6 +27,7 @@ FAMILY_TESTS: Mapping[RuleFamily, Callable[[Analysis], FamilyTests]] = MappingPr
         "distinct_stages": distinct_stages,
         "mix": mix,
         "count": count,
+        "count_per_type": count_per_type,
         "hyperparameters": hyperparameters,
     }
 )

@@ -8,6 +8,7 @@ bring the same, the first cannot be shown and there is no limit. The smallest k 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,14 +24,41 @@ Floats = npt.NDArray[np.float64]
 
 def count(analysis: Analysis) -> FamilyTests:
     """The questions and conclusions of this family."""
-    limits = range(1, int(analysis.sample.counts.max(initial=0)))
-    next_one = {k: analysis.fit.term(("count", k + 1)) for k in limits}
-    p_values = {_key(k): _p_limit(analysis, k, next_one[k]) for k in limits}
+    return _limits(analysis, None)
+
+
+def count_per_type(analysis: Analysis) -> FamilyTests:
+    """The same of candidates with blocks of one type, for each type."""
+    sample = analysis.sample
+    parts = {
+        block: _limits(replace(analysis, sample=sample.take(_only(analysis, number))), block)
+        for number, block in enumerate(sample.blocks, 1)
+    }
+    p_values = {key: p for part in parts.values() for key, p in part.p_values.items()}
+    estimates = {key: estimate for part in parts.values() for key, estimate in part.estimates.items()}
 
     def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
-        return [_conclude(analysis, next_one, p_values, adjusted)]
+        return [finding for part in parts.values() for finding in part.conclude(adjusted)]
 
-    return FamilyTests(p_values, conclude, {_key(k): added for k, added in next_one.items() if added is not None})
+    return FamilyTests(p_values, conclude, estimates)
+
+
+def _only(analysis: Analysis, number: int) -> npt.NDArray[np.bool_]:
+    """Which candidates have blocks of one type only, or none."""
+    placed = analysis.sample.placed
+    return np.asarray(((placed == 0) | (placed == number)).all(axis=1))
+
+
+def _limits(analysis: Analysis, block: str | None) -> FamilyTests:
+    limits = range(1, int(analysis.sample.counts.max(initial=0)))
+    next_one = {k: analysis.fit.term(("count", k + 1)) for k in limits}
+    p_values = {_key(k, block): _p_limit(analysis, k, next_one[k]) for k in limits}
+
+    def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
+        return [_conclude(analysis, next_one, p_values, adjusted, block)]
+
+    estimates: dict[Key, Estimate] = {_key(k, block): added for k, added in next_one.items() if added is not None}
+    return FamilyTests(p_values, conclude, estimates)
 
 
 def increments(analysis: Analysis) -> dict[int, Estimate]:
@@ -39,8 +67,8 @@ def increments(analysis: Analysis) -> dict[int, Estimate]:
     return {k: difference for k, difference in known.items() if difference is not None}
 
 
-def _key(limit: int) -> Key:
-    return ("count", limit)
+def _key(limit: int, block: str | None) -> Key:
+    return ("count", limit) if block is None else ("count", limit, block)
 
 
 def _p_limit(analysis: Analysis, limit: int, added: Estimate | None) -> float:
@@ -68,29 +96,28 @@ def _conclude(
     next_one: Mapping[int, Estimate | None],
     p_values: Mapping[Key, float],
     adjusted: Mapping[Key, float],
+    block: str | None,
 ) -> Finding:
     most = int(analysis.sample.counts.max(initial=0))
-    passing = [k for k in next_one if _passes(analysis, next_one, k, adjusted)]
+    passing = [k for k in next_one if _passes(analysis, next_one, k, adjusted[_key(k, block)])]
     limit = min(passing, default=max(1, most - 1))
     added = next_one.get(limit)
     rows = np.asarray(analysis.sample.counts >= limit)
     evidence = analysis.evidence(
         rows,
         turned(added),
-        p=p_values.get(_key(limit)),
-        p_adjusted=adjusted.get(_key(limit)),
+        p=p_values.get(_key(limit, block)),
+        p_adjusted=adjusted.get(_key(limit, block)),
         latency_ms=_saved(analysis),
         method="what the next block adds at typical sites; regression over candidates, HC3 errors",
     )
     answer = _answer(analysis, limit, added, bool(passing), evidence.trainings)
-    return analysis.finding(MaxBlocks(count=limit, backbone=analysis.scope), answer, evidence)
+    return analysis.finding(MaxBlocks(count=limit, block=block, backbone=analysis.scope), answer, evidence)
 
 
-def _passes(
-    analysis: Analysis, next_one: Mapping[int, Estimate | None], limit: int, adjusted: Mapping[Key, float]
-) -> bool:
+def _passes(analysis: Analysis, next_one: Mapping[int, Estimate | None], limit: int, p_adjusted: float) -> bool:
     added = next_one[limit]
-    if added is None or not adjusted[_key(limit)] <= analysis.settings.alpha:
+    if added is None or not p_adjusted <= analysis.settings.alpha:
         return False
     later = [d for k, d in next_one.items() if k > limit and d is not None]
     still_gains = any(d.value > analysis.settings.margin and d.interval()[0] > 0 for d in later)

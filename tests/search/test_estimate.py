@@ -1,0 +1,107 @@
+"""What a dry run counts: the images that are really trained on, every speed of its own, latencies with their builds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from nas.search import speed as speeds
+from nas.search.context import StudyContext
+from nas.search.definition import StudyDefinition
+from nas.search.estimate import StudyEstimate, estimate
+from nas.search.speed import Speed
+from nas.storage import Repository, open_database
+
+SPACE = {"name": "s", "backbones": ["resnet50"], "blocks": ["hac", "cnl"], "rules": [{"max_blocks": 2}]}
+SPEEDS = {"resnet50": Speed(100.0, 300.0, 64), "resnet101": Speed(50.0, 150.0, 64)}
+Dry = Callable[..., StudyEstimate]
+
+
+@pytest.fixture
+def dry(monkeypatch: pytest.MonkeyPatch) -> Dry:
+    """A dry run on a machine of known speed, without data."""
+    asked: list[str] = []
+
+    def probe(candidate: Any, *_: object) -> Speed:
+        asked.append(candidate.notation)
+        return SPEEDS[candidate.notation]
+
+    monkeypatch.setattr(speeds, "probe", probe)
+
+    def run(stages: list[Any], **changes: Any) -> StudyEstimate:
+        asked.clear()
+        cheap = {"backend": "eager", "device": "cpu", "time_budget_s": 1.0, "threads": 1}
+        data = {"name": "s", "space": SPACE, "data": {"market1501": "nowhere"}, "latency": cheap, "stages": stages}
+        definition = StudyDefinition.model_validate({**data, **changes})
+        found = estimate(StudyContext(definition, Repository(open_database("sqlite://")), 0))
+        run.asked = list(asked)  # type: ignore[attr-defined]
+        return found
+
+    return run
+
+
+def test_confirmation_trains_on_all_images_and_the_reference_at_its_own_speed(dry: Dry) -> None:
+    stages = [{"confirm": {"front": False, "candidates": ["resnet50+hac@8"], "seeds": 1}}]
+    (stage,) = dry(stages, recipe={"extends": "strong_baseline", "epochs": 2}).stages
+    evaluated = 3368 + 15913
+    plain, reference = ((12936 * 2 / s.train + evaluated / s.infer) for s in SPEEDS.values())
+    timed = 1.0 + 1.0  # one network: its second of batches and the building
+    assert stage.hours == pytest.approx((2 * plain + reference + timed) / 3600)
+
+
+def test_a_search_trains_without_the_identities_that_are_held_out(dry: Dry) -> None:
+    stages = [{"sweep": {"blocks": 1, "candidates": 4, "baselines": False, "fidelity": {"epochs": 10}}}]
+    found = dry(stages)
+    assert found.images == pytest.approx(9697, rel=1e-3)
+    assert found.stages[0].hours == pytest.approx(4 * (9702 * 10 / 100 + 3234 / 300) / 3600)
+
+
+def test_fresh_draws_have_the_fidelity_of_the_sweep(dry: Dry) -> None:
+    sweep = {"sweep": {"candidates": 60, "fidelity": {"epochs": 7}}}
+    found = dry([sweep, {"shrink": {"families": ["sites"], "confirm": 5}}])
+    assert [stage.preview.epochs for stage in found.stages] == [7, 7]
+
+
+def test_head_epochs_are_forward_passes(dry: Dry) -> None:
+    recipe = {"extends": "strong_baseline", "epochs": 2, "transfer": {"from": "x.pt", "head_epochs": 6}}
+    stages = [{"confirm": {"front": False, "baselines": ["resnet50"], "seeds": 1}}]
+    (stage,) = dry(stages, recipe=recipe).stages
+    assert stage.hours == pytest.approx((12936 * 2 / 100 + (12936 * 6 + 3368 + 15913) / 300) / 3600)
+
+
+def test_latencies_count_builds_and_batches(dry: Dry) -> None:
+    protocol = {"backend": "eager", "device": "cpu", "batches": 50, "builds": 3, "batch": 16}
+    stages = [{"profile": {}}, {"sweep": {"blocks": 1, "candidates": 1, "baselines": False}}]
+    profile, _ = dry(stages, latency=protocol).stages
+    assert profile.hours == pytest.approx(profile.preview.measurements * 3 * (2 * 50 * 16 / 300 + 1.0) / 3600)
+
+
+def test_nothing_is_timed_where_nothing_trains(dry: Dry) -> None:
+    found = dry([{"profile": {}}])
+    assert dry.asked == []  # type: ignore[attr-defined]
+    assert found.hours is not None
+    unknown = dry([{"profile": {}}], latency={"backend": "eager", "device": "cpu", "batches": 50})
+    assert dry.asked == []  # type: ignore[attr-defined]
+    assert unknown.hours is None
+    assert "not known before one was timed" in unknown.basis
+
+
+def test_workers_share_trainings_but_not_latencies(dry: Dry) -> None:
+    stages = [{"profile": {}}, {"sweep": {"blocks": 1, "candidates": 4}}]
+    found = dry(stages, workers=4)
+    profile, sweep = found.stages
+    assert found.hours_together == pytest.approx((profile.hours or 0) + (sweep.hours or 0) / 4)
+
+
+def test_the_probe_keeps_its_limit() -> None:
+    from nas.spaces import Candidate
+    from nas.training import load_recipe
+
+    recipe = load_recipe({"extends": "quickstart", "input": [32, 16]})
+    network = Candidate.parse("resnet18(width=0.125)")
+    whole = speeds.probe(network, recipe, "cpu", 1, limit_s=60.0)
+    short = speeds.probe(network, recipe, "cpu", 1, limit_s=0.0)
+    assert (whole.batch, short.batch) == (recipe.batch, 2 * recipe.images)
+    assert 0 < short.train < short.infer

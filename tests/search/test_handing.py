@@ -1,0 +1,180 @@
+"""What studies hand to each other: named networks in any stage, a tuned recipe, rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from search_builders import open_study, study_file, work
+
+from nas.errors import NasError, StudyError
+from nas.search.checks import check_study
+from nas.search.definition import StudyDefinition, load_study
+from nas.search.stages import HANDLERS
+from nas.search.stages.tune import check_tunable, conclude, draw_settings
+from nas.spaces import Candidate, DesignSpace
+
+TRIPLE = "resnet50+cnl@6,14"
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        {"sweep": {"candidates": [TRIPLE, "resnet50+hac@1"], "seeds": 2}},
+        {"search": {"sampler": "random", "trainings": 3, "seeds": 2, "candidates": [TRIPLE]}},
+        {"shrink": {"auto": {"trainings": 60, "candidates": [TRIPLE], "seeds": 2}}},
+    ],
+)
+def test_any_stage_trains_the_networks_it_is_given(tmp_path: Path, stage: dict[str, Any]) -> None:
+    _, repository, context = open_study(study_file(tmp_path, [stage]))
+    work(context)
+    assert repository.status("replayed")["finished"]
+    rows = repository.results("replayed")
+    given = rows[rows["role"] == "given"]
+    assert sorted(given.loc[given["notation"] == TRIPLE, "seed"]) == [0, 1]
+    settings = context.definition.named_stages()[0].settings
+    (kind,) = {s.kind for s in context.definition.named_stages()}
+    preview = HANDLERS[kind].preview(context, context.space, settings)
+    assert "named networks" in preview.note
+
+
+def test_a_shrink_derives_nothing_from_networks_that_were_given(tmp_path: Path) -> None:
+    stages = [
+        {"sweep": {"design": "exhaustive", "blocks": 1, "seeds": 3}},
+        {"shrink": {"families": ["sites"], "confirm": 0, "candidates": [TRIPLE]}},
+        {"confirm": {"seeds": 2}},
+    ]
+    _, repository, context = open_study(study_file(tmp_path, stages))
+    work(context)
+    told = pd.concat([pd.Series(f["evidence"]["trainings"]) for f in repository.findings(context.study_id)])
+    assert told.max() <= 3 * (2 * 17 + 2)
+    confirmed = repository.results("replayed").query("stage == 'confirm'")
+    assert TRIPLE in set(confirmed["notation"])  # the best by far: it is on the front
+
+
+def test_a_sweep_needs_a_number_or_names(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="how many `candidates` to train, or which"):
+        load_study(study_file(tmp_path, [{"sweep": {"seeds": 2}}]))
+    with pytest.raises(NasError, match="cnx"):
+        check_study(load_study(study_file(tmp_path, [{"sweep": {"candidates": ["resnet50+cnx@3"]}}])))
+
+
+SINGLE = [
+    {"sweep": {"design": "exhaustive", "blocks": 1, "seeds": 3}},
+    {"shrink": {"families": ["sites", "block_preference"], "confirm": 0}},
+]
+
+
+def handed(folder: Path, **space: Any) -> Path:
+    """A second study of the same folder whose space takes rules from elsewhere."""
+    stages = [{"sweep": {"blocks": 2, "candidates": 8, "prefer": True}}]
+    file = study_file(folder, stages, name="second")
+    data = yaml.safe_load(file.read_text())
+    other = folder / "second.yaml"
+    other.write_text(yaml.safe_dump({**data, "space": {"within": "space.yaml", **space}}))
+    return other
+
+
+def singles(folder: Path) -> Path:
+    """A study that may place one block only."""
+    file = study_file(folder, SINGLE)
+    space = DesignSpace.from_yaml(folder / "space.yaml").restrict([{"max_blocks": 1}], "singles")
+    (folder / "singles.yaml").write_text(space.to_yaml())
+    file.write_text(file.read_text().replace("space.yaml", "singles.yaml"))
+    return file
+
+
+def test_rules_of_singles_are_preferences_for_pairs(tmp_path: Path) -> None:
+    _, _, context = open_study(singles(tmp_path))
+    work(context)
+    _, repository, second = open_study(handed(tmp_path, study="replayed"))
+    space = second.space
+    assert any(rule.kind == "sites" and not rule.is_hard for rule in space.rules)
+    assert space.contains("resnet50+cnl@1,17")  # nothing is forbidden
+    assert "that study 'replayed' adopted" in space.description
+    work(second)
+    drawn = repository.results("second").query("role == 'candidate'")["notation"]
+    assert {site for text in drawn for site in Candidate.parse(text).sites} <= {6, 8, 14}
+    again = open_study(handed(tmp_path, study="replayed"))[2]
+    assert again.space.id == space.id
+
+
+def test_without_the_study_the_fallback_holds_and_is_said(tmp_path: Path) -> None:
+    file = handed(tmp_path, study="replayed", fallback=[{"sites": {"sites": "6-14"}}])
+    _, _, context = open_study(file)
+    assert not context.space.contains("resnet50+cnl@3")
+    assert "was not run in this database" in context.space.description
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"study": "replayed"}, "was never run in this database"),
+        ({"study": "a", "rules": "b.yaml"}, "no such file"),
+        ({"study": "a", "rule": []}, "key 'rule'"),
+        ({}, "rules are handed on by"),
+    ],
+)
+def test_what_is_not_handed_on_is_one_sentence(tmp_path: Path, space: dict[str, Any], message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        check_study(load_study(handed(tmp_path, **space)))
+
+
+def test_a_study_that_has_not_ended_hands_nothing_on(tmp_path: Path) -> None:
+    open_study(singles(tmp_path))
+    with pytest.raises(StudyError, match="has not ended"):
+        open_study(handed(tmp_path, study="replayed"))
+
+
+def tunable(**changes: Any) -> StudyDefinition:
+    data = {
+        "name": "tuned",
+        "space": {
+            "name": "s",
+            "backbones": ["resnet50"],
+            "blocks": ["hac"],
+            "recipe": {"base_lr": {"log": [1e-4, 1e-3]}, "triplet.weight": [0.5, 1.0]},
+        },
+        "stages": [{"tune": {"trainings": 6}}],
+    }
+    return StudyDefinition.model_validate({**data, **changes})
+
+
+def test_drawn_recipes_are_in_their_domains_beside_the_recipe_as_it_is() -> None:
+    import random
+
+    space = DesignSpace.from_dict(tunable().space)  # type: ignore[arg-type]
+    plain = Candidate.parse("resnet50")
+    drawn = draw_settings(space, plain, 6, random.Random(1))
+    assert drawn[0] == plain
+    assert len(set(drawn)) == 6
+    for candidate in drawn[1:]:
+        assert 1e-4 <= dict(candidate.recipe)["base_lr"] <= 1e-3  # type: ignore[operator]
+
+
+def test_only_fresh_seeds_decide_which_recipe_is_handed_on() -> None:
+    maps = {"resnet50": [0.60, 0.62, 0.61], "resnet50[base_lr=0.0005]": [0.63, 0.66, 0.63]}
+    rows = [
+        {"notation": name, "seed": seed, "map": value, "status": "finished"}
+        for name, values in maps.items()
+        for seed, value in enumerate(values)
+    ]
+    told = conclude(pd.DataFrame(rows), "resnet50")
+    assert told["recipe"] == {"base_lr": 0.0005}
+    assert told["difference"] == pytest.approx(0.03)
+    # paired by seed: differences .03, .04, .02; sd .01, t(2) 4.303
+    assert told["low"] == pytest.approx(0.03 - 4.302653 * 0.01 / 3**0.5, abs=1e-6)
+    worse = pd.DataFrame(rows).assign(map=[0.7, 0.7, 0.7, 0.6, 0.6, 0.6])
+    assert conclude(worse, "resnet50")["recipe"] == {}
+
+
+def test_tuning_needs_domains_and_comes_first() -> None:
+    definition = tunable(space={"name": "s", "backbones": ["resnet50"], "blocks": ["hac"]})
+    with pytest.raises(StudyError, match="nothing to tune"):
+        check_study(definition)
+    with pytest.raises(ValueError, match="before everything else"):
+        tunable(stages=[{"sweep": {"candidates": 3}}, {"tune": {}}])
+    assert check_tunable is not None
