@@ -108,10 +108,10 @@ def progress_bar(title: str, *, enabled: bool = True) -> Iterator[Progress]:
         TextColumn("{task.description}", markup=False),
     )
     with Bar(*columns, console=out, transient=False) as bar:
-        task = bar.add_task("", total=None, title=title)
+        task = bar.add_task("", total=None, title=title, visible=False)
 
         def report(done: int, total: int, what: str = "") -> None:
-            bar.update(task, completed=done, total=total, description=what)
+            bar.update(task, completed=done, total=total, description=what, visible=True)
 
         yield report
 

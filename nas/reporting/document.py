@@ -49,7 +49,24 @@ class Stacked:
     under: str
 
 
-Cell = str | Badge | Stacked
+@dataclass(frozen=True)
+class Link:
+    """A cell that leads to another page."""
+
+    text: str
+    href: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A cell that shows how much of `total` is done: (tone, number) of each part; `words` says it."""
+
+    parts: Sequence[tuple[str, int]]
+    total: int
+    words: str
+
+
+Cell = str | Badge | Stacked | Link | Bar
 
 
 @dataclass(frozen=True)
@@ -62,9 +79,10 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Bullets:
-    """A list of short texts."""
+    """A list of short texts; the style `health` is for what limits the numbers."""
 
     items: Sequence[str]
+    style: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,16 +130,24 @@ class Code:
     language: str = ""
 
 
-Block = Paragraph | Bullets | Facts | Tiles | Table | FigureBlock | Code
+@dataclass(frozen=True)
+class Beside:
+    """Figures side by side where there is room."""
+
+    blocks: Sequence[FigureBlock]
+
+
+Block = Paragraph | Bullets | Facts | Tiles | Table | FigureBlock | Code | Beside
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with its blocks; `anchor` is the link target."""
+    """A heading with its blocks; `anchor` is the link target, a `folded` one opens on demand."""
 
     anchor: str
     title: str
     blocks: Sequence[Block]
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,4 +161,6 @@ class Document:
     @property
     def figures(self) -> list[FigureBlock]:
         """All figures in order, those without a drawing too."""
-        return [block for section in self.sections for block in section.blocks if isinstance(block, FigureBlock)]
+        blocks = [block for section in self.sections for block in section.blocks]
+        single = [block.blocks if isinstance(block, Beside) else [block] for block in blocks]
+        return [block for part in single for block in part if isinstance(block, FigureBlock)]

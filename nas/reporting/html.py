@@ -7,7 +7,7 @@ by `markup`; the page forbids itself every outside connection.
 from __future__ import annotations
 
 import json
-from functools import singledispatch
+from collections.abc import Callable
 from importlib.resources import files
 
 import plotly.graph_objects as go
@@ -17,6 +17,8 @@ from nas import __version__
 from nas.reporting import style
 from nas.reporting.document import (
     Badge,
+    Bar,
+    Beside,
     Block,
     Bullets,
     Cell,
@@ -24,15 +26,19 @@ from nas.reporting.document import (
     Document,
     Facts,
     FigureBlock,
+    Link,
     Paragraph,
     Section,
     Stacked,
     Table,
     Tiles,
 )
-from nas.reporting.markup import Html, inline, join, tag
+from nas.reporting.markup import Element, Html, inline, tag
 
+DrawFigure = Callable[[FigureBlock], object]
 PLOTLY_FILE = "plotly.min.js"
+FIRST_ROWS = 15
+"""Rows of a longer table that are shown before a reader asks for all; the style sheets hide the others."""
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'; img-src data: blob:; "
     "font-src data:; connect-src 'none'; form-action 'none'; base-uri 'none'"
@@ -74,128 +80,136 @@ def render_html(document: Document, *, plotlyjs: str = "inline") -> str:
         "head",
         tag("meta", charset="utf-8"),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY) if plotlyjs == "inline" else "",
+        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY) if plotlyjs == "inline" else None,
         tag("title", f"{document.title} · nas report"),
-        tag("style", Html(theme_css() + _asset("report.css"))),
+        tag("style", Html(theme_css() + asset("report.css"))),
     )
     body = tag(
         "body",
         tag("a", "Skip to the report", class_="skip", href="#report"),
         tag("div", _navigation(document), _main(document), class_="page"),
         _data_script("settings", {"dark": style.DARK, "config": style.CONFIG}),
-        *[_data_script(f"figure-{f.name}", f.drawing) for f in document.figures if isinstance(f.drawing, go.Figure)],
-        _plotly_script(plotlyjs) if drawn else "",
-        tag("script", Html(_asset("report.js"))),
+        [_data_script(f"figure-{f.name}", f.drawing) for f in document.figures if isinstance(f.drawing, go.Figure)],
+        _plotly_script(plotlyjs) if drawn else None,
+        tag("script", Html(asset("tables.js") + asset("report.js"))),
     )
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A style sheet or script of the page."""
     return (files("nas.reporting") / "assets" / name).read_text(encoding="utf-8")
 
 
-def _plotly_script(plotlyjs: str) -> Html:
+def _plotly_script(plotlyjs: str) -> Element:
     if plotlyjs == "directory":
         return tag("script", src=PLOTLY_FILE)
     return tag("script", Html(get_plotlyjs()))
 
 
-def _data_script(name: str, value: object) -> Html:
+def _data_script(name: str, value: object) -> Element:
     """JSON in the page; no `<` survives, so no text in it can close the script."""
     text = str(value.to_json()) if isinstance(value, go.Figure) else json.dumps(value)
     escaped = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     return tag("script", Html(escaped), type="application/json", id=name)
 
 
-def _navigation(document: Document) -> Html:
+def _navigation(document: Document) -> Element:
     links = [tag("li", tag("a", section.title, href=f"#{section.anchor}")) for section in document.sections]
-    return tag("nav", tag("p", "nas report", class_="brand"), tag("ol", *links), aria_label="Sections")
+    return tag("nav", tag("p", "nas report", class_="brand"), tag("ol", links), aria_label="Sections")
 
 
-def _main(document: Document) -> Html:
+def _main(document: Document) -> Element:
     title = tag("div", tag("h1", document.title), tag("p", document.subtitle, class_="subtitle"))
     top = tag("header", title, tag("button", "Theme", class_="theme", type="button"), class_="top")
     footer = tag("footer", f"Made by nas {__version__}. This page is complete in itself and loads nothing.")
-    return tag("main", top, *[_section(section) for section in document.sections], footer, id="report")
+    return tag("main", top, [section_html(section, figure_html) for section in document.sections], footer, id="report")
 
 
-def _section(section: Section) -> Html:
-    return tag("section", tag("h2", section.title), *[block_html(block) for block in section.blocks], id=section.anchor)
+def section_html(section: Section, figure: DrawFigure) -> Element:
+    """A section with its heading; one that is folded opens by a click on it."""
+    blocks = [block_html(block, figure) for block in section.blocks]
+    if section.folded:
+        return tag("section", tag("details", tag("summary", tag("h2", section.title)), blocks), id=section.anchor)
+    return tag("section", tag("h2", section.title), blocks, id=section.anchor)
 
 
-@singledispatch
-def block_html(block: Block) -> Html:
-    """One block of a report as HTML."""
-    raise TypeError(f"no HTML for {type(block).__name__}")
-
-
-@block_html.register
-def _(block: Paragraph) -> Html:
-    return tag("p", inline(block.text), class_=None if block.style == "normal" else block.style)
-
-
-@block_html.register
-def _(block: Bullets) -> Html:
-    return tag("ul", *[tag("li", inline(item)) for item in block.items])
-
-
-@block_html.register
-def _(block: Facts) -> Html:
-    return tag("dl", *[join([tag("dt", name), tag("dd", inline(value))]) for name, value in block.pairs])
-
-
-@block_html.register
-def _(block: Tiles) -> Html:
-    return tag(
-        "div",
-        *[tag("div", tag("strong", number), tag("span", label), class_="tile") for number, label in block.tiles],
-        class_="tiles",
-    )
-
-
-@block_html.register
-def _(block: Code) -> Html:
-    return tag("pre", tag("code", block.text))
-
-
-@block_html.register
-def _(block: FigureBlock) -> Html:
+def figure_html(block: FigureBlock) -> Element:
+    """A figure that `report.js` draws when it comes near the view, or the sentence in its place."""
     heading = tag("h3", block.title)
     if isinstance(block.drawing, str):
         return tag("figure", heading, tag("p", inline(block.drawing), class_="empty"), id=f"fig-{block.name}")
-    height = block.drawing.layout.height or 440
-    plot = tag(
-        "div", class_="plot", data_figure=block.name, role="img", aria_label=block.title, style=f"height:{height}px"
-    )
+    height = f"height:{block.drawing.layout.height or 440}px"
+    plot = tag("div", class_="plot", data_figure=block.name, role="img", aria_label=block.title, style=height)
     return tag("figure", heading, plot, tag("figcaption", inline(block.caption)), id=f"fig-{block.name}")
 
 
-@block_html.register
-def _(block: Table) -> Html:
+def block_html(block: Block, figure: DrawFigure = figure_html) -> object:
+    """One block of a report; `figure` draws figures, which each medium does its own way."""
+    match block:
+        case FigureBlock():
+            return figure(block)
+        case Beside():
+            return tag("div", [block_html(part, figure) for part in block.blocks], class_="beside")
+        case Paragraph():
+            return tag("p", inline(block.text), class_=None if block.style == "normal" else block.style)
+        case Bullets():
+            return tag("ul", [tag("li", inline(item)) for item in block.items], class_=block.style or None)
+        case Facts():
+            return tag("dl", [[tag("dt", name), tag("dd", inline(value))] for name, value in block.pairs])
+        case Tiles():
+            tiles = [
+                tag("div", tag("strong", number), tag("span", label), class_="tile") for number, label in block.tiles
+            ]
+            return tag("div", tiles, class_="tiles")
+        case Code():
+            return tag("pre", tag("code", block.text))
+        case Table():
+            return _table(block)
+
+
+def _table(block: Table) -> Element:
     head = [
-        tag("th", tag("button", heading, type="button") if heading else "", class_=_kind(block, i), scope="col")
+        tag("th", tag("button", heading, type="button") if heading else None, class_=_kind(block, i), scope="col")
         for i, heading in enumerate(block.headings)
     ]
-    rows = [tag("tr", *[_table_cell(block, i, cell) for i, cell in enumerate(row)]) for row in block.rows]
-    table = tag("table", tag("thead", tag("tr", *head)), tag("tbody", *rows), class_=block.name or None)
+    rows = [tag("tr", [_table_cell(block, i, cell) for i, cell in enumerate(row)]) for row in block.rows]
+    classes = f"sortable {block.name}".strip()
+    more = f"Show all {len(rows)} rows" if len(rows) > FIRST_ROWS else None
+    table = tag("table", tag("thead", tag("tr", head)), tag("tbody", rows), class_=classes)
     scroll = tag("div", table, class_="scroll", tabindex="0", role="region", aria_label=block.caption or block.name)
-    caption = tag("p", inline(block.caption), class_="caption") if block.caption else ""
-    note = tag("p", inline(block.note), class_="note") if block.note else ""
-    return tag("div", caption, scroll, note)
+    caption = tag("p", inline(block.caption), class_="caption") if block.caption else None
+    opener = tag("button", more, class_="plain more", type="button") if more else None
+    return tag("div", caption, scroll, opener, tag("p", inline(block.note), class_="note") if block.note else None)
 
 
 def _kind(block: Table, column: int) -> str | None:
     return "n" if column in block.numeric else None
 
 
-def _table_cell(block: Table, column: int, cell: Cell) -> Html:
+def _table_cell(block: Table, column: int, cell: Cell) -> Element:
     label = block.headings[column] if column in block.numeric else None
-    return tag("td", _cell(cell), class_=_kind(block, column), data_label=label)
+    return tag("td", cell_html(cell), class_=_kind(block, column), data_label=label)
 
 
-def _cell(cell: Cell) -> Html:
-    if isinstance(cell, Badge):
-        return tag("span", cell.text, class_=f"badge {cell.tone}") if cell.text else Html("")
-    if isinstance(cell, Stacked):
-        return join([inline(cell.top), tag("small", inline(cell.under)) if cell.under else ""])
+def cell_html(cell: Cell) -> object:
+    """What a cell holds: text, a badge, two lines, a link, a bar."""
+    match cell:
+        case Badge():
+            return tag("span", cell.text, class_=f"badge {cell.tone}") if cell.text else None
+        case Stacked():
+            return [inline(cell.top), tag("small", inline(cell.under)) if cell.under else None]
+        case Link():
+            return tag("a", cell.text, href=cell.href)
+        case Bar():
+            widths = [(tone, f"width:{100 * number / cell.total:.2f}%") for tone, number in cell.parts]
+            parts = [tag("span", style=width, class_=f"bar-{tone}") for tone, width in widths]
+            done = {"aria_valuemin": "0", "aria_valuemax": cell.total, "aria_valuenow": _done(cell)}
+            return tag(
+                "div", parts, class_="progress", role="progressbar", title=cell.words, aria_label=cell.words, **done
+            )
     return inline(cell)
+
+
+def _done(bar: Bar) -> int:
+    return sum(number for tone, number in bar.parts if tone != "warn")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import singledispatch
 from pathlib import PurePosixPath
 
 from nas.reporting.document import (
-    Badge,
+    Bar,
+    Beside,
     Block,
     Bullets,
     Cell,
@@ -35,9 +35,7 @@ def render_markdown(document: Document, pictures: Mapping[str, PurePosixPath] | 
     parts = [f"# {escape(document.title)}", escape(document.subtitle)]
     for section in document.sections:
         parts.append(f"## {escape(section.title)}")
-        parts += [
-            _figure(b, pictures or {}) if isinstance(b, FigureBlock) else block_markdown(b) for b in section.blocks
-        ]
+        parts += [block_markdown(block, pictures or {}) for block in section.blocks]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -53,41 +51,30 @@ def escape(text: str) -> str:
     return "`".join(part if i % 2 else _SPECIAL.sub(r"\\\1", part) for i, part in enumerate(parts))
 
 
-@singledispatch
-def block_markdown(block: Block) -> str:
+def block_markdown(block: Block, pictures: Mapping[str, PurePosixPath]) -> str:
     """One block of a report as Markdown."""
-    raise TypeError(f"no Markdown for {type(block).__name__}")
+    match block:
+        case FigureBlock():
+            return _figure(block, pictures)
+        case Beside():
+            return "\n\n".join(_figure(part, pictures) for part in block.blocks)
+        case Paragraph():
+            text = escape(block.text)
+            return {"lead": f"**{text}**" if "`" not in text else text, "warning": f"> {text}"}.get(block.style, text)
+        case Bullets():
+            return "\n".join(f"- {escape(item)}" for item in block.items)
+        case Facts():
+            return "\n".join(f"- {escape(name)}: {escape(value)}" for name, value in block.pairs)
+        case Tiles():
+            return "\n".join(f"- {escape(number)}: {escape(label)}" for number, label in block.tiles)
+        case Code():
+            fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", block.text)), default=0))
+            return f"{fence}{block.language}\n{block.text}\n{fence}"
+        case Table():
+            return _table(block)
 
 
-@block_markdown.register
-def _(block: Paragraph) -> str:
-    text = escape(block.text)
-    return {"lead": f"**{text}**" if "`" not in text else text, "warning": f"> {text}"}.get(block.style, text)
-
-
-@block_markdown.register
-def _(block: Bullets) -> str:
-    return "\n".join(f"- {escape(item)}" for item in block.items)
-
-
-@block_markdown.register
-def _(block: Facts) -> str:
-    return "\n".join(f"- {escape(name)}: {escape(value)}" for name, value in block.pairs)
-
-
-@block_markdown.register
-def _(block: Tiles) -> str:
-    return "\n".join(f"- {escape(number)}: {escape(label)}" for number, label in block.tiles)
-
-
-@block_markdown.register
-def _(block: Code) -> str:
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", block.text)), default=0))
-    return f"{fence}{block.language}\n{block.text}\n{fence}"
-
-
-@block_markdown.register
-def _(block: Table) -> str:
+def _table(block: Table) -> str:
     head = "| " + " | ".join(_cell(heading) for heading in block.headings) + " |"
     rule = "|" + "|".join("---:" if i in block.numeric else "---" for i in range(len(block.headings))) + "|"
     rows = ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in block.rows]
@@ -98,7 +85,7 @@ def _(block: Table) -> str:
 def _cell(cell: Cell) -> str:
     if isinstance(cell, Stacked):
         return f"{_cell(cell.top)}<br>{_cell(cell.under)}" if cell.under else _cell(cell.top)
-    text = cell.text if isinstance(cell, Badge) else cell
+    text = cell if isinstance(cell, str) else cell.words if isinstance(cell, Bar) else cell.text
     # Inside a table even code needs its bars escaped.
     parts = escape(text).split("`")
     return "`".join(part.replace("|", "\\|") if i % 2 else part for i, part in enumerate(parts)).replace("\n", " ")

@@ -1,7 +1,9 @@
-"""HTML that cannot forget to escape: everything that is not `Html` already is text."""
+"""Elements of a page that cannot forget to escape: one tree, written as HTML here, shown by Dash in the dashboard."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from html import escape
 
 _VOID = {"meta", "link", "br", "input", "img", "col"}
@@ -13,40 +15,56 @@ class Html(str):
     __slots__ = ()
 
 
-def text(value: object) -> Html:
-    """Any value as HTML text."""
-    return value if isinstance(value, Html) else Html(escape(str(value), quote=True))
+@dataclass(frozen=True)
+class Element:
+    """An element with its children (elements, finished HTML, anything else as text); `str` writes it as HTML."""
+
+    name: str
+    children: tuple[object, ...] = ()
+    attributes: dict[str, object] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        written = "".join(
+            f" {key}" if value is True else f' {key}="{escape(str(value), quote=True)}"'
+            for key, value in self.attributes.items()
+        )
+        if self.name in _VOID:
+            return f"<{self.name}{written}>"
+        return f"<{self.name}{written}>{''.join(map(_text, self.children))}</{self.name}>"
+
+    _repr_html_ = __str__
 
 
-def join(parts: object) -> Html:
-    """Pieces in a row; text among them is escaped."""
-    return Html("".join(text(part) for part in parts)) if isinstance(parts, (list, tuple)) else text(parts)
+def _text(value: object) -> str:
+    return str(value) if isinstance(value, Element | Html) else escape(str(value), quote=True)
 
 
-def tag(name: str, /, *children: object, **attributes: object) -> Html:
-    """An element; `class_` and `data_x` become `class` and `data-x`, None leaves an attribute out.
+def tag(name: str, /, *children: object, **attributes: object) -> Element:
+    """An element; `class_` and `data_x` become `class` and `data-x`, None leaves an attribute or a child out.
 
-    >>> tag("p", "a < b", class_="note")
+    >>> str(tag("p", "a < b", class_="note"))
     '<p class="note">a &lt; b</p>'
     """
-    pairs = [(key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items()]
-    written = "".join(
-        f" {key}" if value is True else f' {key}="{escape(str(value), quote=True)}"'
-        for key, value in pairs
-        if value is not None and value is not False
-    )
-    if name in _VOID:
-        return Html(f"<{name}{written}>")
-    return Html(f"<{name}{written}>{join(list(children))}</{name}>")
+    given = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items()}
+    kept = {key: value for key, value in given.items() if value is not None and value is not False}
+    return Element(name, tuple(_flat(children)), kept)
 
 
-def inline(value: str) -> Html:
+def _flat(parts: Iterable[object]) -> Iterator[object]:
+    for part in parts:
+        if isinstance(part, list | tuple):
+            yield from _flat(part)
+        elif part is not None:
+            yield part
+
+
+def inline(value: str) -> list[object]:
     """Text in which the parts between backticks are code.
 
-    >>> inline("see `a<b`")
-    'see <code>a&lt;b</code>'
+    >>> [str(part) for part in inline("see `a<b`")]
+    ['see ', '<code>a&lt;b</code>']
     """
     parts = value.split("`")
     if len(parts) % 2 == 0:  # an odd backtick is only a character
-        return text(value)
-    return join([tag("code", part) if i % 2 else text(part) for i, part in enumerate(parts)])
+        return [value]
+    return [tag("code", part) if i % 2 else part for i, part in enumerate(parts) if part]

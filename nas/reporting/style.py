@@ -26,8 +26,13 @@ DARK: dict[str, str] = {
     GRID: "#2b323d",
     BAND: "#1a1f28",
     ACCENT: "#6cb2ff",
+    "#7d3c06": "#f2b27a",
+    "#d98b45": "#a9642a",
+    "#f1f0ee": "#262c36",
+    "#5c9fd6": "#3b7cb5",
+    "#0d3b73": "#9acbf7",
 }
-"""Light token -> dark token."""
+"""Light token -> dark token; of the diverging scale, too: no effect is near the surface in both themes."""
 
 BLOCK_COLOURS: dict[str, str] = {
     "cnl": "#bb3f1e",
@@ -66,14 +71,6 @@ DIVERGING: tuple[tuple[float, str], ...] = (
     (1.0, "#0d3b73"),
 )
 """Brown (worse) - neutral - blue (better): safe for colour-blind readers."""
-
-SEQUENTIAL: tuple[tuple[float, str], ...] = (
-    (0.0, "#e9edf2"),
-    (0.35, "#9cc3e4"),
-    (0.7, "#3f86c6"),
-    (1.0, "#0d3b73"),
-)
-"""Pale to dark blue: more is darker."""
 
 SERIES: tuple[str, ...] = tuple(BLOCK_COLOURS.values())
 """Colours of curves that are no block types (stages, spaces), in order."""

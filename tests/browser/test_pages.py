@@ -21,16 +21,17 @@ PAGES = {
     "/study/market1501": "market1501",
     "/study/market1501/front": "Pareto front",
     "/study/market1501/rules": "Rules",
-    "/study/market1501/spaces": "Design spaces",
+    "/study/market1501/positions": "Positions",
+    "/study/market1501/spaces": "Spaces",
     "/study/market1501/latency": "Latency",
-    "/study/market1501/data": "Data and protocol",
+    "/study/market1501/data": "Data",
     "/study/market1501/candidate/" + quote("resnet50+cnl@6,8,14", safe=""): "C-NL @ 6,8,14",
     "/study/nothing_yet": "nothing_yet",
     "/study/nothing_yet/front": "Pareto front",
     "/study/nothing_yet/rules": "Rules",
-    "/study/nothing_yet/spaces": "Design spaces",
+    "/study/nothing_yet/spaces": "Spaces",
     "/study/nothing_yet/latency": "Latency",
-    "/study/nothing_yet/data": "Data and protocol",
+    "/study/nothing_yet/data": "Data",
 }
 
 
@@ -100,7 +101,7 @@ def test_a_hostile_name_stays_text(site: str, open_page: Open) -> None:
     for title, heading in {
         "Rules": "Rules",
         "Front": "Pareto front",
-        "Spaces": "Design spaces",
+        "Spaces": "Spaces",
         "Data": "Data",
     }.items():
         page.get_by_role("navigation").get_by_role("link", name=title).click()

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from nas import RuleSet
 from nas.errors import StudyError
 from nas.reporting import write_report
+from nas.reporting.document import Beside, Bullets, Paragraph
 from nas.reporting.figures import FIGURES
 from nas.reporting.files import PARETO_COLUMNS, pareto_table
 from nas.reporting.html import render_html
@@ -70,9 +72,24 @@ def test_the_same_study_gives_the_same_bytes(full: StudyData, tmp_path: Path) ->
 
 
 def test_the_story_is_told_in_order(full: StudyData) -> None:
-    order = [section.anchor for section in tell(full).sections]
-    asked, found = ["question", "data", "protocol"], ["tried", "front", "positions", "rules", "shrinking", "tables"]
-    assert order == [*asked, *found, "course", "paper", "failures", "provenance", "reproduce"]
+    sections = tell(full).sections
+    found = ["question", "rules", "front", "positions", "times", "tables", "shrinking", "course", "paper", "tried"]
+    how = ["data", "protocol", "provenance", "reproduce"]
+    assert [section.anchor for section in sections] == [*found, "failures", *how]
+    assert [section.anchor for section in sections if section.folded] == how
+
+
+def test_the_first_screen_is_answer_limits_front_and_map(full: StudyData) -> None:
+    broken = replace(full, latencies=full.latencies.assign(isolated=[False, *[True] * (len(full.latencies) - 1)]))
+    lead, limits, figures, *_ = tell(broken).sections[0].blocks
+    assert isinstance(lead, Paragraph)
+    assert lead.text == full.answer.sentence
+    assert isinstance(limits, Bullets)
+    assert any("times of 1 network were read while other work" in said for said in limits.items)
+    assert isinstance(figures, Beside)
+    assert [figure.name for figure in figures.blocks] == ["pareto_front", "placement_map"]
+    shown = render_html(tell(broken))
+    assert shown.index('class="lead"') < shown.index('class="health"') < shown.index('class="beside"')
 
 
 def test_every_figure_is_in_the_report(full: StudyData) -> None:
@@ -152,16 +169,12 @@ def test_markdown_tables_have_equal_columns(full: StudyData, hostile: StudyData)
 
 
 def test_a_warning_when_the_test_split_selects(full: StudyData) -> None:
-    from dataclasses import replace
-
     chosen = replace(full, definition={**full.definition, "select_on": "test"})
     assert "selects on the test split" in render_markdown(tell(chosen))
     assert "selects on the test split" not in render_markdown(tell(full))
 
 
 def test_a_warning_when_nothing_was_confirmed(full: StudyData) -> None:
-    from dataclasses import replace
-
     searching = replace(full, results=full.results[full.results["split"] == "val"])
     assert "nothing has been confirmed on the test split" in render_markdown(tell(searching))
 
@@ -228,8 +241,6 @@ def test_progress_is_told(full: StudyData, folder: Path) -> None:
 def test_stills_are_pictures_and_markdown_shows_them(full: StudyData, folder: Path) -> None:
     if missing := stills_missing():
         pytest.skip(missing)
-    from dataclasses import replace
-
     small = replace(full, epochs=None, rank_lists={})
     write_report(small, folder, ("md", "svg"))
     picture = (folder / "figures" / "pareto_front.svg").read_text(encoding="utf-8")

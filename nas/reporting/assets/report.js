@@ -1,4 +1,3 @@
-"use strict";
 (() => {
   const root = document.documentElement;
   const settings = JSON.parse(document.getElementById("settings").textContent);
@@ -59,20 +58,4 @@
   }, { rootMargin: "0px 0px -75% 0px" });
   document.querySelectorAll("section[id]").forEach((section) => here.observe(section));
 
-  const value = (cell) => {
-    const text = cell.textContent.trim();
-    const number = parseFloat(text.replaceAll("\u202f", "").replaceAll("−", "-").replace(/^[<[]\s*/, ""));
-    return Number.isNaN(number) ? text.toLowerCase() : number;
-  };
-  document.querySelectorAll("thead button").forEach((button) => button.addEventListener("click", () => {
-    const heading = button.closest("th"), body = heading.closest("table").tBodies[0];
-    const down = heading.getAttribute("aria-sort") === "ascending";
-    heading.parentElement.querySelectorAll("th").forEach((th) => th.removeAttribute("aria-sort"));
-    heading.setAttribute("aria-sort", down ? "descending" : "ascending");
-    const column = heading.cellIndex, sign = down ? -1 : 1;
-    const rows = [...body.rows].map((row) => [value(row.cells[column]), row]);
-    const rank = (v) => (v === "–" || v === "" ? 2 : typeof v === "number" ? 0 : 1);
-    rows.sort(([a], [b]) => rank(a) - rank(b) || sign * (a < b ? -1 : a > b ? 1 : 0));
-    body.append(...rows.map(([, row]) => row));
-  }));
 })();

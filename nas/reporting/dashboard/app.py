@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from importlib.resources import files
 from typing import Any
 
 from dash import ALL, Dash, Input, Output, State, no_update, set_props
@@ -15,7 +16,7 @@ from nas.reporting.dashboard.pages import PLAIN, WITH_CONTROLS, studies
 from nas.reporting.dashboard.parts import dcc, html
 from nas.reporting.dashboard.routing import PAGES, Route, href, read_route
 from nas.reporting.dashboard.source import StudySource
-from nas.reporting.html import theme_css
+from nas.reporting.html import asset, theme_css
 
 REFRESH_S = 3.0
 _INDEX = """<!doctype html>
@@ -27,6 +28,7 @@ _INDEX = """<!doctype html>
 <title>{%title%}</title>
 {%favicon%}
 <style>THEME</style>
+<script>TABLES</script>
 {%css%}
 </head>
 <body>
@@ -55,9 +57,9 @@ def create_app(url: str, *, token: str | None = None, refresh_s: float = REFRESH
         "nas",
         title="nas dashboard",
         update_title="",
-        assets_folder=_assets(),
+        assets_folder=str(files("nas.reporting.dashboard") / "assets"),
         suppress_callback_exceptions=True,
-        index_string=_INDEX.replace("THEME", theme_css()),
+        index_string=_INDEX.replace("THEME", theme_css()).replace("TABLES", asset("tables.js")),
         compress=False,
         on_error=_told,
     )
@@ -75,12 +77,6 @@ def _told(error: Exception) -> None:
     logging.getLogger("nas.dashboard").error("a page could not be drawn", exc_info=error)
     words = f"This could not be drawn: {type(error).__name__}: {error}"
     set_props("trouble", {"children": problem(words, "It is our mistake; the log of `nas dashboard` says more.")})
-
-
-def _assets() -> str:
-    from importlib.resources import files
-
-    return str(files("nas.reporting.dashboard") / "assets")
 
 
 def shell(refresh_s: float) -> Any:

@@ -1,4 +1,4 @@
-"""Pieces of pages: the blocks of a report as Dash components, figures in the reader's theme, links.
+"""Pieces of pages: the report's own blocks as Dash components, figures in the reader's theme, links.
 
 Dash sets text as text, so nothing here needs escaping; plotly's labels are escaped where figures are drawn.
 """
@@ -6,56 +6,63 @@ Dash sets text as text, so nothing here needs escaping; plotly's labels are esca
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import singledispatch
 from typing import Any
 
 import plotly.graph_objects as go
 
 from nas.reporting import style
 from nas.reporting.dashboard.parts import dcc, html
-from nas.reporting.document import (
-    Badge,
-    Block,
-    Bullets,
-    Cell,
-    Code,
-    Facts,
-    FigureBlock,
-    Paragraph,
-    Stacked,
-    Table,
-    Tiles,
-)
-from nas.reporting.figures.base import Drawing
+from nas.reporting.document import Badge, Block, FigureBlock, Section
+from nas.reporting.html import block_html, cell_html
+from nas.reporting.markup import Element, tag
 
 NARROW_PX = 560
 _LONG = 200
+_NAMES = {"class": "className", "tabindex": "tabIndex"}
 
 View = Mapping[str, Any]
 """What the browser says: `theme` (light or dark), `width` in px, `scope` (the page), `zooms` (ranges by figure)."""
 
 
-def inline(text: str) -> list[Any]:
-    """Text in which the parts between backticks are code."""
-    parts = text.split("`")
-    if len(parts) % 2 == 0:
-        return [text]
-    return [html.Code(part) if i % 2 else part for i, part in enumerate(parts) if part]
+def component(part: Any) -> Any:
+    """A piece of a report's page as Dash shows it; components and texts stay as they are."""
+    if isinstance(part, list):
+        return [component(child) for child in part]
+    if not isinstance(part, Element):
+        return part
+    attributes = {_NAMES.get(name, name): value for name, value in part.attributes.items()}
+    if "style" in attributes:
+        attributes["style"] = dict([str(attributes["style"]).split(":", 1)])
+    make = dcc.Link if part.name == "a" else getattr(html, part.name.capitalize())
+    return make([component(child) for child in part.children], **attributes)
+
+
+def blocks(items: Sequence[Block], view: View) -> list[Any]:
+    """Blocks of a report as components."""
+    return [component(block_html(item, lambda figure: _figure(figure, view))) for item in items]
+
+
+def sections(parts: Sequence[Section], view: View) -> list[Any]:
+    """Sections of a report, headings and all."""
+    return [piece for part in parts for piece in (html.H2(part.title, id=part.anchor), *blocks(part.blocks, view))]
 
 
 def badge(cell: Badge) -> Any:
     """A short word whose meaning colour repeats."""
-    return html.Span(cell.text, className=f"badge {cell.tone}") if cell.text else ""
+    return component(cell_html(cell))
 
 
-def graph(drawing: Drawing, view: View, *, name: str, label: str) -> Any:
-    """A figure in the reader's theme; a sentence when there is nothing to draw."""
-    if isinstance(drawing, str):
-        return html.P(inline(drawing), className="empty")
-    height = f"{drawing.layout.height or 440}px"
-    figure = figure_for(drawing, view, name)
-    plot = dcc.Graph(id=graph_id(name), figure=figure, config=style.CONFIG, style={"height": height})
-    return html.Div(plot, role="group", **{"aria-label": label})
+def _figure(item: FigureBlock, view: View) -> Element:
+    """A figure with its title and caption, in the reader's theme; a sentence when there is nothing to draw."""
+    still = block_html(item)
+    assert isinstance(still, Element)
+    if isinstance(item.drawing, str):
+        return still
+    height = f"{item.drawing.layout.height or 440}px"
+    drawn = figure_for(item.drawing, view, item.name)
+    plot = dcc.Graph(id=graph_id(item.name), figure=drawn, config=style.CONFIG, style={"height": height})
+    heading, _, caption = still.children
+    return tag("figure", heading, tag("div", plot, role="group", aria_label=item.title), caption)
 
 
 def graph_id(name: str) -> dict[str, str]:
@@ -109,79 +116,6 @@ def _themed(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return value if len(value) > _LONG else [_themed(entry) for entry in value]
     return value
-
-
-def blocks(items: Sequence[Block], view: View) -> list[Any]:
-    """Blocks of a report as components."""
-    return [figure(item, view) if isinstance(item, FigureBlock) else block(item) for item in items]
-
-
-def figure(item: FigureBlock, view: View) -> Any:
-    """A figure with its title and caption."""
-    plot = graph(item.drawing, view, name=item.name, label=item.title)
-    caption = html.Figcaption(inline(item.caption)) if item.caption else None
-    return html.Figure([html.H3(item.title), plot, caption])
-
-
-@singledispatch
-def block(item: Block) -> Any:
-    """One block as a component."""
-    raise TypeError(f"no component for {type(item).__name__}")
-
-
-@block.register
-def _(item: Paragraph) -> Any:
-    return html.P(inline(item.text), className=None if item.style == "normal" else item.style)
-
-
-@block.register
-def _(item: Bullets) -> Any:
-    return html.Ul([html.Li(inline(text)) for text in item.items])
-
-
-@block.register
-def _(item: Facts) -> Any:
-    return html.Dl([part for name, value in item.pairs for part in (html.Dt(name), html.Dd(inline(value)))])
-
-
-@block.register
-def _(item: Tiles) -> Any:
-    return html.Div(
-        [html.Div([html.Strong(number), html.Span(label)], className="tile") for number, label in item.tiles],
-        className="tiles",
-    )
-
-
-@block.register
-def _(item: Code) -> Any:
-    return html.Pre(html.Code(item.text))
-
-
-@block.register
-def _(item: Table) -> Any:
-    head = [html.Th(heading, className=_kind(item, i), scope="col") for i, heading in enumerate(item.headings)]
-    rows = [
-        html.Tr([html.Td(cell_component(cell), className=_kind(item, i)) for i, cell in enumerate(row)])
-        for row in item.rows
-    ]
-    table = html.Table([html.Thead(html.Tr(head)), html.Tbody(rows)], className=item.name)
-    note = html.P(inline(item.note), className="note") if item.note else None
-    caption = html.P(inline(item.caption), className="caption") if item.caption else None
-    scroll = html.Div(table, className="scroll", tabIndex=0, role="region", **{"aria-label": item.caption or item.name})
-    return html.Div([caption, scroll, note])
-
-
-def cell_component(cell: Cell | Any) -> Any:
-    """A cell: text, badge, two lines, or a component as it is."""
-    if isinstance(cell, Badge):
-        return badge(cell)
-    if isinstance(cell, Stacked):
-        return [*inline(cell.top), html.Small(inline(cell.under))]
-    return inline(cell) if isinstance(cell, str) else cell
-
-
-def _kind(item: Table, column: int) -> str | None:
-    return "n" if column in item.numeric else None
 
 
 def problem(sentence: str, hint: str | None = None) -> Any:

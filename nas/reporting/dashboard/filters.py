@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import pandas as pd
 
+from nas.errors import StudyError
 from nas.reporting.placements import placements_of
 from nas.reporting.study_data import StudyData
 from nas.results.levels import SCRATCH, Level
+
+MOST_SITES = 1000
+"""A longer range of positions is cut: no backbone has as many, and the address is anybody's to write."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +46,17 @@ class Filters:
         """The filters of an address; unknown keys are left alone."""
         return cls(**{field.name: query[field.name] for field in fields(cls) if field.name in query})
 
-    def to_query(self) -> dict[str, str]:
-        """What differs from the defaults, for the address."""
-        return {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if getattr(self, field.name) != field.default
-        }
-
     def chosen_level(self, data: StudyData) -> Level | None:
         """The comparable set these filters speak of."""
         found = {level_key(level): level for level in data.levels}
         return found.get(self.level) or default_level(data)
 
     def mask(self, summary: pd.DataFrame, data: StudyData) -> pd.Series:
-        """Which candidates of a summary are shown; networks without blocks stay, as what to compare with."""
+        """Which candidates of a summary are shown; networks without blocks stay, as what to compare with.
+
+        Raises:
+            StudyError: positions or limit are no numbers.
+        """
         if summary.empty:
             return pd.Series(dtype=bool)
         shown = pd.Series(True, index=summary.index)
@@ -96,24 +97,30 @@ def _only(summary: pd.DataFrame, allowed: set[object], *, place: int) -> pd.Seri
 
 
 def _numbers(text: str) -> set[object]:
-    """Whole numbers and ranges: `6,8,14` or `5-8`; what is no number is left out.
+    """Whole numbers and ranges: `6,8,14` or `5-8`.
 
-    >>> sorted(_numbers("5-7, 14,x"))
+    >>> sorted(_numbers("5-7, 14"))
     [5, 6, 7, 14]
+
+    Raises:
+        StudyError: a part is neither.
     """
     found: set[object] = set()
-    for part in text.replace(";", ",").split(","):
-        low, dash, high = part.strip().partition("-")
-        if low.isdecimal() and not dash:
-            found.add(int(low))
-        elif low.isdecimal() and high.isdecimal() and int(high) - int(low) < 1000:
-            found.update(range(int(low), int(high) + 1))
+    for part in filter(None, map(str.strip, text.replace(";", ",").split(","))):
+        low, dash, high = part.partition("-")
+        if not (low.isdecimal() and (high.isdecimal() or not dash)):
+            raise StudyError(f"the positions {part!r} are no numbers", "Write them as 6,8,14 or 5-8.")
+        found.update(range(int(low), min(int(high or low), int(low) + MOST_SITES) + 1))
     return found
 
 
 def _number(text: str) -> float | None:
+    if not text:
+        return None
     try:
         value = float(text.replace(",", "."))
     except ValueError:
-        return None
-    return value if value == value else None
+        value = float("nan")
+    if math.isnan(value):
+        raise StudyError(f"{text!r} is no number of milliseconds", "Write the limit as 40 or 39.5.")
+    return value

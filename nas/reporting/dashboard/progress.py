@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nas.reporting.dashboard.parts import html
-from nas.reporting.document import Badge
+from nas.reporting.document import Badge, Bar
 from nas.reporting.numbers import count, plural
 
 _ORDER = (("finished", "good"), ("failed", "bad"), ("running", "warn"))
@@ -24,20 +23,13 @@ def study_state(status: Mapping[str, Any]) -> Badge:
     return Badge("paused" if begun else "waiting", "quiet")
 
 
-def progress_bar(counts: Mapping[str, int], name: str) -> Any:
+def progress_bar(counts: Mapping[str, int], name: str) -> Bar | str:
     """Shares of finished, failed and running trainings among those planned so far."""
     total = sum(counts.values())
     if not total:
-        return html.Span("nothing planned yet", className="quiet")
-    parts = [
-        html.Span(style={"width": f"{100 * counts[key] / total:.2f}%"}, className=f"bar-{tone}")
-        for key, tone in _ORDER
-        if counts[key]
-    ]
-    done = counts["finished"] + counts["failed"]
+        return "nothing planned yet"
     words = f"{name}: {plural(counts['finished'], 'training')} finished of {count(total)} planned"
-    values = {"aria-valuenow": str(done), "aria-valuemin": "0", "aria-valuemax": str(total), "aria-label": words}
-    return html.Div(parts, className="progress", role="progressbar", title=words, **values)
+    return Bar([(tone, counts[key]) for key, tone in _ORDER if counts[key]], total, words)
 
 
 def seconds_left(status: Mapping[str, Any], workers: Sequence[Mapping[str, Any]]) -> float | None:

@@ -10,6 +10,7 @@ PAGES: dict[str, str] = {
     "overview": "Overview",
     "front": "Front",
     "rules": "Rules",
+    "positions": "Positions",
     "spaces": "Spaces",
     "latency": "Latency",
     "data": "Data",

@@ -62,7 +62,7 @@ class AdditiveResiduals(StudyFigure):
                     name=block_title(block),
                 )
             )
-        figure.update_xaxes(title_text="Measured time of a batch (ms)")
+        figure.update_xaxes(title_text="Measured time of a batch (ms)", minallowed=0)
         figure.update_yaxes(title_text="Predicted minus measured (%)", tickformat="+~f", rangemode="tozero")
         return figure
 

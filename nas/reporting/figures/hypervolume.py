@@ -53,6 +53,11 @@ class Hypervolume(StudyFigure):
         if len(table) < 2:
             return "The hypervolume needs two or more finished trainings with a measured cost."
         unit = table.attrs.get("unit", "ms")
+        if table["hypervolume"].max() <= 0:
+            return (
+                f"No candidate is more accurate than {table.attrs.get('floor_is', '')} at less than "
+                f"{table.attrs.get('ceiling_is', '')}, so the front encloses no area yet."
+            )
         figure = style.new_figure(400)
         figure.set_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.05)
         for i, stage in enumerate(dict.fromkeys(table["stage"])):

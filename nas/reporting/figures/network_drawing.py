@@ -42,7 +42,7 @@ class NetworkDrawing(StudyFigure):
         rows = [
             (notation, i, site, block, *known.get(notation, (float("nan"), float("nan"))))
             for i, notation in enumerate(chosen)
-            for site, block in placements_of(notation)
+            for site, block in placements_of(notation) or ((None, None),)
         ]
         table = pd.DataFrame(rows, columns=list(_COLUMNS))
         table.attrs = {"backbone": _backbone_of(chosen, data.backbone)}
@@ -68,7 +68,7 @@ class NetworkDrawing(StudyFigure):
         figure = style.new_figure(96 + _ROW_PX * len(names))
         shapes = [shape for row in range(len(names)) for shape in _module_shapes(topology, row)]
         figure.update_layout(shapes=shapes, margin={"l": 16, "t": 24}, legend={"y": 1.0})
-        for block in style.block_order(table["block"]):
+        for block in style.block_order(table["block"].dropna()):
             _add_blocks(figure, table[table["block"] == block], block)
         for i, notation in enumerate(names):
             _add_label(figure, i, table[table["notation"] == notation].iloc[0])

@@ -54,15 +54,17 @@ class PairMap(StudyFigure):
         sites = list(range(1, site_count(backbone) + 1))
         grid = table.pivot_table(index="second", columns="first", values="effect").reindex(index=sites, columns=sites)
         values = grid.to_numpy()
+        limit = max(float(np.nanmax(np.abs(values))), 1e-6)
         figure = style.new_figure(520)
         figure.add_trace(
             go.Heatmap(
                 z=values,
                 x=sites,
                 y=sites,
-                zmin=float(np.nanmin(values)),
-                zmax=float(np.nanmax(values)),
-                colorscale=[list(stop) for stop in style.SEQUENTIAL],
+                zmid=0,
+                zmin=-limit,
+                zmax=limit,
+                colorscale=[list(stop) for stop in style.DIVERGING],
                 customdata=_hover(table, sites),
                 hovertemplate="%{customdata}<extra></extra>",
                 hoverongaps=False,
@@ -85,7 +87,7 @@ class PairMap(StudyFigure):
     def caption(self, table: pd.DataFrame) -> str:
         return (
             f"Mean mAP of candidates with exactly two blocks at these positions minus {table.attrs.get('over', '')} "
-            f"({table.attrs.get('level', '')}); darker is better. Squares mark pairs inside one stage; adaptive "
+            f"({table.attrs.get('level', '')}); blue is better, brown is worse. Squares mark pairs inside one stage; adaptive "
             "searches visit good pairs more often, so empty cells are no evidence."
         )
 

@@ -29,6 +29,8 @@ SPEEDS: dict[str, tuple[str, str, str]] = {
 
 UNITS = {column: unit for column, _, unit in SPEEDS.values()}
 _GL_FROM = 1500
+FAR = 2.0
+"""Times the width of all candidates past which a baseline is named at the edge: else they fill under a third."""
 _HOVER = (
     "<b>%{customdata[1]}</b><br>mAP %{y:.4f} %{customdata[2]}<br>%{customdata[3]}<br>%{customdata[4]}<extra></extra>"
 )
@@ -79,7 +81,8 @@ class ParetoFront(StudyFigure):
         self._add_candidates(figure, placed[placed["n_blocks"] > 0], column)
         self._add_front(figure, placed, column)
         self._add_baselines(figure, placed[placed["n_blocks"] == 0], column)
-        figure.update_xaxes(title_text=axis.format(batch=table.attrs.get("batch", "batch")))
+        figure.update_xaxes(title_text=axis.format(batch=table.attrs.get("batch", "batch")), minallowed=0)
+        _bring_in(figure, placed, column)
         figure.update_yaxes(title_text=f"mAP ({table.attrs.get('level', '')}, more is better)", tickformat=".3~f")
         return figure
 
@@ -90,7 +93,7 @@ class ParetoFront(StudyFigure):
         left_out = f" {what} cannot be drawn." if unplaced else ""
         return (
             "Each dot is a candidate (mean over its seeds; bars: one standard deviation where there are two seeds or "
-            "more). The line joins the candidates that no other beats in both cost and mAP; the others are pale. "
+            "more). The line joins the candidates that no other beats in both cost and mAP; the others are open. "
             f"Colour is the block type, shape the number of blocks.{_grey_words(table)}{left_out}"
         )
 
@@ -107,7 +110,9 @@ class ParetoFront(StudyFigure):
         ]
         traces += [_legend_entry(block_title(b), style.block_colour(b), "circle", b) for b in blocks]
         counts = sorted(rows["n_blocks"].astype(int).unique()) if rows["n_blocks"].nunique() > 1 else []
-        traces += [_legend_entry(plural(n, "block"), style.MUTED, style.count_symbol(n), f"{n} blocks") for n in counts]
+        traces += [
+            _legend_entry(plural(n, "block"), style.INK, f"{style.count_symbol(n)}-open", f"{n} blocks") for n in counts
+        ]
         figure.add_traces(traces)
 
     def _trace(self, rows: pd.DataFrame, column: str, block: str, look: tuple[bool, int, bool]) -> go.Scatter:
@@ -116,10 +121,9 @@ class ParetoFront(StudyFigure):
         quoted = bool(rows["quoted"].iloc[0])
         marker: dict[str, Any] = {
             "color": style.block_colour(block) if quoted else style.MUTED,
-            "symbol": style.count_symbol(n_blocks),
-            "size": 11 if front else 8 if not many else 5,
-            "opacity": 1.0 if front else 0.4,
-            "line": {"width": 1.2 if front else 0, "color": style.SURFACE},
+            "symbol": f"{style.count_symbol(n_blocks)}{'' if front else '-open'}",
+            "size": 11 if front else 8 if not many else 6,
+            "line": {"width": 1.2, **({"color": style.SURFACE} if front else {})},
         }
         bars = None if (many and not front) or rows["map_sd"].isna().all() else rows["map_sd"]
         return make(
@@ -127,7 +131,7 @@ class ParetoFront(StudyFigure):
             y=rows["map_mean"].to_numpy(),
             mode="markers",
             marker=marker,
-            error_y=None if bars is None else _seed_bars(bars, style.block_colour(block), 1.0 if front else 0.35),
+            error_y=None if bars is None else _seed_bars(bars, style.block_colour(block), 1.0 if front else 0.6),
             customdata=rows[list(HOVER_COLUMNS)].to_numpy(),
             hovertemplate=_HOVER,
             legendgroup=block,
@@ -180,6 +184,30 @@ class ParetoFront(StudyFigure):
                 name="without attention",
                 cliponaxis=False,
             )
+        )
+
+
+def _bring_in(figure: go.Figure, placed: pd.DataFrame, column: str) -> None:
+    """The axis without a baseline so far off that all others would be one dot; its name and place at the edge."""
+    near, plain = placed[placed["n_blocks"] > 0][column], placed[placed["n_blocks"] == 0]
+    if near.empty:
+        return
+    lowest, highest = min(near.min(), plain[column].min()), near.max()
+    room = max(highest - lowest, 0.02 * highest)
+    far = plain[plain[column] > highest + FAR * room]
+    if far.empty:
+        return
+    figure.update_xaxes(range=[max(0.0, lowest - 0.08 * room), highest + 0.3 * room])
+    for row in rows_of(far):
+        figure.add_annotation(
+            x=1,
+            xref="paper",
+            y=row.map_mean,
+            text=f"{style.plain(short_label(str(row.notation)))} at {getattr(row, column):.4g} →",
+            showarrow=False,
+            xanchor="right",
+            yanchor="bottom",
+            font={"size": 12, "color": style.INK},
         )
 
 

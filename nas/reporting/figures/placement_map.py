@@ -76,12 +76,20 @@ class PlacementMap(StudyFigure):
                 customdata=_hover(table, grid),
                 hovertemplate="%{customdata}<extra></extra>",
                 hoverongaps=False,
-                text=_undecided(table, grid),
-                texttemplate="%{text}",
-                textfont={"color": style.MUTED, "size": 16},
                 xgap=2,
                 ygap=2,
                 colorbar=style.colour_bar("mAP"),
+            )
+        )
+        told = table[(table["low"] > 0) | (table["high"] < 0)]
+        figure.add_trace(
+            go.Scatter(
+                x=told["site"],
+                y=[block_title(block) for block in told["block"]],
+                mode="markers",
+                marker={"color": style.SURFACE, "size": 8, "line": {"color": style.INK, "width": 1.5}},
+                hoverinfo="skip",
+                showlegend=False,
             )
         )
         add_stage_names(figure, str(table.attrs.get("backbone", "resnet50")))
@@ -95,8 +103,8 @@ class PlacementMap(StudyFigure):
             how = "mean mAP of candidates with this block at this position minus those with as many blocks"
         return (
             f"Colour: {how} ({table.attrs.get('level', '')}); blue is better, brown is worse, empty was not trained. "
-            "A dot marks cells whose interval (95 % for all cells together) holds zero or is not known; hover for "
-            "interval and support."
+            "A dot marks what is told apart from no effect: its interval (95 % for all cells together) leaves zero "
+            "out. Hover for interval and support."
         )
 
 
@@ -132,13 +140,6 @@ def _marginal_effects(summary: pd.DataFrame, data: StudyData) -> pd.DataFrame:
     table = table[table["candidates"] >= 2].reset_index()
     half = half_widths(table["sd"], table["candidates"], CONFIDENCE ** (1 / max(1, len(table))))
     return table.assign(low=table["effect"] - half, high=table["effect"] + half)
-
-
-def _undecided(table: pd.DataFrame, grid: pd.DataFrame) -> list[list[str]]:
-    """A dot where the 95 % interval holds zero (or is not known)."""
-    clear = {(r.block, r.site) for r in rows_of(table) if r.low > 0 or r.high < 0}
-    known = {(r.block, r.site) for r in rows_of(table)}
-    return [["·" if (b, s) in known - clear else "" for s in grid.columns] for b in grid.index]
 
 
 def _hover(table: pd.DataFrame, grid: pd.DataFrame) -> list[list[str]]:

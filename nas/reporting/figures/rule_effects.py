@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import ClassVar
 
 import pandas as pd
@@ -19,7 +20,7 @@ _LOOK = {
     "rejected": (style.BAD, "x"),
     "not enough data": (style.MIXED_COLOUR, "circle-open"),
 }
-_LABEL_LENGTH = 58
+_LABEL_WIDTH = 34
 
 
 @dataclass(frozen=True)
@@ -49,20 +50,13 @@ class RuleEffects(StudyFigure):
             rows = table[table["verdict"] == verdict]
             if len(rows):
                 _add_rows(figure, rows, places[rows.index], verdict)
-        for place, row in zip(places, rows_of(table), strict=True):
-            figure.add_annotation(
-                x=0,
-                xref="paper",
-                xanchor="left",
-                y=place - 0.16,
-                yanchor="bottom",
-                text=style.plain(_shortened(str(row.rule))),
-                showarrow=False,
-                font={"size": 12, "color": style.INK},
-                bgcolor=style.SURFACE,
-                borderpad=0,
-            )
-        figure.update_yaxes(visible=False, range=[len(table) - 0.6, -0.85])
+        figure.update_yaxes(
+            tickvals=places.to_list(),
+            ticktext=["<br>".join(map(style.plain, wrap(str(rule), _LABEL_WIDTH))) for rule in table["rule"]],
+            tickfont={"color": style.INK},
+            range=[len(table) - 0.4, -0.6],
+            showgrid=False,
+        )
         figure.update_xaxes(title_text="Effect on mAP (95 % interval)", tickformat="+.4~f")
         return figure
 
@@ -99,7 +93,3 @@ def _add_rows(figure: go.Figure, rows: pd.DataFrame, places: pd.Series, verdict:
             name=verdict,
         )
     )
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LABEL_LENGTH else f"{text[: _LABEL_LENGTH - 1]}…"

@@ -68,7 +68,7 @@ class SeedNoise(StudyFigure):
             )
         )
         figure.update_xaxes(title_text=f"Mean mAP of the candidate ({table.attrs.get('level', '')})", tickformat=".3~f")
-        figure.update_yaxes(title_text="mAP of a training minus that mean (and its seed's shift)", tickformat="+.4~f")
+        figure.update_yaxes(title_text="Training minus its candidate's mean (mAP)", tickformat="+.4~f")
         return figure
 
     def caption(self, table: pd.DataFrame) -> str:

@@ -14,6 +14,9 @@ from nas.reporting.placements import block_label
 from nas.reporting.study_data import EPOCH_COLUMNS, StudyData
 from nas.spaces.labels import block_title, short_label
 
+FEW_EPOCHS = 12
+"""Up to so many every epoch has its tick; left alone, plotly would put some between two epochs."""
+
 
 @dataclass(frozen=True)
 class TrainingCurves(StudyFigure):
@@ -66,7 +69,8 @@ class TrainingCurves(StudyFigure):
                 )
             )
             named.add(block)
-        figure.update_xaxes(title_text="Epoch", rangemode="tozero")
+        few = {"dtick": 1} if table["epoch"].max() <= FEW_EPOCHS else {}
+        figure.update_xaxes(title_text="Epoch", rangemode="tozero", **few)
         figure.update_yaxes(title_text="Loss (sum of its terms, log scale)", type="log", dtick="D2")
         return figure
 

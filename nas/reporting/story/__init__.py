@@ -1,4 +1,4 @@
-"""The story of a study, section by section: question, data, protocol, what was tried, front, rules, doubts.
+"""The story of a study, section by section: answer, rules, front, positions, costs, course; how it was done last.
 
 Each module tells a part and returns sections; nothing here knows HTML, Markdown or LaTeX.
 """
@@ -16,6 +16,7 @@ from nas.reporting.story import (
     rules,
     setting,
     shrinking,
+    times,
     tried,
     trust,
     tuned,
@@ -24,20 +25,21 @@ from nas.reporting.study_data import StudyData
 
 _PARTS = (
     question.question,
-    setting.data_section,
-    setting.protocol,
-    tuned.tuned_recipe,
-    tried.tried,
+    rules.rules,
     results.front,
     results.positions,
-    rules.rules,
-    shrinking.shrinking,
+    times.times,
     results.tables,
-    course.course,
+    shrinking.shrinking,
     elsewhere.transfer,
     elsewhere.rules_elsewhere,
+    course.course,
     paper.beside_the_paper,
+    tuned.tuned_recipe,
+    tried.tried,
     trust.failures,
+    setting.data_section,
+    setting.protocol,
     trust.provenance,
     trust.reproduce,
 )

@@ -7,7 +7,7 @@ from nas.reporting.story.drawn import figure_block
 from nas.reporting.study_data import StudyData
 
 _FIGURES = (
-    *("error_distribution", "hypervolume", "importances", "seed_noise", "additive_residuals", "training_curves"),
+    *("error_distribution", "hypervolume", "importances", "seed_noise", "training_curves"),
     "rank_lists",
 )
 

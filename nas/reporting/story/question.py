@@ -1,12 +1,14 @@
-"""The question a study asks, and its answer so far."""
+"""The answer of a study so far with what limits it, and the question it asks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from nas.reporting.document import Block, Bullets, Paragraph, Section, Table, Tiles, code, words
+from nas.reporting.document import Beside, Block, Bullets, Paragraph, Section, Table, Tiles, code, words
 from nas.reporting.numbers import count, fixed, interval, signed
+from nas.reporting.story.drawn import figure_block
+from nas.reporting.story.health import health
 from nas.reporting.study_data import StudyData, records_of
 from nas.results.columns import MAP
 from nas.results.costs import COSTS
@@ -16,18 +18,22 @@ from nas.spaces.labels import backbone_title, block_title, short_label
 
 
 def question(data: StudyData) -> Section:
-    """What is asked, then the answer with its numbers."""
+    """The first screen: the answer, what limits it, the front beside the map of differences; then what was asked."""
+    figures = Beside([figure_block("pareto_front", data), figure_block("placement_map", data)])
+    blocks = [*answered(data), figures, Paragraph(_question_words(data)), _tiles(data)]
+    return Section("question", "The answer", blocks)
+
+
+def answered(data: StudyData) -> list[Block]:
+    """The answer to the study's own question and to ours, and what limits it."""
     asked = data.definition.get("question") or ""
     compared = asked if isinstance(asked, Mapping) else {}
     told = str(compared.get("words") or "") if compared else str(asked)
     blocks: list[Block] = [Paragraph(words(told))] if told else []
     blocks += _own_answer(data, compared) if compared else []
-    blocks.append(Paragraph(_question_words(data)))
     blocks.append(Paragraph(data.answer.sentence, "lead"))
-    blocks.append(_tiles(data))
-    if warning := selection_warning(data):
-        blocks.append(Paragraph(warning, "warning"))
-    return Section("question", "The question, and the answer", blocks)
+    limits = health(data)
+    return [*blocks, Bullets(limits, "health")] if limits else blocks
 
 
 def _own_answer(data: StudyData, asked: Mapping[str, Any]) -> list[Block]:
@@ -75,20 +81,3 @@ def _tiles(data: StudyData) -> Tiles:
     tiles.append((count(len(data.finished)), "finished trainings"))
     tiles.append((f"{adopted} of {len(data.findings)}", "rules adopted"))
     return Tiles(tiles)
-
-
-def selection_warning(data: StudyData) -> str:
-    """What a reader must know before quoting numbers of this study; empty when there is nothing."""
-    if data.table is None and data.definition.get("select_on") == "test":
-        return (
-            "This study selects on the test split (`select_on: test`), as the paper did. Its best numbers are "
-            "therefore optimistic: candidates were chosen by the data they are judged on."
-        )
-    if data.table is not None:
-        return ""
-    if len(data.finished) and not (data.finished["split"] == "test").any():
-        return (
-            "All numbers are on validation identities held out of the training set; nothing has been confirmed on "
-            "the test split yet, so they must not be compared with published results."
-        )
-    return ""

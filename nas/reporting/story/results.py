@@ -19,7 +19,6 @@ def front(data: StudyData) -> Section:
     blocks: list[Block] = []
     if trusted is not None:
         blocks.append(Paragraph(_quoted_words(data, trusted)))
-    blocks.append(figure_block("pareto_front", data))
     if trusted is not None and widest is not None and widest != trusted:
         title = f"All candidates tried ({widest.words})"
         blocks.append(figure_block(ParetoFront(level=widest), data, name="pareto_front_all", title=title))
@@ -47,8 +46,8 @@ def _quoted_words(data: StudyData, level: Level) -> str:
 
 
 def positions(data: StudyData) -> Section:
-    """Where attention belongs: speed and mAP a position."""
-    names = ("speed_by_position", "map_by_position", "placement_map", "pair_map", "network_drawing")
+    """Where attention belongs: mAP a position, pairs, and the best networks."""
+    names = ("map_by_position", "pair_map", "network_drawing")
     blocks: list[Block] = [figure_block(name, data) for name in names]
     return Section("positions", "Where attention belongs", blocks)
 

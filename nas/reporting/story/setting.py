@@ -32,7 +32,7 @@ def data_section(data: StudyData) -> Section:
         ]
         blocks.append(Table(["split", "images", "identities", "cameras"], rows, numeric=frozenset({1, 2, 3})))
     blocks.append(Paragraph(_view_words(data)))
-    return Section("data", "Data", blocks)
+    return Section("data", "Data", blocks, folded=True)
 
 
 def _at(splits: Mapping[str, Any], split: str, key: str) -> Any:
@@ -89,7 +89,7 @@ def protocol(data: StudyData) -> Section:
     if seeds is not None:
         facts.append(("seeds a candidate", code(f"{seeds.min()} to {seeds.max()}")))
     explanation = Paragraph(" ".join(_how(data)))
-    return Section("protocol", "Protocol", [Facts(facts), explanation])
+    return Section("protocol", "Protocol", [Facts(facts), explanation], folded=True)
 
 
 def _how(data: StudyData) -> list[str]:

@@ -5,32 +5,53 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from nas.files.plain import clean
 from nas.files.yaml_source import dump_yaml
-from nas.reporting.document import Block, Code, Facts, Paragraph, Section, Table, code
+from nas.reporting.document import Block, Cell, Code, Facts, Paragraph, Section, Table, code, words
 from nas.reporting.numbers import count, plural
 from nas.reporting.story.setting import value_words
 from nas.reporting.study_data import StudyData, rows_of
 from nas.results.costs import COSTS
 
+_SHOWN = 200
+
 
 def failures(data: StudyData) -> Section:
-    """Failed trainings by kind and candidate; they stay in every count."""
+    """Failed trainings by kind, the latest with their reasons; they stay in every count."""
     failed = data.failed
     unmeasured = data.finished[data.finished[data.cost].isna()]["notation"].nunique()
-    blocks: list[Block] = []
-    if failed.empty:
-        blocks.append(Paragraph("No training failed."))
-    else:
-        grouped = failed.groupby(["failure_kind", "notation"], dropna=False).size().reset_index(name="n")
-        rows = [[str(r.failure_kind or "unknown"), code(r.notation), count(r.n)] for r in rows_of(grouped.head(200))]
-        headings = ["failure", "candidate", "trainings"]
-        blocks.append(Paragraph(f"{plural(len(failed), 'training')} failed for good and stay in every count."))
-        blocks.append(Table(headings, rows, name="failures", numeric=frozenset({2})))
+    blocks: list[Block] = [Paragraph("No training failed.")]
+    if len(failed):
+        kinds = failed["failure_kind"].fillna("unknown").value_counts()
+        listed = ", ".join(f"{number} {words(kind)}" for kind, number in kinds.items())
+        said = f"{plural(len(failed), 'training')} failed for good: {listed}. They stay in every count."
+        blocks = [Paragraph(said), _failure_table(failed)]
     if unmeasured:
         title = COSTS[data.cost].title
         blocks.append(Paragraph(f"{plural(unmeasured, 'finished candidate')} without a known {title}: on no front."))
-    return Section("failures", "Failures and gaps", blocks)
+    return Section("failures", "Failures and gaps", blocks, folded=failed.empty)
+
+
+def _failure_table(failed: pd.DataFrame) -> Table:
+    reasons = failed["failure_reason"] if "failure_reason" in failed else pd.Series("", index=failed.index)
+    told = failed.assign(why=reasons.fillna(""), failure_kind=failed["failure_kind"].fillna("unknown"))
+    latest = told.sort_values("training_id").tail(_SHOWN)[::-1]
+    rows: list[list[Cell]] = [
+        [
+            count(r.training_id),
+            code(r.notation),
+            words(r.stage),
+            words(r.failure_kind or "unknown"),
+            words(r.why) or "–",
+        ]
+        for r in rows_of(latest)
+    ]
+    cut = len(failed) - len(rows)
+    note = f"{plural(cut, 'earlier failure')} not shown." if cut else ""
+    headings = ["training", "candidate", "stage", "kind", "why"]
+    return Table(headings, rows, note=note, name="failures", numeric=frozenset({0}))
 
 
 def provenance(data: StudyData) -> Section:
@@ -43,7 +64,7 @@ def provenance(data: StudyData) -> Section:
             ("trained between", code(f"{finished.min():%Y-%m-%d %H:%M} and {finished.max():%Y-%m-%d %H:%M} UTC"))
         )
     blocks: list[Block] = [Facts(facts)] if facts else [Paragraph("No number has been made yet.")]
-    return Section("provenance", "Provenance", blocks)
+    return Section("provenance", "Provenance", blocks, folded=True)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -61,14 +82,14 @@ def reproduce(data: StudyData) -> Section:
     file = f"studies/{file_name(data.name)}.yaml"
     commands = f"nas run {file}\nnas report {file_name(data.name)}"
     text = dump_yaml(clean(data.definition)).rstrip() if data.definition else ""
-    words = (
+    said = (
         "The same study file and seed propose the same candidates; on the same machine the numbers are the same. "
         "Running again resumes: a finished training is never repeated."
     )
-    blocks: list[Block] = [Paragraph(words), Code(commands, "sh")]
+    blocks: list[Block] = [Paragraph(said), Code(commands, "sh")]
     if text:
         blocks += [Paragraph(f"The study file ({code(file)}) as it was run:"), Code(text, "yaml")]
-    return Section("reproduce", "How to reproduce", blocks)
+    return Section("reproduce", "How to reproduce", blocks, folded=True)
 
 
 def file_name(name: str) -> str:

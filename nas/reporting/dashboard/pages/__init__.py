@@ -1,4 +1,4 @@
-"""The pages of the dashboard, one module each.
+"""The pages of the dashboard: overview, front, rules and one candidate have modules; the others are report sections.
 
 A plain page has `render(snapshot, route, view)` and is drawn anew whenever the study changes; the explorer
 and the rules page keep controls and have callbacks of their own (`layout`, `register`).
@@ -9,19 +9,36 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nas.reporting.dashboard.components import View
-from nas.reporting.dashboard.pages import candidate, data, front, latency, overview, rules, spaces
-from nas.reporting.dashboard.routing import Route
+from nas.reporting.dashboard.components import View, sections
+from nas.reporting.dashboard.pages import candidate, front, overview, rules
+from nas.reporting.dashboard.parts import html
+from nas.reporting.dashboard.routing import PAGES, Route
 from nas.reporting.dashboard.source import Snapshot
+from nas.reporting.document import Section
+from nas.reporting.story import course, elsewhere, results, setting, shrinking, times, tried, trust
+from nas.reporting.study_data import StudyData
 
 Render = Callable[[Snapshot, Route, View], list[Any]]
+
+TOLD: dict[str, tuple[Callable[[StudyData], Section | None], ...]] = {
+    "positions": (results.positions, course.course),
+    "spaces": (tried.tried, shrinking.shrinking, elsewhere.rules_elsewhere, elsewhere.transfer),
+    "latency": (times.times,),
+    "data": (setting.data_section, setting.protocol, trust.failures, trust.provenance, trust.reproduce),
+}
+"""Page -> sections of the report that it shows."""
+
+
+def told(snapshot: Snapshot, route: Route, view: View) -> list[Any]:
+    """A page of the report's own sections."""
+    found = [section for part in TOLD[route.page] if (section := part(snapshot.data)) is not None]
+    return [html.H1(PAGES[route.page]), *sections(found, view)]
+
 
 PLAIN: dict[str, Render] = {
     "overview": overview.render,
     "candidate": candidate.render,
-    "spaces": spaces.render,
-    "latency": latency.render,
-    "data": data.render,
+    **dict.fromkeys(TOLD, told),
 }
 """Page -> what draws it."""
 

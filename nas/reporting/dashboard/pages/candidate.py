@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 
 from nas.errors import NasError
-from nas.reporting.dashboard.components import View, block, figure, problem
+from nas.reporting.dashboard.components import View, blocks, problem, sections
 from nas.reporting.dashboard.parts import dcc, html
 from nas.reporting.dashboard.routing import Route, href
 from nas.reporting.dashboard.source import Snapshot
-from nas.reporting.document import Badge, Cell, Facts, Table, code, words
+from nas.reporting.document import Badge, Block, Bullets, Cell, Facts, Paragraph, Section, Table, code, words
 from nas.reporting.figures import NetworkDrawing, RankLists, TrainingCurves
 from nas.reporting.numbers import count, fixed, hours, interval, is_missing, mean_sd, millions
 from nas.reporting.rules_file import rule_set
@@ -34,21 +34,19 @@ def render(snapshot: Snapshot, route: Route, view: View) -> list[Any]:
     own = replace(data, epochs=_curves(snapshot, rows))
     curves = figure_block(TrainingCurves(notation=notation), own)
     lists = figure_block(RankLists(notation=notation), data)
+    drawn = [figure for figure in (curves, lists) if not isinstance(figure.drawing, str)]
+    parts = [
+        Section("levels", "At every level", [_level_table(data, str(rows["candidate_id"].iloc[0]))]),
+        Section("cost", "Latency and size", [_latency_facts(data, rows)]),
+        Section("rules", "What the rules say", _rules(data, notation)),
+        Section("trainings", "Trainings", [_training_table(rows), *drawn]),
+    ]
     return [
         html.P(dcc.Link("← Front", href=href(data.name, "front")), className="back"),
         html.H1(short_label(notation)),
         html.P(html.Code(notation), className="subtitle"),
-        figure(figure_block(NetworkDrawing(notations=(notation,)), data, title="Its network"), view),
-        html.H2("At every level"),
-        block(_level_table(data, str(rows["candidate_id"].iloc[0]))),
-        html.H2("Latency and size"),
-        block(_latency_facts(data, rows)),
-        html.H2("What the rules say"),
-        *_rules(data, notation),
-        html.H2("Trainings"),
-        block(_training_table(rows)),
-        *([] if isinstance(curves.drawing, str) else [figure(curves, view)]),
-        *([] if isinstance(lists.drawing, str) else [figure(lists, view)]),
+        *blocks([figure_block(NetworkDrawing(notations=(notation,)), data, title="Its network")], view),
+        *sections(parts, view),
     ]
 
 
@@ -100,18 +98,17 @@ def _latency_facts(data: StudyData, rows: pd.DataFrame) -> Facts:
     )
 
 
-def _rules(data: StudyData, notation: str) -> list[Any]:
+def _rules(data: StudyData, notation: str) -> list[Block]:
     rules = rule_set(data)
     if not rules.rules:
-        return [html.P("No rule has been adopted yet.")]
+        return [Paragraph("No rule has been adopted yet.")]
     try:
         said = rules.admits(notation)
     except NasError as error:
-        return [html.P(error.message)]
-    verdict = "The adopted rules admit it." if said else "The adopted rules leave it out:"
-    reasons = html.Ul([html.Li(reason) for reason in said.reasons]) if said.reasons else None
-    share = f"{100 * said.score:.0f} %"
-    return [html.P(f"{verdict} It follows {share} of the preferences." if said else verdict), reasons]
+        return [Paragraph(words(error.message))]
+    admitted = f"The adopted rules admit it. It follows {100 * said.score:.0f} % of the preferences."
+    verdict = Paragraph(admitted if said else "The adopted rules leave it out:")
+    return [verdict, *([Bullets([words(reason) for reason in said.reasons])] if said.reasons else [])]
 
 
 def _training_table(rows: pd.DataFrame) -> Table:

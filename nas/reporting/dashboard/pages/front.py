@@ -170,11 +170,11 @@ def register(app: Any, source: StudySource) -> None:
         nothing: tuple[Any, Any] = (no_update, no_update)
         try:
             data, filters = source.data(_study(pathname)), filters_of(given)
+            seen = {**(view or {}), "scope": pathname, "zooms": zooms}
+            drawn = nothing if causes and causes <= _TABLE_ONLY else draw_front(data, filters, seen, selected or [])
+            table = nothing if causes == {"view"} else tabulate_front(data, filters, selected or [], order)
         except NasError as error:
             return no_update, problem(error.message, error.hint), *nothing
-        seen = {**(view or {}), "scope": pathname, "zooms": zooms}
-        drawn = nothing if causes and causes <= _TABLE_ONLY else draw_front(data, filters, seen, selected or [])
-        table = nothing if causes == {"view"} else tabulate_front(data, filters, selected or [], order)
         return *drawn, *table
 
     def download(clicks: int | None, *values: Any) -> Any:

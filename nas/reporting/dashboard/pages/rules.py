@@ -10,17 +10,19 @@ import pandas as pd
 from dash import Input, Output, State, ctx, no_update
 
 from nas.errors import NasError
-from nas.reporting.dashboard.components import View, badge, block, figure, inline, problem
+from nas.reporting.dashboard.components import View, blocks, component, problem
 from nas.reporting.dashboard.filters import default_level
 from nas.reporting.dashboard.parts import dcc, html
 from nas.reporting.dashboard.routing import Route, read_route
 from nas.reporting.dashboard.source import Snapshot, StudySource
-from nas.reporting.document import Badge, Facts, words
 from nas.reporting.figures import ParetoFront
-from nas.reporting.findings import VERDICTS, finding_claim, kind_and_strength
-from nas.reporting.numbers import MISSING, count, fixed, interval, is_missing, p_value, plural, signed
+from nas.reporting.findings import VERDICTS, finding_table
+from nas.reporting.html import cell_html
+from nas.reporting.markup import inline
+from nas.reporting.numbers import count, fixed, is_missing, p_value, plural, signed
 from nas.reporting.rules_file import rule_set
 from nas.reporting.story.drawn import figure_block
+from nas.reporting.story.rules import rule_table
 from nas.reporting.study_data import StudyData, mark_front
 from nas.spaces.findings import Finding
 from nas.spaces.labels import short_label
@@ -72,7 +74,7 @@ def register(app: Any, source: StudySource) -> None:
             return no_update, no_update, no_update, problem(error.message, error.hint), no_update
         # A new finding begins with the study's verdict; while there is none, the reader's ticks stay.
         ticks = no_update if known == len(data.findings) else adopted(data)
-        effects = figure(figure_block("rule_effects", data), view or {})
+        effects = blocks([figure_block("rule_effects", data)], view or {})
         return rule_options(data, verdict), ticks, len(data.findings), _none_yet(data), effects
 
     def outcome(taken: Sequence[int] | None, version: Any, view: View | None, pathname: str) -> Any:
@@ -141,37 +143,16 @@ def _none_yet(data: StudyData) -> Any:
     return html.P("No rule has been examined yet; stages after a sweep derive them.", className="empty")
 
 
-def _card(finding: Any) -> Any:
-    verdict = str(finding.get("verdict"))
+def _card(finding: Mapping[str, Any]) -> Any:
+    row = rule_table(finding_table([finding])).rows[0]
+    verdict, sentence, *_ = (component(cell_html(cell)) for cell in row)
     evidence = finding.get("evidence") or {}
-    _, strength = kind_and_strength(finding.get("rule") or {})
-    numbers = [
-        ("effect", _effect_words(evidence)),
-        ("adjusted p", p_value(evidence.get("p_adjusted"))),
-        ("time", _time_words(evidence.get("latency_ms"))),
-        ("support", plural(int(evidence.get("trainings") or 0), "training")),
-        ("stage", words(finding.get("stage") or evidence.get("stage") or "–")),
-        ("method", words(evidence.get("method") or "–")),
-    ]
-    return html.Div(
-        [
-            html.Div([html.Strong(finding_claim(finding)), badge(Badge(verdict, VERDICTS.get(verdict, "quiet")))]),
-            html.P([strength, f" · {finding['reason']}" if finding.get("reason") else ""], className="note"),
-            block(Facts(numbers)),
-        ],
-        className="rule-card",
+    ms = "not measured" if is_missing(evidence.get("latency_ms")) else f"{signed(evidence['latency_ms'], 2)} ms a batch"
+    trainings = plural(int(evidence.get("trainings") or 0), "training")
+    numbers = (
+        f"adjusted p {p_value(evidence.get('p_adjusted'))} · time {ms} · {trainings} · {evidence.get('method') or ''}"
     )
-
-
-def _effect_words(evidence: Mapping[str, Any]) -> str:
-    if is_missing(evidence.get("effect")):
-        return "not estimated"
-    bounds = interval(evidence.get("low"), evidence.get("high"))
-    return f"{signed(evidence['effect'])} mAP" + ("" if bounds == MISSING else f" {bounds}")
-
-
-def _time_words(ms: object) -> str:
-    return "not measured" if is_missing(ms) else f"{signed(ms, 2)} ms a batch"
+    return html.Div([html.Div([html.Div(sentence), verdict]), html.P(numbers, className="note")], className="rule-card")
 
 
 def chosen_rules(data: StudyData, taken: Sequence[int]) -> RuleSet:
@@ -207,16 +188,11 @@ def outcome_of(data: StudyData, taken: Sequence[int], view: View) -> list[Any]:
     shown = table[(table["n_blocks"] == 0) | table["candidate_id"].isin(inside["candidate_id"])]
     shown = mark_front(shown, data.cost)
     shown.attrs = table.attrs
-    drawing = ParetoFront(level=level).draw(shown)
-    picture = replace(
-        figure_block(ParetoFront(level=level), data, name="admitted"),
-        drawing=drawing,
-        title="Front of the admitted candidates",
-    )
+    whole = figure_block(ParetoFront(level=level), data, name="admitted", title="Front of the admitted candidates")
     return [
         html.P(f"{said} ({level.words if level else ''})."),
-        html.P([*_best("Best admitted", inside), *_best("; best left out", outside), "."]),
-        figure(picture, view),
+        html.P(component(inline(f"{_best('Best admitted', inside)}{_best('; best left out', outside)}."))),
+        *blocks([replace(whole, drawing=ParetoFront(level=level).draw(shown))], view),
     ]
 
 
@@ -227,9 +203,9 @@ def _admits(rules: RuleSet, notation: str) -> bool:
         return False
 
 
-def _best(words_before: str, rows: pd.DataFrame) -> list[Any]:
+def _best(words_before: str, rows: pd.DataFrame) -> str:
     if rows.empty:
-        return inline(f"{words_before}: none")
+        return f"{words_before}: none"
     best = rows.sort_values("map_mean").iloc[-1]
     time = f"{fixed(best['latency_ms'], 2)} ms" if best["latency_ms"] == best["latency_ms"] else "time not measured"
-    return inline(f"{words_before}: {short_label(str(best['notation']))}, mAP {fixed(best['map_mean'], 4)}, {time}")
+    return f"{words_before}: {short_label(str(best['notation']))}, mAP {fixed(best['map_mean'], 4)}, {time}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nas.reporting.dashboard.components import badge
-from nas.reporting.dashboard.parts import dcc, html
+from nas.reporting.dashboard.components import blocks
+from nas.reporting.dashboard.parts import html
 from nas.reporting.dashboard.progress import progress_bar, study_state
 from nas.reporting.dashboard.routing import href
+from nas.reporting.document import Cell, Link, Table
 from nas.reporting.numbers import count, hours
 
 
@@ -22,19 +23,17 @@ def render(studies: Sequence[Mapping[str, Any]], database: str) -> list[Any]:
         ]
         return [*head, html.Div(empty, className="problem")]
     names = ("study", "state", "progress", "finished", "failed", "running", "training time")
-    heads = html.Tr([html.Th(name, scope="col", className="n" if i > 2 else None) for i, name in enumerate(names)])
-    table = html.Table([html.Thead(heads), html.Tbody([_row(study) for study in studies])], className="studies")
-    return [*head, html.Div(table, className="scroll", tabIndex=0, role="region", **{"aria-label": "Studies"})]
+    rows = [_row(study) for study in studies]
+    return [*head, *blocks([Table(names, rows, name="studies", numeric=frozenset(range(3, 7)))], {})]
 
 
-def _row(study: Mapping[str, Any]) -> Any:
+def _row(study: Mapping[str, Any]) -> list[Cell]:
     counts = study["trainings"]
     seconds = sum(stage["seconds"] or 0 for stage in study["stages"])
-    cells = [
-        html.Td(dcc.Link(study["study"], href=href(study["study"]))),
-        html.Td(badge(study_state(study))),
-        html.Td(progress_bar(counts, study["study"])),
-        *[html.Td(count(counts[key]), className="n") for key in ("finished", "failed", "running")],
-        html.Td(hours(seconds) if seconds else "–", className="n"),
+    return [
+        Link(study["study"], href(study["study"])),
+        study_state(study),
+        progress_bar(counts, study["study"]),
+        *[count(counts[key]) for key in ("finished", "failed", "running")],
+        hours(seconds) if seconds else "–",
     ]
-    return html.Tr(cells)
