@@ -1,15 +1,22 @@
 """Text from people on its way out: to a terminal that would obey it, to a spreadsheet that would calculate with it.
 
-HTML has `nas.reporting.markup`, Markdown and LaTeX their renderers; every other way passes here.
+Markdown and LaTeX are escaped here too; only HTML has a module of its own, `nas.reporting.markup`.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_MARKDOWN = re.compile(r"([\\*_\[\]<>|#~])")
+_LATEX = str.maketrans(
+    {char: rf"\{char}" for char in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "–": "--", "−": "$-$", "±": r"$\pm$", "×": r"$\times$"}
+)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -38,6 +45,27 @@ def _shortened(text: str, longest: int) -> str:
     if len(text) <= longest:
         return text
     return f"{text[: longest * 2 // 3]}...{text[len(text) - longest // 3 :]}"
+
+
+def latex_text(text: object) -> str:
+    """Any text as LaTeX text, on one line.
+
+    >>> latex_text("a_b & 5 %")
+    'a\\\\_b \\\\& 5 \\\\%'
+    """
+    return " ".join(str(text).split()).translate(_LATEX)
+
+
+def markdown_text(text: str) -> str:
+    """Text as Markdown, with the parts between backticks kept as code.
+
+    >>> markdown_text("a*b `c*d`")
+    'a\\\\*b `c*d`'
+    """
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # an odd backtick is only a character
+        return _MARKDOWN.sub(r"\\\1", text).replace("`", "\\`")
+    return "`".join(part if i % 2 else _MARKDOWN.sub(r"\\\1", part) for i, part in enumerate(parts))
 
 
 def csv_text(table: pd.DataFrame) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
+from nas.files.shown import markdown_text
 from nas.reporting.document import (
     Bar,
     Beside,
@@ -22,8 +23,6 @@ from nas.reporting.document import (
     Tiles,
 )
 
-_SPECIAL = re.compile(r"([\\*_\[\]<>|#~])")
-
 
 def render_markdown(document: Document, pictures: Mapping[str, PurePosixPath] | None = None) -> str:
     """The report as Markdown text.
@@ -32,23 +31,11 @@ def render_markdown(document: Document, pictures: Mapping[str, PurePosixPath] | 
         document: the report.
         pictures: figure name -> path of its still, relative to the Markdown file.
     """
-    parts = [f"# {escape(document.title)}", escape(document.subtitle)]
+    parts = [f"# {markdown_text(document.title)}", markdown_text(document.subtitle)]
     for section in document.sections:
-        parts.append(f"## {escape(section.title)}")
+        parts.append(f"## {markdown_text(section.title)}")
         parts += [block_markdown(block, pictures or {}) for block in section.blocks]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def escape(text: str) -> str:
-    """Text as Markdown, with the parts between backticks kept as code.
-
-    >>> escape("a*b `c*d`")
-    'a\\\\*b `c*d`'
-    """
-    parts = text.split("`")
-    if len(parts) % 2 == 0:
-        return _SPECIAL.sub(r"\\\1", text).replace("`", "\\`")
-    return "`".join(part if i % 2 else _SPECIAL.sub(r"\\\1", part) for i, part in enumerate(parts))
 
 
 def block_markdown(block: Block, pictures: Mapping[str, PurePosixPath]) -> str:
@@ -59,14 +46,14 @@ def block_markdown(block: Block, pictures: Mapping[str, PurePosixPath]) -> str:
         case Beside():
             return "\n\n".join(_figure(part, pictures) for part in block.blocks)
         case Paragraph():
-            text = escape(block.text)
+            text = markdown_text(block.text)
             return {"lead": f"**{text}**" if "`" not in text else text, "warning": f"> {text}"}.get(block.style, text)
         case Bullets():
-            return "\n".join(f"- {escape(item)}" for item in block.items)
+            return "\n".join(f"- {markdown_text(item)}" for item in block.items)
         case Facts():
-            return "\n".join(f"- {escape(name)}: {escape(value)}" for name, value in block.pairs)
+            return "\n".join(f"- {markdown_text(name)}: {markdown_text(value)}" for name, value in block.pairs)
         case Tiles():
-            return "\n".join(f"- {escape(number)}: {escape(label)}" for number, label in block.tiles)
+            return "\n".join(f"- {markdown_text(number)}: {markdown_text(label)}" for number, label in block.tiles)
         case Code():
             fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", block.text)), default=0))
             return f"{fence}{block.language}\n{block.text}\n{fence}"
@@ -79,7 +66,7 @@ def _table(block: Table) -> str:
     rule = "|" + "|".join("---:" if i in block.numeric else "---" for i in range(len(block.headings))) + "|"
     rows = ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in block.rows]
     table = "\n".join([head, rule, *rows])
-    return "\n\n".join(part for part in (escape(block.caption), table, escape(block.note)) if part)
+    return "\n\n".join(part for part in (markdown_text(block.caption), table, markdown_text(block.note)) if part)
 
 
 def _cell(cell: Cell) -> str:
@@ -87,15 +74,15 @@ def _cell(cell: Cell) -> str:
         return f"{_cell(cell.top)}<br>{_cell(cell.under)}" if cell.under else _cell(cell.top)
     text = cell if isinstance(cell, str) else cell.words if isinstance(cell, Bar) else cell.text
     # Inside a table even code needs its bars escaped.
-    parts = escape(text).split("`")
+    parts = markdown_text(text).split("`")
     return "`".join(part.replace("|", "\\|") if i % 2 else part for i, part in enumerate(parts)).replace("\n", " ")
 
 
 def _figure(block: FigureBlock, pictures: Mapping[str, PurePosixPath]) -> str:
-    heading = f"### {escape(block.title)}"
+    heading = f"### {markdown_text(block.title)}"
     if isinstance(block.drawing, str):
-        return f"{heading}\n\n*{escape(block.drawing)}*"
+        return f"{heading}\n\n*{markdown_text(block.drawing)}*"
     picture = pictures.get(block.name)
-    shown = f"![{escape(block.title)}]({picture})\n\n" if picture else ""
+    shown = f"![{markdown_text(block.title)}]({picture})\n\n" if picture else ""
     where = "" if picture else f" (Drawn in report.html; numbers in figures/{block.name}.csv.)"
-    return f"{heading}\n\n{shown}{escape(block.caption + where)}"
+    return f"{heading}\n\n{shown}{markdown_text(block.caption + where)}"

@@ -2,8 +2,8 @@
 
 Figures are drawn with the light tokens below; `themed` swaps every token for its dark twin, so a
 figure never has to know the theme. Block colours are the same in both themes: each has a contrast of
-at least 3:1 on both surfaces and they stay apart (CIELAB distance >= 14, the six blocks of the paper
->= 19) under simulated protanopia, deuteranopia and tritanopia (Machado et al. 2009; tested).
+at least 3:1 on both surfaces, and they stay apart (CIEDE2000 of at least 10, `mixed` among them) for readers with and
+without protanopia, deuteranopia or tritanopia (simulated as by Machado et al. 2009; a test computes it).
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ DARK: dict[str, str] = {
 """Light token -> dark token; of the diverging scale, too: no effect is near the surface in both themes."""
 
 BLOCK_COLOURS: dict[str, str] = {
-    "cnl": "#bb3f1e",
-    "hac": "#1364bc",
-    "agw": "#1b9f53",
-    "raga": "#ee469c",
-    "abd": "#ce7500",
-    "se": "#3a94ff",
-    "eca": "#6f51ea",
-    "gc": "#89656d",
-    "cbam": "#6d6c4e",
+    "cnl": "#c91914",
+    "hac": "#007996",
+    "agw": "#0da954",
+    "raga": "#c40781",
+    "abd": "#f35820",
+    "se": "#1e90ff",
+    "eca": "#454dff",
+    "gc": "#768972",
+    "cbam": "#636852",
 }
 BLOCK_DASHES: dict[str, str] = {
     "cnl": "solid",
@@ -56,7 +56,7 @@ BLOCK_DASHES: dict[str, str] = {
     "gc": "dashdot",
     "cbam": "longdash",
 }
-MIXED_COLOUR = "#7b8491"
+MIXED_COLOUR = "#a78d99"
 _OWN_BLOCK_COLOURS = ("#8a5a00", "#007f87", "#a34fd0", "#5a7d00")
 _SYMBOLS_BY_COUNT = ("diamond", "circle", "square", "triangle-up", "star")
 WIDE_ONLY = "wide only"

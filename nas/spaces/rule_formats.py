@@ -6,11 +6,11 @@ All forms show the same findings with the same numbers, adopted ones first, reje
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from html import escape
 from types import MappingProxyType
 
+from nas.files.shown import latex_text, markdown_text
 from nas.files.yaml_source import dump_yaml
 from nas.spaces.findings import Finding, Verdict
 from nas.spaces.ruleset import RuleSet
@@ -20,8 +20,6 @@ _HEADINGS: Mapping[Verdict, str] = MappingProxyType(
     {"adopted": "Adopted", "rejected": "Rejected", "not enough data": "Not enough data"}
 )
 _COLUMNS = ("rule", "mAP by following it [95 %]", "adjusted p", "ms a batch", "trainings", "stage", "remark")
-_LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}"}
-_LATEX |= {"^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "<": r"$<$", ">": r"$>$"}
 
 
 def as_text(rules: RuleSet) -> str:
@@ -40,7 +38,7 @@ def as_markdown(rules: RuleSet) -> str:
     lines = [f"# Rules: {rules.name}", "", f"From {_origin(rules)}."]
     for verdict, findings in _groups(rules):
         lines += ["", f"## {_HEADINGS[verdict]}", "", _row(_COLUMNS), _row(["---"] * len(_COLUMNS))]
-        lines += [_row([cell.replace("|", r"\|") for cell in _cells(rules, finding)]) for finding in findings]
+        lines += [_row(list(map(markdown_text, _cells(rules, finding)))) for finding in findings]
     return "\n".join(lines if len(rules) else [*lines, "", "No findings."]) + "\n"
 
 
@@ -126,5 +124,4 @@ def _html_row(cells: Iterable[str], tag: str) -> str:
 
 
 def _latex_row(cells: list[str] | tuple[str, ...]) -> str:
-    escaped = (re.sub("|".join(map(re.escape, _LATEX)), lambda found: _LATEX[found.group()], cell) for cell in cells)
-    return rf"{' & '.join(escaped)} \\"
+    return rf"{' & '.join(map(latex_text, cells))} \\"

@@ -28,6 +28,7 @@ from nas.reporting.figures import (
     RankLists,
     SeedNoise,
     SpeedByPosition,
+    StudyFigure,
     TrainingCurves,
 )
 from nas.reporting.study_data import StudyData
@@ -328,3 +329,63 @@ def test_hypervolume_never_falls_and_counts_failures(full: StudyData) -> None:
     assert (table["hypervolume"].diff().dropna() >= -1e-12).all()
     assert table["trainings"].iloc[-1] == (full.trainings["split"] == "val").sum()
     assert (table["hours"].diff().dropna() >= 0).all()
+
+
+def drawn(figure: StudyFigure, data: StudyData) -> go.Figure:
+    drawing = figure(data)
+    assert isinstance(drawing, go.Figure), drawing
+    return drawing
+
+
+def test_the_placement_map_marks_what_is_told_apart(full: StudyData) -> None:
+    table = PlacementMap(kind="single").table(full)
+    table.loc[table.index[0], "low"] = -0.001
+    drawing = PlacementMap(kind="single").draw(table)
+    assert isinstance(drawing, go.Figure)
+    marks = drawing.data[1]
+    told = table[(table["low"] > 0) | (table["high"] < 0)]
+    assert 0 < len(marks.x) == len(told) < len(table)
+    assert (marks.marker.color, marks.marker.line.color) == (style.SURFACE, style.INK)  # both have dark twins
+
+
+def test_pairs_that_lose_are_not_drawn_as_gains(full: StudyData) -> None:
+    worse = full.results.assign(map=full.results["map"] - 0.05 * (full.results["n_blocks"] == 2))
+    heat = drawn(PairMap(), replace(full, results=worse)).data[0]
+    assert heat.zmin == -heat.zmax
+    assert heat.colorscale[2][1] == style.DIVERGING[2][1]
+
+
+def test_a_far_baseline_does_not_squeeze_the_others(full: StudyData) -> None:
+    slow = full.results["latency_ms"].where(full.results["notation"] != "resnet101", 900.0)
+    drawing = drawn(ParetoFront(), replace(full, results=full.results.assign(latency_ms=slow)))
+    assert 50 < drawing.layout.xaxis.range[1] < 100
+    assert any("ResNet-101 at 900" in note.text for note in drawing.layout.annotations)
+    assert drawn(ParetoFront(), full).layout.xaxis.range is None
+
+
+def test_times_have_no_axis_below_zero(full: StudyData) -> None:
+    assert drawn(ParetoFront(), full).layout.xaxis.minallowed == 0
+    assert drawn(AdditiveResiduals(), full).layout.xaxis.minallowed == 0
+
+
+def test_few_epochs_have_ticks_of_their_own(full: StudyData) -> None:
+    assert full.epochs is not None
+    few = replace(full, epochs=full.epochs[full.epochs["epoch"] <= 6])
+    assert drawn(TrainingCurves(), few).layout.xaxis.dtick == 1
+
+
+def test_an_area_of_zero_is_a_sentence(full: StudyData) -> None:
+    poor = full.results.assign(map=full.results["map"] - 0.2 * (full.results["n_blocks"] > 0))
+    assert "encloses no area yet" in str(Hypervolume()(replace(full, results=poor)))
+
+
+def test_a_baseline_is_drawn_as_a_network_without_blocks(full: StudyData) -> None:
+    drawing = drawn(NetworkDrawing(notations=("resnet50",)), full)
+    assert not drawing.data
+    assert any("ResNet-50" in note.text for note in drawing.layout.annotations)
+
+
+def test_rule_names_stand_beside_the_plot(full: StudyData) -> None:
+    drawing = drawn(FIGURES["rule_effects"](), full)
+    assert not drawing.layout.annotations
+    assert len(drawing.layout.yaxis.ticktext) == sum(len(trace.x) for trace in drawing.data)

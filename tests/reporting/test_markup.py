@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nas.files.shown import latex_text
 from nas.reporting.document import code, words
-from nas.reporting.latex import escape as latex_escape
 from nas.reporting.markup import Html, inline, tag
 
 
@@ -67,6 +67,6 @@ def test_finished_html_is_not_escaped_twice() -> None:
 
 @given(plain_text)
 def test_latex_has_no_command_of_the_users(text: str) -> None:
-    escaped = latex_escape(text)
+    escaped = latex_text(text)
     for char in "&%#_":
         assert escaped.count(char) == escaped.count("\\" + char)

@@ -16,7 +16,7 @@ DEFICIENCIES = {
     "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
     "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
 }
-PAPER_BLOCKS = ("cnl", "hac", "agw", "raga", "abd", "se")
+COLOURS = style.BLOCK_COLOURS | {"mixed": style.MIXED_COLOUR}
 
 
 def linear(colour: str) -> np.ndarray:
@@ -36,19 +36,63 @@ def contrast(a: str, b: str) -> float:
     return (light[1] + 0.05) / (light[0] + 0.05)
 
 
+def ciede2000(one: np.ndarray, other: np.ndarray) -> float:
+    """The difference of two CIELAB colours (Sharma, Wu, Dalal 2005: The CIEDE2000 Color-Difference Formula)."""
+    mean_chroma = (np.hypot(*one[1:]) + np.hypot(*other[1:])) / 2
+    g = 1.5 - 0.5 * np.sqrt(mean_chroma**7 / (mean_chroma**7 + 25**7))
+    (l1, a1, b1), (l2, a2, b2) = one, other
+    c1, c2 = np.hypot(g * a1, b1), np.hypot(g * a2, b2)
+    h1, h2 = np.degrees(np.arctan2(b1, g * a1)) % 360, np.degrees(np.arctan2(b2, g * a2)) % 360
+    dh = (h2 - h1 + 180) % 360 - 180 if c1 * c2 else 0.0
+    hue, light, chroma = (h1 + dh / 2) % 360, (l1 + l2) / 2, (c1 + c2) / 2
+    cosines = [np.cos(np.radians(n * hue + at)) for n, at in ((1, -30), (2, 0), (3, 6), (4, -63))]
+    t = 1 + np.dot([-0.17, 0.24, 0.32, -0.20], cosines)
+    parts = np.array(
+        [
+            (l2 - l1) / (1 + 0.015 * (light - 50) ** 2 / np.sqrt(20 + (light - 50) ** 2)),
+            (c2 - c1) / (1 + 0.045 * chroma),
+            2 * np.sqrt(c1 * c2) * np.sin(np.radians(dh / 2)) / (1 + 0.015 * chroma * t),
+        ]
+    )
+    turn = 2 * np.sqrt(chroma**7 / (chroma**7 + 25**7)) * np.sin(np.radians(60 * np.exp(-(((hue - 275) / 25) ** 2))))
+    return float(np.sqrt(parts @ parts - turn * parts[1] * parts[2]))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "difference"),
+    [
+        ((50.0, 2.6772, -79.7751), (50.0, 0.0, -82.7485), 2.0425),
+        ((50.0, 2.5, 0.0), (58.0, 24.0, 15.0), 19.4535),
+        ((6.7747, -0.2908, -2.4247), (5.8714, -0.0985, -2.2286), 0.6377),
+        ((50.0, 2.49, -0.001), (50.0, -2.49, 0.0011), 7.2195),
+    ],
+)
+def test_the_difference_of_colours_is_the_published_one(
+    one: list[float], other: list[float], difference: float
+) -> None:
+    assert ciede2000(np.array(one), np.array(other)) == pytest.approx(difference, abs=1e-4)
+
+
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
 def test_block_colours_stay_apart_for_colour_blind_readers(deficiency: str) -> None:
     matrix = np.array(DEFICIENCIES[deficiency])
-    seen = {name: lab(matrix @ linear(colour)) for name, colour in style.BLOCK_COLOURS.items()}
+    seen = {name: lab(matrix @ linear(colour)) for name, colour in COLOURS.items()}
     for a, b in itertools.combinations(seen, 2):
-        least = 19 if {a, b} <= set(PAPER_BLOCKS) else 14
-        assert np.linalg.norm(seen[a] - seen[b]) >= least, (a, b)
+        assert ciede2000(seen[a], seen[b]) >= 10, (a, b)
 
 
 @pytest.mark.parametrize("surface", [style.SURFACE, style.DARK[style.SURFACE]])
-@pytest.mark.parametrize("colour", style.BLOCK_COLOURS.values())
+@pytest.mark.parametrize("colour", COLOURS.values())
 def test_block_colours_have_contrast_on_both_surfaces(colour: str, surface: str) -> None:
     assert contrast(colour, surface) >= 3
+
+
+def test_no_effect_is_next_to_the_surface_in_both_themes() -> None:
+    scale = [colour for _, colour in style.DIVERGING]
+    for surface, colours in ((style.SURFACE, scale), (style.DARK[style.SURFACE], [style.DARK[c] for c in scale])):
+        distances = [contrast(colour, surface) for colour in colours]
+        assert min(distances) == distances[2] < 1.5
+        assert distances[0] > distances[1] > distances[2] < distances[3] < distances[4]
 
 
 def test_text_has_contrast_in_both_themes() -> None:

@@ -87,8 +87,8 @@ class PairMap(StudyFigure):
     def caption(self, table: pd.DataFrame) -> str:
         return (
             f"Mean mAP of candidates with exactly two blocks at these positions minus {table.attrs.get('over', '')} "
-            f"({table.attrs.get('level', '')}); blue is better, brown is worse. Squares mark pairs inside one stage; adaptive "
-            "searches visit good pairs more often, so empty cells are no evidence."
+            f"({table.attrs.get('level', '')}); blue is better, brown is worse. Squares mark pairs inside one stage; "
+            "adaptive searches visit good pairs more often, so empty cells are no evidence."
         )
 
 

@@ -161,6 +161,7 @@ def add_stage_names(figure: go.Figure, backbone: str) -> None:
         title_text="Position of the block (site)",
         tickmode="array",
         tickvals=list(range(1, count + 1, 1 if count <= 20 else 4)),
+        range=[0.5, count + 0.5],
         showgrid=False,
     )
     for name, first, last in spans:
