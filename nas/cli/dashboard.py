@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from nas import search
 from nas.cli.common import note
 from nas.errors import NasError
+from nas.reporting import dashboard as pages
 
 
 def register(app: typer.Typer) -> None:
@@ -38,8 +40,6 @@ def dashboard(
     Example: nas dashboard quickstart
     """
     url = search.find_database(of, db or os.environ.get("NAS_DATABASE"))
-    try:
-        from nas.reporting.dashboard.serving import serve
-    except ImportError as error:
-        raise NasError(f"the dashboard needs {error.name or 'Dash'}", "pip install 'nas-reid[dashboard]'") from error
-    serve(url, host=host, port=port, token=token, refresh_s=refresh, tell=note)
+    if find_spec("dash") is None:
+        raise NasError("the dashboard needs dash", "pip install 'nas-reid[dashboard]'")
+    pages.serve(url, host=host, port=port, token=token, refresh_s=refresh, tell=note)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nas import search, storage, training
 from nas.cli.common import EXIT_USER, emit, emit_json, note, print_table, progress_bar
+from nas.errors import StorageError
 
 if TYPE_CHECKING:
     from nas.storage.archive import Archived
@@ -45,10 +47,7 @@ def database_url(given: str | None) -> str:
 
 def checkpoint_store(given: str | None) -> CheckpointStore:
     """The checkpoint store: as given, else where workers keep theirs."""
-    from nas.search.context import cache_folder
-    from nas.storage.checkpoint_store import CheckpointStore
-
-    return CheckpointStore(given or cache_folder() / "checkpoints")
+    return storage.CheckpointStore(given or search.cache_folder() / "checkpoints")
 
 
 def info(db: Url = None, json: Json = False) -> None:
@@ -56,9 +55,7 @@ def info(db: Url = None, json: Json = False) -> None:
 
     Example: nas db info --db sqlite:///nas.db
     """
-    from nas.storage.info import describe_database
-
-    found = describe_database(database_url(db))
+    found = storage.describe_database(database_url(db))
     if json:
         emit_json(found)
         return
@@ -74,9 +71,8 @@ def _schema_words(found: dict[str, Any]) -> str:
         return "the newest"
     if found["schema"] is None:
         return "no studies here yet"
-    from nas.storage.schema import known_revisions
 
-    older = found["schema"] in known_revisions()
+    older = found["schema"] in storage.known_revisions()
     return "older: run `nas db upgrade`" if older else "newer than this version of nas: upgrade nas"
 
 
@@ -85,18 +81,14 @@ def upgrade(db: Url = None, json: Json = False) -> None:
 
     Example: nas db upgrade --db postgresql://robot@server/nas
     """
-    from nas.errors import StorageError
-    from nas.storage import open_database
-    from nas.storage.info import describe_database
-
     url = database_url(db)
     try:
-        before = describe_database(url)["schema"]
+        before = storage.describe_database(url)["schema"]
     except StorageError:
         before = None  # not there yet, or wrong in a way that opening it says better
-    with open_database(url) as database:
+    with storage.open_database(url) as database:
         shown = database.url
-    after = describe_database(url)["schema"]
+    after = storage.describe_database(url)["schema"]
     if json:
         emit_json({"url": shown, "before": before, "after": after})
         return
@@ -117,15 +109,15 @@ def check(
 
     Example: nas db check --repair
     """
-    from nas.storage import Repository, open_database
-    from nas.storage.checks import check_database, repair_database
-
     store = checkpoint_store(checkpoints)
-    with open_database(database_url(db), create=False) as database, progress_bar("check", enabled=not json) as progress:
-        repository = Repository(database)
-        problems = check_database(repository, store=store, deep=deep, progress=progress)
-        repaired = repair_database(repository, problems) if repair else 0
-        left = check_database(repository, store=store, deep=deep) if repair else problems
+    with (
+        storage.open_database(database_url(db), create=False) as database,
+        progress_bar("check", enabled=not json) as progress,
+    ):
+        repository = storage.Repository(database)
+        problems = storage.check_database(repository, store=store, deep=deep, progress=progress)
+        repaired = storage.repair_database(repository, problems) if repair else 0
+        left = storage.check_database(repository, store=store, deep=deep) if repair else problems
     if json:
         found = [{k: v for k, v in asdict(p).items() if k != "keys"} | {"count": p.count} for p in problems]
         emit_json({"problems": found, "repaired": repaired, "left": [p.kind for p in left]})
@@ -163,12 +155,12 @@ def export(
 
     Example: nas db export market1501 market1501.nas.zip
     """
-    from nas.storage import Repository, open_database
-    from nas.storage.archive_export import export_study
-
     store = checkpoint_store(None) if with_checkpoints else None
-    with open_database(database_url(db), create=False, read_only=True) as database, progress_bar("export") as progress:
-        done = export_study(Repository(database), study, file, store=store, progress=progress)
+    with (
+        storage.open_database(database_url(db), create=False, read_only=True) as database,
+        progress_bar("export") as progress,
+    ):
+        done = storage.export_study(storage.Repository(database), study, file, store=store, progress=progress)
     _show_archived(done, f"wrote {file}", json)
 
 
@@ -184,23 +176,19 @@ def import_(
 
     Example: nas db import market1501.nas.zip --db postgresql://robot@server/nas
     """
-    from nas.storage import Repository, open_database
-    from nas.storage.archive_import import import_study
-    from nas.storage.archive_reader import open_archive
-
-    with open_archive(file, _recipe_id):  # refused before a database is made
+    with storage.open_archive(file, _recipe_id):  # refused before a database is made
         store = checkpoint_store(checkpoints) if with_checkpoints else None
-    with open_database(database_url(db)) as database, progress_bar("import") as progress:
-        done = import_study(Repository(database), file, name=name, store=store, recipe_id=_recipe_id, progress=progress)
+    with storage.open_database(database_url(db)) as database, progress_bar("import") as progress:
+        done = storage.import_study(
+            storage.Repository(database), file, name=name, store=store, recipe_id=_recipe_id, progress=progress
+        )
     _show_archived(done, f"study {done.study!r} is in the database now", json)
     for sentence in () if json else done.touched:
         note(f"It also brought {sentence}.")
 
 
 def _recipe_id(definition: Mapping[str, Any]) -> str:
-    from nas.training import load_recipe
-
-    return load_recipe(dict(definition)).id
+    return training.load_recipe(dict(definition)).id
 
 
 def _show_archived(done: Archived, sentence: str, json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas import retrieval, training
+from nas import reporting, retrieval, training
 from nas.cli.common import emit, emit_json, note, print_table, progress_bar
 from nas.cli.inputs import (
     Cache,
@@ -28,13 +28,10 @@ from nas.files.shown import csv_text
 from nas.files.whole import write_text
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
 
-    from nas.data.prepared import PackedSplit, PreparedData
+    from nas.data.prepared import PreparedData
     from nas.retrieval import RetrievalMetrics
-    from nas.retrieval.verification import DistanceHistogram
     from nas.training.checkpoints import Checkpoint
     from nas.training.scoring import Embeddings
 
@@ -56,7 +53,8 @@ def evaluate(
     worst: Annotated[int, typer.Option(min=0, help="Show this many queries with the lowest AP.")] = 0,
     rank_lists: Annotated[Path | None, typer.Option(help="Draw what the worst queries found (PNG).")] = None,
     histogram: Annotated[
-        Path | None, typer.Option(help="Distances of pairs of one and of two persons: drawn (.png), or binned (.csv).")
+        Path | None,
+        typer.Option(help="Distances of pairs of one and two persons: drawn (.html, .png) or binned (.csv)."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist already.")] = False,
     device: Device = "auto",
@@ -67,9 +65,9 @@ def evaluate(
 
     Example: nas evaluate market.pt --data duke:data/DukeMTMC-reID --worst 10 --rank-lists worst.png
     """
-    if histogram is not None and histogram.suffix not in (".csv", ".png"):
+    if histogram is not None and histogram.suffix not in (".csv", ".html", ".png"):
         raise NasError(
-            f"a histogram is written as .png or .csv, not {histogram.name}", "Give --histogram distances.png."
+            f"a histogram is written as .html, .png or .csv, not {histogram.name}", "Give --histogram distances.html."
         )
     if rank_lists is not None and rank_lists.suffix != ".png":
         raise NasError(f"rank lists are drawn as .png, not {rank_lists.name}", "Give --rank-lists worst.png.")
@@ -80,40 +78,20 @@ def evaluate(
     with progress_bar("embed", enabled=not json) as progress:
         embeddings = training.embed(network, prepared.to(pick_device(device)), loaded.recipe.augmentation, progress)
     metrics = training.score_embeddings(embeddings, prepared, rerank=rerank, per_query=True)
-    table = _query_table(metrics, prepared)
+    table = reporting.query_table(metrics, prepared)
     shown = table.nsmallest(worst, "ap", keep="first") if worst else table.head(0)
     rates = _verification(embeddings, prepared) if verification else {}
     if per_query is not None:
         write_text(per_query, csv_text(table))
     if histogram is not None:
-        _write_histogram(histogram, retrieval.PairDistances(*embeddings.with_persons(prepared)).histogram())
+        distances = retrieval.PairDistances(*embeddings.with_persons(prepared))
+        reporting.write_distances(distances.histogram(), histogram)
     if rank_lists is not None:
         _draw_rank_lists(rank_lists, metrics, embeddings, prepared, worst or 5)
     if json:
         emit_json(_evaluation_document(loaded, prepared, metrics, shown, rates))
     else:
         _tell_evaluation(metrics, shown, rates)
-
-
-def _query_table(metrics: RetrievalMetrics, data: PreparedData) -> pd.DataFrame:
-    """One row a query; AP and INP are empty where no right answer was left."""
-    import pandas as pd
-
-    found = metrics.per_query
-    if found is None:
-        raise RuntimeError("results of single queries were not kept")
-    records = data.query.records
-    return pd.DataFrame(
-        {
-            "path": [str(record.path) for record in records],
-            "identity": [record.identity for record in records],
-            "camera": [record.camera for record in records],
-            "ap": found.ap,
-            "inp": found.inp,
-            "first_rank": found.first_rank,
-            "right": found.positives,
-        }
-    )
 
 
 def _verification(embeddings: Embeddings, data: PreparedData) -> dict[str, float]:
@@ -125,33 +103,17 @@ def _verification(embeddings: Embeddings, data: PreparedData) -> dict[str, float
     return {"auc": roc.auc, **{f"tpr_at_fpr_{rate:g}": roc.tpr_at(rate) for rate in FALSE_POSITIVE_RATES}}
 
 
-def _write_histogram(path: Path, found: DistanceHistogram) -> None:
-    if path.suffix == ".png":
-        write_whole(path, lambda file: retrieval.draw_histogram(found).save(file, format="PNG"))
-        return
-    import pandas as pd
-
-    columns = {"from": found.edges[:-1], "to": found.edges[1:]}
-    table = pd.DataFrame({**columns, "same_person": found.positive, "other_person": found.negative})
-    write_text(path, csv_text(table))
-
-
 def _draw_rank_lists(
     path: Path, metrics: RetrievalMetrics, embeddings: Embeddings, data: PreparedData, count: int
 ) -> None:
     if metrics.per_query is None:
         raise RuntimeError("results of single queries were not kept")
     lists = retrieval.rank_lists(*embeddings.with_persons(data), queries=metrics.per_query.worst(count), top=10)
-    picture = retrieval.draw_rank_lists(lists, partial(_pixels, data.query), partial(_pixels, data.gallery))
+    picture = retrieval.draw_rank_lists(
+        lists, partial(reporting.pixels_of, data.query), partial(reporting.pixels_of, data.gallery)
+    )
     write_whole(path, lambda file: picture.save(file, format="PNG"))
     note(f"rank lists: {path}")
-
-
-def _pixels(split: PackedSplit, place: int) -> NDArray[np.uint8]:
-    import numpy as np
-
-    pixels: NDArray[np.uint8] = split.gather(np.array([place]))[0].permute(1, 2, 0).cpu().numpy()
-    return pixels
 
 
 def _evaluation_document(

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from nas import latency, reporting, results, spaces, storage
 from nas.cli.common import emit_json, note, print_table, progress_bar
 from nas.cli.space import find_file, open_space
+from nas.errors import LatencyError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,13 +102,7 @@ def profile(
 
     Example: nas latency profile search_spaces/resnet50_attention.yaml --backend onnxruntime
     """
-    from nas.latency import LatencyProtocol
-    from nas.latency.placement_table import PlacementTable
-    from nas.latency.placements import plan_profile
-    from nas.latency.placements import profile as run_profile
-    from nas.latency.store import RepositoryStore
-
-    protocol = LatencyProtocol(
+    protocol = latency.LatencyProtocol(
         device=on,
         backend=backend,
         precision=precision,
@@ -123,13 +119,13 @@ def profile(
     _require_backend(protocol)
     chosen = open_space(space)
     limits = [] if reference == "none" else [beside(reference, chosen.baselines())]
-    planned = plan_profile(chosen, limits, checks, several=several)
+    planned = latency.plan_profile(chosen, limits, checks, several=several)
     note(f"{len(planned)} networks: {protocol.sentence()}")
     with _open(db, create=True) as database, progress_bar("Measuring") as tell:
-        store = RepositoryStore(_repository(database))
-        found = run_profile(planned, protocol, store, tell, under_load=under_load)
+        store = latency.RepositoryStore(storage.Repository(database))
+        found = latency.profile(planned, protocol, store, tell, under_load=under_load)
     _tell(found.warnings, {c.notation: why for c, why in found.failures.items()})
-    table = PlacementTable(found.records)
+    table = latency.PlacementTable(found.records)
     _report(table, found.device, protocol, limits, margin, json=json)
 
 
@@ -146,16 +142,14 @@ def show(
 
     Example: nas latency show --figure speed.html
     """
-    from nas.latency import LatencyProtocol
-    from nas.latency.placement_table import PlacementTable
-    from nas.latency.store import RepositoryStore
-
     with _open(db, create=False) as database:
-        repository = _repository(database)
+        repository = storage.Repository(database)
         newest = _newest(repository.latencies(protocol_id=protocol, device=device))
-        record = repository.find_latency(newest["architecture_id"], newest["protocol_id"], newest["device"]).record
-        how, device = LatencyProtocol.from_record(record["protocol"]), str(newest["device"])
-        table = PlacementTable(RepositoryStore(repository).find(None, how, device))
+        found = repository.find_latency(newest["architecture_id"], newest["protocol_id"], newest["device"])
+        if found is None:
+            raise LatencyError("the newest figure was deleted just now", "run the command again")
+        how, device = latency.LatencyProtocol.from_record(found.record["protocol"]), str(newest["device"])
+        table = latency.PlacementTable(latency.RepositoryStore(repository).find(None, how, device))
     limits = [] if reference == "none" else [beside(reference, list(table.baselines))]
     _report(table, device, how, [c for c in limits if c in table.records], margin, json=json)
     if figure is not None:
@@ -191,10 +185,7 @@ def bridge(
 
     Example: nas latency bridge stick/ resnet50_attention --device xavier --once
     """
-    from nas.latency import LatencyProtocol
-    from nas.latency.exchange import Bridge, Collected, request_jobs, retry_failed
-
-    protocol = LatencyProtocol(
+    protocol = latency.LatencyProtocol(
         device=on,
         backend=backend,
         precision=precision,
@@ -207,15 +198,15 @@ def bridge(
         opset=opset,
     )
     wanted = [candidate for text in networks or [] for candidate in _networks(text, reference)]
-    everything = Collected()
+    everything = latency.Collected()
     with _open(db, create=bool(wanted)) as database:
-        repository = _repository(database)
-        carrier = Bridge(repository, folder, device)
+        repository = storage.Repository(database)
+        carrier = latency.Bridge(repository, folder, device)
         with progress_bar("Exporting", enabled=bool(wanted)) as tell:
-            asked = request_jobs(repository, wanted, protocol, device, tell)
+            asked = latency.request_jobs(repository, wanted, protocol, device, tell)
         _tell([], {candidate.notation: why for candidate, why in asked.refused.items()})
         if retry:
-            note(f"{retry_failed(repository, device)} network(s) wait for {device!r} again")
+            note(f"{latency.retry_failed(repository, device)} network(s) wait for {device!r} again")
         before = None
         while True:
             waiting, found = carrier.carry()
@@ -234,8 +225,6 @@ def bridge(
 
 
 def _refuse_unusable(unusable: list[tuple[str, str]]) -> None:
-    from nas.errors import LatencyError
-
     if unusable:
         listed = "; ".join(f"{name}: {why}" for name, why in unusable)
         raise LatencyError(
@@ -249,8 +238,6 @@ def _refuse_unusable(unusable: list[tuple[str, str]]) -> None:
 
 def parse_size(text: str) -> tuple[int, int]:
     """`256x128` as height and width."""
-    from nas.errors import LatencyError
-
     height, cross, width = text.lower().partition("x")
     if not (cross and height.strip().isdigit() and width.strip().isdigit()):
         raise LatencyError(f"--input {text!r} is no size", "write height x width, such as 256x128")
@@ -258,55 +245,37 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def _require_backend(protocol: LatencyProtocol) -> None:
-    from nas.errors import LatencyError
-    from nas.latency.backends import unavailable
-
-    reason = unavailable(protocol)
+    reason = latency.unavailable(protocol)
     if reason is not None:
         raise LatencyError(f"backend {protocol.backend!r} cannot measure on {protocol.device}: {reason}", "nas doctor")
 
 
 def beside(reference: str, baselines: list[Candidate]) -> Candidate:
     """The reference network, as wide as the baselines unless it says a width itself."""
-    from nas.spaces import Candidate
-
-    given = Candidate.parse(reference)
+    given = spaces.Candidate.parse(reference)
     if "(" in reference or not baselines or not given.backbone.startswith("resnet"):
         return given
-    return Candidate.make(given.backbone, given.placements, dict(baselines[0].backbone_params))
+    return spaces.Candidate.make(given.backbone, given.placements, dict(baselines[0].backbone_params))
 
 
 def _networks(text: str, reference: str) -> list[Candidate]:
     """The networks of a space's profile, or one candidate."""
-    from nas.latency.placements import plan_profile
-    from nas.spaces import Candidate
-
     if not find_file(text, "search_spaces").is_file():
-        return [Candidate.parse(text)]
+        return [spaces.Candidate.parse(text)]
     space = open_space(text)
     limits = [] if reference == "none" else [beside(reference, space.baselines())]
-    return [planned.candidate for planned in plan_profile(space, limits)]
+    return [planned.candidate for planned in latency.plan_profile(space, limits)]
 
 
 def _open(url: str | None, *, create: bool) -> Database:
-    from nas.storage import open_database
-
     url = url or os.environ.get("NAS_DATABASE") or DEFAULT_DATABASE
     if create and url == DEFAULT_DATABASE:
         Path(".nas").mkdir(exist_ok=True)
-    return open_database(url, create=create)
-
-
-def _repository(database: Database) -> Any:
-    from nas.storage import Repository
-
-    return Repository(database)
+    return storage.open_database(url, create=create)
 
 
 def _newest(latencies: pd.DataFrame) -> pd.Series[Any]:
     """The newest measured figure, whose device and protocol are shown; says what else there is."""
-    from nas.errors import LatencyError
-
     measured = latencies[latencies["measured"].astype(bool)]
     if measured.empty:
         raise LatencyError("no latency is stored there yet", "run: nas latency profile SPACE.yaml")
@@ -337,10 +306,8 @@ def _report(
     *,
     json: bool,
 ) -> None:
-    from nas.latency.cost_rules import cost_findings
-
     known = [limit for limit in limits if limit in table.records]
-    findings = [finding for limit in known for finding in cost_findings(table, limit, margin=margin)]
+    findings = [finding for limit in known for finding in latency.cost_findings(table, limit, margin=margin)]
     if json:
         emit_json(_as_json(table, device, protocol, findings))
         return
@@ -362,9 +329,6 @@ def _baseline_rows(frame: pd.DataFrame) -> list[tuple[object, ...]]:
 
 def _placement_rows(frame: pd.DataFrame) -> list[tuple[object, ...]]:
     """One row a block, setting and shape: the sites that share a figure together."""
-    from nas.spaces import Candidate
-    from nas.spaces.notation import format_block
-    from nas.spaces.site_sets import compact
 
     rows: list[tuple[object, ...]] = []
     singles = frame[frame["n_blocks"] == 1].copy()
@@ -372,9 +336,9 @@ def _placement_rows(frame: pd.DataFrame) -> list[tuple[object, ...]]:
     singles["source"] = singles["same_as"].where(singles["same_as"].notna(), singles["notation"])
     for source, group in singles.groupby("source", sort=False):
         first = group[group["measured"]].iloc[0]
-        placement = Candidate.parse(str(source)).placements[0]
-        name = f"{first['backbone'] if several else ' '} + {format_block(placement.block, placement.params)}"
-        rows.append((name, compact(group["site"]), *_figures(first)))
+        placement = spaces.Candidate.parse(str(source)).placements[0]
+        name = f"{first['backbone'] if several else ' '} + {spaces.format_block(placement.block, placement.params)}"
+        rows.append((name, spaces.compact(group["site"]), *_figures(first)))
     return rows
 
 
@@ -392,8 +356,6 @@ def _figures(row: Any) -> tuple[str, ...]:
 
 
 def _print_quality(table: PlacementTable) -> None:
-    from nas.results.additive import cross_validate
-
     for candidate in table.records:
         if why := table.times[candidate].why:
             note(f"Time not known: {candidate.notation}: {why}; measure again: nas latency profile")
@@ -408,7 +370,7 @@ def _print_quality(table: PlacementTable) -> None:
     _print_builds(table)
     titles: dict[Once, str] = {"none": "baseline + increments", "network": "with a cost once a network"}
     for once, title in titles.items():
-        error = cross_validate(table.rows(), once)
+        error = results.cross_validate(table.rows(), once)
         if error is not None:
             note(
                 f"Prediction, {title}: mean error {error.mean_percent:.2f} %, worst {error.worst_percent:.2f} %, "
@@ -448,10 +410,6 @@ def _collected(found: Collected) -> dict[str, Any]:
 
 def _draw(table: PlacementTable, protocol: LatencyProtocol, path: Path) -> None:
     """Writes the figure of speed a position, one self-contained page; says so when there is nothing to draw."""
-    from nas.reporting.figures import SpeedByPosition
-    from nas.reporting.study_data import StudyData
-    from nas.spaces import Candidate
-
     frame = table.to_frame()
     measured = frame[frame["measured"]].copy()
     scale = measured["corrected_ms"].astype(float) / measured["median_ms"]
@@ -459,8 +417,10 @@ def _draw(table: PlacementTable, protocol: LatencyProtocol, path: Path) -> None:
         measured[name] *= scale
     measured["batches_per_s"] /= scale
     measured["site"] = measured["site"].where(measured["site"] > 0)
-    measured["backbone"] = [Candidate.parse(text).backbone for text in measured["notation"]]
-    drawing = SpeedByPosition()(StudyData("latency", latencies=measured, protocol=protocol.to_dict()))
+    measured["backbone"] = [spaces.Candidate.parse(text).backbone for text in measured["notation"]]
+    drawing = reporting.SpeedByPosition()(
+        reporting.StudyData("latency", latencies=measured, protocol=protocol.to_dict())
+    )
     if isinstance(drawing, str):
         note(drawing)
         return

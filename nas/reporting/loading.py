@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from nas.reporting.placements import placements_of
 from nas.reporting.shrink_steps import shrink_results
 from nas.reporting.study_data import EPOCH_COLUMNS, StudyData
-
-if TYPE_CHECKING:
-    from nas.storage import Database, Repository, StudyInfo
+from nas.storage import Database, Repository, StudyInfo
 
 CURVES = 40
 """How many trainings' curves are loaded: the best and the latest."""
@@ -29,8 +27,6 @@ def load_study_data(database: Database, name: str) -> StudyData:
     Raises:
         StudyError: there is no such study; names those there are.
     """
-    from nas.storage import Repository
-
     return study_data(Repository(database), name)
 
 

@@ -9,18 +9,24 @@ study.figure("pareto_front")
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+import plotly.graph_objects as go
 
 from nas.errors import StudyError, unknown_name
+from nas.reporting.figures import FIGURES
+from nas.reporting.files import pareto_table
+from nas.reporting.html import block_html
+from nas.reporting.loading import load_study_data
+from nas.reporting.markup import tag
+from nas.reporting.report import DEFAULT_FORMATS, write_report
+from nas.reporting.rules_file import rule_set
+from nas.reporting.story.question import question
 from nas.reporting.study_data import StudyData
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-    from nas.results.answer import Answer
-    from nas.spaces.ruleset import RuleSet
+from nas.results.answer import Answer
+from nas.spaces.ruleset import RuleSet
+from nas.storage import Repository, masked, open_database
 
 
 class Study:
@@ -43,8 +49,6 @@ class Study:
             StorageError: the database cannot be read.
             StudyError: there is no such study, or several and no name.
         """
-        from nas.storage import Repository, open_database
-
         with open_database(url, create=False, read_only=True) as database:
             known = [study.name for study in Repository(database).studies()]
         if name is None and len(known) != 1:
@@ -57,9 +61,6 @@ class Study:
     def data(self, *, refresh: bool = False) -> StudyData:
         """All tables of the study, loaded once; `refresh` reads them again."""
         if self._data is None or refresh:
-            from nas.reporting.loading import load_study_data
-            from nas.storage import open_database
-
             with open_database(self.url, create=False, read_only=True) as database:
                 self._data = load_study_data(database, self.name)
         return self._data
@@ -74,8 +75,6 @@ class Study:
 
     def candidates(self) -> pd.DataFrame:
         """One row a candidate and comparable level: means over seeds, intervals, the front."""
-        from nas.reporting.files import pareto_table
-
         return pareto_table(self.data())
 
     def answer(self) -> Answer:
@@ -88,32 +87,20 @@ class Study:
         Raises:
             StudyError: there is no such figure; names those there are.
         """
-        from nas.reporting.figures import FIGURES
-
         if name not in FIGURES:
             raise StudyError(unknown_name("figure", name, FIGURES))
         return FIGURES[name](**settings)(self.data())
 
     def rules(self) -> RuleSet:
         """The findings so far, with evidence and verdicts."""
-        from nas.reporting.rules_file import rule_set
-
         return rule_set(self.data())
 
     def report(self, folder: str | Path, *formats: str) -> dict[str, Path]:
         """Writes the report; see `nas.reporting.write_report`."""
-        from nas.reporting.report import DEFAULT_FORMATS, write_report
-
         return write_report(self.data(), Path(folder), formats or DEFAULT_FORMATS)
 
     def __repr__(self) -> str:
-        from nas.storage import masked
-
         return f"Study({self.name!r}, database {masked(self.url)!r})"
 
     def _repr_html_(self) -> str:
-        from nas.reporting.html import block_html
-        from nas.reporting.markup import tag
-        from nas.reporting.story.question import question
-
         return str(tag("div", tag("h3", self.name), *[block_html(block) for block in question(self.data()).blocks]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 
@@ -13,8 +13,10 @@ from nas.progress import Progress, silent
 from nas.reporting.document import Document
 from nas.reporting.files import write_figure_tables, write_pareto_csv
 from nas.reporting.html import PLOTLY_FILE, render_html
+from nas.reporting.latex import render_latex
 from nas.reporting.markdown import render_markdown
 from nas.reporting.rules_file import write_rules
+from nas.reporting.stills import write_stills
 from nas.reporting.story import tell
 from nas.reporting.study_data import StudyData
 
@@ -53,14 +55,14 @@ def write_report(
     written: dict[str, Path] = {"figures": folder / "figures"}
     write_figure_tables(document.figures, folder / "figures")
     stills = [fmt for fmt in wanted if fmt in ("png", "svg")]
-    pictures = _write_stills(document, folder, stills) if stills else {}
+    pictures = write_stills(document.figures, folder / "figures", stills, relative_to=folder) if stills else {}
     written |= dict.fromkeys(stills, folder / "figures")
     steps: dict[str, Callable[[], Path]] = {
         "html": lambda: _write_page(document, folder, plotlyjs),
         "md": lambda: write_text(folder / "report.md", render_markdown(document, pictures)),
         "csv": lambda: write_pareto_csv(data, folder / "pareto.csv"),
         "rules": lambda: write_rules(data, folder / "rules.yaml"),
-        "latex": lambda: _write_latex(data, folder),
+        "latex": lambda: write_text(folder / "tables.tex", render_latex(data)),
     }
     todo = [fmt for fmt in wanted if fmt in steps]
     for done, fmt in enumerate(todo, start=1):
@@ -83,15 +85,3 @@ def _write_page(document: Document, folder: Path, plotlyjs: str) -> Path:
     if plotlyjs == "directory":
         write_text(folder / PLOTLY_FILE, get_plotlyjs())
     return write_text(folder / "report.html", render_html(document, plotlyjs=plotlyjs))
-
-
-def _write_stills(document: Document, folder: Path, formats: list[str]) -> dict[str, PurePosixPath]:
-    from nas.reporting.stills import write_stills
-
-    return write_stills(document.figures, folder / "figures", formats, relative_to=folder)
-
-
-def _write_latex(data: StudyData, folder: Path) -> Path:
-    from nas.reporting.latex import render_latex
-
-    return write_text(folder / "tables.tex", render_latex(data))

@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 import plotly.graph_objects as go
@@ -19,9 +21,7 @@ WIDTH_PX = 980
 
 def stills_missing() -> str | None:
     """Why stills cannot be made here, None when they can."""
-    try:
-        import kaleido  # noqa: F401
-    except ImportError:
+    if find_spec("kaleido") is None:
         return "stills need kaleido: pip install 'nas-reid[stills]'"
     return None if find_browser() else "stills need a Chromium or Chrome; install one or set BROWSER_PATH"
 
@@ -49,8 +49,6 @@ def write_stills(
     Raises:
         StudyError: kaleido or a browser is missing.
     """
-    if missing := stills_missing():
-        raise StudyError(f"no stills: {missing}", "leave png and svg out; the HTML report is complete without them")
     drawn = [figure for figure in figures if isinstance(figure.drawing, go.Figure)]
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(figure, folder / f"{figure.name}.{fmt}") for figure in drawn for fmt in formats]
@@ -59,10 +57,21 @@ def write_stills(
     return {name: PurePosixPath(path.relative_to(relative_to).as_posix()) for name, path in first.items()}
 
 
+def write_still(figure: go.Figure, path: Path) -> Path:
+    """Writes one figure as PNG or SVG, light theme.
+
+    Raises:
+        StudyError: kaleido or a browser is missing.
+    """
+    _draw([figure], [path])
+    return path
+
+
 def _draw(figures: Sequence[go.Figure], paths: Sequence[Path]) -> None:
     """One browser for all stills."""
-    import kaleido
-
+    if missing := stills_missing():
+        raise StudyError(f"no stills: {missing}", "write html instead of png and svg; it is complete without them")
+    kaleido = import_module("kaleido")  # an extra: only a still needs it
     os.environ.setdefault("BROWSER_PATH", find_browser() or "")
     kaleido.start_sync_server(n=1, silence_warnings=True)
     try:

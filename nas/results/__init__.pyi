@@ -1,3 +1,4 @@
+from .additive import cross_validate as cross_validate
 from .answer import Answer as Answer
 from .answer import answer_of as answer_of
 from .choice import Choice as Choice

@@ -1,5 +1,4 @@
 from .evaluation import evaluate as evaluate
-from .histogram_picture import draw_histogram as draw_histogram
 from .metrics import RetrievalMetrics as RetrievalMetrics
 from .pictures import draw_rank_lists as draw_rank_lists
 from .rank_lists import rank_lists as rank_lists

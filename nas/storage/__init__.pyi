@@ -19,5 +19,6 @@ from .records import StudyInfo as StudyInfo
 from .records import TrainingOutcome as TrainingOutcome
 from .records import TrainingRequest as TrainingRequest
 from .repository import Repository as Repository
+from .schema import known_revisions as known_revisions
 from .urls import masked as masked
 from .urls import parse_url as parse_url

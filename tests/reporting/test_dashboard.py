@@ -21,8 +21,8 @@ from nas.reporting.dashboard.access import is_loopback  # noqa: E402
 from nas.reporting.dashboard.app import body_of, page_of  # noqa: E402
 from nas.reporting.dashboard.components import figure_for  # noqa: E402
 from nas.reporting.dashboard.filters import Filters, _numbers  # noqa: E402
-from nas.reporting.dashboard.pages.front import draw_front, filters_of, tabulate_front  # noqa: E402
-from nas.reporting.dashboard.pages.rules import adopted, chosen_rules, rule_options  # noqa: E402
+from nas.reporting.dashboard.pages.explorer import draw_front, filters_of, tabulate_front  # noqa: E402
+from nas.reporting.dashboard.pages.rule_choice import adopted, chosen_rules, rule_options  # noqa: E402
 from nas.reporting.dashboard.progress import seconds_left  # noqa: E402
 from nas.reporting.dashboard.routing import PAGES, href, read_route  # noqa: E402
 from nas.reporting.dashboard.source import StudySource  # noqa: E402
@@ -113,7 +113,7 @@ def test_the_front_is_of_what_is_shown(full: StudyData) -> None:
     figure, words = draw_front(full, Filters(blocks="hac", level="val:e60"), LIGHT, [])
     assert words.startswith("3")
     front = next(trace for trace in figure["data"] if trace.get("name") == "front")
-    from nas.reporting.dashboard.pages.front import shown_candidates
+    from nas.reporting.dashboard.pages.explorer import shown_candidates
 
     shown = shown_candidates(full, Filters(blocks="hac", level="val:e60"))
     assert len(np.asarray(shown[shown["on_front"]])) >= 2

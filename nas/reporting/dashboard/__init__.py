@@ -3,19 +3,6 @@
 `create_app` makes the Dash application; `nas dashboard` serves it on 127.0.0.1.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from nas.reporting.dashboard.app import create_app
-
-__all__ = ["create_app"]
-
-
-def __getattr__(name: str) -> Any:
-    if name != "create_app":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from nas.reporting.dashboard.app import create_app
-
-    return create_app
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from nas.errors import NasError
+from nas.reporting.figures import ParetoFront
 from nas.reporting.loading import study_data
 from nas.reporting.study_data import StudyData
 from nas.storage import Database, Repository, masked, open_database
@@ -114,8 +115,6 @@ class StudySource:
     def _warm(self) -> None:
         try:
             for name in self.names()[:2]:
-                from nas.reporting.figures import ParetoFront
-
                 data = self.data(name)
                 ParetoFront()(data)
         except NasError:

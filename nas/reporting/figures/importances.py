@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import optuna
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -18,9 +19,6 @@ from nas.reporting.study_data import StudyData
 from nas.results.intervals import Floats
 from nas.results.levels import Level
 from nas.spaces.candidate import Candidate
-
-if TYPE_CHECKING:
-    import optuna
 
 METHODS = {"ped_anova": "PED-ANOVA", "fanova": "fANOVA"}
 MIN_CANDIDATES = 20
@@ -150,8 +148,6 @@ def _shuffled(scores: Floats, groups: npt.NDArray[np.int64], rng: np.random.Gene
 
 def _weights(study: optuna.Study, scores: Floats, method: str) -> dict[str, float]:
     """Importance of each parameter, not yet divided by their sum."""
-    import optuna
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         evaluator = (
@@ -179,8 +175,6 @@ def _choices(parameters: list[dict[str, Any]]) -> dict[str, list[str]]:
 
 
 def _study(parameters: list[dict[str, Any]], choices: dict[str, list[str]]) -> optuna.Study:
-    import optuna
-
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="minimize")

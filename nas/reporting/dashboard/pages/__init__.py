@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nas.reporting.dashboard.components import View, sections
-from nas.reporting.dashboard.pages import candidate, front, overview, rules
+from nas.reporting.dashboard.pages import candidate, explorer, overview, rule_choice
 from nas.reporting.dashboard.parts import html
 from nas.reporting.dashboard.routing import PAGES, Route
 from nas.reporting.dashboard.source import Snapshot
@@ -42,5 +42,5 @@ PLAIN: dict[str, Render] = {
 }
 """Page -> what draws it."""
 
-WITH_CONTROLS = {"front": front, "rules": rules}
+WITH_CONTROLS = {"front": explorer, "rules": rule_choice}
 """Page -> module with `layout` and `register`."""

@@ -11,19 +11,21 @@ import io
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from nas.data import PackedSplit, PreparedData, ReidDataset, dataset_view, load_dataset, prepare
 from nas.errors import StudyError
 from nas.progress import Progress
 from nas.reporting.study_data import StudyData
-
-if TYPE_CHECKING:
-    from nas.data import PackedSplit, PreparedData, ReidDataset
-    from nas.storage import Database
-    from nas.training import FeatureExtractor
+from nas.retrieval import evaluate
+from nas.retrieval.rank_lists import rank_lists
+from nas.storage import Database, Repository
+from nas.storage.checkpoint_store import CheckpointStore
+from nas.training import FeatureExtractor
 
 THUMBNAIL_PX = 128
 
@@ -74,8 +76,6 @@ def _recommended(data: StudyData) -> str:
 
 def _training_with_checkpoint(database: Database, data: StudyData, notation: str) -> dict[str, Any]:
     """The longest-trained finished training of the candidate whose checkpoint was kept."""
-    from nas.storage import Repository
-
     rows = data.finished[data.finished["notation"] == notation].sort_values(["split", "epochs"])
     repository = Repository(database)
     for training_id in reversed([int(number) for number in rows["training_id"]]):
@@ -89,24 +89,17 @@ def _training_with_checkpoint(database: Database, data: StudyData, notation: str
 
 
 def _extractor(training: Mapping[str, Any], folder: Path, device: str) -> FeatureExtractor:
-    from nas.storage.checkpoint_store import CheckpointStore
-    from nas.training import FeatureExtractor
-
     store = CheckpointStore(folder)
     path = store.fetch(str(training["checkpoint_uri"]), folder / "checkpoint.pt", training.get("checkpoint_sha256"))
     return FeatureExtractor(path, device)
 
 
 def _images(data: StudyData, split: str, size: tuple[int, int], progress: Progress | None) -> PreparedData:
-    from nas.data import prepare
-
     return prepare(_view(data, split, progress), size, progress=progress)
 
 
 def _view(data: StudyData, split: str, progress: Progress | None) -> ReidDataset:
     """The view of the data that the training was evaluated on."""
-    from nas.data import dataset_view, load_dataset
-
     definition = data.definition
     whole = load_dataset(definition.get("test_data") or definition["data"], progress=progress)
     held_out = definition.get("validation") or {}
@@ -114,21 +107,18 @@ def _view(data: StudyData, split: str, progress: Progress | None) -> ReidDataset
     return dataset_view(whole, view, val_share=held_out.get("share", 0.25), seed=held_out.get("seed", 0))
 
 
-def _pixels(split: PackedSplit, place: int) -> NDArray[np.uint8]:
+def pixels_of(split: PackedSplit, place: int) -> NDArray[np.uint8]:
     """uint8 (H, W, 3) of one image."""
     return np.asarray(split.gather(np.array([place]))[0].permute(1, 2, 0).cpu().numpy())
 
 
 def _features(extractor: FeatureExtractor, split: PackedSplit, progress: Progress | None) -> NDArray[np.float32]:
-    return extractor([_pixels(split, place) for place in range(len(split))], progress)
+    return extractor([pixels_of(split, place) for place in range(len(split))], progress)
 
 
 def _rows(
     prepared: PreparedData, query: NDArray[np.float32], gallery: NDArray[np.float32], queries: int, ranks: int
 ) -> list[dict[str, Any]]:
-    from nas.retrieval import evaluate
-    from nas.retrieval.rank_lists import rank_lists
-
     persons = (prepared.query.identities, prepared.query.cameras)
     others = (prepared.gallery.identities, prepared.gallery.cameras)
     found = evaluate(query, *persons, gallery, *others, per_query=True)
@@ -160,14 +150,12 @@ def _row(split: PackedSplit, place: int, query: int, rank: int, correct: bool, d
         "camera": int(split.cameras[place]),
         "correct": correct,
         "distance": distance,
-        "image": thumbnail(_pixels(split, place)),
+        "image": thumbnail(pixels_of(split, place)),
     }
 
 
 def thumbnail(pixels: NDArray[np.uint8]) -> str:
     """An image as a small JPEG in a data address."""
-    from PIL import Image
-
     picture = Image.fromarray(pixels)
     picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
     buffer = io.BytesIO()
