@@ -82,7 +82,13 @@ def test_drawing_neither_changes_nor_needs_the_study(name: str, full: StudyData)
 def test_visible_axes_say_what_and_in_which_unit(name: str, full: StudyData) -> None:
     drawing = FIGURES[name]()(full)
     assert isinstance(drawing, go.Figure)
-    no_title = {"rank_lists": "xy", "importances": "y", "space_lineage": "y", "placement_map": "y"}.get(name, "")
+    no_title = {
+        "rank_lists": "xy",
+        "importances": "y",
+        "rule_effects": "y",
+        "space_lineage": "y",
+        "placement_map": "y",
+    }.get(name, "")
     first = {"x": drawing.layout.xaxis, "y": drawing.layout.yaxis}
     for letter, axis in first.items():
         if axis.visible is not False and letter not in no_title:
