@@ -91,9 +91,13 @@ def hours(seconds: Any) -> str:
     return f"{value / 3600:.1f} h" if value >= 3600 else f"{value / 60:.1f} min" if value >= 60 else f"{value:.0f} s"
 
 
-def millions(value: Any) -> str:
-    """Parameters or operations in millions."""
-    return MISSING if is_missing(value) else fixed(float(value) / 1e6, 2)
+def scaled(value: Any, unit: float, digits: int) -> str:
+    """A large number in thousands, millions, ...: `unit` of them are 1.
+
+    >>> scaled(25_557_032, 1e6, 2)
+    '25.56'
+    """
+    return MISSING if is_missing(value) else fixed(float(value) / unit, digits)
 
 
 def plural(number: int, noun: str, many: str | None = None) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 
 from nas.errors import NasError
-from nas.reporting.document import Badge, Cell, Table, code
-from nas.reporting.numbers import MISSING, count, fixed, mean_sd, millions
+from nas.reporting.document import Badge, Cell, Link, Table, code
+from nas.reporting.numbers import MISSING, count, fixed, is_missing, mean_sd, scaled
 from nas.reporting.study_data import StudyData, records_of, rows_of
 from nas.results.levels import Level
 from nas.spaces.candidate import Candidate
@@ -17,6 +19,11 @@ SHOWN_ROWS = 200
 """Longer tables are cut in reports; the CSV file has every row."""
 
 
+CANDIDATE_HEADS = ("candidate", "", "mAP", "rank-1", "mINP", "seeds", "ms a batch", "batches/s", "params (M)", "GMAC")
+CANDIDATE_NUMBERS = frozenset(range(2, 10))
+"""Which of these columns are right-aligned."""
+
+
 def candidate_table(summary: pd.DataFrame, caption: str, name: str) -> Table:
     """Candidates with mAP, rank-1, mINP, time and size; the longest tables are cut, and say so.
 
@@ -24,26 +31,30 @@ def candidate_table(summary: pd.DataFrame, caption: str, name: str) -> Table:
     """
     summary = summary.sort_values(["quoted"], ascending=False, kind="stable")
     summary = pd.concat([summary[summary["trainings"] > 0], summary[summary["trainings"] == 0]])
-    rows = [_candidate_row(row) for row in records_of(summary.head(SHOWN_ROWS))]
+    rows = candidate_rows(summary.head(SHOWN_ROWS))
     cut = len(summary) - len(rows)
     note = f"{count(cut)} more rows are in pareto.csv." if cut > 0 else ""
-    headings = ["candidate", "", "mAP", "rank-1", "mINP", "seeds", "ms a batch", "batches/s", "params (M)", "GMAC"]
-    return Table(headings, rows, caption, note, name, frozenset(range(2, 10)))
+    return Table(CANDIDATE_HEADS, rows, caption, note, name, CANDIDATE_NUMBERS)
 
 
-def _candidate_row(row: dict[str, object]) -> list[Cell]:
-    macs = row["macs"]
+def candidate_rows(summary: pd.DataFrame, link: Callable[[str], str] | None = None) -> list[list[Cell]]:
+    """One row a candidate, columns `CANDIDATE_HEADS`; `link` gives the address of a candidate's page by its id."""
+    return [_candidate_row(row, link) for row in records_of(summary)]
+
+
+def _candidate_row(row: dict[str, object], link: Callable[[str], str] | None) -> list[Cell]:
+    predicted = "" if row["latency_measured"] or is_missing(row["latency_ms"]) else " (predicted)"
     return [
-        code(row["notation"]),
+        code(row["notation"]) if link is None else Link(str(row["notation"]), link(str(row["candidate_id"]))),
         _standing(row),
         mean_sd(row["map_mean"], row["map_sd"]),
         fixed(row["rank1"], 4),
         fixed(row["minp"], 4),
         count(row["seeds"]),
-        fixed(row["latency_ms"], 2),
+        fixed(row["latency_ms"], 2) + predicted,
         fixed(row["batches_per_s"], 2),
-        millions(row["params"]),
-        fixed(float(macs) / 1e9, 3) if isinstance(macs, (int, float)) else "–",
+        scaled(row["params"], 1e6, 2),
+        scaled(row["macs"], 1e9, 3),
     ]
 
 

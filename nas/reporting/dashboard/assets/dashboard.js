@@ -24,45 +24,23 @@
   const candidates = (points) => [...new Set((points || []).map((p) => p.customdata && p.customdata[0]).filter(Boolean))];
   const names = ["level", "blocks", "sites", "counts", "stage", "max_ms", "text", "speed"];
 
-  const make = (tag, attributes, ...children) => {
-    const element = document.createElement(tag);
-    Object.entries(attributes).forEach(([name, value]) => { if (value) element.setAttribute(name, value); });
-    element.append(...children);
-    return element;
-  };
-  const asking = (words, key, order, attributes) => {
-    const element = make("button", { type: "button", "data-key": key, ...attributes }, words);
-    element.disabled = !order;
-    element.addEventListener("click", () => window.dash_clientside.set_props("front-order", { data: order }));
-    return element;
-  };
-  const linkTo = (words, href) => {
-    const element = make("a", { href, "data-key": href }, words);
-    element.addEventListener("click", (event) => {
-      if (event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
-      event.preventDefault();
-      window.dash_clientside.set_props("url", { pathname: href, search: "" });
-    });
-    return element;
-  };
-  const tableOf = ({ headings, rows }) => make("table", { class: "candidates" },
-    make("thead", {}, make("tr", {}, ...headings.map(({ key, title, kind, sort, click }) =>
-      make("th", { scope: "col", class: kind, "aria-sort": sort }, asking(title, key, click))))),
-    make("tbody", {}, ...rows.map(({ name, href, badge: [words, tone], cells }) => make("tr", {},
-      make("td", {}, linkTo(name, href), " ", ...(words ? [make("span", { class: `badge ${tone}`.trim() }, words)] : [])),
-      ...cells.map((text) => make("td", { class: "n" }, text))))));
-  const pagerOf = ({ words, previous, next }) => make("div", { class: "bar", role: "navigation", "aria-label": "Pages of the table" },
-    asking("Previous", "previous", previous, { class: "plain" }), make("span", {}, words), asking("Next", "next", next, { class: "plain" }));
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("#front-table button[data-order]");
+    if (button) window.dash_clientside.set_props("front-order", { data: JSON.parse(button.dataset.order) });
+    const link = event.target.closest("#front-table a");
+    if (!link || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    window.dash_clientside.set_props("url", { pathname: link.pathname, search: "" });
+  });
 
   window.nas = {
-    table: (page) => {
+    table: (html) => {
       const host = document.getElementById("front-table");
-      if (!host || !page) return "";
+      if (!host || !html) return "";
       const key = host.contains(document.activeElement) && document.activeElement.dataset.key;
-      const scroll = make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": page.label }, tableOf(page));
       const left = host.querySelector(".scroll")?.scrollLeft;
-      host.replaceChildren(scroll, ...(page.pager ? [pagerOf(page.pager)] : []));
-      if (left) scroll.scrollLeft = left;
+      host.innerHTML = html;
+      if (left) host.querySelector(".scroll").scrollLeft = left;
       if (key) [...host.querySelectorAll("[data-key]")].find((element) => element.dataset.key === key)?.focus();
       return "";
     },

@@ -14,7 +14,7 @@ from nas.reporting.dashboard.routing import Route, href
 from nas.reporting.dashboard.source import Snapshot
 from nas.reporting.document import Badge, Block, Bullets, Cell, Facts, Paragraph, Section, Table, code, words
 from nas.reporting.figures import NetworkDrawing, RankLists, TrainingCurves
-from nas.reporting.numbers import count, fixed, hours, interval, is_missing, mean_sd, millions
+from nas.reporting.numbers import count, fixed, hours, interval, is_missing, mean_sd, scaled
 from nas.reporting.rules_file import rule_set
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.story.tried import STATUS_TONES
@@ -92,8 +92,8 @@ def _latency_facts(data: StudyData, rows: pd.DataFrame) -> Facts:
             (f"time of a {data.batch_words}", f"{fixed(first['latency_ms'], 3)} ms ({how})"),
             ("5th to 95th percentile", spread),
             ("speed", f"{fixed(first['batches_per_s'], 2)} batches/s"),
-            ("parameters", f"{millions(first['params'])} M"),
-            ("multiply-adds", f"{fixed(float(first['macs'] or float('nan')) / 1e9, 3)} G"),
+            ("parameters", f"{scaled(first['params'], 1e6, 2)} M"),
+            ("multiply-adds", f"{scaled(first['macs'], 1e9, 3)} G"),
         ]
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,26 +20,19 @@ from nas.reporting.dashboard.routing import Route, href, read_route
 from nas.reporting.dashboard.source import Snapshot, StudySource
 from nas.reporting.figures import ParetoFront
 from nas.reporting.figures.pareto_front import SPEEDS, own_axis
-from nas.reporting.numbers import count, fixed, mean_sd, millions, plural
+from nas.reporting.html import cell_html
+from nas.reporting.markup import Element, tag
+from nas.reporting.numbers import count, plural
 from nas.reporting.placements import placements_of
-from nas.reporting.study_data import StudyData, mark_front, records_of
+from nas.reporting.study_data import StudyData, mark_front
+from nas.reporting.tables import CANDIDATE_HEADS, CANDIDATE_NUMBERS, candidate_rows
 from nas.spaces.labels import block_title
 
 PAGE_ROWS = 50
 CONTROLS = ("level", "blocks", "sites", "counts", "stage", "max_ms", "text", "speed")
-COLUMNS: dict[str, tuple[str, str]] = {
-    "notation": ("candidate", ""),
-    "map_mean": ("mAP", "n"),
-    "rank1": ("rank-1", "n"),
-    "seeds": ("seeds", "n"),
-    "latency_ms": ("ms a batch", "n"),
-    "batches_per_s": ("batches/s", "n"),
-    "params": ("params (M)", "n"),
-    "n_blocks": ("blocks", "n"),
-}
-"""Column -> heading and class."""
-
-_ASCENDING = {"notation", "latency_ms", "params", "n_blocks"}
+COLUMNS = ("notation", "", "map_mean", "rank1", "minp", "seeds", "latency_ms", "batches_per_s", "params", "macs")
+"""What each column of the report's table of candidates is ordered by."""
+_ASCENDING = {"notation", "latency_ms", "params", "macs"}
 GRAPH = graph_id("front")
 _TABLE_ONLY = {"front-order", "front-selected"}
 _SELECTING = {"modeBarButtonsToRemove": ["sendChartToCloud", "autoScale2d"]}
@@ -330,10 +324,10 @@ def _chosen(data: StudyData, filters: Filters, selected: Sequence[str]) -> pd.Da
 
 def tabulate_front(
     data: StudyData, filters: Filters, selected: Sequence[str], order: Mapping[str, Any]
-) -> tuple[dict[str, Any], str]:
-    """A page of the table as plain data for `window.nas.table`, and how many rows there are.
+) -> tuple[str, str]:
+    """A page of the report's table of candidates as HTML for `window.nas.table`, and how many rows there are.
 
-    The browser builds the table itself: as some six hundred Dash components it took longer than all the rest of a
+    The browser sets it as it is: as some six hundred Dash components it took longer than all the rest of a
     filter (`benchmarks/dashboard.py`).
     """
     rows = _chosen(data, filters, selected)
@@ -342,47 +336,40 @@ def tabulate_front(
     pages = max(1, -(-len(ordered) // PAGE_ROWS))
     page = min(int(order["page"]), pages - 1)
     part = ordered.iloc[page * PAGE_ROWS : (page + 1) * PAGE_ROWS]
-    table = {
-        "label": "Candidates",
-        "headings": [_heading(name, order) for name in COLUMNS],
-        "rows": [_row(data.name, row) for row in records_of(part)],
-        "pager": _pager(order, page, pages),
-    }
+    shown = candidate_rows(part, lambda candidate: href(data.name, "candidate", candidate))
+    heads = [_heading(name, title, order) for name, title in zip(COLUMNS, CANDIDATE_HEADS, strict=True)]
+    cells = [tag("tr", [tag("td", cell_html(cell), class_=_kind(i)) for i, cell in enumerate(row)]) for row in shown]
+    table = tag("table", tag("thead", tag("tr", heads)), tag("tbody", cells), class_="candidates")
+    scroll = tag("div", table, class_="scroll", tabindex="0", role="region", aria_label="Candidates")
     what = "selected" if selected else "shown"
-    return table, f"{plural(len(ordered), 'candidate')} {what}"
+    return str(tag("div", scroll, _pager(order, page, pages))), f"{plural(len(ordered), 'candidate')} {what}"
 
 
-def _heading(name: str, order: Mapping[str, Any]) -> dict[str, Any]:
+def _kind(column: int) -> str | None:
+    return "n" if column in CANDIDATE_NUMBERS else None
+
+
+def _heading(name: str, title: str, order: Mapping[str, Any]) -> Element:
     """A heading, and the order that a click on it asks for: the other way round, or a column's natural one."""
-    title, kind = COLUMNS[name]
+    if not name:
+        return tag("th", scope="col")
     own = order["column"] == name
     down = not order["descending"] if own else name not in _ASCENDING
     sort = ("descending" if order["descending"] else "ascending") if own else None
     click = {"column": name, "descending": down, "page": 0}
-    return {"key": name, "title": title, "kind": kind, "sort": sort, "click": click}
+    return tag("th", _asking(title, name, click), scope="col", aria_sort=sort, class_=_kind(COLUMNS.index(name)))
 
 
-def _row(study: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    role = "" if row["role"] == "candidate" else str(row["role"])
-    standing = ("front", "good") if row["on_front"] else (role if row["quoted"] else "not to quote", "")
-    return {
-        "name": str(row["notation"]),
-        "href": href(study, "candidate", str(row["candidate_id"])),
-        "badge": standing,
-        "cells": [
-            mean_sd(row["map_mean"], row["map_sd"]),
-            fixed(row["rank1"], 4),
-            count(row["seeds"]),
-            fixed(row["latency_ms"], 2) + ("" if row["latency_measured"] else " (predicted)"),
-            fixed(row["batches_per_s"], 2),
-            millions(row["params"]),
-            count(row["n_blocks"]),
-        ],
-    }
+def _asking(words: str, key: str, order: Mapping[str, Any] | None, style_class: str | None = None) -> Element:
+    """A button that asks for another order or page of the table."""
+    asked = {"data_key": key, "data_order": json.dumps(order), "disabled": order is None}
+    return tag("button", words, type="button", class_=style_class, **asked)
 
 
-def _pager(order: Mapping[str, Any], page: int, pages: int) -> dict[str, Any] | None:
+def _pager(order: Mapping[str, Any], page: int, pages: int) -> Element | None:
     if pages == 1:
         return None
     before, after = ({**order, "page": p} if 0 <= p < pages else None for p in (page - 1, page + 1))
-    return {"words": f"Page {page + 1} of {pages}", "previous": before, "next": after}
+    words = tag("span", f"Page {page + 1} of {pages}")
+    buttons = (_asking("Previous", "previous", before, "plain"), words, _asking("Next", "next", after, "plain"))
+    return tag("div", buttons, class_="bar", role="navigation", aria_label="Pages of the table")
