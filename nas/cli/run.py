@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -61,9 +62,10 @@ def run(
         result = _run(definition, repository, url, workers or definition.workers, lease)
         if report:
             result["report"] = _report(database, definition.name)
-        found = _answer(repository, definition.name)
-    note(found.sentence)
-    result["answer"] = found.to_dict()
+        found, rules = _answer(repository, definition.name), _rules(repository, definition.name)
+    for words in (found.sentence, *_rule_lines(rules)):
+        note(words)
+    result |= {"answer": found.to_dict(), "rules": rules}
     if json:
         emit_json(result)
     _refuse_fruitless(definition.name, result["trainings"])
@@ -125,6 +127,20 @@ def _answer(repository: Repository, name: str) -> Answer:
     """What the study may say so far."""
     cost = str(repository.study(name).definition.get("cost") or "latency_ms")
     return results.answer_of(repository.results(name), cost)
+
+
+def _rules(repository: Repository, name: str) -> list[dict[str, Any]]:
+    """What the study found about rules: sentence with its numbers, verdict and why, adopted ones first."""
+    found = reporting.finding_table(repository.findings(repository.study(name).id))
+    return [{key: row[key] for key in ("sentence", "verdict", "reason")} for row in found.to_dict("records")]
+
+
+def _rule_lines(rules: list[dict[str, Any]]) -> list[str]:
+    """The adopted rules, and how many were looked at."""
+    adopted = [rule["sentence"] for rule in rules if rule["verdict"] == "adopted"]
+    rest = [f"{count} {verdict}" for verdict, count in Counter(rule["verdict"] for rule in rules).items()]
+    said = [f"Rule adopted: {sentence}" for sentence in adopted]
+    return said if adopted or not rules else [f"No rule is adopted of {len(rules)} looked at: {', '.join(rest)}."]
 
 
 def _report(database: Any, name: str) -> dict[str, str]:
@@ -221,12 +237,13 @@ def status(
     name, url = search.find_study(study, db or os.environ.get("NAS_DATABASE"))
     with storage.open_database(url, create=False, read_only=True) as database:
         repository = storage.Repository(database)
-        found, said = repository.status(name), _answer(repository, name)
+        found, said, rules = repository.status(name), _answer(repository, name), _rules(repository, name)
     if json:
-        emit_json({**found, "answer": said.to_dict()})
+        emit_json({**found, "answer": said.to_dict(), "rules": rules})
         return
     _print_status(found)
-    line(f"  {said.sentence}")
+    for words in (said.sentence, *_rule_lines(rules)):
+        line(f"  {words}")
 
 
 def _print_status(found: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@ from .checkpoint_lists import pixels_of as pixels_of
 from .evaluation import query_table as query_table
 from .evaluation import write_distances as write_distances
 from .figures import SpeedByPosition as SpeedByPosition
+from .findings import finding_table as finding_table
 from .loading import load_study_data as load_study_data
 from .notebook import Study as Study
 from .report import write_report as write_report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,11 +112,15 @@ def _check_start_file(context: StudyContext, path: Path, view: str) -> None:
 
 
 def insertion_warnings(definition: StudyDefinition) -> list[str]:
-    """One sentence for each block of the space that changes a network when it is put in, under a warm start."""
+    """One sentence for each block of the space that changes a network when it is put in, under a warm start.
+
+    A block that the space offers as the identity too is meant to be compared.
+    """
     context = StudyContext(definition, None, 0)  # type: ignore[arg-type]
     if not context.definition.is_warm or context.replay is not None:
         return []
     found: dict[str, str] = {}
+    compared: defaultdict[str, bool] = defaultdict(bool)  # blocks whose identity form is in the space too
     for candidate in context.space.singles():
         (placement,) = candidate.placements
         name = format_block(placement.block, placement.params)
@@ -123,11 +128,12 @@ def insertion_warnings(definition: StudyDefinition) -> list[str]:
             continue
         changed = networks.check_insertion(candidate, context.recipe.input)
         found[name] = "" if changed.is_identity else changed.sentence()
+        compared[placement.block] |= changed.is_identity
     return [
         f"{name} is no identity when it is put in: it {sentence}; write start: identity for it, or trained features"
         " are spoilt before they are compared"
         for name, sentence in found.items()
-        if sentence
+        if sentence and not compared[name.partition("(")[0]]
     ]
 
 

@@ -44,6 +44,20 @@ def test_a_study_runs_reports_and_resumes(folder: Path, capfd: pytest.CaptureFix
     assert result["answer"]["sentence"] in " ".join(capfd.readouterr().out.split())
 
 
+def test_rules_are_told_after_the_answer(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    sweep = {"sweep": {"blocks": 1, "design": "exhaustive", "seeds": 2}}
+    path = study_file(folder, [sweep, {"shrink": {"families": ["sites", "cost"], "confirm": 4}}])
+    assert main(["run", str(path), "--json"]) == 0
+    out, err = capfd.readouterr()
+    result, said = json.loads(out), " ".join(err.split())
+    verdicts = [rule["verdict"] for rule in result["rules"]]
+    assert verdicts
+    assert said.count("Rule adopted: ") == verdicts.count("adopted")
+    assert ("No rule is adopted of" in said) == ("adopted" not in verdicts)
+    assert main(["status", str(path), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["rules"] == result["rules"]
+
+
 def test_a_dry_run_leaves_nothing_behind(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = study_file(folder, STAGES)
     before = sorted(folder.rglob("*"))
