@@ -11,7 +11,7 @@ help:            ## this list
 
 system:          ## Debian packages for stills, browser tests and PostgreSQL tests (as root)
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium pgbouncer postgresql fonts-dejavu-core git make python3-venv
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium faketime pgbouncer postgresql fonts-dejavu-core git make python3-venv
 
 $(BIN)/nas: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

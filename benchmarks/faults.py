@@ -34,24 +34,29 @@ from typing import Any
 import psycopg
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+from data_builders import write_image
 from fault_builders import (
+    AS_ANOTHER,
     CLOCK_AHEAD,
     CUT,
     DIE_BEFORE_TELLING,
     SHARE_AT_ONCE,
+    WAIT_S,
     Counts,
     FaultStudy,
     Row,
     end,
     fill_up,
     generate_images,
+    give_away,
     small_disk,
     spoil,
     undisturbed,
     until,
+    workers_of,
     write_faulty_blocks,
 )
-from private_postgres import MISSING, PrivatePostgres, find_binaries
+from private_postgres import MISSING, PGBOUNCER, PrivatePostgres, find_binaries
 
 # 152 + 138 + 10 trainings.
 LONG: list[Any] = [
@@ -74,6 +79,7 @@ class Result:
     counts: dict[str, int] | None
     whole: bool
     said: str = ""
+    day: str = field(default_factory=lambda: date.today().isoformat())
 
 
 @dataclass
@@ -325,6 +331,136 @@ def full_disk(bench: Bench, what: str) -> tuple[str, Counts | None, str]:
         return f"disk of the {what} full", study.counts(expected), said
 
 
+def only_worker_stopped(bench: Bench, engine: str) -> tuple[str, Counts, str]:
+    """SIGTERM to the only worker of a run, three times; the run must not wait for nobody."""
+    url = bench.server.create_database() if engine == "postgresql" else None
+    study = FaultStudy.replayed(bench.new(f"sigterm-{engine}"), url, seconds=0.2, workers=1)
+    codes = []
+    with study.watched():
+        for wanted in (5, 15, 30):
+            runner = study.run()
+            study.wait_for(wanted, runner)
+            for worker in workers_of(runner):
+                worker.terminate()
+            codes.append(runner.wait(WAIT_S))
+            said = study.last_error()
+        study.finish(study.run())
+    assert codes == [2, 2, 2], f"exit codes {codes}"
+    return "SIGTERM to the only worker, 3 times", study.counts(bench.expected_short), f"exit code 2: {said}"
+
+
+def database_moved(bench: Bench) -> tuple[str, Counts, str]:
+    """The SQLite file is moved away in the middle of a run, and put back."""
+    study = FaultStudy.replayed(bench.new("moved"), seconds=0.2, workers=2)
+    file, elsewhere = study.folder / "study.db", study.folder / "elsewhere"
+    elsewhere.mkdir()
+    with study.watched():
+        runner = study.run()
+        study.wait_for(10, runner)
+        for part in study.folder.glob("study.db*"):
+            part.rename(elsewhere / part.name)
+        code, said = runner.wait(WAIT_S), study.last_error()
+        assert code == 2, f"exit code {code}"
+        assert not file.exists(), "a new database was made in its place"
+    for part in elsewhere.iterdir():
+        part.rename(study.folder / part.name)
+    with study.watched():
+        study.finish(study.run())
+    return "database moved away and back", study.counts(bench.expected_short), f"exit code 2: {said}"
+
+
+def other_user(bench: Bench) -> tuple[str, Counts | None, str]:
+    """A worker who may not write where checkpoints and locks are, for they are another user's; then they are not."""
+    if os.geteuid() != 0 or shutil.which(AS_ANOTHER[0]) is None:
+        return "skipped: only root can become another user, with setpriv", None, ""
+    study = FaultStudy.real(bench.new("user"), bench.server.create_database(), candidates=REAL)
+    study.register()
+    with study.watched():
+        give_away(study.folder)
+        worker = study.worker(before=AS_ANOTHER, NAS_CACHE=str(bench.new("own-cache")))
+        code, said = worker.wait(WAIT_S), study.last_error()
+        assert code == 2, f"exit code {code}\n{study.said()}"
+        give_away(study.folder, os.geteuid())
+        study.finish(study.worker())
+    return "a worker in a folder of another user", study.counts(bench.expected_real), f"exit code 2: {said}"
+
+
+def other_data(bench: Bench) -> tuple[str, Counts, str]:
+    """Two trainings on one machine; on the second one the pictures are others under the same names."""
+    plain = _own_pictures(bench.new("pictures-undisturbed"))
+    plain.finish(plain.worker())
+    study = _own_pictures(bench.new("pictures"))
+    pictures = study.folder / "pictures"
+    with study.watched():
+        first = study.worker()
+        study.wait_for(2, first)
+        end(first)
+        shutil.copytree(pictures, study.folder / "kept")
+        for number, path in enumerate(sorted(pictures.iterdir())):
+            write_image(path, 1_000 + number, (32, 16))
+        second = study.worker(lease=1)
+        code, said = second.wait(WAIT_S), study.last_error()
+        assert code == 2, f"exit code {code}\n{study.said()}"
+        shutil.rmtree(pictures)
+        (study.folder / "kept").rename(pictures)
+        study.finish(study.worker(lease=1))
+    return "other pictures on the second machine", study.counts(plain.plan()), f"exit code 2: {said}"
+
+
+def _own_pictures(folder: Path) -> FaultStudy:
+    """The study of real trainings on a table of pictures."""
+    names = [(f"pictures/{p}_{c}.png", p, c) for p in range(1, 17) for c in (1, 2)]
+    for number, (name, _, _) in enumerate(names):
+        write_image(folder / name, number, (32, 16))
+    rows = [f"{name},{person},{camera},train" for name, person, camera in names]
+    (folder / "own.csv").write_text("\n".join(["path,identity,camera,split", *rows]) + "\n")
+    return FaultStudy.real(folder, candidates=REAL, data={"csv": "own.csv"})
+
+
+def clock_back(bench: Bench) -> tuple[str, Counts | None, str]:
+    """A worker is killed, then the machine's clock is two hours back, a day ahead, and runs a hundred times as fast."""
+    if shutil.which("faketime") is None:
+        return "skipped: no faketime (apt-get install faketime)", None, ""
+    study = FaultStudy.replayed(bench.new("clock-back"), seconds=0.3)
+    steps = ("-2h", "+1d", "-3d", "+0 x100")
+    with study.watched():
+        for number, step in enumerate(steps, 1):
+            worker = study.worker(before=("faketime", "-f", step))
+            study.wait_for(8 * number, worker)
+            end(worker)
+        study.finish(study.worker(before=("faketime", "-f", "-2h")))
+    return f"4 workers killed, clock stepped between them: {', '.join(steps)}", study.counts(bench.expected_short), ""
+
+
+def pooled(bench: Bench, mode: str) -> tuple[str, Counts | None, str]:
+    """A study through PgBouncer, with a worker killed."""
+    if PGBOUNCER is None:
+        return "skipped: no pgbouncer (apt-get install pgbouncer)", None, ""
+    url = bench.server.create_database()
+    with bench.server.bouncer(mode) as port:
+        pooled_url = url.replace(f":{bench.server.port}/", f":{port}/")
+        study = FaultStudy.replayed(bench.new(f"pooled-{mode}"), pooled_url, seconds=0.2, workers=2)
+        with study.watched():
+            runner = study.run()
+            study.wait_for(10, runner)
+            study.kill_one(runner, random.Random(0))
+            study.finish(runner)
+        counts = study.counts(bench.expected_short)
+    return f"PgBouncer pools by {mode}, a worker killed", counts, ""
+
+
+def in_ascii(bench: Bench) -> tuple[str, Counts, str]:
+    """A study in a database of SQL_ASCII, with text beyond ASCII and a worker killed."""
+    url = bench.server.create_database("ENCODING 'SQL_ASCII' TEMPLATE template0")
+    study = FaultStudy.replayed(bench.new("ascii"), url, seconds=0.2, workers=2, title="K\u00e4se \u2013 \u4e2d")
+    with study.watched():
+        runner = study.run()
+        study.wait_for(10, runner)
+        study.kill_one(runner, random.Random(0))
+        study.finish(runner)
+    return "database in SQL_ASCII, a worker killed", study.counts(bench.expected_short), ""
+
+
 def _ended(process: Any, disk: Path) -> bool:
     """Whether the run ended; keeps the disk full meanwhile (a file that is removed makes room)."""
     fill_up(disk)
@@ -347,6 +483,15 @@ PARTS: dict[str, Part] = {
     "full disk, SQLite": partial(full_disk, what="database"),
     "full disk, checkpoint": partial(full_disk, what="checkpoint"),
     "full disk, packed images": partial(full_disk, what="pack"),
+    "only worker stopped, SQLite": partial(only_worker_stopped, engine="sqlite"),
+    "only worker stopped, PostgreSQL": partial(only_worker_stopped, engine="postgresql"),
+    "database moved": database_moved,
+    "real, another user": other_user,
+    "real, other pictures": other_data,
+    "clock stepped": clock_back,
+    "PgBouncer, transactions": partial(pooled, mode="transaction"),
+    "PgBouncer, sessions": partial(pooled, mode="session"),
+    "SQL_ASCII": in_ascii,
 }
 
 
@@ -367,7 +512,6 @@ def run(name: str, bench: Bench) -> Result:
 def machine() -> dict[str, Any]:
     """What the run depends on."""
     return {
-        "date": date.today().isoformat(),
         "processor": next((ln.split(":")[1].strip() for ln in open("/proc/cpuinfo") if "model name" in ln), "unknown"),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
@@ -386,10 +530,17 @@ def markdown(found: dict[str, Any]) -> str:
     body = []
     for row in found["parts"]:
         counts = [str((row["counts"] or {}).get(key, "")) for key in HEADINGS]
-        cells = [row["name"], row["faults"], *counts, "yes" if row["whole"] else "NO", f"{row['seconds']:.0f}"]
+        cells = [
+            row["name"],
+            row["faults"],
+            *counts,
+            "yes" if row["whole"] else "NO",
+            f"{row['seconds']:.0f}",
+            row["day"],
+        ]
         body.append(f"| {' | '.join(cells)} |")
     said = [f"- {row['name']}: {row['said'].splitlines()[0]}" for row in found["parts"] if row["said"]]
-    titles = ("part", "faults", *(h.replace("_", " ") for h in HEADINGS), "whole", "s")
+    titles = ("part", "faults", *(h.replace("_", " ") for h in HEADINGS), "whole", "s", "day")
     head = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     about = (__doc__ or "").split("\n\n", 2)[2].strip()
     return "\n".join(["# Faults", "", facts, "", about, "", *head, *body, "", *said, ""])
@@ -398,7 +549,8 @@ def markdown(found: dict[str, Any]) -> str:
 def merged(out: Path, results: list[Result]) -> dict[str, Any]:
     """The results with those of earlier calls, in the order of the parts."""
     path = out.with_suffix(".json")
-    known = {row["name"]: row for row in json.loads(path.read_text())["parts"]} if path.exists() else {}
+    before = json.loads(path.read_text()) if path.exists() else {"parts": []}
+    known = {row["name"]: {"day": before["machine"].get("date"), **row} for row in before["parts"]}
     known.update({result.name: asdict(result) for result in results})
     return {"machine": machine(), "parts": [known[name] for name in PARTS if name in known]}
 

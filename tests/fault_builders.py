@@ -136,26 +136,37 @@ class FaultStudy:
         return self._start(command, self.hooks, environment)
 
     def worker(
-        self, *arguments: str, hooks: str = "", lease: float = 3.0, **environment: str
+        self,
+        *arguments: str,
+        hooks: str = "",
+        lease: float = 3.0,
+        before: Sequence[str] = (),
+        **environment: str,
     ) -> subprocess.Popen[bytes]:
-        """Starts one `nas worker`, with Python statements run in it first."""
+        """Starts one `nas worker`, with Python statements run in it first and words before it."""
         self.register()
         command = ["worker", self.name, "--lease", str(lease), "--threads", "1", *arguments]
         command += [option for name in sorted(self._own_code()) for option in ("--trust", name)]
-        return self._start(command, self.hooks + hooks, {"NAS_DATABASE": self.url, **environment})
+        return self._start(command, self.hooks + hooks, {"NAS_DATABASE": self.url, **environment}, before)
 
     def _own_code(self) -> frozenset[str]:
         """What a person who starts a worker by hand says they know."""
         return own_code.named_in(yaml.safe_load(self.file.read_text()))
 
-    def _start(self, command: list[str], hooks: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    def _start(
+        self,
+        command: list[str],
+        hooks: str,
+        environment: dict[str, str],
+        before: Sequence[str] = (),
+    ) -> subprocess.Popen[bytes]:
         code = f"{hooks}\nimport sys\nfrom nas.cli.main import main\nsys.exit(main(sys.argv[1:]))"
         paths = os.pathsep.join(p for p in (str(self.folder), os.environ.get("PYTHONPATH")) if p)
         # Locks of its own: measurements of other programs on this machine must not hold this study up.
         own = {"NAS_LOCKS": str(self.folder / "locks"), "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-c", code, *command],
+                [*before, sys.executable, "-c", code, *command],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -423,6 +434,17 @@ def write_faulty_blocks(folder: Path) -> dict[str, Any]:
     space = {"name": "faulty", "backbones": {"resnet18": {"width": 0.125}}, "blocks": blocks, "sites": [4, 6]}
     stages = [{"sweep": {"design": "exhaustive", "blocks": 1, "baselines": False}}]
     return {"space": {**space, "rules": [{"max_blocks": 1}]}, "stages": stages}
+
+
+NOBODY = 65534
+AS_ANOTHER = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner")
+"""Words before a command that root runs: to files of others it is another user, as everybody is."""
+
+
+def give_away(folder: Path, owner: int = NOBODY) -> None:
+    """Makes a folder, with all in it, another user's."""
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, owner, owner)
 
 
 def generate_images(study: FaultStudy, cache: Path) -> None:

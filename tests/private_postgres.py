@@ -13,10 +13,17 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 PASSWORD = "kept-out-of-sight"
+POOL = {"transaction": 3, "session": 20}
+"""Connections to the server: few are enough where transactions share them; a session keeps its own."""
 MISSING = "no PostgreSQL server binaries found (apt-get install postgresql)"
+
+
+PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 
 
 def find_binaries() -> Path | None:
@@ -26,7 +33,7 @@ def find_binaries() -> Path | None:
     return found[0].parent if found else Path(on_path).parent if on_path else None
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
@@ -40,7 +47,7 @@ class PrivatePostgres:
         if binaries is None:
             raise FileNotFoundError(MISSING)
         self.binaries = binaries
-        self.port = _free_port()
+        self.port = free_port()
         memory = Path("/dev/shm")
         in_memory = memory if memory.is_dir() and os.access(memory, os.W_OK) and not durable else None
         self.folder = Path(tempfile.mkdtemp(prefix="nas-postgres-", dir=in_memory))
@@ -88,11 +95,38 @@ class PrivatePostgres:
         """Runs a statement as the owner of the server."""
         return self._run("psql", "-h", str(self.folder), "-p", str(self.port), "-U", "nas", "-Atc", statement, database)
 
-    def create_database(self) -> str:
+    def create_database(self, options: str = "") -> str:
         """A new empty database; returns its URL, password included."""
         name = next(self._names)
-        self.psql(f"CREATE DATABASE {name}")
+        self.psql(f"CREATE DATABASE {name} {options}")
         return f"postgresql://nas:{PASSWORD}@127.0.0.1:{self.port}/{name}"
+
+    @contextlib.contextmanager
+    def bouncer(self, mode: str) -> Iterator[int]:
+        """A PgBouncer before this server, pooling by `session` or `transaction`; yields its port."""
+        port = free_port()
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "users.txt").write_text(f'"nas" "{PASSWORD}"\n')
+            (folder / "bouncer.ini").write_text(
+                f"[databases]\n* = host=127.0.0.1 port={self.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+                f"listen_port = {port}\nunix_socket_dir =\nauth_type = plain\nauth_file = {folder}/users.txt\n"
+                f"pool_mode = {mode}\ndefault_pool_size = {POOL[mode]}\nserver_round_robin = 1\n"
+                "ignore_startup_parameters = extra_float_digits\n"
+            )
+            command = [str(PGBOUNCER), str(folder / "bouncer.ini")]
+            if os.geteuid() == 0:
+                for path in (folder, *folder.iterdir()):
+                    shutil.chown(path, "postgres")
+                command = ["runuser", "-u", "postgres", "--", *command]
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                time.sleep(1.0)
+                assert process.poll() is None
+                yield port
+            finally:
+                process.terminate()
+                process.wait()
 
     def close(self) -> None:
         """Stops the server and removes all it wrote."""

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas import networks, spaces
-from nas.cli.common import emit, emit_json, print_table
+from nas.cli.common import Force, emit, emit_json, print_table
 from nas.cli.latency import beside, parse_size
 from nas.cli.space import open_space
+from nas.files.outputs import check_outputs
 
 if TYPE_CHECKING:
     from nas.networks import AttentionBlock
@@ -77,12 +78,14 @@ def limit(
     ] = "resnet101",
     input_size: Annotated[str, typer.Option("--input", metavar="HxW", help="Height x width in pixels.")] = "256x128",
     out: Annotated[Path | None, typer.Option(help="Rules file to write (.yaml or .json).")] = None,
+    force: Force = False,
     json: Json = False,
 ) -> None:
     """Rule out placements by size alone, before anything is timed or trained; one rule a backbone.
 
     Example: nas blocks limit resnet50_attention --measure params --than 30e6 --out small.yaml
     """
+    check_outputs((out,), (Path(space),), force=force)
     chosen, number = open_space(space), _number(than)
     findings = []
     for baseline in chosen.baselines():

@@ -11,8 +11,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
@@ -25,6 +26,8 @@ from nas.files.shown import printable, shown
 
 if TYPE_CHECKING:
     from nas.progress import Progress
+
+Force = Annotated[bool, typer.Option("--force", help="Replace files that exist already.")]
 
 EXIT_DONE, EXIT_OUR_FAULT, EXIT_USER, EXIT_INTERRUPTED = 0, 1, 2, 130
 

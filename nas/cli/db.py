@@ -13,6 +13,7 @@ import typer
 from nas import search, storage, training
 from nas.cli.common import EXIT_USER, emit, emit_json, note, print_table, progress_bar
 from nas.errors import StorageError
+from nas.files.outputs import check_outputs
 
 if TYPE_CHECKING:
     from nas.storage.archive import Archived
@@ -151,7 +152,7 @@ def export(
     with_checkpoints: Annotated[bool, typer.Option(help="Put the checkpoints into the archive too.")] = True,
     json: Json = False,
 ) -> None:
-    """Write a whole study to one file: results, curves, latencies, rules, checkpoints.
+    """Write a whole study to one file: results, curves, latencies, rules, checkpoints; an older archive is replaced.
 
     Example: nas db export market1501 market1501.nas.zip
     """
@@ -160,6 +161,7 @@ def export(
         storage.open_database(database_url(db), create=False, read_only=True) as database,
         progress_bar("export") as progress,
     ):
+        check_outputs((file,), (database.path,), force=storage.is_archive(file))
         done = storage.export_study(storage.Repository(database), study, file, store=store, progress=progress)
     _show_archived(done, f"wrote {file}", json)
 
@@ -176,11 +178,11 @@ def import_(
 
     Example: nas db import market1501.nas.zip --db postgresql://robot@server/nas
     """
-    with storage.open_archive(file, _recipe_id):  # refused before a database is made
+    with storage.open_archive(file, IDS):  # refused before a database is made
         store = checkpoint_store(checkpoints) if with_checkpoints else None
     with storage.open_database(database_url(db)) as database, progress_bar("import") as progress:
         done = storage.import_study(
-            storage.Repository(database), file, name=name, store=store, recipe_id=_recipe_id, progress=progress
+            storage.Repository(database), file, name=name, store=store, ids=IDS, progress=progress
         )
     _show_archived(done, f"study {done.study!r} is in the database now", json)
     for sentence in () if json else done.touched:
@@ -189,6 +191,15 @@ def import_(
 
 def _recipe_id(definition: Mapping[str, Any]) -> str:
     return training.load_recipe(dict(definition)).id
+
+
+def _protocol_id(definition: Mapping[str, Any]) -> str:
+    from nas.latency import LatencyProtocol
+
+    return LatencyProtocol.from_record(definition).id
+
+
+IDS = {"recipe": _recipe_id, "protocol": _protocol_id}
 
 
 def _show_archived(done: Archived, sentence: str, json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas import reporting, retrieval, training
-from nas.cli.common import emit, emit_json, note, print_table, progress_bar
+from nas.cli.common import Force, emit, emit_json, note, print_table, progress_bar
 from nas.cli.inputs import (
     Cache,
     CheckpointFile,
@@ -56,7 +56,7 @@ def evaluate(
         Path | None,
         typer.Option(help="Distances of pairs of one and two persons: drawn (.html, .png) or binned (.csv)."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that exist already.")] = False,
+    force: Force = False,
     device: Device = "auto",
     cache: Cache = None,
     json: Json = False,
@@ -72,11 +72,12 @@ def evaluate(
     if rank_lists is not None and rank_lists.suffix != ".png":
         raise NasError(f"rank lists are drawn as .png, not {rank_lists.name}", "Give --rank-lists worst.png.")
     check_outputs((per_query, histogram, rank_lists), (checkpoint,), force=force)
+    place = pick_device(device)
     loaded = training.load_checkpoint(checkpoint)
     prepared = prepare_data(data, view, loaded.input_size, cache, use="evaluate")
-    network = training.network_from_checkpoint(loaded, pick_device(device))
+    network = training.network_from_checkpoint(loaded, place)
     with progress_bar("embed", enabled=not json) as progress:
-        embeddings = training.embed(network, prepared.to(pick_device(device)), loaded.recipe.augmentation, progress)
+        embeddings = training.embed(network, prepared.to(place), loaded.recipe.augmentation, progress)
     metrics = training.score_embeddings(embeddings, prepared, rerank=rerank, per_query=True)
     table = reporting.query_table(metrics, prepared)
     shown = table.nsmallest(worst, "ap", keep="first") if worst else table.head(0)

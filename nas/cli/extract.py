@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from nas import data, training
-from nas.cli.common import emit, emit_json, note, progress_bar
+from nas.cli.common import Force, emit, emit_json, note, progress_bar
 from nas.cli.inputs import CheckpointFile, Device, Json, pick_device, write_whole
 from nas.errors import DataError, NasError
 from nas.files.outputs import check_outputs
@@ -26,7 +26,7 @@ def extract(
     out: Annotated[Path, typer.Option(help="features.npy (and features.txt with the paths) or features.parquet.")],
     batch: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 64,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that exist already.")] = False,
+    force: Force = False,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -36,6 +36,7 @@ def extract(
     """
     if out.suffix not in (".npy", ".parquet"):
         raise NasError(f"features are written as .npy or .parquet, not {out.name}", "Give --out features.npy.")
+    place = pick_device(device)
     names = out.with_suffix(".txt") if out.suffix == ".npy" else None
     paths = [path for given in images for path in _image_paths(given)]
     if not paths:
@@ -43,7 +44,7 @@ def extract(
     check_outputs((out, names), (checkpoint, *images, *paths), force=force)
     for path in paths:
         _written_name(path)
-    extractor = training.FeatureExtractor(checkpoint, pick_device(device), batch)
+    extractor = training.FeatureExtractor(checkpoint, place, batch)
     with progress_bar("extract", enabled=not json) as progress:
         features, unreadable = extractor.extract(paths, progress)
     if unreadable and not skip_bad:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from nas import data, files
+from nas import data, files, training
 from nas.cli.common import emit, progress_bar
 
 if TYPE_CHECKING:
@@ -50,12 +50,8 @@ def prepare_data(
 
 
 def pick_device(name: str) -> str:
-    """`auto` is the GPU where torch can use one."""
-    if name != "auto":
-        return name
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """The name of the device that `--device` means; one that is not here is refused before any work."""
+    return str(training.resolve_device(name))
 
 
 def write_whole(path: Path, write: Callable[[Any], object]) -> None:

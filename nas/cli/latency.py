@@ -142,6 +142,8 @@ def show(
 
     Example: nas latency show --figure speed.html
     """
+    if figure is not None and figure.suffix != ".html":
+        raise LatencyError(f"speed a position is drawn as .html, not {figure.name}", "Give --figure speed.html.")
     with _open(db, create=False) as database:
         repository = storage.Repository(database)
         newest = _newest(repository.latencies(protocol_id=protocol, device=device))

@@ -159,14 +159,29 @@ _USER_OS_ERRORS = {
     errno.EISDIR: "a file is needed there, not a folder",
     errno.ENOTDIR: "a folder is needed there, not a file",
     errno.EEXIST: "there is something of that name already; choose another",
+    errno.EFBIG: "files there may not be that large (`ulimit -f`, or the file system); choose another place",
+    errno.EMFILE: "raise the number of files a program may open: `ulimit -n 1024`",
+    errno.ENFILE: "the machine has too many files open; end other programs",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ELOOP: "links there lead in a circle; check them",
     errno.EIO: "the disk or the network behind that path fails; check it",
 }
 
 
+def _open_closed_streams() -> None:
+    """`nas ... >&-`: what has no reader is dropped, and no file takes the place (and the output) of a closed stream."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+
+
 def entry_point() -> None:
     """What the installed `nas` script calls."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # names of files need not be text that a terminal can show
             stream.reconfigure(errors="backslashreplace")

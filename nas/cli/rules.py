@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas import reporting, search, spaces
-from nas.cli.common import emit, emit_json, note
+from nas.cli.common import EXIT_USER, Force, emit, emit_json, note
 from nas.cli.space import open_space
 from nas.errors import SpaceError, StudyError, unknown_name
+from nas.files.outputs import check_outputs
+from nas.files.whole import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,11 +61,12 @@ def show(rules: Rules, format: Format = "text", db: Db = None, json: Json = Fals
         emit(write(found))
 
 
-def export(rules: Rules, format: Format = "text", output: Output = None, db: Db = None) -> None:
+def export(rules: Rules, format: Format = "text", output: Output = None, db: Db = None, force: Force = False) -> None:
     """Write rules as text, Markdown, YAML, JSON or LaTeX.
 
     Example: nas rules export quickstart --format latex -o rules.tex
     """
+    check_outputs((output,), (Path(rules), _file(rules)), force=force)
     _write(_writer(format)(open_rules(rules, db)), output)
 
 
@@ -80,6 +83,7 @@ def apply(
         str | None, typer.Option("--from", metavar="BACKBONE", help="Where the rules were learned, if they do not say.")
     ] = None,
     output: Output = None,
+    force: Force = False,
     json: Json = False,
 ) -> None:
     """Narrow a space by rules, carried over to its backbones where they were learned on another one.
@@ -90,6 +94,7 @@ def apply(
     """
     if source is not None and source not in spaces.BACKBONES:
         raise SpaceError(unknown_name("backbone", source, spaces.BACKBONES))
+    check_outputs((output,), (_file(rules), Path(space)), force=force)
     parent = open_space(space)
     result = open_rules(rules).apply(parent, source)
     child = result.space
@@ -112,7 +117,7 @@ def admits(
     candidate: Annotated[str, typer.Argument(metavar="CANDIDATE", help="Such as resnet50+cnl@6,8,14.")],
     json: Json = False,
 ) -> None:
-    """Say whether the adopted rules admit a candidate, and why not.
+    """Say whether the adopted rules admit a candidate, and why not; the exit code is 2 when they do not.
 
     Example: nas rules admits quickstart resnet50+cnl@6,8,14
     """
@@ -121,12 +126,14 @@ def admits(
         rows = [violation.to_dict() for violation in said.violations]
         notes = list(said.notes)
         emit_json({"admitted": said.admitted, "score": said.score, "violations": rows, "notes": notes})
-        return
-    for sentence in said.notes:
-        note(f"  {sentence}")
-    emit(f"{candidate}: {'admitted' if said else 'not admitted'}")
-    for reason in said.reasons:
-        emit(f"  {reason}")
+    else:
+        for sentence in said.notes:
+            note(f"  {sentence}")
+        emit(f"{candidate}: {'admitted' if said else 'not admitted'}")
+        for reason in said.reasons:
+            emit(f"  {reason}")
+    if not said:
+        raise typer.Exit(EXIT_USER)
 
 
 def check(rules: Rules, space: SpaceName, json: Json = False) -> None:
@@ -162,9 +169,8 @@ def open_rules(name: str, db: str | None = None) -> spaces.RuleSet:
     """
     if db is not None:
         return reporting.Study.open(db, name).rules()
-    for path in (Path(name), Path(name) / "rules.yaml", Path("reports") / name / "rules.yaml"):
-        if path.is_file():
-            return spaces.RuleSet.load(path)
+    if (path := _file(name)) is not None:
+        return spaces.RuleSet.load(path)
     if Path(name).suffix in (".yaml", ".yml", ".json") and not Path(name).exists():
         raise SpaceError(f"there are no rules {name}", "Give a rules file, a report's folder, or a study's name.")
     try:
@@ -175,9 +181,15 @@ def open_rules(name: str, db: str | None = None) -> spaces.RuleSet:
     return reporting.Study.open(url, study).rules()
 
 
+def _file(name: str) -> Path | None:
+    """The file that a name of rules means."""
+    places = (Path(name), Path(name) / "rules.yaml", Path("reports") / name / "rules.yaml")
+    return next((path for path in places if path.is_file()), None)
+
+
 def _write(text: str, output: Path | None) -> None:
     if output is None:
         emit(text)
         return
-    output.write_text(text, encoding="utf-8")
+    write_text(output, text)
     note(f"written: {output}")

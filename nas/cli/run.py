@@ -20,6 +20,7 @@ from nas.spaces import own_code
 if TYPE_CHECKING:
     from nas.results import Answer
     from nas.search.definition import StudyDefinition
+    from nas.search.estimate import StudyEstimate
     from nas.storage import Repository
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
@@ -160,9 +161,26 @@ def _dry_run(definition: StudyDefinition, url: str, json: bool) -> None:
             definition, repository, known.get(definition.name, 0), device=search.training_device(definition)
         )
         found = search.estimate(context)
+    problem = _problem(definition)
     if json:
-        emit_json({"study": definition.name, **found.to_dict()})
-        return
+        said = None if problem is None else problem.message
+        emit_json({"study": definition.name, **found.to_dict(), "problem": said})
+    else:
+        _tell_estimate(definition, found)
+    if problem is not None:
+        raise problem
+
+
+def _problem(definition: StudyDefinition) -> NasError | None:
+    """What would keep the study from being started here."""
+    try:
+        search.check_study(definition, fetch=False)
+    except NasError as error:
+        return error
+    return None
+
+
+def _tell_estimate(definition: StudyDefinition, found: StudyEstimate) -> None:
     rows = [
         (s.name, s.kind, s.preview.trainings or "", s.preview.epochs or "", _hours(s.hours), s.preview.note)
         for s in found.stages

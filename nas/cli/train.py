@@ -50,18 +50,24 @@ def train(
 
     Example: nas train resnet50+cnl@6,8,14 --data market1501:data/Market-1501-v15.09.15
     """
+    place = pick_device(device)
     parsed = spaces.Candidate.parse(candidate)
     chosen = _recipe(recipe, set_ or [], transfer)
     fidelity = training.Fidelity(epochs=epochs)
     final = training.final_recipe(parsed, chosen, fidelity, warm=start is not None)
 
     def find_weights() -> None:
+        if start is not None:
+            training.check_start(training.load_checkpoint(start), parsed, None, str(start))
+        if final.transfer is not None and not final.transfer.from_pretraining:
+            training.load_checkpoint(training.source_file(final.transfer, parsed))
         if start is None and final.transfer is None:
             with progress_bar("weights", enabled=not json) as progress:
                 training.require_pretrained([parsed], final, progress)
 
     prepared = prepare_data(data, view, final.input, cache, find_weights)
     path = out or Path("checkpoints") / f"{parsed.id}_{final.name}_s{seed}.pt"
+    files.check_outputs((path,), (start, transfer), force=True)
     note(f"{parsed.notation}: {final.name}, {final.total_epochs} epochs, {prepared.name}, writing {path}")
     try:
         with progress_bar("train", enabled=not json) as progress, _polite_stop() as should_stop:
@@ -73,7 +79,7 @@ def train(
                 fidelity=fidelity,
                 checkpoint=path,
                 resume=resume,
-                device=pick_device(device),
+                device=place,
                 stop_epoch=stop_epoch,
                 init_from=start,
                 should_stop=should_stop,

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from nas.data.listing import refuse_special
 from nas.data.records import ImageRecord
 from nas.errors import DataError
+from nas.files.given import refuse_special
 
 Size = tuple[int, int]
 """Height and width in pixels."""

@@ -9,6 +9,7 @@ order.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 
 from nas.data.records import DISTRACTOR, JUNK
@@ -31,7 +32,8 @@ def identity_numbers(labels: Iterable[str], where: object) -> dict[str, int]:
     True
 
     Raises:
-        DataError: two labels are one number (`0012` and `12`), or a number is negative; `where` is named.
+        DataError: two labels are one number (`0012` and `12`) or one word (its accents in NFC and NFD), or a number is
+            negative; `where` is named.
     """
     found = set(labels)
     reserved = {label: value for label in found if (value := _reserved(label)) is not None}
@@ -60,7 +62,14 @@ def as_number(label: str) -> int | None:
 
 def _numbers(labels: set[str], what: str, where: object) -> dict[str, int]:
     of_number: dict[int, str] = {}
+    of_word: dict[str, str] = {}
     for label in sorted(labels):
+        other = of_word.setdefault(unicodedata.normalize("NFC", label), label)
+        if other != label:
+            raise DataError(
+                f"{where}: {label!r} is there twice among the {what}, in two ways of writing its accents (NFC and NFD)",
+                "Write every label in one way; are they one or two?",
+            )
         number = as_number(label)
         if number is None:
             continue

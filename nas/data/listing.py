@@ -5,10 +5,8 @@ A reader turns the layout of one set into records; what is the same for several 
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from pathlib import Path
 from nas.data.labels import LONGEST, camera_numbers, identity_numbers
 from nas.data.records import JUNK, Box, ImageRecord, Records, ReidDataset
 from nas.errors import DataError
+from nas.files.given import read_bounded
 
 IMAGE_SUFFIXES = frozenset((
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".tif",
@@ -164,18 +163,10 @@ def _label_of(path: Path, example: str) -> tuple[Path, str, str]:
     return path, found[1], found[2]
 
 
-def refuse_special(path: Path) -> None:
-    """`OSError` for a pipe, a socket or a device: to read one waits for ever, or never comes to an end."""
-    mode = os.stat(path).st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-
-
 def read_text_lines(path: Path, why: str) -> Iterator[tuple[int, str]]:
     """Lines of a list with their numbers, empty ones left out; `DataError` when it cannot be read."""
     try:
-        refuse_special(path)
-        text = path.read_text(encoding="utf-8")
+        text = read_bounded(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"the list {path} cannot be read: {reason}; {why} needs it") from error

@@ -7,13 +7,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from nas.files.given import refuse_special
+
 SHORT = 16
 """Hexadecimal digits of a short hash: 64 bits, so that among a million kinds of things two are alike by chance once in
 37 million tries."""
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits; `OSError` for a pipe or a device."""
+    refuse_special(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

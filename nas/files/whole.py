@@ -69,8 +69,11 @@ def write_atomically(
 
 
 def write_text(path: Path, text: str, error: type[NasError] = NasError) -> Path:
-    """Writes a text file in UTF-8 whole or not at all, as `write_atomically` does; returns its path."""
-    write_atomically(path, lambda file: file.write(text.encode()), error)
+    """Writes a text file in UTF-8 whole or not at all, as `write_atomically` does; returns its path.
+
+    Names of files that are no text (lone surrogates in Python) are spelt out.
+    """
+    write_atomically(path, lambda file: file.write(text.encode(errors="backslashreplace")), error)
     return path
 
 

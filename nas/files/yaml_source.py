@@ -25,6 +25,7 @@ from ruamel.yaml.representer import SafeRepresenter
 from ruamel.yaml.resolver import VersionedResolver, implicit_resolvers
 
 from nas.errors import NasError, SpaceError
+from nas.files.given import refuse_special
 from nas.files.model_errors import Location, sentence_for
 
 Mark: TypeAlias = tuple[int, int]
@@ -79,8 +80,9 @@ def load_yaml(path: str | Path, error: type[NasError] = SpaceError) -> YamlSourc
     """
     file = Path(path)
     try:
+        refuse_special(file)
         with file.open(encoding="utf-8") as opened:
-            text = opened.read(_MAX_CHARACTERS + 1)  # a device would give zeros without end
+            text = opened.read(_MAX_CHARACTERS + 1)
     except FileNotFoundError as problem:
         raise error(f"there is no file {path}", "Check the path.") from problem
     except UnicodeDecodeError as problem:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum, get_model_weights
 
 from nas.errors import TrainingError, unknown_name
+from nas.files.given import zip_fault
 from nas.networks.backbones import build_backbone
 from nas.networks.survey import backbone_settings
 from nas.progress import Progress
@@ -90,6 +91,12 @@ def require_weights(candidate: Candidate | str, weights: str | Path, progress: P
 def cached_path(entry: WeightsEnum) -> Path:
     """Where torch keeps the file of published weights (below TORCH_HOME when that is set)."""
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urllib.parse.urlparse(entry.url).path).name
+
+
+def is_here(backbone: str, weights: str | Path) -> bool:
+    """Whether weights need no download: a file, whether it exists or not, or published ones in torch's cache."""
+    entry = _published(backbone, weights)
+    return entry is None or cached_path(entry).is_file()
 
 
 def _published(backbone: str, weights: str | Path) -> WeightsEnum | None:
@@ -185,11 +192,8 @@ def _loaded(path: Path) -> Any:
         from safetensors.torch import load_file  # comes with timm, which is optional
 
         return load_file(path)
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            spoiled = archive.testzip()
-        if spoiled is not None:
-            raise TrainingError(f"weights file {path} is damaged: the checksum of {spoiled} is wrong", "Get it again.")
+    if zipfile.is_zipfile(path) and (fault := zip_fault(path)) is not None:
+        raise TrainingError(f"weights file {path} cannot be read: {fault}", "Get it again.")
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

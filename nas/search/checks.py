@@ -11,6 +11,7 @@ from nas.errors import StudyError, unknown_name
 from nas.search.context import FINAL, SOURCE, StudyContext, training_device
 from nas.search.definition import RuleTestStage, StudyDefinition
 from nas.search.stages.shrink import check_answerable
+from nas.search.stages.sweep import check_sweep
 from nas.search.stages.tune import check_tunable
 from nas.search.starts import CHECKPOINT, start_file
 from nas.spaces.notation import format_block
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
     from nas.training import Recipe
 
 
-def check_study(definition: StudyDefinition) -> None:
-    """Loads every part that a user can get wrong: space, recipe, protocol, data, samplers, candidates.
+def check_study(definition: StudyDefinition, *, fetch: bool = True) -> None:
+    """Loads every part that a user can get wrong: space, recipe, protocol, data, weights, samplers, candidates.
+
+    Args:
+        definition: the study.
+        fetch: download published weights that are not on this machine; a dry run takes them for granted.
 
     Raises:
         NasError: one sentence on the first thing that is wrong.
@@ -37,12 +42,9 @@ def check_study(definition: StudyDefinition) -> None:
         return
     _check_latency(context)
     if any(stage.kind != "profile" for stage in definition.named_stages()):
-        _check_weights(context)
+        _check_weights(context, fetch)
         _check_starts(context)
-        context.dataset(FINAL)
-        _check_batches(context.recipe, context.dataset(context.search_view))
-        if context.pretraining is not None:
-            _check_batches(context.source_recipe, context.dataset(SOURCE))
+        _check_data(context)
 
 
 def _check_table_start(context: StudyContext) -> None:
@@ -61,7 +63,11 @@ def _check_stages(context: StudyContext) -> None:
     from nas.search.proposals import SAMPLERS
     from nas.spaces import Candidate
 
+    shrunk = False  # what a stage behind a shrink draws from is not known yet
     for stage in context.definition.named_stages():
+        shrunk = shrunk or stage.kind in ("shrink", "auto_shrink")
+        if stage.kind == "sweep" and not shrunk:
+            check_sweep(context.space, stage.settings, stage.name)
         if stage.kind == "search" and stage.settings.sampler not in SAMPLERS:
             raise StudyError(f"stage {stage.name!r}: " + unknown_name("sampler", stage.settings.sampler, SAMPLERS))
         listed = getattr(stage.settings, "candidates", None)
@@ -176,19 +182,34 @@ def _check_latency(context: StudyContext) -> None:
             )
 
 
-def _check_weights(context: StudyContext) -> None:
+def _check_weights(context: StudyContext, fetch: bool) -> None:
     """Pretrained weights of every backbone, the reference's too, are found and seen to fit before anything starts."""
     from nas.training.pretrained import require_pretrained
 
     recipe = context.recipe if context.pretraining is None else context.source_recipe
-    if recipe.transfer is None:
-        require_pretrained((*context.baselines, context.reference, *_tested_baselines(context)), recipe)
+    if recipe.transfer is not None and not recipe.transfer.from_pretraining:
+        if "{id}" not in str(recipe.transfer.source):  # else each candidate has its own
+            training.load_checkpoint(recipe.transfer.source)
+    elif recipe.transfer is None:
+        networks = (*context.baselines, context.reference, *_tested_baselines(context))
+        require_pretrained(networks, recipe, fetch=fetch)
 
 
 def _tested_baselines(context: StudyContext) -> list[Candidate]:
     """Backbones of the spaces that rules are tested in."""
     stages = [stage.settings for stage in context.definition.named_stages() if stage.kind == "test_rules"]
     return [b for settings in stages for space in context.rule_test_spaces(settings.spaces) for b in space.baselines()]
+
+
+def _check_data(context: StudyContext) -> None:
+    """Every view that is trained on has persons enough for a batch, and can be evaluated on."""
+    from nas.data.checks import require_evaluation
+
+    views = {"confirm": FINAL, "pretrain": SOURCE}
+    kinds = [stage.kind for stage in context.definition.named_stages() if stage.kind != "profile"]
+    for view in dict.fromkeys(views.get(kind, context.search_view) for kind in kinds):
+        _check_batches(context.recipe_of(view), context.dataset(view))
+        require_evaluation(context.dataset(view))
 
 
 def _check_batches(recipe: Recipe, dataset: ReidDataset) -> None:

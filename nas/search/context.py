@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.errors import StudyError
+from nas.errors import StudyError, TrainingError
 from nas.progress import Progress
 from nas.search.definition import PretrainStage, StudyDefinition
 from nas.search.starts import identity_forms
@@ -293,24 +293,23 @@ def latency_device(definition: StudyDefinition) -> str:
     """`cpu` or `cuda`; for a far device, where its file says that networks run there."""
     device = definition.latency.device
     if device == "auto":
-        return "cuda" if _has_cuda() else "cpu"
+        return _resolved(device)
     return device if device.split(":")[0] in ("cpu", "cuda") else definition.latency.on
 
 
 def training_device(definition: StudyDefinition) -> str:
     """Where this machine trains: the study's `device`, or what there is."""
-    if definition.device != "auto":
-        if definition.device == "cuda" and not _has_cuda():
-            raise StudyError("device: cuda, but this machine has no CUDA device that torch can use", "set device: auto")
-        return definition.device
-    return "cuda" if _has_cuda() else "cpu"
+    try:
+        return _resolved(definition.device)
+    except TrainingError as error:
+        raise StudyError(f"device: {definition.device}: {error.message}", "set device: auto") from error
 
 
-@lru_cache(maxsize=1)
-def _has_cuda() -> bool:
-    import torch
+@lru_cache(maxsize=4)
+def _resolved(name: str) -> str:
+    from nas.training import resolve_device
 
-    return torch.cuda.is_available()
+    return str(resolve_device(name))
 
 
 def cache_folder() -> Path:

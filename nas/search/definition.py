@@ -17,7 +17,6 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveFloat,
-    PositiveInt,
     field_validator,
     model_validator,
 )
@@ -32,6 +31,10 @@ from nas.spaces import DesignSpace, RuleSet, own_code
 from nas.training.fidelity import Fidelity
 
 Share = Annotated[float, Field(gt=0, le=1)]
+MOST = 100_000
+"""Trainings, or anything else that is counted, of one stage: ten times what the database is built for. A number with
+too many zeros is refused before memory goes."""
+PositiveInt = Annotated[int, Field(gt=0, le=MOST)]
 
 
 class _Settings(BaseModel):
@@ -53,7 +56,7 @@ class LatencySettings(_Settings):
     batches: PositiveInt | None = Field(None, description="timed batches; null: as many as fit the time budget")
     time_budget_s: PositiveFloat | None = Field(None, description="seconds of timed batches a network")
     threads: PositiveInt | None = Field(None, description="CPU threads; null: all cores")
-    builds: PositiveInt = Field(1, description="engine builds a network")
+    builds: Annotated[int, Field(gt=0, le=1_000)] = Field(1, description="engine builds a network")
     reference: str = Field("resnet101", description="network a good placement must beat in time and mAP")
     margin: float = Field(0.01, ge=0, description="share of its time up to which two networks count as equally fast")
     isolated: bool = Field(True, description="no training of ours runs while a network is timed")
@@ -74,7 +77,7 @@ class ProfileStage(_Settings):
 
     blocks: list[str] | None = Field(None, description="block types to time; null: all of the space")
     candidates: list[str] = Field([], description="networks timed besides, in notation")
-    multi: int = Field(0, ge=0, description="random multi-block networks timed too, to fit the additive model")
+    multi: int = Field(0, ge=0, le=MOST, description="random multi-block networks timed too, to fit the additive model")
 
 
 OBJECTIVES = tuple(COSTS)
@@ -157,7 +160,7 @@ class ShrinkStage(TrainingStage):
     families: list[RuleFamily] = Field(
         ["cost", "sites", "stage_ends", "block_preference", "count"], description="families of rules to test"
     )
-    confirm: int = Field(12, ge=0, description="fresh draws from parent and from child each; 0: derive only")
+    confirm: int = Field(12, ge=0, le=MOST, description="fresh draws from parent and from child each; 0: derive only")
     seeds: PositiveInt = Field(1, description="trainings a fresh draw")
     fidelity: Fidelity | None = Field(None, description="of the fresh draws; null: as the last sweep")
     alpha: Share = Field(
@@ -175,7 +178,10 @@ class AutoShrinkStage(TrainingStage):
         None, description="candidates a round, fresh draws too; null: half of what is left of the budget"
     )
     confirm: int | None = Field(
-        None, ge=6, description="fresh draws from parent and from child each, a round; null: an eighth of the round"
+        None,
+        ge=6,
+        le=MOST,
+        description="fresh draws from parent and from child each, a round; null: an eighth of the round",
     )
     seeds: PositiveInt = Field(1, description="trainings a candidate")
     rounds: PositiveInt = Field(6, description="rounds at most")
@@ -397,7 +403,7 @@ class StudyDefinition(_Settings):
     )
     select_on: Literal["validation", "test"] = Field("validation", description="test: the paper's own protocol")
     validation: ValidationSettings = Field(ValidationSettings(), description="identities held out for selection")
-    workers: PositiveInt = Field(1, description="processes that train, on this machine")
+    workers: Annotated[int, Field(gt=0, le=1_024)] = Field(1, description="processes that train, on this machine")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks train")
     max_attempts: PositiveInt = Field(3, description="tries of a training that was interrupted or failed")
     max_training_hours: PositiveFloat | None = Field(

@@ -209,10 +209,16 @@ class _Costs:
         if not self.may_probe:
             return None
         from nas.search.speed import probe  # with torch
+        from nas.training.failures import is_out_of_memory
 
         workers = self.context.definition.workers
         threads = None if self.context.device == "cuda" else max(1, usable_cores() // workers)
-        return probe(network, recipe, self.context.device, threads)
+        try:
+            return probe(network, recipe, self.context.device, threads)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None  # not even the smallest batch fits into this machine's memory
 
     @property
     def basis(self) -> str:

@@ -137,6 +137,7 @@ class Execution:
         from nas.storage import TrainingOutcome
         from nas.training import TrainingInterrupted
 
+        _ = self._context.table_id  # the table that the study began on, not one that was edited meanwhile
         table = self._context.replay
         value = None if table is None else table.lookup(candidate, claim.seed, split_start(claim.start)[1])
         if table is None or value is None:

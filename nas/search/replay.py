@@ -9,6 +9,7 @@ value). Every value is read or named with its line and column: nothing is guesse
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 from nas.errors import NasError, StudyError
+from nas.files.given import read_bounded
 from nas.files.hashes import hash_of_text
 from nas.results.cost_tables import given_table, parse_once
 from nas.results.costs import COSTS
@@ -26,6 +28,7 @@ from nas.spaces import Candidate
 
 _SITE = re.compile(r"site_?(\d+)$")
 _PLAIN = re.compile(r"[\w .%()/-]{1,40}$")
+_PACKED = (".gz", ".zip", ".bz2", ".xz", ".zst")
 _EMPTY = frozenset({"", "none", "nan", "0", "-"})
 _ALIKE = ("fidelity", "split")
 """Columns in which all trainings of a table must be alike, as a study on it has one level."""
@@ -151,12 +154,14 @@ def _read(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise StudyError(f"objective: there is no table {path}")
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            first = file.readline()
-        separator = max(",;\t", key=first.count)
-        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        text = read_bounded(path).decode("utf-8-sig")
+        separator = max(",;\t", key=text[: text.find("\n")].count)
+        return pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
     except (ValueError, OSError) as error:
-        raise StudyError(f"objective: {path} is not a CSV table: {error}") from error
+        raise StudyError(
+            f"objective: {path} is not a CSV table: {getattr(error, 'strerror', None) or error}",
+            "a packed table must be unpacked first" if path.suffix in _PACKED else None,
+        ) from error
 
 
 def _columns(raw: pd.DataFrame, path: Path, cost: str) -> dict[str, str]:

@@ -3,6 +3,7 @@ from .administration import preview_deletion as preview_deletion
 from .administration import rename_study as rename_study
 from .administration import retry_failed as retry_failed
 from .archive_export import export_study as export_study
+from .archive_export import is_archive as is_archive
 from .archive_import import import_study as import_study
 from .archive_reader import open_archive as open_archive
 from .checkpoint_store import CheckpointStore as CheckpointStore

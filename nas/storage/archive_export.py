@@ -14,12 +14,21 @@ from sqlalchemy.orm import Session
 
 from nas.errors import StorageError
 from nas.progress import Progress, silent
+from nas.storage import early_archive
 from nas.storage.archive import DATABASE, TABLES, Archived, belongs, columns_of
 from nas.storage.checkpoint_store import CheckpointStore
 from nas.storage.database import open_database
 from nas.storage.models import Base, Training
 from nas.storage.repository import Repository
 from nas.storage.retry import damaged
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file looks like an archive of a study, which a new one may replace."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as file:
+        return DATABASE in file.namelist() or early_archive.is_one(file.namelist())
 
 
 def export_study(

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from nas.errors import StorageError, StudyError
 from nas.progress import Progress, silent
 from nas.storage.archive import TABLES, Archived
-from nas.storage.archive_reader import Archive, Check, Row, open_archive
+from nas.storage.archive_reader import NOTHING, Archive, Check, Row, open_archive
 from nas.storage.base import chunks, insert_missing
 from nas.storage.checkpoint_store import CheckpointStore
 from nas.storage.models import (
@@ -51,7 +51,7 @@ def import_study(
     *,
     name: str | None = None,
     store: CheckpointStore | None = None,
-    recipe_id: Check | None = None,
+    ids: Mapping[str, Check] = NOTHING,
     progress: Progress = silent,
 ) -> Archived:
     """Brings a study from an archive into a database, all or nothing.
@@ -59,7 +59,7 @@ def import_study(
     Args:
         name: what to call it here; None for its own name.
         store: where its checkpoints go, named by their content; without it they are left in the archive.
-        recipe_id: gives a recipe's id for its content, to be compared with the archive's.
+        ids: see `open_archive`.
 
     Raises:
         StorageError: the archive cannot be read or is not what it says.
@@ -67,7 +67,7 @@ def import_study(
     """
     if name is not None:
         check_study_name(name)
-    with open_archive(path, recipe_id) as archive:
+    with open_archive(path, ids) as archive:
         study = name or str(archive.rows(Study)[0]["name"])
         if any(known.name == study for known in repository.studies()):
             raise StudyError(f"the database holds a study {study!r} already", "give another name: --name NAME")

@@ -25,7 +25,7 @@ from nas.errors import NasError, StorageError
 from nas.files.hashes import sha256_of
 from nas.files.names import is_study_name
 from nas.files.plain import content_id
-from nas.spaces import Candidate
+from nas.spaces import Candidate, DesignSpace, own_code
 from nas.storage import early_archive
 from nas.storage.archive import CHECKPOINT, DATABASE, TABLES, columns_of
 from nas.storage.database import open_database
@@ -36,6 +36,7 @@ from nas.storage.models import (
     Environment,
     Latency,
     RecipeRow,
+    Space,
     Stage,
     Study,
     Training,
@@ -46,6 +47,8 @@ LARGEST_DATABASE = 8 << 30
 LARGEST_TEXT = 16 << 20
 Row: TypeAlias = dict[str, Any]
 Check: TypeAlias = Callable[[Mapping[str, Any]], str]
+NOTHING: Mapping[str, Check] = {}
+_NAMED = (("recipe", RecipeRow, "id", "definition"), ("protocol", Latency, "protocol_id", "protocol"))
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, sqlite3.Error, ValueError)
 """What `zipfile` and `sqlite3` raise for what is damaged, cut off, locked with a password or packed unknown."""
 
@@ -59,15 +62,16 @@ class Archive:
         label: its name and the start of its hash, as imported rows are marked.
     """
 
-    def __init__(self, path: Path, file: zipfile.ZipFile, folder: Path, recipe_id: Check | None) -> None:
+    def __init__(self, path: Path, file: zipfile.ZipFile, folder: Path, ids: Mapping[str, Check]) -> None:
         self.path = path
         self.label = f"{path.name} {sha256_of(path)[:16]}"
         self._file = file
-        self._recipe_id = recipe_id
+        self._ids = dict(ids)
         names = [info.filename for info in file.infolist()]
-        if early_archive.is_one(names):
+        self._early = early_archive.is_one(names)
+        if self._early:
             database, self.checkpoints = early_archive.converted(file, folder / DATABASE)
-            self._recipe_id = None  # recipes have gained keys since, and with them other ids
+            self._ids.pop("recipe", None)  # recipes have gained keys since, and with them other ids
         else:
             database, self.checkpoints = self._database(folder / DATABASE), self._checkpoints(names)
         self._tables = self._read(database)
@@ -168,9 +172,11 @@ class Archive:
             self._same("environment", row["id"], content_id(row["facts"]))
         for row in self.rows(CandidateRow):
             self._check_candidate(row)
-        if self._recipe_id is not None:
-            for row in self.rows(RecipeRow):
-                self._same("recipe", row["id"], self._made("recipe", self._recipe_id, row["definition"]))
+        for row in () if self._early else self.rows(Space):
+            self._check_space(row)
+        for what, model, id_, content in _NAMED:
+            for row in self.rows(model) if what in self._ids else ():
+                self._same(what, row[id_], self._made(what, self._ids[what], row[content]))
         for row in self.rows(Training):
             shares = [row[name] for name in ("map", "rank1", "minp") if row[name] is not None]
             whole = (row["status"] == "finished") == (row["map"] is not None)
@@ -186,6 +192,11 @@ class Archive:
         made = (candidate.id, candidate.architecture.id, candidate.notation, candidate.backbone)
         self._same("candidate", said, (*made, len(candidate.placements)))
 
+    def _check_space(self, row: Row) -> None:
+        if not own_code.named_in(row["definition"]):  # no code of another person is run to look at it
+            space = self._made("space", DesignSpace.from_dict, row["definition"])
+            self._same("space", (row["id"], row["size"]), (space.id, str(space.size())))
+
     def _made(self, what: str, make: Callable[[Mapping[str, Any]], Any], definition: Mapping[str, Any]) -> Any:
         try:
             return make(definition)
@@ -198,11 +209,12 @@ class Archive:
 
 
 @contextmanager
-def open_archive(path: Path, recipe_id: Check | None = None) -> Iterator[Archive]:
+def open_archive(path: Path, ids: Mapping[str, Check] = NOTHING) -> Iterator[Archive]:
     """Opens an archive and looks at all that is in it.
 
     Args:
-        recipe_id: gives a recipe's id for its content; recipes are then checked as well.
+        ids: what gives the id of a `recipe` and of a (latency) `protocol` for its content, which this room cannot
+            tell; they are then checked as well.
 
     Raises:
         StorageError: not there, not an archive, damaged, not what it says, or from another version.
@@ -213,7 +225,7 @@ def open_archive(path: Path, recipe_id: Check | None = None) -> Iterator[Archive
         try:
             file = stack.enter_context(zipfile.ZipFile(path))
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            archive = Archive(path, file, folder, recipe_id)
+            archive = Archive(path, file, folder, ids)
         except UNREADABLE as error:
             raise StorageError(f"{path} is not an archive of a study: it cannot be read ({error})") from error
         yield archive

@@ -187,6 +187,8 @@ def check_file(url: URL, *, create: bool) -> None:
     path = Path(url.database)
     if path.is_dir():
         raise StorageError(f"{path} is a folder, not a database file", "add a file name, e.g. study.db")
+    if path.exists() and not path.is_file():
+        raise StorageError(f"{path} is a pipe or a device, not a database file", "give the path of a file")
     if not path.exists() and not create:
         raise StorageError(
             f"there is no database at {path}", "check the path, or run a study first: nas run STUDY.yaml"

@@ -1,6 +1,7 @@
 from .checkpoints import Checkpoint as Checkpoint
 from .checkpoints import load_checkpoint as load_checkpoint
 from .checkpoints import network_from_checkpoint as network_from_checkpoint
+from .devices import resolve_device as resolve_device
 from .extraction import FeatureExtractor as FeatureExtractor
 from .failures import Diverged as Diverged
 from .failures import OutOfMemory as OutOfMemory
@@ -18,3 +19,4 @@ from .scoring import embed as embed
 from .scoring import score as score
 from .scoring import score_embeddings as score_embeddings
 from .start import check_start as check_start
+from .transfer import source_file as source_file

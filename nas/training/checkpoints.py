@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 import nas
 from nas.errors import NasError, TrainingError
+from nas.files.given import refuse_special, zip_fault
 from nas.files.hashes import sha256_of
 from nas.files.whole import write_atomically
 from nas.networks import ReidNetwork, build_network
@@ -171,7 +172,9 @@ def _check_types(content: Mapping[str, Any]) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        _check_sums(path)
+        refuse_special(path)
+        if (fault := zip_fault(path)) is not None:
+            raise zipfile.BadZipFile(fault)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise TrainingError(f"there is no checkpoint {path}", "Train one with `nas train`.") from error
@@ -180,21 +183,14 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path} is no checkpoint: it is damaged, or holds more than a checkpoint's tensors"
         ) from error
     except (OSError, RuntimeError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        said = getattr(error, "strerror", None) or str(error)
+        first = said.splitlines()[0] if said else type(error).__name__
         raise TrainingError(f"{path} cannot be read as a checkpoint: {first}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise TrainingError(f"{path} is no checkpoint of this program", "Give a file that `nas train` wrote.")
     if content.get("version") != VERSION:
         raise TrainingError(f"{path} has format version {content.get('version')}, not {VERSION}", "Update the package.")
     return content
-
-
-def _check_sums(path: Path) -> None:
-    """torch writes a check sum for every tensor but does not look at it when reading."""
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise zipfile.BadZipFile(f"{damaged} is damaged")
 
 
 def network_from_checkpoint(

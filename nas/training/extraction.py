@@ -98,7 +98,7 @@ class FeatureExtractor:
 
     Args:
         checkpoint: file written by a training.
-        device: `cpu`, `cuda`, ...
+        device: `cpu`, `cuda`, `cuda:1` or `auto`.
         batch: images at a time.
 
     Example: `features = FeatureExtractor("last.pt")(["a.jpg", "b.jpg"])` gives a float32 array (2, D) whose rows have
@@ -110,10 +110,11 @@ class FeatureExtractor:
 
     def __init__(self, checkpoint: str | Path, device: str = "cpu", batch: int = 64) -> None:
         from nas.training.checkpoints import load_checkpoint, network_from_checkpoint
+        from nas.training.devices import resolve_device
 
+        self.device = resolve_device(device)
         loaded = load_checkpoint(checkpoint)
         self.candidate, self.size, self.batch = loaded.candidate, loaded.input_size, batch
-        self.device = torch.device(device)
         self._augmentation = loaded.recipe.augmentation
         self._network = network_from_checkpoint(loaded, self.device)
         self._network.to(memory_format=torch.channels_last)

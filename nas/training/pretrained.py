@@ -6,13 +6,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nas.errors import TrainingError
-from nas.networks.weights import require_weights
+from nas.networks.weights import is_here, require_weights
 from nas.progress import Progress
 from nas.spaces.candidate import Candidate
 from nas.training.recipe import Recipe
 
 
-def require_pretrained(networks: Iterable[Candidate], recipe: Recipe, progress: Progress | None = None) -> list[Path]:
+def require_pretrained(
+    networks: Iterable[Candidate], recipe: Recipe, progress: Progress | None = None, *, fetch: bool = True
+) -> list[Path]:
     """The files that networks start from, found (published ones downloaded) and seen to fit; [] for random weights.
 
     Args:
@@ -20,6 +22,7 @@ def require_pretrained(networks: Iterable[Candidate], recipe: Recipe, progress: 
             matter.
         recipe: names the weights.
         progress: told about downloads.
+        fetch: download published weights; else those that are not here are left out.
 
     Raises:
         TrainingError: when weights are missing, cannot be downloaded or do not fit; says what to do.
@@ -29,7 +32,7 @@ def require_pretrained(networks: Iterable[Candidate], recipe: Recipe, progress: 
     found = []
     for body in bodies:
         source = recipe.weights_of(body.backbone)
-        if source is None:
+        if source is None or not (fetch or is_here(body.backbone, source)):
             continue
         try:
             found.append(require_weights(body, source, progress))

@@ -19,6 +19,7 @@ from nas.progress import Progress, silent
 from nas.retrieval import RetrievalMetrics
 from nas.spaces.candidate import Candidate, as_candidate
 from nas.training.checkpoints import load_checkpoint, save_checkpoint
+from nas.training.devices import resolve_device
 from nas.training.failures import TrainingInterrupted, is_out_of_memory, out_of_memory
 from nas.training.fidelity import Fidelity
 from nas.training.monitor import LossMonitor
@@ -69,7 +70,7 @@ def train(
         checkpoint: file to write to and to go on from; None writes nothing.
         resume: go on from `checkpoint` when it exists, instead of starting anew.
         resume_from: go on from this file when `checkpoint` does not exist (a lower rung's).
-        device: `cpu`, `cuda` or `cuda:1`.
+        device: `cpu`, `cuda`, `cuda:1` or `auto`.
         stop_epoch: stop after this epoch of the whole schedule (a rung); call again with a later one to go on.
         init_from: the start: the checkpoint of a trained plain network (None: from scratch); with
             `transfer: {from: pretrained}` the source network's.
@@ -90,7 +91,7 @@ def train(
     recipe = final_recipe(candidate, recipe, fidelity, warm=init_from is not None and recipe.transfer is None)
     _check_arguments(recipe, data, stop_epoch, init_from)
     start = Start(init_from, moved)
-    place = _device(device)
+    place = resolve_device(device)
     full: str | None = None
     try:
         with reproducible(seed, place, deterministic=recipe.deterministic):
@@ -139,16 +140,6 @@ def _check_arguments(recipe: Recipe, data: PreparedData, stop_epoch: int | None,
         )
     if recipe.transfer is not None and init_from is not None and not given_apart:
         raise TrainingError("transfer and a start both say where a training begins", "Give one of them.")
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise TrainingError(f"unknown device {name!r}", "Use cpu, cuda or cuda:N.") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("there is no GPU that torch can use", "Use device cpu.")
-    return device
 
 
 class _Run:

@@ -167,6 +167,15 @@ def test_labels_that_are_one_number_but_two_texts_are_refused(
         table(tmp_path, rows)
 
 
+def test_accents_written_in_two_ways(tmp_path: Path) -> None:
+    composed, decomposed = "\u00e9", "e\u0301"
+    with pytest.raises(DataError, match="in two ways of writing its accents"):
+        table(tmp_path, f"a.png,{composed},1,train\nb.png,{decomposed},1,train\n")
+    image = write_image(tmp_path / f"{decomposed}.png")
+    dataset = table(tmp_path, f"{composed}.png,1,1,train\n")
+    assert dataset.train[0].path == image
+
+
 def test_reserved_values_are_known_cell_by_cell(tmp_path: Path) -> None:
     cells = ["-1.0", "0.0", "junk", "Distractor", "12.0", "-1", "0000"]
     rows = "".join(f"{n}.png,{i},1,gallery\n" for n, i in enumerate(cells))

@@ -4,51 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer.main
-from fuzz.harness import Account
-
-from nas.cli import main
+from fuzz.harness import Account, build_once, own_folder, stop_before_work
 
 
 @pytest.fixture(autouse=True, scope="session")
 def built_once() -> Iterator[None]:
-    """The tree of commands, made once for thousands of command lines."""
-    command = typer.main.get_command(main.build_app())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(main, "build_app", lambda: command)
+        build_once(patch)
         yield
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder of the test; caches lie beside it."""
-    here = tmp_path / "here"
-    here.mkdir()
-    monkeypatch.chdir(here)
-    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("NAS_DEBUG", "1")
-    monkeypatch.setenv("COLUMNS", "80")
-    for name in ("NAS_DATABASE", "NAS_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    return here
+    return own_folder(tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def stops_before_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`nas run` ends well where it would make its database: what it was given was good enough to begin."""
-    from nas import storage
-
-    open_database = storage.open_database
-
-    def stop(url: str, **settings: bool) -> Any:
-        if settings or url == "sqlite://":  # a dry run looks for results
-            return open_database(url, **settings)
-        raise typer.Exit(0)
-
-    monkeypatch.setattr(storage, "open_database", stop)
+    stop_before_work(monkeypatch)
 
 
 @pytest.fixture

@@ -9,17 +9,23 @@ import contextlib
 import hashlib
 import io
 import os
+import random
 import re
+import shutil
 import stat
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
+from fuzz.meaning import Judged
 
-from nas.cli.main import main
+from nas import storage
+from nas.cli import main as commands
 
 SHOWN = 12
 FEW = 15
@@ -39,6 +45,43 @@ def parts(cases: int, chunks: int = 1, few: int = FEW) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("chunk", "cases"), [pytest.param(chunks, few, id="few"), *whole])
 
 
+def build_once(patch: pytest.MonkeyPatch) -> None:
+    """The tree of commands, made once for thousands of command lines."""
+    command = typer.main.get_command(commands.build_app())
+    patch.setattr(commands, "build_app", lambda: command)
+
+
+def own_folder(root: Path, patch: pytest.MonkeyPatch) -> Path:
+    """A new current folder below `root`, with nothing in the environment that leads out of it."""
+    here = root / "here"
+    here.mkdir()
+    patch.chdir(here)
+    patch.setenv("NAS_CACHE", str(root / "cache"))
+    patch.setenv("NAS_DEBUG", "1")
+    patch.setenv("COLUMNS", "80")
+    for name in ("NAS_DATABASE", "NAS_HOME"):
+        patch.delenv(name, raising=False)
+    return here
+
+
+def stop_before_work(patch: pytest.MonkeyPatch) -> None:
+    """`nas run` ends well where it would make its database: what it was given was good enough to begin."""
+    open_database = storage.open_database
+
+    def stop(url: str, **settings: bool) -> Any:
+        if settings or url == "sqlite://":  # a dry run looks for results
+            return open_database(url, **settings)
+        raise typer.Exit(0)
+
+    patch.setattr(storage, "open_database", stop)
+
+
+def emptied(folder: Path) -> None:
+    """Takes everything out of a folder."""
+    for left in folder.iterdir():
+        shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+
+
 @dataclass(frozen=True)
 class Said:
     """What one command answered."""
@@ -54,7 +97,7 @@ def nas(*arguments: str) -> Said:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), warnings.catch_warnings():
         warnings.simplefilter("always")
-        code = main(list(arguments))
+        code = commands.main(list(arguments))
     return Said(arguments, code, out.getvalue(), err.getvalue())
 
 
@@ -106,6 +149,7 @@ class Account:
     answers: Counter[int] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
     cases: int = 0
+    silent: int = 0
 
     def case(self, label: str, answers: Iterable[Said], watched: Path, may_change: bool = False) -> None:
         """One piece of bad input; `answers` runs the commands that are tried on it, `watched` must stay as it is.
@@ -123,6 +167,21 @@ class Account:
             before = after
             if why is not None:
                 self.complaints.append(f"{label}: nas {' '.join(said.arguments)[:200]}: {why}")
+
+    def judge(self, label: str, case: Callable[[random.Random], Judged]) -> None:
+        """One case that is compared with what it means; `label` seeds it."""
+        self.cases += 1
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                found = case(random.Random(f"{self.kind} {label}"))
+        except Exception as error:
+            self.complaints.append(f"{label}: {type(error).__name__}: {error}{_origin(error)}")
+            return
+        self.answers[0 if found.accepted else 2] += 1
+        self.silent += found.silent
+        if found.wrong is not None:
+            self.complaints.append(f"{label}: {found.wrong}")
 
     def _answers(self, label: str, answers: Iterable[Said]) -> Iterator[Said]:
         try:

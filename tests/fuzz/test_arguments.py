@@ -58,15 +58,20 @@ def answer(line: list[str]) -> Iterator[Said]:
 @parts(CASES, CHUNKS, few=30)
 def test_odd_arguments(chunk: int, cases: int, folder: Path, settle: Callable[[Account], None]) -> None:
     account = Account("odd command lines")
-    rng = random.Random(9_000 + chunk)
+    try_arguments(account, folder, cases, 9_000 + chunk)
+    settle(account)
+
+
+def try_arguments(account: Account, folder: Path, cases: int, seed: int) -> None:
+    """Odd lines to every command."""
+    rng = random.Random(seed)
     known = [row for row in commands(typer.main.get_command(build_app())) if row[0] not in ENDLESS]
     for number in range(cases):
         (folder / "folder").mkdir()
         (folder / "file.txt").write_text("words")
         (folder / "empty.yaml").write_text("")
         line = odd_line(*rng.choice(known), rng)
-        account.case(f"chunk {chunk}, number {number}", answer(line), folder, may_change=True)
+        account.case(f"seed {seed}, number {number}", answer(line), folder, may_change=True)
         shutil.rmtree(folder)
         folder.mkdir()
         os.chdir(folder)
-    settle(account)

@@ -50,8 +50,11 @@ stages: [{{sweep: {{candidates: 1}}}}]
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_sets(tmp_path_factory.mktemp("good"))
+
+
+def write_sets(root: Path) -> Path:
     """One good set of each kind."""
-    root = tmp_path_factory.mktemp("good")
     for name, (write, _) in SETS.items():
         write(root / name)
     return root
@@ -71,7 +74,13 @@ def test_damaged_image_folders(
     chunk: int, cases: int, good: Path, folder: Path, settle: Callable[[Account], None]
 ) -> None:
     account = Account("damaged image folders")
-    rng = random.Random(5_000 + chunk)
+    try_folders(account, folder, good, cases, 5_000 + chunk)
+    settle(account)
+
+
+def try_folders(account: Account, folder: Path, good: Path, cases: int, seed: int) -> None:
+    """Damaged copies of the good sets."""
+    rng = random.Random(seed)
     for number in range(cases):
         name = list(SETS)[number % len(SETS)]
         root, study = folder / f"{number}", folder / "study.yaml"
@@ -79,9 +88,8 @@ def test_damaged_image_folders(
         damaged(root, rng)
         study.write_text(STUDY.format(name=name, path=f"{root}/own.csv" if name == "csv" else root))
         source = SETS[name][1].format(root)
-        account.case(f"chunk {chunk}, number {number}, {name}", look(name, source, study, rng), folder)
+        account.case(f"seed {seed}, number {number}, {name}", look(name, source, study, rng), folder)
         shutil.rmtree(root)
-    settle(account)
 
 
 @pytest.mark.usefixtures("stops_before_work")

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from data_builders import write_image
 from early_database import ARCHIVE as EARLY_ARCHIVE
-from fuzz.harness import Account, Said, nas, parts
+from fuzz.harness import Account, Said, emptied, nas, parts
 from storage_builders import fill, finish_all, real_row
 
 from nas.storage import Repository, open_database
@@ -53,8 +53,12 @@ GARBAGE: tuple[Any, ...] = (
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_database(tmp_path_factory.mktemp("database"))
+
+
+def write_database(folder: Path) -> Path:
     """A database with two studies, in one file."""
-    path = tmp_path_factory.mktemp("database") / "good.db"
+    path = folder / "good.db"
     with open_database(f"sqlite:///{path}") as opened:
         repository = Repository(opened)
         recipe = {"recipe_id": Recipe().id, "recipe": Recipe().to_dict()}
@@ -164,17 +168,21 @@ def test_damaged_databases(
     chunk: int, cases: int, database: Path, folder: Path, settle: Callable[[Account], None]
 ) -> None:
     account = Account("damaged databases")
-    rng = random.Random(6_000 + chunk)
+    try_databases(account, folder, database, cases, 6_000 + chunk)
+    settle(account)
+
+
+def try_databases(account: Account, folder: Path, database: Path, cases: int, seed: int) -> None:
+    """Damaged copies of a database."""
+    rng = random.Random(seed)
     good = database.read_bytes()
     for number in range(cases):
         path = folder / "bad.db"
         path.write_bytes(good if number % 3 == 0 else damage_database(good, rng))
         if number % 3 == 0:
             rewrite_database(path, rng)
-        account.case(f"chunk {chunk}, number {number}", read_database(path, rng), folder, may_change=True)
-        for left in folder.iterdir():
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
-    settle(account)
+        account.case(f"seed {seed}, number {number}", read_database(path, rng), folder, may_change=True)
+        emptied(folder)
 
 
 # -- archives
@@ -184,7 +192,12 @@ def test_damaged_databases(
 def archive(request: pytest.FixtureRequest, database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if request.param != "now":
         return EARLY_ARCHIVE
-    path = tmp_path_factory.mktemp("archive") / "good.zip"
+    return write_archive(tmp_path_factory.mktemp("archive"), database)
+
+
+def write_archive(folder: Path, database: Path) -> Path:
+    """An archive of the database's first study."""
+    path = folder / "good.zip"
     with open_database(f"sqlite:///{database}", read_only=True) as opened:
         export_study(Repository(opened), "made_up", path)
     return path
@@ -305,7 +318,7 @@ ARCHIVE_DAMAGES: tuple[Callable[[Members, dict[str, Any], random.Random], None],
 )
 
 
-def read_archive(path: Path, database: Path, folder: Path) -> Iterator[Said]:
+def read_archive(path: Path) -> Iterator[Said]:
     # Beside the archive lies a database that the first command may fill and the second must leave alone.
     yield nas("db", "import", path.name, "--db", "new.db", "--checkpoints", "store")
     yield nas("db", "import", path.name, "--db", "old.db", "--checkpoints", "store", "--name", "second")
@@ -316,18 +329,23 @@ def test_damaged_archives(
     chunk: int, cases: int, archive: Path, database: Path, folder: Path, settle: Callable[[Account], None]
 ) -> None:
     account = Account("damaged archives")
-    rng = random.Random(7_000 + chunk)
+    try_archives(account, folder, (archive, database), cases, 7_000 + chunk)
+    settle(account)
+    assert not list(folder.parent.rglob("*evil*"))
+    assert not os.path.exists("/tmp/evil.txt")
+
+
+def try_archives(account: Account, folder: Path, good_ones: tuple[Path, Path], cases: int, seed: int) -> None:
+    """Damaged copies of an archive, into a new database and into one that holds its study."""
+    archive, database = good_ones
+    rng = random.Random(seed)
     good = archive.read_bytes()
     path = folder / "bad.zip"
     for number in range(cases):
         path.write_bytes(damage_archive(good, rng))
         shutil.copy(database, folder / "old.db")
-        account.case(f"chunk {chunk}, number {number}", read_archive(path, database, folder), folder, may_change=True)
-        for left in folder.iterdir():
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
-    settle(account)
-    assert not list(folder.parent.rglob("*evil*"))
-    assert not os.path.exists("/tmp/evil.txt")
+        account.case(f"seed {seed}, number {number}", read_archive(path), folder, may_change=True)
+        emptied(folder)
 
 
 # -- checkpoints
@@ -335,8 +353,11 @@ def test_damaged_archives(
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+
+
+def write_checkpoint(root: Path) -> Path:
     """A checkpoint of a very narrow network after one epoch."""
-    root = tmp_path_factory.mktemp("checkpoint")
     data = "generated:train_identities=4,test_identities=2,cameras=2,images=2,height=32,width=16"
     tiny = [
         "--recipe",
@@ -428,14 +449,19 @@ def test_damaged_checkpoints(
     chunk: int, cases: int, checkpoint: Path, folder: Path, settle: Callable[[Account], None]
 ) -> None:
     account = Account("damaged checkpoints")
-    rng = random.Random(8_000 + chunk)
+    try_checkpoints(account, folder, checkpoint, cases, 8_000 + chunk)
+    settle(account)
+    assert not os.path.exists("/tmp/evil.txt")
+
+
+def try_checkpoints(account: Account, folder: Path, checkpoint: Path, cases: int, seed: int) -> None:
+    """Damaged copies of a checkpoint."""
+    rng = random.Random(seed)
     good = checkpoint.read_bytes()
     write_image(folder / "image.png", size=(32, 16))
     for number in range(cases):
         path = folder / "bad.pt"
         path.write_bytes(damage_checkpoint(good, rng))
-        account.case(f"chunk {chunk}, number {number}", read_checkpoint(path, rng), folder, may_change=True)
+        account.case(f"seed {seed}, number {number}", read_checkpoint(path, rng), folder, may_change=True)
         for name in ("features.npy", "features.txt"):
             (folder / name).unlink(missing_ok=True)
-    settle(account)
-    assert not os.path.exists("/tmp/evil.txt")

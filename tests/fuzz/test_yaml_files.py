@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from data_builders import grid, write_market
-from fuzz.harness import Account, Said, nas, parts
+from fuzz.harness import Account, Said, nas, parts, stop_before_work
 from fuzz.yaml_mutations import mutated
 
 from nas.project.layout import shipped
@@ -134,15 +134,20 @@ def read_recipe(path: Path, rng: random.Random) -> Iterator[Said]:
 
 
 @pytest.fixture
-def cheap_studies(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stops_before_work: None) -> None:
+def cheap_studies(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_cheap(folder, monkeypatch)
+
+
+def make_cheap(folder: Path, patch: pytest.MonkeyPatch) -> None:
     """`nas run` ends where it would make its database; speed is not timed, generated images are small and there."""
+    stop_before_work(patch)
     images = write_market(
-        tmp_path / "generated", grid(range(1, 41), (1, 2)), grid((101, 102), (1,)), grid((101, 102), (2,))
+        folder.parent / "generated", grid(range(1, 41), (1, 2)), grid((101, 102), (1,)), grid((101, 102), (2,))
     )
     # By the module: the package's own `estimate` is the function.
     speed = importlib.import_module("nas.search.speed")
-    monkeypatch.setattr(speed, "probe", lambda *_: speed.Speed(100.0, 300.0, 64))
-    monkeypatch.setattr("nas.data.readers.generated.generated_folder", lambda *_: images)
+    patch.setattr(speed, "probe", lambda *_: speed.Speed(100.0, 300.0, 64))
+    patch.setattr("nas.data.readers.generated.generated_folder", lambda *_: images)
     (folder.parent / "search_spaces").mkdir()
     for path in shipped("search_spaces").glob("*.yaml"):
         shutil.copy(path, folder.parent / "search_spaces")

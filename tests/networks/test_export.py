@@ -129,6 +129,13 @@ def test_metadata_state_the_preprocessing(written: dict[str, ExportReport], name
     assert found["dataset"] == "abc"
 
 
+def test_the_how_to_says_all_that_the_metadata_say(written: dict[str, ExportReport]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "exporting.md").read_text()
+    taken = json.loads(FORMATS["onnx"].read_metadata(written["onnx"].path)["preprocessing"])
+    for key in ("formula", "channels", "dtype", "resize"):
+        assert taken[key] in page, key
+
+
 def test_no_normalisation_is_left_in_the_file(written: dict[str, ExportReport]) -> None:
     import onnx
 

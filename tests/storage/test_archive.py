@@ -15,15 +15,26 @@ import pandas as pd
 import pytest
 from early_database import ARCHIVE as EARLY_ARCHIVE
 from private_postgres import PrivatePostgres
-from storage_builders import fill, finish_all, outcome, real_row, request
+from storage_builders import RECIPE, fill, finish_all, outcome, real_row, request
 
+from nas.cli import db
 from nas.errors import NasError, StorageError, StudyError
+from nas.latency import LatencyProtocol
+from nas.spaces import DesignSpace
 from nas.storage import Repository, TrainingRequest, open_database
 from nas.storage.archive import DATABASE
 from nas.storage.archive_export import export_study
 from nas.storage.archive_import import import_study
 from nas.storage.checkpoint_store import CheckpointStore
+from nas.training import Recipe
 
+PARENT = DesignSpace.from_dict({"name": "all", "backbones": ["resnet50"], "blocks": ["cnl", "se"]})
+CHILD = DesignSpace.from_dict({**PARENT.to_dict(), "name": "fewer", "rules": [{"sites": "4-6"}]})
+IDS = {
+    "recipe": lambda definition: "recipe" if definition == RECIPE else "another",
+    "protocol": lambda definition: "p" if definition in ({"batch": 16}, {}) else "another",
+}
+"""What made-up recipes and protocols are called."""
 CHANGING = ["training_id", "study"]
 
 
@@ -35,10 +46,11 @@ def asked(number: int, **changes: Any) -> TrainingRequest:
 @pytest.fixture
 def rich(repository: Repository, tmp_path: Path) -> Repository:
     """A study with everything in it: spaces, two stages, rungs, failures, curves, latencies, findings, a checkpoint."""
-    repository.ensure_space("parent", "all", 18**30, {"sites": "1-17"})
-    repository.ensure_space("child", "fewer", 12, {"sites": "4"}, parent_id="parent", rules=[{"kind": "sites"}])
+    for space, parent in ((PARENT, None), (CHILD, PARENT.id)):
+        rules = [rule.to_dict() for rule in space.rules]
+        repository.ensure_space(space.id, space.name, space.size(), space.to_dict(), parent_id=parent, rules=rules)
     study_id, (sweep, search), ids = fill(repository, 5, stages=("sweep", "search"), row_of=real_row)
-    repository.ensure_study("made_up", {"name": "made_up", "seed": 1}, 1, "parent")
+    repository.ensure_study("made_up", {"name": "made_up", "seed": 1}, 1, PARENT.id)
     store = CheckpointStore(tmp_path / "store")
     weights = tmp_path / "weights.pt"
     weights.write_bytes(b"weights" * 1000)
@@ -57,7 +69,8 @@ def rich(repository: Repository, tmp_path: Path) -> Repository:
     assert running
     assert failing
     repository.fail_training(failing.id, "w", "diverged", "loss is NaN", "Traceback ...")
-    repository.set_stage(sweep, status="finished", space_id="parent", result={"space_id": "child", "training_ids": ids})
+    result = {"space_id": CHILD.id, "training_ids": ids}
+    repository.set_stage(sweep, status="finished", space_id=PARENT.id, result=result)
     finding = {"rule": {"kind": "sites"}, "verdict": "adopted", "evidence": {"training_ids": ids[:2], "p": 0.01}}
     repository.store_findings(study_id, sweep, [finding])
     timed_one = real_row(1)["architecture_id"]
@@ -110,7 +123,7 @@ def test_a_study_goes_from_any_engine_to_any_engine(rich: Repository, other_url:
     with open_database(other_url) as database:
         there = Repository(database)
         elsewhere = CheckpointStore(tmp_path / "elsewhere")
-        import_study(there, tmp_path / "a.nas.zip", name="again", store=elsewhere)
+        import_study(there, tmp_path / "a.nas.zip", name="again", store=elsewhere, ids=IDS)
         for training in before["trainings"]:  # a claim means nothing elsewhere
             training["status"] = training["status"].replace("running", "waiting")
         assert comparable(there, "again") == before
@@ -231,6 +244,10 @@ HOSTILE: dict[str, Callable[[sqlite3.Connection], object]] = {
     ),
     "another notation under a true id": does("UPDATE nas_candidate SET notation = 'evil:module+x'"),
     "other facts under a true id": does("UPDATE nas_environment SET facts = '{}'"),
+    "another space under a true id": does("UPDATE nas_space SET definition = replace(definition, '\"se\"', '\"agw\"')"),
+    "another size of a space": does("UPDATE nas_space SET size = '7'"),
+    "another protocol under a true id": does("UPDATE nas_latency SET protocol = '{\"batch\": 1}'"),
+    "another recipe under a true id": does("UPDATE nas_recipe SET definition = replace(definition, '60', '61')"),
     "text that is no JSON": does("UPDATE nas_stage SET settings = '{'"),
 }
 
@@ -245,13 +262,19 @@ def test_a_hostile_archive_is_refused_and_changes_nothing(name: str, tmp_path: P
     with open_database(f"sqlite:///{tmp_path}/other.db") as database:
         there = Repository(database)
         with pytest.raises(NasError):
-            import_study(there, bad, store=CheckpointStore(tmp_path / "deep" / "down" / "elsewhere"))
+            import_study(there, bad, store=CheckpointStore(tmp_path / "deep" / "down" / "elsewhere"), ids=IDS)
         assert list((tmp_path / "deep").rglob("*.pt")) == []
         assert there.studies() == []
         assert there.latencies().empty
     outside = list(tmp_path.rglob("evil*")) + list(tmp_path.parent.glob("evil*"))
     assert outside == []
     assert not Path("/tmp/evil.txt").exists()
+
+
+def test_the_command_knows_what_recipes_and_protocols_are_called() -> None:
+    protocol = LatencyProtocol(device="cpu", batch=4)
+    assert db.IDS["protocol"](protocol.to_dict()) == protocol.id
+    assert db.IDS["recipe"](Recipe().to_dict()) == Recipe().id
 
 
 @pytest.mark.parametrize("member", ["../../evil.txt", "/tmp/evil.txt", "manifest.txt", "checkpoints/abc"])

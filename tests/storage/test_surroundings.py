@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from typing import Any
 
 import optuna
 import pytest
-from private_postgres import PASSWORD, PrivatePostgres, _free_port
+from private_postgres import PGBOUNCER, PrivatePostgres
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from storage_builders import fill, finish_all, outcome
@@ -30,7 +29,6 @@ from nas.storage.retry import as_storage_error, with_retries
 from nas.storage.urls import parse_url
 
 NAME = "made_up/0-sweep"
-PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 
 
 # -- files
@@ -205,48 +203,19 @@ def _use_fully(url: str) -> None:
 
 @pytest.mark.postgres
 def test_a_database_in_sql_ascii_is_served(postgres: PrivatePostgres) -> None:
-    url = postgres.create_database()
-    name = url.rsplit("/", 1)[1]
-    postgres.psql(f"DROP DATABASE {name}; ")
-    postgres.psql(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0")
-    _use_fully(url)
+    _use_fully(postgres.create_database("ENCODING 'SQL_ASCII' TEMPLATE template0"))
 
 
 @pytest.mark.postgres
 @pytest.mark.skipif(PGBOUNCER is None, reason="no pgbouncer (apt-get install pgbouncer)")
 @pytest.mark.parametrize("mode", ["transaction", "session"])
-def test_pgbouncer_is_served(postgres: PrivatePostgres, mode: str, tmp_path: Path) -> None:
+def test_pgbouncer_is_served(postgres: PrivatePostgres, mode: str) -> None:
     address = parse_url(postgres.create_database())
-    with tempfile.TemporaryDirectory() as folder:
-        port = _free_port()
-        process = _bouncer(Path(folder), port, address.port or 0, mode)
-        try:
-            _use_fully(address.set(port=port).render_as_string(hide_password=False))
-            missing = address.set(port=port, database="not_there").render_as_string(hide_password=False)
-            with pytest.raises(StorageError, match="the database or its user does not exist"):
-                open_database(missing)
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _bouncer(folder: Path, port: int, server: int, mode: str) -> subprocess.Popen[bytes]:
-    (folder / "users.txt").write_text(f'"nas" "{PASSWORD}"\n')
-    (folder / "bouncer.ini").write_text(
-        f"[databases]\n* = host=127.0.0.1 port={server}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
-        f"unix_socket_dir =\nauth_type = plain\nauth_file = {folder}/users.txt\npool_mode = {mode}\n"
-        "default_pool_size = 3\nserver_round_robin = 1\nignore_startup_parameters = extra_float_digits\n"
-    )
-    command = [str(PGBOUNCER), str(folder / "bouncer.ini")]
-    if os.geteuid() == 0:
-        for path in (folder, *folder.iterdir()):
-            shutil.chown(path, "postgres")
-        folder.parent.chmod(folder.parent.stat().st_mode | 0o011)
-        command = ["runuser", "-u", "postgres", "--", *command]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    time.sleep(1.0)
-    assert process.poll() is None
-    return process
+    with postgres.bouncer(mode) as port:
+        _use_fully(address.set(port=port).render_as_string(hide_password=False))
+        missing = address.set(port=port, database="not_there").render_as_string(hide_password=False)
+        with pytest.raises(StorageError, match="the database or its user does not exist"):
+            open_database(missing)
 
 
 class _DriverError(Exception):

@@ -12,13 +12,15 @@ import codecs
 import csv
 import io
 import math
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.data.listing import labelled_dataset, refuse_special
+from nas.data.listing import labelled_dataset
 from nas.data.records import Box, ReidDataset
 from nas.errors import DataError, unknown_name
+from nas.files.given import read_bounded
 
 COLUMNS = ("path", "identity", "camera", "split")
 SPLITS = ("train", "query", "gallery")
@@ -59,8 +61,7 @@ def _rows(path: Path) -> Iterator[_Row]:
 
 
 def _text(path: Path) -> str:
-    refuse_special(path)
-    content = path.read_bytes()
+    content = read_bounded(path)
     wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return content.decode("utf-16" if wide else "utf-8-sig")
 
@@ -94,10 +95,19 @@ def _parse(place: str, line: dict[str | None, str | None], folder: Path) -> _Row
     split = values["split"].lower()
     if split not in SPLITS:
         raise DataError(f"{place}: {unknown_name('split', values['split'], SPLITS)}")
-    image = folder / values["path"]
-    if "\\" in values["path"] and not image.exists():
-        image = folder / values["path"].replace("\\", "/")
-    return _Row(image, values["identity"], values["camera"], split, _box(values.get("bbox", ""), place))
+    return _Row(
+        _image(folder, values["path"]), values["identity"], values["camera"], split, _box(values.get("bbox", ""), place)
+    )
+
+
+def _image(folder: Path, written: str) -> Path:
+    """The file of a cell: with backslashes, or accents in another form (NFC, NFD), where there is none as written."""
+    path = folder / written
+    if not ("\\" in written or not written.isascii()) or path.exists():
+        return path
+    slashed = written.replace("\\", "/")
+    others = [folder / unicodedata.normalize(form, slashed) for form in ("NFC", "NFD")]
+    return next((other for other in (folder / slashed, *others) if other.exists()), path)
 
 
 def _box(text: str, place: str) -> Box | None:

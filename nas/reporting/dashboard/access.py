@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import logging
 import secrets
 from collections.abc import Callable
+from urllib.parse import quote, urlencode
 
 from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
 
+LARGEST_REQUEST = 8 << 20
+"""Bytes; a view with all its zooms is some kilobytes."""
 COOKIE = "nas_dashboard"
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -49,6 +54,16 @@ def guard(server: Flask, token: str | None) -> None:
     """
     server.before_request(_token_check(token) if token else _host_check)
     server.after_request(_safe_headers)
+    server.register_error_handler(Exception, _odd_request)
+    server.config["MAX_CONTENT_LENGTH"] = LARGEST_REQUEST
+
+
+def _odd_request(error: Exception) -> Response | HTTPException:
+    """What no page of ours sends; a mistake of a page itself is told on it, by the application."""
+    if isinstance(error, HTTPException):
+        return error
+    logging.getLogger("nas.dashboard").warning("an odd request for %s", request.path, exc_info=error)
+    return Response("This is no request of the dashboard's own pages.", status=400, mimetype="text/plain")
 
 
 def _host_check() -> Response | None:
@@ -76,7 +91,11 @@ def _same(given: str, token: str) -> bool:
 
 def _welcome(token: str) -> Response:
     """The token moves from the address (which ends up in histories) into a cookie."""
-    answer = Response(status=303, headers={"Location": request.path})
+    rest = [(key, value) for key, value in request.args.items(multi=True) if key != "token"]
+    answer = Response(
+        status=303,
+        headers={"Location": "/" + quote(request.path.lstrip("/")) + (f"?{urlencode(rest)}" if rest else "")},
+    )
     answer.set_cookie(COOKIE, token, httponly=True, samesite="Strict", max_age=7 * 24 * 3600)
     return answer
 

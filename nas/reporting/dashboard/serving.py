@@ -6,11 +6,18 @@ import errno
 import logging
 from collections.abc import Callable
 
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from nas.errors import NasError
 from nas.reporting.dashboard.access import is_loopback, new_token
 from nas.reporting.dashboard.app import create_app
+
+SLOWEST_REQUEST_S = 30.0
+
+
+class _Request(WSGIRequestHandler):
+    timeout = SLOWEST_REQUEST_S
+    """Requests that are sent in part, or not at all, do not hold a thread for ever."""
 
 
 def serve(url: str, *, host: str, port: int, token: str | None, refresh_s: float, tell: Callable[[str], None]) -> None:
@@ -32,7 +39,7 @@ def serve(url: str, *, host: str, port: int, token: str | None, refresh_s: float
     app = create_app(url, token=secret, refresh_s=refresh_s)
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     try:
-        server = make_server(host, port, app.server, threaded=True)
+        server = make_server(host, port, app.server, threaded=True, request_handler=_Request)
     except (OSError, SystemExit) as error:
         taken = isinstance(error, SystemExit) or error.errno == errno.EADDRINUSE
         what = "is taken" if taken else "cannot be used"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nas.errors import StudyError
 from nas.search.context import StudyContext
 from nas.search.costs import Limits
-from nas.search.definition import SweepStage
+from nas.search.definition import MOST, SweepStage
 from nas.search.proposals.base import Request
 from nas.search.stages.base import (
     CANDIDATE,
@@ -94,6 +94,23 @@ def preferred(space: DesignSpace, blocks: int | None) -> DesignSpace:
     return child if any(n for b, n in counts.items() if b > 0 and blocks in (None, b)) else space
 
 
+def check_sweep(space: DesignSpace, settings: SweepStage, name: str) -> None:
+    """Refuses a sweep of more trainings than a stage has.
+
+    Raises:
+        StudyError: names the stage and says what to do.
+    """
+    _check_size(_within(space, settings), settings, name)
+
+
+def _check_size(space: DesignSpace, settings: SweepStage, name: str) -> None:
+    if (size := sweep_size(space, settings) * settings.seeds) > MOST:
+        raise StudyError(
+            f"stage {name!r} would train {size:,} networks; a stage trains {MOST:,} at most",
+            "draw some: design: stratified, candidates: N; or narrow the space",
+        )
+
+
 def sweep_size(space: DesignSpace, settings: SweepStage) -> int:
     """Number of candidates of a sweep: never more than the space holds."""
     if not settings.draws:
@@ -123,6 +140,7 @@ def draw(
         StudyError: the space has no such candidate, or none inside the stage's limits.
     """
     counts = {b: n for b, n in space.size_by_blocks().items() if b > 0 and settings.blocks in (None, b)}
+    _check_size(space, settings, stage.name)
     if not any(counts.values()):
         wanted = "a block" if settings.blocks is None else f"{settings.blocks} blocks"
         raise StudyError(f"stage {stage.name!r}: the space {space.name!r} has no candidate with {wanted}")
