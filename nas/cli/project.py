@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nas import project
-from nas.cli.common import EXIT_OUR_FAULT, console, emit_json, note
+from nas.cli.common import EXIT_OUR_FAULT, console, emit_json, line, note
 
+if TYPE_CHECKING:
+    from nas.project.diagnosis import Check
+
+NAME_WIDTH = 28
 MARKS = {"ok": "[green]ok[/]", "missing": "[yellow]missing[/]", "broken": "[bold red]broken[/]"}
 
 
@@ -54,16 +58,25 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Machine-readable o
 
     Example: nas doctor
     """
-    found = project.diagnose()
+    broken = []
+    found = []
+    for check in project.diagnose():
+        found.append(check)
+        if check.state == "broken":
+            broken.append(check.name)
+        if not json:
+            _show(check)
     if json:
         emit_json([check.__dict__ for check in found])
     else:
-        out = console(stderr=False)
-        width = max(len(check.name) for check in found)
-        for check in found:
-            out.print(f"{check.name:<{width}}  {MARKS[check.state]}  ", end="")
-            out.print(check.detail, markup=False)
-            if check.advice:
-                out.print(" " * (width + 2) + check.advice, style="dim", markup=False)
-    if any(check.state == "broken" for check in found):
+        line(f"Put right first: {', '.join(broken)}." if broken else "You can start: nas run studies/quickstart.yaml")
+    if broken:
         raise typer.Exit(EXIT_OUR_FAULT)
+
+
+def _show(check: Check) -> None:
+    out = console(stderr=False)
+    out.print(f"{check.name:<{NAME_WIDTH}}  {MARKS[check.state]}  ", end="")
+    out.print(check.detail, markup=False)
+    if check.advice:
+        out.print(" " * (NAME_WIDTH + 2) + check.advice, style="dim", markup=False)

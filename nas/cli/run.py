@@ -53,6 +53,7 @@ def run(
     Example: nas run studies/quickstart.yaml
     """
     definition = search.load_study(study, profile)
+    note(f"Study {definition.name!r}: checking space, recipe, data and code.")
     url = db or os.environ.get("NAS_DATABASE") or definition.database
     if dry_run:
         _dry_run(definition, url, json)

@@ -8,7 +8,7 @@ import platform
 import shutil
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -30,12 +30,11 @@ class Check:
     advice: str = ""
 
 
-def diagnose() -> list[Check]:
-    """All checks, needed things first."""
-    checks: list[Check] = []
+def diagnose() -> Iterator[Check]:
+    """All checks, needed things first, each when it is made: some load libraries and take seconds."""
     for look in (_python, _torch, _gpu, _database, _disk, _browser, *map(_optional, OPTIONAL)):
-        checks.append(_safely(look))
-    return checks + _latency_backends()
+        yield _safely(look)
+    yield from _latency_backends()
 
 
 def _safely(look: Callable[[], Check]) -> Check:

@@ -39,6 +39,15 @@ def test_doctor_finds_what_studies_need(capsys: pytest.CaptureFixture[str]) -> N
     assert all(check["state"] in ("ok", "missing", "broken") for check in found.values())
 
 
+def test_doctor_ends_with_what_to_do(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["doctor"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "You can start: nas run studies/quickstart.yaml"
+    broken = diagnosis.Check("disk", "broken", "this folder cannot be written")
+    monkeypatch.setattr(diagnosis, "_disk", lambda: broken)
+    assert main(["doctor"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "Put right first: disk."
+
+
 def test_who_has_a_gpu_is_told_what_it_can_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """CUDA graphs and TensorRT are not missing because the CPU has none."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
