@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
-from nas.reporting.figures.site_axis import stage_spans
+from nas.reporting.figures.site_axis import add_site_axis
 from nas.reporting.numbers import interval, plural, signed
 from nas.reporting.placements import exploded_placements, site_count
 from nas.reporting.study_data import StudyData, rows_of
@@ -92,7 +92,7 @@ class PlacementMap(StudyFigure):
                 showlegend=False,
             )
         )
-        add_stage_names(figure, str(table.attrs.get("backbone", "resnet50")))
+        add_site_axis(figure, str(table.attrs.get("backbone", "resnet50")), bands=False)
         figure.update_yaxes(showgrid=False)
         return figure
 
@@ -152,24 +152,3 @@ def _hover(table: pd.DataFrame, grid: pd.DataFrame) -> list[list[str]]:
         for row in rows_of(table)
     }
     return [[texts.get((block, site), "") for site in grid.columns] for block in grid.index]
-
-
-def add_stage_names(figure: go.Figure, backbone: str) -> None:
-    """Site numbers on the x axis of a heat map, stage names above, thin gaps between stages."""
-    spans, count = stage_spans(backbone), site_count(backbone)
-    figure.update_xaxes(
-        title_text="Position of the block (site)",
-        tickmode="array",
-        tickvals=list(range(1, count + 1, 1 if count <= 20 else 4)),
-        range=[0.5, count + 0.5],
-        showgrid=False,
-    )
-    for name, first, last in spans:
-        place = {"x": (first + last) / 2, "y": 1, "yref": "paper", "yanchor": "bottom"}
-        figure.add_annotation(**place, text=name, showarrow=False, font={"size": 11, "color": style.MUTED})
-        if last < count:
-            line = {"color": style.INK, "width": 1, "dash": "dot"}
-            figure.add_shape(
-                type="line", x0=last + 0.5, x1=last + 0.5, y0=0, y1=1, yref="paper", line=line, opacity=0.4
-            )
-    figure.update_layout(margin={"t": 28})

@@ -22,7 +22,7 @@ Render = Callable[[Snapshot, Route, View], list[Any]]
 
 TOLD: dict[str, tuple[Callable[[StudyData], Section | None], ...]] = {
     "positions": (results.positions, course.course),
-    "spaces": (tried.tried, shrinking.shrinking, elsewhere.rules_elsewhere, elsewhere.transfer),
+    "spaces": (shrinking.shrinking, tried.tried, elsewhere.rules_elsewhere, elsewhere.transfer),
     "latency": (times.times,),
     "data": (setting.data_section, setting.protocol, trust.failures, trust.provenance, trust.reproduce),
 }
