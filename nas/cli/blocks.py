@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas import networks, spaces
-from nas.cli.common import Force, emit, emit_json, print_table
-from nas.cli.latency import beside, parse_size
+from nas.cli.common import Force, Json, add_group, emit, emit_json, parse_size, print_table
+from nas.cli.latency import beside
 from nas.cli.space import open_space
 from nas.files.outputs import check_outputs
 
@@ -18,19 +18,13 @@ if TYPE_CHECKING:
     from nas.networks import AttentionBlock
     from nas.spaces.blocks import BlockSpec, ParamSpec
 
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 _SITES = (1, 2, 5, 9, 15)  # one of each shape in ResNet-50
 
 
 def register(app: typer.Typer) -> None:
     """Adds the command group."""
-    group = typer.Typer(
-        no_args_is_help=True, help="Attention blocks: list them, describe one.\n\nExample: nas blocks list"
-    )
-    group.command("list")(list_blocks)
-    group.command("describe")(describe)
-    group.command("limit")(limit)
-    app.add_typer(group, name="blocks")
+    about = "Attention blocks: list them, describe one.\n\nExample: nas blocks list"
+    add_group(app, "blocks", about, {"list": list_blocks, "describe": describe, "limit": limit})
 
 
 def list_blocks(json: Json = False) -> None:

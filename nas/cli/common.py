@@ -9,7 +9,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,8 +28,28 @@ if TYPE_CHECKING:
     from nas.progress import Progress
 
 Force = Annotated[bool, typer.Option("--force", help="Replace files that exist already.")]
-
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 EXIT_DONE, EXIT_OUR_FAULT, EXIT_USER, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+def add_group(app: typer.Typer, name: str, about: str, commands: Mapping[str, Callable[..., object]]) -> None:
+    """Adds a group of commands, by their names; `about` ends with an example."""
+    group = typer.Typer(help=about, no_args_is_help=True)
+    for word, function in commands.items():
+        group.command(word)(function)
+    app.add_typer(group, name=name)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Height and width from `256x128`.
+
+    >>> parse_size("64x32")
+    (64, 32)
+    """
+    height, times, width = text.lower().partition("x")
+    if not (times and height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise NasError(f"the size must be height x width in pixels like 256x128, not {text!r}")
+    return int(height), int(width)
 
 
 def console(*, stderr: bool = True) -> Console:
@@ -131,16 +151,10 @@ def _sparse_lines(title: str, every_s: float = 10.0) -> Callable[..., None]:
             return
         last = now
         left = (now - begun) / done * (total - done) if done else math.nan
-        eta = f", about {_duration(left)} left" if math.isfinite(left) else ""
+        eta = f", about {duration(left)} left" if math.isfinite(left) else ""
         note(f"{title}: {done}/{total}{eta} {what}".rstrip())
 
     return report
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds + 0.5), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def duration(seconds: float) -> str:
@@ -149,4 +163,6 @@ def duration(seconds: float) -> str:
     >>> duration(3725), duration(75), duration(4.2)
     ('1 h 02 min', '1 min 15 s', '4 s')
     """
-    return _duration(seconds)
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

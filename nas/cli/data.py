@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas import data
-from nas.cli.common import EXIT_USER, console, emit, emit_json, note, print_table, progress_bar
+from nas.cli.common import (
+    EXIT_USER,
+    Json,
+    add_group,
+    console,
+    emit,
+    emit_json,
+    note,
+    parse_size,
+    print_table,
+    progress_bar,
+)
 from nas.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,21 +33,14 @@ SOURCE_HELP = (
     "cuhk03:PATH,variant=detected, or generated:train_identities=64,seed=0."
 )
 Source = Annotated[str, typer.Argument(help=SOURCE_HELP)]
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 Cache = Annotated[Path | None, typer.Option("--cache", help="Folder for packs and generated sets.", show_default=False)]
 FILES_SHOWN = 20
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    group = typer.Typer(
-        help="Look at, draw and pack image sets.\n\nExample: nas data synth data/pedestrians", no_args_is_help=True
-    )
-    group.command("check")(check)
-    group.command("info")(info)
-    group.command("synth")(synth)
-    group.command("pack")(pack)
-    app.add_typer(group, name="data")
+    about = "Look at, draw and pack image sets.\n\nExample: nas data synth data/pedestrians"
+    add_group(app, "data", about, {"check": check, "info": info, "synth": synth, "pack": pack})
 
 
 def check(
@@ -135,18 +139,6 @@ def pack(
         return
     rows = [(p["split"], p["images"], f"{p['bytes'] / 1e6:.1f} MB", p["file"]) for p in packs]
     print_table(("split", "images", "size", "file"), rows)
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Height and width from `256x128`.
-
-    >>> parse_size("64x32")
-    (64, 32)
-    """
-    height, times, width = text.lower().partition("x")
-    if not (times and height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise DataError(f"the size must be height x width in pixels like 256x128, not {text!r}")
-    return int(height), int(width)
 
 
 def _load(source: str, cache: Path | None) -> ReidDataset:

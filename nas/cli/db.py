@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas import search, storage, training
-from nas.cli.common import EXIT_USER, emit, emit_json, note, print_table, progress_bar
+from nas.cli.common import EXIT_USER, Json, add_group, emit, emit_json, note, print_table, progress_bar
 from nas.errors import StorageError
 from nas.files.outputs import check_outputs
 
@@ -24,7 +24,6 @@ Url = Annotated[
     str | None,
     typer.Option("--db", metavar="URL", help="sqlite:///FILE or postgresql://USER@HOST/NAME; default: $NAS_DATABASE."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 Checkpoints = Annotated[
     str | None, typer.Option("--checkpoints", metavar="FOLDER", help="Checkpoint store: a folder or an fsspec URL.")
 ]
@@ -32,13 +31,8 @@ Checkpoints = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    group = typer.Typer(help="Look after a database of studies.\n\nExample: nas db check", no_args_is_help=True)
-    group.command("info")(info)
-    group.command("upgrade")(upgrade)
-    group.command("check")(check)
-    group.command("export")(export)
-    group.command("import")(import_)
-    app.add_typer(group, name="db")
+    about = "Look after a database of studies.\n\nExample: nas db check"
+    add_group(app, "db", about, {"info": info, "upgrade": upgrade, "check": check, "export": export, "import": import_})
 
 
 def database_url(given: str | None) -> str:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas import reporting, retrieval, training
-from nas.cli.common import Force, emit, emit_json, note, print_table, progress_bar
+from nas.cli.common import Force, Json, emit, emit_json, note, print_table, progress_bar
 from nas.cli.inputs import (
     Cache,
     CheckpointFile,
     Data,
     Device,
-    Json,
     View,
     pick_device,
     prepare_data,

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas import networks, spaces, storage
-from nas.cli.common import emit, emit_json, print_table
-from nas.cli.db import Json, Url
-from nas.cli.latency import parse_size
+from nas.cli.common import Json, emit, emit_json, parse_size, print_table
+from nas.cli.db import Url
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ import typer
 
 import nas.files
 from nas import data, networks, training
-from nas.cli.common import emit_json, note, progress_bar
+from nas.cli.common import Json, emit_json, note, progress_bar
 from nas.errors import DataError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def export(
         Path | None,
         typer.Option(help="Folder of person crops to compare on; default: 32 of the generated pedestrians."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Export a trained network; nothing is written when it answers differently from PyTorch.
 

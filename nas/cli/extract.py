@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from nas import data, training
-from nas.cli.common import Force, emit, emit_json, note, progress_bar
-from nas.cli.inputs import CheckpointFile, Device, Json, pick_device, write_whole
+from nas.cli.common import Force, Json, emit, emit_json, note, progress_bar
+from nas.cli.inputs import CheckpointFile, Device, pick_device, write_whole
 from nas.errors import DataError, NasError
 from nas.files.outputs import check_outputs
 from nas.files.whole import write_text

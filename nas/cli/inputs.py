@@ -24,7 +24,6 @@ Data = Annotated[list[str], typer.Option("--data", help=DATA_HELP)]
 View = Annotated[str, typer.Option(help="final: train on all, test on the test split; select: hold persons out.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
 Cache = Annotated[Path | None, typer.Option("--cache", help="Folder for packed images.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 CheckpointFile = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="File written by a training.")]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from nas import latency, reporting, results, spaces, storage
-from nas.cli.common import emit_json, note, print_table, progress_bar
+from nas.cli.common import Json, add_group, emit_json, note, parse_size, print_table, progress_bar
 from nas.cli.space import find_file, open_space
 from nas.errors import LatencyError
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 DEFAULT_DATABASE = "sqlite:///.nas/latency.db"
 
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 Url = Annotated[
     str | None, typer.Option("--db", metavar="URL", help=f"Database; default: $NAS_DATABASE or {DEFAULT_DATABASE}.")
 ]
@@ -61,15 +60,8 @@ Margin = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Adds the command group."""
-    about = "Measure what placements cost, here or on a device elsewhere."
-    group = typer.Typer(no_args_is_help=True, help=f"{about}\n\nExample: nas latency profile quickstart")
-    for name, function in (
-        ("profile", profile),
-        ("show", show),
-        ("bridge", bridge),
-    ):
-        group.command(name)(function)
-    app.add_typer(group, name="latency")
+    about = "Measure what placements cost, here or on a device elsewhere.\n\nExample: nas latency profile quickstart"
+    add_group(app, "latency", about, {"profile": profile, "show": show, "bridge": bridge})
 
 
 def profile(
@@ -236,14 +228,6 @@ def _refuse_unusable(unusable: list[tuple[str, str]]) -> None:
 
 
 # -- inputs
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """`256x128` as height and width."""
-    height, cross, width = text.lower().partition("x")
-    if not (cross and height.strip().isdigit() and width.strip().isdigit()):
-        raise LatencyError(f"--input {text!r} is no size", "write height x width, such as 256x128")
-    return int(height), int(width)
 
 
 def _require_backend(protocol: LatencyProtocol) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas import project
-from nas.cli.common import EXIT_OUR_FAULT, console, emit_json, line, note
+from nas.cli.common import EXIT_OUR_FAULT, Json, console, emit_json, line, note
 
 if TYPE_CHECKING:
     from nas.project.diagnosis import Check
@@ -53,7 +53,7 @@ def init(
     note(f"  nas run {study}")
 
 
-def doctor(json: Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")] = False) -> None:
+def doctor(json: Json = False) -> None:
     """Tell what works on this machine and what to install for the rest.
 
     Example: nas doctor

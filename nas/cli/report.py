@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas import reporting, search, storage
-from nas.cli.common import emit_json, note, progress_bar
+from nas.cli.common import Json, emit_json, note, progress_bar
 
 if TYPE_CHECKING:
     from nas.reporting import StudyData
@@ -39,7 +39,7 @@ def report(
         int,
         typer.Option("--rank-lists", min=0, metavar="N", help="Show what N queries find (best checkpoint)."),
     ] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Write the report of a study: page, Markdown, tables, rules and figures.
 

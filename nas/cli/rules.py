@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas import reporting, search, spaces
-from nas.cli.common import EXIT_USER, Force, emit, emit_json, note
+from nas.cli.common import EXIT_USER, Force, Json, add_group, emit, emit_json, note
 from nas.cli.space import open_space
 from nas.errors import SpaceError, StudyError, unknown_name
 from nas.files.outputs import check_outputs
@@ -24,7 +24,6 @@ Rules = Annotated[
     str, typer.Argument(metavar="RULES", help="Rules file (YAML or JSON), a report's folder, or a study's name.")
 ]
 SpaceName = Annotated[str, typer.Argument(metavar="SPACE", help="Space file, or the name of a shipped one.")]
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 Format = Annotated[str, typer.Option("--format", "-f", help="text, md, yaml, json or latex.")]
 Db = Annotated[
     str | None,
@@ -35,16 +34,13 @@ Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", h
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    group = typer.Typer(
-        help="Show, export and apply rules.\n\nExample: nas rules show quickstart", no_args_is_help=True
+    about = "Show, export and apply rules.\n\nExample: nas rules show quickstart"
+    add_group(
+        app,
+        "rules",
+        about,
+        {"show": show, "export": export, "apply": apply, "admits": admits, "check": check, "schema": schema},
     )
-    group.command("show")(show)
-    group.command("export")(export)
-    group.command("apply")(apply)
-    group.command("admits")(admits)
-    group.command("check")(check)
-    group.command("schema")(schema)
-    app.add_typer(group, name="rules")
 
 
 def show(rules: Rules, format: Format = "text", db: Db = None, json: Json = False) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas import reporting, results, search, storage
-from nas.cli.common import duration, emit_json, line, note, print_table, progress_bar
+from nas.cli.common import Json, duration, emit_json, line, note, print_table, progress_bar
 from nas.cli.live import StudyView
 from nas.errors import NasError, StudyError
 from nas.spaces import own_code
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from nas.search.estimate import StudyEstimate
     from nas.storage import Repository
 
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 Url = Annotated[
     str | None, typer.Option("--db", metavar="URL", help="Database; default: the study's, or $NAS_DATABASE.")
 ]

@@ -9,27 +9,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas import project, spaces
-from nas.cli.common import emit, emit_json, note, print_table
+from nas.cli.common import Json, add_group, emit, emit_json, note, print_table
 from nas.errors import SpaceError, closest
 
 if TYPE_CHECKING:
     from nas.spaces import Candidate, DesignSpace, Topology
 
 Space = Annotated[str, typer.Argument(metavar="SPACE", help="Space file, or the name of a shipped one.")]
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 Blocks = Annotated[int | None, typer.Option("--blocks", min=0, help="Only candidates with so many blocks.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    group = typer.Typer(help="Look at a design space.\n\nExample: nas space show quickstart", no_args_is_help=True)
-    group.command("show")(show)
-    group.command("size")(size)
-    group.command("sample")(sample)
-    group.command("validate")(validate)
-    group.command("explain")(explain)
-    group.command("schema")(schema)
-    app.add_typer(group, name="space")
+    about = "Look at a design space.\n\nExample: nas space show quickstart"
+    add_group(
+        app,
+        "space",
+        about,
+        {"show": show, "size": size, "sample": sample, "validate": validate, "explain": explain, "schema": schema},
+    )
 
 
 def show(

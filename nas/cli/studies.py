@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas import search, storage
-from nas.cli.common import emit_json, note, print_table
-from nas.cli.db import Checkpoints, Json, Url, checkpoint_store, database_url
+from nas.cli.common import Json, emit_json, note, print_table
+from nas.cli.db import Checkpoints, Url, checkpoint_store, database_url
 from nas.errors import StudyError
-from nas.storage.urls import masked
 
 if TYPE_CHECKING:
     from nas.storage.administration import Deletion
@@ -55,14 +54,14 @@ def list_studies(context: typer.Context, db: Url = None, json: Json = False) -> 
     """
     found = search.studies_here(db or context.obj or os.environ.get("NAS_DATABASE"))
     if json:
-        emit_json([{**study.summary, "database": masked(study.url)} for study in found])
+        emit_json([{**study.summary, "database": storage.masked(study.url)} for study in found])
         return
     if not found:
         note("No study here yet: start one with `nas run STUDY.yaml`, or say where with --db URL.")
         return
     headings = ("study", "state", "stages", "finished", "running", "waiting", "failed", "begun")
     for url in dict.fromkeys(study.url for study in found):
-        print_table(headings, [_row(study.summary) for study in found if study.url == url], title=masked(url))
+        print_table(headings, [_row(study.summary) for study in found if study.url == url], title=storage.masked(url))
 
 
 def _row(study: dict[str, Any]) -> tuple[object, ...]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas import files, spaces, training
-from nas.cli.common import duration, emit, emit_json, note, progress_bar
-from nas.cli.inputs import Cache, Data, Device, Json, View, pick_device, prepare_data, tell_metrics
+from nas.cli.common import Json, duration, emit, emit_json, note, progress_bar
+from nas.cli.inputs import Cache, Data, Device, View, pick_device, prepare_data, tell_metrics
 from nas.errors import TrainingError
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from data_builders import write_csv, write_cuhk03, write_market
 
-from nas.cli.data import parse_size
+from nas.cli.common import parse_size
 from nas.cli.main import main
-from nas.errors import DataError
+from nas.errors import NasError
 
 
 @pytest.fixture(autouse=True)
@@ -99,5 +99,5 @@ def test_mistakes_end_with_2_and_one_sentence(
 
 @pytest.mark.parametrize("text", ["", "64", "64x", "x32", "64x32x3", "0x3", "-1x4"])
 def test_wrong_sizes(text: str) -> None:
-    with pytest.raises(DataError, match="height x width"):
+    with pytest.raises(NasError, match="height x width"):
         parse_size(text)
