@@ -20,6 +20,7 @@ from nas.data.pedestrians.settings import PedestrianSettings
 from nas.data.readers import READERS
 from nas.project.schemas import Schema
 from nas.results.columns import RESULTS
+from nas.search.campaign import CampaignFile
 from nas.search.definition import (
     STAGE_KINDS,
     LatencySettings,
@@ -251,6 +252,8 @@ def study_page() -> str:
         _stage_item(StageItem, STAGE_KINDS),
         *stages,
         section("Fidelity", Fidelity),
+        "A campaign's file lists studies; `nas run` runs them in order, to one report.",
+        section("Campaign", CampaignFile),
     )
 
 

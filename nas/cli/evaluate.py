@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from nas.data.prepared import PreparedData
     from nas.retrieval import RetrievalMetrics
+    from nas.retrieval.verification import Roc
     from nas.training.checkpoints import Checkpoint
     from nas.training.scoring import Embeddings
 
@@ -47,7 +48,18 @@ def evaluate(
     data: Data,
     view: View = "final",
     rerank: Annotated[bool, typer.Option("--rerank", help="k-reciprocal re-ranking (20, 6, 0.3).")] = False,
-    verification: Annotated[bool, typer.Option("--verification", help="Also true positive rates at low FPR.")] = False,
+    flip: Annotated[bool, typer.Option("--flip", help="Features of images and their mirror images, averaged.")] = False,
+    aqe: Annotated[int, typer.Option(min=0, help="Average query expansion with this many neighbours.")] = 0,
+    multi_query: Annotated[
+        bool, typer.Option("--multi-query", help="All images of a person in one camera are one query.")
+    ] = False,
+    single_shot: Annotated[
+        int, typer.Option(min=0, help="CUHK03's classic protocol: mean CMC over so many random galleries.")
+    ] = 0,
+    verification: Annotated[
+        bool, typer.Option("--verification", help="Also true positive rates at low FPR, FNMR at FMR.")
+    ] = False,
+    roc: Annotated[Path | None, typer.Option(help="The ROC curve: drawn (.png), or its points (.csv).")] = None,
     per_query: Annotated[Path | None, typer.Option(help="Write every query's result to this CSV.")] = None,
     worst: Annotated[int, typer.Option(min=0, help="Show this many queries with the lowest AP.")] = 0,
     rank_lists: Annotated[Path | None, typer.Option(help="Draw what the worst queries found (PNG).")] = None,
@@ -70,28 +82,50 @@ def evaluate(
         )
     if rank_lists is not None and rank_lists.suffix != ".png":
         raise NasError(f"rank lists are drawn as .png, not {rank_lists.name}", "Give --rank-lists worst.png.")
-    check_outputs((per_query, histogram, rank_lists), (checkpoint,), force=force)
+    if roc is not None and roc.suffix not in (".csv", ".png"):
+        raise NasError(f"a ROC curve is written as .png or .csv, not {roc.name}", "Give --roc roc.png.")
+    if multi_query and (per_query is not None or worst or rank_lists is not None):
+        raise NasError(
+            "--multi-query joins images, so there are no results of single ones",
+            "Leave --per-query, --worst and --rank-lists out.",
+        )
+    check_outputs((per_query, histogram, rank_lists, roc), (checkpoint,), force=force)
     place = pick_device(device)
     loaded = training.load_checkpoint(checkpoint)
     prepared = prepare_data(data, view, loaded.input_size, cache, use="evaluate")
     network = training.network_from_checkpoint(loaded, place)
     with progress_bar("embed", enabled=not json) as progress:
-        embeddings = training.embed(network, prepared.to(place), loaded.recipe.augmentation, progress)
-    metrics = training.score_embeddings(embeddings, prepared, rerank=rerank, per_query=True)
+        here = prepared.to(place)
+        embeddings = training.embed(network, here, loaded.recipe.augmentation, progress, flip=flip)
+    six = embeddings.with_persons(prepared)
+    metrics = retrieval.evaluate_as(
+        six,
+        expansion=aqe,
+        multi_query=multi_query,
+        flipped=flip,
+        rerank=retrieval.Rerank() if rerank else None,
+        per_query=not multi_query,
+    )
+    classic = retrieval.single_shot(six, single_shot) if single_shot else None
     table = reporting.query_table(metrics, prepared)
     shown = table.nsmallest(worst, "ap", keep="first") if worst else table.head(0)
     rates = _verification(embeddings, prepared) if verification else {}
     if per_query is not None:
         write_text(per_query, csv_text(table))
+    if roc is not None:
+        _write_roc(roc, retrieval.PairDistances(*six).roc())
     if histogram is not None:
         distances = retrieval.PairDistances(*embeddings.with_persons(prepared))
         reporting.write_distances(distances.histogram(), histogram)
     if rank_lists is not None:
         _draw_rank_lists(rank_lists, metrics, embeddings, prepared, worst or 5)
     if json:
-        emit_json(_evaluation_document(loaded, prepared, metrics, shown, rates))
+        document = _evaluation_document(loaded, prepared, metrics, shown, rates)
+        emit_json(document | ({} if classic is None else {"single_shot": classic.to_dict()}))
     else:
         _tell_evaluation(metrics, shown, rates)
+        if classic is not None:
+            tell_metrics(classic)
 
 
 def _verification(embeddings: Embeddings, data: PreparedData) -> dict[str, float]:
@@ -100,7 +134,19 @@ def _verification(embeddings: Embeddings, data: PreparedData) -> dict[str, float
     except DataError as error:  # no pair of one kind: the ranking's figures stand without a ROC
         note(f"no verification rates: {error.message}")
         return {}
-    return {"auc": roc.auc, **{f"tpr_at_fpr_{rate:g}": roc.tpr_at(rate) for rate in FALSE_POSITIVE_RATES}}
+    rates = {f"tpr_at_fpr_{rate:g}": roc.tpr_at(rate) for rate in FALSE_POSITIVE_RATES}
+    misses = {f"fnmr_at_fmr_{rate:g}": 1.0 - roc.tpr_at(rate) for rate in FALSE_POSITIVE_RATES}
+    return {"auc": roc.auc, **rates, **misses}
+
+
+def _write_roc(path: Path, found: Roc) -> None:
+    if path.suffix == ".png":
+        write_whole(path, lambda file: retrieval.draw_roc(found).save(file, format="PNG"))
+        return
+    import pandas as pd
+
+    table = pd.DataFrame({"distance": found.thresholds, "fmr": found.fpr, "tpr": found.tpr, "fnmr": 1.0 - found.tpr})
+    write_text(path, csv_text(table))
 
 
 def _draw_rank_lists(

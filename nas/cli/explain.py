@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas import networks, spaces, storage
-from nas.cli.common import Json, emit, emit_json, parse_size, print_table
+from nas import networks, spaces, storage, training
+from nas.cli.common import Json, emit, emit_json, note, parse_size, print_table
 from nas.cli.db import Url
+from nas.cli.inputs import write_whole
+from nas.errors import NasError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +28,13 @@ def explain(
     candidate: Annotated[str, typer.Argument(metavar="CANDIDATE", help="A network, such as resnet50+cnl@6,8,14.")],
     input_size: Annotated[str, typer.Option("--input", metavar="HxW", help="Height x width in pixels.")] = "256x128",
     db: Url = None,
+    maps: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Draw where a trained network looks: Grad-CAM, and its blocks.")
+    ] = None,
+    checkpoint: Annotated[Path | None, typer.Option(metavar="FILE", help="The trained network behind --maps.")] = None,
+    image: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="An image for --maps; several times.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Say what a network is: its blocks, what they cost, what they change when put in, and results in a database.
@@ -32,6 +42,8 @@ def explain(
     Example: nas explain "resnet50(width=0.25)+se(start=identity)@4" --input 64x32 --db sqlite:///quickstart.db
     """
     network, size = spaces.Candidate.parse(candidate), parse_size(input_size)
+    if maps is not None:
+        _draw_maps(network, maps, checkpoint, image or [])
     details: dict[str, Any] = {"candidate": network.notation, "id": network.id, "input": list(size)}
     details |= {"blocks": _blocks(network, size), "cost": _cost(network, size)}
     insertion = networks.check_insertion(network, size)
@@ -41,6 +53,20 @@ def explain(
         emit_json(details)
         return
     _tell(details, insertion.sentence())
+
+
+def _draw_maps(network: Candidate, maps: Path, checkpoint: Path | None, images: list[Path]) -> None:
+    """Writes the picture; the checkpoint must be of this network."""
+    if checkpoint is None or not images:
+        raise NasError("--maps draws a trained network on images", "Give --checkpoint last.pt --image a.jpg.")
+    if maps.suffix != ".png":
+        raise NasError(f"maps are drawn as .png, not {maps.name}", "Give --maps maps.png.")
+    trained = training.load_checkpoint(checkpoint).candidate.architecture
+    if trained != network.architecture:
+        raise NasError(f"{checkpoint} holds {trained}, not {network}", "Name the network that was trained.")
+    picture = training.draw_maps(checkpoint, images)
+    write_whole(maps, lambda file: picture.save(file, format="PNG"))
+    note(f"maps: {maps}")
 
 
 def _blocks(network: Candidate, size: tuple[int, int]) -> list[dict[str, Any]]:

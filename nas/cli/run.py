@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from collections.abc import Callable
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas import reporting, results, search, storage
+from nas.cli import campaign as campaigns
 from nas.cli.common import Json, duration, emit_json, line, note, print_table, progress_bar
 from nas.cli.live import StudyView
 from nas.errors import NasError, StudyError
@@ -36,7 +38,9 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    study: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="Study file.")],
+    study: Annotated[
+        list[Path], typer.Argument(metavar="STUDY.yaml...", help="Study file; several, or a campaign's: in order.")
+    ],
     db: Url = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Training processes; default: the study's.")] = None,
     profile: Annotated[str | None, typer.Option(help="One of the study's profiles, such as smoke.")] = None,
@@ -47,29 +51,49 @@ def run(
     ] = 60.0,
     json: Json = False,
 ) -> None:
-    """Launch a study, or resume it where it stopped.
+    """Launch a study or a campaign of several, or resume where it stopped.
 
     Example: nas run studies/quickstart.yaml
     """
-    definition = search.load_study(study, profile)
-    note(f"Study {definition.name!r}: checking space, recipe, data and code.")
-    url = db or os.environ.get("NAS_DATABASE") or definition.database
-    if dry_run:
-        _dry_run(definition, url, json)
+
+    def url_of(definition: StudyDefinition) -> str:
+        return db or os.environ.get("NAS_DATABASE") or definition.database
+
+    def one(definition: StudyDefinition, watch: Callable[[], None] = lambda: None) -> dict[str, Any]:
+        return _one(definition, url_of(definition), workers or definition.workers, lease, report, watch)
+
+    if len(study) > 1 or search.is_campaign(study[0]):
+        campaign = search.load_campaign(study, profile)
+        if dry_run:
+            campaigns.dry_run(campaign, lambda definition: _estimate(definition, url_of(definition)), json=json)
+        else:
+            campaigns.run_campaign(campaign, one, url_of, json=json)
         return
-    _check_early(definition)
+    definition = search.load_study(study[0], profile)
+    note(f"Study {definition.name!r}: checking space, recipe, data and code.")
+    if dry_run:
+        _dry_run(definition, url_of(definition), json)
+        return
+    result = one(definition)
+    if json:
+        emit_json(result)
+    _refuse_fruitless(definition.name, result["trainings"])
+
+
+def _one(
+    definition: StudyDefinition, url: str, workers: int, lease: float, report: bool, watch: Callable[[], None]
+) -> dict[str, Any]:
+    """Runs one study to its end and says what it found; `watch` is called twice a second and may end it."""
+    _check_early(definition, url)
     with storage.open_database(url) as database:
         repository = storage.Repository(database)
-        result = _run(definition, repository, url, workers or definition.workers, lease)
+        result = _run(definition, repository, url, workers, lease, watch)
         if report:
             result["report"] = _report(database, definition.name)
         found, rules = _answer(repository, definition.name), _rules(repository, definition.name)
     for words in (found.sentence, *_rule_lines(rules)):
         note(words)
-    result |= {"answer": found.to_dict(), "rules": rules}
-    if json:
-        emit_json(result)
-    _refuse_fruitless(definition.name, result["trainings"])
+    return {**result, "answer": found.to_dict(), "rules": rules}
 
 
 def _refuse_fruitless(study: str, trainings: dict[str, int]) -> None:
@@ -81,14 +105,24 @@ def _refuse_fruitless(study: str, trainings: dict[str, int]) -> None:
         )
 
 
-def _check_early(definition: StudyDefinition) -> None:
+def _check_early(definition: StudyDefinition, url: str) -> None:
     """Everything that can be wrong with the user's input is found before the database is touched."""
-    search.check_study(definition)
-    for warning in search.insertion_warnings(definition):
+    with _database_if_there(url) as database:
+        repository = storage.Repository(database)
+        search.check_study(definition, repository)
+        warnings = search.insertion_warnings(definition, repository)
+    for warning in warnings:
         note(f"Warning: {warning}.")
 
 
-def _run(definition: StudyDefinition, repository: Repository, url: str, workers: int, lease: float) -> dict[str, Any]:
+def _run(
+    definition: StudyDefinition,
+    repository: Repository,
+    url: str,
+    workers: int,
+    lease: float,
+    watch: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
     study_id = search.register(definition, repository)
     context = search.StudyContext(definition, repository, study_id)
     before = repository.status(definition.name)
@@ -109,7 +143,12 @@ def _run(definition: StudyDefinition, repository: Repository, url: str, workers:
             definition.max_attempts,
             own_code.named_in(repository.study(definition.name).definition),
         )
-        after = search.run_workers(repository, local, view.update, view.stopping)
+
+        def seen(status: dict[str, Any]) -> None:
+            view.update(status)
+            watch()
+
+        after = search.run_workers(repository, local, seen, view.stopping)
     search.reconcile(context)
     search.tidy(repository, definition)
     note(f"Study {definition.name!r} is finished: {after['trainings']['finished']} trainings.")
@@ -153,15 +192,18 @@ def _report(database: Any, name: str) -> dict[str, str]:
     return {key: str(path) for key, path in written.items()}
 
 
-def _dry_run(definition: StudyDefinition, url: str, json: bool) -> None:
+def _estimate(definition: StudyDefinition, url: str) -> StudyEstimate:
     with _database_if_there(url) as database:
         repository = storage.Repository(database)
         known = {s.name: s.id for s in repository.studies()}
         context = search.StudyContext(
             definition, repository, known.get(definition.name, 0), device=search.training_device(definition)
         )
-        found = search.estimate(context)
-    problem = _problem(definition)
+        return search.estimate(context)
+
+
+def _dry_run(definition: StudyDefinition, url: str, json: bool) -> None:
+    found, problem = _estimate(definition, url), _problem(definition, url)
     if json:
         said = None if problem is None else problem.message
         emit_json({"study": definition.name, **found.to_dict(), "problem": said})
@@ -171,10 +213,11 @@ def _dry_run(definition: StudyDefinition, url: str, json: bool) -> None:
         raise problem
 
 
-def _problem(definition: StudyDefinition) -> NasError | None:
+def _problem(definition: StudyDefinition, url: str) -> NasError | None:
     """What would keep the study from being started here."""
     try:
-        search.check_study(definition, fetch=False)
+        with _database_if_there(url) as database:
+            search.check_study(definition, storage.Repository(database), fetch=False)
     except NasError as error:
         return error
     return None

@@ -11,6 +11,8 @@ from .folding import fold_batchnorm as fold_batchnorm
 from .head import ReidOutputs as ReidOutputs
 from .insertion import Insertion as Insertion
 from .insertion import check_insertion as check_insertion
+from .maps import block_maps as block_maps
+from .maps import grad_cam as grad_cam
 from .network import ReidNetwork as ReidNetwork
 from .network import build_network as build_network
 from .network import replace_classifier as replace_classifier

@@ -7,11 +7,12 @@ from pathlib import Path
 import nas
 from nas.errors import NasError
 from nas.project.schemas import schema_text
+from nas.search.campaign import is_campaign
 
 CONTENT_FOLDERS = ("search_spaces", "studies")
 EMPTY_FOLDERS = ("reports", "data")
 SCHEMAS = {"search_spaces": "space", "studies": "study"}
-SCHEMA_FILE = ".schema.json"
+SCHEMA_FILE, CAMPAIGN_SCHEMA_FILE = ".schema.json", ".campaign-schema.json"
 EDITOR_HINT = f"# yaml-language-server: $schema={SCHEMA_FILE}\n"
 """First line of a laid-out file: editors with a YAML language server then complete keys and mark mistakes, offline."""
 IGNORED = "# made by nas runs\n.nas/\n*.db\n*.db-wal\n*.db-shm\n/reports/\n/data/\n"
@@ -50,7 +51,10 @@ def lay_out(target: Path) -> tuple[list[Path], list[Path]]:
             copy = target / folder / source.name
             (kept if copy.exists() else made).append(copy)
             if not copy.exists():
-                copy.write_text(EDITOR_HINT + source.read_text(encoding="utf-8"), encoding="utf-8")
+                text = source.read_text(encoding="utf-8")
+                hint = EDITOR_HINT.replace(SCHEMA_FILE, CAMPAIGN_SCHEMA_FILE) if is_campaign(source) else EDITOR_HINT
+                copy.write_text(hint + text, encoding="utf-8")
+    (target / "studies" / CAMPAIGN_SCHEMA_FILE).write_text(schema_text("campaign"), encoding="utf-8")
     for folder in EMPTY_FOLDERS:
         (target / folder).mkdir(exist_ok=True)
     ignore = target / ".gitignore"

@@ -17,6 +17,7 @@ from nas.data.pedestrians.settings import PedestrianSettings
 from nas.data.readers import READERS
 from nas.errors import NasError, unknown_name
 from nas.latency.backends import BACKENDS
+from nas.search.campaign import CampaignFile
 from nas.search.definition import STAGE_KINDS, StudyDefinition
 from nas.search.proposals import SAMPLERS
 from nas.spaces import DesignSpace, RuleSet
@@ -193,5 +194,15 @@ def _without_profiles(keys: Mapping[str, Schema]) -> Schema:
     return {key: value for key, value in keys.items() if key != "profiles"}
 
 
-FILE_KINDS: Mapping[str, Callable[[], Schema]] = {"space": _space, "study": _study, "recipe": _recipe, "rules": _rules}
+def _campaign() -> Schema:
+    return CampaignFile.model_json_schema()
+
+
+FILE_KINDS: Mapping[str, Callable[[], Schema]] = {
+    "space": _space,
+    "study": _study,
+    "campaign": _campaign,
+    "recipe": _recipe,
+    "rules": _rules,
+}
 """The kinds of file that have a schema."""

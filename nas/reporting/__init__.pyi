@@ -1,5 +1,9 @@
+from .checkpoint_lists import make_maps as make_maps
 from .checkpoint_lists import make_rank_lists as make_rank_lists
 from .checkpoint_lists import pixels_of as pixels_of
+from .combined import write_combined as write_combined
+from .compare import Comparison as Comparison
+from .compare import compare_studies as compare_studies
 from .evaluation import query_table as query_table
 from .evaluation import write_distances as write_distances
 from .figures import SpeedByPosition as SpeedByPosition

@@ -25,7 +25,7 @@ from nas.retrieval import evaluate
 from nas.retrieval.rank_lists import rank_lists
 from nas.storage import Database, Repository
 from nas.storage.checkpoint_store import CheckpointStore
-from nas.training import FeatureExtractor
+from nas.training import FeatureExtractor, maps_of
 
 THUMBNAIL_PX = 128
 
@@ -62,6 +62,31 @@ def make_rank_lists(
         prepared = _images(data, str(training["split"]), extractor.size, progress)
         features = [_features(extractor, split, progress) for split in (prepared.query, prepared.gallery)]
     return {wanted: _rows(prepared, features[0], features[1], queries, ranks)}
+
+
+def make_maps(
+    database: Database,
+    data: StudyData,
+    *,
+    notation: str | None = None,
+    images: int = 4,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> dict[str, str]:
+    """Where a network looks, as `StudyData.maps` holds it: Grad-CAM and its blocks' own maps on evenly spaced queries.
+
+    Args and errors: as `make_rank_lists`; `images` queries are drawn.
+    """
+    wanted = notation or _recommended(data)
+    training = _training_with_checkpoint(database, data, wanted)
+    with tempfile.TemporaryDirectory() as folder:
+        extractor = _extractor(training, Path(folder), device)
+        query = _images(data, str(training["split"]), extractor.size, progress).query
+        places = np.linspace(0, len(query) - 1, min(images, len(query))).round().astype(int)
+        picture = maps_of(extractor, [pixels_of(query, int(place)) for place in places])
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return {wanted: "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")}
 
 
 def _recommended(data: StudyData) -> str:

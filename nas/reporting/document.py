@@ -137,7 +137,15 @@ class Beside:
     blocks: Sequence[FigureBlock]
 
 
-Block = Paragraph | Bullets | Facts | Tiles | Table | FigureBlock | Code | Beside
+@dataclass(frozen=True)
+class Picture:
+    """A picture as a data address (`data:image/png;base64,...`), with the words that stand for it."""
+
+    address: str
+    words: str
+
+
+Block = Paragraph | Bullets | Facts | Tiles | Table | FigureBlock | Code | Beside | Picture
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from nas.reporting.document import (
     FigureBlock,
     Link,
     Paragraph,
+    Picture,
     Section,
     Stacked,
     Table,
@@ -153,6 +154,9 @@ def block_html(block: Block, figure: DrawFigure = figure_html) -> object:
             return tag("div", [block_html(part, figure) for part in block.blocks], class_="beside")
         case Paragraph():
             return tag("p", inline(block.text), class_=None if block.style == "normal" else block.style)
+        case Picture():
+            words = inline(block.words)
+            return tag("figure", tag("img", src=block.address, alt=block.words), tag("figcaption", words))
         case Bullets():
             return tag("ul", [tag("li", inline(item)) for item in block.items], class_=block.style or None)
         case Facts():

@@ -18,6 +18,7 @@ from nas.reporting.document import (
     Facts,
     FigureBlock,
     Paragraph,
+    Picture,
     Stacked,
     Table,
     Tiles,
@@ -48,6 +49,8 @@ def block_markdown(block: Block, pictures: Mapping[str, PurePosixPath]) -> str:
         case Paragraph():
             text = markdown_text(block.text)
             return {"lead": f"**{text}**" if "`" not in text else text, "warning": f"> {text}"}.get(block.style, text)
+        case Picture():
+            return f"*{markdown_text(block.words)}: drawn in report.html*"
         case Bullets():
             return "\n".join(f"- {markdown_text(item)}" for item in block.items)
         case Facts():

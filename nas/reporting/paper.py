@@ -1,22 +1,37 @@
 """The numbers of the paper that is reproduced, from `reports/paper/`, and which of them a study can stand beside.
 
-A study is the paper's when it trains ResNet-50 at full width on Market-1501. Times of different devices are compared
-as slow-down over ResNet-50 only.
+A row is only judged where data set, split, size, epochs and start are the paper's; elsewhere it shows the form. Times
+of different devices are compared as slow-down over ResNet-50 only.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 import nas
-from nas.reporting.study_data import StudyData
+from nas.errors import NasError
+from nas.reporting.study_data import StudyData, records_of
 from nas.reporting.tables import loss_of
+from nas.results.intervals import Estimate
 from nas.results.levels import Level
+from nas.spaces.candidate import Candidate, Placement
+from nas.training.recipe import Recipe, load_recipe
 
 BACKBONE, REFERENCE, DATA = "resnet50", "resnet101", "market1501"
+RUNS = 3
+"""Trainings behind each of the paper's means."""
+EPOCHS, WEIGHTS, INPUT = 120, "IMAGENET1K_V1", (256, 128)
+MARGIN = 0.005
+"""mAP within which a mean counts as the paper's: differences of up to 0.005 are what its conclusions rest on, and two
+means of three runs with its sd of 0.001 are told equal within 0.0017 at best."""
+Standing = Literal["reproduced", "not told apart", "contradicted", "form only"]
+_COLUMNS = ["notation", "loss", "map", "map_sd", "runs", "batches_per_s", "ms", "slowdown", "increment_ms", "source"]
 
 
 def paper_folder() -> Path | None:
@@ -29,35 +44,151 @@ def paper_folder() -> Path | None:
 
 
 def paper_table() -> pd.DataFrame:
-    """Table I of the paper with its baselines: notation, loss, map, map_sd, batches_per_s, slowdown (share)."""
+    """Table I of the paper with its baselines: notation, loss, map, map_sd, batches_per_s, slowdown (share),
+    increment_ms over ResNet-50.
+    """
     folder = paper_folder()
     if folder is None:
-        return pd.DataFrame(columns=["notation", "loss", "map", "map_sd", "batches_per_s", "slowdown", "source"])
+        return pd.DataFrame(columns=_COLUMNS)
     table = pd.read_csv(folder / "table1.csv")
     speed = table["batches_per_s"].fillna(1000.0 / table["ms"])
     base = float(speed[table["notation"] == BACKBONE].iloc[0])
-    return table.assign(batches_per_s=speed, slowdown=base / speed - 1)
+    added = pd.read_csv(folder / "latency_increments.csv").set_index("notation")["increment_ms"]
+    return table.assign(
+        batches_per_s=speed, slowdown=base / speed - 1, increment_ms=table["notation"].map(added)
+    ).reindex(columns=_COLUMNS)
+
+
+def paper_transfer() -> pd.DataFrame:
+    """Table II of the paper: notation, loss, fine_tuning (`none` or `two-step`), map (best of 3), map_sd."""
+    folder = paper_folder()
+    return pd.DataFrame() if folder is None else pd.read_csv(folder / "table2_transfer.csv")
 
 
 def is_the_papers(data: StudyData) -> bool:
     """Whether the study trains the paper's backbone on the paper's data set."""
-    named = f"{data.dataset.get('name', '')} {json.dumps(data.definition.get('data', ''), default=str)}".lower()
     trained = data.finished
-    return DATA in named and bool(
+    return _is_market(data) and bool(
         ((trained["backbone"] == BACKBONE) & ~trained["notation"].str.contains("width=")).any()
     )
 
 
+def _is_market(data: StudyData) -> bool:
+    named = f"{data.dataset.get('name', '')} {json.dumps(data.definition.get('data', ''), default=str)}".lower()
+    return DATA in named
+
+
+def deviations(data: StudyData, level: Level | None, notation: str) -> list[str]:
+    """What of a row is not the paper's, in words; empty where it may be judged.
+
+    Args:
+        data: the study.
+        level: of the row.
+        notation: of the candidate.
+    """
+    if level is None:
+        return ["nothing finished"]
+    recipe, candidate = _recipe(data), Candidate.parse(notation)
+    found = [] if _is_market(data) else ["other images"]
+    found += [] if level.split == "test" else ["another split"]
+    found += [] if level.epochs == EPOCHS else ["other epochs"]
+    found += [] if level.start == "scratch" else ["another start"]
+    plain = Candidate.make(candidate.backbone, candidate.placements)
+    if plain.backbone_params != candidate.backbone_params or plain.notation != as_paper(notation):
+        found.append("another network")
+    if recipe is None or tuple(recipe.input) != INPUT:
+        found.append("another size")
+    if recipe is None or recipe.weights != WEIGHTS:
+        found.append("other first weights")
+    return found
+
+
+def _recipe(data: StudyData) -> Recipe | None:
+    try:
+        return load_recipe(data.definition.get("recipe") or "strong_baseline")
+    except NasError:
+        return None
+
+
+def as_paper(notation: str) -> str:
+    """The paper's name of a system: without width, recipe values, and how a block is put in.
+
+    >>> as_paper("resnet50(width=0.125)+se(start=identity)@4[base_lr=0.001]")
+    'resnet50+se@4'
+    """
+    own = Candidate.parse(notation)
+    placed = [Placement.make(p.site, p.block, {k: v for k, v in p.params if k != "start"}) for p in own.placements]
+    return Candidate.make(own.backbone, placed).notation
+
+
+def gap(mean: float, sd: float, runs: float, other: float, other_sd: float, other_runs: float) -> Estimate:
+    """Mean minus another one, unequal variances (Welch); not known from fewer than two runs of either.
+
+    >>> found = gap(0.88, 0.001, 3, 0.88, 0.001, 3)
+    >>> round(found.df), round(found.interval()[1], 4)
+    (4, 0.0023)
+    """
+    if not (runs > 1 and other_runs > 1) or not (sd == sd and other_sd == other_sd) or sd + other_sd == 0:
+        return Estimate(mean - other)
+    a, b = sd**2 / runs, other_sd**2 / other_runs
+    df = (a + b) ** 2 / (a**2 / (runs - 1) + b**2 / (other_runs - 1))
+    return Estimate(mean - other, math.sqrt(a + b), df)
+
+
+def standing(difference: Estimate, same: bool) -> Standing:
+    """What is to be said of a row.
+
+    Args:
+        difference: ours minus the paper's.
+        same: whether everything that decides the number is the paper's.
+
+    >>> standing(Estimate(0.0004, 0.0008, 4), True), standing(Estimate(0.02, 0.0008, 4), True)
+    ('reproduced', 'contradicted')
+    """
+    if not same:
+        return "form only"
+    if not difference.known:
+        return "not told apart"
+    low, high = difference.interval(0.90)  # two one-sided tests at 5 %
+    if low > -MARGIN and high < MARGIN:
+        return "reproduced"
+    low, high = difference.interval()
+    return "contradicted" if low > 0 or high < 0 else "not told apart"
+
+
 def beside(data: StudyData, level: Level | None = None) -> pd.DataFrame:
-    """Systems both have, one row each: the paper's values, ours, and the differences; empty when none is shared."""
-    summary = data.candidates(level or data.quoted)
+    """Systems both have, one row each: the paper's values, ours, difference with interval, standing and why not more.
+
+    Empty when none is shared.
+    """
+    level = level or data.quoted
+    summary = data.candidates(level)
     summary = summary[summary["quoted"].astype(bool)]
     if summary.empty:
         return pd.DataFrame()
-    plain = summary["notation"].str.partition("[")[0]
-    ours = summary.assign(loss=[loss_of(str(n), data) for n in summary["notation"]], notation=plain)
+    ours = summary.assign(
+        ours=summary["notation"],
+        loss=[loss_of(str(n), data) for n in summary["notation"]],
+        notation=[as_paper(str(n)) for n in summary["notation"]],
+    )
     base = ours[ours["notation"] == BACKBONE]["latency_ms"]
     zero = float(base.iloc[0]) if len(base) else float("nan")
-    ours = ours.assign(slowdown=ours["latency_ms"] / zero - 1).drop_duplicates(["notation", "loss"])
+    ours = ours.assign(
+        slowdown=ours["latency_ms"] / zero - 1,
+        increment_ms=ours["latency_ms"] - zero,
+    ).drop_duplicates(["notation", "loss"])
     both = paper_table().merge(ours, on=["notation", "loss"], suffixes=("_paper", ""), how="inner")
-    return both.assign(difference=both["map_mean"] - both["map"])
+    return _judged(both, data, level)
+
+
+def _judged(both: pd.DataFrame, data: StudyData, level: Level | None) -> pd.DataFrame:
+    told: list[dict[str, object]] = []
+    for row in records_of(both):
+        why = deviations(data, level, str(row["ours"]))
+        same = not why and row["map"] == row["map"]
+        found = gap(row["map_mean"], row["map_sd"], row["seeds"], row["map"], row["map_sd_paper"], RUNS)
+        low, high = found.interval() if same else (np.nan, np.nan)
+        ends = {"difference": found.value, "low": low, "high": high}
+        told.append({**ends, "standing": standing(found, same), "why": ", ".join(why)})
+    columns = ["difference", "low", "high", "standing", "why"]
+    return pd.concat([both, pd.DataFrame(told, columns=columns, index=both.index)], axis=1)

@@ -94,6 +94,7 @@ class StudyData:
         dataset: name, id, counts and view of the data.
         protocol: the latency protocol as it is stored with the figures; the study file's until one is measured.
         rank_lists: candidate notation -> list of rank lists, where they were kept.
+        maps: candidate notation -> picture of where it looks, as a data address.
     """
 
     name: str
@@ -109,6 +110,7 @@ class StudyData:
     dataset: Mapping[str, Any] = field(default_factory=dict)
     protocol: Mapping[str, Any] = field(default_factory=dict)
     rank_lists: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    maps: Mapping[str, str] = field(default_factory=dict)
     _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:

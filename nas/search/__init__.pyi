@@ -1,3 +1,6 @@
+from .campaign import Campaign as Campaign
+from .campaign import is_campaign as is_campaign
+from .campaign import load_campaign as load_campaign
 from .checks import check_study as check_study
 from .checks import insertion_warnings as insertion_warnings
 from .context import StudyContext as StudyContext

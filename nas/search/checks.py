@@ -19,20 +19,22 @@ from nas.spaces.notation import format_block
 if TYPE_CHECKING:
     from nas.data import ReidDataset
     from nas.spaces import Candidate
+    from nas.storage import Repository
     from nas.training import Recipe
 
 
-def check_study(definition: StudyDefinition, *, fetch: bool = True) -> None:
+def check_study(definition: StudyDefinition, repository: Repository | None = None, *, fetch: bool = True) -> None:
     """Loads every part that a user can get wrong: space, recipe, protocol, data, weights, samplers, candidates.
 
     Args:
         definition: the study.
+        repository: where studies are that hand it something; None: where it is not known yet.
         fetch: download published weights that are not on this machine; a dry run takes them for granted.
 
     Raises:
         NasError: one sentence on the first thing that is wrong.
     """
-    context = StudyContext(definition, None, 0)  # type: ignore[arg-type]
+    context = StudyContext(definition, repository, 0)  # type: ignore[arg-type]
     _ = context.space, context.recipe, context.reference
     context.recipe.with_overrides({key: domain.first for key, domain in context.space.recipe.items()})
     _check_stages(context)
@@ -117,12 +119,12 @@ def _check_start_file(context: StudyContext, path: Path, view: str) -> None:
         training.check_start(saved, baseline, identities, str(path))
 
 
-def insertion_warnings(definition: StudyDefinition) -> list[str]:
+def insertion_warnings(definition: StudyDefinition, repository: Repository | None = None) -> list[str]:
     """One sentence for each block of the space that changes a network when it is put in, under a warm start.
 
     A block that the space offers as the identity too is meant to be compared.
     """
-    context = StudyContext(definition, None, 0)  # type: ignore[arg-type]
+    context = StudyContext(definition, repository, 0)  # type: ignore[arg-type]
     if not context.definition.is_warm or context.replay is not None:
         return []
     found: dict[str, str] = {}

@@ -21,7 +21,7 @@ from nas.search.definition import StageDefinition
 from nas.search.runner import usable_cores
 from nas.search.stages import HANDLERS, Preview
 from nas.search.stages.shrink import fidelity_of
-from nas.spaces import Candidate
+from nas.spaces import Candidate, DesignSpace
 from nas.training.fidelity import Fidelity
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def estimate(context: StudyContext, *, probe: bool = True) -> StudyEstimate:
         probe: time a few training steps when the database knows no speed. Nothing is timed where nothing trains.
     """
     stages = context.definition.named_stages()
-    previews = [HANDLERS[stage.kind].preview(context, _space(context, stage), stage.settings) for stage in stages]
+    previews = [HANDLERS[stage.kind].preview(context, space_at(context, stage), stage.settings) for stage in stages]
     trains = context.replay is None and any(preview.trainings for preview in previews)
     costs = _Costs(context, probe and trains)
     found = tuple(
@@ -123,7 +123,7 @@ def estimate(context: StudyContext, *, probe: bool = True) -> StudyEstimate:
     return StudyEstimate(context.space.size(), found, images, told, basis, context.definition.workers)
 
 
-def _space(context: StudyContext, stage: StageDefinition) -> Any:
+def space_at(context: StudyContext, stage: StageDefinition) -> DesignSpace:
     """The space that a stage works in, as far as it is known: what a shrink leaves is not."""
     return context.space if stage.kind in ("profile", "tune") else context.searched
 

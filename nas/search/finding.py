@@ -158,8 +158,8 @@ def _written_if_readable(path: Path) -> list[tuple[str, str]]:
 def _written(path: Path) -> Iterator[tuple[str, str]]:
     """Names and databases of a study file and its profiles, the file's own first; no code that it names is imported."""
     data = load_yaml(path, StudyError).data
-    if not isinstance(data, dict) or not isinstance(data.get("name"), str):
-        return
+    if not isinstance(data, dict) or not isinstance(data.get("name"), str) or "studies" in data:
+        return  # a campaign's file names studies, and is none
     name, database = data["name"], str(data.get("database", DEFAULT_URL))
     yield name, database
     profiles = data.get("profiles")

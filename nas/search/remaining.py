@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.search.context import StudyContext
-from nas.search.estimate import MEASURE_OVERHEAD_S
+from nas.search.estimate import MEASURE_OVERHEAD_S, space_at
 from nas.search.stages import HANDLERS, Preview
 
 FINISHED_TO_BELIEVE = 3
@@ -34,7 +34,9 @@ class Remaining:
 
     def __init__(self, context: StudyContext, workers: int) -> None:
         stages = context.definition.named_stages()
-        self._previews: list[Preview] = [HANDLERS[s.kind].preview(context, context.space, s.settings) for s in stages]
+        self._previews: list[Preview] = [
+            HANDLERS[s.kind].preview(context, space_at(context, s), s.settings) for s in stages
+        ]
         self._measure_s = 0.0 if context.replay is not None else context.protocol.time_budget_s + MEASURE_OVERHEAD_S
         self._workers = workers
         self._before: tuple[int, float] | None = None  # trainings finished before this run, and their seconds

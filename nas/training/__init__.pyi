@@ -8,6 +8,8 @@ from .failures import OutOfMemory as OutOfMemory
 from .failures import TrainingInterrupted as TrainingInterrupted
 from .failures import failure_kind as failure_kind
 from .fidelity import Fidelity as Fidelity
+from .maps import draw_maps as draw_maps
+from .maps import maps_of as maps_of
 from .pretrained import require_pretrained as require_pretrained
 from .recipe import Recipe as Recipe
 from .recipe import load_recipe as load_recipe

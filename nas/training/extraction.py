@@ -31,11 +31,17 @@ of float32, so that what is left of a difference is the arithmetic's and not the
 
 
 def embed_batches(
-    network: ReidNetwork, batches: Iterable[Tensor], augmentation: Augmentation, device: torch.device
+    network: ReidNetwork,
+    batches: Iterable[Tensor],
+    augmentation: Augmentation,
+    device: torch.device,
+    *,
+    flip: bool = False,
 ) -> Iterator[Tensor]:
     """Embeddings of uint8 batches (B, 3, H, W): fp32 (B, D), L2-normalised, on the device.
 
-    The network is put into evaluation mode and back; nothing is augmented, only normalised.
+    The network is put into evaluation mode and back; nothing is augmented, only normalised. With `flip` an embedding is
+    the mean of the image's and its mirror image's (the flip test).
     """
     was_training = network.training
     network.eval()
@@ -45,6 +51,8 @@ def embed_batches(
             with torch.inference_mode():
                 images = normalise(batch).contiguous(memory_format=torch.channels_last)
                 embedding = network(images)
+                if flip:
+                    embedding = embedding + network(images.flip(3))
                 yield functional.normalize(embedding.float(), dim=1)
     finally:
         network.train(was_training)
@@ -57,13 +65,14 @@ def embed_split(
     *,
     batch: int = EVALUATION_BATCH,
     progress: Progress | None = None,
+    flip: bool = False,
 ) -> Tensor:
     """Embeddings of all images of a split: fp32 (N, D), L2-normalised, on the network's device."""
     device = next(network.parameters()).device
     tell = progress or silent
     places = [torch.arange(i, min(i + batch, len(split))) for i in range(0, len(split), batch)]
     parts = []
-    for embedding in embed_batches(network, map(split.gather, places), augmentation, device):
+    for embedding in embed_batches(network, map(split.gather, places), augmentation, device, flip=flip):
         parts.append(embedding)
         tell(min(len(parts) * batch, len(split)), len(split), "embedding images")
     return torch.cat(parts) if parts else torch.empty((0, network.embedding_dim), device=device)
@@ -118,6 +127,23 @@ class FeatureExtractor:
         self._augmentation = loaded.recipe.augmentation
         self._network = network_from_checkpoint(loaded, self.device)
         self._network.to(memory_format=torch.channels_last)
+
+    @property
+    def network(self) -> ReidNetwork:
+        """The network."""
+        return self._network
+
+    def pixels(self, image: Any) -> NDArray[np.uint8]:
+        """One image as the network sees it before normalisation, uint8 (H, W, 3).
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        return self._pixels(image)
+
+    def normalised(self, batch: Tensor) -> Tensor:
+        """uint8 images (B, 3, H, W) as the network takes them, on its device."""
+        return BatchAugmenter(self._augmentation, self.size, self.device).normalise(batch.to(self.device))
 
     @property
     def dim(self) -> int:

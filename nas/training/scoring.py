@@ -31,14 +31,21 @@ class Embeddings:
 
 
 def embed(
-    network: ReidNetwork, data: PreparedData, augmentation: Augmentation, progress: Progress | None = None
+    network: ReidNetwork,
+    data: PreparedData,
+    augmentation: Augmentation,
+    progress: Progress | None = None,
+    *,
+    flip: bool = False,
 ) -> Embeddings:
-    """Embeddings of query and gallery with a network in any mode, which is left as it was.
+    """Embeddings of query and gallery with a network in any mode, which is left as it was; `flip`: the flip test.
 
     Raises:
         Diverged: a feature is NaN, infinite or zero, or all are alike (the gallery's order would decide).
     """
-    query, gallery = (embed_split(network, s, augmentation, progress=progress) for s in (data.query, data.gallery))
+    query, gallery = (
+        embed_split(network, s, augmentation, progress=progress, flip=flip) for s in (data.query, data.gallery)
+    )
     check_features(torch.cat([query, gallery]))
     return Embeddings(query, gallery)
 

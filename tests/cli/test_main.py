@@ -69,7 +69,7 @@ def test_help_fits_80_columns_and_has_an_example(words: tuple[str, ...], capsys:
 
 def test_there_are_all_the_commands_of_the_handbook() -> None:
     wanted = "run worker status studies space train evaluate extract latency rules report dashboard export data db init"
-    assert {(word,) for word in [*wanted.split(), "doctor", "blocks"]} <= set(COMMANDS)
+    assert {(word,) for word in [*wanted.split(), "doctor", "blocks", "compare"]} <= set(COMMANDS)
 
 
 def test_no_words_at_all_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:

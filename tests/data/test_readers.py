@@ -47,6 +47,29 @@ def test_cuhk03_variants(tmp_path: Path) -> None:
         load_dataset({"cuhk03": str(root), "variant": "labelled"})
 
 
+def test_cuhk03_in_its_classic_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nas.data.readers import cuhk03
+
+    root = write_cuhk03(tmp_path)
+    monkeypatch.setattr(cuhk03, "CLASSIC_TEST", 1)  # of three persons seen by two cameras
+    drawn = {}
+    for number in range(4):
+        dataset = load_dataset({"cuhk03": str(root), "protocol": f"classic-{number}"})
+        (person,) = {record.identity for record in dataset.query}
+        drawn[number] = person
+        assert {record.identity for record in dataset.gallery} == {person}
+        assert {record.camera for record in dataset.query} == {1}
+        assert {record.camera for record in dataset.gallery} == {2}
+        assert {record.identity for record in dataset.train} == {1, 2, 3} - {person}
+        assert dataset.name == f"cuhk03_labeled_classic{number}"
+    assert len(set(drawn.values())) > 1
+    with pytest.raises(DataError, match="np or classic-0 to classic-19, not 'classic-20'"):
+        load_dataset({"cuhk03": str(root), "protocol": "classic-20"})
+    monkeypatch.undo()
+    with pytest.raises(DataError, match="classic needs 101"):
+        load_dataset({"cuhk03": str(root), "protocol": "classic-0"})
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_msmt17_joins_validation_counts_from_one_and_reads_two_digit_cameras(tmp_path: Path, version: int) -> None:
     dataset = load_dataset({"msmt17": str(write_msmt17(tmp_path, version))})

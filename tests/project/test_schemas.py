@@ -40,7 +40,8 @@ def test_an_unknown_kind_names_the_known_ones() -> None:
 def test_shipped_files_fit(folder: str) -> None:
     kind = {"search_spaces": "space", "studies": "study"}[folder]
     for path in shipped(folder).glob("*.yaml"):
-        assert errors(kind, yaml.safe_load(path.read_text())) == [], path
+        data = yaml.safe_load(path.read_text())
+        assert errors("campaign" if "studies" in data else kind, data) == [], path
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,10 @@ def test_init_writes_schemas_that_the_files_point_at(tmp_path: Path) -> None:
     for folder, kind in (("search_spaces", "space"), ("studies", "study")):
         assert json.loads((tmp_path / folder / SCHEMA_FILE).read_text()) == file_schema(kind)
         for path in (tmp_path / folder).glob("*.yaml"):
-            assert path.read_text().startswith(EDITOR_HINT)
+            hint = "# yaml-language-server: $schema=.campaign-schema.json" if path.name == "paper.yaml" else EDITOR_HINT
+            assert path.read_text().startswith(hint)
+    campaign = json.loads((tmp_path / "studies" / ".campaign-schema.json").read_text())
+    assert campaign == file_schema("campaign")
 
 
 def test_init_renews_schemas_and_leaves_files(tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ def test_everything_that_is_no_code_is_in_the_wheel(wheel: Path) -> None:
         shipped = {f"nas/shipped/{folder}/{path.name}" for path in (CHECKOUT / folder).glob("*.yaml")}
         assert shipped
         assert shipped <= held
+    assert {f"nas/shipped/paper/{path.name}" for path in (CHECKOUT / "reports" / "paper").iterdir()} <= held
     assert not [name for name in held if name.split("/")[0] in ("tests", "benchmarks", "docs", "reports")]
     assert any(name.endswith("/licenses/LICENSE") for name in held)
 
@@ -81,6 +82,14 @@ def test_the_installed_package_is_used(environment: Path, project: Path) -> None
     nobody_elses = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     found = subprocess.run(where, cwd=project, env=nobody_elses, capture_output=True, text=True, check=True)
     assert Path(found.stdout.strip()).is_relative_to(environment)
+
+
+def test_the_papers_numbers_are_there_without_a_checkout(environment: Path, project: Path) -> None:
+    asked = "from nas.reporting.paper import paper_table as t, paper_transfer as u; print(len(t()), len(u()))"
+    nobody_elses = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [str(environment / "bin" / "python"), "-c", asked]
+    found = subprocess.run(command, cwd=project, env=nobody_elses, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["14", "4"]
 
 
 def test_first_looks(environment: Path, project: Path) -> None:

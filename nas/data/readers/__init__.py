@@ -54,7 +54,7 @@ READERS: dict[str, Reader] = {
     "cuhk03": Reader(
         "CUHK03-NP",
         read_cuhk03,
-        options=("variant",),
+        options=("variant", "protocol"),
         published={
             "cuhk03_labeled": {"train": (767, 7_368), "query": (700, 1_400), "gallery": (700, 5_328)},
             "cuhk03_detected": {"train": (767, 7_365), "query": (700, 1_400), "gallery": (700, 5_332)},

@@ -10,6 +10,7 @@ from nas.reporting.numbers import plural
 from nas.reporting.story import (
     course,
     elsewhere,
+    looks,
     paper,
     question,
     results,
@@ -31,6 +32,7 @@ _PARTS = (
     times.times,
     results.tables,
     shrinking.shrinking,
+    looks.looks,
     elsewhere.transfer,
     elsewhere.rules_elsewhere,
     course.course,

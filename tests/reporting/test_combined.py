@@ -1,0 +1,96 @@
+"""Several studies in one report: what may stand together, what is said of a row of the paper, two studies compared."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nas.errors import StudyError
+from nas.reporting.combined import combine, systems, together
+from nas.reporting.compare import compare_studies
+from nas.reporting.markdown import render_markdown
+from nas.reporting.paper import as_paper, beside, deviations, gap, standing
+from nas.reporting.study_data import StudyData
+from nas.results.intervals import Estimate
+
+
+def renamed(data: StudyData, name: str, **changes: object) -> StudyData:
+    return replace(data, name=name, **changes)
+
+
+def test_the_gap_is_welchs() -> None:
+    found = gap(0.881, 0.001, 3, 0.880, 0.002, 5)
+    variance = 0.001**2 / 3 + 0.002**2 / 5
+    assert found.se == pytest.approx(math.sqrt(variance))
+    assert found.df == pytest.approx(variance**2 / ((0.001**2 / 3) ** 2 / 2 + (0.002**2 / 5) ** 2 / 4))
+    assert not gap(0.8, math.nan, 1, 0.8, 0.001, 3).known
+
+
+@pytest.mark.parametrize(
+    ("difference", "same", "said"),
+    [
+        (Estimate(0.0, 0.001, 4), True, "reproduced"),
+        (Estimate(0.0040, 0.001, 4), True, "contradicted"),  # [0.0012, 0.0068]
+        (Estimate(0.0040, 0.002, 4), True, "not told apart"),  # [-0.0016, 0.0096]
+        (Estimate(0.0), True, "not told apart"),
+        (Estimate(0.0, 0.001, 4), False, "form only"),
+    ],
+)
+def test_what_may_be_said_of_a_row(difference: Estimate, same: bool, said: str) -> None:
+    assert standing(difference, same) == said
+
+
+def test_a_row_is_judged_only_where_everything_is_the_papers(full: StudyData) -> None:
+    level = full.quoted
+    assert level is not None
+    exact = replace(level, split="test", epochs=120, start="scratch")
+    assert deviations(full, exact, "resnet50+cnl@8") == []
+    assert deviations(full, replace(exact, epochs=60, split="val"), "resnet50+cnl@8") == [
+        "another split",
+        "other epochs",
+    ]
+    assert deviations(full, exact, "resnet50(width=0.5)+cnl@8") == ["another network"]
+    assert deviations(full, exact, "resnet50+se(start=identity)@8") == ["another network"]
+    small = replace(full, definition={**full.definition, "recipe": {"input": [64, 32], "weights": None}})
+    assert deviations(small, exact, "resnet50+cnl@8") == ["another size", "other first weights"]
+    duke = replace(full, dataset={"name": "duke"}, definition={**full.definition, "data": {"duke": "x"}})
+    both = beside(duke)
+    assert set(both["standing"]) == {"form only"}
+    assert both["why"].str.contains("other images").all()
+
+
+def test_names_of_narrow_networks_are_the_papers() -> None:
+    assert as_paper("resnet50(width=0.25)+cnl(start=identity)@6,8,14") == "resnet50+cnl@6,8,14"
+
+
+def test_studies_under_two_protocols_stand_apart_and_it_is_said(full: StudyData) -> None:
+    other = renamed(full, "other", protocol={"backend": "eager", "precision": "fp32"})
+    same = renamed(full, "same")
+    assert [len(group.studies) for group in together([full, other, same])] == [2, 1]
+    text = render_markdown(combine([full, other, same]), {})
+    assert "2 figures: numbers of different figures are not compared" in text
+    assert "Table I beside the paper" in text
+    assert "Rows of the paper that are in no space of these studies" in text
+    assert set(systems([full, other])["study"]) == {full.name, "other"}
+    with pytest.raises(StudyError, match="two different ones"):
+        combine([full, full])
+
+
+def test_two_studies_share_networks_order_and_rules(full: StudyData) -> None:
+    noise = np.random.default_rng(1).normal(0, 1e-5, len(full.results))
+    again = renamed(full, "again", results=full.results.assign(map=full.results["map"] + noise))
+    found = compare_studies(full, again)
+    assert found.differs == ()
+    assert found.tau > 0.9
+    assert not found.only_first
+    assert not found.only_second
+    assert (found.networks["low"] < found.networks["high"]).any()
+    elsewhere = renamed(full, "duke", results=full.results.assign(dataset_id="another"), findings=())
+    apart = compare_studies(full, elsewhere)
+    assert apart.differs == ("images",)
+    assert apart.networks["difference"].isna().all()
+    assert "numbers are not compared" in apart.sentence()
+    assert apart.only_first == found.both

@@ -1,0 +1,91 @@
+"""Campaigns: what is checked before anything runs, one budget, and one report at the end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from search_builders import study_file
+
+from nas.cli.main import main
+from nas.errors import StudyError
+from nas.project.layout import shipped
+from nas.search.campaign import is_campaign, load_campaign
+
+SWEEP = [{"sweep": {"blocks": 1, "candidates": 4}}]
+
+
+def files(folder: Path, **second: Any) -> list[Path]:
+    """Two studies on one table."""
+    first = study_file(folder, SWEEP, name="first").rename(folder / "first.yaml")
+    other = study_file(folder, SWEEP, name="second")
+    data = {**yaml.safe_load(other.read_text()), **second}
+    other.write_text(yaml.safe_dump(data))
+    return [first, other.rename(folder / "second.yaml")]
+
+
+def test_the_papers_campaign_is_in_order() -> None:
+    path = shipped("studies") / "paper.yaml"
+    assert is_campaign(path)
+    for profile in (None, "smoke"):
+        campaign = load_campaign([path], profile)
+        assert [study.name.removesuffix("-smoke") for study in campaign.studies][1:3] == [
+            "paper_single",
+            "paper_multiple",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ({"name": "first"}, "two studies named 'first'"),
+        ({"space": {"within": "space.yaml", "study": "first"}}, "no `shrink` stage"),
+        ({"recipe": {"study": "first"}}, "no `tune` stage"),
+        ({"database": "sqlite:///other.db", "space": {"within": "space.yaml", "study": "third"}}, ""),
+    ],
+)
+def test_what_the_next_study_lacks_is_one_sentence(tmp_path: Path, second: dict[str, Any], message: str) -> None:
+    paths = files(tmp_path, **second)
+    if not message:  # asked of a study that is not in the campaign: its database may hold it
+        assert len(load_campaign(paths).studies) == 2
+        return
+    with pytest.raises(StudyError, match=message):
+        load_campaign(paths)
+    with pytest.raises(StudyError, match=r"comes after it|two studies"):
+        load_campaign(paths[::-1])
+
+
+def test_several_studies_run_in_order_to_one_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = [str(path) for path in files(tmp_path, seed=7)]
+    assert main(["run", *paths, "--dry-run"]) == 0
+    assert "Campaign campaign" in capsys.readouterr().out
+    assert main(["run", *paths, "--json"]) == 0
+    said = capsys.readouterr()
+    told = json.loads(said.out)
+    assert [study["study"] for study in told["studies"]] == ["first", "second"]
+    assert "Study 2 of 2: second" in said.err
+    text = (tmp_path / "reports" / "campaign" / "report.md").read_text()
+    assert "first" in text
+    assert "form only" in text  # the table's networks are named like the paper's, and are none of its trainings
+    assert main(["report", "first", "second", "--out", "again"]) == 0
+    assert (tmp_path / "again" / "report.html").is_file()
+    assert main(["compare", "first", "second", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["differs"] == []
+    assert main(["compare", "first", "first"]) == 2
+
+
+def test_the_budget_is_of_all_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files(tmp_path)
+    campaign = {"name": "both", "studies": ["first.yaml", "second.yaml"], "hours": 1e-9}
+    (tmp_path / "both.yaml").write_text(yaml.safe_dump(campaign))
+    assert main(["run", "both.yaml"]) == 2
+    assert "hours are spent, in study 'first'" in capsys.readouterr().err
