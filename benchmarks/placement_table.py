@@ -2,11 +2,11 @@
 
     nas run studies/placement_table_pedestrians.yaml
     python benchmarks/placement_table.py sqlite:///placement_table_pedestrians.db
-    python benchmarks/placement_table.py FIRST_URL SECOND_URL --name pedestrians
+    python benchmarks/placement_table.py URL --study placement_table_pedestrians placement_table_published
     python benchmarks/placement_table.py --picture docs/images/placement_table.png
 
 The database is only read, and may be in use: trainings that have not ended are left out and counted. Several databases
-(another machine, another start) make one table. `--picture` draws the map of the single placements.
+(another machine, another start) and several studies make one table. `--picture` draws the map of the single placements.
 Columns, sources and limits: `benchmarks/placement_table/README.md`.
 """
 
@@ -37,6 +37,7 @@ COLUMNS = (
 TOLD = ("time_ratio", "time_ratio_low", "time_ratio_high", "block", "site", "form")
 """What the notation and the times say, beside the columns of a results table."""
 COUNTS = ("n_blocks", "site", "seed", "epochs", "params", "macs", "activations")
+SAME = ["notation", "start", "seed", "fidelity"]
 DIGITS = {"map": 6, "rank1": 6, "minp": 6, "seconds": 1, "images_per_s": 0}
 """Fewer than were measured: beyond them is nothing but the machine."""
 
@@ -90,6 +91,7 @@ def written(table: pd.DataFrame, file: Path) -> None:
 def picture(name: str, file: Path) -> None:
     """The map of the single placements as a PNG, made from the CSV."""
     table = placement_table(name)
+    table = table[table["form"].ne("published")]  # forms are not mixed in one picture
     figure = FIGURES["placement_map"](kind="single")
     drawn = figure(StudyData.from_results(table, name))
     block = FigureBlock(file.stem, figure.title, drawn, "")
@@ -99,13 +101,14 @@ def picture(name: str, file: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("urls", nargs="*", help="databases of the study")
-    parser.add_argument("--study", help="name of the study, where a database has several")
+    parser.add_argument("--study", nargs="*", help="names of the studies, where a database has several")
     parser.add_argument("--name", default="pedestrians", help="name of the table")
     parser.add_argument("--picture", type=Path, help="PNG to draw from the table")
     arguments = parser.parse_args()
     if arguments.urls:
-        studies = [Study.open(url, arguments.study) for url in arguments.urls]
+        studies = [Study.open(url, name) for url in arguments.urls for name in arguments.study or [None]]
         table = pd.concat([table_of(study) for study in studies], ignore_index=True)
+        table = table.drop_duplicates(SAME)  # controls that studies of one database share
         file = FOLDER / f"{arguments.name}.csv"
         written(table, file)
         left = sum(int((~study.results()["status"].isin(ENDED)).sum()) for study in studies)

@@ -17,3 +17,14 @@ class Progress(Protocol):
 
 def silent(done: int, total: int, what: str = "") -> None:
     """A `Progress` that tells nobody."""
+
+
+def duration(seconds: float) -> str:
+    """A time span as a person says it.
+
+    >>> duration(3725), duration(75), duration(4.2)
+    ('1 h 02 min', '1 min 15 s', '4 s')
+    """
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

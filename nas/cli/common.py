@@ -23,6 +23,7 @@ from rich.text import Text
 from nas.errors import NasError
 from nas.files.plain import clean
 from nas.files.shown import printable, shown
+from nas.progress import duration as duration
 
 if TYPE_CHECKING:
     from nas.progress import Progress
@@ -155,14 +156,3 @@ def _sparse_lines(title: str, every_s: float = 10.0) -> Callable[..., None]:
         note(f"{title}: {done}/{total}{eta} {what}".rstrip())
 
     return report
-
-
-def duration(seconds: float) -> str:
-    """A time span as a person says it.
-
-    >>> duration(3725), duration(75), duration(4.2)
-    ('1 h 02 min', '1 min 15 s', '4 s')
-    """
-    minutes, rest = divmod(int(seconds + 0.5), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

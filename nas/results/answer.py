@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from nas.progress import duration
 from nas.results.choice import most_accurate
 from nas.results.columns import MAP, Metric
 from nas.results.cost_tables import time_quote
@@ -48,6 +49,7 @@ class Answer:
         slower, slower_low, slower_high: cost of `named` over the control's, minus 1.
         visible: the smallest difference that this design sees with 80 % power.
         wished, seeds_needed: a smaller difference, and the seeds each that it would take.
+        seconds_needed: of training, all workers together, for the seeds that are missing.
     """
 
     kind: Kind
@@ -70,6 +72,7 @@ class Answer:
     visible: float | None = None
     wished: float | None = None
     seeds_needed: int | None = None
+    seconds_needed: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; what is not known is None."""
@@ -104,7 +107,8 @@ def answer_of(table: pd.DataFrame, cost: str = "latency_ms", metric: Metric = MA
     better = known[known["verdict"].eq("better") & known["notation"].isin(quoted)]
     if len(better):
         return _better(table, level, better, cost, metric, common)
-    return _none_better(known, level, metric, common, _design(table, level, metric, known))
+    design = _design(table, level, metric, known)
+    return _none_better(known, level, metric, common, design, _seconds_each(level.rows(table)))
 
 
 def _better(
@@ -137,7 +141,12 @@ _NUMBERS = {"difference": "difference", "low": "low_all", "high": "high_all"}
 
 
 def _none_better(
-    known: pd.DataFrame, level: Level, metric: Metric, common: Mapping[str, Any], design: tuple[float, Design]
+    known: pd.DataFrame,
+    level: Level,
+    metric: Metric,
+    common: Mapping[str, Any],
+    design: tuple[float, Design],
+    seconds_each: float,
 ) -> Answer:
     """How large a difference is still possible, and what it would take to see a smaller one."""
     best_end = known["high_all"] if metric.more_is_better else known["low_all"]
@@ -145,11 +154,14 @@ def _none_better(
     sd, planned = design
     visible = visible_difference(sd, planned)
     wished = visible / 2.0
+    needed = blocks_needed(sd, wished, planned)
+    missing = 0 if needed is None else (needed - planned.blocks) * (planned.candidates + planned.control)
     found = replace(
         _compared(known, str(largest), common),
         visible=_known(visible),
         wished=_known(wished),
-        seeds_needed=blocks_needed(sd, wished, planned),
+        seeds_needed=needed,
+        seconds_needed=_known(missing * seconds_each) if missing else None,
     )
     return replace(found, sentence=_none_better_words(found, metric))
 
@@ -159,6 +171,11 @@ def _design(table: pd.DataFrame, level: Level, metric: Metric, known: pd.DataFra
     blocks = max(1, int(known["blocks"].max()))
     control = max(1, round(float(known["control_trainings"].max()) / blocks))
     return noise_of(level.rows(table), metric).single.sd, Design(len(known), blocks, control)
+
+
+def _seconds_each(rows: pd.DataFrame) -> float:
+    """How long a training takes; NaN where the table does not say."""
+    return float(pd.to_numeric(rows["seconds"]).mean()) if "seconds" in rows else math.nan
 
 
 def _known(value: float) -> float | None:
@@ -260,7 +277,8 @@ def _power_words(found: Answer, metric: Metric) -> str:
     seen = f" This design sees {_amount(found.visible, metric)} with {POWER:.0%} power"
     if found.seeds_needed is None or found.wished is None:
         return f"{seen}."
-    return f"{seen}; half of that takes {found.seeds_needed} seeds each."
+    more = "" if found.seconds_needed is None else f", about {duration(found.seconds_needed)} more of training"
+    return f"{seen}; half of that takes {found.seeds_needed} seeds each (`seeds: {found.seeds_needed}`{more})."
 
 
 def _no_control(gaps: pd.DataFrame, level: Level) -> str:

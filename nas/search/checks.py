@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from nas import networks, training
 from nas.errors import StudyError, unknown_name
 from nas.search.context import FINAL, SOURCE, StudyContext, training_device
-from nas.search.definition import RuleTestStage, StudyDefinition
+from nas.search.definition import RuleTestStage, RungStage, StudyDefinition
+from nas.search.stages.base import epochs_of
 from nas.search.stages.shrink import check_answerable
 from nas.search.stages.sweep import check_sweep
 from nas.search.stages.tune import check_tunable
@@ -79,10 +80,22 @@ def _check_stages(context: StudyContext) -> None:
             check_tunable(context, stage.name, stage.settings)
         if stage.kind == "test_rules":
             _check_rule_test(context, stage.settings)
+        if getattr(stage.settings, "rungs", None):
+            _check_rungs(context, stage.name, stage.settings)
         if stage.kind == "shrink":
             check_answerable(context, context.searched, stage.name, stage.settings)
     _check_pretraining(context)
     _check_question(context)
+
+
+def _check_rungs(context: StudyContext, name: str, settings: RungStage) -> None:
+    """No rung stands beyond the end of a training."""
+    epochs = epochs_of(context, settings, settings.fidelity)  # type: ignore[attr-defined]
+    if context.replay is None and settings.rungs is not None and settings.rungs[-1] > epochs:
+        raise StudyError(
+            f"stage {name!r}: the last of its rungs {settings.rungs} is beyond its {epochs} epochs",
+            f"end them at {epochs}, or give it fidelity: {{epochs: {settings.rungs[-1]}}}",
+        )
 
 
 def _check_question(context: StudyContext) -> None:
@@ -107,16 +120,17 @@ def _check_starts(context: StudyContext) -> None:
         raise StudyError("a start needs a recipe that keeps weights", "set keep: last")
     for stage in context.definition.named_stages():
         view = FINAL if stage.kind == "confirm" else context.search_view
+        size = getattr(getattr(stage.settings, "fidelity", None), "input", None) or context.recipe.input
         for start in context.definition.starts_of(stage.settings):
             if start.kind == CHECKPOINT:
-                _check_start_file(context, start_file(start), view)
+                _check_start_file(context, start_file(start), view, size)
 
 
-def _check_start_file(context: StudyContext, path: Path, view: str) -> None:
+def _check_start_file(context: StudyContext, path: Path, view: str, size: tuple[int, int]) -> None:
     saved = training.load_checkpoint(path)
     identities = len({record.identity for record in context.dataset(view).train})
     for baseline in context.baselines:
-        training.check_start(saved, baseline, identities, str(path))
+        training.check_start(saved, baseline, identities, str(path), size)
 
 
 def insertion_warnings(definition: StudyDefinition, repository: Repository | None = None) -> list[str]:

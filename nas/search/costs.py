@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 ENOUGH = 8
 """Measured networks with several blocks that it takes to fit a cost once a network, and to judge a prediction."""
+DRAW_ATTEMPTS = 30
+"""Draws of the whole number until enough candidates are new and inside the limits; then there are fewer of them."""
 MOST_VALIDATED = 40
 """Of these, how many are left out in turn for the judgement at most: a search asks often."""
 

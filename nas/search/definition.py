@@ -92,6 +92,10 @@ def _readable_start(written: Any) -> Any:
 StartKey = Annotated[str | dict[str, int] | list[str | dict[str, int]], AfterValidator(_readable_start)]
 
 
+BAND = {"max_slowdown", "max_latency_ms", "limits"}
+"""Keys of what the candidates of a stage may cost; a shrink without any keeps to its sweep's."""
+
+
 class TrainingStage(_Settings):
     """What every stage that trains can say: where its trainings start, and what its candidates may cost."""
 
@@ -122,7 +126,21 @@ class TrainingStage(_Settings):
         return bool(self.limits) or self.max_slowdown is not None or self.max_latency_ms is not None
 
 
-class SweepStage(TrainingStage):
+class RungStage(TrainingStage):
+    """What stages can say that end hopeless trainings early."""
+
+    rungs: list[PositiveInt] | None = Field(None, description="epochs at which the better part goes on, ascending")
+    keep: Share = Field(0.34, description="share promoted at each rung")
+
+    @field_validator("rungs")
+    @classmethod
+    def _ascending(cls, rungs: list[int] | None) -> list[int] | None:
+        if rungs is not None and (len(rungs) < 2 or sorted(set(rungs)) != rungs):
+            raise ValueError("rungs are two or more epochs in ascending order, such as [10, 40, 120]")
+        return rungs
+
+
+class SweepStage(RungStage):
     """Random, stratified or exhaustive candidates with replicates: the samples statistics use."""
 
     blocks: int | None = Field(None, ge=0, description="number of blocks a candidate; null: any the space admits")
@@ -196,7 +214,7 @@ class AutoShrinkStage(TrainingStage):
         return self
 
 
-class SearchStage(TrainingStage):
+class SearchStage(RungStage):
     """Adaptive multi-objective search inside the current space, for the Pareto front."""
 
     sampler: str = Field("placement", description="placement (ours), random, tpe, gp, nsga2, nsga3, qmc, brute_force")
@@ -205,16 +223,7 @@ class SearchStage(TrainingStage):
         4, description="candidates proposed together; results of the batch before the last are used"
     )
     seeds: PositiveInt = Field(1, description="trainings a candidate")
-    rungs: list[PositiveInt] | None = Field(None, description="epochs at which the better part goes on, ascending")
-    keep: Share = Field(0.34, description="share promoted at each rung")
     fidelity: Fidelity = Field(Fidelity(), description="cheaper training, see fidelity")
-
-    @field_validator("rungs")
-    @classmethod
-    def _ascending(cls, rungs: list[int] | None) -> list[int] | None:
-        if rungs is not None and (len(rungs) < 2 or sorted(set(rungs)) != rungs):
-            raise ValueError("rungs are two or more epochs in ascending order, such as [10, 40, 120]")
-        return rungs
 
 
 class ConfirmStage(TrainingStage):

@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from nas.progress import duration
 from nas.results.costs import Quote
 from nas.results.intervals import Estimate
 from nas.results.placement_costs import PlacementCosts
@@ -84,6 +85,7 @@ class Analysis:
         seed: of permutations.
         stage: name of the stage.
         asked: how many questions the stage asks, of all backbones and families.
+        seconds: that a training takes; NaN where it is not known.
     """
 
     sample: Sample
@@ -94,6 +96,7 @@ class Analysis:
     seed: int = 0
     stage: str | None = None
     asked: Asked = field(default_factory=Asked)
+    seconds: float = math.nan
 
     @property
     def level(self) -> float:
@@ -240,7 +243,10 @@ class Analysis:
         if needed is None:
             return Answer("not enough data", f"{why}; other candidates are needed, not more of the same")
         said = _rounded_up(needed)
-        return Answer("not enough data", f"{why}; about {said} candidates (`candidates: {said}`) are needed{aim}")
+        each = float(self.sample.finished.sum()) / max(1, len(self.sample))
+        more = self.seconds * each * (said - len(self.fit.residuals))
+        time = f", about {duration(more)} more of training" if more > 0 else ""
+        return Answer("not enough data", f"{why}; about {said} candidates (`candidates: {said}`{time}) are needed{aim}")
 
     def _in_proportion(self, times: float) -> int:
         """So many times the finished candidates of the sample."""

@@ -6,6 +6,7 @@ same table, space, settings and seed give the same findings.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, TypedDict, Unpack
@@ -155,6 +156,7 @@ def analyses_of(
             seed=seed,
             stage=stage,
             asked=asked,
+            seconds=float(pd.to_numeric(table["seconds"]).mean()) if "seconds" in table else math.nan,
         )
         for backbone in space.backbones
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -40,6 +40,7 @@ class PlannedSweep:
         blocks: blocks of each; None: any number.
         seeds: trainings a candidate.
         baselines: whether the networks without blocks are trained, too.
+        rules: that its candidates keep beside the space's.
     """
 
     design: Literal["random", "stratified", "exhaustive"] = "random"
@@ -47,9 +48,11 @@ class PlannedSweep:
     blocks: int | None = None
     seeds: int = 1
     baselines: bool = True
+    rules: Sequence[Mapping[str, Any]] = ()
 
     def draw(self, space: DesignSpace, seed: int) -> list[Candidate]:
-        """Candidates such as the sweep will draw."""
+        """Candidates such as the sweep will draw from a space."""
+        space = space.restrict(self.rules) if self.rules else space
         held = {n: size for n, size in space.size_by_blocks().items() if n > 0 and self.blocks in (None, n)}
         total = sum(held.values())
         wanted = min(MOST, self.candidates or total, total if not space.continuous else MOST)

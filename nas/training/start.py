@@ -64,13 +64,19 @@ def start_from(network: ReidNetwork, path: Path, *, moved: int = 0) -> None:
         TrainingError: see `check_start`; also when the file cannot be read.
     """
     source = load_checkpoint(path)
-    check_start(source, network.candidate, network.num_classes, str(path))
+    check_start(source, network.candidate, network.num_classes, str(path), network.input_size)
     copy_weights(network, source.weights, str(path), skip=lambda name: name.startswith("blocks."))
     if moved:
         _move(network, moved)
 
 
-def check_start(source: Checkpoint, candidate: Candidate, num_classes: int | None, what: str) -> None:
+def check_start(
+    source: Checkpoint,
+    candidate: Candidate,
+    num_classes: int | None,
+    what: str,
+    input_size: tuple[int, int] | None = None,
+) -> None:
     """Whether a candidate can go on from a checkpoint.
 
     Args:
@@ -78,9 +84,11 @@ def check_start(source: Checkpoint, candidate: Candidate, num_classes: int | Non
         candidate: what is to be trained.
         num_classes: identities it is trained on; None where that is not known.
         what: names the checkpoint in messages.
+        input_size: height and width of the images it is trained on; None where that is not known.
 
     Raises:
-        TrainingError: it has blocks, is of another backbone or width, of other identities, or not trained to its end.
+        TrainingError: it has blocks, is of another backbone or width, of other identities or images of another size,
+            or not trained to its end.
     """
     if source.candidate.placements:
         raise TrainingError(
@@ -96,6 +104,12 @@ def check_start(source: Checkpoint, candidate: Candidate, num_classes: int | Non
         raise TrainingError(
             f"{what} was trained on {source.num_classes} identities, but there are {num_classes} here",
             "Give a start that was trained on the same data; to go on with other data, see transfer.",
+        )
+    if input_size is not None and tuple(source.input_size) != tuple(input_size):
+        theirs, ours = ("x".join(map(str, size)) for size in (source.input_size, input_size))
+        raise TrainingError(
+            f"{what} was trained on images of {theirs}, but they are {ours} here",
+            "Give a start that was trained at this size, or set the recipe's input to its own.",
         )
     if not source.finished:
         raise TrainingError(

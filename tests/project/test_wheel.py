@@ -73,6 +73,7 @@ def test_everything_that_is_no_code_is_in_the_wheel(wheel: Path) -> None:
         assert shipped
         assert shipped <= held
     assert {f"nas/shipped/paper/{path.name}" for path in (CHECKOUT / "reports" / "paper").iterdir()} <= held
+    assert "nas/shipped/benchmarks/placement_table/pedestrians.csv" in held
     assert not [name for name in held if name.split("/")[0] in ("tests", "benchmarks", "docs", "reports")]
     assert any(name.endswith("/licenses/LICENSE") for name in held)
 

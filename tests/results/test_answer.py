@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from results_builders import planted, trained
 
+from nas.progress import duration
 from nas.results.answer import answer_of, cost_words
 from nas.results.costs import Ratio
 from nas.results.power import Design, visible_difference
@@ -48,7 +49,11 @@ def test_otherwise_no_placement_is_told_apart_and_the_sentence_says_what_is_poss
     assert f"largest difference still possible is {found.high:+.4f} mAP" in found.sentence
     assert found.seeds_needed is not None
     assert found.seeds_needed > 3
-    assert f"half of that takes {found.seeds_needed} seeds each" in found.sentence
+    assert f"half of that takes {found.seeds_needed} seeds each (`seeds: {found.seeds_needed}`)." in found.sentence
+    timed = answer_of(table.assign(seconds=60.0))
+    missing = (found.seeds_needed - 3) * 6  # five candidates and a control
+    assert timed.seconds_needed == pytest.approx(60 * missing)
+    assert f"(`seeds: {found.seeds_needed}`, about {duration(60 * missing)} more of training)." in timed.sentence
 
 
 def test_one_sign_for_number_and_interval() -> None:

@@ -9,6 +9,10 @@ import pytest
 from search_builders import open_study, study_file, work
 
 from nas.errors import StudyError
+from nas.reporting.loading import load_study_data
+from nas.reporting.markdown import render_markdown
+from nas.reporting.story import tell
+from nas.storage import open_database
 
 STAGES: list[dict[str, Any]] = [
     {"sweep": {"design": "stratified", "candidates": 12, "seeds": 1}},
@@ -28,6 +32,11 @@ def run(folder: Path, stages: list[Any], **changes: Any) -> tuple[Any, Any]:
     work(context)
     assert repository.status("replayed")["finished"]
     return repository, repository.results("replayed")
+
+
+def told(path: Path) -> str:
+    database = open_database(f"sqlite:///{path.parent / 'study.db'}", read_only=True)
+    return render_markdown(tell(load_study_data(database, "replayed")), {})
 
 
 @pytest.mark.parametrize(
@@ -54,6 +63,10 @@ def test_what_is_there_stays_and_what_is_new_is_added(
     assert not drawn.duplicated(["candidate_id", "seed"]).any()
     (growth,) = repository.study("replayed").definition["history"]
     assert growth["grown"]
+    report = told(tmp_path / "study.yaml")
+    assert f"grown {growth['at']}" in report
+    assert "; ".join(growth["grown"]) in report
+    assert "history:" not in report, "what a person copies as a study file is one"
 
 
 def test_a_file_run_again_unchanged_or_only_in_words_does_nothing(tmp_path: Path) -> None:

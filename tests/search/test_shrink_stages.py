@@ -71,6 +71,25 @@ def test_a_table_without_values_for_fresh_draws_confirms_nothing_and_ends(tmp_pa
     assert shrink.result["why"] == "rules derived, not confirmed (the table has no values that were not looked at)"
 
 
+def test_fresh_draws_keep_to_the_band_of_the_sweep_and_so_does_the_front(tmp_path: Path) -> None:
+    stages = [
+        {"sweep": {"design": "stratified", "candidates": 60, "max_latency_ms": 38.0}},
+        {"shrink": {"families": ["sites"], "confirm": 10}},
+        {"name": "free", "sweep": {"design": "random", "candidates": 30}},
+        {"confirm": {"limits": {"latency_ms": 37.5}, "seeds": 1}},
+    ]
+    _, repository, context = open_study(study_file(tmp_path, stages))
+    work(context)
+    results = repository.results("replayed")
+    results = results[results["n_blocks"] > 0]
+    most = results.groupby("stage")["latency_ms"].max()
+    assert len(results[results["role"] == FRESH])
+    assert most["sweep"] <= 38.0
+    assert most["shrink"] <= 38.0
+    assert most["free"] == 40.0
+    assert most["confirm"] == 37.5
+
+
 def fresh_draws_are_trainings_no_rule_was_made_from(results: pd.DataFrame, findings: list[dict[str, Any]]) -> None:
     for number in results.loc[results["role"] == FRESH, "batch"].unique():
         fresh = set(results.loc[(results["role"] == FRESH) & (results["batch"] == number), "training_id"])

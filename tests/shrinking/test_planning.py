@@ -12,6 +12,7 @@ from search_builders import study_file
 from shrinking.conftest import make_landscape
 
 from nas.errors import StudyError
+from nas.progress import duration
 from nas.search.checks import check_study
 from nas.search.definition import load_study
 from nas.shrinking.derive import derive
@@ -88,6 +89,21 @@ def test_not_enough_data_says_what_it_would_take(space: DesignSpace, sweep: Swee
     needed = max(int(f.reason.split("`candidates: ")[1].split("`")[0]) for f in short)
     later = derive(sweep(noisy, n=needed, seed=5), space, families=["block_preference"]).findings
     assert {f.verdict for f in later} <= {"adopted", "rejected"}
+
+
+def test_not_enough_data_says_how_long_it_would_take(space: DesignSpace, sweep: Sweep) -> None:
+    table = sweep(make_landscape(seed_sd=0.002), n=60).assign(seconds=36.0)
+    reasons = [f.reason for f in derive(table, space, families=["block_preference"]).findings]
+    (short, *_) = [reason for reason in reasons if "`candidates: " in reason]
+    needed = int(short.split("`candidates: ")[1].split("`")[0])
+    assert f"`candidates: {needed}`, about {duration(36 * (needed - 60))} more of training)" in short
+
+
+def test_a_sweep_is_planned_in_the_part_that_it_draws_from(space: DesignSpace) -> None:
+    """Two sites, swept whole, can say nothing of the other fifteen; the whole space used to answer for them."""
+    two = PlannedSweep("exhaustive", blocks=1, rules=[{"sites": [4, 8]}, {"blocks": ["cnl"]}])
+    assert {str(c).split("+")[1] for c in two.draw(space, 0)} == {"cnl@4", "cnl@8"}
+    assert answerable(space, [two], ["block_preference"])["block_preference"] is None
 
 
 def test_more_of_the_same_is_not_asked_for_where_it_would_not_help(space: DesignSpace) -> None:

@@ -183,6 +183,12 @@ def test_starts_that_do_not_fit(candidate: str, classes: int, words: str, source
         start_from(network, source)
 
 
+def test_a_start_of_images_of_another_size_does_not_fit(source: Path) -> None:
+    network = build_network(BASELINE, num_classes=12, input_size=(48, 48), seed=0)
+    with pytest.raises(TrainingError, match=r"was trained on images of 32x16, but they are 48x48 here"):
+        start_from(network, source)
+
+
 def test_starts_with_blocks_or_still_training_are_refused(data: PreparedData, recipe: Recipe, tmp_path: Path) -> None:
     train(IDENTITY, recipe, data, seed=3, checkpoint=tmp_path / "blocks.pt", stop_epoch=1)
     train(BASELINE, recipe, data, seed=3, checkpoint=tmp_path / "half.pt", stop_epoch=1)

@@ -15,6 +15,8 @@ from nas.reporting.story.setting import value_words
 from nas.reporting.study_data import StudyData, rows_of
 from nas.results.costs import COSTS
 
+NOT_IN_FILE = ("code", "history")
+"""What a database keeps beside the keys of a study file."""
 _SHOWN = 200
 
 
@@ -63,6 +65,8 @@ def provenance(data: StudyData) -> Section:
         facts.append(
             ("trained between", code(f"{finished.min():%Y-%m-%d %H:%M} and {finished.max():%Y-%m-%d %H:%M} UTC"))
         )
+    grown = data.definition.get("history") or ()
+    facts += [(f"grown {step['at']}", value_words("; ".join(step["grown"]))) for step in grown]
     blocks: list[Block] = [Facts(facts)] if facts else [Paragraph("No number has been made yet.")]
     return Section("provenance", "Provenance", blocks, folded=True)
 
@@ -81,7 +85,8 @@ def reproduce(data: StudyData) -> Section:
     """The commands and the study file that make these numbers again."""
     file = f"studies/{file_name(data.name)}.yaml"
     commands = f"nas run {file}\nnas report {file_name(data.name)}"
-    text = dump_yaml(clean(data.definition)).rstrip() if data.definition else ""
+    file_keys = {key: value for key, value in data.definition.items() if key not in NOT_IN_FILE}
+    text = dump_yaml(clean(file_keys)).rstrip() if file_keys else ""
     said = (
         "The same study file and seed propose the same candidates; on the same machine the numbers are the same. "
         "Running again resumes: a finished training is never repeated."

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from nas.search.context import StudyContext
-from nas.search.definition import AutoShrinkStage, SweepStage
+from nas.search.definition import BAND, AutoShrinkStage, SweepStage
 from nas.search.stages.base import (
     Preview,
     Wish,
@@ -164,7 +164,7 @@ class Round:
     def sweep(self) -> bool:
         """Asks for this round's candidates, stratified by number of blocks; False when there is nothing new."""
         here = replace(self.stage, space_id=self.space_id, position=self.stage.position + 100 * (self.number + 1))
-        band = self.settings.model_dump(include={"max_slowdown", "max_latency_ms", "limits"})
+        band = self.settings.model_dump(include=BAND)
         wanted = SweepStage(design=DESIGN, candidates=self.plan.candidates, **band)
         if sweep_size(self.space, wanted) == 0:
             return False

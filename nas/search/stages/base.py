@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from nas.training import Recipe
 
 TERMINAL = ("finished", "failed")
+RUNG_BATCHES = 1_000_000
+"""Batches of rung r are numbered from r times this."""
 CANDIDATE, BASELINE, REFERENCE = "candidate", "baseline", "reference"
 GIVEN = "given"
 """Role of networks that a stage's file names: nobody drew them, so they are no evidence for rules."""
@@ -389,5 +391,5 @@ def ask_missing(context: StudyContext, stage: StageInfo, wishes: Sequence[Wish])
     have = set(zip(rows["role"], rows["candidate_id"], rows["seed"], moves, strict=True))
     missing = [w for w in wishes if (w.role, w.candidate.id, seed_of(context, w), w.moved) not in have]
     # A batch is planned once; what comes later is in batches of its own.
-    later = 0 if rows.empty else int(rows["batch"].max()) + 1
+    later = 0 if rows.empty else int((rows["batch"] % RUNG_BATCHES).max()) + 1
     ask(context, stage, [replace(wish, batch=wish.batch + later) for wish in missing])

@@ -8,7 +8,7 @@ import pandas as pd
 
 from nas.errors import StudyError
 from nas.search.context import FINAL, StudyContext
-from nas.search.costs import CostModel
+from nas.search.costs import CostModel, Limits
 from nas.search.definition import ConfirmStage
 from nas.search.history import front, observations, spread_over_cost
 from nas.search.stages.base import (
@@ -79,6 +79,8 @@ class Confirm:
     def _front(self, context: StudyContext, settings: ConfirmStage) -> list[Candidate]:
         rows = deepest(context.results())
         found = observations(rows[rows["role"].isin([CANDIDATE, GIVEN])], CostModel.of(context).cost)
+        if (limits := Limits.of(context, settings)) is not None:
+            found = [o for o in found if limits.admit(o.candidate)]
         return [o.candidate for o in spread_over_cost(front(found), settings.max_candidates)]
 
     def _beside(self, context: StudyContext, space: DesignSpace, settings: ConfirmStage, candidates: int) -> list[Wish]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nas.search.context import StudyContext
+from nas.search.costs import Limits
 from nas.search.definition import RuleTestStage
 from nas.search.proposals.base import Request
 from nas.search.stages.base import (
@@ -108,7 +109,10 @@ class RuleTest:
             return {"halves": [], "why": NOTHING, "single": _sides(context, stage, settings)}
         rng = Request(context.space, (), 0, context.definition.seed, stage.position).rng("halves")
         spaces = context.rule_test_spaces(settings.spaces)
-        halves = [draw_halves(one, rules, settings.candidates, rng) for space in spaces for one in by_backbone(space)]
+        limits = Limits.of(context, settings)
+        halves = [
+            draw_halves(one, rules, settings.candidates, rng, limits) for space in spaces for one in by_backbone(space)
+        ]
         plan = {"rules": rules.to_dict(), "halves": [half.to_dict() for half in halves]}
         return {**plan, "single": _sides(context, stage, settings)}
 
@@ -160,7 +164,9 @@ def by_backbone(space: DesignSpace) -> list[DesignSpace]:
     ]
 
 
-def draw_halves(space: DesignSpace, rules: RuleSet, count: int, rng: random.Random) -> Halves:
+def draw_halves(
+    space: DesignSpace, rules: RuleSet, count: int, rng: random.Random, limits: Limits | None = None
+) -> Halves:
     """Draws from both sides, with the same number of blocks on either side, pair by pair.
 
     Args:
@@ -168,9 +174,11 @@ def draw_halves(space: DesignSpace, rules: RuleSet, count: int, rng: random.Rand
         rules: what is to be followed.
         count: networks of each half; fewer where the space has not as many.
         rng: what is drawn with.
+        limits: on what networks cost.
     """
     backbone = next(iter(space.backbones))
     drawn = [c for c in space.sample(min(TRIES, space.size()), rng, distinct=True) if c.placements]
+    drawn = [c for c in drawn if limits is None or limits.admit(c)]
     sides: dict[bool, list[Candidate]] = {True: [], False: []}
     for candidate in drawn:
         sides[follows(rules, candidate)].append(candidate)

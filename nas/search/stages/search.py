@@ -7,6 +7,7 @@ not wait for each other and the candidates are the same whatever was killed in b
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -20,6 +21,7 @@ from nas.search.stages.base import (
     BASELINE,
     CANDIDATE,
     GIVEN,
+    RUNG_BATCHES,
     TERMINAL,
     Preview,
     Wish,
@@ -33,13 +35,12 @@ from nas.search.stages.base import (
     stage_rows,
     started,
 )
+from nas.search.stages.rungs import rung_preview
 from nas.search.starts import CONTROL
 from nas.spaces import Candidate, DesignSpace
 
 if TYPE_CHECKING:
     from nas.storage import StageInfo
-
-RUNG_BATCHES = 1_000_000  # batches of rung r are numbered from r times this
 
 
 class Search:
@@ -67,15 +68,8 @@ class Search:
         epochs = epochs_of(context, settings, settings.fidelity)
         if not settings.rungs:
             return Preview(count * settings.seeds, epochs, note=f"{count} candidates proposed by {settings.sampler}")
-        sizes = [count]
-        for _ in settings.rungs[1:]:
-            sizes.append(max(1, math.ceil(sizes[-1] * settings.keep)))
-        # Only the epochs beyond the rung before are trained at each rung.
-        steps = [b - a for a, b in zip([0, *settings.rungs], settings.rungs, strict=False)]
-        total = sum(n * e for n, e in zip(sizes, steps, strict=True))
-        mean = max(1, round(total / sum(sizes)))
-        note = "rungs " + " -> ".join(f"{n} to epoch {e}" for n, e in zip(sizes, settings.rungs, strict=True))
-        return Preview(sum(sizes) * settings.seeds, mean, note=note)
+        seed = rung_preview(count, settings.rungs, settings.keep)
+        return replace(seed, trainings=seed.trainings * settings.seeds)
 
     def _ask_controls(self, context: StudyContext, stage: StageInfo, settings: SearchStage) -> None:
         """From a warm start: the plain networks, trained on as the candidates are, to the last rung."""

@@ -10,8 +10,8 @@ import pandas as pd
 
 from nas.errors import StudyError
 from nas.search.context import StudyContext
-from nas.search.costs import CostModel
-from nas.search.definition import ShrinkStage, SweepStage
+from nas.search.costs import DRAW_ATTEMPTS, CostModel, Limits
+from nas.search.definition import BAND, ShrinkStage, SweepStage
 from nas.search.proposals.base import Request
 from nas.search.stages.base import (
     GIVEN,
@@ -30,6 +30,7 @@ from nas.search.stages.base import (
     started,
 )
 from nas.search.stages.reopening import edge_data, replace_reopened, widened
+from nas.search.stages.sweep import first_rung
 from nas.shrinking.derive import derive
 from nas.shrinking.draws import fresh_draws
 from nas.shrinking.planning import PlannedSweep, answerable, answered
@@ -54,8 +55,10 @@ class Shrink:
         """Derives once, asks for fresh draws once, decides once."""
         sweep = last_sweep(context, stage)
         start = sweep.start if settings.start is None else settings.start
-        settings = settings.model_copy(update={"start": start})
-        step = ShrinkStep(context, stage, settings, settings.fidelity or sweep.fidelity)
+        band = {} if settings.is_limited else sweep.model_dump(include=BAND)
+        settings = settings.model_copy(update={"start": start, **band})
+        stop = first_rung(sweep) if settings.fidelity in (None, sweep.fidelity) else None
+        step = ShrinkStep(context, stage, settings, settings.fidelity or sweep.fidelity, stop)
         if stage.result is None:
             proposal = step.derive(list(settings.families))
             context.repository.set_stage(stage.id, result=proposal)
@@ -98,7 +101,7 @@ def fidelity_of(context: StudyContext, settings: ShrinkStage) -> Fidelity:
 def sweeps_before(context: StudyContext, settings: ShrinkStage) -> list[PlannedSweep]:
     """What the sweeps before a shrink will draw and train."""
     found = [sweep for sweep in sweep_settings(context, settings) if sweep.draws]
-    return [PlannedSweep(s.design, s.candidates, s.blocks, s.seeds, s.baselines) for s in found]
+    return [PlannedSweep(s.design, s.candidates, s.blocks, s.seeds, s.baselines, s.rules) for s in found]
 
 
 def cannot_tell(context: StudyContext, space: DesignSpace, settings: ShrinkStage) -> list[str]:
@@ -142,12 +145,14 @@ class ShrinkStep:
         stage: the stage, in the space the round works in.
         settings: number of fresh draws and their seeds, level and margin.
         fidelity: of the trainings looked at and of the fresh draws.
+        stop_epoch: where they stop: at a sweep's first rung, as those above it were selected.
     """
 
     context: StudyContext
     stage: StageInfo
     settings: Any
     fidelity: Fidelity
+    stop_epoch: int | None = None
 
     def derive(self, families: Sequence[RuleFamily], batch: int = 0, alpha: float | None = None) -> dict[str, Any]:
         """Tests the families and stores every finding; returns the proposal as plain data.
@@ -203,7 +208,8 @@ class ShrinkStep:
     def samples(self) -> pd.DataFrame:
         """Rows that statistics may use: sweeps and fresh draws at this fidelity, no adaptive proposals."""
         (start, *_) = self.context.definition.starts_of(self.settings)
-        wish = Wish(candidate=self.context.baselines[0], fidelity=self.fidelity, start=start)
+        plain = self.context.baselines[0]
+        wish = Wish(candidate=plain, fidelity=self.fidelity, start=start, stop_epoch=self.stop_epoch)
         rows = alike(self.context, self.context.results(), wish)
         rows = rows[rows["stage_kind"].isin(["sweep", "shrink", "auto_shrink"]) & (rows["role"] != GIVEN)]
         return rows[rows["status"].isin(["finished", "failed"])].drop_duplicates("training_id")
@@ -220,13 +226,15 @@ class ShrinkStep:
                 sampler="random",
                 batch=batch,
                 fidelity=self.fidelity,
+                stop_epoch=self.stop_epoch,
             )
             for r in range(self.settings.seeds)
             for c in drawn
         ]
         if wishes and any(start.is_warm for start in self.context.definition.starts_of(self.settings)):
             baselines = list(dict.fromkeys(c.baseline for c in drawn))
-            plain = controls(baselines, len(drawn), batch=batch, fidelity=self.fidelity)
+            common: dict[str, Any] = {"fidelity": self.fidelity, "stop_epoch": self.stop_epoch}
+            plain = controls(baselines, len(drawn), batch=batch, **common)
             wishes += replicated(plain, self.settings.seeds)
         wishes = apart(self.context, started(self.context, self.settings, wishes), own_seeds, self._looked_at())
         if not any(wish.role == FRESH for wish in wishes):
@@ -245,10 +253,17 @@ class ShrinkStep:
         return pd.concat([before, own]) if len(own) else before
 
     def _draws(self, space: DesignSpace, purpose: str, samples: pd.DataFrame) -> list[str]:
-        """Notations of fresh draws, uniform at each number of blocks that the samples have."""
+        """Notations of fresh draws within the limits, uniform at each number of blocks that the samples have."""
         rng = Request(space, (), 0, self.context.definition.seed, self.stage.position).rng(purpose)
         count = min(self.settings.confirm, space.size())
-        return [c.notation for c in fresh_draws(space, count, rng, set(samples["n_blocks"]))] if count else []
+        limits = Limits.of(self.context, self.settings)
+        found: dict[Candidate, None] = {}
+        for _ in range(DRAW_ATTEMPTS if limits is not None else 1):
+            drawn = fresh_draws(space, count, rng, set(samples["n_blocks"])) if count else []
+            found |= dict.fromkeys(c for c in drawn if limits is None or limits.admit(c))
+            if len(found) >= count:
+                break
+        return [c.notation for c in found][:count]
 
     def decided(self, proposal: dict[str, Any], rows: pd.DataFrame, batch: int = 0) -> dict[str, Any]:
         """The proposal with its decision: the child is kept only when the fresh draws do not speak against it."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nas.errors import StudyError
 from nas.search.context import StudyContext
-from nas.search.costs import Limits
+from nas.search.costs import DRAW_ATTEMPTS, Limits
 from nas.search.definition import MOST, SweepStage
 from nas.search.proposals.base import Request
 from nas.search.stages.base import (
@@ -24,6 +24,7 @@ from nas.search.stages.base import (
     stage_rows,
     started,
 )
+from nas.search.stages.rungs import promote, rung_preview
 from nas.search.starts import CONTROL
 from nas.spaces import Candidate, DesignSpace, EmptySpaceError
 
@@ -32,27 +33,26 @@ if TYPE_CHECKING:
 
 ANCHOR_BATCH, DRAWN_BATCH = 0, 1
 """In a sweep's first plan each seed has a batch of what stands beside the candidates, and one of these."""
-DRAW_ATTEMPTS = 30
-"""Draws of the whole number until enough candidates are new and inside the limits; then the sweep is smaller."""
 
 
 class Sweep:
     """Handler of `sweep` stages."""
 
     def advance(self, context: StudyContext, stage: StageInfo, settings: SweepStage) -> bool:
-        """Asks for everything at once; once more for what is new when the study has grown."""
+        """Asks for everything at once; for more where rungs promote, or the study has grown."""
+        if settings.rungs:
+            promote(context, stage, settings)
         if context.repository.has_open_trainings(stage.id):
             return False
         space = _within(context.space_of(stage), settings)
         rows = stage_rows(context, stage)
         kept = [Candidate.parse(str(n)) for n in rows.loc[rows["role"] == CANDIDATE, "notation"].drop_duplicates()]
         drawn = draw(context, stage, space, settings, kept) if settings.draws else []
-        wishes = [
-            Wish(candidate=c, batch=DRAWN_BATCH, sampler=settings.design, fidelity=settings.fidelity) for c in drawn
-        ]
+        common: dict[str, Any] = {"fidelity": settings.fidelity, "stop_epoch": first_rung(settings)}
+        wishes = [Wish(candidate=c, batch=DRAWN_BATCH, sampler=settings.design, **common) for c in drawn]
         if settings.baselines:
-            common = {"batch": ANCHOR_BATCH, "fidelity": settings.fidelity}
-            wishes = [*beside(context, space, settings, len(drawn) or len(settings.named), **common), *wishes]
+            count = len(drawn) or len(settings.named)
+            wishes = [*beside(context, space, settings, count, batch=ANCHOR_BATCH, **common), *wishes]
         wishes = [replace(w, batch=2 * w.replicate + w.batch) for w in replicated(wishes, settings.seeds)]
         ask_missing(context, stage, started(context, settings, wishes))
         return not context.repository.has_open_trainings(stage.id)
@@ -65,16 +65,23 @@ class Sweep:
         kind = "all" if settings.design == "exhaustive" else settings.design
         names = "controls" if any(wish.role == CONTROL for wish in extra) else "networks without attention"
         note = f"{kind} {count} candidates and {len(extra)} {names} x {settings.seeds} seeds"
-        epochs, on = epochs_of(context, settings, settings.fidelity), elsewhere(context, extra, settings.seeds)
-        return Preview(
-            (count + len(extra)) * settings.seeds, epochs, note=note, on=on, networks=_several(space, settings, count)
-        )
+        on, networks = elsewhere(context, extra, settings.seeds), _several(space, settings, count)
+        if settings.rungs:
+            seed = rung_preview(count, settings.rungs, settings.keep, len(extra))
+            return replace(seed, trainings=seed.trainings * settings.seeds, on=on, networks=networks)
+        epochs = epochs_of(context, settings, settings.fidelity)
+        return Preview((count + len(extra)) * settings.seeds, epochs, note=note, on=on, networks=networks)
 
 
 def _several(space: DesignSpace, settings: SweepStage, count: int) -> int:
     """Of so many candidates, those with several blocks on average: single placements are timed by a profile."""
     placed = {b: n for b, n in space.size_by_blocks().items() if b > 0 and settings.blocks in (None, b)}
     return round(count * sum(n for blocks, n in placed.items() if blocks > 1) / max(1, sum(placed.values())))
+
+
+def first_rung(settings: SweepStage) -> int | None:
+    """Where all of a sweep's trainings stop first: what its candidates are compared at."""
+    return settings.rungs[0] if settings.rungs else None
 
 
 def _within(space: DesignSpace, settings: SweepStage) -> DesignSpace:
@@ -144,7 +151,7 @@ def draw(
     if not any(counts.values()):
         wanted = "a block" if settings.blocks is None else f"{settings.blocks} blocks"
         raise StudyError(f"stage {stage.name!r}: the space {space.name!r} has no candidate with {wanted}")
-    limits = Limits.of(context, settings) if settings.is_limited else None
+    limits = Limits.of(context, settings)
     admits = limits.admit if limits is not None else lambda candidate: True
     if settings.design == "exhaustive":
         found = [c for blocks in sorted(counts) for c in space.enumerate(blocks) if admits(c)]

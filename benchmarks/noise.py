@@ -1,0 +1,162 @@
+"""What does it cost to tell a placement from the plain network? Noise and price of the ways to compare them.
+
+    python benchmarks/noise.py --minutes 30 --out benchmarks/results/noise      # goes on where it was cut off
+
+Trains a few networks in each way, and reports the sd of one training beside others of its seed (what is left in a
+difference taken within a seed) and over seeds (in a difference that is not), with intervals; then the CPU seconds that
+a study of 36 placements takes until the standard error of a difference to the control is 0.001 mAP, starts and controls
+counted. Ways:
+
+- scratch, unpaired: the full recipe from random weights, candidate and control in seeds of their own;
+- scratch, pairs: the same in one seed, with the same batches (common random numbers);
+- warm, published forms; warm, identity forms: fine-tuned from one trained plain network, within seeds;
+- two starts: identity forms from two plain networks, what a placement is worth to each of them counted as noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import pandas as pd
+from real_trainings import CONTROLS, Lab, OutOfTime, arguments, identity, written
+
+from nas.results.intervals import Spread
+from nas.results.noise import noise_of
+from nas.search.starts import control_count
+
+PLAIN = "resnet50(width=0.25)"
+SITES = (4, 17)
+TUNED = tuple(f"{PLAIN}+{block}@{site}" for site in SITES for block in ("se", "hac", "raga"))
+CNL = tuple(f"{PLAIN}+cnl(fuse=gate2)@{site}" for site in SITES)
+SCRATCH = (PLAIN, *(f"{PLAIN}+{block}@{site}" for site in SITES for block in ("cnl(fuse=gate2)", "se")))
+PLACEMENTS, WANTED = 36, 0.001
+"""A study of 36 placements; the standard error that tells 0.003 mAP, about the spread of placements, from none."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to compare, with what it costs.
+
+    Attributes:
+        name: in the table.
+        noise: what is left in a difference.
+        seconds: CPU seconds a training.
+        once: CPU seconds before the first one (starts).
+        trainings: that this was read from.
+    """
+
+    name: str
+    noise: Spread
+    seconds: float
+    once: float
+    trainings: int
+
+    @property
+    def seeds(self) -> float:
+        """Seeds until the standard error is `WANTED`; a broken number, so that ways can be compared."""
+        return self.noise.sd**2 * (1 + 1 / control_count(PLACEMENTS)) / WANTED**2
+
+    @property
+    def price(self) -> float:
+        """CPU seconds of the study; at least one seed has to be trained."""
+        return self.once + max(1.0, self.seeds) * (PLACEMENTS + control_count(PLACEMENTS)) * self.seconds
+
+
+def trained(lab: Lab, rounds: int) -> tuple[list[dict[str, object]], bool]:
+    """All trainings, the cheap ones first, seed by seed; and whether the time was enough."""
+    rows: list[dict[str, object]] = []
+    try:
+        for design, notation, seed, start, moved in planned(range(1, rounds + 1)):
+            rows.append(lab.trained(design, notation, seed, start=start, moved=moved))
+    except OutOfTime:
+        return rows, False
+    return rows, True
+
+
+def planned(seeds: Sequence[int]) -> Iterator[tuple[str, str, int, int | None, int]]:
+    """Design, network, seed, start and move of every training."""
+    for seed in seeds:
+        yield from warm("identity", 0, seed)
+        yield from (("published", n, seed, 0, 0) for n in TUNED)
+    yield from (("scratch", n, seed, None, 0) for seed in seeds for n in SCRATCH)
+    for seed in seeds:
+        yield from warm("second start", 1, seed)
+
+
+def warm(design: str, start: int, seed: int) -> Iterator[tuple[str, str, int, int | None, int]]:
+    """Identity forms and controls from one start in one seed."""
+    yield from ((design, identity(n), seed, start, 0) for n in (*TUNED, *CNL))
+    yield from ((design, PLAIN, seed, start, m) for m in range(CONTROLS))
+
+
+def ways(rows: pd.DataFrame, once: float) -> list[Way]:
+    """The ways that can be told from what was trained."""
+    by = {str(name): own for name, own in rows.groupby("design")}
+    controls = by["identity"][by["identity"]["notation"].eq(PLAIN)] if "identity" in by else rows.iloc[:0]
+    found = []
+    if (scratch := by.get("scratch")) is not None:
+        noise = noise_of(scratch)
+        whole = noise.whole if noise.whole.known else noise.single
+        found += [Way("scratch, unpaired", whole, scratch["seconds"].mean(), 0.0, len(scratch))]
+        found += [Way("scratch, pairs", noise.single, scratch["seconds"].mean(), 0.0, len(scratch))]
+    for name, title in (("published", "warm, published forms"), ("identity", "warm, identity forms")):
+        if name in by:
+            own = by[name] if name == "identity" else pd.concat([by[name], controls])
+            found.append(Way(title, noise_of(own).single, own["seconds"].mean(), once, len(own)))
+    if "second start" in by:
+        both = pd.concat([by["identity"], by["second start"]])
+        found.append(Way("two starts", noise_of(both).single, both["seconds"].mean(), 2 * once, len(both)))
+    return found
+
+
+def report(found: list[Way], whole: bool) -> str:
+    """Markdown."""
+    head = (
+        "way",
+        "trainings",
+        "noise of one, 95 %",
+        "df",
+        "CPU s each",
+        "seeds",
+        "CPU s of the study",
+        "of the first two",
+    )
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    prices = {way.name: way.price for way in found if way.noise.known}
+    for way in found:
+        known, (low, high) = way.noise.known, way.noise.interval()
+        rivals = [
+            prices[name] / way.price for name in ("scratch, unpaired", "scratch, pairs") if known and name in prices
+        ]
+        cells = [way.name, way.trainings, f"{way.noise.sd:.4f} [{low:.4f}, {high:.4f}]" if known else "not known"]
+        cells += [f"{way.noise.df:.0f}", f"{way.seconds:.0f}"]
+        cells += [f"{way.seeds:.1f}", f"{way.price:,.0f}"] if known else ["", ""]
+        cells += [" and ".join(f"1/{r:.1f}" for r in rivals)]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    note = "" if whole else "\n\nThe time ran out: the last seed is not whole. Run it again to go on."
+    return "\n\n".join(
+        [
+            "# Noise and price of a difference",
+            f"A study of {PLACEMENTS} placements and {control_count(PLACEMENTS)} controls a seed, until the standard "
+            f"error of a difference is {WANTED} mAP; at least one seed. Intervals of the noise come from its degrees "
+            "of freedom (df): with few of them they are wide, and the price goes with the square of the noise.",
+            "\n".join(lines) + note,
+        ]
+    )
+
+
+def main() -> None:
+    args = arguments(__doc__ or "").parse_args()
+    lab = Lab(args.folder, args.minutes)
+    rows, whole = trained(lab, args.rounds)
+    if not rows:
+        raise SystemExit("nothing was trained: give it more --minutes")
+    once = float(next(row["seconds"] for key, row in lab.done.items() if key.startswith(f"{PLAIN}|1000000|")))
+    found = ways(pd.DataFrame(rows), once)
+    numbers = [asdict(way) | {"seeds": way.seeds, "price": way.price} for way in found]
+    written(args.out, report(found, whole), {"ways": numbers, "trainings": list(rows)})
+
+
+if __name__ == "__main__":
+    main()
