@@ -34,7 +34,12 @@ def report(
     db: Annotated[str | None, typer.Option("--db", metavar="URL", help="Database; default: the study's.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder; default: reports/STUDY.")] = None,
     formats: Annotated[
-        str, typer.Option("--format", metavar="LIST", help="Of html, md, csv, rules, latex, png, svg; comma-separated.")
+        str,
+        typer.Option(
+            "--format",
+            metavar="LIST",
+            help="Of html, md, csv, rules, latex, png, svg; pdf, slide: a summary.",
+        ),
     ] = "html,md,csv,rules",
     plotlyjs: Annotated[
         str, typer.Option(help="inline: one self-contained page; directory: plotly.min.js beside it.")

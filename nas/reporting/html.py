@@ -69,12 +69,13 @@ def theme_css() -> str:
     )
 
 
-def render_html(document: Document, *, plotlyjs: str = "inline") -> str:
+def render_html(document: Document, *, plotlyjs: str = "inline", layout: str | None = None) -> str:
     """The page.
 
     Args:
         document: the report.
         plotlyjs: `inline` embeds plotly.js (4.8 MB), `directory` links to `plotly.min.js` beside the page.
+        layout: `summary` for one page without navigation; None: the report's.
     """
     drawn = any(isinstance(block.drawing, go.Figure) for block in document.figures)
     head = tag(
@@ -93,6 +94,7 @@ def render_html(document: Document, *, plotlyjs: str = "inline") -> str:
         [_data_script(f"figure-{f.name}", f.drawing) for f in document.figures if isinstance(f.drawing, go.Figure)],
         _plotly_script(plotlyjs) if drawn else None,
         tag("script", Html(asset("tables.js") + asset("report.js"))),
+        class_=layout,
     )
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 

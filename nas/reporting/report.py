@@ -19,9 +19,10 @@ from nas.reporting.rules_file import write_rules
 from nas.reporting.stills import write_stills
 from nas.reporting.story import tell
 from nas.reporting.study_data import StudyData
+from nas.reporting.summary import write_summary
 
-FORMATS: tuple[str, ...] = ("html", "md", "csv", "rules", "latex", "png", "svg")
-"""What can be written; `png` and `svg` are stills and need kaleido and a Chromium."""
+FORMATS: tuple[str, ...] = ("html", "md", "csv", "rules", "latex", "png", "svg", "pdf", "slide")
+"""What can be written; `png` and `svg` are stills and need kaleido and a Chromium, as do the summary and its slide."""
 
 DEFAULT_FORMATS: tuple[str, ...] = ("html", "md", "csv", "rules")
 
@@ -62,6 +63,8 @@ def write_report(
         "md": lambda: write_text(folder / "report.md", render_markdown(document, pictures)),
         "csv": lambda: write_pareto_csv(data, folder / "pareto.csv"),
         "rules": lambda: write_rules(data, folder / "rules.yaml"),
+        "pdf": lambda: write_summary(data, folder / "summary.pdf"),
+        "slide": lambda: write_summary(data, folder / "summary.png"),
         "latex": lambda: write_text(folder / "tables.tex", render_latex(data)),
     }
     todo = [fmt for fmt in wanted if fmt in steps]

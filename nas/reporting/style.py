@@ -11,6 +11,7 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 
 from nas.spaces.labels import MIXED, NO_BLOCK
@@ -118,6 +119,12 @@ def plain(text: object) -> str:
     '&lt;script&gt;'
     """
     return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def axis_title(what: str, table: pd.DataFrame) -> str:
+    """What an axis shows, and below it, smaller, of which trainings: one line of both is longer than most axes."""
+    level = table.attrs.get("level")
+    return f"{what}<br><span style='font-size:11px'>{plain(level)}</span>" if level else what
 
 
 def colour_bar(title: str) -> dict[str, Any]:

@@ -72,9 +72,7 @@ class ErrorDistribution(StudyFigure):
                     x=[baseline, baseline], y=[0, 1], mode="lines", line=line, name="plain backbone", hoverinfo="name"
                 )
             )
-        figure.update_xaxes(
-            title_text=f"Error 1 - mAP ({table.attrs.get('level', '')}, less is better)", tickformat=".3~f"
-        )
+        figure.update_xaxes(title_text=style.axis_title("Error 1 - mAP, less is better", table), tickformat=".4~f")
         figure.update_yaxes(title_text="Share of candidates with at most this error", tickformat=".0%", range=[0, 1.02])
         return figure
 

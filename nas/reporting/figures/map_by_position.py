@@ -64,7 +64,7 @@ class MapByPosition(StudyFigure):
                 backbone = str(table.attrs.get("backbone", "resnet50"))
                 add_level_line(figure, backbone, float(row.map_mean), short_label(row.notation), dash)
         figure.update_layout(barmode="group", bargap=0.18, bargroupgap=0.06)
-        figure.update_yaxes(title_text=f"mAP ({table.attrs.get('level', '')})", tickformat=".3~f", range=_range(table))
+        figure.update_yaxes(title_text=style.axis_title("mAP", table), tickformat=".4~f", range=_range(table))
         return figure
 
     def caption(self, table: pd.DataFrame) -> str:

@@ -83,7 +83,7 @@ class ParetoFront(StudyFigure):
         self._add_baselines(figure, placed[placed["n_blocks"] == 0], column)
         figure.update_xaxes(title_text=axis.format(batch=table.attrs.get("batch", "batch")), minallowed=0)
         _bring_in(figure, placed, column)
-        figure.update_yaxes(title_text=f"mAP ({table.attrs.get('level', '')}, more is better)", tickformat=".3~f")
+        figure.update_yaxes(title_text=style.axis_title("mAP, more is better", table), tickformat=".4~f")
         return figure
 
     def caption(self, table: pd.DataFrame) -> str:

@@ -67,7 +67,7 @@ class SeedNoise(StudyFigure):
                 showlegend=False,
             )
         )
-        figure.update_xaxes(title_text=f"Mean mAP of the candidate ({table.attrs.get('level', '')})", tickformat=".3~f")
+        figure.update_xaxes(title_text=style.axis_title("Mean mAP of the candidate", table), tickformat=".4~f")
         figure.update_yaxes(title_text="Training minus its candidate's mean (mAP)", tickformat="+.4~f")
         return figure
 
