@@ -54,26 +54,55 @@ def _not_finite(values: Any) -> Any:
 smaller, upto, not_finite = _jit(_smaller), _jit(_upto), _jit(_not_finite)
 
 
+def _line(values: Any, scale: Any, offset: Any, line: Any) -> None:
+    for i in range(len(values)):
+        line[i] = values[i] * scale[i] + offset[i]
+
+
+make_line = _jit(_line)
+
+
+def _one(row: Any, first: Any, last: Any, places: Any, removed: Any, found: Any) -> int:
+    wrong = 0
+    for begin in range(0, len(row), STRIP):
+        strip = row[begin : begin + STRIP]
+        wrong += not_finite(strip)
+        for k in range(first, last):
+            middle = min(max(places[k] - begin, 0), len(strip))
+            limit = row[places[k]]
+            found[k] += upto(strip[:middle], limit) + smaller(strip[middle:], limit)
+    for k in range(first, last):
+        own = row[places[k]]
+        for other in removed:
+            if row[other] < own or (row[other] == own and other < places[k]):
+                found[k] -= 1
+    return wrong
+
+
+one = _jit(_one)
+
+
 def _count(
-    distances: Any, rows: Any, starts: Any, places: Any, removed_starts: Any, removed_places: Any, found: Any
+    distances: Any,
+    scale: Any,
+    offset: Any,
+    rows: Any,
+    starts: Any,
+    places: Any,
+    removed_starts: Any,
+    removed_places: Any,
+    found: Any,
 ) -> int:
     wrong = 0
+    line = np.empty(len(scale), distances.dtype)  # of one query: it stays in the second-level cache
     for query in range(len(rows)):
-        row = distances[rows[query]]
-        first, last = starts[query], starts[query + 1]
-        for begin in range(0, len(row), STRIP):
-            strip = row[begin : begin + STRIP]
-            wrong += not_finite(strip)
-            for k in range(first, last):
-                middle = min(max(places[k] - begin, 0), len(strip))
-                limit = row[places[k]]
-                found[k] += upto(strip[:middle], limit) + smaller(strip[middle:], limit)
-        for k in range(first, last):
-            own = row[places[k]]
-            for u in range(removed_starts[query], removed_starts[query + 1]):
-                other = removed_places[u]
-                if row[other] < own or (row[other] == own and other < places[k]):
-                    found[k] -= 1
+        row, first, last = distances[rows[query]], starts[query], starts[query + 1]
+        removed = removed_places[removed_starts[query] : removed_starts[query + 1]]
+        if len(scale) > 0:
+            make_line(row, scale, offset, line)
+            wrong += one(line, first, last, places, removed, found)
+        else:
+            wrong += one(row, first, last, places, removed, found)
     return wrong
 
 

@@ -19,13 +19,20 @@ from nas.retrieval.matching import Matches
 from nas.retrieval.metrics import Ints
 
 AnyFloats = NDArray[np.floating[Any]]
-Kernel = Callable[[AnyFloats, Ints, Ints, Ints, Ints, Ints, Ints], int]
+Kernel = Callable[[AnyFloats, AnyFloats, AnyFloats, Ints, Ints, Ints, Ints, Ints, Ints], int]
 
 WORTH_COMPILING = 50_000_000
 """Comparisons from which the compiled loop is used; below, NumPy is done before numba is loaded."""
 
 
-def count_before(distances: AnyFloats, rows: Ints, matches: Matches, comparisons: int = 0) -> Ints | None:
+def count_before(
+    distances: AnyFloats,
+    rows: Ints,
+    matches: Matches,
+    comparisons: int = 0,
+    scale: AnyFloats | None = None,
+    offset: AnyFloats | None = None,
+) -> Ints | None:
     """Kept gallery images before each right answer, flat in the order of `matches.positives`.
 
     Args:
@@ -33,6 +40,8 @@ def count_before(distances: AnyFloats, rows: Ints, matches: Matches, comparisons
         rows: (B,), the row of each query in `distances`.
         matches: of these B queries.
         comparisons: of the whole evaluation, to choose between compiling and NumPy.
+        scale, offset: (G,) of the type of `distances`: multiplied by the one, the other added, while they are
+            counted; None: they are distances already.
 
     Returns:
         Counts from 0, or None when a distance is NaN or infinite.
@@ -40,12 +49,16 @@ def count_before(distances: AnyFloats, rows: Ints, matches: Matches, comparisons
     kernel = (compiled() if comparisons >= WORTH_COMPILING else None) or count_with_numpy
     found = np.zeros(len(matches.positives.places), dtype=np.int64)
     positives, removed = matches.positives, matches.removed
-    wrong = kernel(distances, rows, positives.starts, positives.places, removed.starts, removed.places, found)
+    none = np.empty(0, distances.dtype)
+    line = (none if scale is None else scale, none if offset is None else offset)
+    wrong = kernel(distances, *line, rows, positives.starts, positives.places, removed.starts, removed.places, found)
     return None if wrong else found
 
 
 def count_with_numpy(
     distances: AnyFloats,
+    scale: AnyFloats,
+    offset: AnyFloats,
     rows: Ints,
     starts: Ints,
     places: Ints,
@@ -56,7 +69,7 @@ def count_with_numpy(
     """The loop in NumPy: fills `found`, returns how many distances are not finite."""
     wrong = 0
     for query, number in enumerate(rows):
-        row = distances[number].copy()
+        row = distances[number] * scale + offset if len(scale) else distances[number].copy()
         wrong += int(row.size - np.count_nonzero(np.isfinite(row)))
         row[removed_places[removed_starts[query] : removed_starts[query + 1]]] = np.inf
         for k in range(starts[query], starts[query + 1]):

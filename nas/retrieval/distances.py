@@ -15,6 +15,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from nas.data.devices import tf32
 from nas.errors import DataError, unknown_name
 
 METRICS = ("cosine", "euclidean")
@@ -43,14 +44,16 @@ class Distances:
     Gallery images with equal features are equally far from a query to the last bit, however many queries are asked at
     once: a matrix product may round equal columns differently, so those of copies are copied.
 
-    query, gallery: float32 on one device, of length 1 for cosine. squares: (G,) sums of squares,
-    exact for whole numbers.
+    query, gallery: float32 on one device, queries of length 1 for cosine. scale, offset: (G,), what orders gallery
+    images is a product times the one plus the other: less the cosine, or the square of the distance less that of the
+    query, exact for whole numbers. So no pass over gallery or matrix is needed beside the product and the counting.
     copies, first: gallery places whose features stand earlier in the gallery too, and where.
     """
 
     query: Tensor
     gallery: Tensor
-    squares: Tensor
+    scale: Tensor
+    offset: Tensor
     copies: Tensor
     first: Tensor
     metric: str
@@ -69,32 +72,25 @@ class Distances:
             raise DataError(f"query features have {q.shape[1]} numbers, gallery features {g.shape[1]}")
         q = q.to(g.device)
         q_norm, g_norm = _norms(q, "query"), _norms(g, "gallery")
-        if metric == "cosine":
-            q, g = (v / n.clamp(min=SHORTEST)[:, None] for v, n in ((q, q_norm), (g, g_norm)))
         copies, first = _copies(g)
-        squares = torch.ones_like(g_norm) if metric == "cosine" else torch.einsum("ij,ij->i", g, g)
-        squares[copies] = squares[first]
-        return cls(q, g, squares, copies, first, metric)
+        if metric == "cosine":
+            q = q / q_norm.clamp(min=SHORTEST)[:, None]
+            scale, offset = -1 / g_norm.clamp(min=SHORTEST), torch.zeros_like(g_norm)
+        else:
+            scale, offset = torch.full_like(g_norm, -2.0), torch.einsum("ij,ij->i", g, g)
+        for values in (scale, offset):
+            values[copies] = values[first]
+        return cls(q, g, scale, offset, copies, first, metric)
 
     def rows(self, queries: Tensor) -> Tensor:
         """Distances of some queries to the whole gallery, float32 (B, G), freshly made; never below 0."""
         query = self.query[queries.to(self.query.device)]
-        found = self._product(query)
-        if self.metric == "cosine":
-            return found.neg_().add_(1).clamp_(min=0)
-        return found.mul_(-2).add_(self.squares).add_((query**2).sum(1, keepdim=True)).clamp_(min=0)
+        own = 1.0 if self.metric == "cosine" else (query**2).sum(1, keepdim=True)
+        return self.products(queries).mul_(self.scale).add_(self.offset).add_(own).clamp_(min=0)
 
-    def order(self, queries: Tensor, out: Tensor | None = None) -> Tensor:
-        """Numbers (B, G) in the order of the distances of each query: the product and nothing else.
-
-        The negative cosine, or the square of the distance less that of the query; freshly made, or written to `out`.
-        """
+    def products(self, queries: Tensor, out: Tensor | None = None) -> Tensor:
+        """Products (B, G) of some queries with the whole gallery; freshly made, or written to `out`."""
         query = self.query[queries.to(self.query.device)]
-        if self.metric == "cosine":
-            return self._product(-query, out)
-        return self._product(-2 * query, out).add_(self.squares)
-
-    def _product(self, query: Tensor, out: Tensor | None = None) -> Tensor:
         with full_precision(query.device.type):
             found = torch.mm(query, self.gallery.T, out=out)
         if len(self.copies):
@@ -105,7 +101,7 @@ class Distances:
         """Distances of single pairs, float32 (n,); never below 0."""
         query, gallery = self.query[queries], self.gallery[places]
         if self.metric == "cosine":
-            return (1 - (query * gallery).sum(1)).clamp_(min=0)
+            return (1 + (query * gallery).sum(1) * self.scale[places]).clamp_(min=0)
         return ((query - gallery) ** 2).sum(1)
 
     def joined(self) -> Distances:
@@ -153,13 +149,8 @@ def _repeated(values: Tensor) -> Tensor:
 @contextlib.contextmanager
 def full_precision(device: str) -> Iterator[None]:
     """Products in float32 proper, whatever autocast or fast-matmul setting a training has on."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast(device, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+    with tf32(False), torch.autocast(device, enabled=False):
+        yield
 
 
 def _norms(features: Tensor, what: str) -> Tensor:

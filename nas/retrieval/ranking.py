@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -28,15 +28,22 @@ PIECES_A_WORKER = 4
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Distances of B queries: those of query i are `values[rows[i]]`. A tensor is overwritten, an array is not."""
+    """Distances of B queries: those of query i are `values[rows[i]]`. A tensor is overwritten, an array is not.
+
+    With `scale` and `offset` (G,), of the type of an array, the distances are the values times the one plus the other.
+    """
 
     values: AnyFloats | Tensor
     rows: Ints
+    scale: AnyFloats | None = None
+    offset: AnyFloats | None = None
 
     @classmethod
-    def fresh(cls, values: AnyFloats | Tensor) -> Block:
+    def fresh(
+        cls, values: AnyFloats | Tensor, scale: AnyFloats | None = None, offset: AnyFloats | None = None
+    ) -> Block:
         """Distances made for these queries alone, (B, G)."""
-        return cls(values, np.arange(len(values)))
+        return cls(values, np.arange(len(values)), scale, offset)
 
 
 DistanceBlock = Callable[[Ints], Block]
@@ -77,7 +84,7 @@ def _pieces(rows: int, number: int) -> Iterator[slice]:
 
 
 def _rank_piece(matches: Matches, queries: Ints, block: Block, comparisons: int, piece: slice) -> Ints:
-    return rank_positives(matches.take(queries[piece]), Block(block.values, block.rows[piece]), comparisons)
+    return rank_positives(matches.take(queries[piece]), replace(block, rows=block.rows[piece]), comparisons)
 
 
 def rank_positives(matches: Matches, block: Block, comparisons: int = 0) -> Ints:
@@ -94,7 +101,7 @@ def rank_positives(matches: Matches, block: Block, comparisons: int = 0) -> Ints
     if isinstance(block.values, Tensor):
         before = _count_on_device(matches, block.values)
     else:
-        before = count_before(block.values, block.rows, matches, comparisons)
+        before = count_before(block.values, block.rows, matches, comparisons, block.scale, block.offset)
     if before is None:
         raise DataError("the distances hold NaN or infinite values", "Look at the features: the network has diverged.")
     ranks = _padded(matches.positives.counts, before + 1, FAR)
@@ -111,7 +118,7 @@ def _padded(counts: Ints, values: Ints, fill: int) -> Ints:
 
 def _count_on_device(matches: Matches, distances: Tensor) -> Ints | None:
     """`count_before` on the device of `distances` (B, G): the k-th right answer of all queries at once."""
-    if not bool(torch.isfinite(distances).all()):
+    if bool((~torch.isfinite(distances)).any()):
         return None
     device, counts = distances.device, matches.positives.counts
     rows, places = (torch.from_numpy(v).to(device) for v in (matches.removed.rows, matches.removed.places))
