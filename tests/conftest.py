@@ -13,7 +13,6 @@ MAY_BE_MISSING = (
     "a GPU",
     "a CUDA",
     "TensorRT",
-    "openvino",
     "Python 3.",
     "C++ compiler",
     "as root",

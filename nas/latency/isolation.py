@@ -194,7 +194,7 @@ class TrainingPresence:
         while_waiting: Callable[[str], None] | None = None,
         device: str = "cpu",
     ) -> None:
-        self._locks = _locks(device)
+        self._locks, self._device = _locks(device), device
         self._wait = _Wait(timeout_s, while_waiting, "training")
 
     def enter(self) -> None:
@@ -227,6 +227,10 @@ class TrainingPresence:
         if all(self._open(gate) for gate, _ in self._locks):
             return 0.0
         begun = time.monotonic()
+        if self._device.startswith("cuda"):
+            import torch
+
+            torch.cuda.synchronize(self._device)  # steps are still queued on the card
         self.leave()
         self.enter()
         return time.monotonic() - begun

@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from nas.errors import LatencyError
 from nas.latency.device_agent.noise import NOISE_FILE
 from nas.latency.onnx_file import export_onnx
 from nas.latency.protocol import LatencyProtocol
@@ -51,6 +52,11 @@ def make_job(
     Raises:
         LatencyError: when a network cannot be written as ONNX.
     """
+    if protocol.load is not None:
+        raise LatencyError(
+            "load: a network beside is run where this package is, not by a device's agent",
+            "leave load out, or measure on the device with `nas worker --measures-for`",
+        )
     packed = pack(candidate, protocol, reference) if protocol.backend in ENGINE_BACKENDS else None
     return describe_job(candidate, protocol, device, packed)
 

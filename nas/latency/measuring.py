@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from nas.errors import LatencyError
 from nas.latency.backends import get_backend
 from nas.latency.backends.base import LatencyBackend, Session, numerics, reader
+from nas.latency.beside import running_beside
 from nas.latency.device_agent.job import ENERGY_S
 from nas.latency.device_agent.machine import usable_cpus
 from nas.latency.device_agent.timing import HANGING_S, time_limit, time_rounds, warm_up
@@ -120,6 +121,7 @@ class _Run:
     energies: list[float] = field(default_factory=list)
     loads: list[Load] = field(default_factory=list)
     states: dict[str, Any] = field(default_factory=dict)
+    beside: dict[str, Any] = field(default_factory=dict)
 
     def all_builds(self, *, memory: bool, limit_s: float | None) -> None:
         for build in range(self.protocol.builds):
@@ -149,7 +151,7 @@ class _Run:
             self.loads.append(_check_load(index, self.hold.under_load))
             self.states["before"] = read_state(self.protocol)
         warm_up([session.run for session in sessions], own.warmup, own.warmup_s)
-        with LoadMeter(index) as meter, GpuSampler(index) as sampler:
+        with running_beside(self.protocol) as beside, LoadMeter(index) as meter, GpuSampler(index) as sampler:
 
             def between(done: int, total: int | None) -> None:
                 sampler.sample()
@@ -157,7 +159,9 @@ class _Run:
 
             settings = own.batches, own.time_budget_s, own.min_batches
             self.times.append(time_rounds([reader(session) for session in sessions], *settings, between))
-        self.loads.append(meter.load)
+        if self.protocol.load is None:
+            self.loads.append(meter.load)  # else it is that of the network beside
+        self.beside = beside
         self.states["during"] = sampler.summary()
         energy = None if index is None else _energy(sessions[0].run, index)
         if energy is not None:
@@ -190,6 +194,8 @@ def _record(run: _Run) -> LatencyRecord:
     environment = read_environment(protocol, run.backend.versions())
     environment["threads"] = None if protocol.on_gpu else protocol.threads or usable_cpus()
     environment["others_cpu_share"] = max(shares, default=None)
+    if run.beside:
+        environment["load"] = run.beside
     if protocol.on_gpu:
         environment["others_gpu_share"] = max(
             (s for load in run.loads if (s := load.gpu_share) is not None), default=None

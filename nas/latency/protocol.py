@@ -6,6 +6,7 @@ backend makes of a protocol is left to `nas.latency.backends`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -24,6 +25,19 @@ AUTO = "auto"
 ONNX_BACKENDS = ("onnxruntime", "onnxruntime-tensorrt", "tensorrt", "openvino")
 OPSET = 17  # from 18 on, TensorRT 8.0 to 8.6 (JetPack 5 and 6.0) reads the axes of ReduceMean wrongly
 FORMER_OPSET = 13  # of records made before the operator set was a part of the protocol
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A network that works on the same device meanwhile.
+
+    Attributes:
+        network: its notation.
+        period_ms: milliseconds from the start of one of its batches to the next.
+    """
+
+    network: str
+    period_ms: float
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,8 @@ class LatencyProtocol:
             no. Without a meaning elsewhere.
         opset: ONNX operator set of the backends that run from a file; None: 17.
         isolated: whether the figure is meant for a machine that does nothing else.
+        load: a network that works on the same device meanwhile, in a process of its own, in the same backend, precision
+            and batch: a `Beside` or a mapping of `network` and `period_ms`; None: none.
     """
 
     device: str = "cpu"
@@ -72,11 +88,13 @@ class LatencyProtocol:
     tf32: bool | None = None
     opset: int | None = None
     isolated: bool = True
+    load: Beside | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "input", _input_size(self.input))
         object.__setattr__(self, "time_budget_s", float(self.time_budget_s))
         object.__setattr__(self, "warmup_s", None if self.warmup_s is None else float(self.warmup_s))
+        object.__setattr__(self, "load", _beside(self.load))
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("form", self.form, FORMS)
         if self.device != "cpu" and self.device.partition(":")[0] != "cuda":
@@ -127,7 +145,7 @@ class LatencyProtocol:
         own = self.resolved().to_dict()
         if self.on_gpu:
             own |= {"device": "cuda", "threads": None, "time_budget_s": LatencyProtocol.time_budget_s}
-        left_out = [key for key in ("warmup_s", "tf32", "opset") if own[key] is None]
+        left_out = [key for key in ("warmup_s", "tf32", "opset", "load") if own[key] is None]
         if self.opset == FORMER_OPSET:
             left_out.append("opset")
         return hash_of_data({key: value for key, value in own.items() if key not in left_out})
@@ -163,10 +181,25 @@ class LatencyProtocol:
         units = {True: " with TF32", False: " without TF32", None: ""}[own.tf32]
         layout = " channels last" if own.channels_last else ""
         warm = f"{own.warmup} batches" if own.warmup is not None else f"{own.warmup_s:g} s"
+        beside = f", beside {self.load.network} every {self.load.period_ms:g} ms" if self.load else ""
         return (
             f"{self.backend} {self.precision}{units}{layout} on {self.device}, batch {self.batch} of "
-            f"3x{height}x{width}, {warm} of warm-up, {count}{builds}"
+            f"3x{height}x{width}, {warm} of warm-up, {count}{builds}{beside}"
         )
+
+
+def _beside(value: Any) -> Beside | None:
+    if value is None or isinstance(value, Beside):
+        return value
+    if not isinstance(value, Mapping) or set(value) != {"network", "period_ms"}:
+        raise LatencyError("latency: load must be {network: NOTATION, period_ms: N}")
+    try:
+        period = float(value["period_ms"])
+    except (TypeError, ValueError):
+        period = math.nan
+    if not 0 < period < math.inf:
+        raise LatencyError(f"latency: load: period_ms must be above 0, not {value['period_ms']!r}")
+    return Beside(str(value["network"]), period)
 
 
 def _input_size(value: Any) -> tuple[int, int]:

@@ -62,6 +62,7 @@ class Cost:
 
 
 _TIME = ("time", "latency", "the time of a {batch}")
+_SLOW = ("slow batches", "slow latency", "the 95th percentile of a {batch}'s times")
 _MEMORY = ("memory", "peak memory", "the peak memory of a {batch}")
 _ELEMENTS = ("activations", "activations", "the elements that layers put out for an image")
 COSTS: Mapping[str, Cost] = {
@@ -70,6 +71,7 @@ COSTS: Mapping[str, Cost] = {
         Cost("latency_ms", "latency_ms", "timed", *_TIME, "ms", " a batch"),
         Cost("batches_per_s", "latency_ms", "timed", *_TIME, "batches/s", more_is_better=True),
         Cost("slowdown_percent", "latency_ms", "timed", *_TIME, "%"),
+        Cost("latency_p95_ms", "latency_p95_ms", "measured", *_SLOW, "ms", " a batch"),
         Cost("peak_memory_mb", "peak_memory_mb", "measured", *_MEMORY, "MB", digits=1),
         Cost("energy_j", "energy_j", "measured", "energy", "energy", "what a {batch} takes", "J", " a batch"),
         Cost("params", "params", "counted", "size", "size", "the parameters", "million parameters", scale=1e6),

@@ -89,3 +89,14 @@ def test_tf32_and_layout_are_part_of_the_identity_on_a_gpu() -> None:
     ids = {LatencyProtocol(device="cuda", tf32=tf32, channels_last=last).id for tf32 in (0, 1) for last in (0, 1)}  # type: ignore[arg-type]
     assert len(ids) == 4
     assert "fp32 with TF32 channels last on cuda" in LatencyProtocol(device="cuda", tf32=True).sentence()
+
+
+def test_a_network_beside_is_part_of_the_identity() -> None:
+    load = {"network": "resnet18(width=0.25)", "period_ms": 100}
+    quiet, busy = LatencyProtocol(), LatencyProtocol.from_dict({"load": load})
+    assert len({quiet.id, busy.id, LatencyProtocol.from_dict({"load": {**load, "period_ms": 50}}).id}) == 3
+    assert LatencyProtocol.from_dict(busy.to_dict()) == busy
+    assert busy.sentence().endswith(", beside resnet18(width=0.25) every 100 ms")
+    for wrong in ({"network": "resnet18"}, {"network": "resnet18", "period_ms": 0}, 5):
+        with pytest.raises(LatencyError, match="load"):
+            LatencyProtocol.from_dict({"load": wrong})

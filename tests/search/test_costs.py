@@ -46,6 +46,7 @@ def context(tmp_path: Path) -> StudyContext:
         ("batches_per_s", 42.0, 46.0),  # paid in milliseconds: less is better
         ("slowdown_percent", 5.0, 15.0),
         ("energy_j", 42.0, 46.0),
+        ("latency_p95_ms", 42.0, None),  # percentiles are no sums
         ("peak_memory_mb", 420.0, None),  # blocks share memory: no prediction
     ],
 )

@@ -16,6 +16,7 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
+from nas.errors import LatencyError
 from nas.latency.device_agent.timing import clocked
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.subject import Subject, sample_input, torch_dtype
@@ -69,11 +70,13 @@ def no_cuda(protocol: LatencyProtocol) -> str | None:
         return None
     import torch
 
-    if not torch.cuda.is_available():
-        return "no CUDA device is visible to PyTorch"
-    index, count = torch.device(protocol.device).index or 0, torch.cuda.device_count()
-    if index >= count:
-        return f"there is no device {protocol.device}, only {count} of them, counted from cuda:0"
+    from nas.data.devices import usable_device
+
+    try:
+        usable_device(protocol.device, LatencyError)
+    except LatencyError as error:
+        return error.message
+    index = torch.device(protocol.device).index or 0
     major, minor = torch.cuda.get_device_capability(index)
     if protocol.precision == "bf16" and major < 8:
         return f"bf16 needs compute capability 8.0, this card has {major}.{minor}"
@@ -103,28 +106,29 @@ def numerics(protocol: LatencyProtocol) -> Iterator[None]:
     """PyTorch's switches of a GPU set as the protocol says, and set back: what was trained before must not show.
 
     TF32 in convolutions and in matrix products is one choice here (PyTorch's defaults differ); cuDNN takes its usual
-    algorithms, deterministic or not. PyTorch's former names of the TF32 switches are used throughout this package:
-    mixed with the newer ones they raise errors.
+    algorithms, deterministic or not.
     """
     if not protocol.on_gpu:
         yield
         return
     import torch
 
-    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = cudnn.allow_tf32, products.allow_tf32, cudnn.benchmark, cudnn.deterministic
+    from nas.data.devices import tf32
+
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, cudnn.deterministic
     enabled, warn_only = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
-    tf32 = bool(protocol.resolved().tf32)
-    cudnn.allow_tf32, products.allow_tf32, cudnn.benchmark, cudnn.deterministic = tf32, tf32, False, False
+    cudnn.benchmark, cudnn.deterministic = False, False
     torch.use_deterministic_algorithms(False)
     torch.cuda.empty_cache()  # engines find the card as they would in a process of their own
     try:
-        yield
+        with tf32(bool(protocol.resolved().tf32)):
+            yield
     finally:
-        cudnn.allow_tf32, products.allow_tf32, cudnn.benchmark, cudnn.deterministic = before
+        cudnn.benchmark, cudnn.deterministic = before
         torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
 
 

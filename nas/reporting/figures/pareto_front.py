@@ -19,6 +19,7 @@ from nas.spaces.labels import block_title, short_label
 SPEEDS: dict[str, tuple[str, str, str]] = {
     "ms": ("latency_ms", "Time of a {batch} (ms, less is better)", "ms"),
     "batches_per_s": ("batches_per_s", "Speed (batches/s of a {batch}, more is better)", "batches/s"),
+    "slow": ("latency_p95_ms", "Slow batches (95th percentile in ms of a {batch}, less is better)", "ms"),
     "memory": ("peak_memory_mb", "Peak memory (MB of a {batch}, less is better)", "MB"),
     "energy": ("energy_j", "Energy (J of a {batch}, less is better)", "J"),
     "params": ("params", "Size (parameters, less is better)", "parameters"),
