@@ -8,7 +8,7 @@ images move at once by index; on a CPU, where that is slow, window by window: th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -72,26 +72,52 @@ class BatchAugmenter:
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 (or 0-255 float) (B, 3, H, W) to normalised float32, nothing else: what evaluation uses."""
-        lines = images.to(self.device).permute(0, 2, 3, 1).reshape(len(images), images.shape[2], -1).float()
+        lines = (
+            images.to(self.device, non_blocking=True)
+            .permute(0, 2, 3, 1)
+            .reshape(len(images), images.shape[2], -1)
+            .float()
+        )
         return torch.addcmul(self._shift, lines, self._scale).view(_nhwc(images)).permute(0, 3, 1, 2)
 
     def draw(self, batch: int, generator: torch.Generator | None = None) -> Draws:
         """The random numbers for a batch; the same for the same state of a CPU generator."""
-        a, pad = self.augmentation, self.pad
-        uniform = torch.rand((4, batch), generator=generator)
-        corner = torch.randint(0, 2 * pad + 1, (2, batch), generator=generator)
+        return self._draws([self._numbers(batch, generator)])
+
+    def draw_all(self, batch: int, seeds: Sequence[int]) -> list[Draws]:
+        """`draw` for the batches of several steps, each from a seed of its own, worked out together."""
+        generator = torch.Generator()
+        found = self._draws([self._numbers(batch, generator.manual_seed(seed)) for seed in seeds])
+        parts = [value.split(batch) for value in vars(found).values()]
+        return [Draws(*values) for values in zip(*parts, strict=True)]
+
+    def _numbers(self, batch: int, generator: torch.Generator | None) -> tuple[Tensor, ...]:
+        """The draws of a batch before they mean anything; images are the last dimension but one of the boxes'."""
+        return (
+            torch.rand((4, batch), generator=generator),
+            torch.randint(0, 2 * self.pad + 1, (2, batch), generator=generator),
+            torch.rand((batch, 3), generator=generator),
+            torch.rand((4, batch, ERASING_ATTEMPTS), generator=generator, dtype=torch.float64),
+        )
+
+    def _draws(self, numbers: Sequence[tuple[Tensor, ...]]) -> Draws:
+        a, joined = (
+            self.augmentation,
+            [torch.cat(parts, dim) for parts, dim in zip(zip(*numbers, strict=True), (1, 1, 0, 1), strict=True)],
+        )
+        uniform, corner, factors, rectangles = joined
         spread = torch.tensor([a.brightness, a.contrast, a.saturation])
-        colour = 1 + spread * (2 * torch.rand((batch, 3), generator=generator) - 1)
+        colour = 1 + spread * (2 * factors - 1)
         low, high = a.blur_sigma
         sigma = torch.where(uniform[1] < a.blur, low + (high - low) * uniform[2], 0.0)
-        erase = _erase_boxes(batch, a, self.size, generator)
+        erase = _erase_boxes(rectangles, a, self.size)
         erase[uniform[3] >= a.erasing] = 0
         return Draws(uniform[0] < a.flip, corner[0], corner[1], colour.clamp_(min=0), sigma, erase)
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
         """Apply given draws to uint8 (B, 3, H, W): the deterministic half."""
         on_cpu = self.device.type == "cpu"
-        images = images.to(self.device)
+        images = images.to(self.device, non_blocking=True)
         moved = move_windows(images, draws, self.pad) if on_cpu else move_by_index(images, draws, self.pad)
         if self.augmentation.changes_colours:
             moved = blur(change_colours(moved.float(), draws.colour), draws.blur, self.augmentation.blur_sigma[1])
@@ -99,10 +125,10 @@ class BatchAugmenter:
         return erase_windows(out, draws.erase, self._fill) if on_cpu else erase_by_mask(out, draws.erase, self._fill)
 
 
-def _erase_boxes(batch: int, a: Augmentation, size: Size, generator: torch.Generator | None) -> Tensor:
-    """(B, 4) top, left, height, width: the first of 100 drawn rectangles that is smaller than the image."""
+def _erase_boxes(rectangles: Tensor, a: Augmentation, size: Size) -> Tensor:
+    """(B, 4) top, left, height, width: the first of 100 drawn rectangles (4, B, 100) that is smaller than the image."""
     height, width = size
-    area, aspect, y, x = torch.rand((4, batch, ERASING_ATTEMPTS), generator=generator, dtype=torch.float64)
+    area, aspect, y, x = rectangles
     area = (a.erasing_area[0] + (a.erasing_area[1] - a.erasing_area[0]) * area) * height * width
     aspect = a.erasing_aspect[0] + (a.erasing_aspect[1] - a.erasing_aspect[0]) * aspect
     h, w = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()

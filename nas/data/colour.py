@@ -6,6 +6,8 @@ The definitions are torchvision's (`adjust_brightness`, `adjust_contrast`, `adju
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -22,7 +24,7 @@ def change_colours(values: Tensor, factors: Tensor) -> Tensor:
         values: float (B, 3, H, W) in 0-255.
         factors: (B, 3), one of each an image; 1 changes nothing.
     """
-    brightness, contrast, saturation = factors.to(values.device).view(-1, 3, 1, 1, 1).unbind(1)
+    brightness, contrast, saturation = factors.to(values.device, non_blocking=True).view(-1, 3, 1, 1, 1).unbind(1)
     values = (values * brightness).clamp_(0, 255)
     values = torch.lerp(grey(values).mean((2, 3), keepdim=True), values, contrast).clamp_(0, 255)
     return torch.lerp(grey(values), values, saturation).clamp_(0, 255)
@@ -30,8 +32,13 @@ def change_colours(values: Tensor, factors: Tensor) -> Tensor:
 
 def grey(values: Tensor) -> Tensor:
     """(B, 3, H, W) to (B, 1, H, W)."""
-    weights = values.new_tensor(LUMA).view(1, 3, 1, 1)
-    return (values * weights).sum(1, keepdim=True)
+    return (values * _luma(values.device, values.dtype)).sum(1, keepdim=True)
+
+
+@lru_cache(maxsize=16)
+def _luma(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Kept on the device: a tensor made of numbers in every step would wait for the GPU in every step."""
+    return torch.tensor(LUMA, device=device, dtype=dtype).view(1, 3, 1, 1)
 
 
 def blur(values: Tensor, sigma: Tensor, largest: float) -> Tensor:
@@ -45,8 +52,8 @@ def blur(values: Tensor, sigma: Tensor, largest: float) -> Tensor:
     chosen = sigma.nonzero()[:, 0]
     if len(chosen) == 0:
         return values
-    kernel = gaussian_kernels(sigma[chosen], largest).to(values)
-    chosen = chosen.to(values.device)
+    kernel = gaussian_kernels(sigma[chosen], largest).to(values, non_blocking=True)
+    chosen = chosen.to(values.device, non_blocking=True)
     values[chosen] = _filter(_filter(values[chosen], kernel, 2), kernel, 3)
     return values
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from nas.data.checks import require_evaluation
+from nas.data.devices import card
 from nas.data.images import Size
 from nas.data.packed import open_pack
 from nas.data.records import ImageRecord, Records, ReidDataset
@@ -72,7 +73,7 @@ class PackedSplit:
 
     def to(self, device: str | torch.device) -> PackedSplit:
         """The split with its pixels in the memory of `device`, and nothing but its own."""
-        if torch.device(device) == self.device:
+        if card(device) == self.device:
             return self
         return replace(self, store=self.images.to(device), rows=torch.arange(len(self.rows)))
 
@@ -99,7 +100,8 @@ class PreparedData:
 
     def to(self, device: str | torch.device) -> PreparedData:
         """Move the pixels of all splits to a device when they fit there (see `fits`), else leave them."""
-        if not fits(self.nbytes, device):
+        elsewhere = sum(s.nbytes for s in (self.train, self.query, self.gallery) if s.device != card(device))
+        if not fits(elsewhere, device):
             return self
         return replace(self, train=self.train.to(device), query=self.query.to(device), gallery=self.gallery.to(device))
 
@@ -110,12 +112,16 @@ class PreparedData:
 
 
 def fits(nbytes: int, device: str | torch.device, share: float = 0.25) -> bool:
-    """Whether `nbytes` take at most `share` of a GPU's free memory (always false on the CPU: the map is enough)."""
+    """Whether `nbytes` take at most `share` of a GPU's free memory (always false on the CPU: the map is enough).
+
+    What torch keeps of the card without using it is free too.
+    """
     target = torch.device(device)
     if target.type != "cuda":
         return False
     free, _ = torch.cuda.mem_get_info(target)
-    return nbytes <= share * free
+    kept = torch.cuda.memory_reserved(target) - torch.cuda.memory_allocated(target)
+    return nbytes <= share * (free + kept)
 
 
 def prepare(

@@ -1,7 +1,6 @@
 from .checkpoints import Checkpoint as Checkpoint
 from .checkpoints import load_checkpoint as load_checkpoint
 from .checkpoints import network_from_checkpoint as network_from_checkpoint
-from .devices import resolve_device as resolve_device
 from .extraction import FeatureExtractor as FeatureExtractor
 from .failures import Diverged as Diverged
 from .failures import OutOfMemory as OutOfMemory

@@ -1,23 +1,27 @@
 """The batches of a training, as a pure function of seed, epoch and step.
 
 Neither the sampler nor the augmentation carries hidden state from step to step, so a training resumes in mid-epoch
-with nothing but the numbers of epoch and step. What a batch looks like is left to `nas.data`.
+with nothing but the numbers of epoch and step. What a batch looks like is left to `nas.data`. For a GPU the next
+batch's part of the CPU (random numbers; pixels, where the GPU has no room for all of them) is done in a second thread.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nas.data.augment import BatchAugmenter
+from nas.data.augment import BatchAugmenter, Draws
 from nas.data.prepared import PackedSplit
 from nas.data.sampler import PKSampler
 from nas.training.recipe import Recipe
 
 _AUGMENTATION = 0xA06
+DRAWN_AT_ONCE = 32
+"""Steps whose random numbers are worked out together: some thousand images fill the processor, in few megabytes."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,16 @@ class Batch:
 
     images: Tensor
     labels: Tensor
+
+
+@dataclass(frozen=True)
+class _Half:
+    """What the CPU does for a batch: places in the split, random numbers, and pixels in pinned memory where the GPU has
+    not all of them."""
+
+    indices: Tensor
+    draws: Draws
+    pixels: Tensor | None
 
 
 class TrainingBatches:
@@ -54,7 +68,11 @@ class TrainingBatches:
         self._augment = BatchAugmenter(recipe.augmentation, split.size, device)
         self._labels = split.labels.to(device)
         self._layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
-        self._generator = torch.Generator()
+        self._drawn: tuple[tuple[int, int], list[Draws]] = ((0, 0), [])
+        self._helper: ThreadPoolExecutor | None = None
+        if self.device.type == "cuda":
+            self._helper = ThreadPoolExecutor(1, "batches", lambda: torch.cuda.set_device(self.device))
+        self._next: tuple[tuple[int, int], Future[_Half]] | None = None
 
     def steps(self, epoch: int) -> int:
         """Number of batches in an epoch (from 1)."""
@@ -62,10 +80,34 @@ class TrainingBatches:
 
     def get(self, epoch: int, step: int) -> Batch:
         """The batch of a step (from 1) of an epoch (from 1)."""
+        half = self._half_ahead(epoch, step) if self._helper else self._half(epoch, step)
+        pixels = self.split.gather(half.indices) if half.pixels is None else half.pixels
+        images = self._augment.apply(pixels, half.draws).contiguous(memory_format=self._layout)
+        return Batch(images, self._labels[half.indices.to(self.device, non_blocking=True)])
+
+    def _half_ahead(self, epoch: int, step: int) -> _Half:
+        """`_half` of this step, while the next one of the epoch is begun beside the GPU's work on this one."""
+        if self._helper is None:
+            raise RuntimeError("there is no second thread")
+        asked, self._next = self._next, None
+        found = asked[1].result() if asked is not None else None
+        if found is None or asked is None or asked[0] != (epoch, step):
+            found = self._half(epoch, step)
+        if step < self.steps(epoch):
+            self._next = ((epoch, step + 1), self._helper.submit(self._half, epoch, step + 1))
+        return found
+
+    def _half(self, epoch: int, step: int) -> _Half:
         indices = torch.from_numpy(self._sampler.plan(epoch - 1)[step - 1])
-        self._generator.manual_seed(_stream(self.seed, epoch, step))
-        images = self._augment(self.split.gather(indices), self._generator).contiguous(memory_format=self._layout)
-        return Batch(images, self._labels[indices.to(self.device, non_blocking=True)])
+        first = (step - 1) // DRAWN_AT_ONCE * DRAWN_AT_ONCE + 1
+        if self._drawn[0] != (epoch, first):
+            last = min(first + DRAWN_AT_ONCE, self.steps(epoch) + 1)
+            seeds = [_stream(self.seed, epoch, number) for number in range(first, last)]
+            self._drawn = (epoch, first), self._augment.draw_all(len(indices), seeds)
+        pixels = None
+        if self.device.type == "cuda" and self.split.device.type == "cpu":
+            pixels = self.split.gather(indices).pin_memory()
+        return _Half(indices, self._drawn[1][step - first], pixels)
 
 
 def _stream(*numbers: int) -> int:

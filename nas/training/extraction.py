@@ -15,6 +15,7 @@ from torch.nn import functional
 from nas.data.augment import BatchAugmenter
 from nas.data.augmentation import Augmentation
 from nas.data.content import unreadable_error
+from nas.data.devices import usable_device
 from nas.data.images import as_rgb, read_image
 from nas.data.prepared import PackedSplit
 from nas.data.records import ImageRecord
@@ -95,7 +96,7 @@ def check_features(features: Tensor, *, several: bool = True) -> None:
             f"the features of {wrong} of {len(features)} images are not finite or zero",
             "Lower base_lr, or set clip_norm.",
         )
-    if several and len(features) > 1 and float((features - features[0]).abs().amax()) < SMALLEST_SPREAD:
+    if several and len(features) > 1 and bool((features - features[0]).abs().amax() < SMALLEST_SPREAD):
         raise Diverged(
             f"the features of all {len(features)} images are the same: the network has collapsed",
             "Lower base_lr, or look at the losses.",
@@ -107,21 +108,20 @@ class FeatureExtractor:
 
     Args:
         checkpoint: file written by a training.
-        device: `cpu`, `cuda`, `cuda:1` or `auto`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
         batch: images at a time.
 
     Example: `features = FeatureExtractor("last.pt")(["a.jpg", "b.jpg"])` gives a float32 array (2, D) whose rows have
     length 1, so that `features @ features.T` are cosine similarities.
 
     Raises:
-        TrainingError: the checkpoint is missing or damaged.
+        TrainingError: the checkpoint is missing or damaged, or there is no such device.
     """
 
     def __init__(self, checkpoint: str | Path, device: str = "cpu", batch: int = 64) -> None:
         from nas.training.checkpoints import load_checkpoint, network_from_checkpoint
-        from nas.training.devices import resolve_device
 
-        self.device = resolve_device(device)
+        self.device = torch.device(usable_device(device))
         loaded = load_checkpoint(checkpoint)
         self.candidate, self.size, self.batch = loaded.candidate, loaded.input_size, batch
         self._augmentation = loaded.recipe.augmentation

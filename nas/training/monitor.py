@@ -28,43 +28,44 @@ class LossMonitor:
 
     def __init__(self, epoch: int, sums: Mapping[str, float] | None = None, steps: int = 0) -> None:
         self.epoch, self.steps = epoch, steps
-        self._before = dict(sums or {})
+        self._sums = dict(sums or {})
         self._names: tuple[str, ...] = ()
-        self._sums: Tensor | None = None
-        self._first_bad: Tensor | None = None
+        self._rows: Tensor | None = None
+        self._rates: list[float] = []  # of the steps whose losses are in `_rows` and not read yet
 
     def add(self, total: Tensor, terms: Mapping[str, Tensor], lr: float) -> None:
-        """Takes the losses of one step (scalars on one device).
+        """Takes the losses of one step (scalars on one device): one kernel, read every few steps.
 
         Raises:
             Diverged: one of the last steps had a loss that is NaN or infinite.
         """
-        self._names = (*terms, "total")
-        row = torch.stack([*terms.values(), total.detach()]).double()
+        losses = [*terms.values(), total.detach()]
+        if self._rows is None:
+            self._names = (*terms, "total")
+            self._rows = total.new_zeros((READ_EVERY.get(total.device.type, 20), len(losses)))
+        torch.stack(losses, out=self._rows[len(self._rates)])
+        self._rates.append(lr)
         self.steps += 1
-        if self._sums is None or self._first_bad is None:
-            self._sums = row.new_tensor([self._before.get(name, 0.0) for name in self._names])
-            self._first_bad = torch.full((len(row) + 2,), torch.nan, device=row.device, dtype=torch.float64)
-        self._sums += row
-        step = row.new_tensor([self.steps, lr])
-        is_first = ~row.isfinite().all() & self._first_bad[-2].isnan()
-        self._first_bad = torch.where(is_first, torch.cat([row, step]), self._first_bad)
-        if self.steps % READ_EVERY.get(row.device.type, 20) == 0:
+        if len(self._rates) == len(self._rows):
             self.check()
 
     def check(self) -> None:
         """Raises `Diverged` when any step so far had a loss that is not finite."""
-        if self._first_bad is None:
+        if self._rows is None or not self._rates:
             return
-        *losses, step, lr = self._first_bad.tolist()
-        if not math.isnan(step):
-            raise _diverged(self.epoch, int(step), dict(zip(self._names, losses, strict=True)), lr)
+        rates, self._rates = self._rates, []
+        rows = self._rows[: len(rates)].tolist()
+        for step, (row, lr) in enumerate(zip(rows, rates, strict=True), self.steps - len(rates) + 1):
+            losses = dict(zip(self._names, row, strict=True))
+            if not all(map(math.isfinite, row)):
+                raise _diverged(self.epoch, step, losses, lr)
+            for name, value in losses.items():
+                self._sums[name] = self._sums.get(name, 0.0) + value
 
     def sums(self) -> dict[str, float]:
-        """Sum of each loss over the epoch's steps so far."""
-        if self._sums is None:
-            return dict(self._before)
-        return dict(zip(self._names, self._sums.tolist(), strict=True))
+        """Sum of each loss over the epoch's steps so far; raises as `check` does."""
+        self.check()
+        return dict(self._sums)
 
     def means(self) -> dict[str, float]:
         """Mean of each loss over the epoch's steps so far."""

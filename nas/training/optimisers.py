@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from nas.training.losses import TotalLoss
 from nas.training.recipe import Recipe
 
 _OPTIMISERS: Mapping[str, Callable[[list[nn.Parameter], Recipe], Optimizer]] = {
-    "adam": lambda p, r: Adam(p, r.base_lr, betas=r.betas, eps=r.eps, weight_decay=r.weight_decay, fused=_fused(p)),
-    "adamw": lambda p, r: AdamW(p, r.base_lr, betas=r.betas, eps=r.eps, weight_decay=r.weight_decay, fused=_fused(p)),
-    "sgd": lambda p, r: SGD(p, r.base_lr, momentum=r.momentum, weight_decay=r.weight_decay, fused=_fused(p)),
+    "adam": lambda p, r: Adam(p, _lr(p, r), betas=r.betas, eps=r.eps, capturable=r.capture, **_usual(p, r)),
+    "adamw": lambda p, r: AdamW(p, _lr(p, r), betas=r.betas, eps=r.eps, capturable=r.capture, **_usual(p, r)),
+    "sgd": lambda p, r: SGD(p, _lr(p, r), momentum=r.momentum, **_usual(p, r)),
 }
 
 
@@ -28,21 +30,36 @@ def network_optimiser(network: nn.Module, recipe: Recipe) -> Optimizer:
     blocks = [p for name, p in trained if name.startswith("blocks.")]
     optimiser = _OPTIMISERS[recipe.optimiser]([p for name, p in trained if not name.startswith("blocks.")], recipe)
     if blocks:
-        optimiser.add_param_group({"params": blocks, "lr_factor": recipe.block_lr_factor})
+        rate = _lr(blocks, recipe)  # of its own: a tensor of both groups would be set twice
+        optimiser.add_param_group({"params": blocks, "lr": rate, "lr_factor": recipe.block_lr_factor})
     return optimiser
 
 
 def centre_optimiser(loss: TotalLoss, recipe: Recipe) -> Optimizer | None:
     """SGD without momentum or decay on the centres, None when the loss has none."""
-    return None if loss.centres is None else SGD([loss.centres.weight], recipe.center.lr)
+    if loss.centres is None:
+        return None
+    # Unfused, a scaled step waits for the GPU to tell whether gradients are finite.
+    weight = loss.centres.weight
+    return SGD([weight], recipe.center.lr, fused=True if weight.is_cuda else None)
 
 
 def set_learning_rate(optimiser: Optimizer, lr: float) -> None:
     """Sets the rate of all groups, times a group's own factor."""
     for group in optimiser.param_groups:
-        group["lr"] = lr * group.get("lr_factor", 1.0)
+        rate = lr * group.get("lr_factor", 1.0)
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
-def _fused(parameters: list[nn.Parameter]) -> bool:
-    """One kernel for all parameters where there is one: it makes the step cheap for networks of many small tensors."""
-    return all(p.device.type in ("cpu", "cuda") for p in parameters)
+def _lr(parameters: list[nn.Parameter], recipe: Recipe) -> float | Tensor:
+    """The rate: a number, or where steps are recorded a tensor, which a replayed graph reads anew."""
+    return torch.tensor(recipe.base_lr, device=parameters[0].device) if recipe.capture else recipe.base_lr
+
+
+def _usual(parameters: list[nn.Parameter], recipe: Recipe) -> dict[str, Any]:
+    """Weight decay, and one kernel for all parameters where there is one, for networks of many small tensors."""
+    fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
+    return {"weight_decay": recipe.weight_decay, "fused": fused}

@@ -55,8 +55,12 @@ LOSS_SETUPS: Mapping[str, tuple[str, ...]] = {
 }
 """Named loss set-ups; anything else is written as terms joined by `+`."""
 
-NOT_IN_ID = frozenset({"name", "keep", "evaluate_every", "checkpoint_seconds", "compile"})
-"""Fields that leave the result as it is: where files stay, when the network is looked at, how it is executed."""
+NOT_IN_ID = frozenset({"name", "keep", "evaluate_every", "checkpoint_seconds"})
+"""Fields that leave the result as it is: where files stay, when the network is looked at."""
+
+EXECUTION = ("compile", "capture", "evaluation_precision")
+"""Fields of how a training is executed, which may move its result at rounding level: part of the id where they are not
+at their default, so that ids of recipes of before these fields stay."""
 
 FINE_TUNING_RATE = 0.3
 """A fine-tuning's rate as a share of the full recipe's: 3e-3 for the quickstart's 1e-2."""
@@ -120,11 +124,17 @@ class Recipe(Section):
     weight_orthogonality: Orthogonality = Orthogonality(weight=1e-3)
     # Numerics
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="auto: bf16 where it is faster, else fp32"
+        "auto", description="auto: bf16 where it is faster, fp16 on older GPUs, else fp32, which is without TF32"
     )
     channels_last: bool = Field(True, description="activations stored channels last")
     compile: bool = Field(False, description="torch.compile the network; pays off in long trainings")
-    deterministic: bool = Field(True, description="deterministic algorithms on a GPU too, where torch has them")
+    capture: bool = Field(False, description="GPU only: each step replays one recorded CUDA graph")
+    evaluation_precision: Literal["fp32", "training"] = Field(
+        "fp32", description="training: embeddings in autocast, as trained"
+    )
+    deterministic: bool = Field(
+        True, description="deterministic algorithms on a GPU too; own blocks without any warn, and may differ"
+    )
     # Transfer, evaluation and files
     transfer: Transfer | None = None
     rerank: bool = Field(False, description="k-reciprocal re-ranking (20, 6, 0.3) in the evaluation; always named")
@@ -205,8 +215,9 @@ class Recipe(Section):
 
     @property
     def id(self) -> str:
-        """16 hex digits, equal for equal trainings (see `NOT_IN_ID`)."""
-        content = self.model_dump(mode="json", by_alias=True, exclude=set(NOT_IN_ID))
+        """16 hex digits, equal for equal trainings (see `NOT_IN_ID`, `EXECUTION`)."""
+        usual = {name for name in EXECUTION if getattr(self, name) == type(self).model_fields[name].default}
+        content = self.model_dump(mode="json", by_alias=True, exclude=set(NOT_IN_ID | usual))
         return hash_of_text(json.dumps(content, sort_keys=True))
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
 
+from nas.data.devices import usable_device
 from nas.data.prepared import PreparedData
 from nas.errors import TrainingError
 from nas.files.hashes import sha256_of
 from nas.files.whole import remove_stale_partials
 from nas.progress import Progress, silent
 from nas.retrieval import RetrievalMetrics
+from nas.spaces import own_code
 from nas.spaces.candidate import Candidate, as_candidate
 from nas.training.checkpoints import load_checkpoint, save_checkpoint
-from nas.training.devices import resolve_device
 from nas.training.failures import TrainingInterrupted, is_out_of_memory, out_of_memory
 from nas.training.fidelity import Fidelity
 from nas.training.monitor import LossMonitor
-from nas.training.precision import resolve_precision
+from nas.training.precision import DTYPES, autocast, resolve_precision
 from nas.training.recipe import Recipe
 from nas.training.reproducible import reproducible
 from nas.training.results import EpochRecord, TrainingResult
@@ -47,6 +49,7 @@ def train(
     resume: bool = True,
     resume_from: Path | None = None,
     device: str = "cpu",
+    precision: str | None = None,
     stop_epoch: int | None = None,
     init_from: Path | None = None,
     moved: int = 0,
@@ -57,8 +60,7 @@ def train(
 ) -> TrainingResult:
     """Trains a candidate and scores its last epoch on query and gallery.
 
-    The same arguments give the same numbers on the same machine with the same number of threads, however often the
-    training was interrupted.
+    What comes out the same again, and where, is said in `docs/trust.md`.
 
     Args:
         candidate: or its notation; its own recipe values override the recipe's.
@@ -70,7 +72,8 @@ def train(
         checkpoint: file to write to and to go on from; None writes nothing.
         resume: go on from `checkpoint` when it exists, instead of starting anew.
         resume_from: go on from this file when `checkpoint` does not exist (a lower rung's).
-        device: `cpu`, `cuda`, `cuda:1` or `auto`.
+        device: `auto`, `cpu`, `cuda` or `cuda:1`.
+        precision: what `precision: auto` of the recipe means; None: what suits the device.
         stop_epoch: stop after this epoch of the whole schedule (a rung); call again with a later one to go on.
         init_from: the start: the checkpoint of a trained plain network (None: from scratch); with
             `transfer: {from: pretrained}` the source network's.
@@ -91,13 +94,15 @@ def train(
     recipe = final_recipe(candidate, recipe, fidelity, warm=init_from is not None and recipe.transfer is None)
     _check_arguments(recipe, data, stop_epoch, init_from)
     start = Start(init_from, moved)
-    place = resolve_device(device)
+    place = torch.device(usable_device(device))
+    strict = not any(own_code.is_own(placement.block) for placement in candidate.placements)
     full: str | None = None
     try:
-        with reproducible(seed, place, deterministic=recipe.deterministic):
+        with reproducible(seed, place, deterministic=recipe.deterministic, strict=strict), _current(place):
             run = _Run(
                 candidate, recipe, data, seed, place, start, checkpoint, on_epoch, between_steps, should_stop, progress
             )
+            run.trainer.compute_in(precision if recipe.precision == "auto" else None)
             return run.go(stop_epoch or recipe.total_epochs, resume, resume_from)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -140,6 +145,11 @@ def _check_arguments(recipe: Recipe, data: PreparedData, stop_epoch: int | None,
         )
     if recipe.transfer is not None and init_from is not None and not given_apart:
         raise TrainingError("transfer and a start both say where a training begins", "Give one of them.")
+
+
+def _current(device: torch.device) -> AbstractContextManager[object]:
+    """The card as the current one: what a user's own block makes on `cuda` belongs there too."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 class _Run:
@@ -190,10 +200,13 @@ class _Run:
                 load_source(trainer.network, path or source_file(self.recipe.transfer, trainer.candidate))
             elif path is not None:
                 start_from(trainer.network, path, moved=self.start.moved)
+        saved = None if source is None else load_checkpoint(source)
+        if saved is not None and saved.training.get("precision") in DTYPES:
+            trainer.compute_in(saved.training["precision"])
         trainer.prepare()
-        if source is not None:
-            trainer.resume(load_checkpoint(source), str(source))
-            if source == self.checkpoint and trainer.step == 0:
+        if saved is not None:
+            trainer.resume(saved, str(source))
+            if source is not None and source == self.checkpoint and trainer.step == 0:
                 self.sha256 = sha256_of(source)
 
     def _checkpoint_to_resume(self, resume: bool, resume_from: Path | None) -> Path | None:
@@ -274,7 +287,9 @@ class _Run:
             save_checkpoint(self.trainer.checkpoint(with_training_state=False), best_path(self.checkpoint))
 
     def _score(self) -> RetrievalMetrics:
-        return score(self.trainer.scored_network, self.data, self.recipe)
+        half = self.recipe.evaluation_precision == "training"
+        with autocast(self.trainer.precision if half else "fp32", self.trainer.device):
+            return score(self.trainer.scored_network, self.data, self.recipe)
 
     def _result(self) -> TrainingResult:
         begun = time.perf_counter()

@@ -19,6 +19,7 @@ from nas.errors import TrainingError
 from nas.networks import ReidNetwork, ReidOutputs, build_network
 from nas.spaces.candidate import Candidate
 from nas.training.batches import Batch, TrainingBatches
+from nas.training.capture import CapturedStep
 from nas.training.checkpoints import SCRATCH, Checkpoint, restore
 from nas.training.ema import AveragedWeights
 from nas.training.fresh import initialise_classifier, zero_residual_branches
@@ -67,6 +68,8 @@ class Trainer:
         self.candidate, self.recipe, self.data, self.seed, self.device = candidate, recipe, data, seed, device
         self.start = start
         self.precision = resolve_precision(recipe.precision, device)
+        if recipe.capture and device.type != "cuda":
+            raise TrainingError("capture: true records a GPU's work", "Set capture: false, or device: cuda.")
         self.batches = TrainingBatches(data.train, recipe, seed, device)
         self.network = self._build_network()
         generator = torch.Generator().manual_seed(_stream(seed))
@@ -95,6 +98,11 @@ class Trainer:
             zero_residual_branches(network)
         return network
 
+    def compute_in(self, precision: str | None) -> None:
+        """Takes over what `auto` once meant, whatever this device would choose; before `prepare`. None: nothing."""
+        if precision is not None:
+            self.precision = resolve_precision(precision, self.device)
+
     def prepare(self) -> None:
         """To be called once the starting weights are in place: moves to the device and makes the optimisers."""
         self.network.to(self.device)
@@ -102,9 +110,11 @@ class Trainer:
             self.network.to(memory_format=torch.channels_last)
         if self.recipe.compile:
             self.network.compile()
+        self._parameters = list(self.network.parameters())
         self.optimiser = network_optimiser(self.network, self.recipe)
         self.centre_optimiser = centre_optimiser(self.loss, self.recipe)
         self.scaler = gradient_scaler(self.precision, self.device)
+        self._whole_step = CapturedStep(self._step) if self.recipe.capture else self._step
         decay = self.recipe.ema_decay
         self.averaged = None if decay is None else AveragedWeights(self.network, decay)
 
@@ -134,6 +144,12 @@ class Trainer:
     def train_step(self, batch: Batch, lr: float, *, head_only: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
         """One optimiser step; returns the total loss and its terms, both without gradient and on the device."""
         set_learning_rate(self.optimiser, lr)
+        found = self._step(batch, head_only=True) if head_only else self._whole_step(batch)
+        if self.averaged is not None:
+            self.averaged.update()
+        return found
+
+    def _step(self, batch: Batch, *, head_only: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
         self.optimiser.zero_grad(set_to_none=True)
         if self.centre_optimiser is not None:
             self.centre_optimiser.zero_grad(set_to_none=True)
@@ -142,8 +158,6 @@ class Trainer:
         total, terms = self.loss(inputs, IDENTITY_TERMS if head_only else None)
         self.scaler.scale(total).backward()
         self._update()
-        if self.averaged is not None:
-            self.averaged.update(self.network)
         return total.detach(), terms
 
     def _inputs(self, batch: Batch) -> LossInputs:
@@ -171,7 +185,7 @@ class Trainer:
         """Clips, undoes the loss weight in the centres' gradient, and lets both optimisers step."""
         self.scaler.unscale_(self.optimiser)
         if self.recipe.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
+            nn.utils.clip_grad_norm_(self._parameters, self.recipe.clip_norm)
         self.scaler.step(self.optimiser)
         if self.centre_optimiser is not None and self.loss.centres is not None and self.loss.centres.has_gradient:
             self.scaler.unscale_(self.centre_optimiser)
@@ -205,6 +219,7 @@ class Trainer:
             "centres": self.loss.state_dict(),
             "scaler": self.scaler.state_dict(),
             "random": _random_state(self.device),
+            "precision": self.precision,
             "sums": dict(self.sums),
             "seconds": self.seconds,
         }

@@ -228,7 +228,7 @@ def test_averaged_weights_follow_the_definition() -> None:
         for parameter in network.parameters():
             parameter.data.add_(torch.randn_like(parameter))
         network(torch.randn(5, 2))
-        averaged.update(network)
+        averaged.update()
         decay = min(0.9, (1 + n) / (10 + n))
         expected = [decay * e + (1 - decay) * p.detach() for e, p in zip(expected, network.parameters(), strict=True)]
     for average, value in zip(averaged.network.parameters(), expected, strict=True):

@@ -47,7 +47,7 @@ def weight_orthogonality(network: nn.Module, form: LossForm = "paper") -> Tensor
     """
     spreads = [spectral_spread(conv.weight.float().flatten(1)) for conv in trained_convolutions(network)]
     if not spreads:
-        return torch.zeros(())
+        return next(network.parameters()).new_zeros(())
     found = torch.stack(spreads)
     return found.sum() if form == "paper" else _RELEASED_WEIGHT_FACTOR * found.square().sum()
 

@@ -1,0 +1,50 @@
+"""A training step as one recorded CUDA graph: its kernels without the time Python needs to launch them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from nas.training.batches import Batch
+
+STEPS_BEFORE = 3
+"""Ordinary steps before the recording: libraries choose their kernels and optimisers make their state in them."""
+
+Step = Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]
+
+
+class CapturedStep:
+    """A step that is recorded once and replayed for every further batch, all of one size.
+
+    Args:
+        step: forward, losses, backward and update; nothing in it may wait for the GPU or draw on the CPU. What it
+            returns stays in place: it must be used before the next step.
+    """
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        self._before = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The step on a batch."""
+        if self._before < STEPS_BEFORE:
+            self._before += 1
+            return self._step(batch)
+        if self._graph is None:
+            self._record(batch)
+        else:
+            self._batch.images.copy_(batch.images)
+            self._batch.labels.copy_(batch.labels)
+        assert self._graph is not None
+        self._graph.replay()
+        return self._found
+
+    def _record(self, batch: Batch) -> None:
+        self._batch = Batch(batch.images.clone(), batch.labels.clone())
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.device(batch.images.device), torch.cuda.graph(graph):
+            self._found = self._step(self._batch)
+        self._graph = graph
