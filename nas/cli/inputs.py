@@ -49,8 +49,8 @@ def prepare_data(
 
 
 def pick_device(name: str) -> str:
-    """The name of the device that `--device` means; one that is not here is refused before any work."""
-    return str(training.resolve_device(name))
+    """The device of that name, checked; `auto` is the GPU where torch can use one."""
+    return data.usable_device(name)
 
 
 def write_whole(path: Path, write: Callable[[Any], object]) -> None:

@@ -142,6 +142,7 @@ def _run(
             lease,
             definition.max_attempts,
             own_code.named_in(repository.study(definition.name).definition),
+            search.worker_devices(definition),
         )
 
         def seen(status: dict[str, Any]) -> None:
@@ -259,6 +260,9 @@ def worker(
         str | None, typer.Option(help="Name of this worker; default: host, process and a random part.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Where it trains: cpu, cuda, cuda:1; default: where the study says.")
+    ] = None,
     measures_for: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="This machine is the study's latency device of that name.")
     ] = None,
@@ -276,7 +280,18 @@ def worker(
     if url is None:
         raise StudyError("nas worker needs the study's database", "give --db URL, or set NAS_DATABASE")
     try:
-        done = search.join(study, url, name=name, threads=threads, parent=parent, lease_s=lease)
+        done = search.join(
+            study,
+            url,
+            name=name,
+            threads=threads,
+            device=device,
+            parent=parent,
+            lease_s=lease,
+            measures_for=measures_for,
+        )
+    except search.FreshProcessNeeded:
+        raise typer.Exit(search.RENEW) from None
     except NasError as error:
         if last_words is not None:
             last_words.write_text(dumps({"message": error.message, "hint": error.hint}))

@@ -6,6 +6,7 @@ from .checks import insertion_warnings as insertion_warnings
 from .context import StudyContext as StudyContext
 from .context import cache_folder as cache_folder
 from .context import training_device as training_device
+from .context import worker_devices as worker_devices
 from .definition import StudyDefinition as StudyDefinition
 from .definition import load_study as load_study
 from .estimate import estimate as estimate
@@ -23,3 +24,5 @@ from .runner import register as register
 from .runner import run_workers as run_workers
 from .runner import tidy as tidy
 from .stages import HANDLERS as HANDLERS
+from .worker import RENEW as RENEW
+from .worker import FreshProcessNeeded as FreshProcessNeeded

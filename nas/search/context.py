@@ -6,7 +6,7 @@ Loaded when first asked for, so that `nas status` reads no image and imports no 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +45,7 @@ class StudyContext:
         repository: the database.
         study_id: the study's row.
         owner: who works here, for leases; unique a process.
-        device: `cpu` or `cuda`, where this process trains.
+        device: `cpu`, `cuda` or `cuda:N`, where this process trains.
         progress: told about slow preparations (generated images, packing, measuring).
         stopping: asked between slow steps; true ends them early.
         say: told in words what this worker waits for or does beside trainings, for whoever watches; "" when it is over.
@@ -63,6 +63,7 @@ class StudyContext:
     measures_for: str | None = None
     _datasets: dict[str, ReidDataset] = field(default_factory=dict)
     _codes: dict[frozenset[str], str] = field(default_factory=dict)
+    _prepared: tuple[object, PreparedData] | None = None
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -123,7 +124,15 @@ class StudyContext:
     @cached_property
     def protocol(self) -> LatencyProtocol:
         """How networks are timed in this study."""
-        return latency_protocol(self.definition)
+        found = latency_protocol(self.definition)
+        own = found.device == "cuda" and self.measures_here and self.device.startswith("cuda:")
+        return replace(found, device=self.device) if own else found
+
+    @cached_property
+    def precision(self) -> str | None:
+        """What `precision: auto` means in this study: decided where it was registered, equal on every machine."""
+        found = self.repository.study(self.definition.name).definition.get("precision")
+        return None if found is None else str(found)
 
     @property
     def measures_here(self) -> bool:
@@ -237,18 +246,23 @@ class StudyContext:
         return known[replicate] if replicate < len(known) else None
 
     def prepared(self, view: str, fidelity: Fidelity) -> PreparedData:
-        """Packed images of a view at a fidelity's size and share of identities."""
+        """Packed images of a view at a fidelity's size and share of identities; the last ones asked for are kept."""
         from nas.data import prepare
 
-        recipe = self.recipe_of(view).at(fidelity)
-        return prepare(
-            self.dataset(view),
-            recipe.input,
-            identities_share=fidelity.identities_share,
-            seed=self.definition.validation.seed,
-            progress=self.progress,
-            device=self.device,
-        )
+        size = self.recipe_of(view).at(fidelity).input
+        asked = (view, size, fidelity.identities_share)
+        if self._prepared is None or self._prepared[0] != asked:
+            self._prepared = None  # a GPU has no room for both
+            found = prepare(
+                self.dataset(view),
+                size,
+                identities_share=fidelity.identities_share,
+                seed=self.definition.validation.seed,
+                progress=self.progress,
+                device=self.device,
+            )
+            self._prepared = asked, found
+        return self._prepared[1]
 
     def results(self) -> pd.DataFrame:
         """The results table of this study."""
@@ -290,26 +304,43 @@ def latency_protocol(definition: StudyDefinition) -> LatencyProtocol:
 
 
 def latency_device(definition: StudyDefinition) -> str:
-    """`cpu` or `cuda`; for a far device, where its file says that networks run there."""
+    """`cpu`, `cuda` or `cuda:N`; for a far device, where its file says that networks run there."""
     device = definition.latency.device
     if device == "auto":
-        return _resolved(device)
+        return _usable(device)
     return device if device.split(":")[0] in ("cpu", "cuda") else definition.latency.on
 
 
-def training_device(definition: StudyDefinition) -> str:
-    """Where this machine trains: the study's `device`, or what there is."""
+def training_device(definition: StudyDefinition, device: str | None = None) -> str:
+    """Where this machine trains: the device that a worker was given, or the study's, or what there is.
+
+    Raises:
+        StudyError: there is no such device here.
+    """
+    if definition.objective is not None:
+        return "cpu"
+    wanted = device or definition.device
     try:
-        return _resolved(definition.device)
-    except TrainingError as error:
-        raise StudyError(f"device: {definition.device}: {error.message}", "set device: auto") from error
+        return _usable(wanted)
+    except StudyError as error:
+        raise StudyError(f"device: {wanted}: {error.message}", "set device: auto") from error
 
 
-@lru_cache(maxsize=4)
-def _resolved(name: str) -> str:
-    from nas.training import resolve_device
+def worker_devices(definition: StudyDefinition) -> list[str]:
+    """The devices that this machine's workers take in turn: the study's, or every card."""
+    device = training_device(definition)
+    if device != "cuda":
+        return [device]
+    import torch
 
-    return str(resolve_device(name))
+    return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+
+
+@lru_cache(maxsize=16)
+def _usable(device: str) -> str:
+    from nas.data.devices import usable_device
+
+    return usable_device(device, StudyError)
 
 
 def cache_folder() -> Path:

@@ -68,7 +68,7 @@ class CostModel:
         if cost.kind == "counted":
             return cls(unit, {}, None, size)
         known = _quotes(context.repository.costs(context.definition.name), cost.column)
-        if unit == "peak_memory_mb":  # blocks share memory: it does not add up
+        if unit in ("peak_memory_mb", "latency_p95_ms"):  # blocks share memory, percentiles are no sums
             return cls(unit, known)
         rows = [Row(candidate, q.value) for candidate, q in known.items() if q.value is not None]
         additive = _fitted(rows, 100.0 * context.definition.latency.max_relative_error)

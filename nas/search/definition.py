@@ -6,6 +6,7 @@ This module only says what a valid study is and resolves its paths; what the sta
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +42,13 @@ class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class LoadSettings(_Settings):
+    """A network that works on the same device while networks are timed, in a process of its own."""
+
+    network: str = Field(description="its notation")
+    period_ms: PositiveFloat = Field(description="from the start of one of its batches to the next")
+
+
 class LatencySettings(_Settings):
     """How networks are timed; the whole protocol is stored with every figure."""
 
@@ -57,6 +65,7 @@ class LatencySettings(_Settings):
     time_budget_s: PositiveFloat | None = Field(None, description="seconds of timed batches a network")
     threads: PositiveInt | None = Field(None, description="CPU threads; null: all cores")
     builds: Annotated[int, Field(gt=0, le=1_000)] = Field(1, description="engine builds a network")
+    load: LoadSettings | None = Field(None, description="a second network that shares the device meanwhile")
     reference: str = Field("resnet101", description="network a good placement must beat in time and mAP")
     margin: float = Field(0.01, ge=0, description="share of its time up to which two networks count as equally fast")
     isolated: bool = Field(True, description="no training of ours runs while a network is timed")
@@ -413,7 +422,7 @@ class StudyDefinition(_Settings):
     select_on: Literal["validation", "test"] = Field("validation", description="test: the paper's own protocol")
     validation: ValidationSettings = Field(ValidationSettings(), description="identities held out for selection")
     workers: Annotated[int, Field(gt=0, le=1_024)] = Field(1, description="processes that train, on this machine")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where networks train")
+    device: str = Field("auto", description="where networks train: auto, cpu, cuda (workers on all cards) or cuda:N")
     max_attempts: PositiveInt = Field(3, description="tries of a training that was interrupted or failed")
     max_training_hours: PositiveFloat | None = Field(
         None, description="a training that takes longer has failed, a block that hangs too; null: no limit"
@@ -428,6 +437,13 @@ class StudyDefinition(_Settings):
         if not is_study_name(name):
             raise ValueError(NAME_RULE)
         return name
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, device: str) -> str:
+        if re.fullmatch(r"auto|cpu|cuda(:\d+)?", device) is None:
+            raise ValueError(f"device must be auto, cpu, cuda or cuda:N, not {device!r}")
+        return device
 
     @model_validator(mode="after")
     def _one_pretraining(self) -> StudyDefinition:

@@ -19,7 +19,7 @@ def environment(device: str = "cpu") -> dict[str, Any]:
     """Facts about this process: versions, commit when in a checkout, CPU, GPU and driver.
 
     Args:
-        device: `cpu` or `cuda`, where it trains.
+        device: `cpu`, `cuda` or `cuda:N`, where it trains.
     """
     facts: dict[str, Any] = {
         "nas": nas.__version__,
@@ -35,7 +35,7 @@ def environment(device: str = "cpu") -> dict[str, Any]:
     if device.startswith("cuda"):
         import torch
 
-        facts |= {"gpu": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
+        facts |= {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
     return facts
 
 

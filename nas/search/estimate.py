@@ -212,7 +212,7 @@ class _Costs:
         from nas.training.failures import is_out_of_memory
 
         workers = self.context.definition.workers
-        threads = None if self.context.device == "cuda" else max(1, usable_cores() // workers)
+        threads = None if self.context.device.startswith("cuda") else max(1, usable_cores() // workers)
         try:
             return probe(network, recipe, self.context.device, threads)
         except (RuntimeError, MemoryError) as error:

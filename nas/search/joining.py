@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from nas.errors import StudyError
 from nas.search.definition import StudyDefinition
 from nas.search.finding import find_study
 from nas.spaces import own_code
 
+if TYPE_CHECKING:
+    from nas.search.context import StudyContext
+
+
+ADDED = frozenset({"code", "history", "precision"})
+"""What `register` adds to the content of a study file."""
+
 
 def stored_definition(data: dict[str, object]) -> StudyDefinition:
     """The definition that a study was registered with; what `register` adds to the file's content left out."""
-    return StudyDefinition.model_validate({key: value for key, value in data.items() if key not in ("code", "history")})
+    return StudyDefinition.model_validate({key: value for key, value in data.items() if key not in ADDED})
 
 
 def join(
@@ -21,6 +29,7 @@ def join(
     *,
     name: str | None = None,
     threads: int | None = None,
+    device: str | None = None,
     parent: int | None = None,
     lease_s: float = 60.0,
     measures_for: str | None = None,
@@ -32,12 +41,13 @@ def join(
         url: the database.
         name: of this worker; default: host, process and a random part.
         threads: CPU threads of torch; None leaves them.
+        device: where it trains, `cpu`, `cuda` or `cuda:N`; None: where the study says.
         parent: stop when this process is gone.
         lease_s: silence after which others take a training over.
         measures_for: name of the far device that this machine is; it times what waits for that device.
 
     Raises:
-        StudyError: when the study measures on no device of that name.
+        StudyError: when the study measures on no device of that name, or there is no device to train on.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     for noisy in ("alembic", "torch", "PIL"):
@@ -64,9 +74,10 @@ def join(
             repository,
             stored.id,
             owner=owner,
-            device=_device(definition, threads),
+            device=_device(definition, threads, device),
             measures_for=measures_for,
         )
+        _check_precision(context)
         store = CheckpointStore(definition.checkpoints or str(cache_folder() / "checkpoints"))
         shared = definition.checkpoints is not None
         worker = Worker(context, CheckpointFiles(store, cache_folder() / "work", shared=shared), lease_s, parent)
@@ -75,7 +86,18 @@ def join(
         return worker.run()
 
 
-def _device(definition: StudyDefinition, threads: int | None) -> str:
+def _check_precision(context: StudyContext) -> None:
+    """Refuses a device that cannot compute in what `precision: auto` means in this study."""
+    if context.replay is not None or context.precision is None:
+        return
+    import torch
+
+    from nas.training.precision import resolve_precision
+
+    resolve_precision(context.precision, torch.device(context.device))
+
+
+def _device(definition: StudyDefinition, threads: int | None, device: str | None) -> str:
     """Where this worker trains, with torch's threads set; a replayed study starts without torch."""
     if definition.objective is not None:
         return "cpu"
@@ -85,4 +107,4 @@ def _device(definition: StudyDefinition, threads: int | None) -> str:
 
     if threads is not None:
         torch.set_num_threads(threads)
-    return training_device(definition)
+    return training_device(definition, device)

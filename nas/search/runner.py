@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import StudyError
-from nas.search.context import FINAL, SELECT, SOURCE, SPLITS, StudyContext, cache_folder
+from nas.search.context import FINAL, SELECT, SOURCE, SPLITS, StudyContext, cache_folder, training_device
 from nas.search.definition import START, StudyDefinition
 from nas.search.growth import Growth, growth, reopen
 from nas.search.handing import is_handed_recipe
@@ -29,7 +29,7 @@ from nas.search.joining import stored_definition
 from nas.search.stages.base import TUNE, register_dataset
 from nas.search.stages.shrink import store_space
 from nas.search.starts import CONTROL
-from nas.search.worker import HUNG, worker_name
+from nas.search.worker import HUNG, RENEW, worker_name
 from nas.spaces import own_code
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ def register(definition: StudyDefinition, repository: Repository) -> int:
     known = next((s for s in repository.studies() if s.name == definition.name), None)
     grown = Growth() if known is None else _grown(context, known, stored)
     stored["history"] = _history(known, grown)
+    if context.replay is None and context.recipe.precision == "auto":
+        stored["precision"] = (known and known.definition.get("precision")) or _precision(definition)
     study_id = repository.ensure_study(definition.name, stored, definition.seed, space.id)
     reopen(repository, study_id, grown)
     for stage in definition.named_stages():
@@ -67,6 +69,15 @@ def register(definition: StudyDefinition, repository: Repository) -> int:
     else:
         repository.set_study_latency(study_id, context.protocol.id, context.device_name)
     return study_id
+
+
+def _precision(definition: StudyDefinition) -> str:
+    """What `precision: auto` means in a study, decided once, on the machine that registers it."""
+    import torch
+
+    from nas.training.precision import resolve_precision
+
+    return resolve_precision("auto", torch.device(training_device(definition)))
 
 
 def _grown(context: StudyContext, known: StudyInfo, stored: dict[str, Any]) -> Growth:
@@ -120,6 +131,7 @@ class LocalWorkers:
         lease_s: silence after which a training is given away; None: the worker's own.
         max_attempts: workers a training may take with it, without getting on, before it counts as failed.
         trusted: code of the person's own (`module:Class`) that workers may import.
+        devices: where they train, taken in turn; empty: where the study says.
     """
 
     study: str
@@ -129,6 +141,7 @@ class LocalWorkers:
     lease_s: float | None = None
     max_attempts: int = 3
     trusted: Collection[str] = ()
+    devices: Sequence[str] = ()
     _processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
     _names: dict[int, str] = field(default_factory=dict)
     _crashes: int = 0
@@ -157,6 +170,8 @@ class LocalWorkers:
         command += ["--last-words", str(self._last_words(number))]
         for own in sorted(self.trusted):
             command += ["--trust", own]
+        if self.devices:
+            command += ["--device", self.devices[number % len(self.devices)]]
         if self.lease_s is not None:
             command += ["--lease", str(self.lease_s)]
         with self.log_file(number).open("ab") as log:
@@ -165,7 +180,7 @@ class LocalWorkers:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=_environment(self.url, number, self._threads()),
+                env=_environment(self.url, self._threads()),
                 start_new_session=True,  # Ctrl-C reaches the runner only, which then asks politely
             )
 
@@ -190,7 +205,7 @@ class LocalWorkers:
             if code == 2:
                 raise StudyError(*self._said(number))
             crashed(self._names[number], code)
-            if code != HUNG:  # its training is booked as failed: the next worker takes another
+            if code not in (HUNG, RENEW):  # what happened is booked: the next worker takes it or another from there
                 self._count_crash(number, code, finished)
             self._processes[number] = self._spawn(number)
 
@@ -235,25 +250,11 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _environment(url: str, number: int, threads: int) -> dict[str, str]:
-    """Environment of a worker: its share of the cores, its own GPU; the URL stays out of `ps`."""
+def _environment(url: str, threads: int) -> dict[str, str]:
+    """Environment of a worker: its share of the cores; the URL stays out of `ps`."""
     values = dict(os.environ, NAS_DATABASE=url, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
     values["PYTHONUNBUFFERED"] = "1"
-    gpus = _gpu_ids()
-    if gpus:
-        values["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
     return values
-
-
-def _gpu_ids() -> list[str]:
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [part for part in visible.split(",") if part]
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-        listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
-        return listed.split()
-    return []
 
 
 def exit_words(code: int) -> str:

@@ -30,7 +30,7 @@ from nas.search.measuring import measure_trained
 from nas.search.mirror import Mirror
 from nas.search.stages import HANDLERS, settings_of
 from nas.spaces import Candidate
-from nas.training.failures import failure_kind, fault_of
+from nas.training.failures import OutOfMemory, failure_kind, fault_of
 
 if TYPE_CHECKING:
     from nas.storage import ClaimedTraining, StageInfo
@@ -42,6 +42,14 @@ IDLE_S = 0.5
 SAY_EVERY_S = 1.0
 # Trying again helps against what the machine did, not against what the candidate is.
 RETRIED_KINDS = frozenset({"killed", "error"})
+RENEW = 76
+"""Exit code of a worker that ends for a fresh process: its GPU's memory ran out."""
+
+
+class FreshProcessNeeded(Exception):  # noqa: N818 - no fault of the worker's
+    """This process should end with `RENEW`, for another to go on in its place."""
+
+
 STOP_GRACE_S = 60.0
 """What a training over its time limit has to stop between two steps, before it counts as hung inside one."""
 HUNG = 75
@@ -282,22 +290,30 @@ class Worker:
             repository.take_back(claim.id, owner, reason, max_silences=self.context.definition.max_attempts - 1)
             raise error
         else:
-            text = "".join(traceback.format_exception(error))
-            self._fail(claim, failure_kind(error), str(error).strip() or type(error).__name__, text)
+            text, kind = "".join(traceback.format_exception(error)), failure_kind(error)
+            status = self._fail(claim, kind, str(error).strip() or type(error).__name__, text)
+            if kind == OutOfMemory.kind and status == "waiting":
+                # A neighbour on the card, or what this process still holds, may have caused it.
+                log.warning("out of memory: this process ends, the training is tried once more in a fresh one")
+                repository.worker_stopped(owner)
+                raise FreshProcessNeeded
         return 0
 
-    def _fail(self, claim: ClaimedTraining, kind: str, reason: str, text: str = "") -> None:
-        attempts = self.context.definition.max_attempts
+    def _fail(self, claim: ClaimedTraining, kind: str, reason: str, text: str = "") -> str | None:
+        attempts, retry = self.context.definition.max_attempts, kind in RETRIED_KINDS
+        if kind == OutOfMemory.kind and self.context.device.startswith("cuda"):
+            attempts, retry = min(attempts, 2), True
         status = self.context.repository.fail_training(
             claim.id,
             self.context.owner,
             kind,
             reason,
             text,
-            retry=kind in RETRIED_KINDS,
+            retry=retry,
             max_attempts=attempts,
         )
         log.warning("training %s failed (%s): %s; now %s", claim.notation, kind, reason, status)
+        return status
 
     def _late_words(self) -> str:
         return f"it took longer than max_training_hours: {self.context.definition.max_training_hours:g}"

@@ -222,10 +222,17 @@ def test_exit_codes_are_told_by_name() -> None:
 def test_workers_run_the_installed_library_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A `statistics.py` beside the study must not stand in for Python's own."""
     seen: list[list[str]] = []
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setattr(running.subprocess, "Popen", lambda command, **_: seen.append(command))
     LocalWorkers("study", "sqlite:///x.db", 1, tmp_path).start()
     assert seen[0][1:4] == ["-P", "-m", "nas"]
+    assert "--device" not in seen[0]
+
+
+def test_workers_take_the_cards_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr(running.subprocess, "Popen", lambda command, **_: seen.append(command))
+    LocalWorkers("study", "sqlite:///x.db", 3, tmp_path, devices=("cuda:0", "cuda:1")).start()
+    assert [command[command.index("--device") + 1] for command in seen] == ["cuda:0", "cuda:1", "cuda:0"]
 
 
 def spoken_by_a_child(folder: Path, words: str | None, monkeypatch: pytest.MonkeyPatch) -> StudyError:
