@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.errors import StudyError, TrainingError
+from nas.errors import StudyError
 from nas.progress import Progress
 from nas.search.definition import PretrainStage, StudyDefinition
 from nas.search.starts import identity_forms
