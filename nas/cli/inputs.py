@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from nas import data, files, training
+from nas import data, files
 from nas.cli.common import emit, progress_bar
 
 if TYPE_CHECKING:

@@ -86,7 +86,11 @@ class Distances:
         """Distances of some queries to the whole gallery, float32 (B, G), freshly made; never below 0."""
         query = self.query[queries.to(self.query.device)]
         own = 1.0 if self.metric == "cosine" else (query**2).sum(1, keepdim=True)
-        return self.products(queries).mul_(self.scale).add_(self.offset).add_(own).clamp_(min=0)
+        return self.order(queries).add_(own).clamp_(min=0)
+
+    def order(self, queries: Tensor) -> Tensor:
+        """Numbers (B, G) in the order of the distances of each query, freshly made."""
+        return self.products(queries).mul_(self.scale).add_(self.offset)
 
     def products(self, queries: Tensor, out: Tensor | None = None) -> Tensor:
         """Products (B, G) of some queries with the whole gallery; freshly made, or written to `out`."""

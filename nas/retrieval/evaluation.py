@@ -120,7 +120,7 @@ def _evaluate_features(distances: Distances, matches: Matches, chunk: int | None
         places = torch.from_numpy(queries)
         if device == "cpu":
             return Block.fresh(distances.products(places, buffer[: len(queries)]).numpy(), scale, offset)
-        return Block.fresh(distances.products(places).mul_(distances.scale).add_(distances.offset))
+        return Block.fresh(distances.order(places))
 
     return evaluate_blocks(matches, block, rows, gallery)
 
