@@ -6,6 +6,8 @@ about the keys is their own description; explanations are left to the other page
 
 from __future__ import annotations
 
+import inspect
+import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ import typer.main
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+import nas
 from nas.cli.main import build_app
 from nas.data.pedestrians.settings import PedestrianSettings
 from nas.data.readers import READERS
@@ -29,6 +32,7 @@ from nas.search.definition import (
     StudyQuestion,
     ValidationSettings,
 )
+from nas.search.settings import MetricSettings, ObjectiveSettings
 from nas.spaces.blocks import BLOCKS
 from nas.spaces.candidate import BACKBONE_DEFAULTS
 from nas.spaces.rules import RULE_KINDS
@@ -248,6 +252,8 @@ def study_page() -> str:
         section("StudyQuestion", StudyQuestion),
         section("LatencySettings", LatencySettings),
         section("ValidationSettings", ValidationSettings),
+        section("ObjectiveSettings", ObjectiveSettings),
+        section("MetricSettings", MetricSettings),
         _data_text(),
         _stage_item(StageItem, STAGE_KINDS),
         *stages,
@@ -390,6 +396,68 @@ def results_page() -> str:
     return page("Results table", about, table(("column", "type", "unit", "direction", "meaning"), rows))
 
 
+def python_page() -> str:
+    """The public names of Python, from their docstrings."""
+    parts = [_python_name(name) for name in sorted(vars(nas)["__all__"], key=str.lower) if not name.startswith("_")]
+    about = "What `import nas` gives; names load when they are first used. Scripts of a few lines are in `examples/`."
+    return page("Python", about, *parts)
+
+
+def _python_name(name: str) -> str:
+    thing = getattr(nas, name)
+    text = f"## nas.{name}\n\n{_python_call(name, thing)}{_as_list(inspect.getdoc(thing) or '')}"
+    if not inspect.isclass(thing):
+        return text
+    members = [m for m, value in vars(thing).items() if not m.startswith("_") and _is_method(value)]
+    return "\n\n".join([text, *(_python_member(name, thing, member) for member in members)])
+
+
+def _is_method(value: Any) -> bool:
+    return isinstance(value, (property, staticmethod, classmethod)) or inspect.isfunction(value)
+
+
+def _python_member(owner: str, thing: type, member: str) -> str:
+    value = vars(thing)[member]
+    found = value if isinstance(value, property) else getattr(thing, member)
+    call = "" if isinstance(value, property) else _python_call(f"{owner}.{member}", found)
+    return f"### {owner}.{member}\n\n{call}{_as_list(inspect.getdoc(found) or '')}"
+
+
+def _python_call(name: str, thing: Any) -> str:
+    if isinstance(thing, type) and issubclass(thing, BaseModel):
+        return ""
+    parameters = [p for p in inspect.signature(thing).parameters.values() if p.name != "self"]
+    words = [f"{'*' * (p.kind - 1) if p.kind in (2, 4) else ''}{p.name}{_python_default(p)}" for p in parameters]
+    keyword = next((i for i, p in enumerate(parameters) if p.kind is p.KEYWORD_ONLY), None)
+    if keyword is not None and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        words.insert(keyword, "*")
+    return f"`{name}({', '.join(words)})`\n\n"
+
+
+def _python_default(parameter: inspect.Parameter) -> str:
+    return "" if parameter.default is parameter.empty else f"={parameter.default!r}"
+
+
+def _as_list(text: str) -> str:
+    """A docstring in Markdown: sections in bold, their entries as items."""
+    lines: list[str] = []
+    section = False
+    for line in text.splitlines():
+        if line in ("Args:", "Returns:", "Raises:", "Attributes:", "Example:"):
+            section, line = True, f"**{line[:-1]}**\n"
+        elif section and re.match(r"    \w[\w, ]*: ", line):
+            name, _, meaning = line.strip().partition(": ")
+            line = f"- `{name}`: {meaning}"
+        elif line.startswith("    ") and section:
+            line = f"  {line.strip()}" if lines and lines[-1].startswith(("- ", "  ")) else line.strip()
+        elif line.startswith((">>>", "...")) or (lines and lines[-1].startswith("    >>>")):
+            line = f"    {line}"
+        elif line and not line.startswith(" "):
+            section = False
+        lines.append(line)
+    return "\n".join(lines)
+
+
 def pages() -> dict[str, str]:
     """File name -> text."""
     return {
@@ -397,6 +465,7 @@ def pages() -> dict[str, str]:
         "study-file.md": study_page(),
         "recipe.md": recipe_page(),
         "results-table.md": results_page(),
+        "python.md": python_page(),
         "commands.md": commands_page(typer.main.get_command(build_app())),
     }
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas import reporting, results, search, storage
+from nas import commands, reporting, results, search, storage
 from nas.cli import campaign as campaigns
-from nas.cli.common import Json, duration, emit_json, line, note, print_table, progress_bar
-from nas.cli.live import StudyView
+from nas.cli.common import Json, duration, emit_json, line, note, print_table
 from nas.errors import NasError, StudyError
-from nas.spaces import own_code
 
 if TYPE_CHECKING:
+    from nas.reporting import Study
     from nas.results import Answer
     from nas.search.definition import StudyDefinition
     from nas.search.estimate import StudyEstimate
@@ -57,10 +56,10 @@ def run(
     """
 
     def url_of(definition: StudyDefinition) -> str:
-        return db or os.environ.get("NAS_DATABASE") or definition.database
+        return search.database_url(definition, db)
 
     def one(definition: StudyDefinition, watch: Callable[[], None] = lambda: None) -> dict[str, Any]:
-        return _one(definition, url_of(definition), workers or definition.workers, lease, report, watch)
+        return _one(definition, url_of(definition), workers, lease, report, watch)
 
     if len(study) > 1 or search.is_campaign(study[0]):
         campaign = search.load_campaign(study, profile)
@@ -81,16 +80,15 @@ def run(
 
 
 def _one(
-    definition: StudyDefinition, url: str, workers: int, lease: float, report: bool, watch: Callable[[], None]
+    definition: StudyDefinition, url: str, workers: int | None, lease: float, report: bool, watch: Callable[[], None]
 ) -> dict[str, Any]:
     """Runs one study to its end and says what it found; `watch` is called twice a second and may end it."""
-    _check_early(definition, url)
-    with storage.open_database(url) as database:
-        repository = storage.Repository(database)
-        result = _run(definition, repository, url, workers, lease, watch)
-        if report:
-            result["report"] = _report(database, definition.name)
-        found, rules = _answer(repository, definition.name), _rules(repository, definition.name)
+    done = commands.run(definition, db=url, workers=workers, lease_s=lease, watch=watch)
+    status = done.status()
+    result: dict[str, Any] = {key: status[key] for key in ("study", "finished", "trainings")}
+    if report:
+        result["report"] = _report(done)
+    found, rules = done.answer(), _rules(done.data().findings)
     for words in (found.sentence, *_rule_lines(rules)):
         note(words)
     return {**result, "answer": found.to_dict(), "rules": rules}
@@ -105,74 +103,16 @@ def _refuse_fruitless(study: str, trainings: dict[str, int]) -> None:
         )
 
 
-def _check_early(definition: StudyDefinition, url: str) -> None:
-    """Everything that can be wrong with the user's input is found before the database is touched."""
-    with _database_if_there(url) as database:
-        repository = storage.Repository(database)
-        search.check_study(definition, repository)
-        warnings = search.insertion_warnings(definition, repository)
-    for warning in warnings:
-        note(f"Warning: {warning}.")
-
-
-def _run(
-    definition: StudyDefinition,
-    repository: Repository,
-    url: str,
-    workers: int,
-    lease: float,
-    watch: Callable[[], None] = lambda: None,
-) -> dict[str, Any]:
-    study_id = search.register(definition, repository)
-    context = search.StudyContext(definition, repository, study_id)
-    before = repository.status(definition.name)
-    if before["finished"]:
-        search.reconcile(context)
-        note(f"Study {definition.name!r} is finished; nothing to do.")
-        return _outcome(before)
-    for sentence in search.origin(definition, repository):
-        note(sentence)
-    search.prepare(context, _bar("Preparing data"))
-    with StudyView(context, workers) as view:
-        local = search.LocalWorkers(
-            definition.name,
-            url,
-            workers,
-            search.log_folder(),
-            lease,
-            definition.max_attempts,
-            own_code.named_in(repository.study(definition.name).definition),
-            search.worker_devices(definition),
-        )
-
-        def seen(status: dict[str, Any]) -> None:
-            view.update(status)
-            watch()
-
-        after = search.run_workers(repository, local, seen, view.stopping)
-    search.reconcile(context)
-    search.tidy(repository, definition)
-    note(f"Study {definition.name!r} is finished: {after['trainings']['finished']} trainings.")
-    return _outcome(after)
-
-
-def _bar(title: str) -> Any:
-    return progress_bar(title)
-
-
-def _outcome(status: dict[str, Any]) -> dict[str, Any]:
-    return {"study": status["study"], "finished": status["finished"], "trainings": status["trainings"]}
-
-
 def _answer(repository: Repository, name: str) -> Answer:
     """What the study may say so far."""
-    cost = str(repository.study(name).definition.get("cost") or "latency_ms")
-    return results.answer_of(repository.results(name), cost)
+    definition = repository.study(name).definition
+    cost = str(definition.get("cost") or "latency_ms")
+    return results.answer_of(repository.results(name), cost, results.metric_of(definition))
 
 
-def _rules(repository: Repository, name: str) -> list[dict[str, Any]]:
+def _rules(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What the study found about rules: sentence with its numbers, verdict and why, adopted ones first."""
-    found = reporting.finding_table(repository.findings(repository.study(name).id))
+    found = reporting.finding_table(findings)
     return [{key: row[key] for key in ("sentence", "verdict", "reason")} for row in found.to_dict("records")]
 
 
@@ -184,9 +124,8 @@ def _rule_lines(rules: list[dict[str, Any]]) -> list[str]:
     return said if adopted or not rules else [f"No rule is adopted of {len(rules)} looked at: {', '.join(rest)}."]
 
 
-def _report(database: Any, name: str) -> dict[str, str]:
-    folder = Path("reports") / name
-    written = reporting.write_report(reporting.load_study_data(database, name), folder)
+def _report(study: Study) -> dict[str, str]:
+    written = study.report(Path("reports") / study.name)
     note("Report:")
     for path in written.values():
         note(f"  {path}")
@@ -194,7 +133,7 @@ def _report(database: Any, name: str) -> dict[str, str]:
 
 
 def _estimate(definition: StudyDefinition, url: str) -> StudyEstimate:
-    with _database_if_there(url) as database:
+    with commands.database_if_there(url) as database:
         repository = storage.Repository(database)
         known = {s.name: s.id for s in repository.studies()}
         context = search.StudyContext(
@@ -217,7 +156,7 @@ def _dry_run(definition: StudyDefinition, url: str, json: bool) -> None:
 def _problem(definition: StudyDefinition, url: str) -> NasError | None:
     """What would keep the study from being started here."""
     try:
-        with _database_if_there(url) as database:
+        with commands.database_if_there(url) as database:
             search.check_study(definition, storage.Repository(database), fetch=False)
     except NasError as error:
         return error
@@ -235,14 +174,6 @@ def _tell_estimate(definition: StudyDefinition, found: StudyEstimate) -> None:
     trainings = f"At most {found.trainings} trainings, about {total} on one worker{shared}."
     note(f"Space: {found.space_size:,} candidates. {trainings}")
     note(f"Speed: {_speed(found.images_per_s)} ({found.basis}).")
-
-
-def _database_if_there(url: str) -> Any:
-    """The database, or an empty one in memory: a dry run leaves nothing behind."""
-    try:
-        return storage.open_database(url, create=False, read_only=True)
-    except NasError:
-        return storage.open_database("sqlite://")
 
 
 def _hours(hours: float | None) -> str:
@@ -313,7 +244,8 @@ def status(
     name, url = search.find_study(study, db or os.environ.get("NAS_DATABASE"))
     with storage.open_database(url, create=False, read_only=True) as database:
         repository = storage.Repository(database)
-        found, said, rules = repository.status(name), _answer(repository, name), _rules(repository, name)
+        found, said = repository.status(name), _answer(repository, name)
+        rules = _rules(repository.findings(repository.study(name).id))
     if json:
         emit_json({**found, "answer": said.to_dict(), "rules": rules})
         return

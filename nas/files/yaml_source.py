@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -66,10 +66,32 @@ class YamlSource:
 
     def resolve(self, location: Location) -> Location:
         """The parts of a location that are in the file; names of union members are left out."""
+        if not self.marks:
+            return in_data(self.data)(location)
         found: Location = ()
         for part in location:
             found = (*found, part) if (*found, part) in self.marks else found
         return found
+
+
+def in_data(data: Any) -> Callable[[Location], Location]:
+    """Keeps the parts of a location that plain data have, leaving out names of union members.
+
+    >>> in_data({"stages": [{"sweep": {"seeds": 0}}]})(("stages", 0, "SweepStage", "sweep", "seeds"))
+    ('stages', 0, 'sweep', 'seeds')
+    """
+
+    def kept(location: Location) -> Location:
+        found, here = [], data
+        for part in location:
+            try:
+                here = here[part]
+            except (KeyError, IndexError, TypeError):
+                continue
+            found.append(part)
+        return tuple(found)
+
+    return kept
 
 
 def load_yaml(path: str | Path, error: type[NasError] = SpaceError) -> YamlSource:
@@ -142,7 +164,7 @@ def validate(model: type[Model], source: YamlSource, error: type[NasError] = Spa
     except ValidationError as problem:
         sentence, location = sentence_for(problem, model, source.resolve)
         others = problem.error_count() - 1
-        hint = f"{others} more problem{'s' * (others > 1)} in this file." if others else None
+        hint = f"{others} more problem{'s' * (others > 1)} in it." if others else None
         raise error(f"{source.where(location)}: {sentence}", hint) from problem
 
 

@@ -41,7 +41,7 @@ def study_data(queries: Repository, name: str) -> StudyData:
     return StudyData(
         name=name,
         definition=info.definition,
-        results=_with_reasons(results, queries.failures_of(name)),
+        results=_beside(_beside(results, queries.failures_of(name)), queries.told(name)),
         latencies=_of_space(_latencies(queries, info, results), results, spaces),
         spaces=_spaces(spaces, stages),
         findings=queries.findings(info.id),
@@ -54,8 +54,10 @@ def study_data(queries: Repository, name: str) -> StudyData:
     )
 
 
-def _with_reasons(results: pd.DataFrame, failures: pd.DataFrame) -> pd.DataFrame:
-    return results.merge(failures, on="training_id", how="left") if len(failures) else results
+def _beside(results: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
+    """Columns by training that the results do not have yet: reasons of failures, numbers of one's own trainer."""
+    fresh = [name for name in more if name == "training_id" or name not in results]
+    return results.merge(more[fresh], on="training_id", how="left") if len(fresh) > 1 and len(more) else results
 
 
 def _stage(stage: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from nas.reporting.placements import add_placements
 from nas.results.answer import Answer, answer_of
-from nas.results.columns import NUMBERS, RESULT_COLUMNS, failed, finished, trainings
+from nas.results.columns import NUMBERS, RESULT_COLUMNS, Metric, failed, finished, metric_of, trainings
 from nas.results.costs import COSTS, SLOWER
 from nas.results.fronts import on_front
 from nas.results.levels import Level, candidates, levels, quoted_level, widest_level
@@ -168,7 +168,12 @@ class StudyData:
     @cached_property
     def answer(self) -> Answer:
         """What the study may say so far."""
-        return answer_of(self.results, str(self.definition.get("cost") or "latency_ms"))
+        return answer_of(self.results, str(self.definition.get("cost") or "latency_ms"), self.metric)
+
+    @property
+    def metric(self) -> Metric:
+        """What candidates are judged by: mAP, or what one's own trainer gives."""
+        return metric_of(self.definition)
 
     def candidates(self, level: Level | None) -> pd.DataFrame:
         """One row a candidate that finished at a level, see `nas.results.levels.candidates`; with `on_front`, and where
@@ -177,14 +182,14 @@ class StudyData:
         key = ("candidates", level)
         if key not in self._made:
             table = candidates(self.results, level)
-            self._made[key] = mark_front(add_placements(table[table["trainings"] > 0]), self.cost)
+            self._made[key] = mark_front(add_placements(table[table["trainings"] > 0]), *self.costs)
         made: pd.DataFrame = self._made[key]
         return made.copy()
 
     def failed_candidates(self, level: Level | None) -> pd.DataFrame:
         """Candidates of a level all of whose trainings failed: ranked last, in every table that quotes."""
         table = candidates(self.results, level)
-        return mark_front(add_placements(table[table["trainings"] == 0]), self.cost)
+        return mark_front(add_placements(table[table["trainings"] == 0]), *self.costs)
 
     @property
     def table(self) -> str | None:
@@ -196,9 +201,10 @@ class StudyData:
     def latency_protocol(self) -> Mapping[str, Any]:
         """How networks were timed (backend, precision, batch, input, ...): as measured, else as the file says.
 
-        Empty for a study on a table, for which nothing is timed.
+        Empty for a study on a table, or with told times, for which nothing is timed.
         """
-        if self.table is not None:
+        told = (self.definition.get("objective") or {}).get("costs") or ()
+        if self.table is not None or any(COSTS[name].kind == "timed" for name in told):
             return {}
         section = self.definition.get("latency") or {}
         far = str(section.get("device") or "auto").split(":")[0] not in ("auto", "cpu", "cuda")
@@ -216,6 +222,11 @@ class StudyData:
     def cost(self) -> str:
         """The column that the study pays mAP with (its `cost` key); what follows from time is drawn as time."""
         return COSTS[str(self.definition.get("cost") or "latency_ms")].column
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """The columns of everything that is paid: `cost`, and the study's `more_costs`."""
+        return (self.cost, *(COSTS[str(name)].column for name in self.definition.get("more_costs") or ()))
 
     @property
     def margin(self) -> float:
@@ -236,15 +247,15 @@ class StudyData:
 _MEASURED_COSTS = frozenset({"latency_ms", "latency_p95_ms", "peak_memory_mb", "energy_j"})
 
 
-def mark_front(table: pd.DataFrame, cost: str) -> pd.DataFrame:
+def mark_front(table: pd.DataFrame, *costs: str) -> pd.DataFrame:
     """Candidates with `on_front`: only those to quote, and none whose cost was predicted.
 
     Args:
         table: from `StudyData.candidates`, or a part of it.
-        cost: column that is paid with.
+        costs: columns that are paid with.
     """
     known = table["quoted"].astype(bool)
-    if cost in _MEASURED_COSTS:
+    if _MEASURED_COSTS.intersection(costs):
         known &= table["latency_measured"].astype(bool)
-    points = table[["map_mean", cost]].astype(float).where(known)
-    return table.assign(on_front=on_front(points))
+    points = table[["map_mean", *costs]].astype(float).where(known)
+    return table.assign(on_front=on_front(points, (False, *[True] * len(costs))))

@@ -180,6 +180,15 @@ def new_figure(height: int = 440) -> go.Figure:
     return figure
 
 
+def said(sentence: str) -> go.Figure:
+    """A figure that says why there is nothing to draw."""
+    figure = new_figure(height=160)
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    figure.add_annotation(text=plain(sentence), showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
+    return figure
+
+
 def themed(figure_json: str, theme: str) -> str:
     """The figure's JSON with the tokens of a theme (`light` or `dark`)."""
     if theme == "dark":

@@ -7,6 +7,7 @@ from .choice import most_accurate as most_accurate
 from .columns import MAP as MAP
 from .columns import RESULT_COLUMNS as RESULT_COLUMNS
 from .columns import Metric as Metric
+from .columns import metric_of as metric_of
 from .differences import Difference as Difference
 from .differences import difference as difference
 from .differences import to_controls as to_controls

@@ -6,8 +6,9 @@ missing (NaN or None), never 0. A table may lack any column but `notation`, `sta
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -59,6 +60,24 @@ class Metric:
 
 MAP = Metric()
 """Mean average precision, as a fraction."""
+
+
+def metric_of(definition: Mapping[str, Any]) -> Metric:
+    """What a study's candidates are judged by, from its definition as plain data.
+
+    What one's own trainer gives stands in the column `map`, too, so that more of it is better: where less is, its
+    negative does.
+
+    >>> metric_of({"objective": {"judged": "error", "metrics": {"error": {"unit": "%", "better": "less"}}}}).words
+    '-error'
+    """
+    objective = definition.get("objective") or {}
+    name = objective.get("judged") or MAP.column
+    settings = (objective.get("metrics") or {}).get(name) or {}
+    if name == MAP.column:
+        return MAP
+    return Metric(words=name if settings.get("better", "more") == "more" else f"-{name}", unit=settings.get("unit", ""))
+
 
 RESULTS: tuple[Column, ...] = (
     Column("study", "text", "study that asked for the training"),

@@ -56,11 +56,12 @@ def _row(record: Mapping[str, Any], quote: Quote) -> dict[str, Any]:
     }
 
 
-def given_table(costs: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
-    """Costs that a replayed table gives, in the form of `time_table`, with the counted ones beside.
+def given_table(costs: Mapping[str, Mapping[str, float]], how: How = "table") -> pd.DataFrame:
+    """Costs that a replayed table or one's own trainer gives, in the form of `time_table`, the counted ones beside.
 
     Args:
         costs: value by notation, by column: a name of `COSTS`. Times follow from speeds; a slow-down alone has no time.
+        how: `table`, whose times are what they are, or `told`: times whose spread is not known.
     """
     by_column = {name: dict(values) for name, values in costs.items()}
     if "latency_ms" not in by_column and "batches_per_s" in by_column:
@@ -74,14 +75,22 @@ def given_table(costs: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     table = table.assign(
         notation=[names[key] for key in table.index],
         latency_ms=ms,
-        latency_low_ms=ms,
-        latency_high_ms=ms,
+        latency_low_ms=ms if how == "table" else math.nan,
+        latency_high_ms=ms if how == "table" else math.nan,
         batches_per_s=1000.0 / ms,
         latency_measured=True,
-        latency_how="table",
+        latency_how=how,
     )
     columns = ["notation", *COST_COLUMNS, *(name for name in COSTS if name in table and name not in COST_COLUMNS)]
     return table.reindex(columns=columns)
+
+
+def beside_told(timed: pd.DataFrame, told: pd.DataFrame) -> pd.DataFrame:
+    """Costs that were told, and for what was not told, those that were measured; both in the form of `time_table`."""
+    if told["latency_ms"].notna().any() or timed.empty:
+        return told
+    times = [name for name in told if str(name).startswith(("latency", "batches"))]
+    return told.drop(columns=times).combine_first(timed)
 
 
 def with_costs(results: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:

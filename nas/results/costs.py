@@ -15,7 +15,7 @@ from statistics import stdev
 from typing import Any, Literal
 
 Kind = Literal["timed", "measured", "counted"]
-How = Literal["paired", "corrected", "measured", "counted", "table", "predicted", "unknown"]
+How = Literal["paired", "corrected", "measured", "counted", "table", "told", "predicted", "unknown"]
 
 DISTURBED = 0.10
 """Drift, load by others, or half the width of a ratio's interval past which a time is not known. On a shared machine,
@@ -98,7 +98,7 @@ class Quote:
         value: in the unit of its column; None where it is not known.
         low, high: 95 % interval; None where the spread is not known.
         how: `paired` or `corrected` times, `measured` beside a time, `counted`, from a replayed
-            `table`, `predicted`, or `unknown`.
+            `table`, `told` by one's own trainer, `predicted`, or `unknown`.
         why: why it is not known; empty otherwise.
     """
 
@@ -119,6 +119,7 @@ HOW_WORDS: Mapping[str, str] = {
     "paired": "timed in pairs",
     "corrected": "timed",
     "table": "the table's",
+    "told": "the trainer's",
     "predicted": "predicted",
 }
 """How a time is known, for people; where a table does not say, it was timed."""

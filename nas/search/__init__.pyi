@@ -1,3 +1,7 @@
+from .asking import Asked as Asked
+from .asking import Asker as Asker
+from .asking import begin as begin
+from .callbacks import Callback as Callback
 from .campaign import Campaign as Campaign
 from .campaign import is_campaign as is_campaign
 from .campaign import load_campaign as load_campaign
@@ -8,12 +12,16 @@ from .context import cache_folder as cache_folder
 from .context import training_device as training_device
 from .context import worker_devices as worker_devices
 from .definition import StudyDefinition as StudyDefinition
+from .definition import Written as Written
 from .definition import load_study as load_study
+from .definition import read_study as read_study
 from .estimate import estimate as estimate
 from .finding import find_database as find_database
 from .finding import find_study as find_study
 from .finding import studies_here as studies_here
 from .handing import origin as origin
+from .in_process import work_here as work_here
+from .joining import database_url as database_url
 from .joining import join as join
 from .remaining import Remaining as Remaining
 from .runner import LocalWorkers as LocalWorkers
@@ -23,6 +31,7 @@ from .runner import reconcile as reconcile
 from .runner import register as register
 from .runner import run_workers as run_workers
 from .runner import tidy as tidy
+from .settings import Objective as Objective
 from .stages import HANDLERS as HANDLERS
 from .worker import RENEW as RENEW
 from .worker import FreshProcessNeeded as FreshProcessNeeded

@@ -113,6 +113,10 @@ class CheckpointFiles:
         path.unlink(missing_ok=True)
         return stored
 
+    def keep(self, claim: ClaimedTraining, path: Path) -> tuple[str, str]:
+        """Copies a checkpoint that is somebody else's to the store; returns its address and hash."""
+        return self._store.put(path, key(claim))
+
     def path(self, claim: ClaimedTraining) -> Path:
         """The local file of a training."""
         return self._work / f"{key(claim)}"

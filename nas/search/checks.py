@@ -40,10 +40,14 @@ def check_study(definition: StudyDefinition, repository: Repository | None = Non
     context.recipe.with_overrides({key: domain.first for key, domain in context.space.recipe.items()})
     _check_stages(context)
     training_device(definition)
+    if context.times:
+        _check_latency(context)
     if context.replay is not None:
         _check_table_start(context)
+    if context.trainer is not None:
+        context.trainer.check()
+    if not context.trains:
         return
-    _check_latency(context)
     if any(stage.kind != "profile" for stage in definition.named_stages()):
         _check_weights(context, fetch)
         _check_starts(context)
@@ -73,6 +77,12 @@ def _check_stages(context: StudyContext) -> None:
             check_sweep(context.space, stage.settings, stage.name)
         if stage.kind == "search" and stage.settings.sampler not in SAMPLERS:
             raise StudyError(f"stage {stage.name!r}: " + unknown_name("sampler", stage.settings.sampler, SAMPLERS))
+        if stage.kind == "search" and stage.settings.sampler == "placement" and context.definition.more_costs:
+            further = ", ".join(context.definition.more_costs)
+            raise StudyError(
+                f"stage {stage.name!r}: the sampler placement weighs mAP against one cost, not {further} too",
+                "set sampler: nsga3, nsga2, tpe, gp or random",
+            )
         listed = getattr(stage.settings, "candidates", None)
         for text in [*(listed if isinstance(listed, list) else ()), *getattr(stage.settings, "named", ())]:
             Candidate.parse(text)
@@ -139,7 +149,7 @@ def insertion_warnings(definition: StudyDefinition, repository: Repository | Non
     A block that the space offers as the identity too is meant to be compared.
     """
     context = StudyContext(definition, repository, 0)  # type: ignore[arg-type]
-    if not context.definition.is_warm or context.replay is not None:
+    if not context.definition.is_warm or not context.trains:
         return []
     found: dict[str, str] = {}
     compared: defaultdict[str, bool] = defaultdict(bool)  # blocks whose identity form is in the space too

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import StudyError
+from nas.files.hashes import hash_of_data
 from nas.progress import Progress
-from nas.search.definition import PretrainStage, StudyDefinition
+from nas.results.costs import COSTS
+from nas.search.definition import PretrainStage, StudyDefinition, TrainingStage
+from nas.search.objectives import Trainer
 from nas.search.starts import identity_forms
 from nas.spaces import Candidate, DesignSpace, own_code
 from nas.training.fidelity import Fidelity
@@ -28,9 +31,9 @@ if TYPE_CHECKING:
     from nas.training import Recipe
 
 SELECT, FINAL = "select", "final"
-TABLE = "table"
-"""The only view of a study on a table: its values, whichever stage asks."""
-SPLITS = {SELECT: "val", FINAL: "test", "source": "transfer", TABLE: "table"}
+TABLE, OWN = "table", "own"
+"""The only view of a study on a table, or with one's own trainer: their values, whichever stage asks."""
+SPLITS = {SELECT: "val", FINAL: "test", "source": "transfer", TABLE: TABLE, OWN: OWN}
 """What a view's trainings are read on, as results tables name it."""
 SOURCE = "source"
 """View of a `pretrain` stage: trained on its data, read on the test split of the study's own."""
@@ -167,22 +170,55 @@ class StudyContext:
     def replay(self) -> ReplayTable | None:
         """The table that stands for trainings, when the study replays one."""
         objective = self.definition.objective
-        if objective is None:
+        if objective is None or objective.table is None:
             return None
-        if "table" not in objective or set(objective) - {"table", "seconds"}:
-            raise StudyError("objective: write {table: FILE.csv}, with seconds: N to make each training take a while")
         from nas.search.replay import ReplayTable
 
-        path = Path(str(objective["table"]))
+        path = Path(objective.table)
         path = path if path.is_absolute() or path.exists() else self.definition.folder / path
-        seconds = float(objective.get("seconds", 0.0))
-        return ReplayTable.read(path, self.baselines[0].notation, self.definition.cost, seconds)
+        return ReplayTable.read(path, self.baselines[0].notation, self.definition.cost, objective.seconds)
+
+    @cached_property
+    def trainer(self) -> Trainer | None:
+        """Somebody's own trainer in place of ours."""
+        objective = self.definition.objective
+        return Trainer(objective) if objective is not None and objective.is_own else None
+
+    @property
+    def trains(self) -> bool:
+        """Whether networks of ours are trained here, on images."""
+        return self.definition.objective is None
+
+    def tells(self, cost: str) -> bool:
+        """Whether one's own trainer gives a cost, which is then neither measured nor counted."""
+        told = () if self.trainer is None else self.trainer.settings.costs
+        return cost in told or (COSTS[cost].kind == "timed" and any(COSTS[name].kind == "timed" for name in told))
+
+    @cached_property
+    def times(self) -> bool:
+        """Whether networks are timed in this study: always beside our trainings, else where a cost asks for it."""
+        if self.trainer is None:
+            return self.replay is None
+        stages = [stage.settings for stage in self.definition.named_stages()]
+        limited = [name for stage in stages if isinstance(stage, TrainingStage) for name in stage.limited_costs]
+        wanted = {
+            self.definition.cost,
+            *self.definition.more_costs,
+            *limited,
+            *(["latency_ms"] if self._profiles else []),
+        }
+        return any(COSTS[name].kind != "counted" and not self.tells(name) for name in wanted)
+
+    @property
+    def _profiles(self) -> bool:
+        return any(stage.kind == "profile" for stage in self.definition.named_stages())
 
     def code_of(self, candidate: Candidate) -> str:
-        """Hash of the source of a candidate's own blocks; "" without any."""
+        """Hash of the source of a candidate's own blocks, and of one's own trainer; "" without any."""
         names = frozenset(p.block for p in candidate.placements if own_code.is_own(p.block))
         if names not in self._codes:
-            self._codes[names] = own_code.code_hash(names)
+            blocks, trainer = own_code.code_hash(names), "" if self.trainer is None else self.trainer.code
+            self._codes[names] = hash_of_data([blocks, trainer]) if trainer else blocks
         return self._codes[names]
 
     @cached_property
@@ -203,6 +239,16 @@ class StudyContext:
             )
         spec = {"table": self.replay.name, "costs": self.replay.costs}
         self.repository.ensure_dataset(name, TABLE, spec, {})
+        return name
+
+    @cached_property
+    def own_id(self) -> str:
+        """Id of what one's own trainer trains on, as a data set: what its numbers mean, stored once."""
+        if self.trainer is None:
+            raise StudyError("this study has no trainer of its own")
+        told = f"-{hash_of_data(self.definition.name)}" if self.trainer.settings.ask else ""
+        name = f"{OWN}-{self.trainer.meaning}{told}"
+        self.repository.ensure_dataset(name, OWN, {"objective": self.trainer.what}, {})
         return name
 
     def dataset(self, view: str) -> ReidDataset:
@@ -231,8 +277,8 @@ class StudyContext:
     @property
     def search_view(self) -> str:
         """The view that everything before `confirm` selects on."""
-        if self.replay is not None:
-            return TABLE
+        if not self.trains:
+            return TABLE if self.trainer is None else OWN
         return FINAL if self.definition.select_on == "test" else SELECT
 
     def seed(self, candidate: Candidate, replicate: int) -> int | None:

@@ -65,7 +65,7 @@ class CostModel:
                 return cls(unit, _quotes(given, unit), slow_downs=True)
             known = _quotes(given, cost.column) if cost.column in given else {}
             return cls(unit, known, None, size if cost.kind == "counted" and not known else None)
-        if cost.kind == "counted":
+        if cost.kind == "counted" and not context.tells(unit):
             return cls(unit, {}, None, size)
         known = _quotes(context.repository.costs(context.definition.name), cost.column)
         if unit in ("peak_memory_mb", "latency_p95_ms"):  # blocks share memory, percentiles are no sums
@@ -113,6 +113,11 @@ class CostModel:
                 ]
                 self._counted[network] = Quote.exactly(float(value), "counted")
         return self._counted[network]
+
+
+def paid(context: StudyContext) -> list[CostModel]:
+    """The models of everything that a study pays mAP with, its `cost` first."""
+    return [CostModel.of(context, unit) for unit in (context.definition.cost, *context.definition.more_costs)]
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    ConfigDict,
     Field,
     PositiveFloat,
     field_validator,
@@ -26,6 +25,8 @@ from nas.errors import StudyError, unknown_name
 from nas.files.names import NAME_RULE, is_study_name
 from nas.files.yaml_source import YamlSource, load_yaml, validate
 from nas.results.costs import COSTS
+from nas.search import own_function
+from nas.search.settings import AsData, OwnObjective, Settings
 from nas.search.starts import Start, parse_starts
 from nas.shrinking.settings import RuleFamily
 from nas.spaces import DesignSpace, RuleSet, own_code
@@ -38,18 +39,14 @@ too many zeros is refused before memory goes."""
 PositiveInt = Annotated[int, Field(gt=0, le=MOST)]
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LoadSettings(_Settings):
+class LoadSettings(Settings):
     """A network that works on the same device while networks are timed, in a process of its own."""
 
     network: str = Field(description="its notation")
     period_ms: PositiveFloat = Field(description="from the start of one of its batches to the next")
 
 
-class LatencySettings(_Settings):
+class LatencySettings(Settings):
     """How networks are timed; the whole protocol is stored with every figure."""
 
     backend: str = Field("auto", description="eager, compile, cuda_graphs, onnxruntime, tensorrt, openvino, ...")
@@ -74,14 +71,14 @@ class LatencySettings(_Settings):
     max_relative_error: Share = Field(0.05, description="additive model is trusted to screen below this error")
 
 
-class ValidationSettings(_Settings):
+class ValidationSettings(Settings):
     """Identities held out of the training set, on which the search selects."""
 
     share: Share = Field(0.25, description="share of the training identities held out")
     seed: int = Field(0, description="which identities")
 
 
-class ProfileStage(_Settings):
+class ProfileStage(Settings):
     """Latency of the baselines and of every single placement; nothing is trained."""
 
     blocks: list[str] | None = Field(None, description="block types to time; null: all of the space")
@@ -105,7 +102,7 @@ BAND = {"max_slowdown", "max_latency_ms", "limits"}
 """Keys of what the candidates of a stage may cost; a shrink without any keeps to its sweep's."""
 
 
-class TrainingStage(_Settings):
+class TrainingStage(Settings):
     """What every stage that trains can say: where its trainings start, and what its candidates may cost."""
 
     start: StartKey | None = Field(
@@ -130,9 +127,15 @@ class TrainingStage(_Settings):
         return {**rest, "named": [*rest.get("named", ()), *data["candidates"]]}
 
     @property
+    def limited_costs(self) -> list[str]:
+        """Costs that candidates may not have as much of as they like."""
+        named = {"slowdown_percent": self.max_slowdown, "latency_ms": self.max_latency_ms}
+        return [*self.limits, *(name for name, limit in named.items() if limit is not None)]
+
+    @property
     def is_limited(self) -> bool:
-        """Whether candidates may not cost whatever they like."""
-        return bool(self.limits) or self.max_slowdown is not None or self.max_latency_ms is not None
+        """Whether there are any."""
+        return bool(self.limited_costs)
 
 
 class RungStage(TrainingStage):
@@ -158,7 +161,9 @@ class SweepStage(RungStage):
         None, description="number of candidates, not with exhaustive; or a list: these networks, in notation"
     )
     seeds: PositiveInt = Field(1, description="trainings a candidate, each with its own seed")
-    rules: list[dict[str, Any]] = Field([], description="rules that its candidates keep beside the space's")
+    rules: list[Annotated[dict[str, Any], AsData]] = Field(
+        [], description="rules that its candidates keep beside the space's"
+    )
     prefer: bool = Field(
         False, description="draw only what follows all the space's preferences, where such candidates exist"
     )
@@ -248,7 +253,7 @@ class ConfirmStage(TrainingStage):
     fidelity: Fidelity = Field(Fidelity(), description="null: the full recipe")
 
 
-class TuneStage(_Settings):
+class TuneStage(Settings):
     """The recipe's values within the space's `recipe:` domains, tuned on validation identities before all else."""
 
     network: str | None = Field(None, description="what is trained, in notation; null: the space's first baseline")
@@ -260,7 +265,7 @@ class TuneStage(_Settings):
     fidelity: Fidelity = Field(Fidelity(), description="cheaper training, see fidelity")
 
 
-class PretrainStage(_Settings):
+class PretrainStage(Settings):
     """Source networks for two-step fine-tuning: trained on other data, read on this study's test split as they are."""
 
     data: dict[str, Any] | list[dict[str, Any]] = Field(description="the source data set(s)")
@@ -292,7 +297,7 @@ class RuleTestStage(TrainingStage):
     alpha: Share = Field(0.05, description="family-wise error rate over the backbones (Holm)")
 
 
-class StartStage(_Settings):
+class StartStage(Settings):
     """Trains the plain networks that the stage after it starts from; a study has it by itself where it is needed.
 
     Attributes:
@@ -309,7 +314,7 @@ START = "start"
 """Kind of the stages that a study has by itself; no file writes them."""
 
 
-class StudyQuestion(_Settings):
+class StudyQuestion(Settings):
     """A study's own question as data: blocks against each other, answered with intervals whatever they say."""
 
     words: str = Field("", description="the question for people")
@@ -322,7 +327,7 @@ class StudyQuestion(_Settings):
 STAGE_KINDS = ("profile", "tune", "pretrain", "sweep", "shrink", "auto_shrink", "search", "confirm", "test_rules")
 
 
-class StageItem(_Settings):
+class StageItem(Settings):
     """One entry of `stages`: exactly one kind with its settings, and a name where a kind comes twice."""
 
     name: str | None = Field(None, description="names the stage; default: its kind")
@@ -341,6 +346,9 @@ class StageItem(_Settings):
     def _short_forms(cls, item: Any) -> Any:
         if isinstance(item, str):
             item = {item: {}}
+        item = {_KIND_OF[type(item)]: item} if type(item) in _KIND_OF else item
+        if isinstance(item, StageItem):
+            return item
         if not isinstance(item, Mapping):
             raise ValueError("a stage is a mapping such as {sweep: {candidates: 20}}")
         item = {k: ({} if v is None and k in STAGE_KINDS else v) for k, v in item.items()}
@@ -372,6 +380,14 @@ class StageItem(_Settings):
         return getattr(self, self.kind)
 
 
+_KIND_OF: Mapping[type, str] = {
+    kind: name
+    for name in STAGE_KINDS
+    for kind in get_args(StageItem.model_fields[name].annotation)
+    if issubclass(kind, BaseModel)
+}
+
+
 @dataclass(frozen=True)
 class StageDefinition:
     """A stage with the name and place it has in its study."""
@@ -386,7 +402,7 @@ class StageDefinition:
         return dict(self.settings.model_dump(mode="json"))
 
 
-class StudyDefinition(_Settings):
+class StudyDefinition(Settings):
     """A study file. Paths are taken from the folder of the file; the database and caches from the current one."""
 
     name: str = Field(description="letters, digits, - and _; names the study in the database and its report folder")
@@ -394,21 +410,26 @@ class StudyDefinition(_Settings):
     question: str | StudyQuestion = Field(
         "", description="what the study wants to know; opens the report; {compare: [...]} is answered with numbers"
     )
-    space: str | dict[str, Any] = Field(
+    space: Annotated[str | dict[str, Any], AsData] = Field(
         description="a search-space file, or the space itself; {within: SPACE, study: NAME, fallback: RULES} takes the"
         " rules that another study of the database adopted, {within: SPACE, rules: FILE} those of a file"
     )
     data: dict[str, Any] | list[dict[str, Any]] = Field(
         {"generated": {}}, description="data set(s); {train: ..., test: ...} crosses domains"
     )
-    recipe: str | dict[str, Any] = Field(
+    recipe: Annotated[str | dict[str, Any], AsData] = Field(
         "strong_baseline",
         description="a recipe's name, or {extends: name, ...}; {study: NAME, extends: name, ...} takes the values that"
         " another study of the database tuned",
     )
     latency: LatencySettings = Field(LatencySettings(), description="how networks are timed")
-    objective: dict[str, Any] | None = Field(None, description="{table: FILE} replays results instead of training")
+    objective: OwnObjective = Field(
+        None, description="{table: FILE} replays results; {python: module:function} or {command: [...]} train instead"
+    )
     cost: Literal[OBJECTIVES] = Field("latency_ms", description="what is paid for mAP on the front")  # type: ignore[valid-type]
+    more_costs: list[Literal[OBJECTIVES]] = Field(  # type: ignore[valid-type]
+        [], description="further costs that are paid: the front and the samplers nsga2, nsga3, tpe and gp hold them too"
+    )
     database: str = Field("sqlite:///nas.db", description="SQLAlchemy URL; SQLite file or PostgreSQL")
     checkpoints: str | None = Field(None, description="folder or fsspec URL; null: .nas/checkpoints")
     keep_checkpoints: Literal["last", "best", "none"] = Field("best", description="which checkpoints stay at the end")
@@ -459,6 +480,13 @@ class StudyDefinition(_Settings):
         return self
 
     @model_validator(mode="after")
+    def _costs_differ(self) -> StudyDefinition:
+        columns = [COSTS[name].column for name in (self.cost, *self.more_costs)]
+        if len(set(columns)) < len(columns):
+            raise ValueError(f"more_costs: {', '.join(self.more_costs)} beside {self.cost} count one thing twice")
+        return self
+
+    @model_validator(mode="after")
     def _stage_names_differ(self) -> StudyDefinition:
         names = [stage.name for stage in self.named_stages()]
         twice = sorted({n for n in names if names.count(n) > 1})
@@ -498,9 +526,9 @@ class StudyDefinition(_Settings):
         """What must be trained before a stage can start."""
         item = self.stages[place]
         plain = sum(start.kind == "plain" for start in self.starts_of(item.settings))
-        if not plain or self.objective is not None:
+        if not plain or (self.objective is not None and not self.objective.is_own):
             return None
-        final = item.kind == "confirm" or self.select_on == "test"
+        final = self.objective is None and (item.kind == "confirm" or self.select_on == "test")
         fidelity = self._fidelity_at(place).of_data
         return StartStage(before=name, view="final" if final else "select", fidelity=fidelity, plain=plain)
 
@@ -525,7 +553,9 @@ class StudyDefinition(_Settings):
         """
         path = self.folder / file
         if not path.exists():
-            raise StudyError(f"{self.source}: no such file {path}", "paths there start from the study's folder")
+            raise StudyError(
+                f"{self.source or f'study {self.name!r}'}: no such file {path}", "paths start from the study's folder"
+            )
         return path
 
     def stored(self) -> dict[str, Any]:
@@ -562,15 +592,43 @@ def load_study(path: str | Path, profile: str | None = None) -> StudyDefinition:
     Raises:
         StudyError: the file is missing, or a key or value in it is not valid (with line and column).
     """
-    source = load_yaml(path, StudyError)
-    own_code.trust(own_code.named_in(source.data))  # a person gave this file: the classes it names are theirs
+    return _study(load_yaml(path, StudyError), profile, str(path))
+
+
+def study_from(data: Mapping[str, Any], profile: str | None = None) -> StudyDefinition:
+    """A study from the content of a study file, written in Python; relative paths start from the current folder.
+
+    Raises:
+        StudyError: a key or value is not valid; names its place.
+    """
+    return _study(YamlSource("study", dict(data)), profile, None)
+
+
+Written: TypeAlias = str | Path | Mapping[str, Any] | StudyDefinition
+"""A study file, its content as a dictionary, or the definition itself."""
+
+
+def read_study(study: Written, profile: str | None = None) -> StudyDefinition:
+    """A study from a file, a dictionary or objects, checked.
+
+    Raises:
+        StudyError: a key or value is not valid; names its place.
+    """
+    if isinstance(study, StudyDefinition):
+        return with_contents(study)
+    return study_from(study, profile) if isinstance(study, Mapping) else load_study(study, profile)
+
+
+def _study(source: YamlSource, profile: str | None, path: str | None) -> StudyDefinition:
+    # A person gave this: the classes and programs that it names are theirs.
+    own_code.trust(own_function.code_names(source.data))
     if profile is not None and isinstance(source.data, dict):
         source = replace(source, data=merge(source.data, _profile(source, profile)))
     study = validate(StudyDefinition, source, StudyError)
-    return _with_contents(study.model_copy(update={"source": str(path)}))
+    return with_contents(study.model_copy(update={"source": path}))
 
 
-def _with_contents(study: StudyDefinition) -> StudyDefinition:
+def with_contents(study: StudyDefinition) -> StudyDefinition:
     """The study with the files of its `test_rules` stages read and its starts found: workers stand in other folders.
 
     Raises:

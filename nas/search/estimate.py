@@ -110,7 +110,7 @@ def estimate(context: StudyContext, *, probe: bool = True) -> StudyEstimate:
     """
     stages = context.definition.named_stages()
     previews = [HANDLERS[stage.kind].preview(context, space_at(context, stage), stage.settings) for stage in stages]
-    trains = context.replay is None and any(preview.trainings for preview in previews)
+    trains = context.trains and any(preview.trainings for preview in previews)
     costs = _Costs(context, probe and trains)
     found = tuple(
         StageEstimate(stage.name, stage.kind, preview, costs.hours(stage, preview))
@@ -118,7 +118,7 @@ def estimate(context: StudyContext, *, probe: bool = True) -> StudyEstimate:
     )
     speed = costs.speed(context.baselines[0], context.recipe) if trains else None
     images = costs.images(context.search_view, context.recipe) if trains else None
-    basis = costs.basis if trains or context.replay is not None else costs.latency_basis
+    basis = costs.basis if trains or not context.trains else costs.latency_basis
     told = None if speed is None else speed.train
     return StudyEstimate(context.space.size(), found, images, told, basis, context.definition.workers)
 
@@ -145,6 +145,8 @@ class _Costs:
         """Of a stage; None when nothing is known of a speed that it needs."""
         if self.context.replay is not None:
             return 0.0
+        if self.context.trainer is not None:
+            return self._own_hours(preview)
         timing = self.latency_s if preview.measurements or preview.networks else 0.0
         parts = [None if timing is None else timing * (preview.measurements + preview.networks)]
         if preview.trainings:
@@ -156,6 +158,13 @@ class _Costs:
             parts += [self._trainings(share * n, network, recipe, view) for network, n in plain.items() if n]
         known = [part for part in parts if part is not None]
         return sum(known) / 3600 if len(known) == len(parts) else None
+
+    def _own_hours(self, preview: Preview) -> float | None:
+        """From the median time that one's own trainer took so far; None before its first training."""
+        if not preview.trainings or not self.context.study_id:
+            return None if preview.trainings else 0.0
+        known = self.context.results()["seconds"].dropna()
+        return preview.trainings * float(known.median()) / 3600 if len(known) else None
 
     def _trained(self, stage: StageDefinition, preview: Preview) -> tuple[str, Recipe]:
         """The view of a stage's trainings, and its recipe with the preview's epochs."""
@@ -225,6 +234,8 @@ class _Costs:
         """Where the speeds come from."""
         if self.context.replay is not None:
             return "results come from a table"
+        if self.context.trainer is not None:
+            return "trainings are one's own: the median of those that ended"
         if self._stored:
             return "median of the trainings of this study"
         timed = [name for name, speed in self._speeds.items() if speed is not None]

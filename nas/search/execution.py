@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import StudyError, TrainingError
+from nas.results.costs import COSTS
 from nas.search.context import StudyContext
+from nas.search.objectives import Told, Trainer
 from nas.search.starts import CHECKPOINT, file_of, split_start
 from nas.spaces import Candidate
 from nas.training.fidelity import Fidelity
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from nas.search.checkpoints import CheckpointFiles
     from nas.storage import ClaimedTraining, TrainingOutcome
     from nas.training import EpochRecord, Recipe
+
+
+CONTROL_SEEDS = 1_000_003
+"""Controls of one seed are this far apart in the seeds that one's own trainer gets: no study counts so far."""
 
 
 class Execution:
@@ -47,8 +53,25 @@ class Execution:
         self._check_code(candidate, claim)
         if self._context.replay is not None:
             return self._replayed(candidate, claim, should_stop)
+        if self._context.trainer is not None:
+            return self._own(self._context.trainer, candidate, claim, should_stop)
         self._store_size(candidate)
         return self._trained(candidate, claim, should_stop)
+
+    def _own(
+        self, trainer: Trainer, candidate: Candidate, claim: ClaimedTraining, should_stop: Callable[[], bool]
+    ) -> TrainingOutcome:
+        """One's own trainer; a control, which is a network trained again, gets a seed of its own."""
+        paid = (self._context.definition.cost, *self._context.definition.more_costs)
+        if any(COSTS[name].kind == "counted" and not self._context.tells(name) for name in paid):
+            self._store_size(candidate)
+        fidelity = Fidelity(**claim.fidelity)
+        if claim.stop_epoch is not None:
+            fidelity = fidelity.model_copy(update={"epochs": claim.stop_epoch})
+        begun = time.monotonic()
+        seed = claim.seed + CONTROL_SEEDS * split_start(claim.start)[1]
+        told = trainer.run(candidate, seed, fidelity, self._start_file(claim), should_stop)
+        return own_outcome(told, time.monotonic() - begun, self._context, self._files, claim)
 
     def _check_code(self, candidate: Candidate, claim: ClaimedTraining) -> None:
         """Refuses to file a training of this code under another's."""
@@ -151,6 +174,25 @@ class Execution:
                 raise TrainingInterrupted("stopped while replaying a training")
             time.sleep(min(0.02, table.seconds))
         return TrainingOutcome(map=value)
+
+
+def own_outcome(
+    told: Told, seconds: float | None, context: StudyContext, files: CheckpointFiles, claim: ClaimedTraining
+) -> TrainingOutcome:
+    """What one's own trainer told, as it is stored; its checkpoint is copied to the store."""
+    from nas.storage import TrainingOutcome
+
+    uri, sha256 = (None, None) if told.checkpoint is None else files.keep(claim, told.checkpoint)
+    return TrainingOutcome(
+        map=told.judged,
+        rank1=told.fraction("rank1"),
+        minp=told.fraction("minp"),
+        metrics=told.stored(),
+        seconds=seconds,
+        checkpoint_uri=uri,
+        checkpoint_sha256=sha256,
+        environment_id=context.environment_id,
+    )
 
 
 def _plain(metrics: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,10 @@ Cost = Callable[[Candidate], float | None]
 
 
 def observations(
-    results: pd.DataFrame, cost: Cost, attrs: Mapping[int, Mapping[str, Any]] | None = None
+    results: pd.DataFrame,
+    cost: Cost,
+    attrs: Mapping[int, Mapping[str, Any]] | None = None,
+    more: Sequence[Cost] = (),
 ) -> list[Observation]:
     """One observation a candidate, in the order in which candidates were first asked for.
 
@@ -30,6 +33,7 @@ def observations(
             start moved for all candidates alike is taken out.
         cost: cost of a candidate, None where unknown.
         attrs: what samplers noted, by training id.
+        more: the study's further costs.
     """
     notes = attrs or {}
     done = results[results["status"].isin(["finished", "failed"])]
@@ -41,7 +45,8 @@ def observations(
         values = rows.loc[rows["status"] == "finished", "map"].dropna()
         noted = next((notes[i] for i in rows["training_id"] if i in notes), {})
         mean = float(values.mean()) if len(values) else None
-        found.append(Observation(candidate, mean, cost(candidate), len(values), noted))
+        further = tuple(other(candidate) for other in more)
+        found.append(Observation(candidate, mean, cost(candidate), len(values), noted, further))
     return found
 
 
@@ -52,23 +57,24 @@ def seed_noise(results: pd.DataFrame) -> float | None:
     return known.sd if known.known else None
 
 
-def _points(found: Iterable[Observation]) -> tuple[list[Observation], list[tuple[float, float]]]:
-    """The observations that have both numbers, with them."""
-    known = [o for o in found if o.map is not None and o.cost is not None]
-    return known, [(float(o.map or 0.0), float(o.cost or 0.0)) for o in known]
+def _points(found: Iterable[Observation]) -> tuple[list[Observation], list[tuple[float, ...]], tuple[bool, ...]]:
+    """The observations that have all their numbers, with them, and whether less of each is better."""
+    known = [o for o in found if o.values is not None]
+    points = [o.values or () for o in known]
+    return known, points, (False, *[True] * (len(points[0]) - 1 if points else 1))
 
 
 def front(found: Iterable[Observation]) -> list[Observation]:
-    """Observations that no other beats in mAP and cost together, cheapest first; equals share it."""
-    known, points = _points(found)
-    kept = [o for o, inside in zip(known, on_front(points), strict=True) if inside]
+    """Observations that no other beats in mAP and all costs together, cheapest first; equals share it."""
+    known, points, less = _points(found)
+    kept = [o for o, inside in zip(known, on_front(points, less), strict=True) if inside]
     return sorted(kept, key=lambda o: (o.cost, o.candidate.id))
 
 
 def promoted(found: Sequence[Observation], count: int) -> list[Observation]:
     """The `count` best by non-domination rank, then by crowding distance, ends of a layer first (Deb et al. 2002)."""
-    known, points = _points(found)
-    ranks = layers(points)
+    known, points, less = _points(found)
+    ranks = layers(points, less)
     chosen: list[Observation] = []
     for rank in range(int(ranks.max(initial=-1)) + 1):
         layer = [i for i, own in enumerate(ranks) if own == rank]

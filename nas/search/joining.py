@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from nas.errors import StudyError
+from nas.search import own_function
 from nas.search.definition import StudyDefinition
 from nas.search.finding import find_study
 from nas.spaces import own_code
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
 
 ADDED = frozenset({"code", "history", "precision"})
 """What `register` adds to the content of a study file."""
+
+
+def database_url(definition: StudyDefinition, db: str | None = None) -> str:
+    """The database that is asked for: given, by the environment (`NAS_DATABASE`), or by the study."""
+    return db or os.environ.get("NAS_DATABASE") or definition.database
 
 
 def stored_definition(data: dict[str, object]) -> StudyDefinition:
@@ -62,7 +69,7 @@ def join(
     with open_database(url, create=False) as database:
         repository = Repository(database)
         stored = repository.study(study_name)
-        own_code.require_trusted(own_code.named_in(stored.definition), f"study {study_name!r}")
+        own_code.require_trusted(own_function.code_names(stored.definition), f"study {study_name!r}")
         definition = stored_definition(stored.definition)
         owner = name or worker_name()
         if measures_for not in (None, definition.latency.device):

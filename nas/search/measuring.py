@@ -78,7 +78,7 @@ def _wait_on(stopping: Callable[[], bool], say: Callable[[str], None], words: st
 
 def measure_trained(context: StudyContext, candidate: Candidate, stopping: Callable[[], bool]) -> None:
     """Times the network of a finished training here, or asks the study's far device to."""
-    if context.replay is not None:
+    if not context.times:
         return
     if context.measures_here:
         measure_networks(context, [Planned(candidate.architecture, "single")], stopping)

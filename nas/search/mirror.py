@@ -10,7 +10,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from nas.search.costs import CostModel
+from nas.search.costs import paid
 from nas.search.proposals.encoding import Encoding
 from nas.spaces import Candidate
 
@@ -67,17 +67,19 @@ class Mirror:
             return
         from nas.storage.optuna_storage import mirror_trials
 
-        costs = CostModel.of(self._context)
+        costs = paid(self._context)
         by_stage: dict[str, list[dict[str, Any]]] = {}
         spaces = {s.name: self._context.space_of(s) for s in self._context.repository.stages(self._context.study_id)}
         for training_id, stage, notation, value in rows:
             candidate = Candidate.parse(notation)
             encoding = Encoding(spaces[stage])
-            params, cost = encoding.encode(candidate), costs.cost(candidate)
-            if params is None or cost is None:
+            params, prices = encoding.encode(candidate), [model.cost(candidate) for model in costs]
+            if params is None or any(price is None for price in prices):
                 continue  # the reference network, say: it lies outside the space
-            trial = {"training_id": training_id, "params": params, "values": [value, cost], "notation": notation}
+            trial = {"training_id": training_id, "params": params, "values": [value, *prices], "notation": notation}
             by_stage.setdefault(stage, []).append({**trial, "distributions": encoding.distributions()})
         for stage, trials in by_stage.items():
             name = f"{self._context.definition.name}/{stage}"
-            mirror_trials(self._context.repository.database, name, trials, metrics=("mAP", costs.unit))
+            units, directions = [model.unit for model in costs], ["maximize", *["minimize"] * len(costs)]
+            database = self._context.repository.database
+            mirror_trials(database, name, trials, directions=directions, metrics=("mAP", *units))

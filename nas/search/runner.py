@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import StudyError
+from nas.search import own_function
 from nas.search.context import FINAL, SELECT, SOURCE, SPLITS, StudyContext, cache_folder, training_device
 from nas.search.definition import START, StudyDefinition
 from nas.search.growth import Growth, growth, reopen
@@ -30,7 +31,6 @@ from nas.search.stages.base import TUNE, register_dataset
 from nas.search.stages.shrink import store_space
 from nas.search.starts import CONTROL
 from nas.search.worker import HUNG, RENEW, worker_name
-from nas.spaces import own_code
 
 if TYPE_CHECKING:
     from nas.storage import Repository, StudyInfo
@@ -54,7 +54,7 @@ def register(definition: StudyDefinition, repository: Repository) -> int:
     stored = {**definition.stored(), "space": space.to_dict()}
     if is_handed_recipe(definition.recipe):
         stored["recipe"] = context.recipe.to_dict()
-    stored["code"] = {name: own_code.code_hash([name]) for name in sorted(own_code.named_in(stored))}
+    stored["code"] = own_function.code_hashes(stored)
     known = next((s for s in repository.studies() if s.name == definition.name), None)
     grown = Growth() if known is None else _grown(context, known, stored)
     stored["history"] = _history(known, grown)
@@ -66,7 +66,7 @@ def register(definition: StudyDefinition, repository: Repository) -> int:
         repository.ensure_stage(study_id, stage.position, stage.name, stage.kind, stage.stored())
     if context.replay is not None:
         _ = context.table_id  # refuses a table that was edited since the study began
-    else:
+    elif context.times:
         repository.set_study_latency(study_id, context.protocol.id, context.device_name)
     return study_id
 
@@ -398,7 +398,7 @@ def prepare(context: StudyContext, bar: contextlib.AbstractContextManager[Any]) 
     """Makes and packs the images once, before workers ask for them at the same time."""
     from nas.training.fidelity import Fidelity
 
-    if context.replay is not None:
+    if not context.trains:
         return
     views = {"confirm": FINAL, "pretrain": SOURCE, "tune": SELECT}
     with bar as progress:

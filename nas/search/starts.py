@@ -28,7 +28,7 @@ START_ROLE, CONTROL = "start", "control"
 PLAIN_SEEDS = 1_000_000
 """Seeds of the plain networks begin here: the same in all studies, which so share them, and those of no sweep."""
 LEAST_CONTROLS = 2
-_SPLITS = {"select": "val", "final": "test"}
+_SPLITS = {"select": "val", "final": "test", "own": "own"}
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from nas.search.execution import Execution
 from nas.search.far_device import answer, ready_to_plan
 from nas.search.measuring import measure_trained
 from nas.search.mirror import Mirror
+from nas.search.objectives import LeftBehindError
 from nas.search.stages import HANDLERS, settings_of
 from nas.spaces import Candidate
 from nas.training.failures import OutOfMemory, failure_kind, fault_of
@@ -70,12 +71,14 @@ class Worker:
         files: checkpoints.
         lease_s: a training whose worker was silent this long is given to another.
         parent: process id of the `nas run` that started this worker; when it is gone, the worker stops.
+        embedded: whether it shares its process with a person's program, which it must never end.
     """
 
     context: StudyContext
     files: CheckpointFiles
     lease_s: float = LEASE_S
     parent: int | None = None
+    embedded: bool = False
     _stop: threading.Event = field(default_factory=threading.Event)
     _lost: threading.Event = field(default_factory=threading.Event)
     _late: threading.Event = field(default_factory=threading.Event)
@@ -96,19 +99,19 @@ class Worker:
         done = 0
         mirror = Mirror(self.context)
         mirror.reconcile()
-        self._register()
+        self.register()
         self.context.say, self.context.progress = self._says, self._prepares
         with self._renewing(self._alive):
             while not self.stopping:
-                claim = self._claim()
+                claim = self.claim()
                 if claim is not None:
                     done += self._train(claim, mirror)
                     continue
                 mirror.flush()
                 if answer(self.context):
                     continue
-                if not self._advance():
-                    if self._finished():
+                if not self.advance():
+                    if self.finished():
                         break
                     self._stop.wait(IDLE_S)
         # Whoever ends last also tells what workers that were killed could not.
@@ -119,7 +122,7 @@ class Worker:
     def _alive(self) -> None:
         self.context.repository.worker_alive(self.context.owner)
 
-    def _register(self) -> None:
+    def register(self) -> None:
         host, pid = socket.gethostname(), os.getpid()
         self.context.repository.register_worker(
             self.context.owner, self.context.study_id, host=host, pid=pid, device=self.context.device
@@ -139,7 +142,7 @@ class Worker:
     def _prepares(self, done: int, total: int, what: str = "") -> None:
         self._says(f"preparing images, {done} of {total}" if done < total else "")
 
-    def _claim(self) -> ClaimedTraining | None:
+    def claim(self) -> ClaimedTraining | None:
         return self.context.repository.claim_training(
             self.context.study_id,
             self.context.owner,
@@ -147,13 +150,13 @@ class Worker:
             max_silences=self.context.definition.max_attempts - 1,
         )
 
-    def _finished(self) -> bool:
+    def finished(self) -> bool:
         stages = self.context.repository.stages(self.context.study_id)
         return all(stage.status in ("finished", "failed") for stage in stages)
 
     # -- planning
 
-    def _advance(self) -> bool:
+    def advance(self) -> bool:
         """Lets the current stage plan or close; True when something may have changed."""
         stage = next((s for s in self._stages() if s.status not in ("finished", "failed")), None)
         if stage is None:
@@ -219,7 +222,7 @@ class Worker:
                     execution = Execution(self.context, self.files, lambda: self._between_steps(give_way))
                     outcome = execution.run(claim, self._must_stop)
                 kept = self.context.repository.finish_training(claim.id, self.context.owner, outcome)
-                self._measure(claim)
+                self.measure(claim)
             except BaseException as error:
                 return self._ended_badly(claim, error)
         log.info("finished %s in %.1f s, mAP %.4f", claim.notation, time.monotonic() - begun, outcome.map)
@@ -227,7 +230,7 @@ class Worker:
             mirror.add(claim, outcome)
         return int(kept)
 
-    def _measure(self, claim: ClaimedTraining) -> None:
+    def measure(self, claim: ClaimedTraining) -> None:
         """Times the trained network; a device that cannot measure must not cost the training."""
         try:
             measure_trained(self.context, Candidate.from_dict(claim.candidate), lambda: self.stopping)
@@ -236,8 +239,8 @@ class Worker:
 
     @contextlib.contextmanager
     def _on_the_machine(self) -> Iterator[Callable[[], object]]:
-        """Shares the machine with measurements, and yields what lets one pass; a replayed table needs no machine."""
-        if self.context.replay is not None:
+        """Shares the machine with measurements, where there are any, and yields what lets one pass."""
+        if not self.context.times:
             yield lambda: None
             return
         with training_presence(None, self._waits, self.context.device) as presence:
@@ -276,6 +279,8 @@ class Worker:
             log.warning("training %s was given to another worker meanwhile", claim.id)
         elif self._late.is_set() and fault == "stopped":
             self._fail(claim, "timeout", self._late_words())
+            if isinstance(error, LeftBehindError) and not self.embedded:
+                os._exit(HUNG)  # nothing else ends the function that still runs
         elif self.stopping or fault == "stopped":
             self._keep_for_the_next(claim)
             repository.release(claim.id, owner)
@@ -337,7 +342,7 @@ class Worker:
         if late <= 0.0:
             return
         self._late.set()  # asks it to stop between two steps
-        if late > STOP_GRACE_S and not self._lost.is_set():
+        if late > STOP_GRACE_S and not self._lost.is_set() and not self.embedded:
             # It hangs inside a step, where nothing but the end of the process reaches it.
             self._fail(claim, "timeout", self._late_words() + ", and hung")
             os._exit(HUNG)

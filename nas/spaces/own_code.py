@@ -91,8 +91,8 @@ def require_trusted(names: Iterable[str], where: str) -> None:
         )
 
 
-def load(name: str) -> Any:
-    """The class that a trusted `module:Class` names; this runs its module.
+def load(name: str, what: str = "block") -> Any:
+    """The class, or function, that a trusted `module:Class` names; this runs its module.
 
     The module may be installed, or lie in the folder where the command was started.
 
@@ -105,9 +105,10 @@ def load(name: str) -> Any:
         return getattr(sys.modules.get(module_name) or _import_here(module_name), class_name)
     except ImportError as error:
         hint = "Install the module, or start the command in the folder that holds it."
-        raise SpaceError(f"block {name!r}: module {module_name!r} cannot be imported: {error}", hint) from error
+        raise SpaceError(f"{what} {name!r}: module {module_name!r} cannot be imported: {error}", hint) from error
     except AttributeError as error:
-        raise SpaceError(f"block {name!r}: module {module_name!r} has no class {class_name!r}") from error
+        kind = "class" if what == "block" else "function"
+        raise SpaceError(f"{what} {name!r}: module {module_name!r} has no {kind} {class_name!r}") from error
 
 
 def _import_here(module_name: str) -> Any:
@@ -137,6 +138,13 @@ def code_hash(names: Iterable[str]) -> str:
             _collect(module.__name__, Path(source), files)
     if not files:
         return ""
+    return hash_of_data({name: text.decode("utf-8", "surrogateescape") for name, text in files.items()})
+
+
+def hash_of_script(path: Path) -> str:
+    """16 hex digits of a script and of what it imports from its own folder."""
+    files: dict[str, bytes] = {}
+    _collect(path.stem, path.resolve(), files)
     return hash_of_data({name: text.decode("utf-8", "surrogateescape") for name, text in files.items()})
 
 

@@ -97,7 +97,7 @@ class SiteSet:
         """
         if isinstance(value, SiteSet):
             return value
-        items = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
+        items = value if isinstance(value, (list, tuple, set, frozenset, range)) else [value]
         parts = [_part(item) for item in items]
         if not parts:
             raise SpaceError("a set of sites is empty", _LEGAL)

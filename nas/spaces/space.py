@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from nas.errors import SpaceError
 from nas.files.hashes import hash_of_data
 from nas.files.model_errors import sentence_for
-from nas.files.yaml_source import dump_yaml, load_yaml, validate
+from nas.files.yaml_source import dump_yaml, in_data, load_yaml, validate
 from nas.spaces import conflicts, explanations, neighbours, own_code
 from nas.spaces.arms import Arm, make_arms
 from nas.spaces.candidate import Candidate, Placement, as_candidate
@@ -29,6 +29,13 @@ from nas.spaces.draws import as_random, distinct_numbers, shares
 from nas.spaces.rules import Rule, Violation, rule_from_dict
 from nas.spaces.site_sets import SiteSet
 from nas.spaces.space_file import BackboneDomain, Parent, SpaceFile
+
+
+def _checked(data: Mapping[str, Any]) -> SpaceFile:
+    try:
+        return SpaceFile.model_validate(data)
+    except ValidationError as problem:
+        raise SpaceError(f"design space: {sentence_for(problem, SpaceFile, in_data(data))[0]}") from None
 
 
 class ByteSource(Protocol):
@@ -52,16 +59,18 @@ class DesignSpace:
     ['resnet50+cnl@8,14', 'resnet50+cnl@2,10']
 
     Args:
-        definition: the checked content of a space file.
+        definition: the checked content of a space file; None: the keys are given.
+        keys: of a space file: `name`, `backbones`, `sites`, `blocks`, `recipe`, `rules`, `description`.
 
     Raises:
+        SpaceError: a key or value is not valid; names its place.
         EmptySpaceError: when no candidate obeys all rules; it names rules in conflict.
     """
 
-    def __init__(self, definition: SpaceFile) -> None:
-        self.definition = definition
+    def __init__(self, definition: SpaceFile | None = None, **keys: Any) -> None:
+        self.definition = _checked(keys) if definition is None else definition
         if self.size() == 0:
-            raise conflicts.empty_space_error(definition)
+            raise conflicts.empty_space_error(self.definition)
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> DesignSpace:
@@ -81,10 +90,7 @@ class DesignSpace:
         Raises:
             SpaceError: when something is wrong with it.
         """
-        try:
-            return cls(SpaceFile.model_validate(data))
-        except ValidationError as problem:
-            raise SpaceError(f"design space: {sentence_for(problem, SpaceFile)[0]}") from problem
+        return cls(_checked(data))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for files and databases; `from_dict` reads it back."""

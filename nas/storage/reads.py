@@ -60,7 +60,7 @@ class Reads(Studies):
         """Data-set views that trainings of the study use, the most used first."""
         used = (
             select(Training.dataset_id, Training.split, func.count().label("trainings"))
-            .where(Training.id.in_(_trainings_of(study)))
+            .where(Training.id.in_(trainings_of(study)))
             .group_by(Training.dataset_id, Training.split)
             .subquery()
         )
@@ -77,7 +77,7 @@ class Reads(Studies):
         """Where the study's trainings ran: `facts` and number of `trainings`, the most used first."""
         used = (
             select(Training.environment_id, func.count().label("trainings"))
-            .where(Training.id.in_(_trainings_of(study)), Training.environment_id.is_not(None))
+            .where(Training.id.in_(trainings_of(study)), Training.environment_id.is_not(None))
             .group_by(Training.environment_id)
             .subquery()
         )
@@ -93,9 +93,18 @@ class Reads(Studies):
         import pandas as pd
 
         query = select(Training.id.label("training_id"), Training.failure_reason).where(
-            Training.id.in_(_trainings_of(study)), Training.status == "failed"
+            Training.id.in_(trainings_of(study)), Training.status == "failed"
         )
         return pd.DataFrame(self.rows(query), columns=["training_id", "failure_reason"])
+
+    def checkpoints_of(self, study: str) -> pd.DataFrame:
+        """Kept weights of finished trainings: training_id, checkpoint (address in the store)."""
+        import pandas as pd
+
+        query = select(Training.id.label("training_id"), Training.checkpoint_uri).where(
+            Training.id.in_(trainings_of(study)), Training.status == "finished", Training.checkpoint_uri.is_not(None)
+        )
+        return pd.DataFrame(self.rows(query), columns=["training_id", "checkpoint"])
 
     def epochs_of(self, training_ids: Sequence[int]) -> pd.DataFrame:
         """The curves of these trainings: training_id, epoch, lr, loss (the sum of its terms), seconds."""
@@ -142,7 +151,7 @@ class Reads(Studies):
         return {"protocol": dict(protocol), "device": info.device, "environment": record.get("environment") or {}}
 
 
-def _trainings_of(study: str) -> AnySelect:
+def trainings_of(study: str) -> AnySelect:
     return (
         select(StageTraining.training_id)
         .join(Stage, Stage.id == StageTraining.stage_id)

@@ -5,15 +5,17 @@ Columns are fixed and documented here; what was not measured is NaN or None, nev
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Float, Integer, Numeric, String, select
 
 from nas.results.columns import RESULT_COLUMNS
-from nas.results.cost_tables import given_table, time_table, with_costs
+from nas.results.cost_tables import beside_told, given_table, time_table, with_costs
 from nas.storage.base import AnySelect
 from nas.storage.latencies import NEWEST_FIRST
 from nas.storage.models import CandidateRow, DatasetRow, Epoch, Latency, Stage, StageTraining, Study, Training
+from nas.storage.reads import trainings_of
 from nas.storage.retry import damaged
 from nas.storage.studies import Studies
 
@@ -110,7 +112,9 @@ class Tables(Studies):
         protocol_id, device = protocol_id or info.protocol_id, device or info.device
         if (info.definition.get("objective") or {}).get("table"):
             return self._given_costs(study)
-        return time_table([] if protocol_id is None or device is None else self._newest_records(protocol_id, device))
+        timed = time_table([] if protocol_id is None or device is None else self._newest_records(protocol_id, device))
+        told = (info.definition.get("objective") or {}).get("costs")
+        return beside_told(timed, given_table(self._told_costs(study), "told")) if told else timed
 
     def _newest_records(self, protocol_id: str, device: str) -> list[dict[str, Any]]:
         """The newest figure of every architecture, a measured one before a predicted one: what costs are read from."""
@@ -132,6 +136,22 @@ class Tables(Studies):
             specs = self.rows(select(DatasetRow.spec).where(DatasetRow.id == table))
             _GIVEN[table] = given_table(specs[0].spec.get("costs") or {})
         return _GIVEN[table]
+
+    def _told_costs(self, study: str) -> dict[str, dict[str, float]]:
+        """Mean of the costs that one's own trainer gave, by name and notation."""
+        given: dict[str, dict[str, list[float]]] = {}
+        for notation, metrics in self.rows(_told_query(study)):
+            for name, value in ((metrics or {}).get("costs") or {}).items():
+                given.setdefault(name, {}).setdefault(notation, []).append(float(value))
+        return {name: {n: fmean(values) for n, values in by.items()} for name, by in given.items()}
+
+    def told(self, study: str) -> pd.DataFrame:
+        """All numbers that one's own trainer gave: training_id and one column a metric."""
+        import pandas as pd
+
+        rows = self.rows(_told_query(study).add_columns(Training.id))
+        told = [{"training_id": number, **((metrics or {}).get("told") or {})} for _, metrics, number in rows]
+        return pd.DataFrame(told, columns=None if told else ["training_id"])
 
     def replayed_table(self, study: str) -> str | None:
         """Id of the table that a study replays; None before its first training was asked for."""
@@ -183,6 +203,15 @@ class Tables(Studies):
             if name in frame:
                 frame[name] = pd.to_datetime(frame[name], unit="s", utc=True)
         return frame
+
+
+def _told_query(study: str) -> AnySelect:
+    return (
+        select(CandidateRow.notation, Training.metrics)
+        .join(Training, Training.candidate_id == CandidateRow.id)
+        .where(Training.status == "finished", Training.id.in_(trainings_of(study)))
+        .order_by(Training.id)
+    )
 
 
 def _results_query(study: str) -> AnySelect:

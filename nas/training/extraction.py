@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from nas.errors import DataError
 from nas.networks import ReidNetwork
 from nas.progress import Progress, silent
 from nas.training.failures import Diverged
+
+if TYPE_CHECKING:
+    from nas.training.checkpoints import Checkpoint
 
 EVALUATION_BATCH = 128
 """Images at a time when nothing is trained."""
@@ -107,7 +110,7 @@ class FeatureExtractor:
     """Turns images into re-identification features with a trained network.
 
     Args:
-        checkpoint: file written by a training.
+        checkpoint: file written by a training, or a `Checkpoint` that is loaded already.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         batch: images at a time.
 
@@ -118,11 +121,11 @@ class FeatureExtractor:
         TrainingError: the checkpoint is missing or damaged, or there is no such device.
     """
 
-    def __init__(self, checkpoint: str | Path, device: str = "cpu", batch: int = 64) -> None:
+    def __init__(self, checkpoint: str | Path | Checkpoint, device: str = "cpu", batch: int = 64) -> None:
         from nas.training.checkpoints import load_checkpoint, network_from_checkpoint
 
         self.device = torch.device(usable_device(device))
-        loaded = load_checkpoint(checkpoint)
+        loaded = load_checkpoint(checkpoint) if isinstance(checkpoint, (str, Path)) else checkpoint
         self.candidate, self.size, self.batch = loaded.candidate, loaded.input_size, batch
         self._augmentation = loaded.recipe.augmentation
         self._network = network_from_checkpoint(loaded, self.device)
@@ -150,13 +153,18 @@ class FeatureExtractor:
         """Length of a feature."""
         return self._network.embedding_dim
 
-    def __call__(self, images: Sequence[Any], progress: Progress | None = None) -> NDArray[np.float32]:
-        """Features (N, D) of N images: paths, PIL images or uint8 arrays (H, W, 3), in any mixture and size.
+    def __call__(self, images: Any, progress: Progress | None = None) -> NDArray[np.float32]:
+        """Features (N, D) of N images in any mixture and size, or (1, D) of one.
+
+        Args:
+            images: paths, PIL images, uint8 arrays (H, W, 3) or tensors (3, H, W): one, or an iterable of them.
+            progress: told the images done.
 
         Raises:
             DataError: images cannot be read; all are counted, the first few named.
             Diverged: a feature is NaN, infinite or zero.
         """
+        images = _several(images)
         features, unreadable = self.extract(images, progress)
         if unreadable:
             raise unreadable_error(list(unreadable.values()), len(images))
@@ -199,15 +207,23 @@ class FeatureExtractor:
         return _resized(image, self.size)
 
 
+def _several(images: Any) -> Sequence[Any]:
+    """The images as a list; one image is one."""
+    one = isinstance(images, (str, Path)) or (getattr(images, "ndim", 0) == 3) or not isinstance(images, Iterable)
+    return [images] if one else list(images)
+
+
 def _resized(image: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A PIL image or uint8 array (H, W, 3), resized as the packed store does."""
+    """A PIL image, uint8 array (H, W, 3) or tensor (3, H, W), resized as the packed store does."""
     from PIL import Image
 
+    if isinstance(image, Tensor):
+        image = image.detach().cpu().movedim(0, -1).numpy() if image.ndim == 3 else image.detach().cpu().numpy()
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise DataError(f"an image array must be uint8 (H, W, 3), not {image.dtype} {image.shape}")
         image = Image.fromarray(image)
     if not isinstance(image, Image.Image):
-        raise DataError(f"an image must be a path, a PIL image or an array, not {type(image).__name__}")
+        raise DataError(f"an image must be a path, a PIL image, an array or a tensor, not {type(image).__name__}")
     resized = as_rgb(image).resize((size[1], size[0]), Image.Resampling.BILINEAR)
     return np.asarray(resized, dtype=np.uint8)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nas.retrieval import RetrievalMetrics
+    from nas.training.checkpoints import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class TrainingResult:
         checkpoint: file with the weights, or None when none is kept.
         checkpoint_sha256: of that file.
         seed: what it was trained with.
+        trained: the weights themselves, where they were written to no file.
     """
 
     metrics: RetrievalMetrics
@@ -62,3 +64,4 @@ class TrainingResult:
     checkpoint: Path | None
     checkpoint_sha256: str | None
     seed: int
+    trained: Checkpoint | None = field(default=None, repr=False, compare=False)

@@ -307,6 +307,7 @@ class _Run:
             checkpoint=kept,
             checkpoint_sha256=digest,
             seed=self.seed,
+            trained=self.trainer.checkpoint(with_training_state=False) if self.checkpoint is None else None,
         )
 
     def _kept_file(self) -> tuple[Path | None, str | None]:

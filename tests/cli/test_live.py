@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 from search_builders import open_study, study_file
 
-from nas.cli.live import StudyView
+from nas.commands.live import StudyView
 from nas.search.remaining import Remaining
 
 STAGES = [{"sweep": {"blocks": 1, "candidates": 6, "seeds": 1}}, {"search": {"trainings": 4}}]

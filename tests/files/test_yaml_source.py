@@ -150,7 +150,7 @@ def test_merge_keys_give_way_to_own_keys() -> None:
 def test_further_problems_are_counted() -> None:
     with pytest.raises(SpaceError) as caught:
         validate(File, parse_yaml("names: a\npats: []"))
-    assert caught.value.hint == "2 more problems in this file."
+    assert caught.value.hint == "2 more problems in it."
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def test_another_machine_s_code_is_refused_before_it_trains(tmp_path: Path, own_
     files = CheckpointFiles(CheckpointStore(tmp_path / "store"), tmp_path / "work")
     elsewhere = StudyContext(context.definition, repository, context.study_id, owner="elsewhere")
     worker = Worker(elsewhere, files)
-    assert worker._advance()  # planned with the code as it is
+    assert worker.advance()  # planned with the code as it is
     own_block.write_text(OWN.replace("2 * x", "3 * x"))
     elsewhere._codes.clear()  # a process that starts now
     with pytest.raises(StudyError, match="was planned with code"):

@@ -21,7 +21,7 @@ _COLUMNS = ("trainings", "hours", "hypervolume", "stage", "notation")
 
 @dataclass(frozen=True)
 class Hypervolume(StudyFigure):
-    """Area between the front and a reference point, as trainings finish.
+    """Area (with several costs: volume) between the front and a reference point, as trainings finish.
 
     The reference point is the plain backbone's mAP (or the worst seen) at the reference network's cost (or the
     dearest seen); the cost is what the study pays with, usually time. A candidate counts from its first finished
@@ -38,15 +38,16 @@ class Hypervolume(StudyFigure):
     def table(self, data: StudyData) -> pd.DataFrame:
         level = self.level or data.widest
         summary = data.candidates(level)
-        known = summary.dropna(subset=[data.cost])
+        known = summary.dropna(subset=list(data.costs))
         if level is None or known.empty:
             return pd.DataFrame(columns=list(_COLUMNS))
         floor, floor_is = _floor(summary, data.backbone)
-        ceiling, ceiling_is = _ceiling(summary, data)
-        points = known.set_index("notation")[["map_mean", data.cost]].astype(float)
-        table = _progress(_in_order(data, level), points, (floor, ceiling))
-        table.attrs = {"floor": floor, "ceiling": ceiling, "floor_is": floor_is, "ceiling_is": ceiling_is}
-        table.attrs |= {"level": level.words, "unit": UNITS[data.cost]}
+        found = [_ceiling(summary, data, cost) for cost in data.costs]
+        points = known.set_index("notation")[["map_mean", *data.costs]].astype(float)
+        table = _progress(_in_order(data, level), points, (floor, *(limit for limit, _ in found)))
+        corner = ", ".join(f"{limit:.6g} {UNITS[c]}" for (limit, _), c in zip(found, data.costs, strict=True))
+        table.attrs = {"floor": floor, "corner": corner, "floor_is": floor_is, "ceiling_is": found[0][1]}
+        table.attrs |= {"level": level.words, "unit": " x ".join(UNITS[cost] for cost in data.costs)}
         return table
 
     def draw(self, table: pd.DataFrame) -> Drawing:
@@ -80,11 +81,11 @@ class Hypervolume(StudyFigure):
         return figure
 
     def caption(self, table: pd.DataFrame) -> str:
+        attrs = table.attrs
         return (
             "How fast the search found the front: area between the front and the point "
-            f"(mAP {table.attrs.get('floor', 0):.4f}, {table.attrs.get('ceiling', 0):.6g} "
-            f"{table.attrs.get('unit', 'ms')}), {table.attrs.get('floor_is', '')} and "
-            f"{table.attrs.get('ceiling_is', '')}; {table.attrs.get('level', '')}. Steps are new front members."
+            f"(mAP {attrs.get('floor', 0):.4f}, {attrs.get('corner', '')}), {attrs.get('floor_is', '')} and "
+            f"{attrs.get('ceiling_is', '')}; {attrs.get('level', '')}. Steps are new front members."
         )
 
 
@@ -96,13 +97,13 @@ def _floor(summary: pd.DataFrame, backbone: str) -> tuple[float, str]:
     return float(summary["map_mean"].min()), "the worst accuracy seen (the plain backbone was not trained here)"
 
 
-def _ceiling(summary: pd.DataFrame, data: StudyData) -> tuple[float, str]:
+def _ceiling(summary: pd.DataFrame, data: StudyData, cost: str) -> tuple[float, str]:
     """The cost up to which the area counts, and what it is."""
     reference = reference_row(summary, data.backbone)
-    if reference is not None and not is_missing(reference[data.cost]):
-        return float(reference[data.cost]), "the reference network's cost"
+    if reference is not None and not is_missing(reference[cost]):
+        return float(reference[cost]), "the reference network's cost"
     why = "the reference network was not trained here" if reference is None else "the reference network's is not known"
-    return float(summary[data.cost].max()), f"the largest cost seen ({why})"
+    return float(summary[cost].max()), f"the largest cost seen ({why})"
 
 
 def _in_order(data: StudyData, level: Level) -> pd.DataFrame:
@@ -112,10 +113,11 @@ def _in_order(data: StudyData, level: Level) -> pd.DataFrame:
     return rows.assign(hours=rows["seconds"].fillna(0).cumsum() / 3600, trainings=range(1, len(rows) + 1))
 
 
-def _progress(rows: pd.DataFrame, known: pd.DataFrame, reference: tuple[float, float]) -> pd.DataFrame:
-    """Hypervolume after each training; `known` holds (mAP, cost) by notation."""
+def _progress(rows: pd.DataFrame, known: pd.DataFrame, reference: tuple[float, ...]) -> pd.DataFrame:
+    """Hypervolume after each training; `known` holds (mAP, cost, ...) by notation."""
     new = rows[rows["status"].eq("finished") & rows["notation"].isin(known.index)].drop_duplicates("notation")
-    volumes = pd.Series(growing_hypervolume(known.loc[new["notation"]].to_numpy(), reference), index=new.index)
+    less = (False, *[True] * (len(reference) - 1))
+    volumes = pd.Series(growing_hypervolume(known.loc[new["notation"]].to_numpy(), reference, less), index=new.index)
     reached = volumes.reindex(rows.index).ffill().fillna(0.0)
     return rows.assign(hypervolume=reached)[list(_COLUMNS)].reset_index(drop=True)
 

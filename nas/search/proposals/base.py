@@ -22,6 +22,7 @@ class Observation:
         cost: what is paid, in the study's unit (ms a batch); None when unknown.
         replicates: number of finished trainings.
         attrs: what the sampler noted when it proposed the candidate.
+        more: the study's further costs, less is better.
     """
 
     candidate: Candidate
@@ -29,6 +30,13 @@ class Observation:
     cost: float | None
     replicates: int = 1
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    more: tuple[float | None, ...] = ()
+
+    @property
+    def values(self) -> tuple[float, ...] | None:
+        """mAP and all costs; None where one of them is not known."""
+        found = (self.map, self.cost, *self.more)
+        return None if any(value is None for value in found) else tuple(float(value or 0.0) for value in found)
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ class Request:
         admits: further limits on what may be proposed; None admits everything.
         taken: ids of candidates that must not be proposed (trained or waiting), beside the history's.
         noise: standard deviation of mAP between seeds, when known.
+        costs: how many costs the study pays; the first is `cost`.
         pending: candidates that are waiting or being trained, as far as they are known; also in `taken`.
     """
 
@@ -68,6 +77,7 @@ class Request:
     taken: frozenset[str] = frozenset()
     noise: float | None = None
     pending: Sequence[Candidate] = ()
+    costs: int = 1
 
     @cached_property
     def known(self) -> frozenset[str]:

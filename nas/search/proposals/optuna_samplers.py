@@ -104,9 +104,9 @@ class OptunaProposals:
         import optuna
 
         seed = request.seed % (2**31) if self._name in _ONE_SEED_A_STAGE else request.number(self._name)
-        study = optuna.create_study(
-            directions=["maximize", "minimize"], sampler=OPTUNA_SAMPLERS[self._name](seed), storage=None
-        )
+        most, least = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
+        sampler = OPTUNA_SAMPLERS[self._name](seed)
+        study = optuna.create_study(directions=[most, *[least] * request.costs], sampler=sampler)
         distributions = encoding.distributions()
         trials = [_frozen(o, encoding, distributions) for o in request.history]
         study.add_trials([trial for trial in trials if trial is not None])
@@ -120,10 +120,10 @@ def _frozen(observation: Observation, encoding: Encoding, distributions: dict[st
     params = encoding.encode(observation.candidate)
     if params is None:
         return None
-    complete = observation.map is not None and observation.cost is not None
+    values = observation.values
     return optuna.create_trial(
-        state=optuna.trial.TrialState.COMPLETE if complete else optuna.trial.TrialState.FAIL,
-        values=[observation.map, observation.cost] if complete else None,  # type: ignore[list-item]
+        state=optuna.trial.TrialState.FAIL if values is None else optuna.trial.TrialState.COMPLETE,
+        values=values,
         params=params,
         distributions=distributions,
         system_attrs=dict(observation.attrs.get("system_attrs", {})),

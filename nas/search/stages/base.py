@@ -160,7 +160,7 @@ def _request(
         sampler_attrs=wish.attrs,
         view=view,
         split=SPLITS[view],
-        epochs=wish.stop_epoch or (None if context.replay is not None else recipe.total_epochs),
+        epochs=wish.stop_epoch or (recipe.total_epochs if context.trains else None),
         stop_epoch=wish.stop_epoch,
         resume_from=wish.resume_from,
         init_from=init_from,
@@ -203,9 +203,11 @@ def epochs_of(context: StudyContext, settings: Any, fidelity: Fidelity) -> int:
 
 
 def as_trained(context: StudyContext, wish: Wish) -> Wish:
-    """The wish as it can be fulfilled: a table's values have one fidelity and one view, save those of sources."""
-    if context.replay is None:
+    """The wish as it can be fulfilled: tables and own trainers have one view, tables one fidelity, too."""
+    if context.trains:
         return wish
+    if context.trainer is not None:
+        return replace(wish, view=None)
     return replace(wish, fidelity=Fidelity(), view=SOURCE if wish.view == SOURCE else None)
 
 
@@ -298,8 +300,8 @@ def register_candidates(context: StudyContext, candidates: Iterable[Candidate]) 
 
 def register_dataset(context: StudyContext, view: str) -> str:
     """Stores the data set of a view if it is new; returns its id."""
-    if context.replay is not None:
-        return context.table_id
+    if not context.trains:
+        return context.table_id if context.trainer is None else context.own_id
     dataset = context.dataset(view)
     counts = {split: asdict(count) for split, count in dataset.counts().items()}
     context.repository.ensure_dataset(dataset.id, dataset.name, dict(dataset.spec), counts)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from nas.errors import StudyError
 from nas.search.context import FINAL, StudyContext
-from nas.search.costs import CostModel, Limits
+from nas.search.costs import Limits, paid
 from nas.search.definition import ConfirmStage
 from nas.search.history import front, observations, spread_over_cost
 from nas.search.stages.base import (
@@ -78,7 +78,8 @@ class Confirm:
 
     def _front(self, context: StudyContext, settings: ConfirmStage) -> list[Candidate]:
         rows = deepest(context.results())
-        found = observations(rows[rows["role"].isin([CANDIDATE, GIVEN])], CostModel.of(context).cost)
+        cost, *more = (model.cost for model in paid(context))
+        found = observations(rows[rows["role"].isin([CANDIDATE, GIVEN])], cost, more=more)
         if (limits := Limits.of(context, settings)) is not None:
             found = [o for o in found if limits.admit(o.candidate)]
         return [o.candidate for o in spread_over_cost(front(found), settings.max_candidates)]

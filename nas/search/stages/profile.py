@@ -21,7 +21,7 @@ class Profile:
 
     def advance(self, context: StudyContext, stage: StageInfo, settings: ProfileStage) -> bool:
         """Measures what is missing; a far device is waited for, unless the study says not to."""
-        if context.replay is not None:
+        if not context.times:
             return True
         planned = networks_to_profile(context, context.space_of(stage), settings)
         if not context.measures_here:
@@ -34,8 +34,8 @@ class Profile:
 
     def preview(self, context: StudyContext, space: DesignSpace, settings: ProfileStage) -> Preview:
         """Networks timed: equal tensors once, and two of them again as a check."""
-        if context.replay is not None:
-            return Preview(note="costs come from the table")
+        if not context.times:
+            return Preview(note="costs come from the table" if context.trainer is None else "costs are told")
         wanted = len(networks_to_profile(context, space, settings))
         return Preview(measurements=wanted, note=f"{wanted} networks timed, equal tensor shapes once and on a sample")
 

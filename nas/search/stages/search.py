@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from nas.search.context import StudyContext
-from nas.search.costs import CostModel, Limits
+from nas.search.costs import Limits, paid
 from nas.search.definition import SearchStage
 from nas.search.history import observations, promoted, seed_noise
 from nas.search.proposals import Request, propose
@@ -116,7 +116,8 @@ class Search:
         if reached + 1 >= len(settings.rungs):
             return False
         here = rows[rows["batch"] // RUNG_BATCHES == reached]
-        found = observations(here, CostModel.of(context).cost)
+        cost, *more = (model.cost for model in paid(context))
+        found = observations(here, cost, more=more)
         chosen = promoted(found, max(1, math.ceil(len(found) * settings.keep)))
         if not chosen:
             return False
@@ -144,18 +145,19 @@ def request_for(
     context: StudyContext, stage: StageInfo, settings: SearchStage, planned: pd.DataFrame, batch: int, count: int
 ) -> Request:
     """What a sampler is told for one batch: results of all but the batch before it, which counts as pending."""
-    costs, limits = CostModel.of(context), Limits.of(context, settings)
+    (cost, *more), limits = [model.cost for model in paid(context)], Limits.of(context, settings)
     results = context.results()
     elsewhere = results[(results["stage"] != stage.name) & results["role"].isin([CANDIDATE, GIVEN, BASELINE, CONTROL])]
     here, waiting = planned[planned["batch"] <= batch - 2], planned[planned["batch"] > batch - 2]
     known = pd.concat([comparable(elsewhere, here, planned, settings, context), here])
     return Request(
         space=context.space_of(stage),
-        history=observations(known, costs.cost, context.repository.sampler_attrs(context.study_id)),
+        history=observations(known, cost, context.repository.sampler_attrs(context.study_id), more),
         count=count,
         seed=context.definition.seed * 1000 + stage.position,
         batch=batch,
-        cost=costs.cost,
+        cost=cost,
+        costs=1 + len(more),
         admits=None if limits is None else limits.admit,
         taken=frozenset(planned["candidate_id"]),
         noise=seed_noise(known),

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from nas.errors import unknown_name
+from nas.errors import SpaceError, unknown_name
+from nas.files.model_errors import sentence_for
 from nas.spaces.candidate import Candidate, Placement
 from nas.spaces.domains import Domain
 from nas.spaces.lattice import Automaton
@@ -63,6 +64,22 @@ class Rule(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, value: Any = None, /, **keys: Any) -> None:
+        """From its keys, or from the plain value that a file may give instead: `MaxBlocks(3)`.
+
+        Raises:
+            SpaceError: it is not valid; says what is.
+        """
+        short = self.shorthand
+        if value is not None and short is None:
+            raise SpaceError(f"{type(self).__name__} takes keys, not {value!r}")
+        try:
+            super().__init__(**keys if value is None or short is None else {short: value, **keys})
+        except ValidationError as problem:
+            raise SpaceError(f"{type(self).__name__}: {sentence_for(problem, type(self))[0]}") from None
+
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # files and nested rules are read without it
 
     kind: str
     strength: Strength = "hard"

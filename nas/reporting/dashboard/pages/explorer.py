@@ -274,7 +274,7 @@ def shown_candidates(data: StudyData, filters: Filters) -> pd.DataFrame:
 def _shown_candidates(data: StudyData, filters: Filters) -> pd.DataFrame:
     table = ParetoFront(speed=filters.speed, level=filters.chosen_level(data)).table(data)
     shown = table[filters.mask(table, data)]
-    shown = mark_front(shown, data.cost) if len(shown) else shown
+    shown = mark_front(shown, *data.costs) if len(shown) else shown
     shown.attrs = table.attrs
     return shown
 

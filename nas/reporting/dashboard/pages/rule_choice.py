@@ -186,7 +186,7 @@ def outcome_of(data: StudyData, taken: Sequence[int], view: View) -> list[Any]:
     said = f"{plural(len(rules.rules), 'rule')} taken: {share} admitted"
     table = ParetoFront(level=level).table(data)
     shown = table[(table["n_blocks"] == 0) | table["candidate_id"].isin(inside["candidate_id"])]
-    shown = mark_front(shown, data.cost)
+    shown = mark_front(shown, *data.costs)
     shown.attrs = table.attrs
     whole = figure_block(ParetoFront(level=level), data, name="admitted", title="Front of the admitted candidates")
     return [

@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from nas import search
-from nas.cli.common import console, duration, note, plain
+from nas.commands.terminal import console, note, plain
 from nas.files.shown import shown
+from nas.progress import duration
 from nas.search.context import StudyContext
 
 QUIET_EVERY_S = 60.0
@@ -39,7 +40,7 @@ class StudyView:
         self._told_ended = 0
 
     def __enter__(self) -> StudyView:
-        if self._console.is_terminal:
+        if self._console.is_terminal or self._console.is_jupyter:
             self._live = Live(console=self._console, refresh_per_second=4, transient=False)
             self._live.__enter__()
         return self

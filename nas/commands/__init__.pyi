@@ -1,0 +1,11 @@
+from .devices import measure as measure
+from .devices import profile as profile
+from .networks import evaluate as evaluate
+from .networks import export as export
+from .networks import extract as extract
+from .networks import train as train
+from .running import database_if_there as database_if_there
+from .running import run as run
+from .trackers import MLflow as MLflow
+from .trackers import TensorBoard as TensorBoard
+from .trackers import WeightsAndBiases as WeightsAndBiases

@@ -1,0 +1,342 @@
+"""`train`, `evaluate`, `extract`, `export`: one network by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from nas import data as images
+from nas import networks, retrieval, training
+from nas.data.devices import usable_device
+from nas.data.prepared import PreparedData
+from nas.data.records import ReidDataset
+from nas.errors import DataError, TrainingError
+from nas.files.hashes import sha256_of
+from nas.files.outputs import check_outputs
+from nas.files.yaml_source import load_yaml
+from nas.progress import Progress
+from nas.spaces.candidate import Candidate, as_candidate
+from nas.training.checkpoints import Checkpoint, load_checkpoint
+from nas.training.results import EpochRecord, TrainingResult
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from nas.networks.export import ExportReport
+    from nas.retrieval import RetrievalMetrics
+    from nas.training.scoring import Embeddings
+
+Data = str | Path | Mapping[str, Any] | Sequence[Any] | ReidDataset | PreparedData
+"""A folder, `NAME:PATH`, the `data` of a study file, several of them to join, or a set that is loaded already."""
+Trained = str | Path | Checkpoint | TrainingResult
+"""A checkpoint file, or what a training gave."""
+MOST_CROPS = 64
+"""Images that an export is compared with PyTorch on: enough for a nearest neighbour each, seconds on a CPU."""
+_GENERATED = {"train_identities": 1, "test_identities": 8, "cameras": 2, "images": 2}
+
+
+def prepared(
+    data: Data,
+    size: tuple[int, int],
+    view: str = "final",
+    *,
+    cache: Path | None = None,
+    use: Literal["train", "evaluate"] = "train",
+    progress: Progress | None = None,
+) -> PreparedData:
+    """The images behind `data`, packed at one size.
+
+    Raises:
+        DataError: says what is wrong with them.
+    """
+    if isinstance(data, PreparedData):
+        return data
+    return images.prepare(
+        images.dataset_view(dataset(data, cache, progress), view), size, cache, progress=progress, use=use
+    )
+
+
+def dataset(data: Data, cache: Path | None = None, progress: Progress | None = None) -> ReidDataset:
+    """The data set that is meant."""
+    if isinstance(data, ReidDataset):
+        return data
+    if isinstance(data, PreparedData):
+        raise DataError("prepared data have no files any more", "give the data set that they were prepared from")
+    if isinstance(data, (list, tuple)):
+        specs = [images.parse_source(str(one)) if isinstance(one, (str, Path)) else one for one in data]
+        return images.load_dataset(specs if len(specs) > 1 else specs[0], cache=cache, progress=progress)
+    spec = images.parse_source(str(data)) if isinstance(data, (str, Path)) else data
+    return images.load_dataset(spec, cache=cache, progress=progress)  # type: ignore[arg-type]
+
+
+def recipe_of(
+    written: training.Recipe | Mapping[str, Any] | str | Path,
+    transfer: str | Path | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> training.Recipe:
+    """A recipe by name, from a YAML file or from its keys, with changes over it and the source of a transfer.
+
+    Raises:
+        TrainingError: a key or value is not valid.
+    """
+    if isinstance(written, (str, Path)):
+        named = str(written)
+        written = load_yaml(named, TrainingError).data if named.endswith((".yaml", ".yml")) else named
+    chosen = training.load_recipe(written)
+    overrides = dict(changes or {})
+    if transfer is not None:
+        overrides["transfer"] = {"from": str(transfer)}
+        overrides["transfer"] |= {"head_epochs": chosen.head_epochs} if chosen.transfer else {}
+    return chosen.with_overrides(overrides)
+
+
+def train(
+    candidate: Candidate | str,
+    data: Data,
+    recipe: training.Recipe | Mapping[str, Any] | str | Path = "strong_baseline",
+    *,
+    epochs: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    resume: bool = True,
+    stop_epoch: int | None = None,
+    start: str | Path | None = None,
+    transfer: str | Path | None = None,
+    view: str = "final",
+    device: str = "auto",
+    cache: str | Path | None = None,
+    progress: Progress | None = None,
+    on_epoch: Callable[[EpochRecord], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> TrainingResult:
+    """Trains one candidate and scores it, as `nas train` does.
+
+    Args:
+        candidate: or its notation, as `resnet50+cnl@6,8,14`.
+        data: see `Data`.
+        recipe: a name, a file, its keys or a `Recipe`.
+        epochs: fewer of them; the schedule shrinks with it.
+        seed: everything random follows from it.
+        out: checkpoint file to write and to go on from; None: nothing is written, the weights are in `trained`.
+        resume: go on from `out` when it is there.
+        stop_epoch: stop after this epoch; call again with a later one to go on.
+        start: go on from this trained plain network, for a few epochs.
+        transfer: fine-tune this checkpoint in two steps.
+        view: `final` (train on all, read on the test split) or `select` (hold persons out).
+        device: `auto`, `cpu`, `cuda`, `cuda:1`.
+        cache: folder for packed images.
+        progress: told the steps done.
+        on_epoch: called with the `EpochRecord` of each epoch.
+        should_stop: asked before each step; true ends the training, with its checkpoint written.
+
+    Returns:
+        mAP, rank-1 and mINP as fractions in `metrics`; `trained` holds the weights, for `evaluate`, `extract` and
+        `export`.
+
+    Raises:
+        TrainingError: recipe, data and checkpoint do not go together; `Diverged`, `OutOfMemory` and
+            `TrainingInterrupted` are such.
+        DataError, SpaceError: the images cannot be read, or there is no such network.
+    """
+    chosen, network = recipe_of(recipe, transfer), as_candidate(candidate)
+    fidelity = training.Fidelity(epochs=epochs)
+    final = training.final_recipe(network, chosen, fidelity, warm=start is not None)
+    if start is None and final.transfer is None:
+        training.require_pretrained([network], final, progress)
+    return training.train(
+        network,
+        chosen,
+        prepared(data, final.input, view, cache=_path(cache), progress=progress),
+        seed=seed,
+        fidelity=fidelity,
+        checkpoint=_path(out),
+        resume=resume,
+        device=usable_device(device),
+        stop_epoch=stop_epoch,
+        init_from=_path(start),
+        on_epoch=on_epoch,
+        should_stop=should_stop,
+        progress=progress,
+    )
+
+
+def _path(given: str | Path | None) -> Path | None:
+    return None if given is None else Path(given)
+
+
+def loaded(trained: Trained) -> Checkpoint:
+    """The weights that are meant.
+
+    Raises:
+        TrainingError: there is no such file, or a training that kept no weights.
+    """
+    if isinstance(trained, Checkpoint):
+        return trained
+    if not isinstance(trained, TrainingResult):
+        return load_checkpoint(trained)
+    found = trained.trained or trained.checkpoint
+    if found is None:
+        raise TrainingError("this training kept no weights", "set keep: last in its recipe, or train without `out`")
+    return loaded(found)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        metrics: mAP, CMC, mINP as fractions, with every query's result.
+        checkpoint: what was evaluated.
+        data: on what; query and gallery images with persons and cameras.
+        embeddings: float32 (N, D) of query and gallery.
+    """
+
+    metrics: RetrievalMetrics
+    checkpoint: Checkpoint
+    data: PreparedData
+    embeddings: Embeddings
+
+    @property
+    def map(self) -> float:
+        """Mean average precision, a fraction."""
+        return self.metrics.map
+
+    @property
+    def rank1(self) -> float:
+        """Share of queries whose nearest image is right."""
+        return self.metrics.rank1
+
+    @property
+    def pairs(self) -> retrieval.PairDistances:
+        """Distances of pairs of one person and of two: ROC, histogram."""
+        return retrieval.PairDistances(*self.embeddings.with_persons(self.data))
+
+
+def evaluate(
+    checkpoint: Trained,
+    data: Data,
+    *,
+    view: str = "final",
+    rerank: bool = False,
+    device: str = "auto",
+    cache: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Evaluates a trained network on any set, as `nas evaluate` does.
+
+    Args:
+        checkpoint: see `Trained`.
+        data: see `Data`.
+        view: as for `train`.
+        rerank: k-reciprocal re-ranking (20, 6, 0.3).
+        device: `auto`, `cpu`, `cuda`, `cuda:1`.
+        cache: folder for packed images.
+        progress: told the images embedded.
+
+    Raises:
+        TrainingError, DataError: the checkpoint or the images cannot be read.
+    """
+    source = loaded(checkpoint)
+    found = prepared(data, source.input_size, view, cache=_path(cache), use="evaluate", progress=progress)
+    place = usable_device(device)
+    network = training.network_from_checkpoint(source, place)
+    embeddings = training.embed(network, found.to(place), source.recipe.augmentation, progress)
+    metrics = training.score_embeddings(embeddings, found, rerank=rerank, per_query=True)
+    return Evaluation(metrics, source, found, embeddings)
+
+
+def extract(
+    checkpoint: Trained,
+    images: Any,
+    *,
+    batch: int = 64,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> NDArray[np.float32]:
+    """Features of images, as `nas extract` writes them.
+
+    Args:
+        checkpoint: see `Trained`.
+        images: a path, a PIL image, a uint8 array (H, W, 3) or tensor (3, H, W), or an iterable of them.
+        batch: images at a time.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`.
+        progress: told the images done.
+
+    Returns:
+        float32 (N, D), rows of length 1: the inner product of two is their cosine similarity.
+
+    Raises:
+        TrainingError, DataError: the checkpoint or an image cannot be read.
+    """
+    return training.FeatureExtractor(loaded(checkpoint), usable_device(device), batch)(images, progress)
+
+
+def export(
+    checkpoint: Trained,
+    out: str | Path | None = None,
+    *,
+    format: str = "onnx",
+    precision: str = "fp32",
+    crops: Any = None,
+    progress: Progress | None = None,
+) -> ExportReport:
+    """Writes a trained network for deployment, once it answers as PyTorch does; `nas export`.
+
+    Args:
+        checkpoint: see `Trained`.
+        out: file to write; None: beside the checkpoint file.
+        format: `onnx`, `torch-export` or `tensorrt`.
+        precision: fp32, fp16 or bf16; input and output stay float32.
+        crops: folder of person crops to compare on, beside random images; None: 32 of the generated pedestrians.
+        progress: told of the steps.
+
+    Raises:
+        TrainingError: the format is not available here, or the file answers differently: then nothing is written.
+    """
+    kind = networks.check_format(format, precision)
+    file = checkpoint if isinstance(checkpoint, (str, Path)) else getattr(checkpoint, "checkpoint", None)
+    if out is None and file is None:
+        raise TrainingError("a network that is in no file needs `out`", "say where to write it")
+    target = networks.check_target(out or Path(str(file)).with_suffix(kind.suffix))
+    check_outputs((target,), () if file is None else (Path(str(file)),), force=True)
+    source = loaded(checkpoint)
+    return networks.export_network(
+        training.network_from_checkpoint(source),
+        target,
+        format,
+        precision=precision,
+        crops=_crops(crops, source, progress),
+        preprocessing=networks.Preprocessing(mean=source.recipe.augmentation.mean, std=source.recipe.augmentation.std),
+        extra={
+            **({} if file is None else {"checkpoint_sha256": sha256_of(Path(str(file)))}),
+            "dataset": source.dataset_id,
+        },
+        progress=progress,
+    )
+
+
+def _crops(folder: str | Path | None, source: Checkpoint, progress: Progress | None) -> Tensor:
+    """Normalised crops (N, 3, H, W) from a folder, or of the generated set."""
+    import numpy as np
+    import torch
+
+    records = _generated(progress) if folder is None else _in_folder(Path(folder))
+    size, augmentation = source.input_size, source.recipe.augmentation
+    pixels = torch.from_numpy(np.stack([images.read_image(record, size) for record in records])).permute(0, 3, 1, 2)
+    return images.BatchAugmenter(augmentation, size, torch.device("cpu")).normalise(pixels)
+
+
+def _generated(progress: Progress | None) -> list[images.ImageRecord]:
+    found = images.load_dataset({"generated": _GENERATED}, progress=progress)
+    return [*found.query, *found.gallery][:MOST_CROPS]
+
+
+def _in_folder(folder: Path) -> list[images.ImageRecord]:
+    files = images.list_images(folder).files[:MOST_CROPS]
+    if not files:
+        raise DataError(f"the folder {folder} holds no images to compare on")
+    return [images.ImageRecord(path, 0, 0) for path in files]

@@ -1,0 +1,130 @@
+"""`run`: a study from what is written to its answer, in this process or in processes of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from nas import reporting, search, storage
+from nas.commands.live import StudyView
+from nas.commands.terminal import note, progress_bar
+from nas.errors import NasError, StudyError
+from nas.search import own_function
+from nas.search.callbacks import Watch
+
+
+def run(
+    study: search.Written,
+    *,
+    db: str | None = None,
+    workers: int | None = None,
+    profile: str | None = None,
+    progress: bool = True,
+    in_process: bool | None = None,
+    lease_s: float = 60.0,
+    callbacks: Sequence[Any] = (),
+    watch: Callable[[], object] = lambda: None,
+) -> reporting.Study:
+    """Runs a study to its end, or goes on where it stopped.
+
+    >>> import nas
+    >>> study = nas.run("studies/quickstart.yaml")  # doctest: +SKIP
+    >>> study.answer().sentence  # doctest: +SKIP
+
+    Args:
+        study: a study file, its content as a dictionary, or a `StudyDefinition`.
+        db: the database; None: $NAS_DATABASE, or the study's own (a file in the current folder).
+        workers: how many train at once; None: as the study says.
+        profile: one of the study's profiles.
+        progress: show how far it is, in a terminal or a notebook; False: nothing is printed.
+        in_process: train in this process, networks of ours on one worker; False: each worker is a process of its own,
+            as with `nas run`; None: in this one where the objective is a function that only this program has.
+        lease_s: seconds of silence after which a training is given to another worker.
+        watch: called a few times a second; what it raises ends the run, as Ctrl-C does.
+        callbacks: told of stages, trainings, epochs, rules and the end, see `nas.Callback`.
+
+    Returns:
+        The study, with everything that its database holds of it.
+
+    Raises:
+        StudyError: something in the study is not valid (names its place), or it cannot go on; says what to do.
+        NasError: something that it names is missing or broken.
+        KeyboardInterrupt: after what was running has been given back; the same call goes on.
+    """
+    definition = search.read_study(study, profile)
+    url = search.database_url(definition, db)
+    if definition.objective is not None and definition.objective.ask:
+        raise StudyError(
+            f"study {definition.name!r} is not run: its trainings are asked for by a program",
+            "call ask and tell of nas.Study.create(study)",
+        )
+    python = None if definition.objective is None else definition.objective.python
+    is_here = python is not None and own_function.is_here(python)
+    here = is_here if in_process is None else in_process
+    if is_here and not here:
+        raise StudyError(
+            "the objective is a function that only this program has: other processes cannot import it",
+            "leave in_process out, or put the function into a module",
+        )
+    with database_if_there(url) as database:
+        search.check_study(definition, storage.Repository(database))
+        warnings = search.insertion_warnings(definition, storage.Repository(database))
+    tell = note if progress else (lambda message: None)
+    for warning in warnings:
+        tell(f"Warning: {warning}.")
+    count = workers or definition.workers
+    with storage.open_database(url) as database:
+        repository = storage.Repository(database)
+        context = search.StudyContext(definition, repository, search.register(definition, repository))
+        if repository.status(definition.name)["finished"]:
+            search.reconcile(context)
+            tell(f"Study {definition.name!r} is finished; nothing to do.")
+            return reporting.Study(url, definition.name)
+        for sentence in search.origin(definition, repository):
+            tell(sentence)
+        search.prepare(context, progress_bar("Preparing data", enabled=progress))
+        told = Watch(repository, definition.name, callbacks)
+        with StudyView(context, count) if progress else nullcontext() as view, _told_of_its_end(told):
+
+            def seen(status: dict[str, Any]) -> None:
+                told.update(status)
+                if view is not None:
+                    view.update(status)
+                watch()
+
+            stopping = (lambda: None) if view is None else view.stopping
+            if here:
+                after = search.work_here(context, count, lease_s, seen, stopping)
+            else:
+                after = search.run_workers(repository, _processes(context, url, count, lease_s), seen, stopping)
+        search.reconcile(context)
+        search.tidy(repository, definition)
+        tell(f"Study {definition.name!r} is finished: {after['trainings']['finished']} trainings.")
+    return reporting.Study(url, definition.name)
+
+
+@contextmanager
+def _told_of_its_end(told: Watch) -> Iterator[None]:
+    finished = False
+    try:
+        yield
+        finished = True
+    finally:
+        told.end(finished)
+
+
+def _processes(context: search.StudyContext, url: str, count: int, lease_s: float) -> search.LocalWorkers:
+    definition = context.definition
+    trusted = own_function.code_names(context.repository.study(definition.name).definition)
+    folder = search.log_folder()
+    attempts, devices = definition.max_attempts, search.worker_devices(definition)
+    return search.LocalWorkers(definition.name, url, count, folder, lease_s, attempts, trusted, devices)
+
+
+def database_if_there(url: str) -> storage.Database:
+    """The database, or an empty one in memory: what is only looked at leaves nothing behind."""
+    try:
+        return storage.open_database(url, create=False, read_only=True)
+    except NasError:
+        return storage.open_database("sqlite://")

@@ -1,0 +1,81 @@
+"""What a person sees while something runs, in a terminal, a log or a notebook: messages, bars with the time left."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+from nas.files.shown import shown
+from nas.progress import duration
+
+if TYPE_CHECKING:
+    from nas.progress import Progress
+
+
+def console(*, stderr: bool = True) -> Console:
+    """A rich console on stderr (messages) or stdout (results)."""
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def note(message: str) -> None:
+    """Prints one message for the person at the terminal (stderr)."""
+    console().print(shown(message), markup=False)
+
+
+def plain(text: str) -> Text:
+    """Text for a table: never markup, nothing that a terminal would obey."""
+    return Text(shown(text))
+
+
+@contextmanager
+def progress_bar(title: str, *, enabled: bool = True) -> Iterator[Progress]:
+    """A bar with ETA on stderr; yields a `Progress` to call. Off a terminal it prints sparse lines."""
+    if not enabled:
+        yield lambda done, total, what="": None
+        return
+    out = console()
+    if not (out.is_terminal or out.is_jupyter):
+        yield _sparse_lines(title)
+        return
+    columns = (
+        TextColumn("[bold]{task.fields[title]}[/]"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
+    with Bar(*columns, console=out, transient=False) as bar:
+        task = bar.add_task("", total=None, title=title, visible=False)
+
+        def report(done: int, total: int, what: str = "") -> None:
+            bar.update(task, completed=done, total=total, description=what, visible=True)
+
+        yield report
+
+
+def _sparse_lines(title: str, every_s: float = 10.0) -> Callable[..., None]:
+    """A `Progress` for logs: one line at most every ten seconds, and the last one."""
+    begun = time.monotonic()
+    last = begun
+
+    def report(done: int, total: int, what: str = "") -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < every_s:
+            return
+        last = now
+        left = (now - begun) / done * (total - done) if done else math.nan
+        eta = f", about {duration(left)} left" if math.isfinite(left) else ""
+        note(f"{title}: {done}/{total}{eta} {what}".rstrip())
+
+    return report

@@ -1,0 +1,46 @@
+"""The examples run, say what they should, and stay short."""
+
+from __future__ import annotations
+
+import ast
+import runpy
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "examples"
+SAYS = {
+    "any_function": "compared in 2 seeds",
+    "ask_and_tell": "map_mean",
+    "own_module": "resnet18(width=0.25)+se@5",
+    "evaluate_checkpoint": "mAP 0.",
+    "mlflow_runs": "5 runs, the last of",
+}
+NEEDS = {"any_function": "sklearn", "mlflow_runs": "mlflow"}
+
+
+def test_every_example_is_tested() -> None:
+    assert {path.stem for path in FOLDER.glob("*.py")} == set(SAYS)
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_it_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.delenv("NAS_DATABASE", raising=False)
+    runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
+    assert SAYS[name] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+def test_it_has_at_most_fifteen_statements(path: Path) -> None:
+    """Lines of code, without imports, blank lines and the line that says what it is."""
+    tree = ast.parse(path.read_text())
+    body = [node for node in tree.body[1:] if not isinstance(node, (ast.Import, ast.ImportFrom))]
+    lines = path.read_text().splitlines()
+    used = {n for node in body for n in range(node.lineno, (node.end_lineno or 0) + 1) if lines[n - 1].strip()}
+    assert len(used) <= 15
