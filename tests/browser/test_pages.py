@@ -170,7 +170,7 @@ def test_the_keyboard_reaches_everything(site: str, open_page: Open) -> None:
 
 
 def test_the_theme_is_remembered(site: str, open_page: Open) -> None:
-    page = open_page(site + "/study/market1501/data", fresh=True)
+    page = open_page(site + "/study/market1501/positions", fresh=True)
     wait_until_drawn(page)
     page.get_by_role("button", name="Dark theme").click()
     page.wait_for_function("document.documentElement.dataset.theme === 'dark'")

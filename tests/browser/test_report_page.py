@@ -76,3 +76,21 @@ def test_links_of_the_contents_lead_to_their_sections(reports: Path, open_page: 
     page = open_page((reports / "full" / "report.html").as_uri())
     page.get_by_role("navigation").get_by_role("link", name="Rules, with evidence and verdicts").click()
     page.wait_for_function("Math.abs(document.querySelector('#rules').getBoundingClientRect().top) < 120")
+    assert page.locator("#provenance dl").is_hidden()
+    page.get_by_role("navigation").get_by_role("link", name="Provenance").click()
+    page.locator("#provenance dl").wait_for(state="visible")
+
+
+def test_long_tables_end_at_a_row_and_open(reports: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page((reports / "full" / "report.html").as_uri())
+    rows = page.locator("table.candidates_val_e60 tbody tr")
+    assert [row.is_visible() for row in rows.all()].count(True) == 15 < rows.count()
+    page.get_by_role("button", name=f"Show all {rows.count()} rows").click()
+    rows.last.wait_for(state="visible")
+
+
+def test_the_front_stands_beside_the_map(reports: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page((reports / "full" / "report.html").as_uri(), width=1440)
+    front, beside = (page.locator(f"#fig-{name}").bounding_box() for name in ("pareto_front", "placement_map"))
+    assert front["x"] + front["width"] <= beside["x"]
+    assert front["y"] == beside["y"]

@@ -57,5 +57,8 @@
     });
   }, { rootMargin: "0px 0px -75% 0px" });
   document.querySelectorAll("section[id]").forEach((section) => here.observe(section));
+  const unfold = () => document.getElementById(location.hash.slice(1))?.querySelector(":scope > details")?.setAttribute("open", "");
+  window.addEventListener("hashchange", unfold);
+  unfold();
 
 })();
