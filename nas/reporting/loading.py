@@ -34,7 +34,7 @@ def study_data(queries: Repository, name: str) -> StudyData:
     """The same from an open repository."""
     info = queries.study(name)
     results = queries.results(name)
-    stages = [_stage(stage) for stage in queries.stages(info.id)]
+    stages = [asdict(stage) for stage in queries.stages(info.id)]
     proposed = [step.get("child_id") for stage in stages for step in shrink_results(stage["result"])]
     spaces = queries.spaces_of(name, proposed)
     timing = queries.latency_protocol_of(name)
@@ -58,10 +58,6 @@ def _beside(results: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
     """Columns by training that the results do not have yet: reasons of failures, numbers of one's own trainer."""
     fresh = [name for name in more if name == "training_id" or name not in results]
     return results.merge(more[fresh], on="training_id", how="left") if len(fresh) > 1 and len(more) else results
-
-
-def _stage(stage: Any) -> dict[str, Any]:
-    return asdict(stage)
 
 
 def _spaces(spaces: Sequence[Mapping[str, Any]], stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -23,25 +23,8 @@ from nas.results.levels import Level, candidates, levels, quoted_level, widest_l
 T = TypeVar("T")
 
 LATENCY_COLUMNS: tuple[str, ...] = (
-    "role",
-    "notation",
-    "backbone",
-    "block",
-    "site",
-    "n_blocks",
-    "median_ms",
-    "p5_ms",
-    "p95_ms",
-    "batches_per_s",
-    "batches",
-    "isolated",
-    "drift",
-    "raw_ms",
-    "how",
-    "unknown",
-    "predicted_ms",
-    "peak_memory_mb",
-    "device",
+    *("role", "notation", "backbone", "block", "site", "n_blocks", "median_ms", "p5_ms", "p95_ms", "batches_per_s"),
+    *("batches", "isolated", "drift", "raw_ms", "how", "unknown", "predicted_ms", "peak_memory_mb", "device"),
     "measured_at",
 )
 """The latency table: one row a measured network; `block` and `site` are empty unless it has one placement."""

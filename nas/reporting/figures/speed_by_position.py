@@ -18,16 +18,7 @@ from nas.reporting.study_data import StudyData, rows_of
 from nas.spaces.labels import block_title, short_label
 
 _COLUMNS = (
-    "block",
-    "site",
-    "notation",
-    "batches_per_s",
-    "low",
-    "high",
-    "median_ms",
-    "backbone",
-    "role",
-    "default",
+    *("block", "site", "notation", "batches_per_s", "low", "high", "median_ms", "backbone", "role", "default"),
     "timed_at",
 )
 

@@ -206,42 +206,22 @@ def register(app: Any, source: StudySource) -> None:
 def _register_browser_side(app: Any) -> None:
     """What needs no server: the table's elements, selection, click-through, the address, clearing."""
     app.clientside_callback("window.nas.table", Output("front-table", "title"), Input("front-rows", "data"))
-    app.clientside_callback(
-        "window.nas.firstPage",
-        Output("front-order", "data"),
-        [Input(f"f-{name}", "value") for name in CONTROLS],
-        State("front-order", "data"),
-        prevent_initial_call=True,
+    given = [Input(f"f-{name}", "value") for name in CONTROLS]
+    app.clientside_callback("window.nas.address", Output("front-plot", "title"), given)
+    kept = [Output(f"f-{name}", "value") for name in CONTROLS if name not in ("level", "speed")]
+    selected, figure = (
+        Output("front-selected", "data", allow_duplicate=True),
+        Output(GRAPH, "figure", allow_duplicate=True),
     )
-    app.clientside_callback(
-        "window.nas.selected",
-        Output("front-selected", "data"),
-        Input(GRAPH, "selectedData"),
-        prevent_initial_call=True,
-    )
-    app.clientside_callback(
-        "window.nas.unselect",
-        [Output("front-selected", "data", allow_duplicate=True), Output(GRAPH, "figure", allow_duplicate=True)],
-        Input("front-unselect", "n_clicks"),
-        State(GRAPH, "figure"),
-        prevent_initial_call=True,
-    )
-    app.clientside_callback(
-        "window.nas.clickThrough",
-        Output("url", "pathname", allow_duplicate=True),
-        Input(GRAPH, "clickData"),
-        State("url", "pathname"),
-        prevent_initial_call=True,
-    )
-    app.clientside_callback(
-        "window.nas.address", Output("front-plot", "title"), [Input(f"f-{name}", "value") for name in CONTROLS]
-    )
-    app.clientside_callback(
-        "window.nas.clear",
-        [Output(f"f-{name}", "value") for name in CONTROLS if name not in ("level", "speed")],
-        Input("front-clear", "n_clicks"),
-        prevent_initial_call=True,
-    )
+    leads = Output("url", "pathname", allow_duplicate=True)
+    for name, outputs, inputs, states in (
+        ("firstPage", Output("front-order", "data"), given, [State("front-order", "data")]),
+        ("selected", Output("front-selected", "data"), [Input(GRAPH, "selectedData")], []),
+        ("unselect", [selected, figure], [Input("front-unselect", "n_clicks")], [State(GRAPH, "figure")]),
+        ("clickThrough", leads, [Input(GRAPH, "clickData")], [State("url", "pathname")]),
+        ("clear", kept, [Input("front-clear", "n_clicks")], []),
+    ):
+        app.clientside_callback(f"window.nas.{name}", outputs, inputs, states, prevent_initial_call=True)
 
 
 def _study(pathname: str | None) -> str:
