@@ -270,7 +270,7 @@ def stepped(plan: Plan, own: Recipe, given: PreparedData, deterministic: bool) -
             wait(plan)
             rounds.append((time.perf_counter() - begun) / 5 * 1e3 if turn >= 2 else float("nan"))
         found: dict[str, Any] = {"step_ms": median(rounds[2:]), "precision": made.precision}
-        graph = getattr(made._whole_step, "_graph", None)
+        graph = None if made.recorded is None else made.recorded.graph
         if graph is not None:
             found["graph_ms"] = median(on_card(graph.replay) for _ in range(20))
         return found

@@ -29,10 +29,12 @@ def export_onnx(subject: Subject, protocol: LatencyProtocol, path: Path) -> None
     """
     import torch
 
+    from nas.networks.blocks.base import islands
+
     network = subject.make(protocol).to(dtype=torch_dtype(protocol.precision))
     images = sample_input(replace(protocol, channels_last=False))
     try:
-        with warnings.catch_warnings(), torch.inference_mode():
+        with warnings.catch_warnings(), torch.inference_mode(), islands(protocol.islands is not False):
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 network,

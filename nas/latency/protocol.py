@@ -65,6 +65,8 @@ class LatencyProtocol:
         tf32: whether an fp32 network may use the TF32 units of a GPU, in convolutions and matrix products alike; None:
             no. Without a meaning elsewhere.
         opset: ONNX operator set of the backends that run from a file; None: 17.
+        islands: of those backends in fp16, whether blocks keep sums and softmax in fp32; None: yes. Engines of other
+            versions treat such islands differently.
         isolated: whether the figure is meant for a machine that does nothing else.
         load: a network that works on the same device meanwhile, in a process of its own, in the same backend, precision
             and batch: a `Beside` or a mapping of `network` and `period_ms`; None: none.
@@ -87,6 +89,7 @@ class LatencyProtocol:
     channels_last: bool | None = None
     tf32: bool | None = None
     opset: int | None = None
+    islands: bool | None = None
     isolated: bool = True
     load: Beside | None = None
 
@@ -145,7 +148,7 @@ class LatencyProtocol:
         own = self.resolved().to_dict()
         if self.on_gpu:
             own |= {"device": "cuda", "threads": None, "time_budget_s": LatencyProtocol.time_budget_s}
-        left_out = [key for key in ("warmup_s", "tf32", "opset", "load") if own[key] is None]
+        left_out = [key for key in ("warmup_s", "tf32", "opset", "islands", "load") if own[key] is None]
         if self.opset == FORMER_OPSET:
             left_out.append("opset")
         return hash_of_data({key: value for key, value in own.items() if key not in left_out})
@@ -165,6 +168,7 @@ class LatencyProtocol:
             channels_last=layout and not from_file,
             tf32=bool(self.tf32) if self.on_gpu and self.precision == "fp32" else None,
             opset=(self.opset or OPSET) if from_file else None,
+            islands=False if from_file and self.precision == "fp16" and self.islands is False else None,
         )
 
     @property
@@ -179,7 +183,7 @@ class LatencyProtocol:
         count = f"{own.batches} batches" if own.batches else f"batches for {own.time_budget_s:g} s"
         builds = f" x {self.builds} builds" if self.builds > 1 else ""
         units = {True: " with TF32", False: " without TF32", None: ""}[own.tf32]
-        layout = " channels last" if own.channels_last else ""
+        layout = " channels last" if own.channels_last else " throughout" if own.islands is False else ""
         warm = f"{own.warmup} batches" if own.warmup is not None else f"{own.warmup_s:g} s"
         beside = f", beside {self.load.network} every {self.load.period_ms:g} ms" if self.load else ""
         return (

@@ -126,7 +126,7 @@ def _count_on_device(matches: Matches, distances: Tensor) -> Ints | None:
     place = torch.from_numpy(_padded(counts, matches.positives.places, 0)).to(device)
     limit = distances.gather(1, place)
     index = torch.arange(distances.shape[1], device=device)
-    before = torch.empty_like(place)
+    before = torch.zeros_like(place)
     for k in range(place.shape[1]):
         at, own = limit[:, k, None], place[:, k, None]
         before[:, k] = ((distances < at) | ((distances == at) & (index < own))).sum(1)

@@ -57,6 +57,7 @@ class LatencySettings(Settings):
     tf32: bool | None = Field(None, description="whether fp32 may use a GPU's TF32 units; null: no")
     channels_last: bool | None = Field(None, description="layout in PyTorch; null: channels last on a GPU")
     opset: PositiveInt | None = Field(None, description="ONNX operator set of backends that run from a file; null: 17")
+    islands: bool | None = Field(None, description="ONNX backends in fp16: blocks keep sums in fp32; null: yes")
     warmup: PositiveInt | None = Field(None, description="untimed batches first; null: 3 on a CPU, 2 s on a GPU")
     batches: PositiveInt | None = Field(None, description="timed batches; null: as many as fit the time budget")
     time_budget_s: PositiveFloat | None = Field(None, description="seconds of timed batches a network")

@@ -16,35 +16,38 @@ Step = Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]
 
 
 class CapturedStep:
-    """A step that is recorded once and replayed for every further batch, all of one size.
+    """A step that is recorded once and replayed for every further batch, all of one size."""
 
-    Args:
-        step: forward, losses, backward and update; nothing in it may wait for the GPU or draw on the CPU. What it
-            returns stays in place: it must be used before the next step.
-    """
-
-    def __init__(self, step: Step) -> None:
-        self._step = step
+    def __init__(self) -> None:
         self._before = 0
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self.graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The step on a batch."""
+    def __call__(self, step: Step, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The step on a batch.
+
+        Args:
+            step: forward, losses, backward and update; nothing in it may wait for the GPU or draw on the CPU. Always
+                the same one.
+            batch: of the step.
+
+        Returns:
+            What the step returns; it stays in place, and must be used before the next step.
+        """
         if self._before < STEPS_BEFORE:
             self._before += 1
-            return self._step(batch)
-        if self._graph is None:
-            self._record(batch)
+            return step(batch)
+        if self.graph is None:
+            self._record(step, batch)
         else:
             self._batch.images.copy_(batch.images)
             self._batch.labels.copy_(batch.labels)
-        assert self._graph is not None
-        self._graph.replay()
+        assert self.graph is not None
+        self.graph.replay()
         return self._found
 
-    def _record(self, batch: Batch) -> None:
+    def _record(self, step: Step, batch: Batch) -> None:
         self._batch = Batch(batch.images.clone(), batch.labels.clone())
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.device(batch.images.device), torch.cuda.graph(graph):
-            self._found = self._step(self._batch)
-        self._graph = graph
+            self._found = step(self._batch)
+        self.graph = graph

@@ -47,6 +47,7 @@ class Trainer:
     Attributes:
         network: the network that is trained.
         averaged: its averaged weights, or None.
+        recorded: the step as a CUDA graph, where the recipe asks for one.
         epoch, step: whole epochs done, and steps done of the one after.
         records: the epochs done.
         sums, seconds: losses and time of the unfinished epoch, for a checkpoint in the middle of it.
@@ -114,7 +115,8 @@ class Trainer:
         self.optimiser = network_optimiser(self.network, self.recipe)
         self.centre_optimiser = centre_optimiser(self.loss, self.recipe)
         self.scaler = gradient_scaler(self.precision, self.device)
-        self._whole_step = CapturedStep(self._step) if self.recipe.capture else self._step
+        # Not given the step to keep: a trainer in a circle of references would hold its memory after it failed.
+        self.recorded = CapturedStep() if self.recipe.capture else None
         decay = self.recipe.ema_decay
         self.averaged = None if decay is None else AveragedWeights(self.network, decay)
 
@@ -144,7 +146,10 @@ class Trainer:
     def train_step(self, batch: Batch, lr: float, *, head_only: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
         """One optimiser step; returns the total loss and its terms, both without gradient and on the device."""
         set_learning_rate(self.optimiser, lr)
-        found = self._step(batch, head_only=True) if head_only else self._whole_step(batch)
+        if self.recorded is None or head_only:
+            found = self._step(batch, head_only=head_only)
+        else:
+            found = self.recorded(self._step, batch)
         if self.averaged is not None:
             self.averaged.update()
         return found

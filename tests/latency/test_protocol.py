@@ -100,3 +100,11 @@ def test_a_network_beside_is_part_of_the_identity() -> None:
     for wrong in ({"network": "resnet18"}, {"network": "resnet18", "period_ms": 0}, 5):
         with pytest.raises(LatencyError, match="load"):
             LatencyProtocol.from_dict({"load": wrong})
+
+
+def test_half_precision_throughout_is_another_form_of_engines_alone() -> None:
+    engine = {"backend": "tensorrt", "device": "cuda", "precision": "fp16"}
+    kept, throughout = LatencyProtocol.from_dict(engine), LatencyProtocol.from_dict({**engine, "islands": False})
+    assert kept.id == LatencyProtocol.from_dict({**engine, "islands": True}).id != throughout.id
+    assert "fp16 throughout" in throughout.sentence()
+    assert LatencyProtocol(islands=False).id == LatencyProtocol().id

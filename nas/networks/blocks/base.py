@@ -8,7 +8,8 @@ and what it costs; it is built only through `build`, which checks all of that. W
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -198,7 +199,24 @@ def over_map(gate: Tensor) -> Tensor:
 
 def at_least_single(x: Tensor) -> Tensor:
     """Half precision becomes fp32, other types stay: for sums and exponentials that overflow."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) and _ISLANDS.get() else x
+
+
+_ISLANDS: ContextVar[bool] = ContextVar("islands", default=True)
+
+
+@contextlib.contextmanager
+def islands(kept: bool) -> Iterator[None]:
+    """Inside, whether blocks in half precision compute sums and softmax in fp32.
+
+    Engines treat such islands differently from version to version, so that a block's time would be that of its casts;
+    exports are made without where their answers allow it.
+    """
+    token = _ISLANDS.set(kept)
+    try:
+        yield
+    finally:
+        _ISLANDS.reset(token)
 
 
 def no_autocast(x: Tensor) -> contextlib.AbstractContextManager[Any]:

@@ -24,6 +24,7 @@ struct Stream {
 struct Block {
   size_t bytes;
   int device;
+  void* given;
 };
 using Hook = void (*)(const char*, long);
 
@@ -70,15 +71,15 @@ cudaError_t answer(cudaError_t error) {
   if (error) last = error;
   return error;
 }
-void tell(const char* name, long number = 1) {
+void tell(const char* name) {
   { Guard guard(mutex); ++counts()[name]; }
-  if (hook && !strncmp(name, "WAIT", 4)) hook(name, number);
+  if (hook && !strncmp(name, "WAIT", 4)) hook(name, 1);
 }
 Stream* real(cudaStream_t stream) {  // the default streams are small numbers
   return reinterpret_cast<uintptr_t>(stream) > 16 ? reinterpret_cast<Stream*>(stream) : nullptr;
 }
 // Work given to a stream: refused after a sticky error, recorded while the stream records, told of where it is wrong.
-cudaError_t work(const char* name, cudaStream_t stream, long number = 1) {
+cudaError_t work(const char* name, cudaStream_t stream) {
   if (poisoned()) return answer(cudaErrorIllegalAddress);
   Stream* own = real(stream);
   if (own && own->device != current) tell("work on a stream of another device");
@@ -88,7 +89,7 @@ cudaError_t work(const char* name, cudaStream_t stream, long number = 1) {
     tell("work on the default stream while capturing");
     return answer(cudaErrorStreamCaptureImplicit);
   }
-  tell(name, number);
+  tell(name);
   return cudaSuccess;
 }
 cudaError_t wait(const char* name) {
@@ -205,9 +206,11 @@ cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   tell("malloc");
   Guard guard(mutex);
   if (static_cast<long>(bytes) + used[current] > memory()) return answer(cudaErrorMemoryAllocation);
-  if (posix_memalign(pointer, 512, bytes + 512)) return answer(cudaErrorMemoryAllocation);
-  memset(*pointer, 0, bytes);
-  device_blocks()[static_cast<char*>(*pointer)] = {bytes, current};
+  void* given = calloc(1, bytes + 512);  // the system gives it page by page, when it is touched
+  if (!given) return answer(cudaErrorMemoryAllocation);
+  char* aligned = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(given) + 511) & ~uintptr_t{511});
+  device_blocks()[aligned] = {bytes, current, given};
+  *pointer = aligned;
   used[current] += static_cast<long>(bytes);
   return cudaSuccess;
 }
@@ -216,8 +219,8 @@ cudaError_t cudaFree(void* pointer) {
   auto found = device_blocks().find(static_cast<char*>(pointer));
   if (found == device_blocks().end()) return cudaSuccess;
   used[found->second.device] -= static_cast<long>(found->second.bytes);
+  free(found->second.given);
   device_blocks().erase(found);
-  free(pointer);
   return cudaSuccess;
 }
 cudaError_t cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t) { return cudaMalloc(pointer, bytes); }
@@ -245,8 +248,10 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* found, const void* p
   return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
-  cudaError_t error = work(copy_name(from, bytes, kind), stream, static_cast<long>(bytes));
+  cudaError_t error = work(copy_name(from, bytes, kind), stream);
   if (!error) memcpy(to, from, bytes);
+  // A single number that no kernel made is whatever lay there before: it is read as 0.
+  if (!error && kind == cudaMemcpyDeviceToHost && bytes <= 8) memset(to, 0, bytes);
   return error;
 }
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
