@@ -24,6 +24,7 @@ from real_trainings import CONTROLS, Lab, OutOfTime, arguments, identity, writte
 from nas.results.intervals import Spread
 from nas.results.noise import noise_of
 from nas.search.starts import control_count
+from nas.testing import placement_table
 
 PLAIN = "resnet50(width=0.25)"
 SITES = (4, 17)
@@ -110,6 +111,20 @@ def ways(rows: pd.DataFrame, once: float) -> list[Way]:
     return found
 
 
+def of_table() -> str:
+    """The noise of the placement table, which has many more fine-tunings, by how blocks are put in."""
+    rows = placement_table("pedestrians")
+    rows = rows[rows["role"].ne("start")]
+    told = []
+    for form, other in (("identity", "published"), ("published", "identity")):
+        own = rows[rows["form"].ne(other)]
+        noise, placed = noise_of(own).single, own[own["form"].eq(form)]
+        if len(placed) and noise.known:
+            low, high = noise.interval()
+            told.append(f"{form} forms {noise.sd:.4f} [{low:.4f}, {high:.4f}] (df {noise.df:.0f})")
+    return f"The placement table's own noise of one training: {'; '.join(told) or 'not known yet'}."
+
+
 def report(found: list[Way], whole: bool) -> str:
     """Markdown."""
     head = (
@@ -142,13 +157,14 @@ def report(found: list[Way], whole: bool) -> str:
             f"error of a difference is {WANTED} mAP; at least one seed. Intervals of the noise come from its degrees "
             "of freedom (df): with few of them they are wide, and the price goes with the square of the noise.",
             "\n".join(lines) + note,
+            of_table(),
         ]
     )
 
 
 def main() -> None:
     args = arguments(__doc__ or "").parse_args()
-    lab = Lab(args.folder, args.minutes)
+    lab = Lab(args.folder, args.minutes, smoke=args.smoke)
     rows, whole = trained(lab, args.rounds)
     if not rows:
         raise SystemExit("nothing was trained: give it more --minutes")

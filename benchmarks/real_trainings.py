@@ -27,6 +27,8 @@ from nas.search.starts import PLAIN_SEEDS, moved_start
 from nas.spaces import Candidate, get_block_spec
 from nas.training import Fidelity, Recipe, load_recipe, train
 
+STUDY = "placement_table_pedestrians.yaml"
+"""Whose data, recipe and plain network."""
 CONTROLS = 3
 """Trainings of the control a seed, where a benchmark does not say otherwise."""
 
@@ -41,14 +43,15 @@ class Lab:
     Args:
         folder: of weights and the list of trainings.
         minutes: after which nothing new is begun; None: no end.
-        study: whose data, recipe and plain network.
+        smoke: the smoke profile of the study, to see that a benchmark runs: its numbers mean nothing.
     """
 
-    def __init__(self, folder: Path, minutes: float | None = None, study: str = "placement_table_pedestrians") -> None:
+    def __init__(self, folder: Path, minutes: float | None = None, *, smoke: bool = False) -> None:
+        folder = folder / "smoke" if smoke else folder
         self.folder, self.log = folder, folder / "trainings.jsonl"
         folder.mkdir(parents=True, exist_ok=True)
         self.end = None if minutes is None else time.monotonic() + 60 * minutes
-        self.study = load_study(shipped("studies") / f"{study}.yaml")
+        self.study = load_study(shipped("studies") / STUDY, "smoke" if smoke else None)
         self.recipe: Recipe = load_recipe(self.study.recipe)
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         self.done: dict[str, dict[str, Any]] = {row["key"]: row for row in map(json.loads, lines)}
@@ -151,6 +154,7 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, help="nothing new is trained after so many; what is there is reported")
     parser.add_argument("--folder", type=Path, default=Path(".nas/real_trainings"), help="weights, list of trainings")
     parser.add_argument("--rounds", type=int, default=2, help="seeds")
+    parser.add_argument("--smoke", action="store_true", help="tiny trainings, to see that it runs")
     parser.add_argument("--out", type=Path, help="writes OUT.md and OUT.json")
     return parser
 

@@ -65,7 +65,7 @@ def of_table(better: str, worse: str | None) -> Estimate:
 
 def main() -> None:
     args = arguments(__doc__ or "").parse_args()
-    lab = Lab(args.folder, args.minutes)
+    lab = Lab(args.folder, args.minutes, smoke=args.smoke)
     rows, whole = trained(lab, args.rounds)
     table = pd.DataFrame(rows)
     tuned, scratch = (table[table["design"].eq(name)] for name in ("identity", "scratch"))

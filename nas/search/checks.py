@@ -49,8 +49,8 @@ def check_study(definition: StudyDefinition, repository: Repository | None = Non
     if not context.trains:
         return
     if any(stage.kind != "profile" for stage in definition.named_stages()):
-        _check_weights(context, fetch)
         _check_starts(context)
+        _check_weights(context, fetch)
         _check_data(context)
 
 
