@@ -18,7 +18,7 @@ from nas.storage.models import Base, DatasetRow, Training
 
 MANIFEST = "manifest.json"
 # Their lines are read into memory.
-LARGEST_MEMBER = 1 << 30
+LARGEST_MEMBER, MOST_PACKED, ALWAYS_READ = 1 << 30, 100, 64 << 20
 
 
 def is_one(names: list[str]) -> bool:
@@ -60,7 +60,8 @@ def _fill(file: zipfile.ZipFile, path: Path) -> None:
 def _lines(file: zipfile.ZipFile, name: str) -> list[bytes]:
     if name not in file.namelist():
         return []
-    if file.getinfo(name).file_size > LARGEST_MEMBER:
+    info = file.getinfo(name)
+    if info.file_size > min(LARGEST_MEMBER, max(ALWAYS_READ, MOST_PACKED * info.compress_size)):
         raise StorageError(f"{file.filename} is not an archive of a study: {name} is too large")
     return file.read(name).splitlines()
 

@@ -30,8 +30,8 @@ def parse_url(text: str) -> URL:
     Raises:
         StorageError: not an address, an engine that is not supported, or its driver is missing.
     """
-    if not text.strip():
-        raise StorageError("the database URL is empty", _EXAMPLES)
+    if not text.strip() or "\0" in text:
+        raise StorageError("the database URL is empty, or no text", _EXAMPLES)
     if (path := _sqlite_path(text)) is not None:
         return _sqlite_file(path)
     try:

@@ -310,10 +310,10 @@ def _table(folder: Path, rows: list[Row], rng: random.Random) -> tuple[Path, str
 def _set_differs(file: Path, rows: list[Row], truth: dict[str, tuple[Pixels, int]]) -> str | None:
     dataset = load_dataset({"csv": str(file)}, cache=file.parent / "cache")
     found = {record.path.name: (split, record) for split, all_ in dataset.splits.items() for record in all_}
+    pixels = {name: read_image(record) for name, (_, record) in found.items()}  # refused here if one is not whole
     meant = {row.path: row for row in rows if reserved(row.identity) != "junk"}
     if found.keys() != meant.keys():
         return f"other images: {sorted(found.keys() ^ meant.keys())}"
-    pixels = {name: read_image(record) for name, (_, record) in found.items()}
     for name, (split, _) in found.items():
         right, allowed = truth[name]
         if split != meant[name].split:

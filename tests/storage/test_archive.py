@@ -407,6 +407,15 @@ def _damaged(folder: Path, change: str) -> Path:
     return path
 
 
+def test_an_archive_that_unpacks_to_much_more_than_it_is_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open(DATABASE, "w", force_zip64=True) as member:
+            for _ in range(100):
+                member.write(bytes(1 << 20))
+    with open_database(f"sqlite:///{tmp_path}/study.db") as database, pytest.raises(StorageError, match="100 MiB"):
+        import_study(Repository(database), tmp_path / "bomb.zip")
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no zip at all"])
 def test_what_is_no_archive_is_told(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(content)
