@@ -408,10 +408,12 @@ def _damaged(folder: Path, change: str) -> Path:
 
 
 def test_an_archive_that_unpacks_to_much_more_than_it_is_is_refused(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open(DATABASE, "w", force_zip64=True) as member:
-            for _ in range(100):
-                member.write(bytes(1 << 20))
+    with (
+        zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open(DATABASE, "w") as db,
+    ):
+        for _ in range(100):
+            db.write(bytes(1 << 20))
     with open_database(f"sqlite:///{tmp_path}/study.db") as database, pytest.raises(StorageError, match="100 MiB"):
         import_study(Repository(database), tmp_path / "bomb.zip")
 
