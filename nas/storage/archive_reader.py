@@ -45,7 +45,7 @@ from nas.storage.models import (
 # Bounds on what is unpacked to the disk, against archives made to fill it: ten times a study of 100 000 trainings.
 LARGEST_DATABASE = 8 << 30
 LARGEST_TEXT = 16 << 20
-# A database of ours packs 3 to 20 times; its rows are read into memory, so that one which packs better is refused.
+# Databases of ours pack 10 to 20 times; rows are read into memory, so that one which packs much better is refused.
 MOST_PACKED, ALWAYS_READ = 100, 64 << 20
 Row: TypeAlias = dict[str, Any]
 Check: TypeAlias = Callable[[Mapping[str, Any]], str]
