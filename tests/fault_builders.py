@@ -30,7 +30,8 @@ from nas.spaces import own_code
 from nas.storage import Repository, open_database
 
 Row = tuple[str, str, str, int, str, str | None, float | None]
-WAIT_S = 240.0
+WAIT_S = 240.0 * float(os.environ.get("NAS_PATIENCE", "1"))
+"""`NAS_PATIENCE=4` waits four times as long, on a machine that does other things."""
 KEY = "candidate_id, recipe_id, dataset_id, fidelity_label, seed"
 SHORT: list[Any] = [
     {"sweep": {"design": "stratified", "candidates": 12, "seeds": 2}},

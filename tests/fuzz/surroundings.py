@@ -16,11 +16,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fault_builders import AS_ANOTHER, FaultStudy, Row, fill_up, give_away, small_disk, undisturbed
+from fault_builders import AS_ANOTHER, WAIT_S, FaultStudy, Row, fill_up, give_away, small_disk, undisturbed
 from fuzz.meaning import Judged
 
 STAGES = [{"sweep": {"design": "stratified", "candidates": 4, "baselines": False}}]
-LIMIT_S = 300.0
 
 
 @dataclass
@@ -158,7 +157,7 @@ def _run(study: FaultStudy, around: Around) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "NAS_LOCKS": str(study.folder / "locks"), "OMP_NUM_THREADS": "1", **around.env}
     env.pop("NAS_DEBUG", None)
     return subprocess.run(
-        command, cwd=study.folder, capture_output=True, text=True, errors="replace", timeout=LIMIT_S,
+        command, cwd=study.folder, capture_output=True, text=True, errors="replace", timeout=WAIT_S,
         env={key: value for key, value in env.items() if value is not None}, preexec_fn=around.change,
     )  # fmt: skip
 
