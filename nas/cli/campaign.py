@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas import reporting, storage
 from nas.cli.common import duration, emit_json, note, print_table
-from nas.errors import StudyError
+from nas.errors import NasError, StudyError
 
 if TYPE_CHECKING:
     from nas.reporting import StudyData
@@ -35,26 +35,29 @@ def run_campaign(campaign: Campaign, run_one: RunOne, url_of: UrlOf, *, json: bo
         json: machine-readable output.
 
     Raises:
-        StudyError: the budget is spent before the last study has ended.
+        StudyError: a study cannot go on, or the budget is spent before the last one has ended.
     """
     until = None if campaign.hours is None else time.monotonic() + 3600 * campaign.hours
     done: list[dict[str, Any]] = []
-    spent = ""
+    failure: StudyError | None = None
     for place, definition in enumerate(campaign.studies, 1):
         note(f"Study {place} of {len(campaign.studies)}: {definition.name}{_left(until)}.")
         try:
             done.append(run_one(definition, lambda: _within(until)))
         except BudgetSpentError:
-            spent = definition.name
+            failure = StudyError(
+                f"the campaign's {campaign.hours:g} hours are spent, in study {definition.name!r}",
+                "nothing is lost: run the same command to go on where it stopped",
+            )
+            break
+        except StudyError as error:  # later studies may need this one's results
+            failure = error
             break
     written = _report(campaign, url_of)
     if json:
         emit_json({"campaign": campaign.name, "studies": done, "report": written})
-    if spent:
-        raise StudyError(
-            f"the campaign's {campaign.hours:g} hours are spent, in study {spent!r}",
-            "nothing is lost: run the same command to go on where it stopped",
-        )
+    if failure is not None:
+        raise failure
 
 
 def _within(until: float | None) -> None:
@@ -67,7 +70,7 @@ def _left(until: float | None) -> str:
 
 
 def _report(campaign: Campaign, url_of: UrlOf) -> dict[str, str]:
-    studies = load_studies([(study.name, url_of(study)) for study in campaign.studies])
+    studies = load_studies([(study.name, url_of(study)) for study in campaign.studies], missing=False)
     if len(studies) < 2:
         return {}
     folder = Path("reports") / campaign.name
@@ -78,15 +81,25 @@ def _report(campaign: Campaign, url_of: UrlOf) -> dict[str, str]:
     return {key: str(path) for key, path in written.items()}
 
 
-def load_studies(named: list[tuple[str, str]]) -> list[StudyData]:
-    """The studies that are in their databases, in order; those that have not begun are left out and said."""
+def load_studies(named: list[tuple[str, str]], *, missing: bool = True) -> list[StudyData]:
+    """The studies that are in their databases, in order; those that have not begun are left out and said.
+
+    Args:
+        named: names and databases.
+        missing: a database that is not there is an error; else its studies have not begun.
+    """
     found = []
     with ExitStack() as opened:
         bases: dict[str, Any] = {}
         for name, url in named:
             if url not in bases:
-                bases[url] = opened.enter_context(storage.open_database(url, create=False, read_only=True))
-            if name in {study.name for study in storage.Repository(bases[url]).studies()}:
+                try:
+                    bases[url] = opened.enter_context(storage.open_database(url, create=False, read_only=True))
+                except NasError:
+                    if missing:
+                        raise
+                    bases[url] = None
+            if bases[url] is not None and name in {study.name for study in storage.Repository(bases[url]).studies()}:
                 found.append(reporting.load_study_data(bases[url], name))
             else:
                 note(f"Study {name!r} has not begun, so it is not in the report.")

@@ -59,10 +59,13 @@ def run(
         return search.database_url(definition, db)
 
     def one(definition: StudyDefinition, watch: Callable[[], None] = lambda: None) -> dict[str, Any]:
-        return _one(definition, url_of(definition), workers, lease, report, watch)
+        result = _one(definition, url_of(definition), workers, lease, report, watch)
+        if campaign is not None:
+            _refuse_fruitless(definition.name, result["trainings"])
+        return result
 
-    if len(study) > 1 or search.is_campaign(study[0]):
-        campaign = search.load_campaign(study, profile)
+    campaign = search.load_campaign(study, profile) if len(study) > 1 or search.is_campaign(study[0]) else None
+    if campaign is not None:
         if dry_run:
             campaigns.dry_run(campaign, lambda definition: _estimate(definition, url_of(definition)), json=json)
         else:

@@ -181,11 +181,38 @@ def beside(data: StudyData, level: Level | None = None) -> pd.DataFrame:
     return _judged(both, data, level)
 
 
+def _is_whole(notation: str) -> bool:
+    """Whether a network has its backbone's own width and stride."""
+    own = Candidate.parse(notation)
+    return own.backbone_params == Candidate.make(own.backbone).backbone_params
+
+
+def speeds_beside(data: StudyData) -> pd.DataFrame:
+    """Rows of Table I that a study timed, whether or not it trained them: the paper's speeds and ours."""
+    timed = data.latencies.dropna(subset=["median_ms"])
+    if timed.empty:
+        return pd.DataFrame()
+    names = [as_paper(str(notation)) for notation in timed["notation"]]
+    ours = timed.assign(notation=names)[[_is_whole(str(notation)) for notation in timed["notation"]]]
+    ours = ours[["notation", "median_ms"]].astype({"median_ms": float}).drop_duplicates("notation")
+    base = ours.loc[ours["notation"] == BACKBONE, "median_ms"]
+    if base.empty:
+        return pd.DataFrame()
+    zero = float(base.iloc[0])
+    ours = ours.assign(
+        ours_per_s=1000.0 / ours["median_ms"],
+        ours_slowdown=ours["median_ms"] / zero - 1,
+        ours_increment_ms=ours["median_ms"] - zero,
+    )
+    return paper_table().drop_duplicates("notation").merge(ours, on="notation", how="inner")
+
+
 def _judged(both: pd.DataFrame, data: StudyData, level: Level | None) -> pd.DataFrame:
     told: list[dict[str, object]] = []
     for row in records_of(both):
         why = deviations(data, level, str(row["ours"]))
-        same = not why and row["map"] == row["map"]
+        why += [] if row["map"] == row["map"] else ["no mAP in the paper"]
+        same = not why
         found = gap(row["map_mean"], row["map_sd"], row["seeds"], row["map"], row["map_sd_paper"], RUNS)
         low, high = found.interval() if same else (np.nan, np.nan)
         ends = {"difference": found.value, "low": low, "high": high}

@@ -35,7 +35,9 @@ class CampaignFile(BaseModel):
     title: str = Field("", description="one line for people")
     question: str = Field("", description="what the studies want to know together; opens the report")
     studies: list[str] = Field(min_length=1, description="study files in order, from this file's folder")
-    hours: PositiveFloat | None = Field(None, description="budget of all together, hours of the clock; null: none")
+    hours: PositiveFloat | None = Field(
+        None, description="budget of one run of all together, hours of the clock; null: none"
+    )
 
     @field_validator("name")
     @classmethod

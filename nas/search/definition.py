@@ -258,11 +258,11 @@ class TuneStage(Settings):
     """The recipe's values within the space's `recipe:` domains, tuned on validation identities before all else."""
 
     network: str | None = Field(None, description="what is trained, in notation; null: the space's first baseline")
-    trainings: Annotated[int, Field(ge=2)] = Field(
+    trainings: Annotated[int, Field(ge=2, le=1_000)] = Field(
         24, description="settings tried once each, the recipe as it is among them"
     )
     finalists: PositiveInt = Field(4, description="the best of these, trained again beside the recipe as it is")
-    seeds: Annotated[int, Field(ge=2)] = Field(3, description="fresh seeds of a finalist; only these decide")
+    seeds: Annotated[int, Field(ge=2, le=1_000)] = Field(3, description="fresh seeds of a finalist; only these decide")
     fidelity: Fidelity = Field(Fidelity(), description="cheaper training, see fidelity")
 
 
@@ -292,6 +292,7 @@ class RuleTestStage(TrainingStage):
     single: int = Field(
         0,
         ge=0,
+        le=MOST,
         description="networks with one channel-wise block, and as many with several, that are trained on each backbone"
         " beside its plain network: is one such block sufficient there? 0: not asked",
     )

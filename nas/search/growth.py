@@ -23,7 +23,7 @@ GROWS: Mapping[str, tuple[str, ...]] = {
     "shrink": ("confirm", "seeds", "named"),
     "auto_shrink": ("trainings", "hours", "rounds", "named"),
     "search": ("trainings", "seeds", "named"),
-    "confirm": ("max_candidates", "seeds", "candidates"),
+    "confirm": ("max_candidates", "seeds", "candidates", "named"),
     "start": ("plain",),
 }
 """Settings of a stage that may be raised: numbers upwards, lists by what is appended."""

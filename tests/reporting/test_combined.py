@@ -12,7 +12,8 @@ from nas.errors import StudyError
 from nas.reporting.combined import combine, systems, together
 from nas.reporting.compare import compare_studies
 from nas.reporting.markdown import render_markdown
-from nas.reporting.paper import as_paper, beside, deviations, gap, standing
+from nas.reporting.paper import as_paper, beside, deviations, gap, speeds_beside, standing
+from nas.reporting.story.paper import beside_the_paper
 from nas.reporting.study_data import StudyData
 from nas.results.intervals import Estimate
 
@@ -64,6 +65,21 @@ def test_a_row_is_judged_only_where_everything_is_the_papers(full: StudyData) ->
 
 def test_names_of_narrow_networks_are_the_papers() -> None:
     assert as_paper("resnet50(width=0.25)+cnl(start=identity)@6,8,14") == "resnet50+cnl@6,8,14"
+
+
+def test_a_study_that_only_timed_shows_the_papers_speeds_beside(full: StudyData) -> None:
+    timed = replace(full, results=full.results.iloc[:0])
+    both = speeds_beside(timed).set_index("notation")
+    assert {"resnet50", "resnet50+cnl@8"} <= set(both.index)
+    own = full.latencies.set_index("notation")["median_ms"].astype(float)
+    assert both.loc["resnet50+cnl@8", "ours_increment_ms"] == pytest.approx(own["resnet50+cnl@8"] - own["resnet50"])
+    assert both.loc["resnet50+cnl@8", "increment_ms"] == 0.54
+    section = beside_the_paper(timed)
+    assert section is not None
+    assert section.title == "Speeds beside the paper"
+    narrow = full.latencies.assign(notation=full.latencies["notation"].str.replace("resnet50", "resnet50(width=0.5)"))
+    assert beside_the_paper(replace(timed, latencies=narrow)) is None
+    assert beside_the_paper(replace(timed, latencies=full.latencies.iloc[:0])) is None
 
 
 def test_studies_under_two_protocols_stand_apart_and_it_is_said(full: StudyData) -> None:

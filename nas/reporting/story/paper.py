@@ -8,7 +8,7 @@ import pandas as pd
 
 from nas.reporting.document import Badge, Cell, Paragraph, Section, Table, code
 from nas.reporting.numbers import MISSING, fixed, interval, is_missing, mean_sd, signed
-from nas.reporting.paper import MARGIN, as_paper, beside, is_the_papers, paper_transfer
+from nas.reporting.paper import MARGIN, as_paper, beside, is_the_papers, paper_transfer, speeds_beside
 from nas.reporting.story.elsewhere import transfer_table
 from nas.reporting.study_data import StudyData, records_of
 from nas.spaces.labels import short_label
@@ -26,14 +26,40 @@ HOW = (
 
 def beside_the_paper(data: StudyData) -> Section | None:
     """Each shared system with both values; left out when the study is not the paper's."""
-    if not is_the_papers(data):
-        return None
-    both = beside(data)
+    both = beside(data) if is_the_papers(data) else pd.DataFrame()
     if both.empty:
-        return None
+        return _speeds(data)
     level = data.quoted
     words = f"{SOURCE} beside this study's ({level.words if level else ''}). {HOW}"
     return Section("paper", "Beside the paper", [Paragraph(words), systems_beside(both)])
+
+
+def _speeds(data: StudyData) -> Section | None:
+    """The speeds of the paper's systems, of a study that timed them at full width and quotes no mAP of them."""
+    both = speeds_beside(data)
+    if len(both) < 2:
+        return None
+    rows: list[list[Cell]] = [
+        [
+            code(short_label(str(row["notation"]))),
+            fixed(row["batches_per_s"], 2),
+            fixed(row["ours_per_s"], 2),
+            _percent(row["slowdown"]),
+            _percent(row["ours_slowdown"]),
+            fixed(row["increment_ms"], 2),
+            fixed(row["ours_increment_ms"], 2),
+        ]
+        for row in records_of(both)
+    ]
+    text = (
+        "Speeds of the paper's systems (Jetson AGX Xavier, TensorRT 8.0, fp16, batch 16) beside this study's "
+        f"({data.batch_words}). Slow-downs over ResNet-50 may be compared, milliseconds and batches/s of different "
+        "devices may not."
+    )
+    headings = ["system", "batches/s, paper", "batches/s, ours", "slow-down, paper", "slow-down, ours"]
+    headings += ["+ms, paper", "+ms, ours"]
+    table = Table(headings, rows, name="paper-speed", numeric=frozenset(range(1, 7)))
+    return Section("paper", "Speeds beside the paper", [Paragraph(text), table])
 
 
 def systems_beside(both: pd.DataFrame) -> Table:

@@ -59,15 +59,16 @@ class Confirm:
     def preview(self, context: StudyContext, space: DesignSpace, settings: ConfirmStage) -> Preview:
         """At most: the front's largest number, the given candidates and the baselines."""
         front_count = settings.max_candidates if settings.front else 0
-        chosen = front_count + len(settings.candidates)
+        named = len({*settings.candidates, *settings.named})
+        chosen = front_count + named
         fixed = self._beside(context, space, settings, chosen)
         count = chosen + len(fixed)
         note = f"at most {count} networks x {settings.seeds} seeds, test split"
         epochs, on = epochs_of(context, settings, settings.fidelity), elsewhere(context, fixed, settings.seeds)
-        return Preview(count * settings.seeds, epochs, note=note, on=on, networks=len(settings.candidates))
+        return Preview(count * settings.seeds, epochs, note=note, on=on, networks=named)
 
     def _wishes(self, context: StudyContext, stage: StageInfo, settings: ConfirmStage) -> list[Wish]:
-        chosen = [Candidate.parse(text) for text in settings.candidates]
+        chosen = [Candidate.parse(text) for text in (*settings.candidates, *settings.named)]
         if settings.front:
             chosen += self._front(context, settings)
         fixed = self._beside(context, context.space_of(stage), settings, len(chosen))
