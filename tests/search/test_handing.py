@@ -16,6 +16,7 @@ from nas.search.definition import StudyDefinition, load_study
 from nas.search.stages import HANDLERS
 from nas.search.stages.tune import check_tunable, conclude, draw_settings
 from nas.spaces import Candidate, DesignSpace
+from nas.storage import Repository, open_database
 
 TRIPLE = "resnet50+cnl@6,14"
 
@@ -178,3 +179,37 @@ def test_tuning_needs_domains_and_comes_first() -> None:
     with pytest.raises(ValueError, match="before everything else"):
         tunable(stages=[{"sweep": {"candidates": 3}}, {"tune": {}}])
     assert check_tunable is not None
+
+
+def test_a_recipe_is_tuned_used_and_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nas
+
+    def score(candidate: Candidate, seed: int) -> dict[str, float]:
+        rate = float(dict(candidate.recipe).get("base_lr", 3.5e-4))  # type: ignore[arg-type]
+        return {"map": 0.8 + 10 * min(rate, 8e-4) + 0.001 * (seed % 2)}
+
+    monkeypatch.chdir(tmp_path)
+    space = {"name": "s", "backbones": ["resnet50"], "blocks": ["hac"], "sites": [4, 8], "rules": [{"max_blocks": 1}]}
+    tuned = {**space, "recipe": {"base_lr": [1e-4, 2e-4, 8e-4, 1e-3]}}
+    sweep = {"sweep": {"design": "exhaustive"}}
+    stages = [{"tune": {"trainings": 5, "finalists": 2, "seeds": 2}}, sweep]
+    own = {"name": "own", "space": tuned, "objective": {"python": score}, "cost": "params", "stages": stages}
+    nas.run(own, in_process=True, progress=False)
+    repository = Repository(open_database("sqlite:///nas.db"))
+    study = repository.study("own")
+    result = repository.stages(study.id)[0].result
+    assert result is not None
+    assert result["plain"] == "resnet50"
+    assert result["recipe"]["base_lr"] in (8e-4, 1e-3)  # equally good; the recipe as it is has 3.5e-4
+    assert result["difference"] == pytest.approx(0.0045)
+    rows = repository.results("own")
+    tried = rows[rows["role"] == "tune"]
+    assert sorted(tried["batch"].value_counts()) == [5, 6]  # five once; two finalists and the recipe as it is, twice
+    assert set(tried[tried["batch"] == 0]["seed"]).isdisjoint(tried[tried["batch"] == 1]["seed"])
+    swept = rows[rows["stage"] == "sweep"]
+    assert set(swept["notation"]) == {"resnet50", "resnet101", "resnet50+hac@4", "resnet50+hac@8"}
+    used = {repository.training(int(i))["recipe"]["base_lr"] for i in swept["training_id"]}  # type: ignore[index]
+    assert used == {result["recipe"]["base_lr"]}
+    second = {**own, "name": "second", "space": space, "recipe": {"study": "own"}, "stages": [sweep]}
+    nas.run(second, in_process=True, progress=False)
+    assert repository.study("second").definition["recipe"]["base_lr"] == result["recipe"]["base_lr"]
