@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from nas.errors import NasError, StudyError
+from nas.files.shown import csv_text
 from nas.files.whole import write_text
 from nas.reporting.document import Block, Cell, Document, FigureBlock, Paragraph, Section, Table, code, words
 from nas.reporting.figures.pareto_front import ParetoFront
@@ -76,7 +77,7 @@ def write_combined(studies: Sequence[StudyData], folder: Path, title: str = "", 
     }
     both = systems(studies)
     if len(both):
-        written["csv"] = write_text(folder / "paper.csv", both.to_csv(index=False))
+        written["csv"] = write_text(folder / "paper.csv", csv_text(both))
     return written
 
 

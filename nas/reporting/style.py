@@ -58,7 +58,8 @@ BLOCK_DASHES: dict[str, str] = {
     "cbam": "longdash",
 }
 MIXED_COLOUR = "#a78d99"
-_OWN_BLOCK_COLOURS = ("#8a5a00", "#007f87", "#a34fd0", "#5a7d00")
+OWN_BLOCK_COLOURS = ("#c37bbe", "#797041", "#d612be", "#99536b")
+"""Of blocks that are not in the catalogue: at least 7 (CIEDE2000) from every colour above and from each other."""
 _SYMBOLS_BY_COUNT = ("diamond", "circle", "square", "triangle-up", "star")
 WIDE_ONLY = "wide only"
 """The name of annotations that are left out where there is little room."""
@@ -93,7 +94,7 @@ def block_colour(block: str) -> str:
         return BLOCK_COLOURS[block]
     if block in (MIXED, NO_BLOCK):
         return MIXED_COLOUR if block == MIXED else INK
-    return _OWN_BLOCK_COLOURS[zlib.crc32(block.encode()) % len(_OWN_BLOCK_COLOURS)]
+    return OWN_BLOCK_COLOURS[zlib.crc32(block.encode()) % len(OWN_BLOCK_COLOURS)]
 
 
 def block_dash(block: str) -> str:

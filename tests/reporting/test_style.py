@@ -76,13 +76,14 @@ def test_the_difference_of_colours_is_the_published_one(
 @pytest.mark.parametrize("deficiency", DEFICIENCIES)
 def test_block_colours_stay_apart_for_colour_blind_readers(deficiency: str) -> None:
     matrix = np.array(DEFICIENCIES[deficiency])
-    seen = {name: lab(matrix @ linear(colour)) for name, colour in COLOURS.items()}
+    own = dict(enumerate(style.OWN_BLOCK_COLOURS))
+    seen = {name: lab(matrix @ linear(colour)) for name, colour in (COLOURS | own).items()}
     for a, b in itertools.combinations(seen, 2):
-        assert ciede2000(seen[a], seen[b]) >= 10, (a, b)
+        assert ciede2000(seen[a], seen[b]) >= (7 if a in own or b in own else 10), (a, b)
 
 
 @pytest.mark.parametrize("surface", [style.SURFACE, style.DARK[style.SURFACE]])
-@pytest.mark.parametrize("colour", COLOURS.values())
+@pytest.mark.parametrize("colour", [*COLOURS.values(), *style.OWN_BLOCK_COLOURS])
 def test_block_colours_have_contrast_on_both_surfaces(colour: str, surface: str) -> None:
     assert contrast(colour, surface) >= 3
 
