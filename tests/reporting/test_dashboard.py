@@ -19,7 +19,7 @@ from nas.errors import NasError, StorageError, StudyError  # noqa: E402
 from nas.reporting.dashboard import create_app  # noqa: E402
 from nas.reporting.dashboard.access import is_loopback  # noqa: E402
 from nas.reporting.dashboard.app import body_of, page_of  # noqa: E402
-from nas.reporting.dashboard.components import figure_for  # noqa: E402
+from nas.reporting.dashboard.components import View, figure_for  # noqa: E402
 from nas.reporting.dashboard.filters import Filters, _numbers  # noqa: E402
 from nas.reporting.dashboard.pages.explorer import draw_front, filters_of, tabulate_front  # noqa: E402
 from nas.reporting.dashboard.pages.rule_choice import adopted, chosen_rules, rule_options  # noqa: E402
@@ -30,7 +30,8 @@ from nas.reporting.figures import FIGURES  # noqa: E402
 from nas.reporting.placements import placements_of  # noqa: E402
 from nas.reporting.study_data import StudyData  # noqa: E402
 
-LIGHT, DARK = {"theme": "light", "width": 1280}, {"theme": "dark", "width": 390}
+LIGHT: View = {"theme": "light", "width": 1280}
+DARK: View = {"theme": "dark", "width": 390}
 
 
 @given(st.text(min_size=1, max_size=30), st.sampled_from([*PAGES]))

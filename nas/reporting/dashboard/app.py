@@ -120,7 +120,8 @@ def _register(app: Any, source: StudySource) -> None:
     def fill(version: Any, view: View | None, pathname: str | None, search: str | None, zooms: Any) -> Any:
         if view is None:
             return no_update
-        return body_of(source, read_route(pathname, search), {**view, "scope": pathname, "zooms": zooms})
+        seen: View = {**view, "scope": pathname or "", "zooms": zooms or {}}
+        return body_of(source, read_route(pathname, search), seen)
 
     app.callback(
         [Output("navigation", "children"), Output("page", "children")], Input("url", "pathname"), State("url", "search")

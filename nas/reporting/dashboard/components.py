@@ -5,8 +5,8 @@ Dash sets text as text, so nothing here needs escaping; plotly's labels are esca
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypedDict
 
 import plotly.graph_objects as go
 
@@ -20,8 +20,21 @@ NARROW_PX = 560
 _LONG = 200
 _NAMES = {"class": "className", "tabindex": "tabIndex"}
 
-View = Mapping[str, Any]
-"""What the browser says: `theme` (light or dark), `width` in px, `scope` (the page), `zooms` (ranges by figure)."""
+
+class Zoom(TypedDict):
+    """Where a reader zoomed to in a figure: ranges by axis, as long as the figure's `revision` is the same."""
+
+    revision: str
+    ranges: dict[str, list[float]]
+
+
+class View(TypedDict, total=False):
+    """What the browser says: `theme` (light or dark), `width` in px, `scope` (the page), `zooms` by figure."""
+
+    theme: str
+    width: int
+    scope: str
+    zooms: dict[str, Zoom]
 
 
 def component(part: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 from dash import Input, Output, State, ctx, no_update
@@ -164,7 +164,7 @@ def register(app: Any, source: StudySource) -> None:
         nothing: tuple[Any, Any] = (no_update, no_update)
         try:
             data, filters = source.data(_study(pathname)), filters_of(given)
-            seen = {**(view or {}), "scope": pathname, "zooms": zooms}
+            seen = cast("View", {**(view or {}), "scope": pathname, "zooms": zooms or {}})
             drawn = nothing if causes and causes <= _TABLE_ONLY else draw_front(data, filters, seen, selected or [])
             table = nothing if causes == {"view"} else tabulate_front(data, filters, selected or [], order)
         except NasError as error:
