@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 from nas.files.given import refuse_special
 
@@ -30,7 +29,7 @@ def hash_of_text(text: str, digits: int = SHORT) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:digits]
 
 
-def hash_of_data(value: Any, digits: int = SHORT) -> str:
+def hash_of_data(value: object, digits: int = SHORT) -> str:
     """A hash of plain JSON data that does not depend on the order of keys; what JSON does not know counts as its text.
 
     >>> hash_of_data({"a": 1, "b": 2}) == hash_of_data({"b": 2, "a": 1})

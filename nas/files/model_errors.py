@@ -22,7 +22,7 @@ TAG = "kind"
 
 
 def sentence_for(
-    problem: ValidationError, model: Any, in_file: Callable[[Location], Location] = lambda place: place
+    problem: ValidationError, model: object, in_file: Callable[[Location], Location] = lambda place: place
 ) -> tuple[str, Location]:
     """What is wrong first, and where in the data.
 
@@ -39,14 +39,16 @@ def sentence_for(
     return _sentence(first, location, model, in_file), in_file(location)
 
 
-def at_location(error: NasError, location: Location, given: Any = None) -> ValidationError:
+def at_location(error: NasError, location: Location, given: object = None) -> ValidationError:
     """A problem that a validator found deeper in its data, in the form that pydantic passes on with the location."""
     text = error.message + (f". {error.hint}" if error.hint else "")
     kind = PydanticCustomError("nas", "{text}", {"text": text, "error": NasError(text)})
     return ValidationError.from_exception_data("data", [InitErrorDetails(type=kind, loc=location, input=given)])
 
 
-def _sentence(error: Mapping[str, Any], location: Location, model: Any, in_file: Callable[[Location], Location]) -> str:
+def _sentence(
+    error: Mapping[str, object], location: Location, model: object, in_file: Callable[[Location], Location]
+) -> str:
     if error["type"] == "extra_forbidden":
         known = {name for owner in models_at(model, location[:-1]) for name in _keys(owner)}
         return _at(in_file(location[:-1]), unknown_name("key", str(location[-1]), known))
@@ -98,7 +100,7 @@ def readable(location: Location) -> str:
     return text
 
 
-def models_at(annotation: Any, location: Location) -> list[type[BaseModel]]:
+def models_at(annotation: object, location: Location) -> list[type[BaseModel]]:
     """The models that data at a location can be.
 
     Pydantic's locations also hold names of union members, which are in no model: what matches nothing is passed over.
@@ -107,7 +109,7 @@ def models_at(annotation: Any, location: Location) -> list[type[BaseModel]]:
     return found or (models_at(annotation, location[1:]) if location else [])
 
 
-def _inside(kind: Any, location: Location) -> Iterator[type[BaseModel]]:
+def _inside(kind: object, location: Location) -> Iterator[type[BaseModel]]:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         if not location:
             yield kind
@@ -120,7 +122,7 @@ def _inside(kind: Any, location: Location) -> Iterator[type[BaseModel]]:
             yield from models_at(inner, location[1:])
 
 
-def _alternatives(annotation: Any) -> Iterator[Any]:
+def _alternatives(annotation: object) -> Iterator[Any]:
     """The members of a union, without `Annotated` around them."""
     origin = typing.get_origin(annotation)
     if origin is Annotated:

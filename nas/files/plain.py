@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from nas.files.hashes import hash_of_data
+
+JsonDict: TypeAlias = Mapping[str, object]
+"""Plain data that is passed on as it is: who looks into it says what is expected."""
 
 
 def clean_text(text: str) -> str:
@@ -23,7 +26,7 @@ def clean_text(text: str) -> str:
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
-def clean(value: Any) -> Any:
+def clean(value: object) -> Any:
     """Plain JSON data: NaN and infinity become None, tuples lists, NumPy scalars numbers, paths text.
 
     >>> clean({"a": (1, float("nan"))})
@@ -44,12 +47,12 @@ def clean(value: Any) -> Any:
     return clean_text(str(value))
 
 
-def dump_json(value: Any) -> str:
+def dump_json(value: object) -> str:
     """The JSON text that is stored."""
     return json.dumps(clean(value), ensure_ascii=False, allow_nan=False)
 
 
-def content_id(value: Any) -> str:
+def content_id(value: object) -> str:
     """A hash of plain data that does not depend on the order of keys (32 hexadecimal digits).
 
     >>> content_id({"a": 1, "b": 2}) == content_id({"b": 2, "a": 1})

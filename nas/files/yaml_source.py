@@ -168,14 +168,14 @@ def validate(model: type[Model], source: YamlSource, error: type[NasError] = Spa
         raise error(f"{source.where(location)}: {sentence}", hint) from problem
 
 
-def dump_yaml(data: Any) -> str:
+def dump_yaml(data: object) -> str:
     """Data as YAML that `parse_yaml` reads back; innermost lists and mappings stand on one line."""
     text = io.StringIO()
     _writer().dump(data, text)
     return text.getvalue()
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     names = {list: "a list", str: "text", bool: "true/false", int: "a number", float: "a number", type(None): "nothing"}
     return names.get(type(value), type(value).__name__)
 
@@ -212,7 +212,7 @@ class _Constructor(RoundTripConstructor):
                 raise _RefusedError(problem="a key must be text or a number", problem_mark=key.start_mark)
         super().construct_mapping(node, maptyp, deep)
 
-    def check_mapping_key(self, node: Node, key_node: Node, mapping: CommentedMap, key: Any, value: Any) -> bool:
+    def check_mapping_key(self, node: Node, key_node: Node, mapping: CommentedMap, key: object, value: object) -> bool:
         if key in mapping:
             sentence = f"the key {key!r} is given twice; it is already in line {mapping.lc.key(key)[0] + 1}"
             raise _RefusedError(problem=sentence, problem_mark=key_node.start_mark)
@@ -222,7 +222,7 @@ class _Constructor(RoundTripConstructor):
 class _Representer(SafeRepresenter):
     """Writes every value out, and numbers so that a reader of YAML 1.1 takes them for numbers, too."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: object) -> bool:
         return True
 
     def represent_str(self, data: str) -> ScalarNode:
@@ -310,7 +310,7 @@ class _Walk:
         self.name, self.error = name, error
         self.marks: dict[Location, Mark] = {}
 
-    def plain(self, value: Any, location: Location, mark: Mark) -> Any:
+    def plain(self, value: object, location: Location, mark: Mark) -> Any:
         self.marks[location] = (mark[0] + 1, mark[1] + 1)
         if len(self.marks) > _MAX_VALUES:
             raise self.error(f"{self.name} has more than {_MAX_VALUES} values")

@@ -1,12 +1,14 @@
 from .backends import available_backends as available_backends
 from .backends import unavailable as unavailable
 from .cost_rules import cost_findings as cost_findings
+from .environment import device_name as device_name
 from .exchange import Bridge as Bridge
 from .exchange import Collected as Collected
 from .exchange import request_jobs as request_jobs
 from .exchange import retry_failed as retry_failed
 from .isolation import exclusive_measurement as exclusive_measurement
 from .isolation import training_presence as training_presence
+from .light_onnx import without_weights as without_weights
 from .measuring import measure as measure
 from .placement_table import PlacementTable as PlacementTable
 from .placements import plan_profile as plan_profile
@@ -14,3 +16,7 @@ from .placements import profile as profile
 from .protocol import LatencyProtocol as LatencyProtocol
 from .record import LatencyRecord as LatencyRecord
 from .store import RepositoryStore as RepositoryStore
+from .torch_side import card_properties as card_properties
+from .torch_side import network_from as network_from
+from .torch_side import network_of as network_of
+from .torch_side import numerics as numerics

@@ -10,6 +10,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import nas
 from nas.errors import LatencyError
 
 MODULES = ("statistics", "timing", "machine", "engines", "noise", "job", "mailbox", "program")
@@ -32,8 +33,6 @@ def agent_file() -> str:
     Raises:
         LatencyError: when two modules define the same name.
     """
-    import nas
-
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in _sources()]
     imports = {ast.unparse(node) for tree in trees for node in tree.body if _is_import(node)}
     kept = [node for tree in trees for node in tree.body[1:] if not _is_import(node)]

@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 import nas
 from nas.errors import LatencyError
 from nas.latency.device_agent.machine import read_machine, read_temperatures
@@ -75,8 +77,6 @@ def read_state(protocol: LatencyProtocol) -> dict[str, Any] | None:
 
 
 def _cpu_mhz() -> float | None:
-    import psutil
-
     try:
         found = psutil.cpu_freq()
     except (OSError, NotImplementedError):

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from nas import latency
+
 
 @contextlib.contextmanager
 def _handle(index: int) -> Iterator[tuple[Any, Any] | None]:
@@ -49,24 +51,15 @@ def _visible(index: int) -> str:
     return visible[index] if index < len(visible) else str(index)
 
 
-def _properties(index: int) -> Any:
-    """What torch knows of a card; None where it sees no such card."""
-    import torch
-
-    if not torch.cuda.is_available() or index >= torch.cuda.device_count():
-        return None
-    return torch.cuda.get_device_properties(index)
-
-
 def gpu_uuid(index: int) -> str | None:
     """The card's own name, `GPU-...`, from torch; None where torch does not tell it."""
-    uuid = getattr(_properties(index), "uuid", None)
+    uuid = getattr(latency.card_properties(index), "uuid", None)
     return None if uuid is None else f"GPU-{str(uuid).removeprefix('GPU-')}"
 
 
 def gpu_model(index: int) -> str | None:
     """The card's model, such as `NVIDIA H200`: from torch, else through NVML."""
-    name = getattr(_properties(index), "name", None)
+    name = getattr(latency.card_properties(index), "name", None)
     return str(name) if name else (read_gpu(index) or {}).get("name")
 
 

@@ -7,30 +7,19 @@ kilobytes instead of 94 MB. How a job is done is `nas.latency.device_agent`'s, w
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import json
-import math
 import zipfile
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
+from nas import latency
 from nas.errors import LatencyError
-from nas.latency.device_agent.noise import NOISE_FILE
-from nas.latency.onnx_file import export_onnx
 from nas.latency.protocol import LatencyProtocol
-from nas.latency.subject import as_subject
 from nas.spaces import Candidate
 
 ENGINE_BACKENDS = ("onnxruntime", "onnxruntime-tensorrt", "tensorrt")
 """Backends that run from a job's ONNX file; others rebuild the network and need this package on the device."""
-
-KEPT_BYTES = 1024
-ALIGNMENT = 4096  # parts of external data begin at whole pages, so that runtimes can map them
-
-
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # the oldest time a zip can hold: equal networks make equal bytes
 
 
@@ -86,7 +75,7 @@ def pack(candidate: Candidate, protocol: LatencyProtocol, reference: Candidate |
     content, listed = io.BytesIO(), []
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for number, network in enumerate(networks):
-            model, noise = _without_weights(network, protocol)
+            model, noise = latency.without_weights(network, protocol)
             listed.append({"notation": network.notation, "file": f"{number}.onnx", "noise": noise})
             archive.writestr(zipfile.ZipInfo(f"{number}.onnx", _EARLIEST), model, zipfile.ZIP_DEFLATED)
         archive.writestr(zipfile.ZipInfo("networks.json", _EARLIEST), json.dumps(listed))
@@ -97,61 +86,3 @@ def packed_notations(packed: bytes) -> list[str]:
     """The networks of a packed file: the one to time, and its reference where there is one."""
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         return [str(listed["notation"]) for listed in json.loads(archive.read("networks.json"))]
-
-
-@functools.lru_cache(maxsize=4)  # writing a reference for every network that is timed beside it takes seconds each
-def _without_weights(candidate: Candidate, protocol: LatencyProtocol) -> tuple[bytes, str | None]:
-    import onnx
-
-    with TemporaryDirectory(prefix="nas-job-") as folder:
-        path = Path(folder) / "network.onnx"
-        export_onnx(as_subject(candidate), protocol, path)
-        model = onnx.load(str(path))
-    noise = refer_to_noise(model)
-    return model.SerializeToString(), noise
-
-
-def refer_to_noise(model: Any) -> str | None:
-    """Replaces the large floating-point weights of an ONNX model by references into a noise file.
-
-    Returns:
-        The parts of the file, for `nas.latency.device_agent.noise.noise_file`; None when there is no large weight.
-    """
-    import numpy
-    from onnx import TensorProto, numpy_helper
-
-    kinds = {TensorProto.FLOAT: "f32", TensorProto.FLOAT16: "f16"}
-    large = [t for t in model.graph.initializer if t.data_type in kinds and _bytes(t) > KEPT_BYTES]
-    if not large:
-        return None
-    parts, offset = [kinds[large[0].data_type]], 0
-    for tensor in large:
-        spread = float(numpy.std(numpy_helper.to_array(tensor).astype(numpy.float64)))
-        room = -(-_bytes(tensor) // ALIGNMENT) * ALIGNMENT
-        parts.append(f"{_exponent(spread)}:{room}")
-        _refer(tensor, offset)
-        offset += room
-    return " ".join(parts)
-
-
-def _refer(tensor: Any, offset: int) -> None:
-    from onnx import TensorProto
-
-    length = _bytes(tensor)
-    for content in ("raw_data", "float_data", "int32_data"):
-        tensor.ClearField(content)
-    tensor.data_location = TensorProto.EXTERNAL
-    for key, value in (("location", NOISE_FILE), ("offset", offset), ("length", length)):
-        entry = tensor.external_data.add()
-        entry.key, entry.value = key, str(value)
-
-
-def _bytes(tensor: Any) -> int:
-    from onnx import TensorProto
-
-    return int(math.prod(tensor.dims)) * (2 if tensor.data_type == TensorProto.FLOAT16 else 4)
-
-
-def _exponent(spread: float) -> int:
-    """The power of two nearest to a spread; a constant weight counts as a small one."""
-    return min(4, max(-14, round(math.log2(spread)))) if spread > 0 else -14

@@ -17,7 +17,7 @@ import psutil
 from nas.latency.device_agent.machine import QUIET_SHARE
 from nas.latency.gpu import idle_gpu_share, others_gpu_share
 
-PROBE_S = 0.2
+PROBE_S = 0.2  # twenty ticks of the kernel's clock a core: a share is known to some percent
 GPU_PROBE_S = 1.0  # NVML's utilisation is of the last sixth of a second to second, by card
 
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from nas import latency
 from nas.errors import LatencyError
 from nas.latency.backends import get_backend
-from nas.latency.backends.base import LatencyBackend, Session, numerics, reader
+from nas.latency.backends.base import LatencyBackend, Session, reader
 from nas.latency.beside import running_beside
 from nas.latency.device_agent.job import ENERGY_S
 from nas.latency.device_agent.machine import usable_cpus
@@ -79,7 +80,7 @@ def measure(
     if reason is not None:
         raise LatencyError(f"latency backend {protocol.backend!r} cannot measure on {protocol.device}: {reason}")
     hold = _Hold(protocol.device, lock_timeout_s, while_waiting, under_load)
-    with _threads(protocol), numerics(protocol):
+    with latency.numerics(protocol):
         try:
             run = _Run(subject, other, backend, protocol, progress or silent, hold)
             run.all_builds(memory=memory, limit_s=limit_s)
@@ -224,19 +225,3 @@ def _check_load(index: int | None, under_load: UnderLoad) -> Load:
             "wait until it is quiet, or allow figures marked as not isolated (--under-load mark)",
         )
     return load
-
-
-@contextlib.contextmanager
-def _threads(protocol: LatencyProtocol) -> Iterator[None]:
-    """PyTorch's threads set to the protocol's while it measures on a CPU, and set back."""
-    if protocol.on_gpu:
-        yield
-        return
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(protocol.threads or usable_cpus())
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -13,10 +13,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from nas.errors import LatencyError
 from nas.latency.device_agent.engines import open_engine
 from nas.latency.protocol import OPSET, LatencyProtocol
-from nas.latency.subject import Subject, sample_input, torch_dtype
+from nas.latency.subject import Subject
+from nas.latency.torch_side import sample_input, torch_dtype
+from nas.networks.blocks.base import islands
 
 INPUT, OUTPUT = "images", "embeddings"
 
@@ -27,10 +31,6 @@ def export_onnx(subject: Subject, protocol: LatencyProtocol, path: Path) -> None
     Raises:
         LatencyError: when the network cannot be expressed in ONNX.
     """
-    import torch
-
-    from nas.networks.blocks.base import islands
-
     network = subject.make(protocol).to(dtype=torch_dtype(protocol.precision))
     images = sample_input(replace(protocol, channels_last=False))
     try:

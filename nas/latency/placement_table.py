@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from nas.latency.record import LatencyRecord
 from nas.results.additive import AdditiveModel, Once, Row, part_of, twins
 from nas.results.costs import Quote, ratio, read_times
 from nas.spaces import Candidate
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COLUMNS = (
     *("notation", "role", "backbone", "n_blocks", "block", "params", "site", "channels", "stride"),
@@ -93,8 +92,6 @@ class PlacementTable:
 
     def to_frame(self) -> pd.DataFrame:
         """One row a network, baselines first, then by block and site; columns `COLUMNS`, None where not measured."""
-        import pandas as pd
-
         rows = sorted(self._rows(), key=_order)
         return pd.DataFrame(rows, columns=list(COLUMNS))
 

@@ -24,9 +24,9 @@ from nas.results.additive import Part, part_of
 from nas.spaces import Candidate, as_candidate
 
 Role = Literal["baseline", "reference", "single", "check", "several"]
-CHECKS = 2
+CHECKS = 2  # equal shapes timed again: one would not tell a wrong shape from a disturbed figure
 UNSURE = 0.02  # a ratio known to no better than this is worth a word: the cheapest blocks cost about 2 %
-_DRAWS = 8
+_DRAWS = 8  # tries to find networks with several blocks that are new; small spaces have no more
 
 
 class Space(Protocol):

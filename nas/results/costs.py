@@ -24,7 +24,7 @@ to 17 %, so what is corrected by more than a tenth tells no two of them apart.""
 SLOWER = 0.01
 """Share of another network's time up to which two count as equally fast: ratios of pairs scatter by 0.4 to 1.3 % (sd)
 there, so a smaller difference is not one that a machine can be held to."""
-_CONFIDENCE = 0.95
+_CONFIDENCE = 0.95  # as everywhere in reports
 
 
 # -- the table of costs

@@ -184,7 +184,7 @@ class Asker:
             if claim.start.startswith(f"{CHECKPOINT}:")
             else worker.files.fetch_initial(claim)
         )
-        fidelity, candidate = Fidelity(**claim.fidelity), Candidate.from_dict(claim.candidate)
+        fidelity, candidate = Fidelity(**claim.fidelity), claim.candidate
         if claim.stop_epoch is not None:
             fidelity = fidelity.model_copy(update={"epochs": claim.stop_epoch})
         return Asked(claim.id, candidate, claim.seed, fidelity, path, claim.stage)

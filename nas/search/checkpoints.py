@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas import training
 from nas.errors import NasError, StorageError
 
 if TYPE_CHECKING:
@@ -135,10 +136,8 @@ def key(claim: ClaimedTraining) -> str:
 
 
 def _readable(path: Path) -> bool:
-    from nas.training import load_checkpoint
-
     try:
-        load_checkpoint(path)
+        training.load_checkpoint(path)
     except (NasError, OSError):
         return False
     return True

@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING
 
 from nas import networks, training
 from nas.errors import StudyError, unknown_name
-from nas.search.context import FINAL, SOURCE, StudyContext, training_device
+from nas.latency.backends import get_backend
+from nas.search.context import FINAL, SOURCE, StudyParts, training_device
 from nas.search.definition import RuleTestStage, RungStage, StudyDefinition
+from nas.search.far_device import check_far_device
+from nas.search.proposals import SAMPLERS
 from nas.search.stages.base import epochs_of
+from nas.search.stages.rule_test import given_rules
 from nas.search.stages.shrink import check_answerable
 from nas.search.stages.sweep import check_sweep
 from nas.search.stages.tune import check_tunable
 from nas.search.starts import CHECKPOINT, start_file
+from nas.spaces import Candidate
 from nas.spaces.notation import format_block
 
 if TYPE_CHECKING:
     from nas.data import ReidDataset
-    from nas.spaces import Candidate
     from nas.storage import Repository
     from nas.training import Recipe
 
@@ -35,7 +39,7 @@ def check_study(definition: StudyDefinition, repository: Repository | None = Non
     Raises:
         NasError: one sentence on the first thing that is wrong.
     """
-    context = StudyContext(definition, repository, 0)  # type: ignore[arg-type]
+    context = StudyParts(definition, repository)
     _ = context.space, context.recipe, context.reference
     context.recipe.with_overrides({key: domain.first for key, domain in context.space.recipe.items()})
     _check_stages(context)
@@ -54,7 +58,7 @@ def check_study(definition: StudyDefinition, repository: Repository | None = Non
         _check_data(context)
 
 
-def _check_table_start(context: StudyContext) -> None:
+def _check_table_start(context: StudyParts) -> None:
     """A table's trainings started where the study says."""
     replay, definition = context.replay, context.definition
     if replay is None or replay.is_warm in (None, definition.is_warm):
@@ -66,10 +70,7 @@ def _check_table_start(context: StudyContext) -> None:
     )
 
 
-def _check_stages(context: StudyContext) -> None:
-    from nas.search.proposals import SAMPLERS
-    from nas.spaces import Candidate
-
+def _check_stages(context: StudyParts) -> None:
     shrunk = False  # what a stage behind a shrink draws from is not known yet
     for stage in context.definition.named_stages():
         shrunk = shrunk or stage.kind in ("shrink", "auto_shrink")
@@ -98,7 +99,7 @@ def _check_stages(context: StudyContext) -> None:
     _check_question(context)
 
 
-def _check_rungs(context: StudyContext, name: str, settings: RungStage) -> None:
+def _check_rungs(context: StudyParts, name: str, settings: RungStage) -> None:
     """No rung stands beyond the end of a training."""
     epochs = epochs_of(context, settings, settings.fidelity)  # type: ignore[attr-defined]
     if context.replay is None and settings.rungs is not None and settings.rungs[-1] > epochs:
@@ -108,7 +109,7 @@ def _check_rungs(context: StudyContext, name: str, settings: RungStage) -> None:
         )
 
 
-def _check_question(context: StudyContext) -> None:
+def _check_question(context: StudyParts) -> None:
     """Blocks that are compared are blocks of the space."""
     question = context.definition.question
     if isinstance(question, str):
@@ -120,7 +121,7 @@ def _check_question(context: StudyContext) -> None:
         raise StudyError("question: compare names one block twice", "write compare: [se, cnl]")
 
 
-def _check_starts(context: StudyContext) -> None:
+def _check_starts(context: StudyParts) -> None:
     """What trainings start from must be there, whole, trained to its end, and fit every backbone."""
     if not context.definition.is_warm:
         return
@@ -136,7 +137,7 @@ def _check_starts(context: StudyContext) -> None:
                 _check_start_file(context, start_file(start), view, size)
 
 
-def _check_start_file(context: StudyContext, path: Path, view: str, size: tuple[int, int]) -> None:
+def _check_start_file(context: StudyParts, path: Path, view: str, size: tuple[int, int]) -> None:
     saved = training.load_checkpoint(path)
     identities = len({record.identity for record in context.dataset(view).train})
     for baseline in context.baselines:
@@ -148,7 +149,7 @@ def insertion_warnings(definition: StudyDefinition, repository: Repository | Non
 
     A block that the space offers as the identity too is meant to be compared.
     """
-    context = StudyContext(definition, repository, 0)  # type: ignore[arg-type]
+    context = StudyParts(definition, repository)
     if not context.definition.is_warm or not context.trains:
         return []
     found: dict[str, str] = {}
@@ -169,14 +170,12 @@ def insertion_warnings(definition: StudyDefinition, repository: Repository | Non
     ]
 
 
-def _check_rule_test(context: StudyContext, settings: RuleTestStage) -> None:
-    from nas.search.stages.rule_test import given_rules
-
+def _check_rule_test(context: StudyParts, settings: RuleTestStage) -> None:
     context.rule_test_spaces(settings.spaces)
     given_rules(context, settings)
 
 
-def _check_pretraining(context: StudyContext) -> None:
+def _check_pretraining(context: StudyParts) -> None:
     """Fine-tuning needs sources, and sources are for fine-tuning."""
     transfer = context.recipe.transfer
     wanted = transfer is not None and transfer.from_pretraining
@@ -193,12 +192,8 @@ def _check_pretraining(context: StudyContext) -> None:
         raise StudyError("the recipe of the pretrain stage has a `transfer` of its own", "leave it out")
 
 
-def _check_latency(context: StudyContext) -> None:
-    from nas.latency.backends import get_backend
-
+def _check_latency(context: StudyParts) -> None:
     if not context.measures_here:
-        from nas.search.far_device import check_far_device
-
         check_far_device(context)
     else:
         reason = get_backend(context.protocol.backend).unavailable(context.protocol)
@@ -208,26 +203,24 @@ def _check_latency(context: StudyContext) -> None:
             )
 
 
-def _check_weights(context: StudyContext, fetch: bool) -> None:
+def _check_weights(context: StudyParts, fetch: bool) -> None:
     """Pretrained weights of every backbone, the reference's too, are found and seen to fit before anything starts."""
-    from nas.training.pretrained import require_pretrained
-
     recipe = context.recipe if context.pretraining is None else context.source_recipe
     if recipe.transfer is not None and not recipe.transfer.from_pretraining:
         if "{id}" not in str(recipe.transfer.source):  # else each candidate has its own
             training.load_checkpoint(recipe.transfer.source)
     elif recipe.transfer is None:
-        networks = (*context.baselines, context.reference, *_tested_baselines(context))
-        require_pretrained(networks, recipe, fetch=fetch)
+        plain = (*context.baselines, context.reference, *_tested_baselines(context))
+        training.require_pretrained(plain, recipe, fetch=fetch)
 
 
-def _tested_baselines(context: StudyContext) -> list[Candidate]:
+def _tested_baselines(context: StudyParts) -> list[Candidate]:
     """Backbones of the spaces that rules are tested in."""
     stages = [stage.settings for stage in context.definition.named_stages() if stage.kind == "test_rules"]
     return [b for settings in stages for space in context.rule_test_spaces(settings.spaces) for b in space.baselines()]
 
 
-def _check_data(context: StudyContext) -> None:
+def _check_data(context: StudyParts) -> None:
     """Every view that is trained on has persons enough for a batch, and can be evaluated on."""
     from nas.data.checks import require_evaluation
 

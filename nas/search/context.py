@@ -5,30 +5,34 @@ Loaded when first asked for, so that `nas status` reads no image and imports no 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas import data, latency
 from nas.errors import StudyError
 from nas.files.hashes import hash_of_data
+from nas.latency.protocol import LatencyProtocol
 from nas.progress import Progress
 from nas.results.costs import COSTS
+from nas.search import handing
 from nas.search.definition import PretrainStage, StudyDefinition, TrainingStage
+from nas.search.environment import environment
 from nas.search.objectives import Trainer
+from nas.search.replay import ReplayTable
 from nas.search.starts import identity_forms
 from nas.spaces import Candidate, DesignSpace, own_code
 from nas.training.fidelity import Fidelity
+from nas.training.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from nas.data import PreparedData, ReidDataset
-    from nas.latency import LatencyProtocol
-    from nas.search.replay import ReplayTable
     from nas.storage import Repository, StageInfo
-    from nas.training import Recipe
 
 SELECT, FINAL = "select", "final"
 TABLE, OWN = "table", "own"
@@ -40,52 +44,30 @@ SOURCE = "source"
 
 
 @dataclass
-class StudyContext:
-    """A study in a database, with its parts loaded on demand.
+class StudyParts:
+    """What a study file names, loaded on demand: space, recipe, data, protocol, table.
 
     Attributes:
         definition: the study file.
-        repository: the database.
-        study_id: the study's row.
-        owner: who works here, for leases; unique a process.
+        repository: the database in which other studies are looked up that hand on rules or a recipe; None for none.
         device: `cpu`, `cuda` or `cuda:N`, where this process trains.
         progress: told about slow preparations (generated images, packing, measuring).
-        stopping: asked between slow steps; true ends them early.
-        say: told in words what this worker waits for or does beside trainings, for whoever watches; "" when it is over.
-        measures_for: name of the far device that this machine is; None for none.
     """
 
     definition: StudyDefinition
-    repository: Repository
-    study_id: int
-    owner: str = "nobody"
-    device: str = "cpu"
-    progress: Progress | None = None
-    stopping: Callable[[], bool] = lambda: False
-    say: Callable[[str], None] = lambda words: None
-    measures_for: str | None = None
-    _datasets: dict[str, ReidDataset] = field(default_factory=dict)
-    _codes: dict[frozenset[str], str] = field(default_factory=dict)
-    _prepared: tuple[object, PreparedData] | None = None
+    repository: Repository | None = None
+    device: str = field(default="cpu", kw_only=True)
+    progress: Progress | None = field(default=None, kw_only=True)
+    _datasets: dict[str, ReidDataset] = field(default_factory=dict, kw_only=True)
+    _codes: dict[frozenset[str], str] = field(default_factory=dict, kw_only=True)
+    _prepared: tuple[object, PreparedData] | None = field(default=None, kw_only=True)
 
     @cached_property
     def recipe(self) -> Recipe:
         """The study's recipe at full fidelity, before the study tunes it."""
-        from nas.search.handing import handed_recipe, is_handed_recipe
-        from nas.training import load_recipe
-
-        if is_handed_recipe(self.definition.recipe):
-            return handed_recipe(self.definition, self.repository)
+        if handing.is_handed_recipe(self.definition.recipe):
+            return handing.handed_recipe(self.definition, self.repository)
         return load_recipe(self.definition.recipe)
-
-    def tuned(self, view: str) -> dict[str, Any]:
-        """The recipe values that the study's `tune` stage chose; empty before it has, and without one."""
-        if not any(item.kind == "tune" for item in self.definition.stages):
-            return {}
-        if view == SOURCE and self.pretraining is not None and self.pretraining.recipe is not None:
-            return {}  # a recipe that the file writes out for its sources
-        results = [s.result or {} for s in self.repository.stages(self.study_id) if s.kind == "tune"]
-        return dict(next((result["recipe"] for result in results if "recipe" in result), {}))
 
     @cached_property
     def space(self) -> DesignSpace:
@@ -106,8 +88,6 @@ class StudyContext:
     @cached_property
     def source_recipe(self) -> Recipe:
         """How the networks of the `pretrain` stage are trained."""
-        from nas.training import load_recipe
-
         given = None if self.pretraining is None else self.pretraining.recipe
         return self.recipe.with_overrides({"transfer": None}) if given is None else load_recipe(given)
 
@@ -115,14 +95,9 @@ class StudyContext:
         """The recipe at full fidelity that a view is trained with."""
         return self.source_recipe if view == SOURCE else self.recipe
 
-    def rule_test_spaces(self, spaces: Sequence[str | dict[str, Any]]) -> list[DesignSpace]:
+    def rule_test_spaces(self, spaces: Sequence[str | Mapping[str, object]]) -> list[DesignSpace]:
         """The spaces of a `test_rules` stage; files start from the study's folder."""
         return [read_space(self.definition, space) for space in spaces]
-
-    def space_of(self, stage: StageInfo) -> DesignSpace:
-        """The space a stage works in: the one that the stage before it left."""
-        stored = None if stage.space_id is None else self.repository.space(stage.space_id)
-        return self.space if stored is None else DesignSpace.from_dict(stored.definition)
 
     @cached_property
     def protocol(self) -> LatencyProtocol:
@@ -130,12 +105,6 @@ class StudyContext:
         found = latency_protocol(self.definition)
         own = found.device == "cuda" and self.measures_here and self.device.startswith("cuda:")
         return replace(found, device=self.device) if own else found
-
-    @cached_property
-    def precision(self) -> str | None:
-        """What `precision: auto` means in this study: decided where it was registered, equal on every machine."""
-        found = self.repository.study(self.definition.name).definition.get("precision")
-        return None if found is None else str(found)
 
     @property
     def measures_here(self) -> bool:
@@ -145,16 +114,7 @@ class StudyContext:
     @cached_property
     def device_name(self) -> str:
         """The device that latencies are of, as stored."""
-        from nas.latency.environment import device_name
-
-        return device_name(self.protocol) if self.measures_here else self.definition.latency.device
-
-    @cached_property
-    def environment_id(self) -> str:
-        """Id of what this process runs on, stored once."""
-        from nas.search.environment import environment
-
-        return self.repository.ensure_environment(environment(self.device))
+        return latency.device_name(self.protocol) if self.measures_here else self.definition.latency.device
 
     @cached_property
     def baselines(self) -> list[Candidate]:
@@ -172,8 +132,6 @@ class StudyContext:
         objective = self.definition.objective
         if objective is None or objective.table is None:
             return None
-        from nas.search.replay import ReplayTable
-
         path = Path(objective.table)
         path = path if path.is_absolute() or path.exists() else self.definition.folder / path
         return ReplayTable.read(path, self.baselines[0].notation, self.definition.cost, objective.seconds)
@@ -221,6 +179,105 @@ class StudyContext:
             self._codes[names] = hash_of_data([blocks, trainer]) if trainer else blocks
         return self._codes[names]
 
+    def dataset(self, view: str) -> ReidDataset:
+        """The data of a view: `select` (validation identities) or `final` (test split)."""
+        if view not in self._datasets and view == SOURCE:
+            crossed = {"train": self._pretraining_data(), "test": self.definition.data}
+            self._datasets[view] = data.dataset_view(data.load_dataset(crossed, progress=self.progress), FINAL)
+        elif view not in self._datasets:
+            held_out = self.definition.validation
+            self._datasets[view] = data.dataset_view(self._own_data, view, val_share=held_out.share, seed=held_out.seed)
+        return self._datasets[view]
+
+    @cached_property
+    def _own_data(self) -> ReidDataset:
+        return data.load_dataset(self.definition.data, progress=self.progress)
+
+    def _pretraining_data(self) -> Any:
+        if self.pretraining is None:
+            raise StudyError("this study has no `pretrain` stage, so there is no source data")
+        return self.pretraining.data
+
+    @property
+    def search_view(self) -> str:
+        """The view that everything before `confirm` selects on."""
+        if not self.trains:
+            return TABLE if self.trainer is None else OWN
+        return FINAL if self.definition.select_on == "test" else SELECT
+
+    def seed(self, candidate: Candidate, replicate: int) -> int | None:
+        """The seed of a replicate; None where a table has fewer of the candidate.
+
+        A candidate that the table does not have keeps one, so that its training is asked for, and fails.
+        """
+        if self.replay is None:
+            return self.definition.seed + replicate
+        known = self.replay.seeds(candidate) or [0]
+        return known[replicate] if replicate < len(known) else None
+
+    def prepared(self, view: str, fidelity: Fidelity) -> PreparedData:
+        """Packed images of a view at a fidelity's size and share of identities; the last ones asked for are kept."""
+        size = self.recipe_of(view).at(fidelity).input
+        asked = (view, size, fidelity.identities_share)
+        if self._prepared is None or self._prepared[0] != asked:
+            self._prepared = None  # a GPU has no room for both
+            found = data.prepare(
+                self.dataset(view),
+                size,
+                identities_share=fidelity.identities_share,
+                seed=self.definition.validation.seed,
+                progress=self.progress,
+                device=self.device,
+            )
+            self._prepared = asked, found
+        return self._prepared[1]
+
+
+@dataclass
+class StudyContext(StudyParts):
+    """A study in a database, as its stages and workers see it.
+
+    Attributes:
+        repository: the database.
+        study_id: the study's row.
+        owner: who works here, for leases; unique a process.
+        stopping: asked between slow steps; true ends them early.
+        say: told in words what this worker waits for or does beside trainings, for whoever watches; "" when it is over.
+        measures_for: name of the far device that this machine is; None for none.
+    """
+
+    repository: Repository = field()
+    study_id: int = field()
+    owner: str = "nobody"
+    stopping: Callable[[], bool] = lambda: False
+    say: Callable[[str], None] = lambda words: None
+    measures_for: str | None = None
+
+    def tuned(self, view: str) -> dict[str, Any]:
+        """The recipe values that the study's `tune` stage chose; empty before it has, and without one."""
+        if not any(item.kind == "tune" for item in self.definition.stages):
+            return {}
+        if view == SOURCE and self.pretraining is not None and self.pretraining.recipe is not None:
+            return {}  # a recipe that the file writes out for its sources
+        results = [s.result or {} for s in self.repository.stages(self.study_id) if s.kind == "tune"]
+        return dict(next((result["recipe"] for result in results if "recipe" in result), {}))
+
+    def space_of(self, stage: StageInfo) -> DesignSpace:
+        """The space a stage works in: the one that the stage before it left."""
+        stored = None if stage.space_id is None else self.repository.space(stage.space_id)
+        return self.space if stored is None else DesignSpace.from_dict(stored.definition)
+
+    @cached_property
+    def precision(self) -> str | None:
+        """What `precision: auto` means in this study: decided where it was registered, equal on every machine."""
+        found = self.repository.study(self.definition.name).definition.get("precision")
+        return None if found is None else str(found)
+
+    @cached_property
+    def environment_id(self) -> str:
+        """Id of what this process runs on, stored once."""
+        return self.repository.ensure_environment(environment(self.device))
+
     @cached_property
     def table_id(self) -> str:
         """Id of the replayed table as a data set, stored once with all it says of costs.
@@ -251,65 +308,6 @@ class StudyContext:
         self.repository.ensure_dataset(name, OWN, {"objective": self.trainer.what}, {})
         return name
 
-    def dataset(self, view: str) -> ReidDataset:
-        """The data of a view: `select` (validation identities) or `final` (test split)."""
-        from nas.data import dataset_view, load_dataset
-
-        if view not in self._datasets and view == SOURCE:
-            crossed = {"train": self._pretraining_data(), "test": self.definition.data}
-            self._datasets[view] = dataset_view(load_dataset(crossed, progress=self.progress), FINAL)
-        elif view not in self._datasets:
-            held_out = self.definition.validation
-            self._datasets[view] = dataset_view(self._own_data, view, val_share=held_out.share, seed=held_out.seed)
-        return self._datasets[view]
-
-    @cached_property
-    def _own_data(self) -> ReidDataset:
-        from nas.data import load_dataset
-
-        return load_dataset(self.definition.data, progress=self.progress)
-
-    def _pretraining_data(self) -> Any:
-        if self.pretraining is None:
-            raise StudyError("this study has no `pretrain` stage, so there is no source data")
-        return self.pretraining.data
-
-    @property
-    def search_view(self) -> str:
-        """The view that everything before `confirm` selects on."""
-        if not self.trains:
-            return TABLE if self.trainer is None else OWN
-        return FINAL if self.definition.select_on == "test" else SELECT
-
-    def seed(self, candidate: Candidate, replicate: int) -> int | None:
-        """The seed of a replicate; None where a table has fewer of the candidate.
-
-        A candidate that the table does not have keeps one, so that its training is asked for, and fails.
-        """
-        if self.replay is None:
-            return self.definition.seed + replicate
-        known = self.replay.seeds(candidate) or [0]
-        return known[replicate] if replicate < len(known) else None
-
-    def prepared(self, view: str, fidelity: Fidelity) -> PreparedData:
-        """Packed images of a view at a fidelity's size and share of identities; the last ones asked for are kept."""
-        from nas.data import prepare
-
-        size = self.recipe_of(view).at(fidelity).input
-        asked = (view, size, fidelity.identities_share)
-        if self._prepared is None or self._prepared[0] != asked:
-            self._prepared = None  # a GPU has no room for both
-            found = prepare(
-                self.dataset(view),
-                size,
-                identities_share=fidelity.identities_share,
-                seed=self.definition.validation.seed,
-                progress=self.progress,
-                device=self.device,
-            )
-            self._prepared = asked, found
-        return self._prepared[1]
-
     def results(self) -> pd.DataFrame:
         """The results table of this study."""
         return self.repository.results(self.definition.name)
@@ -317,14 +315,12 @@ class StudyContext:
 
 def load_space(definition: StudyDefinition, repository: Repository | None = None) -> DesignSpace:
     """The design space that a study file names or contains, or that another study's rules leave."""
-    from nas.search.handing import handed_space, is_handed_space
-
-    if not is_handed_space(definition.space):
+    if not handing.is_handed_space(definition.space):
         return read_space(definition, definition.space)
-    return handed_space(definition, repository)
+    return handing.handed_space(definition, repository)
 
 
-def read_space(definition: StudyDefinition, space: str | dict[str, Any]) -> DesignSpace:
+def read_space(definition: StudyDefinition, space: str | Mapping[str, object]) -> DesignSpace:
     """A space that a study file names or contains; under a warm start its blocks take their identity forms."""
     read = DesignSpace.from_yaml(definition.beside(space)) if isinstance(space, str) else DesignSpace.from_dict(space)
     return identity_forms(read) if definition.is_warm else read
@@ -340,8 +336,6 @@ def reference_candidate(notation: str, baseline: Candidate) -> Candidate:
 
 def latency_protocol(definition: StudyDefinition) -> LatencyProtocol:
     """The measuring protocol of a study file, with `auto` resolved on this machine."""
-    from nas.latency import LatencyProtocol
-
     given = definition.latency.model_dump(
         exclude={"reference", "margin", "on", "wait_for_device", "max_relative_error", "device"}
     )
@@ -391,6 +385,4 @@ def _usable(device: str) -> str:
 
 def cache_folder() -> Path:
     """Where checkpoints and logs of this folder's studies live: `.nas` here, or `$NAS_HOME`."""
-    import os
-
     return Path(os.environ.get("NAS_HOME", ".nas"))

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from nas import networks
 from nas.errors import LatencyError, NasError
 from nas.results.additive import AdditiveModel, Once, Row, cross_validate, twins
 from nas.results.cost_tables import parse_once, time_quote
@@ -101,10 +102,8 @@ class CostModel:
 
     def _count(self, network: Candidate, input_size: tuple[int, int]) -> Quote:
         if network not in self._counted:
-            from nas.networks import complexity  # with torch, which a study on a table does without
-
             try:
-                found = complexity(network, input_size=input_size)
+                found = networks.complexity(network, input_size=input_size)
             except NasError as error:
                 self._counted[network] = Quote(why=error.message)
             else:

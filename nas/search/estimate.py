@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from nas import training
 from nas.data.readers import PUBLISHED
 from nas.data.sampler import PKSampler
 from nas.errors import DataError
@@ -22,11 +23,11 @@ from nas.search.runner import usable_cores
 from nas.search.stages import HANDLERS, Preview
 from nas.search.stages.shrink import fidelity_of
 from nas.spaces import Candidate, DesignSpace
+from nas.training.failures import is_out_of_memory
 from nas.training.fidelity import Fidelity
 
 if TYPE_CHECKING:
-    from nas.search.speed import Speed
-    from nas.training import Recipe
+    from nas.training import Recipe, Speed
 
 MEASURE_OVERHEAD_S = 1.0
 """Building, folding and loading a network, a build."""
@@ -201,9 +202,7 @@ class _Costs:
         known = self._stored.get(network.notation)
         if known is None:
             return None
-        from nas.search.speed import Speed
-
-        return Speed(known, known / FORWARD, self.context.recipe.batch)
+        return training.Speed(known, known / FORWARD, self.context.recipe.batch)
 
     @cached_property
     def _stored(self) -> dict[str, float]:
@@ -217,13 +216,10 @@ class _Costs:
     def _probed(self, network: Candidate, recipe: Recipe) -> Speed | None:
         if not self.may_probe:
             return None
-        from nas.search.speed import probe  # with torch
-        from nas.training.failures import is_out_of_memory
-
         workers = self.context.definition.workers
         threads = None if self.context.device.startswith("cuda") else max(1, usable_cores() // workers)
         try:
-            return probe(network, recipe, self.context.device, threads)
+            return training.probe(network, recipe, self.context.device, threads)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -7,23 +7,26 @@ worker's decision.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas import networks, training
+from nas.data.records import require_same_data
 from nas.errors import StudyError, TrainingError
 from nas.results.costs import COSTS
 from nas.search.context import StudyContext
 from nas.search.objectives import Told, Trainer
 from nas.search.starts import CHECKPOINT, file_of, split_start
 from nas.spaces import Candidate
+from nas.storage.records import ClaimedTraining, TrainingOutcome
 from nas.training.fidelity import Fidelity
+from nas.training.recipe import load_recipe
 
 if TYPE_CHECKING:
     from nas.search.checkpoints import CheckpointFiles
-    from nas.storage import ClaimedTraining, TrainingOutcome
-    from nas.training import EpochRecord, Recipe
+    from nas.training import EpochRecord
 
 
 CONTROL_SEEDS = 1_000_003
@@ -49,7 +52,7 @@ class Execution:
 
     def run(self, claim: ClaimedTraining, should_stop: Callable[[], bool]) -> TrainingOutcome:
         """Trains and evaluates; raises what the training raises."""
-        candidate = Candidate.from_dict(claim.candidate)
+        candidate = claim.candidate
         self._check_code(candidate, claim)
         if self._context.replay is not None:
             return self._replayed(candidate, claim, should_stop)
@@ -85,16 +88,12 @@ class Execution:
     def _trained(
         self, candidate: Candidate, claim: ClaimedTraining, should_stop: Callable[[], bool]
     ) -> TrainingOutcome:
-        from nas.data.records import require_same_data
-        from nas.storage import TrainingOutcome
-        from nas.training import train
-
-        recipe = self._recipe(claim)
+        recipe = load_recipe(claim.recipe)
         require_same_data(self._context.dataset(claim.view), claim.dataset_id, claim.dataset_counts)
         data = self._context.prepared(claim.view, Fidelity(**claim.fidelity))
         checkpoint = self._files.begin(claim)
         # The stored recipe is final: the candidate's own values and the fidelity are already in it.
-        result = train(
+        result = training.train(
             candidate.architecture,
             recipe,
             data,
@@ -129,11 +128,6 @@ class Execution:
             return file_of(self._context, claim.start)
         return self._files.fetch_initial(claim)
 
-    def _recipe(self, claim: ClaimedTraining) -> Recipe:
-        from nas.training import load_recipe
-
-        return load_recipe(claim.recipe)
-
     def _pause(self, claim: ClaimedTraining) -> None:
         if self._between_steps is not None:
             self._between_steps()
@@ -146,21 +140,16 @@ class Execution:
 
     def _store_size(self, candidate: Candidate) -> None:
         """Parameters and MACs of the network, once an architecture."""
-        from nas.networks import complexity
-
         architecture = candidate.architecture
         if architecture.id in self._sized:
             return
-        size = complexity(architecture, input_size=self._context.definition.latency.input)
+        size = networks.complexity(architecture, input_size=self._context.definition.latency.input)
         self._context.repository.set_complexity(architecture.id, size.params, size.macs, asdict(size))
         self._sized.add(architecture.id)
 
     def _replayed(
         self, candidate: Candidate, claim: ClaimedTraining, should_stop: Callable[[], bool]
     ) -> TrainingOutcome:
-        from nas.storage import TrainingOutcome
-        from nas.training import TrainingInterrupted
-
         _ = self._context.table_id  # the table that the study began on, not one that was edited meanwhile
         table = self._context.replay
         value = None if table is None else table.lookup(candidate, claim.seed, split_start(claim.start)[1])
@@ -171,7 +160,7 @@ class Execution:
         until = time.monotonic() + table.seconds
         while time.monotonic() < until:
             if should_stop():
-                raise TrainingInterrupted("stopped while replaying a training")
+                raise training.TrainingInterrupted("stopped while replaying a training")
             time.sleep(min(0.02, table.seconds))
         return TrainingOutcome(map=value)
 
@@ -180,8 +169,6 @@ def own_outcome(
     told: Told, seconds: float | None, context: StudyContext, files: CheckpointFiles, claim: ClaimedTraining
 ) -> TrainingOutcome:
     """What one's own trainer told, as it is stored; its checkpoint is copied to the store."""
-    from nas.storage import TrainingOutcome
-
     uri, sha256 = (None, None) if told.checkpoint is None else files.keep(claim, told.checkpoint)
     return TrainingOutcome(
         map=told.judged,
@@ -195,7 +182,7 @@ def own_outcome(
     )
 
 
-def _plain(metrics: dict[str, Any]) -> dict[str, Any]:
+def _plain(metrics: Mapping[str, object]) -> dict[str, Any]:
     """Metrics without per-query arrays, as JSON data."""
     kept = {k: v for k, v in metrics.items() if not k.startswith("per_query")}
     return {k: (v.tolist() if hasattr(v, "tolist") else v) for k, v in kept.items()}

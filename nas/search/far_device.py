@@ -19,13 +19,13 @@ from nas.latency.jobs import ENGINE_BACKENDS
 from nas.spaces import Candidate
 
 if TYPE_CHECKING:
-    from nas.search.context import StudyContext
+    from nas.search.context import StudyContext, StudyParts
     from nas.storage import StageInfo
 
 log = logging.getLogger("nas.worker")
 
 
-def check_far_device(context: StudyContext) -> None:
+def check_far_device(context: StudyParts) -> None:
     """Finds what would keep every job from being made, before the study starts.
 
     Raises:

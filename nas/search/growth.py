@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nas import training
 from nas.errors import NasError, StudyError
 from nas.search.definition import EXECUTION_KEYS, StageDefinition, StudyDefinition
+from nas.search.stage_results import AutoShrinkResult
 from nas.spaces import DesignSpace
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ GROWS: Mapping[str, tuple[str, ...]] = {
 """Settings of a stage that may be raised: numbers upwards, lists by what is appended."""
 DERIVED = ("shrink", "confirm", "test_rules")
 """Stages whose results were drawn from those before: they are done again when one of these has grown."""
-_CLOSING = frozenset({"done", "why", "space_id"})
-"""What the result of an automatic shrink says of its end."""
 _DATA = frozenset({"data", "objective"})
 _APART = frozenset({"stages", "space", "recipe"})
 
@@ -134,6 +133,6 @@ def reopen(repository: Repository, study_id: int, grown: Growth) -> None:
     for stage in repository.stages(study_id):
         later = stage.position > min(grown.stages) and stage.kind in DERIVED
         if (later or stage.position in grown.stages) and stage.status != "waiting":
-            kept = (stage.result or {}).items() if stage.kind == "auto_shrink" else ()
-            left = {key: value for key, value in kept if key not in _CLOSING}
-            repository.set_stage(stage.id, status="waiting", result=left or None)
+            kept = AutoShrinkResult.of(stage) if stage.kind == "auto_shrink" else None
+            left = None if kept is None else AutoShrinkResult(rounds=kept.rounds).to_dict()
+            repository.set_stage(stage.id, status="waiting", result=left)

@@ -18,10 +18,10 @@ from nas.search.definition import StudyDefinition
 from nas.search.starts import identity_forms
 from nas.spaces import DesignSpace, Finding, Rule, RuleSet, rule_from_dict
 from nas.spaces.ruleset import Provenance
+from nas.training.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
     from nas.storage import Repository, StudyInfo
-    from nas.training import Recipe
 
 SPACE_KEYS = ("within", "study", "rules", "fallback")
 
@@ -70,8 +70,6 @@ def handed_recipe(definition: StudyDefinition, repository: Repository | None) ->
         StudyError: the other study has not ended, or tuned nothing.
         TrainingError: a key or value is wrong.
     """
-    from nas.training import load_recipe
-
     begun = _known(repository, definition.name)
     if begun is not None:
         return load_recipe(begun.definition["recipe"])
@@ -129,8 +127,6 @@ def _handed_rules(
 
 def _adopted(repository: Repository, source: StudyInfo, within: DesignSpace) -> tuple[RuleSet, str]:
     """What a study adopted, as far as it may be said of the space that asks."""
-    from nas.search.stages.shrink import as_findings
-
     findings: list[Finding] = [f for f in as_findings(repository.findings(source.id)) if f.adopted]
     learned = DesignSpace.from_dict(source.definition["space"])
     of_singles = max(learned.size_by_blocks()) <= 1 < max(within.size_by_blocks())
@@ -141,6 +137,12 @@ def _adopted(repository: Repository, source: StudyInfo, within: DesignSpace) -> 
     told = f"Under {len(rules)} rules that study {source.name!r} adopted, {confirmed} of them confirmed{how}."
     (backbone, *_) = learned.backbones
     return RuleSet.of(rules, Provenance(study=source.name, backbone=backbone), source.name), told
+
+
+def as_findings(rows: Iterable[Mapping[str, object]]) -> list[Finding]:
+    """Stored findings as objects again, without what the database adds to them."""
+    added = ("round", "sentence", "stage_id", "stage")
+    return [Finding.from_dict({k: v for k, v in row.items() if k not in added}) for row in rows]
 
 
 def stated_rules(definition: StudyDefinition, written: str | Sequence[Any] | Mapping[str, Any]) -> RuleSet:

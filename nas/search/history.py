@@ -7,7 +7,6 @@ failed stays, without a value.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,7 @@ Cost = Callable[[Candidate], float | None]
 def observations(
     results: pd.DataFrame,
     cost: Cost,
-    attrs: Mapping[int, Mapping[str, Any]] | None = None,
+    attrs: Mapping[int, Mapping[str, object]] | None = None,
     more: Sequence[Cost] = (),
 ) -> list[Observation]:
     """One observation a candidate, in the order in which candidates were first asked for.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nas.search.costs import paid
 from nas.search.proposals.encoding import Encoding
 from nas.spaces import Candidate
+from nas.storage.optuna_storage import mirror_trials
 
 if TYPE_CHECKING:
     from nas.search.context import StudyContext
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("nas.worker")
 
 Row = tuple[int, str, str, float]  # training id, stage, notation, mAP
-FLUSH_COUNT = 32
-FLUSH_S = 30.0
+FLUSH_COUNT = 32  # some tens of milliseconds each: a second or two of writing at a time
+FLUSH_S = 30.0  # what somebody with Optuna's dashboard open waits for at most
 
 
 class Mirror:
@@ -65,8 +66,6 @@ class Mirror:
     def _mirror(self, rows: list[Row]) -> None:
         if not rows:
             return
-        from nas.storage.optuna_storage import mirror_trials
-
         costs = paid(self._context)
         by_stage: dict[str, list[dict[str, Any]]] = {}
         spaces = {s.name: self._context.space_of(s) for s in self._context.repository.stages(self._context.study_id)}

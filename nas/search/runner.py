@@ -22,15 +22,19 @@ from typing import TYPE_CHECKING, Any
 
 from nas.errors import StudyError
 from nas.search import own_function
-from nas.search.context import FINAL, SELECT, SOURCE, SPLITS, StudyContext, cache_folder, training_device
+from nas.search.context import FINAL, SELECT, SOURCE, SPLITS, StudyContext, StudyParts, cache_folder, training_device
 from nas.search.definition import START, StudyDefinition
 from nas.search.growth import Growth, growth, reopen
 from nas.search.handing import is_handed_recipe
 from nas.search.joining import stored_definition
+from nas.search.mirror import Mirror
 from nas.search.stages.base import TUNE, register_dataset
 from nas.search.stages.shrink import store_space
 from nas.search.starts import CONTROL
 from nas.search.worker import HUNG, RENEW, worker_name
+from nas.storage.checkpoint_store import CheckpointStore
+from nas.storage.collection import collect_checkpoints
+from nas.training.fidelity import Fidelity
 
 if TYPE_CHECKING:
     from nas.storage import Repository, StudyInfo
@@ -48,22 +52,23 @@ def register(definition: StudyDefinition, repository: Repository) -> int:
     Raises:
         StudyError: a study of this name with other settings is in the database.
     """
-    context = StudyContext(definition, repository, 0)
-    space = context.space
-    store_space(context, space)
+    parts = StudyParts(definition, repository)
+    space = parts.space
+    store_space(repository, space)
     stored = {**definition.stored(), "space": space.to_dict()}
     if is_handed_recipe(definition.recipe):
-        stored["recipe"] = context.recipe.to_dict()
+        stored["recipe"] = parts.recipe.to_dict()
     stored["code"] = own_function.code_hashes(stored)
     known = next((s for s in repository.studies() if s.name == definition.name), None)
-    grown = Growth() if known is None else _grown(context, known, stored)
+    grown = Growth() if known is None else _grown(StudyContext(definition, repository, known.id), known, stored)
     stored["history"] = _history(known, grown)
-    if context.replay is None and context.recipe.precision == "auto":
+    if parts.replay is None and parts.recipe.precision == "auto":
         stored["precision"] = (known and known.definition.get("precision")) or _precision(definition)
     study_id = repository.ensure_study(definition.name, stored, definition.seed, space.id)
     reopen(repository, study_id, grown)
     for stage in definition.named_stages():
         repository.ensure_stage(study_id, stage.position, stage.name, stage.kind, stage.stored())
+    context = StudyContext(definition, repository, study_id)
     if context.replay is not None:
         _ = context.table_id  # refuses a table that was edited since the study began
     elif context.times:
@@ -368,8 +373,6 @@ def _take_back(repository: Repository, status: dict[str, Any], max_attempts: int
 
 def reconcile(context: StudyContext) -> None:
     """Tells Optuna's tables what a worker stored but was killed before it could tell them."""
-    from nas.search.mirror import Mirror
-
     Mirror(context).reconcile()
 
 
@@ -378,9 +381,6 @@ def tidy(repository: Repository, definition: StudyDefinition) -> int:
 
     Whatever was confirmed or is a baseline stays: those are the networks people go on with.
     """
-    from nas.storage.checkpoint_store import CheckpointStore
-    from nas.storage.collection import collect_checkpoints
-
     results = repository.results(definition.name)
     wanted = results[(results["stage_kind"] == "confirm") | ~results["role"].isin(["candidate", TUNE, CONTROL])]
     store = CheckpointStore(definition.checkpoints or cache_folder() / "checkpoints")
@@ -396,8 +396,6 @@ def log_folder() -> Path:
 
 def prepare(context: StudyContext, bar: contextlib.AbstractContextManager[Any]) -> None:
     """Makes and packs the images once, before workers ask for them at the same time."""
-    from nas.training.fidelity import Fidelity
-
     if not context.trains:
         return
     views = {"confirm": FINAL, "pretrain": SOURCE, "tune": SELECT}

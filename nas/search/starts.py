@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nas.errors import StudyError
+from nas.files.hashes import sha256_of
 from nas.spaces import DesignSpace, get_block_spec
 from nas.spaces.blocks import IDENTITY
 from nas.spaces.domains import BlockDomain
 
 if TYPE_CHECKING:
-    from nas.search.context import StudyContext
+    from nas.search.context import StudyContext, StudyParts
     from nas.spaces import Candidate
     from nas.training.fidelity import Fidelity
 
@@ -28,6 +29,7 @@ START_ROLE, CONTROL = "start", "control"
 PLAIN_SEEDS = 1_000_000
 """Seeds of the plain networks begin here: the same in all studies, which so share them, and those of no sweep."""
 LEAST_CONTROLS = 2
+"""One control has no spread: candidates could not be told from its noise."""
 _SPLITS = {"select": "val", "final": "test", "own": "own"}
 
 
@@ -67,7 +69,7 @@ class FoundStart:
     training: int | None = None
 
 
-def parse_starts(written: Any) -> tuple[Start, ...]:
+def parse_starts(written: object) -> tuple[Start, ...]:
     """The starts behind a key `start`: `scratch`, `plain`, `{plain: 2}`, a path, or a list of the latter three.
 
     >>> [start.number for start in parse_starts({"plain": 2})]
@@ -88,7 +90,7 @@ def parse_starts(written: Any) -> tuple[Start, ...]:
     return tuple(found)
 
 
-def _parsed(item: Any, plain_before: int) -> list[Start]:
+def _parsed(item: object, plain_before: int) -> list[Start]:
     if item == SCRATCH:
         return [FROM_SCRATCH]
     if item == PLAIN:
@@ -200,12 +202,10 @@ def start_file(start: Start) -> Path:
 @lru_cache(maxsize=64)
 def file_hash(path: Path) -> str:
     """First 16 digits of a file's SHA-256; a file is taken not to change while a process works on it."""
-    from nas.files.hashes import sha256_of
-
     return sha256_of(path)[:16]
 
 
-def file_of(context: StudyContext, start_id: str) -> Path:
+def file_of(context: StudyParts, start_id: str) -> Path:
     """The checkpoint file behind the start of a claimed training, by content.
 
     Raises:
@@ -222,7 +222,7 @@ def file_of(context: StudyContext, start_id: str) -> Path:
     )
 
 
-def checkpoint_starts(context: StudyContext) -> list[Start]:
+def checkpoint_starts(context: StudyParts) -> list[Start]:
     """All checkpoints that the study's stages start from."""
     definition = context.definition
     found = [start for stage in definition.named_stages() for start in definition.starts_of(stage.settings)]

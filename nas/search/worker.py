@@ -30,7 +30,6 @@ from nas.search.measuring import measure_trained
 from nas.search.mirror import Mirror
 from nas.search.objectives import LeftBehindError
 from nas.search.stages import HANDLERS, settings_of
-from nas.spaces import Candidate
 from nas.training.failures import OutOfMemory, failure_kind, fault_of
 
 if TYPE_CHECKING:
@@ -96,14 +95,16 @@ class Worker:
 
     def run(self) -> int:
         """Works until nothing is left; returns the number of trainings it finished."""
-        done = 0
-        mirror = Mirror(self.context)
+        done, context = 0, self.context
+        mirror = Mirror(context)
         mirror.reconcile()
         self.register()
         self.context.say, self.context.progress = self._says, self._prepares
         with self._renewing(self._alive):
             while not self.stopping:
-                claim = self.claim()
+                claim = context.repository.claim_training(
+                    context.study_id, context.owner, self.lease_s, max_silences=context.definition.max_attempts - 1
+                )
                 if claim is not None:
                     done += self._train(claim, mirror)
                     continue
@@ -233,7 +234,7 @@ class Worker:
     def measure(self, claim: ClaimedTraining) -> None:
         """Times the trained network; a device that cannot measure must not cost the training."""
         try:
-            measure_trained(self.context, Candidate.from_dict(claim.candidate), lambda: self.stopping)
+            measure_trained(self.context, claim.candidate, lambda: self.stopping)
         except NasError as error:
             log.warning("latency of %s not measured: %s", claim.notation, error)
 

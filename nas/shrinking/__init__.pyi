@@ -8,6 +8,7 @@ from .derive import derive_findings as derive_findings
 from .edges import Reopening as Reopening
 from .edges import reopen as reopen
 from .edges import reopened_space as reopened_space
+from .halves import compare_halves as compare_halves
 from .propose import confirmed_findings as confirmed_findings
 from .propose import propose_child as propose_child
 from .settings import FAMILIES as FAMILIES

@@ -7,7 +7,7 @@ the count speak of typical blocks at typical sites. Fitting is left to `nas.shri
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -109,7 +109,7 @@ class _Columns:
             self.terms.append(term)
             self.columns.append(values)
 
-    def add_factor(self, name: Term, levels: Sequence[Any], indicators: Floats) -> None:
+    def add_factor(self, name: Term, levels: Sequence[object], indicators: Floats) -> None:
         """A sum-to-zero factor; `indicators` (candidates, levels) may count (a block placed twice counts 2)."""
         if len(levels) < 2:
             return
@@ -198,13 +198,15 @@ def block_params(sample: Sample) -> Iterator[tuple[str, str, tuple[Any, ...], Fl
                 yield block, spec.name, values, _placements_with(spec.name, values, rows, len(sample))
 
 
-def _follows(name: str, earlier: str, rows: Sequence[dict[str, Any]]) -> bool:
+def _follows(name: str, earlier: str, rows: Sequence[Mapping[str, object]]) -> bool:
     """Whether each value of the earlier hyperparameter goes with one value of this one."""
     pairs = {(repr(row.get(earlier)), repr(row[name])) for row in rows if name in row}
     return len(pairs) == len({before for before, _ in pairs})
 
 
-def _placements_with(name: str, values: tuple[Any, ...], rows: Sequence[tuple[int, dict[str, Any]]], n: int) -> Floats:
+def _placements_with(
+    name: str, values: tuple[object, ...], rows: Sequence[tuple[int, Mapping[str, object]]], n: int
+) -> Floats:
     counts = np.zeros((n, len(values)))
     for i, row in rows:
         if name in row:
@@ -222,7 +224,7 @@ def recipe_values(sample: Sample) -> Iterator[tuple[str, npt.NDArray[np.object_]
             yield name, column
 
 
-def is_range(values: Sequence[Any]) -> bool:
+def is_range(values: Sequence[object]) -> bool:
     """Whether a recipe field is a range of numbers rather than a few categories."""
     given = [v for v in values if v is not None]
     numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in given)

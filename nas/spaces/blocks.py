@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from nas.errors import SpaceError, unknown_name
 from nas.spaces import own_code
@@ -64,7 +64,7 @@ class ParamSpec:
                 return default
         return self.default
 
-    def choose(self, value: Any, block: str) -> ParamValue:
+    def choose(self, value: object, block: str) -> ParamValue:
         """The legal choice equal to `value`.
 
         Raises:
@@ -126,7 +126,7 @@ class BlockSpec:
         """The hyperparameters, and `start`."""
         return (*self.params, _START_OF_GATES if self.unit_gate else _START)
 
-    def is_identity(self, params: Mapping[str, Any]) -> bool:
+    def is_identity(self, params: Mapping[str, object]) -> bool:
         """Whether a newly built block passes its input on unchanged: by its form, or as published.
 
         >>> get_block_spec("cnl").is_identity({"fuse": "gate2"}), get_block_spec("se").is_identity({})
@@ -153,7 +153,7 @@ class BlockSpec:
                 return spec
         raise SpaceError(unknown_name(f"hyperparameter of {self.name}", name, [p.name for p in self.settings]))
 
-    def complete(self, given: Mapping[str, Any]) -> Params:
+    def complete(self, given: Mapping[str, object]) -> Params:
         """All active hyperparameters with defaults filled in, sorted by name; `start` only where it is not `published`.
 
         >>> get_block_spec("cnl").complete({"fuse": "add"})
@@ -177,7 +177,7 @@ class BlockSpec:
             values[START] = start
         return tuple(sorted(values.items()))
 
-    def _refuse_inactive(self, spec: ParamSpec, given: Mapping[str, Any]) -> None:
+    def _refuse_inactive(self, spec: ParamSpec, given: Mapping[str, object]) -> None:
         if spec.name in given and spec.active_if is not None:
             other, values = spec.active_if
             legal = " or ".join(format_value(value) for value in values)
@@ -199,7 +199,7 @@ class UnloadedSpec(BlockSpec):
         """A hyperparameter of which only the name is known."""
         return ParamSpec(name, (), "", "not known here: the block's class was not imported")
 
-    def complete(self, given: Mapping[str, Any]) -> Params:
+    def complete(self, given: Mapping[str, object]) -> Params:
         """What is given, sorted by name; defaults are not known."""
         return tuple(sorted((str(name), canonical_value(value)) for name, value in given.items()))
 
@@ -207,7 +207,7 @@ class UnloadedSpec(BlockSpec):
         """All of them: which are defaults is not known."""
         return params
 
-    def is_identity(self, params: Mapping[str, Any]) -> bool:
+    def is_identity(self, params: Mapping[str, object]) -> bool:
         """Not known to be."""
         return False
 
@@ -368,7 +368,7 @@ def _entry_points() -> EntryPoints:
 
 
 @cache
-def _spec_of(name: str, block: Any) -> BlockSpec:
+def _spec_of(name: str, block: object) -> BlockSpec:
     spec = getattr(block, "spec", None)
     if not isinstance(spec, BlockSpec):
         hint = "Give the class an attribute `spec = nas.spaces.BlockSpec(...)`."

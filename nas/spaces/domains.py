@@ -46,7 +46,7 @@ class Domain:
     when: tuple[tuple[str, tuple[ParamValue, ...]], ...] = field(default=())
 
     @classmethod
-    def of(cls, data: Any) -> Domain:
+    def of(cls, data: object) -> Domain:
         """A domain from what a person wrote.
 
         Raises:
@@ -168,7 +168,7 @@ class BlockDomain:
     params: tuple[tuple[str, tuple[ParamValue, ...]], ...] = ()
 
     @classmethod
-    def of(cls, name: str, data: Any) -> BlockDomain:
+    def of(cls, name: str, data: object) -> BlockDomain:
         """A block's domain from what a person wrote: for each hyperparameter a value, a list, or `all`.
 
         Raises:
@@ -214,7 +214,7 @@ def _seen(spec: BlockSpec, given: Mapping[str, ParamValue]) -> dict[str, ParamVa
     return dict(spec.complete(given))
 
 
-def _choices(spec: BlockSpec, key: str, value: Any) -> tuple[ParamValue, ...]:
+def _choices(spec: BlockSpec, key: str, value: object) -> tuple[ParamValue, ...]:
     param = spec.param(key)
     if value == "all":
         return param.choices
@@ -224,7 +224,7 @@ def _choices(spec: BlockSpec, key: str, value: Any) -> tuple[ParamValue, ...]:
     return tuple(item if param.default_if and item == "auto" else param.choose(item, spec.name) for item in legal)
 
 
-def _distinct(data: Any) -> tuple[ParamValue, ...]:
+def _distinct(data: object) -> tuple[ParamValue, ...]:
     """A value or a list of them, canonical, in order, without repeats."""
     items = data if isinstance(data, (list, tuple)) else [data]
     values: list[ParamValue] = []
@@ -237,9 +237,9 @@ def _distinct(data: Any) -> tuple[ParamValue, ...]:
 
 
 def _interval(
-    bounds: Any,
+    bounds: object,
     scale: Literal["linear", "log"],
-    points: Any,
+    points: object,
     when: tuple[tuple[str, tuple[ParamValue, ...]], ...],
 ) -> Domain:
     low, high = _bounds(bounds, scale)
@@ -252,7 +252,7 @@ def _interval(
     return Domain(_distinct([low, *(float(f"{x:.{_DIGITS}g}") for x in inner), high]), when=when)
 
 
-def _bounds(bounds: Any, scale: str) -> tuple[float, float]:
+def _bounds(bounds: object, scale: str) -> tuple[float, float]:
     numbers = list(bounds) if isinstance(bounds, (list, tuple)) else []
     if len(numbers) != 2 or any(isinstance(n, (bool, str)) or not isinstance(n, (int, float)) for n in numbers):
         raise SpaceError(f"bounds must be two numbers [low, high], not {bounds!r}")

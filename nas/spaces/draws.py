@@ -5,12 +5,11 @@ from __future__ import annotations
 import operator
 import random
 from collections.abc import Mapping
-from typing import Any
 
 from nas.errors import SpaceError
 
 
-def as_random(source: Any) -> random.Random:
+def as_random(source: object) -> random.Random:
     """Python's generator (whole numbers of any size) from itself, a NumPy generator, or a seed.
 
     Raises:

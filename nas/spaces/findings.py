@@ -78,7 +78,7 @@ class Finding(BaseModel):
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Finding:
+    def from_dict(cls, data: Mapping[str, object]) -> Finding:
         """The inverse of `to_dict`.
 
         Raises:

@@ -59,7 +59,11 @@ Layer: TypeAlias = dict[tuple[State, ...], list[Edge]]
 class Lattice:
     """All feasible placements of one backbone.
 
-    Placements are numbered from 0 within each number of blocks; earlier sites and earlier blocks come first.
+    Placements are numbered from 0 within each number of blocks; earlier sites and earlier blocks come first. Such a
+    number is read like one whose digits have bases of their own: at each site the placements that are still possible
+    stand in groups, one an edge, in the order of the edges. A group holds `rest * len(variants)` numbers: `rest` ways
+    to finish after the edge, for each choice of hyperparameters. `unrank` takes away the groups that it passes and
+    splits what is left in its own, `variant * rest + number among the ways to finish`; `rank` adds the same.
     """
 
     def __init__(self, sites: Sequence[Site], options: Options, automata: Sequence[Automaton]) -> None:

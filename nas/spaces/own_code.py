@@ -34,7 +34,7 @@ def is_own(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def named_in(data: Any) -> frozenset[str]:
+def named_in(data: object) -> frozenset[str]:
     """All `module:Class` in plain data: keys, strings, and notations.
 
     >>> sorted(named_in({"blocks": {"a:B": {}}, "candidates": ["resnet50+c.d:E(x=1)@8", "se"]}))
@@ -43,7 +43,7 @@ def named_in(data: Any) -> frozenset[str]:
     return frozenset(_named(data))
 
 
-def _named(data: Any) -> Iterator[str]:
+def _named(data: object) -> Iterator[str]:
     if isinstance(data, str):
         yield from ([data] if is_own(data) else _IN_NOTATION.findall(data))
     elif isinstance(data, Mapping):

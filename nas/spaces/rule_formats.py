@@ -9,12 +9,15 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from html import escape
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from nas.files.shown import latex_text, markdown_text
 from nas.files.yaml_source import dump_yaml
 from nas.spaces.findings import Finding, Verdict
-from nas.spaces.ruleset import RuleSet
 from nas.spaces.sites import Topology, get_topology
+
+if TYPE_CHECKING:
+    from nas.spaces.ruleset import RuleSet
 
 _HEADINGS: Mapping[Verdict, str] = MappingProxyType(
     {"adopted": "Adopted", "rejected": "Rejected", "not enough data": "Not enough data"}

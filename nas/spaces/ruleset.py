@@ -26,6 +26,7 @@ from nas.files.yaml_source import dump_yaml, load_yaml, validate
 from nas.spaces.candidate import Candidate, as_candidate
 from nas.spaces.conflicts import Contradiction, contradictions
 from nas.spaces.findings import Finding
+from nas.spaces.rule_formats import as_html
 from nas.spaces.rules import AnyRule, Rule, Violation
 from nas.spaces.space import DesignSpace
 from nas.spaces.transfer import Application, apply_rules, carry
@@ -154,7 +155,7 @@ class RuleSet:
         return made
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> RuleSet:
+    def from_dict(cls, data: Mapping[str, object]) -> RuleSet:
         """The inverse of `to_dict`.
 
         Raises:
@@ -257,8 +258,6 @@ class RuleSet:
         return len(self.findings)
 
     def _repr_html_(self) -> str:
-        from nas.spaces.rule_formats import as_html  # which needs this module
-
         return as_html(self)
 
 

@@ -86,7 +86,7 @@ class SiteSet:
     everything: bool = False
 
     @classmethod
-    def of(cls, value: Any) -> SiteSet:
+    def of(cls, value: object) -> SiteSet:
         """A set of sites from what a person wrote.
 
         >>> SiteSet.of("1-3, 8").numbers
@@ -188,7 +188,7 @@ def _resolve(sites: SiteSet, topology: Topology) -> frozenset[int]:
     )
 
 
-def _part(item: Any) -> SiteSet:
+def _part(item: object) -> SiteSet:
     if isinstance(item, Mapping):
         return SiteSet(relative=(_relative(item),))
     if item == "all":
@@ -213,7 +213,7 @@ def _numbers(piece: str) -> tuple[int, ...]:
     return tuple(range(first, last + 1))
 
 
-def _relative(item: Mapping[Any, Any]) -> RelativeSites:
+def _relative(item: Mapping[object, object]) -> RelativeSites:
     for key in item:
         if key not in _KEYS:
             raise SpaceError(unknown_name("key of relative sites", str(key), _KEYS))
@@ -224,7 +224,7 @@ def _relative(item: Mapping[Any, Any]) -> RelativeSites:
     )
 
 
-def _whole_numbers(value: Any, key: str, low: int) -> tuple[int, ...]:
+def _whole_numbers(value: object, key: str, low: int) -> tuple[int, ...]:
     if isinstance(value, str):
         value = _numbers(value)
     items = value if isinstance(value, (list, tuple)) else [value]
@@ -234,7 +234,7 @@ def _whole_numbers(value: Any, key: str, low: int) -> tuple[int, ...]:
     return tuple(sorted(set(items)))
 
 
-def _places(value: Any) -> tuple[int, ...]:
+def _places(value: object) -> tuple[int, ...]:
     if isinstance(value, str) and value in _PLACES:
         return _PLACES[value]
     places: list[int] = []
@@ -254,7 +254,7 @@ def _ordinal(place: int) -> str:
     return names.get(place, f"{place}th" if place > 0 else f"{-place}th from last")
 
 
-def _read(value: Any) -> SiteSet:
+def _read(value: object) -> SiteSet:
     try:
         return SiteSet.of(value)
     except SpaceError as error:

@@ -84,7 +84,7 @@ class DesignSpace:
         return cls(validate(SpaceFile, source))
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> DesignSpace:
+    def from_dict(cls, data: Mapping[str, object]) -> DesignSpace:
         """A space from plain data: the content of a file, or `to_dict`.
 
         Raises:
@@ -326,7 +326,7 @@ class DesignSpace:
 
     # Child spaces ----------------------------------------------------------------------------------------------------
 
-    def restrict(self, rules: Iterable[Rule | Mapping[str, Any]], name: str | None = None) -> DesignSpace:
+    def restrict(self, rules: Iterable[Rule | Mapping[str, object]], name: str | None = None) -> DesignSpace:
         """The child space under more rules; it remembers this one, its size and the rules that were added.
 
         Raises:

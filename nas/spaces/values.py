@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from nas.errors import SpaceError
 
@@ -22,7 +22,7 @@ _RESERVED = frozenset({"true", "false", "inf", "nan", "infinity", "none", "null"
 _EXACT_WHOLE = 2.0**53
 
 
-def canonical_value(value: Any) -> ParamValue:
+def canonical_value(value: object) -> ParamValue:
     """The one form of a value: NumPy scalars become Python's, whole floats become integers.
 
     >>> canonical_value(60.0), canonical_value(0.5), canonical_value(True)

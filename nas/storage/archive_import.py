@@ -224,7 +224,7 @@ def _without_id(row: Row) -> Row:
     return {key: value for key, value in row.items() if key != "id"}
 
 
-def renumbered(value: Any, ids: Mapping[int, int]) -> Any:
+def renumbered(value: object, ids: Mapping[int, int]) -> Any:
     """Plain data with the training ids in it (`training_id`, `training_ids`) given anew; unknown ones dropped.
 
     >>> renumbered({"evidence": {"training_ids": [1, 2, 9], "p": 1}}, {1: 11, 2: 12})
@@ -239,7 +239,7 @@ def renumbered(value: Any, ids: Mapping[int, int]) -> Any:
     }
 
 
-def _renumbered_ids(value: Any, ids: Mapping[int, int]) -> Any:
+def _renumbered_ids(value: object, ids: Mapping[int, int]) -> Any:
     if isinstance(value, list):
         return [ids[item] for item in value if item in ids]
     return ids.get(value) if isinstance(value, int) else value

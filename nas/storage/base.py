@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from nas.storage.database import Database
-from nas.storage.retry import with_retries
+from nas.storage.retry import Patience
 
 T = TypeVar("T")
 AnySelect: TypeAlias = Select[*tuple[Any, ...]]
@@ -35,21 +35,17 @@ class RepositoryPart:
 
     def write(self, work: Callable[[Session], T]) -> T:
         """One writing transaction; `work` may run again, also after a commit whose answer was lost."""
-
-        def once() -> T:
-            with self.database.write() as session:
+        patience = Patience(self.database.url, self.patience_s)
+        while True:
+            with patience, self.database.write() as session:
                 return work(session)
-
-        return with_retries(once, url=self.database.url, patience_s=self.patience_s)
 
     def read(self, work: Callable[[Session], T]) -> T:
         """One reading transaction: sees one moment of the database."""
-
-        def once() -> T:
-            with self.database.read() as session:
+        patience = Patience(self.database.url, self.patience_s)
+        while True:
+            with patience, self.database.read() as session:
                 return work(session)
-
-        return with_retries(once, url=self.database.url, patience_s=self.patience_s)
 
     def rows(self, query: AnySelect) -> Sequence[Row[*tuple[Any, ...]]]:
         """All rows of one query."""
@@ -76,14 +72,14 @@ def chunks(rows: Sequence[T], size: int = ROWS_A_STATEMENT) -> Iterator[Sequence
     return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
-def insert_missing(session: Session, table: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]]) -> None:
+def insert_missing(session: Session, table: type[DeclarativeBase], rows: Sequence[Mapping[str, object]]) -> None:
     """Inserts rows, leaving those whose key is there already untouched."""
     if rows:
         session.connection().execute(_insert(session, table).on_conflict_do_nothing(), list(rows))
 
 
 def insert_or_update(
-    session: Session, table: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]], key: Iterable[str]
+    session: Session, table: type[DeclarativeBase], rows: Sequence[Mapping[str, object]], key: Iterable[str]
 ) -> None:
     """Inserts rows; one whose key is there already takes the new values."""
     key = list(key)

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fsspec.core import url_to_fs
+
 from nas.errors import StorageError
 from nas.files.hashes import sha256_of
 
@@ -202,8 +204,6 @@ def _changed_at(info: dict[str, Any]) -> float:
 
 
 def _file_system(url: str) -> tuple[Any, str]:
-    from fsspec.core import url_to_fs
-
     try:
         fs, path = url_to_fs(url)
     except (ImportError, ValueError) as error:

@@ -78,7 +78,7 @@ def _wrongly_marked(is_open: bool) -> AnySelect:
     )
 
 
-def _set_training(**values: Any) -> Callable[[Sequence[Any]], Executable]:
+def _set_training(**values: object) -> Callable[[Sequence[Any]], Executable]:
     return lambda ids: update(Training).where(Training.id.in_(ids)).values(values)
 
 

@@ -25,8 +25,8 @@ from nas.storage.clock import database_now
 from nas.storage.models import CandidateRow, DatasetRow, Epoch, RecipeRow, Stage, StageTraining, Study, Training, Worker
 from nas.storage.records import ClaimedTraining, TrainingOutcome
 
-MAX_ATTEMPTS = 3
-MAX_SILENCES = 10
+MAX_ATTEMPTS = 3  # an error of the machine passes by then; one of the candidate would come for ever
+MAX_SILENCES = 10  # preemptions are nobody's fault, but a training that kills its workers must end
 # Machines that share an SQLite file, or a server's replicas, may be this far apart without anything being wrong.
 CLOCK_SLACK_S = 5.0
 _LONGEST_TEXT = 100_000
@@ -314,9 +314,9 @@ def _description() -> AnySelect:
             Study.name.label("study"),
             Stage.id.label("stage_id"),
             Stage.name.label("stage"),
-            StageTraining.role,
+            *(getattr(StageTraining, name) for name in ("role", "sampler", "batch", "position", "sampler_attrs")),
             Training.candidate_id,
-            CandidateRow.definition.label("candidate"),
+            CandidateRow.definition,
             CandidateRow.notation,
             Training.code,
             Training.recipe_id,

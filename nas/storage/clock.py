@@ -6,8 +6,6 @@ seconds since 1970-01-01 UTC (double precision), which compare the same way on S
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import Double
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -22,10 +20,10 @@ class database_now(FunctionElement[float]):  # noqa: N801 - reads as the SQL fun
 
 
 @compiles(database_now, "sqlite")
-def _sqlite_now(element: database_now, compiler: SQLCompiler, **kw: Any) -> str:
+def _sqlite_now(element: database_now, compiler: SQLCompiler, **kw: object) -> str:
     return "((julianday('now') - 2440587.5) * 86400.0)"
 
 
 @compiles(database_now, "postgresql")
-def _postgresql_now(element: database_now, compiler: SQLCompiler, **kw: Any) -> str:
+def _postgresql_now(element: database_now, compiler: SQLCompiler, **kw: object) -> str:
     return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"

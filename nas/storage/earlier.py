@@ -42,6 +42,8 @@ def upgrade(connection: Connection) -> None:
         trainings.create_unique_constraint(_KEY, list(_KEY_COLUMNS))
     with change.batch_alter_table("nas_stage_training") as links:
         links.drop_column("mirror")
+    with change.batch_alter_table("nas_latency_job") as jobs:
+        jobs.drop_column("noise")
     _fill_trainings(connection)
     with change.batch_alter_table("nas_training") as trainings:
         trainings.alter_column("view", server_default=None, existing_type=sa.String(16), existing_nullable=False)

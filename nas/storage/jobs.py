@@ -19,7 +19,7 @@ _SHOWN = [column for column in LatencyJob.__table__.columns if column.key != "ne
 class LatencyJobs(RepositoryPart):
     """Leaves jobs for devices and collects their results."""
 
-    def request_latency_jobs(self, jobs: Sequence[Mapping[str, Any]]) -> list[int]:
+    def request_latency_jobs(self, jobs: Sequence[Mapping[str, object]]) -> list[int]:
         """Leaves jobs; one for the same device, architecture and protocol is left once. Returns their ids.
 
         Args:
@@ -74,7 +74,7 @@ class LatencyJobs(RepositoryPart):
         )
         self.run(ours.values(status="waiting", owner=None, lease_until=None))
 
-    def finish_latency_job(self, job_id: int, result: Mapping[str, Any] | None, reason: str | None = None) -> None:
+    def finish_latency_job(self, job_id: int, result: Mapping[str, object] | None, reason: str | None = None) -> None:
         """Files what came of a job: a record, which was stored as a latency too, or why there is none."""
         values = {
             "status": "failed" if result is None else "finished",
@@ -98,7 +98,7 @@ class LatencyJobs(RepositoryPart):
         )
 
 
-def _row(job: Mapping[str, Any]) -> dict[str, Any]:
+def _row(job: Mapping[str, object]) -> dict[str, Any]:
     return {
         "device": job["device"],
         "architecture_id": job["architecture_id"],

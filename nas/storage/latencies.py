@@ -15,10 +15,10 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from nas.errors import StorageError
-from nas.files.plain import clean, finite
+from nas.files.plain import JsonDict, clean, finite
 from nas.storage.base import RepositoryPart, chunks, insert_missing
 from nas.storage.models import Device, Latency
-from nas.storage.records import JsonDict, LatencyInfo
+from nas.storage.records import LatencyInfo
 
 _COLUMNS = [getattr(Latency, field.name) for field in fields(LatencyInfo)]
 _NUMBERS = ("mean_ms", "p5_ms", "p95_ms", "sd_ms", "batches_per_s", "peak_memory_mb", "drift")

@@ -320,7 +320,6 @@ class LatencyJob(Base):
     notation: Mapped[str]
     protocol_id: Mapped[str] = mapped_column(String(64))
     protocol: Mapped[str]
-    noise: Mapped[str | None]
     network: Mapped[bytes | None] = mapped_column(LargeBinary)
     sha256: Mapped[str] = mapped_column(String(64))
     status: Mapped[str] = mapped_column(String(16), default="waiting")

@@ -16,6 +16,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.study import StudyDirection
+from optuna.trial import create_trial
 from sqlalchemy import inspect
 from sqlalchemy.exc import DBAPIError
 
@@ -23,7 +27,6 @@ from nas.storage.database import BUSY_TIMEOUT_S, Database, postgresql_arguments,
 from nas.storage.retry import with_retries
 
 if TYPE_CHECKING:
-    import optuna
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
 
@@ -72,9 +75,6 @@ def _study(
     database: Database, storage: RDBStorage, name: str, directions: Sequence[str], metrics: Sequence[str]
 ) -> optuna.Study:
     """Optuna's study, kept open: it remembers the finished trials that it has read."""
-    import optuna
-    from optuna.study import StudyDirection
-
     opened: dict[str, optuna.Study] = database.attach("optuna studies", dict)
     if name not in opened or name not in optuna.get_all_study_names(storage):
         wanted = [StudyDirection[direction.upper()] for direction in directions]
@@ -109,16 +109,12 @@ def delete_mirror(database: Database, study: str) -> None:
 
 
 def _delete(storage: RDBStorage, name: str) -> None:
-    import optuna
-
     with suppress(KeyError):  # gone already: an earlier attempt went through
         optuna.delete_study(study_name=name, storage=storage)
 
 
 def rename_mirror(database: Database, old: str, new: str) -> None:
     """Copies Optuna's studies `<old>/...` to `<new>/...` and deletes them: Optuna cannot rename."""
-    import optuna
-
     for name in mirrored_studies(database, old):
         storage, renamed = optuna_storage(database), new + name[len(old) :]
         with database.lock(_LOCK), suppress(optuna.exceptions.DuplicatedStudyError):
@@ -130,16 +126,12 @@ def mirrored_studies(database: Database, study: str) -> list[str]:
     """Names of Optuna's studies that mirror a study; empty when Optuna has no tables here."""
     if not inspect(database.engine).has_table("studies"):
         return []
-    import optuna
-
     storage = optuna_storage(database)
     names = _patiently(database, lambda: optuna.get_all_study_names(storage))
     return sorted(name for name in names if name.startswith(f"{study}/"))
 
 
 def _open_storage(database: Database) -> RDBStorage:
-    import optuna
-
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Optuna formats the URL with str.format: braces of a password or path have to be doubled.
     url = database.address.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
@@ -156,7 +148,6 @@ def _open_storage(database: Database) -> RDBStorage:
 
 def _patiently(database: Database, work: Callable[[], T]) -> T:
     """Waits out a database that is away, also when Optuna wraps its errors in its own."""
-    from optuna.exceptions import StorageInternalError
 
     def once() -> T:
         try:
@@ -171,8 +162,6 @@ def _patiently(database: Database, work: Callable[[], T]) -> T:
 
 
 def _frozen(training_id: int, trial: Mapping[str, Any]) -> FrozenTrial:
-    from optuna.trial import create_trial
-
     attributes = {**trial.get("attrs", {}), TRAINING_KEY: training_id}
     if "notation" in trial:
         attributes[NOTATION_KEY] = trial["notation"]

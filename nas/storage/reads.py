@@ -6,8 +6,9 @@ Each is one statement; nothing here writes, and what was not measured stays None
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 from sqlalchemy import func, select
 
 from nas.storage.base import AnySelect
@@ -24,9 +25,6 @@ from nas.storage.models import (
     Training,
 )
 from nas.storage.studies import Studies
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class Reads(Studies):
@@ -90,8 +88,6 @@ class Reads(Studies):
 
     def failures_of(self, study: str) -> pd.DataFrame:
         """Failed trainings: training_id, failure_reason."""
-        import pandas as pd
-
         query = select(Training.id.label("training_id"), Training.failure_reason).where(
             Training.id.in_(trainings_of(study)), Training.status == "failed"
         )
@@ -108,8 +104,6 @@ class Reads(Studies):
 
     def epochs_of(self, training_ids: Sequence[int]) -> pd.DataFrame:
         """The curves of these trainings: training_id, epoch, lr, loss (the sum of its terms), seconds."""
-        import pandas as pd
-
         query = (
             select(Epoch.training_id, Epoch.epoch, Epoch.lr, Epoch.losses, Epoch.seconds)
             .where(Epoch.training_id.in_(list(training_ids)))

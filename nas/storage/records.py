@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from nas.files.plain import JsonDict
+from nas.spaces import Candidate
 from nas.storage.models import SCRATCH
-
-JsonDict = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,13 @@ class TrainingRequest:
     init_from: int | None = None
 
 
-@dataclass(frozen=True)
-class ClaimedTraining:
-    """A training that is now this owner's: all that is needed to run it.
+@dataclass(frozen=True, kw_only=True)
+class ClaimedTraining(TrainingRequest):
+    """A training that is now this owner's: what was asked for, and all that is needed to run it.
 
-    `checkpoint_uri` is its own last checkpoint when somebody began it before; the `resume_from_*` and
-    `init_from_*` checkpoints are those of the trainings it builds on.
+    `definition` is its candidate's, `stage` the name of the first stage that waits for it, and `dataset` says how to
+    make the data again. `checkpoint_uri` is its own last checkpoint when somebody began it before; the `resume_from_*`
+    and `init_from_*` checkpoints are those of the trainings it builds on.
     """
 
     id: int
@@ -77,32 +79,21 @@ class ClaimedTraining:
     study: str
     stage_id: int
     stage: str
-    role: str
-    candidate_id: str
-    candidate: dict[str, Any]
+    definition: JsonDict
     notation: str
-    code: str
-    recipe_id: str
-    recipe: dict[str, Any]
-    dataset_id: str
-    dataset: dict[str, Any]
-    dataset_counts: dict[str, dict[str, int]]
-    fidelity: dict[str, Any]
-    fidelity_label: str
-    start: str
-    epochs: int | None
-    stop_epoch: int | None
-    seed: int
-    view: str
-    split: str
+    dataset: JsonDict
+    dataset_counts: Mapping[str, Mapping[str, int]]
     checkpoint_uri: str | None
     checkpoint_sha256: str | None
-    resume_from: int | None
     resume_from_uri: str | None
     resume_from_sha256: str | None
-    init_from: int | None
     init_from_uri: str | None
     init_from_sha256: str | None
+
+    @cached_property
+    def candidate(self) -> Candidate:
+        """What is trained, read once."""
+        return Candidate.from_dict(self.definition)
 
 
 @dataclass(frozen=True)

@@ -93,31 +93,43 @@ def as_storage_error(error: DBAPIError, url: str) -> StorageError | None:
     return None
 
 
-def with_retries(work: Callable[[], T], *, url: str, patience_s: float) -> T:
-    """Runs `work` until it succeeds, waiting out transient database errors.
+class Patience:
+    """Waits out transient database errors of what it stands around: `while True: with patience: return work()`.
+
+    The work is one whole transaction and must be safe to repeat, also when its commit went through and only the answer
+    was lost. An error that does not pass by itself, or lasts longer than patience, becomes a `StorageError`.
 
     Args:
-        work: does one whole transaction; must be safe to repeat, also when its commit went through
-            and only the answer was lost.
         url: the database as it may be shown (password masked).
         patience_s: seconds after which a transient error is given up.
-
-    Raises:
-        StorageError: the error does not pass by itself, or patience ran out.
     """
-    begun = time.monotonic()
-    pause = FIRST_PAUSE_S
-    while True:
-        try:
-            return work()
-        except DBAPIError as error:
-            _raise_unless_worth_waiting(error, url, patience_s, time.monotonic() - begun)
-            log.debug("%s: %s; trying again in %.2f s", url, error.orig, pause)
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise damaged(url, f"a value in it cannot be read ({error})") from error
+
+    def __init__(self, url: str, patience_s: float) -> None:
+        self._url, self._patience_s = url, patience_s
+        self._begun, self._pause = time.monotonic(), FIRST_PAUSE_S
+
+    def __enter__(self) -> Patience:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
+        if isinstance(error, UnicodeDecodeError | json.JSONDecodeError):
+            raise damaged(self._url, f"a value in it cannot be read ({error})") from error
+        if not isinstance(error, DBAPIError):
+            return False
+        _raise_unless_worth_waiting(error, self._url, self._patience_s, time.monotonic() - self._begun)
+        log.debug("%s: %s; trying again in %.2f s", self._url, error.orig, self._pause)
         # Jitter, so that workers that failed together do not come back together.
-        time.sleep(pause * random.uniform(0.5, 1.5))
-        pause = min(2 * pause, LONGEST_PAUSE_S)
+        time.sleep(self._pause * random.uniform(0.5, 1.5))
+        self._pause = min(2 * self._pause, LONGEST_PAUSE_S)
+        return True
+
+
+def with_retries(work: Callable[[], T], *, url: str, patience_s: float) -> T:
+    """Runs `work` until it succeeds, with `Patience` around it."""
+    patience = Patience(url, patience_s)
+    while True:
+        with patience:
+            return work()
 
 
 def _raise_unless_worth_waiting(error: DBAPIError, url: str, patience_s: float, waited_s: float) -> None:

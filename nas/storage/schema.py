@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -59,7 +58,7 @@ def known_revisions() -> tuple[str, ...]:
     return (earlier.REVISION, *reversed([revision.revision for revision in script.walk_revisions()]))
 
 
-def is_ours(name: str | None, kind: str, parents: Any = None) -> bool:
+def is_ours(name: str | None, kind: str, parents: object = None) -> bool:
     """Alembic's `include_name` filter: only our tables, so that Optuna's are never touched."""
     return kind != "table" or (name or "").startswith("nas_")
 

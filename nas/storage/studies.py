@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session
 
 from nas.errors import StorageError, StudyError, unknown_name
 from nas.files.names import NAME_RULE, is_study_name
-from nas.files.plain import clean, content_id
+from nas.files.plain import JsonDict, clean, content_id
 from nas.storage.base import RepositoryPart, insert_missing
 from nas.storage.clock import database_now
 from nas.storage.models import STAGE_STATUSES, Environment, Space, Stage, Study
-from nas.storage.records import JsonDict, SpaceInfo, StageInfo, StudyInfo
+from nas.storage.records import SpaceInfo, StageInfo, StudyInfo
 from nas.storage.retry import damaged
 
 _STUDY_COLUMNS = [getattr(Study, field.name) for field in fields(StudyInfo)]
@@ -57,7 +57,7 @@ class Studies(RepositoryPart):
         definition: JsonDict,
         *,
         parent_id: str | None = None,
-        rules: Sequence[Any] = (),
+        rules: Sequence[object] = (),
     ) -> None:
         """Stores a design space once; `rules` are those that made it from its parent."""
         row = {
@@ -255,7 +255,7 @@ class Studies(RepositoryPart):
                 self.release_stage(stage_id, owner)
 
 
-def clean_or(value: Any) -> Any:
+def clean_or(value: object) -> Any:
     """Plain JSON data, or the mark for "not given" as it is."""
     return value if value is _UNCHANGED else clean(value)
 

@@ -6,8 +6,9 @@ Columns are fixed and documented here; what was not measured is NaN or None, nev
 from __future__ import annotations
 
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 from sqlalchemy import Float, Integer, Numeric, String, select
 
 from nas.results.columns import RESULT_COLUMNS
@@ -18,9 +19,6 @@ from nas.storage.models import CandidateRow, DatasetRow, Epoch, Latency, Stage, 
 from nas.storage.reads import trainings_of
 from nas.storage.retry import damaged
 from nas.storage.studies import Studies
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _NUMBERS = (
     "map",
@@ -177,8 +175,6 @@ class Tables(Studies):
 
     def epochs(self, training_id: int) -> pd.DataFrame:
         """The curve of one training: epoch, lr, seconds, images and one column a loss term."""
-        import pandas as pd
-
         query = (
             select(Epoch.epoch, Epoch.lr, Epoch.seconds, Epoch.images, Epoch.losses)
             .where(Epoch.training_id == training_id)
@@ -188,8 +184,6 @@ class Tables(Studies):
         return pd.DataFrame([{**row._mapping, **row.losses} for row in rows]).drop(columns="losses", errors="ignore")
 
     def _frame(self, query: AnySelect) -> pd.DataFrame:
-        import pandas as pd
-
         columns = query.selected_columns
         frame = pd.DataFrame.from_records(self.rows(query), columns=[column.name for column in columns])
         for column in columns:

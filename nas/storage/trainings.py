@@ -15,10 +15,10 @@ from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from nas.errors import StorageError
-from nas.files.plain import clean, clean_text
+from nas.files.plain import JsonDict, clean, clean_text
 from nas.storage.base import RepositoryPart, chunks, counted, insert_missing, insert_or_update
 from nas.storage.models import TRAINING_STATUSES, CandidateRow, DatasetRow, RecipeRow, Stage, StageTraining, Training
-from nas.storage.records import JsonDict, TrainingRequest
+from nas.storage.records import TrainingRequest
 
 log = logging.getLogger(__name__)
 OPEN = ("waiting", "running")
@@ -30,7 +30,7 @@ _Key: TypeAlias = tuple[str | int, ...]
 class Trainings(RepositoryPart):
     """Stores what can be trained and what is asked for."""
 
-    def ensure_candidates(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def ensure_candidates(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Stores candidates that are not there yet.
 
         Args:

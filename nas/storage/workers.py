@@ -8,12 +8,11 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from nas.errors import StudyError
-from nas.files.plain import clean, clean_text
+from nas.files.plain import JsonDict, clean, clean_text
 from nas.storage.base import RepositoryPart, insert_or_update
 from nas.storage.claims import CLOCK_SLACK_S
 from nas.storage.clock import database_now
 from nas.storage.models import Worker
-from nas.storage.records import JsonDict
 
 LONGEST_NAME = 200
 """Longest name of a worker, in characters; its column holds 255."""

@@ -19,5 +19,7 @@ from .run import train as train
 from .scoring import embed as embed
 from .scoring import score as score
 from .scoring import score_embeddings as score_embeddings
+from .speed import Speed as Speed
+from .speed import probe as probe
 from .start import check_start as check_start
 from .transfer import source_file as source_file

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,6 +23,7 @@ from nas.data.records import ImageRecord
 from nas.errors import DataError
 from nas.networks import ReidNetwork
 from nas.progress import Progress, silent
+from nas.training.checkpoints import load_checkpoint, network_from_checkpoint
 from nas.training.failures import Diverged
 
 if TYPE_CHECKING:
@@ -122,8 +124,6 @@ class FeatureExtractor:
     """
 
     def __init__(self, checkpoint: str | Path | Checkpoint, device: str = "cpu", batch: int = 64) -> None:
-        from nas.training.checkpoints import load_checkpoint, network_from_checkpoint
-
         self.device = torch.device(usable_device(device))
         loaded = load_checkpoint(checkpoint) if isinstance(checkpoint, (str, Path)) else checkpoint
         self.candidate, self.size, self.batch = loaded.candidate, loaded.input_size, batch
@@ -215,8 +215,6 @@ def _several(images: Any) -> Sequence[Any]:
 
 def _resized(image: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
     """A PIL image, uint8 array (H, W, 3) or tensor (3, H, W), resized as the packed store does."""
-    from PIL import Image
-
     if isinstance(image, Tensor):
         image = image.detach().cpu().movedim(0, -1).numpy() if image.ndim == 3 else image.detach().cpu().numpy()
     if isinstance(image, np.ndarray):

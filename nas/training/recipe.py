@@ -17,6 +17,7 @@ from nas.errors import TrainingError, closest, unknown_name
 from nas.files.hashes import hash_of_text
 from nas.spaces.sites import BACKBONES
 from nas.training.fidelity import FINE_TUNING_EPOCHS, Fidelity, Pixels
+from nas.training.named import NAMED
 from nas.training.settings import (
     Center,
     CircleSoftmax,
@@ -278,8 +279,6 @@ class Recipe(Section):
     @classmethod
     def named(cls, name: str) -> Recipe:
         """A recipe by its name; the known ones are in `nas.training.named`."""
-        from nas.training.named import NAMED
-
         if name not in NAMED:
             raise TrainingError(unknown_name("recipe", name, NAMED))
         return _validated({"name": name, **NAMED[name]})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from data_builders import grid, write_market
 from fuzz.harness import Account, Said, nas, parts, stop_before_work
 from fuzz.yaml_mutations import mutated
 
+from nas import training
 from nas.project.layout import shipped
 from nas.search.definition import merge
 
@@ -145,9 +145,7 @@ def make_cheap(folder: Path, patch: pytest.MonkeyPatch) -> None:
     images = write_market(
         folder.parent / "generated", grid(range(1, 41), (1, 2)), grid((101, 102), (1,)), grid((101, 102), (2,))
     )
-    # By the module: the package's own `estimate` is the function.
-    speed = importlib.import_module("nas.search.speed")
-    patch.setattr(speed, "probe", lambda *_: speed.Speed(100.0, 300.0, 64))
+    patch.setattr(training, "probe", lambda *_: training.Speed(100.0, 300.0, 64))
     patch.setattr("nas.data.readers.generated.generated_folder", lambda *_: images)
     (folder.parent / "search_spaces").mkdir()
     for path in shipped("search_spaces").glob("*.yaml"):

@@ -19,11 +19,11 @@ from torch import nn
 from nas.errors import LatencyError
 from nas.latency import LatencyProtocol, available_backends, measure
 from nas.latency.backends import BACKENDS, compiled, cuda_graphs, get_backend, openvino
-from nas.latency.backends.base import numerics
 from nas.latency.device_agent import engines
 from nas.latency.device_agent.engines import EngineError, OnnxRuntimeEngine, TensorRTEngine
 from nas.latency.onnx_file import export_onnx
-from nas.latency.subject import as_subject, sample_input
+from nas.latency.subject import as_subject
+from nas.latency.torch_side import numerics, sample_input
 from nas.networks import FeatureShape, get_block
 from nas.spaces import Placement, block_names
 

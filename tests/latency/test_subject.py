@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from nas.latency import LatencyProtocol
-from nas.latency.subject import as_subject, fold_any, sample_input
+from nas.latency.subject import as_subject
+from nas.latency.torch_side import fold_any, sample_input
 
 SMALL = LatencyProtocol(batch=2, input=(32, 16))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,9 +16,11 @@ from nas.search.checks import check_study
 from nas.search.context import StudyContext
 from nas.search.definition import load_study
 from nas.search.joining import stored_definition
+from nas.search.stage_results import RuleTestResult, ShrinkResult
 from nas.search.stages.rule_test import by_backbone, draw_halves, follows, given_rules
-from nas.spaces import Candidate, DesignSpace, RuleSet, rule_from_dict
+from nas.spaces import DesignSpace, RuleSet, rule_from_dict
 from nas.spaces.ruleset import Provenance
+from nas.storage import StageInfo
 
 OTHER = {"name": "other", "backbones": ["resnet34", "resnet101"], "blocks": ["se", "cnl"], "rules": [{"max_blocks": 2}]}
 STAGE_ENDS = RuleSet.of([rule_from_dict({"stage_ends": True})], Provenance(backbone="resnet50"), "ends")
@@ -124,9 +128,16 @@ def test_sources_and_fine_tuning_go_together(tmp_path: Path) -> None:
         check_study(load_study(alone))
 
 
-def test_candidates_of_a_half_are_in_the_notation() -> None:
+def test_a_result_is_stored_in_notation_and_read_back() -> None:
     halves = draw_halves(by_backbone(DesignSpace.from_dict(OTHER))[0], STAGE_ENDS, 2, random.Random(0))
-    assert [Candidate.parse(text) for text in halves.to_dict()["follows"]] == halves.follows
+    plan = RuleTestResult(halves=(halves,))
+    stored = json.loads(json.dumps(plan.to_dict()))
+    assert stored["halves"][0]["follows"] == [candidate.notation for candidate in halves.follows]
+    stage = StageInfo(1, 1, 0, "0-test_rules", "test_rules", {}, "running", None, stored, None, None)
+    assert RuleTestResult.of(stage) == plan
+    assert ShrinkResult.of(replace(stage, result={"space_id": "a", "alpha": 0.1, "parent": {"sites": "1-17"}})) == (
+        ShrinkResult(space_id="a", alpha=0.1)
+    )
 
 
 def test_a_typo_in_a_space_is_found_before_anything_starts(tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from nas.search import speed as speeds
 from nas.search.context import StudyContext
 from nas.search.definition import StudyDefinition
 from nas.search.estimate import StudyEstimate, estimate
-from nas.search.speed import Speed
 from nas.storage import Repository, open_database
+from nas.training import Speed
+from nas.training import speed as speeds
 
 SPACE = {"name": "s", "backbones": ["resnet50"], "blocks": ["hac", "cnl"], "rules": [{"max_blocks": 2}]}
 SPEEDS = {"resnet50": Speed(100.0, 300.0, 64), "resnet101": Speed(50.0, 150.0, 64)}

@@ -15,9 +15,10 @@ import pytest
 import yaml
 from search_builders import open_study, work
 
+from nas.cli.main import main
 from nas.errors import LatencyError, StudyError
 from nas.latency.exchange import Bridge
-from nas.search.context import StudyContext
+from nas.search.context import StudyContext, StudyParts
 from nas.search.definition import load_study
 from nas.search.far_device import check_far_device
 from nas.search.joining import join
@@ -171,13 +172,14 @@ def test_a_worker_on_the_device_answers_its_study(tmp_path: Path) -> None:
     assert {row.device for row in repository.latencies().itertuples()} == {"robot"}
     with pytest.raises(StudyError, match="the study measures on 'robot', not on 'board'"):
         join("far", f"sqlite:///{tmp_path / 'study.db'}", measures_for="board")
+    assert main(["worker", "far", "--db", f"sqlite:///{tmp_path / 'study.db'}", "--measures-for", "board"]) == 2
 
 
 def test_what_would_fail_every_job_is_found_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def context(backend: str) -> StudyContext:
+    def context(backend: str) -> StudyParts:
         data = {**STUDY, "latency": LATENCY | {"backend": backend}}
         (tmp_path / "study.yaml").write_text(yaml.safe_dump(data))
-        return StudyContext(load_study(tmp_path / "study.yaml"), None, 0)  # type: ignore[arg-type]
+        return StudyParts(load_study(tmp_path / "study.yaml"))
 
     check_far_device(context("onnxruntime"))
     with pytest.raises(LatencyError, match="did you mean 'onnxruntime'"):

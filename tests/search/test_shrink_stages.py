@@ -14,6 +14,7 @@ from nas.reporting.loading import load_study_data
 from nas.reporting.markdown import render_markdown
 from nas.reporting.story import tell
 from nas.search.definition import ShrinkStage
+from nas.search.stage_results import ShrinkResult
 from nas.search.stages.reopening import replace_reopened
 from nas.search.stages.shrink import FRESH, ShrinkStep, store_space
 from nas.search.starts import identity_forms
@@ -162,17 +163,17 @@ def test_a_tight_edge_is_reopened_in_the_next_proposal(tmp_path: Path) -> None:
     (stage,) = repository.stages(context.study_id)
     tight = MinDistance(distance=5)
     child = context.space.restrict([tight])
-    store_space(context, child, context.space)
+    store_space(repository, child, context.space)
     adopted = {"rule": tight.to_dict(), "verdict": "adopted", "reason": "", "sentence": "", "round": 7}
     repository.store_findings(context.study_id, stage.id, [adopted])
     settings = ShrinkStage(families=["block_preference"], confirm=20)
     step = ShrinkStep(context, replace(stage, space_id=child.id), settings, Fidelity())
-    proposal = step.derive(settings.families)
-    assert [edge["relaxed"] for edge in proposal["reopened"]] == [MinDistance(distance=4).to_dict()]
-    wide = repository.space(proposal["child_id"])
+    proposal = step.derive(settings.families, ShrinkResult())
+    assert [edge["relaxed"] for edge in proposal.reopened] == [MinDistance(distance=4).to_dict()]
+    wide = repository.space(proposal.child_id or "")
     assert wide is not None
     assert wide.size > child.size()
-    replace_reopened(context, stage, 0, proposal["reopened"])
+    replace_reopened(context, stage, 0, proposal.reopened)
     by_rule = {str(f["rule"]): f for f in repository.findings(context.study_id)}
     assert by_rule[str(tight.to_dict())]["verdict"] == "rejected"
     assert by_rule[str(MinDistance(distance=4).to_dict())]["verdict"] == "adopted"

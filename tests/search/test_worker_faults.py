@@ -21,9 +21,8 @@ from nas.search import runner as running
 from nas.search.checkpoints import CheckpointFiles
 from nas.search.context import StudyContext
 from nas.search.execution import Execution
-from nas.search.joining import join
 from nas.search.runner import LocalWorkers, exit_words
-from nas.search.worker import HUNG, Worker
+from nas.search.worker import HUNG, Worker, join
 from nas.spaces import DesignSpace, own_code
 from nas.storage.checkpoint_store import CheckpointStore
 from nas.training.failures import Diverged, OutOfMemory, TrainingInterrupted, fault_of

@@ -32,7 +32,7 @@ def test_a_claim_carries_all_that_is_needed(repository: Repository) -> None:
     claim = repository.claim_training(study_id, "w1", 30)
     assert claim is not None
     assert (claim.id, claim.stage_id, claim.owner, claim.attempt) == (ids[0], stage_id, "w1", 1)
-    assert claim.candidate == candidate_row(0)["definition"]
+    assert claim.definition == candidate_row(0)["definition"]
     assert (claim.recipe["epochs"], claim.dataset, claim.fidelity) == (60, {"generated": {"seed": 0}}, {"epochs": 10})
     assert (claim.stage, claim.study, claim.role, claim.split) == ("0-sweep", "made_up", "candidate", "val")
     assert abs(claim.lease_until - time.time() - 30) < 5

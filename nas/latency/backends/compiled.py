@@ -15,16 +15,19 @@ import sysconfig
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from nas.latency.backends.base import LatencyBackend, Session, cuda_versions, installed, load_network, no_cuda
+import torch
+from torch import nn
+from torch._inductor import config
+from torch._inductor.cpp_builder import get_cpp_compiler
+from torch._inductor.exc import InvalidCxxCompiler
+
+from nas.latency.backends.base import LatencyBackend, Session, installed
 from nas.latency.backends.eager import TorchSession, allocated_before
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.subject import Subject
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
+from nas.latency.torch_side import cuda_versions, load_network, no_cuda
 
 
 class Compile:
@@ -44,8 +47,6 @@ class Compile:
 
     def open(self, subject: Subject, protocol: LatencyProtocol, build: int) -> Session:
         """Compiles; the first batch is run here so that compiling counts as building."""
-        import torch
-
         if not CompiledSession.open_sessions:
             torch._dynamo.reset()
         before = allocated_before(protocol)
@@ -69,8 +70,6 @@ class CompiledSession(TorchSession):
 
     def close(self) -> None:
         """Drops network and compiled code."""
-        import torch
-
         if self._network is not None:
             CompiledSession.open_sessions -= 1
         super().close()
@@ -80,8 +79,6 @@ class CompiledSession(TorchSession):
 
 @contextlib.contextmanager
 def _settings(*, anew: bool, freeze: bool) -> Iterator[None]:
-    from torch._inductor import config
-
     with config.patch(force_disable_caches=anew, freezing=freeze):
         yield
 
@@ -96,9 +93,6 @@ def _triton_needs() -> str | None:
 
 
 def _has_compiler() -> bool:
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
-
     try:
         return bool(get_cpp_compiler())
     except (InvalidCxxCompiler, OSError):

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import nn
 
 from nas.errors import LatencyError
-from nas.latency.backends.base import LatencyBackend, Session, cuda_versions, load_network, no_cuda
+from nas.latency.backends.base import LatencyBackend, Session
 from nas.latency.backends.eager import TorchSession, allocated_before
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.subject import Subject
+from nas.latency.torch_side import cuda_versions, load_network, no_cuda
 
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-WARMUP_BEFORE_CAPTURE = 3
+WARMUP_BEFORE_CAPTURE = 3  # as PyTorch's documentation of CUDA graphs does: libraries choose kernels meanwhile
 READING_MS = 2.0  # events resolve half a microsecond and starting a graph takes some: under 1 % of such a reading
-MOST_REPLAYS = 50
+MOST_REPLAYS = 50  # networks under 0.04 ms are read a little less exactly
 
 
 class CudaGraphs:
@@ -45,8 +45,6 @@ class CudaGraphs:
         Raises:
             LatencyError: when nothing was recorded.
         """
-        import torch
-
         # The current device decides where a graph is captured: on another one it would come out empty.
         with torch.cuda.device(protocol.device), torch.cuda.stream(torch.cuda.Stream()), torch.inference_mode():  # type: ignore[no-untyped-call]
             before = allocated_before(protocol)
@@ -59,8 +57,6 @@ class CudaGraphs:
 
 
 def _captured(network: nn.Module, images: torch.Tensor, stream: torch.cuda.Stream, name: str) -> torch.cuda.CUDAGraph:
-    import torch
-
     graph = torch.cuda.CUDAGraph()
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
@@ -75,8 +71,6 @@ class GraphSession(TorchSession):
     """A recorded graph, timed by the card's own events."""
 
     def __init__(self, network: nn.Module, images: torch.Tensor, graph: Any, before: int) -> None:
-        import torch
-
         super().__init__(network, images, lambda _: graph.replay(), before)
         with torch.cuda.device(images.device):
             self._events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]  # type: ignore[no-untyped-call]
@@ -88,7 +82,7 @@ class GraphSession(TorchSession):
         """Milliseconds of a replay, on the card."""
         assert self._forward is not None
         first, last = self._events
-        with self._torch.cuda.device(self._images.device):
+        with torch.cuda.device(self._images.device):
             first.record()
             for _ in range(self._replays):
                 self._forward(self._images)

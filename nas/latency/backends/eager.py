@@ -8,15 +8,15 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nas.latency.backends.base import LatencyBackend, Session, cuda_versions, load_network, no_cuda
+import torch
+from torch import nn
+
+from nas.latency.backends.base import LatencyBackend, Session
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.subject import Subject
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
+from nas.latency.torch_side import cuda_versions, load_network, no_cuda
 
 
 class TorchSession:
@@ -36,9 +36,6 @@ class TorchSession:
         forward: Callable[..., Any] | None = None,
         before: int = 0,
     ) -> None:
-        import torch
-
-        self._torch = torch
         self._network: nn.Module | None = network
         self._images = images
         self._forward: Callable[..., Any] | None = network if forward is None else forward
@@ -47,16 +44,16 @@ class TorchSession:
     def run(self) -> None:
         """One forward pass, waited for."""
         assert self._forward is not None
-        with self._torch.inference_mode():
+        with torch.inference_mode():
             self._forward(self._images)
         if self._images.is_cuda:
-            self._torch.cuda.synchronize(self._images.device)
+            torch.cuda.synchronize(self._images.device)
 
     def peak_memory_mb(self) -> float | None:
         """Weights and activations at their peak: by CUDA's allocator since the build, or one profiled pass on a CPU."""
         if self._images.is_cuda:
             self.run()
-            return float(self._torch.cuda.max_memory_allocated(self._images.device) - self._before) / 1e6
+            return float(torch.cuda.max_memory_allocated(self._images.device) - self._before) / 1e6
         assert self._network is not None
         weights = sum(tensor.nbytes for tensor in [*self._network.parameters(), *self._network.buffers()])
         activations = peak_of_allocations(self.run)
@@ -66,7 +63,7 @@ class TorchSession:
         """Drops the network and, on a GPU, the allocator's cache."""
         self._network = self._forward = None
         if self._images.is_cuda:
-            self._torch.cuda.empty_cache()
+            torch.cuda.empty_cache()
 
 
 def allocated_before(protocol: LatencyProtocol) -> int:
@@ -76,8 +73,6 @@ def allocated_before(protocol: LatencyProtocol) -> int:
     """
     if not protocol.on_gpu:
         return 0
-    import torch
-
     with torch.inference_mode():
         square = torch.zeros(64, 64, device=protocol.device)
         square @ square
@@ -89,8 +84,6 @@ def allocated_before(protocol: LatencyProtocol) -> int:
 
 def peak_of_allocations(run: Callable[[], None]) -> int | None:
     """The highest sum of live CPU allocations PyTorch makes during one call, in bytes; None when not read."""
-    import torch
-
     with _quiet_profiler(), torch.autograd.profiler.profile(profile_memory=True, use_kineto=False) as profile:
         run()
     results = profile.kineto_results

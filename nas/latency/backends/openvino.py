@@ -9,7 +9,8 @@ from nas.latency.backends.base import LatencyBackend, Session, installed
 from nas.latency.device_agent.machine import usable_cpus
 from nas.latency.onnx_file import exported
 from nas.latency.protocol import LatencyProtocol
-from nas.latency.subject import Subject, sample_input
+from nas.latency.subject import Subject
+from nas.latency.torch_side import sample_input
 
 PRECISION = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 

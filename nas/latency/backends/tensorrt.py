@@ -6,6 +6,7 @@ import ctypes.util
 from importlib import metadata
 
 from nas.latency.backends.base import LatencyBackend, Session, installed
+from nas.latency.gpu import gpu_index, read_gpu
 from nas.latency.onnx_file import EngineSession
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.subject import Subject
@@ -25,8 +26,6 @@ class TensorRT:
             return missing
         if protocol.precision == "bf16":
             return "TensorRT is measured in fp32 or fp16"
-        from nas.latency.gpu import gpu_index, read_gpu
-
         if read_gpu(gpu_index(protocol.device) or 0) is None and ctypes.util.find_library("cuda") is None:
             return "no NVIDIA driver was found"
         return None

@@ -86,11 +86,11 @@ class Request:
 
     def rng(self, purpose: str = "") -> random.Random:
         """A generator fixed by seed, batch and purpose."""
-        return random.Random(self.number(purpose))
+        return random_draws(self.seed, self.batch, purpose)
 
     def number(self, purpose: str = "") -> int:
         """A seed below 2**31 fixed by seed, batch and purpose."""
-        return int(hash_of_text(f"{self.seed}/{self.batch}/{purpose}", digits=8), 16) % 2**31
+        return draw_seed(self.seed, self.batch, purpose)
 
     def affordable(self, candidate: Candidate) -> bool:
         """Whether the candidate is not known to be over a limit."""
@@ -100,6 +100,16 @@ class Request:
             return True
         cost = self.cost(candidate)
         return cost is None or cost <= self.max_cost
+
+
+def draw_seed(seed: int, number: int, purpose: str) -> int:
+    """A seed below 2**31 fixed by a seed, the number of a batch or stage, and a purpose."""
+    return int(hash_of_text(f"{seed}/{number}/{purpose}", digits=8), 16) % 2**31
+
+
+def random_draws(seed: int, number: int, purpose: str) -> random.Random:
+    """A generator with that seed."""
+    return random.Random(draw_seed(seed, number, purpose))
 
 
 class Sampler(Protocol):

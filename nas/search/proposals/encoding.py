@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+
 from nas.errors import SpaceError
 from nas.spaces import Candidate, DesignSpace, Placement
 from nas.spaces.domains import Domain
@@ -37,8 +39,6 @@ class Encoding:
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Optuna's distributions by parameter name."""
-        from optuna.distributions import CategoricalDistribution
-
         found: dict[str, BaseDistribution] = {"backbone": CategoricalDistribution(sorted(self.backbones))}
         for site, options in self.options.items():
             found[site_name(site)] = CategoricalDistribution([EMPTY, *sorted(options)])
@@ -93,8 +93,6 @@ def option_name(placement: Placement) -> str:
 
 
 def _distribution(domain: Domain) -> BaseDistribution:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
-
     if domain.is_finite:
         return CategoricalDistribution(list(domain.values))
     return FloatDistribution(domain.low, domain.high, log=domain.scale == "log")

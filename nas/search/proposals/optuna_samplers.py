@@ -9,55 +9,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nas.errors import StudyError
+import optuna
+from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler, QMCSampler, TPESampler
+from optuna.trial import FrozenTrial
+
 from nas.search.proposals.base import Observation, Proposal, Request
 from nas.search.proposals.encoding import Encoding
 from nas.search.proposals.feasible import NewCandidates
 
-if TYPE_CHECKING:
-    import optuna
-    from optuna.samplers import BaseSampler
-    from optuna.trial import FrozenTrial
-
-
-def _tpe(seed: int) -> BaseSampler:
-    from optuna.samplers import TPESampler
-
-    return TPESampler(seed=seed, multivariate=True, n_startup_trials=10)
-
-
-def _gp(seed: int) -> BaseSampler:
-    from optuna.samplers import GPSampler
-
-    return GPSampler(seed=seed)
-
-
-def _nsga2(seed: int) -> BaseSampler:
-    from optuna.samplers import NSGAIISampler
-
-    return NSGAIISampler(seed=seed, population_size=20)
-
-
-def _nsga3(seed: int) -> BaseSampler:
-    from optuna.samplers import NSGAIIISampler
-
-    return NSGAIIISampler(seed=seed, population_size=20)
-
-
-def _qmc(seed: int) -> BaseSampler:
-    from optuna.samplers import QMCSampler
-
-    return QMCSampler(seed=seed, scramble=True, warn_asynchronous_seeding=False)
-
-
 OPTUNA_SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "tpe": _tpe,
-    "gp": _gp,
-    "nsga2": _nsga2,
-    "nsga3": _nsga3,
-    "qmc": _qmc,
+    "tpe": lambda seed: TPESampler(seed=seed, multivariate=True, n_startup_trials=10),
+    "gp": lambda seed: GPSampler(seed=seed),
+    # Populations small enough for several generations within the some hundred trainings that a study can pay.
+    "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=20),
+    "nsga3": lambda seed: NSGAIIISampler(seed=seed, population_size=20),
+    "qmc": lambda seed: QMCSampler(seed=seed, scramble=True, warn_asynchronous_seeding=False),
 }
 # A low-discrepancy sequence must continue, not start anew, with every batch.
 _ONE_SEED_A_STAGE = {"qmc"}
@@ -74,8 +42,6 @@ class OptunaProposals:
         self._name = name
 
     def __call__(self, request: Request) -> list[Proposal]:
-        import optuna
-
         before = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         try:
@@ -101,8 +67,6 @@ class OptunaProposals:
         return found
 
     def _study(self, request: Request, encoding: Encoding) -> optuna.Study:
-        import optuna
-
         seed = request.seed % (2**31) if self._name in _ONE_SEED_A_STAGE else request.number(self._name)
         most, least = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
         sampler = OPTUNA_SAMPLERS[self._name](seed)
@@ -115,8 +79,6 @@ class OptunaProposals:
 
 def _frozen(observation: Observation, encoding: Encoding, distributions: dict[str, Any]) -> FrozenTrial | None:
     """A finished trial for an observation; None when the space of this stage cannot hold it."""
-    import optuna
-
     params = encoding.encode(observation.candidate)
     if params is None:
         return None
@@ -128,12 +90,3 @@ def _frozen(observation: Observation, encoding: Encoding, distributions: dict[st
         distributions=distributions,
         system_attrs=dict(observation.attrs.get("system_attrs", {})),
     )
-
-
-def require_sampler(name: str, known: object) -> None:
-    """Raises a `StudyError` that lists the samplers when `name` is none."""
-    from nas.errors import unknown_name
-
-    names = list(known)  # type: ignore[call-overload]
-    if name not in names:
-        raise StudyError(unknown_name("sampler", name, names))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from nas.errors import StudyError, unknown_name
 from nas.search.proposals.base import Proposal, Request, Sampler
 from nas.search.proposals.feasible import NewCandidates
-from nas.search.proposals.optuna_samplers import OPTUNA_SAMPLERS, OptunaProposals, require_sampler
+from nas.search.proposals.optuna_samplers import OPTUNA_SAMPLERS, OptunaProposals
 from nas.search.proposals.placement import PlacementSampler
 
 
@@ -45,5 +46,6 @@ def propose(sampler: str, request: Request) -> list[Proposal]:
     Raises:
         StudyError: the sampler is unknown.
     """
-    require_sampler(sampler, SAMPLERS)
+    if sampler not in SAMPLERS:
+        raise StudyError(unknown_name("sampler", sampler, SAMPLERS))
     return SAMPLERS[sampler](request)

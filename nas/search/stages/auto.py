@@ -6,13 +6,14 @@ stratified sweep, a derivation and a confirmation on fresh draws, all kept in th
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from nas.search.context import StudyContext
 from nas.search.definition import BAND, AutoShrinkStage, SweepStage
+from nas.search.stage_results import AutoShrinkResult, RoundResult
 from nas.search.stages.base import (
     Preview,
     Wish,
@@ -43,8 +44,8 @@ class AutoShrink:
 
     def advance(self, context: StudyContext, stage: StageInfo, settings: AutoShrinkStage) -> bool:
         """Moves the current round on by what can be done now; remembers rounds in the stage's result."""
-        state = dict(stage.result or {"rounds": []})
-        if state.get("done"):
+        state = AutoShrinkResult.of(stage) or AutoShrinkResult()
+        if state.done:
             return True
         rows = stage_rows(context, stage)
         if not all_terminal(rows):
@@ -91,39 +92,38 @@ class Round:
     context: StudyContext
     stage: StageInfo
     settings: AutoShrinkStage
-    state: dict[str, Any]
+    state: AutoShrinkResult
     number: int
 
     @classmethod
     def current(
-        cls, context: StudyContext, stage: StageInfo, settings: AutoShrinkStage, state: dict[str, Any]
+        cls, context: StudyContext, stage: StageInfo, settings: AutoShrinkStage, state: AutoShrinkResult
     ) -> Round:
         """The round that is open: the last one without a decision, or a new one."""
-        rounds = state["rounds"]
-        number = len(rounds) - 1 if rounds and "space_id" not in rounds[-1] else len(rounds)
+        rounds = state.rounds
+        number = len(rounds) - 1 if rounds and rounds[-1].space_id is None else len(rounds)
         return cls(context, stage, settings, state, number)
 
     @property
     def opened(self) -> bool:
         """Whether the round has begun."""
-        return self.number < len(self.state["rounds"])
+        return self.number < len(self.state.rounds)
 
     @property
     def derived(self) -> bool:
         """Whether rules were derived."""
-        return "parent" in self.state["rounds"][self.number]
+        return self.state.rounds[self.number].alpha is not None
 
     @property
     def plan(self) -> AutoStep:
         """What the round was opened with."""
-        told = self.state["rounds"][self.number]["plan"]
-        return AutoStep(**{**told, "families": tuple(told["families"])})
+        return self.state.rounds[self.number].plan
 
     @property
     def space_id(self) -> str:
         """The space left by the round before."""
-        before = self.state["rounds"][: self.number]
-        return str(before[-1]["space_id"] if before else self.context.space_of(self.stage).id)
+        before = self.state.rounds[: self.number]
+        return str(before[-1].space_id if before else self.context.space_of(self.stage).id)
 
     @property
     def space(self) -> DesignSpace:
@@ -146,16 +146,14 @@ class Round:
         return next_step(self.space, outcomes, auto_settings(self.settings), spent_trainings=used, spent_hours=hours)
 
     def _outcome(self, number: int, rows: pd.DataFrame) -> RoundOutcome:
-        done = self.state["rounds"][number]
+        done = self.state.rounds[number]
         trainings = int(rows.loc[rows["batch"] == number, "training_id"].nunique())
         findings = tuple(self.step.findings(number))
-        shrunk = done["space_id"] == done.get("child_id")
-        return RoundOutcome(trainings, findings, shrunk, done["plan"]["alpha"])
+        return RoundOutcome(trainings, findings, done.space_id == done.child_id, done.plan.alpha)
 
     def open(self, step: AutoStep) -> None:
         """Begins the round."""
-        self.state["rounds"].append({"plan": asdict(step)})
-        self._save()
+        self._save(RoundResult(plan=step))
 
     def swept(self, rows: pd.DataFrame) -> bool:
         """Whether this round's sweep was asked for."""
@@ -186,30 +184,29 @@ class Round:
 
     def fresh_done(self, rows: pd.DataFrame) -> bool:
         """Whether the fresh draws were asked for; asks when not."""
-        proposal = self.state["rounds"][self.number]
         if ((rows["batch"] == self.number) & (rows["role"] == FRESH)).any():
             return True
-        return not self.step.ask_fresh(proposal, self.number)
+        return not self.step.ask_fresh(self.state.rounds[self.number], self.number)
 
     def propose(self) -> bool:
         """Derives rules from all sweeps so far, at this round's share of the false discovery rate."""
-        proposal = self.step.derive(self.plan.families, self.number, self.plan.alpha)
-        self.state["rounds"][self.number] |= proposal
-        self._save()
+        opened = self.state.rounds[self.number]
+        self._save(self.step.derive(self.plan.families, opened, self.number, self.plan.alpha))
         return False
 
     def decide(self, rows: pd.DataFrame) -> bool:
         """Confirms or rejects this round's child."""
         own = rows[(rows["batch"] == self.number) & (rows["role"] == FRESH)]
-        self.state["rounds"][self.number] = self.step.decided(self.state["rounds"][self.number], own, self.number)
-        self._save()
+        self._save(self.step.decided(self.state.rounds[self.number], own, self.number))
         return False
 
     def close(self, why: str) -> bool:
         """Ends the stage and says why."""
-        self.state |= {"done": True, "why": why, "space_id": self.space_id}
-        self._save()
+        closed = replace(self.state, done=True, why=why, space_id=self.space_id)
+        self.context.repository.set_stage(self.stage.id, result=closed.to_dict())
         return True
 
-    def _save(self) -> None:
-        self.context.repository.set_stage(self.stage.id, result=self.state)
+    def _save(self, now: RoundResult) -> None:
+        """Stores what is known of this round."""
+        self.state = replace(self.state, rounds=(*self.state.rounds[: self.number], now))
+        self.context.repository.set_stage(self.stage.id, result=self.state.to_dict())

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from nas.errors import StudyError
-from nas.search.context import SOURCE, SPLITS, StudyContext
+from nas.search.context import SOURCE, SPLITS, StudyContext, StudyParts
 from nas.search.starts import (
     CONTROL,
     FROM_SCRATCH,
@@ -25,12 +25,13 @@ from nas.search.starts import (
     split_start,
 )
 from nas.spaces import Candidate, DesignSpace
+from nas.storage import TrainingRequest
 from nas.training.fidelity import FINE_TUNING_EPOCHS, Fidelity
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nas.storage import StageInfo, TrainingRequest
+    from nas.storage import StageInfo
     from nas.training import Recipe
 
 TERMINAL = ("finished", "failed")
@@ -135,8 +136,6 @@ def _request(
     sources: pd.DataFrame | None,
     starts: Mapping[StartKey, FoundStart],
 ) -> TrainingRequest:
-    from nas.storage import TrainingRequest
-
     view = wish.view or context.search_view
     recipe = recipe_of(context, wish, view)
     found, seed = starts[_start_key(context, wish)], seed_of(context, wish) or 0
@@ -196,7 +195,7 @@ def recipe_of(context: StudyContext, wish: Wish, view: str) -> Recipe:
     return own.fine_tuned(wish.fidelity) if wish.start.is_warm else own.at(wish.fidelity)
 
 
-def epochs_of(context: StudyContext, settings: Any, fidelity: Fidelity) -> int:
+def epochs_of(context: StudyParts, settings: Any, fidelity: Fidelity) -> int:
     """Epochs of a training of a stage."""
     (start, *_) = context.definition.starts_of(settings)
     return (context.recipe.fine_tuned(fidelity) if start.is_warm else context.recipe.at(fidelity)).epochs

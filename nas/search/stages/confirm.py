@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from nas.errors import StudyError
-from nas.search.context import FINAL, StudyContext
+from nas.search.context import FINAL, StudyContext, reference_candidate
 from nas.search.costs import Limits, paid
 from nas.search.definition import ConfirmStage
 from nas.search.history import front, observations, spread_over_cost
+from nas.search.stage_results import ConfirmResult
 from nas.search.stages.base import (
     BASELINE,
     CANDIDATE,
@@ -53,7 +54,7 @@ class Confirm:
                     context, settings, apart(context, wishes, CONFIRM_SEEDS, results_before(context, stage))
                 )
             ask_missing(context, stage, wishes)
-            context.repository.set_stage(stage.id, result={"chosen": True})
+            context.repository.set_stage(stage.id, result=ConfirmResult().to_dict())
         return all_terminal(stage_rows(context, stage))
 
     def preview(self, context: StudyContext, space: DesignSpace, settings: ConfirmStage) -> Preview:
@@ -103,8 +104,6 @@ class Confirm:
 
 
 def _network(text: str, context: StudyContext) -> Candidate:
-    from nas.search.context import reference_candidate
-
     candidate = reference_candidate(text, context.baselines[0])
     if candidate.placements:
         raise StudyError(f"confirm: baselines holds {text!r}, which has blocks", "list it under `candidates`")

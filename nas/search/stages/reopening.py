@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from nas import shrinking
 from nas.search.context import StudyContext
-from nas.spaces import DesignSpace
+from nas.spaces import DesignSpace, Evidence, Finding
 from nas.spaces.rules import rule_from_dict
 
 if TYPE_CHECKING:
@@ -27,10 +28,8 @@ def widened(
         samples: unbiased trainings.
         seed: of the permutations.
     """
-    from nas.shrinking import reopen, reopened_space
-
-    edges = reopen(samples, context.space, space, seed=seed) if len(samples) else []
-    return (reopened_space(context.space, space, edges) if edges else space), edges
+    edges = shrinking.reopen(samples, context.space, space, seed=seed) if len(samples) else []
+    return (shrinking.reopened_space(context.space, space, edges) if edges else space), edges
 
 
 def edge_data(edges: Sequence[Reopening]) -> list[dict[str, Any]]:
@@ -46,7 +45,7 @@ def edge_data(edges: Sequence[Reopening]) -> list[dict[str, Any]]:
     ]
 
 
-def replace_reopened(context: StudyContext, stage: StageInfo, batch: int, edges: Sequence[dict[str, Any]]) -> None:
+def replace_reopened(context: StudyContext, stage: StageInfo, batch: int, edges: Sequence[Mapping[str, Any]]) -> None:
     """The rules whose edges were moved no longer hold; the moved ones do. Both say why."""
     if not edges:
         return
@@ -65,9 +64,7 @@ def _undone(row: dict[str, Any], reasons: dict[Any, str]) -> dict[str, Any]:
     return kept if why is None else {**kept, "verdict": "rejected", "reason": f"re-opened: {why}"}
 
 
-def _moved(edge: dict[str, Any], stage: str, batch: int) -> dict[str, Any]:
-    from nas.spaces import Evidence, Finding
-
+def _moved(edge: Mapping[str, Any], stage: str, batch: int) -> dict[str, Any]:
     method = "winners at the edge of a rule, permutation null"
     evidence = Evidence(p=edge["p"], stage=stage, method=method)
     found = Finding(rule=rule_from_dict(edge["relaxed"]), evidence=evidence, reason=f"re-opened: {edge['reason']}")

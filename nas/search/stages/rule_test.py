@@ -10,13 +10,17 @@ from __future__ import annotations
 import random
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from nas.search.context import StudyContext
+from nas import shrinking
+from nas.files.plain import JsonDict
+from nas.search.context import StudyContext, StudyParts
 from nas.search.costs import Limits
 from nas.search.definition import RuleTestStage
-from nas.search.proposals.base import Request
+from nas.search.handing import as_findings
+from nas.search.proposals.base import random_draws
+from nas.search.stage_results import Halves, RuleTestResult
 from nas.search.stages.base import (
     Preview,
     Wish,
@@ -28,7 +32,6 @@ from nas.search.stages.base import (
     stage_rows,
     started,
 )
-from nas.search.stages.shrink import as_findings
 from nas.search.stages.single_test import compare_sides, draw_sides, wishes_of
 from nas.spaces import Candidate, DesignSpace, Rule, RuleSet, rule_from_dict
 from nas.spaces.ruleset import Provenance
@@ -45,49 +48,31 @@ TRIES = 4000
 24 of them."""
 
 
-@dataclass(frozen=True)
-class Halves:
-    """Networks of one backbone, by whether they follow the rules."""
-
-    backbone: str
-    follows: list[Candidate] = field(default_factory=list)
-    rest: list[Candidate] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for the stage's result."""
-        return {
-            "backbone": self.backbone,
-            FOLLOWS: [c.notation for c in self.follows],
-            REST: [c.notation for c in self.rest],
-        }
-
-
 class RuleTest:
     """Handler of `test_rules` stages."""
 
     def advance(self, context: StudyContext, stage: StageInfo, settings: RuleTestStage) -> bool:
         """Draws both halves once, trains them, compares them once."""
-        plan = stage.result
+        plan = RuleTestResult.of(stage)
         if plan is None:
             plan = self._plan(context, stage, settings)
-            context.repository.set_stage(stage.id, result=plan)
-        if "tests" in plan:
+            context.repository.set_stage(stage.id, result=plan.to_dict())
+        if plan.tests is not None:
             return True
         for role in (FOLLOWS, REST):
-            named = [Candidate.parse(text) for half in plan["halves"] for text in half[role]]
+            named = [c for half in plan.halves for c in (half.follows if role == FOLLOWS else half.rest)]
             wishes = [Wish(candidate=c, role=role, sampler="random", fidelity=settings.fidelity) for c in named]
             if role == FOLLOWS and any(start.is_warm for start in context.definition.starts_of(settings)):
                 baselines = list(dict.fromkeys(c.baseline for c in named))
                 wishes += controls(baselines, 2 * len(named), fidelity=settings.fidelity)
             ask(context, stage, started(context, settings, replicated(wishes, settings.seeds)))
-        sides = plan.get("single", [])
+        sides = list(plan.single)
         ask(context, stage, started(context, settings, wishes_of(sides, settings)))
         rows = stage_rows(context, stage)
         if not all_terminal(rows):
             return False
-        tests = _compare(plan, rows, settings.alpha)
-        told = {"tests": tests, "sufficient": compare_sides(sides, rows)}
-        context.repository.set_stage(stage.id, result={**plan, **told})
+        tests, sufficient = _compare(plan, rows, settings.alpha), tuple(compare_sides(sides, rows))
+        context.repository.set_stage(stage.id, result=replace(plan, tests=tests, sufficient=sufficient).to_dict())
         return True
 
     def preview(self, context: StudyContext, space: DesignSpace, settings: RuleTestStage) -> Preview:
@@ -101,29 +86,29 @@ class RuleTest:
         note = f"at most {settings.candidates} networks that follow the rules and as many that do not, on "
         return Preview(trainings, epochs, note=note + ", ".join(backbones), on=on, networks=trainings // settings.seeds)
 
-    def _plan(self, context: StudyContext, stage: StageInfo, settings: RuleTestStage) -> dict[str, Any]:
+    def _plan(self, context: StudyContext, stage: StageInfo, settings: RuleTestStage) -> RuleTestResult:
         rules = rules_to_test(context, settings)
         if not rules.rules and not settings.single:
-            return {"halves": [], "tests": [], "why": NOTHING}
+            return RuleTestResult(tests=(), why=NOTHING)
         if not rules.rules:
-            return {"halves": [], "why": NOTHING, "single": _sides(context, stage, settings)}
-        rng = Request(context.space, (), 0, context.definition.seed, stage.position).rng("halves")
+            return RuleTestResult(why=NOTHING, single=_sides(context, stage, settings))
+        rng = random_draws(context.definition.seed, stage.position, "halves")
         spaces = context.rule_test_spaces(settings.spaces)
         limits = Limits.of(context, settings)
         halves = [
             draw_halves(one, rules, settings.candidates, rng, limits) for space in spaces for one in by_backbone(space)
         ]
-        plan = {"rules": rules.to_dict(), "halves": [half.to_dict() for half in halves]}
-        return {**plan, "single": _sides(context, stage, settings)}
+        single = _sides(context, stage, settings)
+        return RuleTestResult(rules=rules.to_dict(), halves=tuple(halves), single=single)
 
 
-def _sides(context: StudyContext, stage: StageInfo, settings: RuleTestStage) -> list[dict[str, Any]]:
+def _sides(context: StudyContext, stage: StageInfo, settings: RuleTestStage) -> tuple[dict[str, Any], ...]:
     """Networks that tell whether one channel-wise block is sufficient, a backbone each."""
     if not settings.single:
-        return []
-    rng = Request(context.space, (), 0, context.definition.seed, stage.position).rng("single")
+        return ()
+    rng = random_draws(context.definition.seed, stage.position, "single")
     spaces = [one for space in context.rule_test_spaces(settings.spaces) for one in by_backbone(space)]
-    return [draw_sides(space, settings.single, rng) for space in spaces]
+    return tuple(draw_sides(space, settings.single, rng) for space in spaces)
 
 
 def rules_to_test(context: StudyContext, settings: RuleTestStage) -> RuleSet:
@@ -135,7 +120,7 @@ def rules_to_test(context: StudyContext, settings: RuleTestStage) -> RuleSet:
     return _learned_here(context, [finding.rule for finding in findings if finding.adopted])
 
 
-def given_rules(context: StudyContext, settings: RuleTestStage) -> RuleSet | None:
+def given_rules(context: StudyParts, settings: RuleTestStage) -> RuleSet | None:
     """The rules that the study file names or holds; None when it leaves them to the study.
 
     Raises:
@@ -150,7 +135,7 @@ def given_rules(context: StudyContext, settings: RuleTestStage) -> RuleSet | Non
     return _learned_here(context, [rule_from_dict(data) for data in settings.rules])
 
 
-def _learned_here(context: StudyContext, rules: list[Rule]) -> RuleSet:
+def _learned_here(context: StudyParts, rules: list[Rule]) -> RuleSet:
     name = context.definition.name
     return RuleSet.of(rules, Provenance(study=name, backbone=context.baselines[0].backbone), name)
 
@@ -183,7 +168,7 @@ def draw_halves(
     for candidate in drawn:
         sides[follows(rules, candidate)].append(candidate)
     pairs = _paired(sides[True], sides[False])[:count]
-    return Halves(backbone, [a for a, _ in pairs], [b for _, b in pairs])
+    return Halves(backbone, tuple(a for a, _ in pairs), tuple(b for _, b in pairs))
 
 
 def follows(rules: RuleSet, candidate: Candidate) -> bool:
@@ -200,11 +185,9 @@ def _paired(left: Sequence[Candidate], right: Sequence[Candidate]) -> list[tuple
     return [(c, partners.popleft()) for c in left if (partners := waiting[len(c.placements)])]
 
 
-def _compare(plan: dict[str, Any], rows: pd.DataFrame, alpha: float) -> list[dict[str, Any]]:
-    from nas.shrinking.halves import compare_halves
+def _compare(plan: RuleTestResult, rows: pd.DataFrame, alpha: float) -> tuple[JsonDict, ...]:
+    def of(side: Sequence[Candidate]) -> pd.DataFrame:
+        return rows[rows["candidate_id"].isin({candidate.id for candidate in side})]
 
-    tables = {
-        half["backbone"]: (rows[rows["notation"].isin(half[FOLLOWS])], rows[rows["notation"].isin(half[REST])])
-        for half in plan["halves"]
-    }
-    return [test.to_dict() for test in compare_halves(tables, alpha=alpha)]
+    tables = {half.backbone: (of(half.follows), of(half.rest)) for half in plan.halves}
+    return tuple(test.to_dict() for test in shrinking.compare_halves(tables, alpha=alpha))

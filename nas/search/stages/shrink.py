@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
 from nas.errors import StudyError
-from nas.search.context import StudyContext
+from nas.search.context import StudyContext, StudyParts
 from nas.search.costs import DRAW_ATTEMPTS, CostModel, Limits
 from nas.search.definition import BAND, ShrinkStage, SweepStage
-from nas.search.proposals.base import Request
+from nas.search.handing import as_findings
+from nas.search.proposals.base import random_draws
+from nas.search.stage_results import ShrinkResult
 from nas.search.stages.base import (
     GIVEN,
     Preview,
@@ -31,19 +33,21 @@ from nas.search.stages.base import (
 )
 from nas.search.stages.reopening import edge_data, replace_reopened, widened
 from nas.search.stages.sweep import first_rung
+from nas.shrinking.confirmation import confirm
 from nas.shrinking.derive import derive
 from nas.shrinking.draws import fresh_draws
 from nas.shrinking.planning import PlannedSweep, answerable, answered
+from nas.shrinking.propose import confirmed_findings, propose_child
 from nas.shrinking.settings import ShrinkSettings
-from nas.spaces import Candidate, DesignSpace
+from nas.spaces import Candidate, DesignSpace, Finding
 from nas.training.fidelity import Fidelity
 
 if TYPE_CHECKING:
     from nas.shrinking.settings import RuleFamily
-    from nas.spaces import Finding
-    from nas.storage import StageInfo
+    from nas.storage import Repository, StageInfo
 
-PARENT, CHILD, FRESH = "parent", "child", "fresh"
+FRESH = "fresh"
+Step = TypeVar("Step", bound=ShrinkResult)
 # Replicate numbers of fresh draws start here, stage by stage and round by round: far from those of any sweep.
 FRESH_SEEDS = 1000
 
@@ -59,12 +63,11 @@ class Shrink:
         settings = settings.model_copy(update={"start": start, **band})
         stop = first_rung(sweep) if settings.fidelity in (None, sweep.fidelity) else None
         step = ShrinkStep(context, stage, settings, settings.fidelity or sweep.fidelity, stop)
-        if stage.result is None:
-            proposal = step.derive(list(settings.families))
-            context.repository.set_stage(stage.id, result=proposal)
-        else:
-            proposal = stage.result
-        if "space_id" in proposal:
+        proposal = ShrinkResult.of(stage)
+        if proposal is None:
+            proposal = step.derive(list(settings.families), ShrinkResult())
+            context.repository.set_stage(stage.id, result=proposal.to_dict())
+        if proposal.space_id is not None:
             return True
         if not step.ask_fresh(proposal, batch=0):
             step.keep_parent(proposal)
@@ -72,7 +75,7 @@ class Shrink:
         rows = stage_rows(context, stage)
         if not all_terminal(rows):
             return False
-        context.repository.set_stage(stage.id, result=step.decided(proposal, rows))
+        context.repository.set_stage(stage.id, result=step.decided(proposal, rows).to_dict())
         return True
 
     def preview(self, context: StudyContext, space: DesignSpace, settings: ShrinkStage) -> Preview:
@@ -85,26 +88,26 @@ class Shrink:
         return Preview(draws, epochs, note=note, networks=networks)
 
 
-def sweep_settings(context: StudyContext, settings: ShrinkStage) -> list[SweepStage]:
+def sweep_settings(context: StudyParts, settings: ShrinkStage) -> list[SweepStage]:
     """The sweeps before a shrink."""
     stages = context.definition.named_stages()
     position = next((stage.position for stage in stages if stage.settings is settings), len(stages))
     return [stage.settings for stage in stages if stage.kind == "sweep" and stage.position < position]
 
 
-def fidelity_of(context: StudyContext, settings: ShrinkStage) -> Fidelity:
+def fidelity_of(context: StudyParts, settings: ShrinkStage) -> Fidelity:
     """The fidelity of a shrink's fresh draws: its own, else the last sweep's."""
     sweeps = sweep_settings(context, settings)
     return settings.fidelity or (sweeps[-1].fidelity if sweeps else Fidelity())
 
 
-def sweeps_before(context: StudyContext, settings: ShrinkStage) -> list[PlannedSweep]:
+def sweeps_before(context: StudyParts, settings: ShrinkStage) -> list[PlannedSweep]:
     """What the sweeps before a shrink will draw and train."""
     found = [sweep for sweep in sweep_settings(context, settings) if sweep.draws]
     return [PlannedSweep(s.design, s.candidates, s.blocks, s.seeds, s.baselines, s.rules) for s in found]
 
 
-def cannot_tell(context: StudyContext, space: DesignSpace, settings: ShrinkStage) -> list[str]:
+def cannot_tell(context: StudyParts, space: DesignSpace, settings: ShrinkStage) -> list[str]:
     """Which families the sweeps before a shrink cannot answer, with the number of candidates that could."""
     sweeps = sweeps_before(context, settings)
     needed = answerable(space, sweeps, settings.families)
@@ -115,7 +118,7 @@ def cannot_tell(context: StudyContext, space: DesignSpace, settings: ShrinkStage
     return said + ([f"such candidates cannot tell {', '.join(never)}"] if never else [])
 
 
-def check_answerable(context: StudyContext, space: DesignSpace, name: str, settings: ShrinkStage) -> None:
+def check_answerable(context: StudyParts, space: DesignSpace, name: str, settings: ShrinkStage) -> None:
     """That the sweeps before a shrink can answer at least one of its questions.
 
     Raises:
@@ -154,16 +157,15 @@ class ShrinkStep:
     fidelity: Fidelity
     stop_epoch: int | None = None
 
-    def derive(self, families: Sequence[RuleFamily], batch: int = 0, alpha: float | None = None) -> dict[str, Any]:
-        """Tests the families and stores every finding; returns the proposal as plain data.
+    def derive(self, families: Sequence[RuleFamily], into: Step, batch: int = 0, alpha: float | None = None) -> Step:
+        """Tests the families and stores every finding; returns the proposal.
 
         Args:
             families: which to test.
+            into: what takes the proposal up.
             batch: number of the round.
             alpha: false discovery rate; None: this stage's share of the study's.
         """
-        from nas.shrinking import propose_child
-
         space, samples = self.context.space_of(self.stage), self.samples()
         alpha = self._share() if alpha is None else alpha
         findings, sights = derive(
@@ -179,22 +181,22 @@ class ShrinkStep:
             seed=self._seed,
         )
         self.store(findings, batch)
-        told = {"alpha": alpha, "questions": [sight.to_dict() for sight in sights]}
+        told = replace(into, alpha=alpha, questions=tuple(sight.to_dict() for sight in sights))
         wide, edges = widened(self.context, space, samples, self._seed)
         child = propose_child(wide, findings) or wide
         if child.id == space.id:
-            return {"space_id": space.id, "why": "no rule passed", **told, "parent": space.to_dict()}
+            return replace(told, space_id=space.id, why="no rule passed")
         if edges:
-            store_space(self.context, wide, space)
-        store_space(self.context, child, wide if child is not wide else space)
-        return {
-            "parent_id": space.id,
-            "child_id": child.id,
-            **told,
-            "reopened": edge_data(edges),
-            PARENT: self._draws(space, f"{PARENT}{batch}", samples),
-            CHILD: self._draws(child, f"{CHILD}{batch}", samples),
-        }
+            store_space(self.context.repository, wide, space)
+        store_space(self.context.repository, child, wide if child is not wide else space)
+        return replace(
+            told,
+            parent_id=space.id,
+            child_id=child.id,
+            reopened=tuple(edge_data(edges)),
+            parent=self._draws(space, f"parent{batch}", samples),
+            child=self._draws(child, f"child{batch}", samples),
+        )
 
     @property
     def _seed(self) -> int:
@@ -214,9 +216,9 @@ class ShrinkStep:
         rows = rows[rows["stage_kind"].isin(["sweep", "shrink", "auto_shrink"]) & (rows["role"] != GIVEN)]
         return rows[rows["status"].isin(["finished", "failed"])].drop_duplicates("training_id")
 
-    def ask_fresh(self, proposal: dict[str, Any], batch: int) -> bool:
+    def ask_fresh(self, proposal: ShrinkResult, batch: int) -> bool:
         """Asks for the fresh draws of a proposal, with seeds no sweep used; False when there are none to be had."""
-        drawn = [Candidate.parse(n) for n in dict.fromkeys([*proposal[PARENT], *proposal[CHILD]])]
+        drawn = list(dict.fromkeys([*proposal.parent, *proposal.child]))
         own_seeds = FRESH_SEEDS * (self.stage.position + 1) + batch * self.settings.seeds
         wishes = [
             Wish(
@@ -252,9 +254,9 @@ class ShrinkStep:
         own = stage_rows(self.context, self.stage) if self.stage.kind == "auto_shrink" else before.iloc[:0]
         return pd.concat([before, own]) if len(own) else before
 
-    def _draws(self, space: DesignSpace, purpose: str, samples: pd.DataFrame) -> list[str]:
-        """Notations of fresh draws within the limits, uniform at each number of blocks that the samples have."""
-        rng = Request(space, (), 0, self.context.definition.seed, self.stage.position).rng(purpose)
+    def _draws(self, space: DesignSpace, purpose: str, samples: pd.DataFrame) -> tuple[Candidate, ...]:
+        """Fresh draws within the limits, uniform at each number of blocks that the samples have."""
+        rng = random_draws(self.context.definition.seed, self.stage.position, purpose)
         count = min(self.settings.confirm, space.size())
         limits = Limits.of(self.context, self.settings)
         found: dict[Candidate, None] = {}
@@ -263,29 +265,23 @@ class ShrinkStep:
             found |= dict.fromkeys(c for c in drawn if limits is None or limits.admit(c))
             if len(found) >= count:
                 break
-        return [c.notation for c in found][:count]
+        return tuple(found)[:count]
 
-    def decided(self, proposal: dict[str, Any], rows: pd.DataFrame, batch: int = 0) -> dict[str, Any]:
+    def decided(self, proposal: Step, rows: pd.DataFrame, batch: int = 0) -> Step:
         """The proposal with its decision: the child is kept only when the fresh draws do not speak against it."""
-        from nas.shrinking import confirm, confirmed_findings
-
-        sides = [rows[rows["notation"].isin(proposal[side])] for side in (PARENT, CHILD)]
-        decision = confirm(*sides, seed=self._seed)
+        parent, child = (rows[rows["candidate_id"].isin({c.id for c in s})] for s in (proposal.parent, proposal.child))
+        decision = confirm(parent, child, seed=self._seed)
         self.store(confirmed_findings(self.findings(batch), decision), batch)
         if decision.accepted:
-            replace_reopened(self.context, self.stage, batch, proposal.get("reopened", []))
-        return {
-            **proposal,
-            "space_id": proposal["child_id"] if decision.accepted else proposal["parent_id"],
-            "why": decision.reason,
-            "confirmation": decision.to_dict(),
-        }
+            replace_reopened(self.context, self.stage, batch, proposal.reopened)
+        left = proposal.child_id if decision.accepted else proposal.parent_id
+        return replace(proposal, space_id=left, why=decision.reason, confirmation=decision)
 
-    def keep_parent(self, proposal: dict[str, Any]) -> None:
+    def keep_parent(self, proposal: ShrinkResult) -> None:
         """Without fresh draws nothing is confirmed, so the space stays as it was."""
         reason = "confirm: 0" if not self.settings.confirm else "the table has no values that were not looked at"
-        result = {**proposal, "space_id": proposal["parent_id"], "why": f"rules derived, not confirmed ({reason})"}
-        self.context.repository.set_stage(self.stage.id, result=result)
+        kept = replace(proposal, space_id=proposal.parent_id, why=f"rules derived, not confirmed ({reason})")
+        self.context.repository.set_stage(self.stage.id, result=kept.to_dict())
 
     def store(self, findings: list[Finding], batch: int) -> None:
         """Stores the findings of one round, replacing those it had; other rounds' stay."""
@@ -301,17 +297,9 @@ class ShrinkStep:
         return as_findings(row for row in self._stored() if row.get("round", 0) == batch)
 
 
-def as_findings(rows: Iterable[Mapping[str, Any]]) -> list[Finding]:
-    """Stored findings as objects again, without what the database adds to them."""
-    from nas.spaces import Finding
-
-    added = ("round", "sentence", "stage_id", "stage")
-    return [Finding.from_dict({k: v for k, v in row.items() if k not in added}) for row in rows]
-
-
-def store_space(context: StudyContext, space: DesignSpace, parent: DesignSpace | None = None) -> None:
+def store_space(repository: Repository, space: DesignSpace, parent: DesignSpace | None = None) -> None:
     """Stores a space with its exact size and its parent."""
-    context.repository.ensure_space(
+    repository.ensure_space(
         space.id,
         space.name,
         space.size(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nas.errors import StudyError
-from nas.search.context import StudyContext
+from nas.search.context import StudyContext, reference_candidate
 from nas.search.definition import StartStage
 from nas.search.stages.base import Preview, Wish, all_terminal, ask_missing, stage_rows
 from nas.search.starts import PLAIN_SEEDS, START_ROLE
@@ -60,8 +60,6 @@ def _wishes(context: StudyContext, settings: StartStage) -> list[Wish]:
 
 def _backbones(context: StudyContext, before: str) -> list[Candidate]:
     """The plain networks that a stage's candidates are made from."""
-    from nas.search.context import reference_candidate
-
     (stage,) = [stage for stage in context.definition.named_stages() if stage.name == before]
     found = list(context.baselines)
     if stage.kind == "test_rules":

@@ -11,7 +11,7 @@ from nas.errors import StudyError
 from nas.search.context import StudyContext
 from nas.search.costs import DRAW_ATTEMPTS, Limits
 from nas.search.definition import MOST, SweepStage
-from nas.search.proposals.base import Request
+from nas.search.proposals.base import random_draws
 from nas.search.stages.base import (
     CANDIDATE,
     Preview,
@@ -177,7 +177,7 @@ def _drawn(
         if len(found) >= wanted:
             break
         purpose = "sweep" if not kept and not attempt else f"sweep-{len(kept)}-{attempt}"
-        rng = Request(space, (), 0, context.definition.seed, stage.position).rng(purpose)
+        rng = random_draws(context.definition.seed, stage.position, purpose)
         found |= dict.fromkeys(c for c in _sample(space, wanted, settings, counts, rng) if admits(c))
     return list(found)[: max(wanted, len(kept))]
 

@@ -15,9 +15,9 @@ import pandas as pd
 
 from nas.errors import StudyError
 from nas.results.intervals import mean_interval
-from nas.search.context import SELECT, StudyContext
+from nas.search.context import SELECT, StudyContext, StudyParts
 from nas.search.definition import TuneStage
-from nas.search.proposals.base import Request
+from nas.search.proposals.base import random_draws
 from nas.search.stages.base import TUNE, Preview, Wish, all_terminal, ask, replicated, seed_of, stage_rows
 from nas.search.stages.shrink import store_space
 from nas.spaces import Candidate, DesignSpace
@@ -63,7 +63,7 @@ class Tune:
         seeds = {seed_of(context, wish) for wish in wishes}
         told = conclude(rows[rows["seed"].isin(seeds) & rows["notation"].isin(plan["finalists"])], plan["plain"])
         left = context.searched
-        store_space(context, left, space)
+        store_space(context.repository, left, space)
         context.repository.set_stage(stage.id, result={**plan, **told, "space_id": left.id})
         return True
 
@@ -75,13 +75,13 @@ class Tune:
         return Preview(drawn + finals, context.recipe.at(settings.fidelity).epochs, note=note)
 
 
-def tuned_network(context: StudyContext, settings: TuneStage) -> Candidate:
+def tuned_network(context: StudyParts, settings: TuneStage) -> Candidate:
     """The network that recipes are compared on, without recipe values of its own."""
     named = context.baselines[0] if settings.network is None else Candidate.parse(settings.network)
     return named.architecture
 
 
-def check_tunable(context: StudyContext, name: str, settings: TuneStage) -> None:
+def check_tunable(context: StudyParts, name: str, settings: TuneStage) -> None:
     """That there is something to tune, and no table in place of trainings.
 
     Raises:
@@ -145,4 +145,4 @@ def _best(rows: pd.DataFrame, plain: str, count: int) -> list[str]:
 
 
 def _rng(context: StudyContext, stage: StageInfo, space: DesignSpace) -> random.Random:
-    return Request(space, (), 0, context.definition.seed, stage.position).rng("tune")
+    return random_draws(context.definition.seed, stage.position, "tune")

@@ -7,7 +7,7 @@ the winners, beside a permutation null: the winners' values must differ from eve
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ def _left_out(analysis: Analysis) -> list[tuple[Term, tuple[Any, ...]]]:
     return [(term, values) for term, values in varied.items() if term not in analysis.fit.design.factors]
 
 
-def _undecided(analysis: Analysis, factor: Term, values: tuple[Any, ...]) -> Finding:
+def _undecided(analysis: Analysis, factor: Term, values: tuple[object, ...]) -> Finding:
     answer = analysis.untold(factor[0])
     evidence = analysis.evidence(_rows(analysis, factor))
     return analysis.finding(_level_rule(analysis, factor, list(values), list(values)), answer, evidence)
@@ -96,7 +96,7 @@ def _rows(analysis: Analysis, factor: Term) -> Flags:
     return np.array([value is not None for value in values])
 
 
-def _level_rule(analysis: Analysis, factor: Term, kept: list[Any], levels: list[Any]) -> Rule:
+def _level_rule(analysis: Analysis, factor: Term, kept: Sequence[object], levels: Sequence[object]) -> Rule:
     fields: dict[str, Any] = {"values": tuple(kept)}
     first = levels.index(kept[0])
     run = levels[first : first + len(kept)] == kept

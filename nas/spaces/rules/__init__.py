@@ -55,7 +55,7 @@ _BESIDE = ("strength", "backbone")
 _RELATIVE_KEYS = frozenset({"stages", "place", "stride"})
 
 
-def _unfolded(data: Any) -> Any:
+def _unfolded(data: object) -> Any:
     """What a file writes, as the fields of the rule's class."""
     if isinstance(data, Rule):
         return data
@@ -70,7 +70,7 @@ def _unfolded(data: Any) -> Any:
     return {"kind": kind, **_fields(kind, data[kind]), **{key: data[key] for key in _BESIDE if key in data}}
 
 
-def _fields(kind: str, body: Any) -> dict[str, Any]:
+def _fields(kind: str, body: object) -> dict[str, Any]:
     shorthand = RULE_KINDS[kind].shorthand
     if isinstance(body, Mapping) and not (kind == "sites" and body and body.keys() <= _RELATIVE_KEYS):
         return {str(key): value for key, value in body.items()}
@@ -88,7 +88,7 @@ class _FileForm:
     """The JSON schema of rules as files write them, in place of the classes' own fields."""
 
     @staticmethod
-    def __get_pydantic_json_schema__(core_schema: Any, handler: Any) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(core_schema: object, handler: object) -> dict[str, Any]:
         return {"description": "a kind with its value", "oneOf": [_kind_schema(kind) for kind in RULE_KINDS]}
 
 
@@ -133,7 +133,7 @@ else:
 _ADAPTER: TypeAdapter[Rule] = TypeAdapter(_AnyRule)
 
 
-def rule_from_dict(data: Mapping[str, Any] | Rule) -> Rule:
+def rule_from_dict(data: Mapping[str, object] | Rule) -> Rule:
     """A rule from what a file writes; the inverse of `Rule.to_dict`.
 
     >>> rule_from_dict({"forbid": {"blocks": ["agw"], "sites": "1-4"}}).sentence()

@@ -193,7 +193,7 @@ class Rule(BaseModel):
         extra: dict[str, Any] = {} if self.is_hard else {"strength": self.strength}
         return head | extra | ({"backbone": self.backbone} if self.backbone else {})
 
-    def body(self, data: Mapping[str, Any]) -> Any:
+    def body(self, data: Mapping[str, object]) -> Any:
         """What stands behind the kind in a file: a plain value where that says it all."""
         if not data and self.shorthand is None:
             return True

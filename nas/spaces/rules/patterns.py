@@ -77,7 +77,7 @@ def _valid(pattern: str) -> str:
     return pattern
 
 
-def _as_list(value: Any) -> Any:
+def _as_list(value: object) -> Any:
     return (value,) if isinstance(value, str) else value
 
 

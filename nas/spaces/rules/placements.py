@@ -269,7 +269,7 @@ class Cost(Rule):
 
     @field_validator("placements", mode="before")
     @classmethod
-    def _joined(cls, value: Any) -> Any:
+    def _joined(cls, value: object) -> Any:
         """Pairs and mappings alike, joined to one set of sites a block."""
         pairs = list(value.items()) if isinstance(value, Mapping) else value
         if not isinstance(pairs, (list, tuple)) or not all(isinstance(p, (list, tuple)) and len(p) == 2 for p in pairs):

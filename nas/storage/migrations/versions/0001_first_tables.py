@@ -59,7 +59,6 @@ def upgrade() -> None:
         sa.Column("notation", sa.Text(), nullable=False),
         sa.Column("protocol_id", sa.String(length=64), nullable=False),
         sa.Column("protocol", sa.Text(), nullable=False),
-        sa.Column("noise", sa.Text(), nullable=True),
         sa.Column("network", sa.LargeBinary(), nullable=True),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),

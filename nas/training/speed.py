@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -18,9 +17,7 @@ from nas.spaces import Candidate
 from nas.training.losses import LossInputs, TotalLoss
 from nas.training.optimisers import centre_optimiser, network_optimiser
 from nas.training.precision import autocast, resolve_precision
-
-if TYPE_CHECKING:
-    from nas.training import Recipe
+from nas.training.recipe import Recipe
 
 STEPS = 3
 LIMIT_S = 20.0

@@ -1,0 +1,116 @@
+"""What stages leave behind: one frozen type a kind of stage, stored and read back by the names of its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, PlainSerializer, PlainValidator, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+from nas.files.plain import JsonDict
+from nas.shrinking.auto import AutoStep
+from nas.shrinking.confirmation import Confirmation
+from nas.spaces import Candidate
+from nas.storage.records import StageInfo
+
+
+def _candidate(written: Any) -> Candidate:
+    return written if isinstance(written, Candidate) else Candidate.parse(written)
+
+
+Drawn = Annotated[Candidate, PlainValidator(_candidate), PlainSerializer(lambda candidate: candidate.notation)]
+"""A candidate, stored in its notation."""
+Draws = Annotated[tuple[Drawn, ...], BeforeValidator(lambda written: () if isinstance(written, Mapping) else written)]
+"""Fresh draws; databases of before 0.2.0 hold the space itself where no rule passed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageResult:
+    """What a stage has concluded so far.
+
+    Attributes:
+        space_id: the space it leaves to the stages after it; None where it has not decided, or decides none.
+        why: the reason, in a sentence.
+    """
+
+    space_id: str | None = None
+    why: str | None = None
+
+    @classmethod
+    def of(cls, stage: StageInfo) -> Self | None:
+        """The result as it is stored; None before there is one."""
+        return None if stage.result is None else TypeAdapter(cls).validate_python(stage.result)
+
+    def to_dict(self) -> JsonDict:
+        """Plain data, without what is not known."""
+        found: JsonDict = TypeAdapter(type(self)).dump_python(self, mode="json", exclude_none=True)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShrinkResult(StageResult):
+    """A derivation of rules, with its confirmation once that is done.
+
+    Attributes:
+        alpha: false discovery rate that it was allowed; None before anything was derived.
+        questions: what was asked of each family, and what could have been seen.
+        parent_id, child_id: the space before and the proposed one; None when no rule passed.
+        reopened: edges that were moved outwards, with why.
+        parent, child: fresh draws of either side.
+        confirmation: what they said.
+    """
+
+    alpha: float | None = None
+    questions: tuple[JsonDict, ...] = ()
+    parent_id: str | None = None
+    child_id: str | None = None
+    reopened: tuple[JsonDict, ...] = ()
+    parent: Draws = ()
+    child: Draws = ()
+    confirmation: Confirmation | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundResult(ShrinkResult):
+    """One round of an automatic shrink: the plan that it was opened with, then what was derived."""
+
+    plan: AutoStep
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoShrinkResult(StageResult):
+    """The rounds of an automatic shrink; `done` when there will be no more, for the reason `why`."""
+
+    rounds: tuple[RoundResult, ...] = ()
+    done: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfirmResult(StageResult):
+    """That a confirmation has chosen its networks, which are its trainings."""
+
+    chosen: bool = True
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Networks of one backbone: those that follow the rules, and as many that do not."""
+
+    backbone: str
+    follows: tuple[Drawn, ...] = ()
+    rest: tuple[Drawn, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleTestResult(StageResult):
+    """The rules that are tested, the networks they are tested by, and the tests once these are trained.
+
+    `single` and `sufficient` are the networks and the tests of whether one channel-wise block is enough.
+    """
+
+    rules: JsonDict | None = None
+    halves: tuple[Halves, ...] = ()
+    tests: tuple[JsonDict, ...] | None = None
+    single: tuple[dict[str, Any], ...] = ()
+    sufficient: tuple[JsonDict, ...] = ()
