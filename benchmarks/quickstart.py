@@ -78,7 +78,7 @@ def run_seed(seed: int, folder: Path) -> dict[str, Any]:
         "whole_s": round(whole_s, 1),
         "trainings": result["trainings"]["finished"],
         "answer": result["answer"]["sentence"],
-        "rules": [judged(rule) for rule in result["rules"]],
+        "rules": [judged(rule, starts(folder)) for rule in result["rules"]],
         "estimates": len(late),
         "estimates_within": good,
     }
@@ -114,9 +114,20 @@ def watch(
     return guesses, plain_s
 
 
-def judged(rule: dict[str, Any]) -> dict[str, Any]:
-    """A rule with what the table of real trainings says of it."""
-    return {**rule, "table": table_says(rule["sentence"]) if rule["verdict"] == "adopted" else None}
+def starts(folder: Path) -> set[str]:
+    """The plain networks that a seed's trainings started from, by content."""
+    with storage.open_database(f"sqlite:///{folder / 'quickstart.db'}", create=False, read_only=True) as database:
+        rows = storage.Repository(database).results("quickstart")
+    return {str(start).partition("+")[0] for start in rows["start"]}
+
+
+def judged(rule: dict[str, Any], own: set[str]) -> dict[str, Any]:
+    """A rule with what the table of real trainings says of it; of its own trainings, that it proves nothing."""
+    if rule["verdict"] != "adopted":
+        return {**rule, "table": None}
+    table = {start.partition("+")[0] for start in placement_table("pedestrians")["start"]} - {"scratch"}
+    same = "these are the table's own trainings; " if own & table else ""
+    return {**rule, "table": same + table_says(rule["sentence"])}
 
 
 def table_says(sentence: str) -> str:
@@ -125,7 +136,7 @@ def table_says(sentence: str) -> str:
     rows = placement_table("pedestrians").query("role == 'candidate' and status == 'finished' and n_blocks == 1")
     rows = rows[(rows["block"] == block) & rows["site"].le(8)]
     groups = [rows.loc[rows["form"] == form, "map"] for form in ("identity", "published")]
-    if "start identity" not in sentence or any(len(group) < 2 for group in groups):
+    if "put in as the identity" not in sentence or any(len(group) < 2 for group in groups):
         return "not asked"
     difference = groups[0].mean() - groups[1].mean()
     error = (groups[0].var() / len(groups[0]) + groups[1].var() / len(groups[1])) ** 0.5
@@ -143,7 +154,7 @@ def page(rows: list[dict[str, Any]], machine: dict[str, Any]) -> str:
     """The result as Markdown."""
     with_rule = sum(bool(about_map(row)) for row in rows)
     adopted = [rule for row in rows for rule in about_map(row)]
-    false = sum(str(rule["table"]).startswith("false") for rule in adopted)
+    false = sum("false:" in str(rule["table"]) for rule in adopted)
     share = binomtest(with_rule, len(rows)).proportion_ci(method="wilson")
     close = sum(row["estimates_within"] for row in rows) / max(1, sum(row["estimates"] for row in rows))
     lines = [

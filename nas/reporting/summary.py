@@ -13,8 +13,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from nas.errors import StudyError
-from nas.reporting.document import Beside, Block, Bullets, Document, FigureBlock, Paragraph, Section
-from nas.reporting.findings import finding_table
+from nas.reporting.document import Beside, Block, Document, FigureBlock, Section
 from nas.reporting.html import render_html
 from nas.reporting.stills import find_browser
 from nas.reporting.story.drawn import figure_block
@@ -24,14 +23,13 @@ from nas.reporting.study_data import StudyData
 SLIDE_PX = (1600, 900)
 PATIENCE_MS, PATIENCE_S = 20_000, 120.0
 """Time of the page's own clock in which figures are drawn, and of ours after which the browser is given up."""
-MOST_RULES = 5
 FIGURE_PX = 390
 
 
 def summary(data: StudyData) -> Document:
-    """What one page holds: all that limits the answer, and the adopted rules, strongest first."""
+    """What one page holds: the answer, what limits it, the adopted rules, and two pictures."""
     figures = Beside([_short(figure_block(name, data)) for name in ("pareto_front", "placement_map")])
-    blocks: list[Block] = [*answered(data), figures, *_rules(data)]
+    blocks: list[Block] = [*answered(data), figures]
     title = str(data.definition.get("title") or data.name)
     return Document(title=title, subtitle=f"study {data.name}", sections=[Section("answer", "The answer", blocks)])
 
@@ -43,16 +41,6 @@ def _short(block: FigureBlock) -> FigureBlock:
     drawing = go.Figure(block.drawing)
     drawing.update_layout(height=min(FIGURE_PX, int(drawing.layout.height or FIGURE_PX)))
     return replace(block, drawing=drawing, caption="")
-
-
-def _rules(data: StudyData) -> list[Block]:
-    found = finding_table(data.findings)
-    adopted = [str(sentence) for sentence in found.loc[found["verdict"] == "adopted", "sentence"]]
-    if not adopted:
-        return [Paragraph(f"No rule is adopted of {len(found)} looked at.")] if len(found) else []
-    left = len(adopted) - MOST_RULES
-    more = [f"and {left} more, in the report"] if left > 0 else []
-    return [Paragraph("Rules adopted:"), Bullets([*adopted[:MOST_RULES], *more])]
 
 
 def write_summary(data: StudyData, path: Path) -> Path:

@@ -34,6 +34,7 @@ from nas.reporting.figures import (
 from nas.reporting.study_data import StudyData
 from nas.results.levels import plain_row
 from nas.spaces.labels import BLOCK_TITLES
+from nas.testing import placement_table
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -416,3 +417,20 @@ def test_the_best_of_several_settings_is_shown_without_its_luck() -> None:
     assert best > 0.006
     alone = pd.DataFrame({"notation": ["a", "b"], "seed": [0, 0], "map": [0.8, 0.9]})
     assert best_of_several(alone) == pytest.approx(0.85)
+
+
+def test_the_placement_map_never_mixes_forms() -> None:
+    """A block in two forms has a row for each, whichever is better."""
+    table = placement_table("pedestrians")
+    at_sites = table["site"].isin([4, 8]) | table["role"].eq("control")
+    table = table[at_sites & table["seed"].eq(1) & table["n_blocks"].le(1)]
+    control = table.loc[table["role"].eq("control"), "map"].mean()
+    found = PlacementMap(kind="single").table(StudyData.from_results(table, "forms"))
+    effects = found.set_index(["block", "form", "site"])["effect"]
+    for form, ending in (("identity", ""), ("published", ", as published")):
+        mine = table[(table["block"] == "hac") & (table["form"] == form)].set_index("site")["map"]
+        assert effects["hac", ending, 4] == pytest.approx(mine[4] - control)
+    figure = PlacementMap().draw(found)
+    assert not isinstance(figure, str)
+    titles = {"C-NL", "SE", "HAC", "RAGA", "AGW", "ABD", *(f"{b}, as published" for b in ("HAC", "RAGA", "SE"))}
+    assert set(figure.data[0].y) == titles

@@ -252,6 +252,7 @@ def test_a_rule_about_the_form_sees_what_is_not_written() -> None:
     rule = rule_from_dict({"params": {"block": "hac", "param": "start", "values": ["identity"]}})
     said = [rule.admits(Candidate.parse(f"resnet50+hac{form}@4")) for form in ("", "(start=identity)")]
     assert said == [False, True]
+    assert rule.sentence() == "HAC: put in as the identity"
     own = rule_from_dict({"params": {"block": "cnl", "param": "start", "values": ["identity"]}})
     assert own.admits(Candidate.parse("resnet50+cnl(fuse=gate2)@4"))
     assert not own.admits(Candidate.parse("resnet50+cnl@4"))

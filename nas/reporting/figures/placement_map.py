@@ -15,12 +15,16 @@ from nas.reporting.figures.site_axis import add_site_axis
 from nas.reporting.numbers import interval, plural, signed
 from nas.reporting.placements import exploded_placements, site_count
 from nas.reporting.study_data import StudyData, rows_of
+from nas.results.cost_tables import parse_once
 from nas.results.differences import to_controls
 from nas.results.intervals import CONFIDENCE, half_widths
 from nas.results.levels import Level
+from nas.spaces.blocks import PUBLISHED, START
 from nas.spaces.labels import block_title
 
-_COLUMNS = ("block", "site", "effect", "low", "high", "candidates", "trainings")
+_COLUMNS = ("block", "form", "site", "effect", "low", "high", "candidates", "trainings")
+AS_PUBLISHED = ", as published"
+"""Form of a block that a study puts in both as the identity and as published: two rows, never mixed."""
 ADAPTIVE = ("search",)
 """Kinds of stages whose candidates were chosen by looking at results."""
 
@@ -59,16 +63,20 @@ class PlacementMap(StudyFigure):
     def draw(self, table: pd.DataFrame) -> Drawing:
         if table.empty:
             return "No block has been trained at enough positions yet to compare them."
-        blocks = style.block_order(table["block"])[::-1]
-        figure = style.new_figure(150 + 42 * len(blocks))
-        grid = table.pivot_table(index="block", columns="site", values="effect").reindex(blocks)
+        table = table.assign(row=[block_title(r.block) + r.form for r in rows_of(table)])
+        order = [
+            block_title(block) + form for block in style.block_order(table["block"]) for form in ("", AS_PUBLISHED)
+        ]
+        rows = [row for row in reversed(order) if row in set(table["row"])]
+        figure = style.new_figure(150 + 42 * len(rows))
+        grid = table.pivot_table(index="row", columns="site", values="effect").reindex(rows)
         grid = grid.reindex(columns=range(1, site_count(str(table.attrs.get("backbone", "resnet50"))) + 1))
         limit = max(float(np.nanmax(np.abs(grid.to_numpy()))), 1e-6)
         figure.add_trace(
             go.Heatmap(
                 z=grid.to_numpy(),
                 x=list(grid.columns),
-                y=[block_title(block) for block in blocks],
+                y=rows,
                 zmid=0,
                 zmin=-limit,
                 zmax=limit,
@@ -85,7 +93,7 @@ class PlacementMap(StudyFigure):
         figure.add_trace(
             go.Scatter(
                 x=told["site"],
-                y=[block_title(block) for block in told["block"]],
+                y=told["row"],
                 mode="markers",
                 marker={"color": style.SURFACE, "size": 8, "line": {"color": style.INK, "width": 1.5}},
                 hoverinfo="skip",
@@ -116,8 +124,17 @@ def _single_effects(summary: pd.DataFrame, data: StudyData, level: Level | None)
     effects = to_controls(level.rows(data.trainings)).dropna(subset=["difference"])
     joined = singles.drop(columns=["block", "trainings"]).merge(effects, on="notation")
     best = joined.sort_values("difference", ascending=False)
-    rows = exploded_placements(best).drop_duplicates(["block", "site"])
+    rows = exploded_placements(best)
+    rows = rows.assign(form=_forms(rows)).drop_duplicates(["block", "form", "site"])
     return rows.assign(effect=rows["difference"], low=rows["low_all"], high=rows["high_all"], candidates=1)
+
+
+def _forms(rows: pd.DataFrame) -> list[str]:
+    """Which rows are put in as published although their block is put in as the identity, too."""
+    starts = [parse_once(str(notation)).placements[0].value(START) for notation in rows["notation"]]
+    both = {block for block, start in zip(rows["block"], starts, strict=True) if start not in (None, PUBLISHED)}
+    pairs = zip(rows["block"], starts, strict=True)
+    return [AS_PUBLISHED if start == PUBLISHED and block in both else "" for block, start in pairs]
 
 
 def _marginal_effects(summary: pd.DataFrame, data: StudyData) -> pd.DataFrame:
@@ -139,16 +156,16 @@ def _marginal_effects(summary: pd.DataFrame, data: StudyData) -> pd.DataFrame:
     )
     table = table[table["candidates"] >= 2].reset_index()
     half = half_widths(table["sd"], table["candidates"], CONFIDENCE ** (1 / max(1, len(table))))
-    return table.assign(low=table["effect"] - half, high=table["effect"] + half)
+    return table.assign(form="", low=table["effect"] - half, high=table["effect"] + half)
 
 
 def _hover(table: pd.DataFrame, grid: pd.DataFrame) -> list[list[str]]:
     texts = {
-        (row.block, row.site): (
-            f"<b>{block_title(row.block)} @ {row.site}</b><br>{signed(row.effect)} mAP "
+        (row.row, row.site): (
+            f"<b>{row.row} @ {row.site}</b><br>{signed(row.effect)} mAP "
             f"{interval(row.low, row.high)}<br>{plural(int(row.candidates), 'candidate')}, "
             f"{plural(int(row.trainings), 'training')}"
         )
         for row in rows_of(table)
     }
-    return [[texts.get((block, site), "") for site in grid.columns] for block in grid.index]
+    return [[texts.get((row, site), "") for site in grid.columns] for row in grid.index]

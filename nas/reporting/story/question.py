@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from nas.reporting.document import Beside, Block, Bullets, Paragraph, Section, Table, Tiles, code, words
-from nas.reporting.numbers import count, fixed, interval, signed
+from nas.reporting.findings import finding_table
+from nas.reporting.numbers import count, fixed, interval, plural, signed
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.story.health import health
 from nas.reporting.study_data import StudyData, records_of
@@ -15,6 +16,9 @@ from nas.results.costs import COSTS
 from nas.results.groups import group_differences, group_means
 from nas.results.levels import levels, widest_level
 from nas.spaces.labels import backbone_title, block_title, short_label
+
+MOST_RULES = 5
+"""Rules named on the first screen; the next section has all."""
 
 
 def question(data: StudyData) -> Section:
@@ -33,7 +37,18 @@ def answered(data: StudyData) -> list[Block]:
     blocks += _own_answer(data, compared) if compared else []
     blocks.append(Paragraph(data.answer.sentence, "lead"))
     limits = health(data)
-    return [*blocks, Bullets(limits, "health")] if limits else blocks
+    return [*blocks, *([Bullets(limits, "health")] if limits else []), *_adopted(data)]
+
+
+def _adopted(data: StudyData) -> list[Block]:
+    """The adopted rules with their numbers, strongest first; or how many were looked at."""
+    found = finding_table(data.findings)
+    adopted = [words(sentence) for sentence in found.loc[found["verdict"] == "adopted", "sentence"]]
+    if not adopted:
+        return [Paragraph(f"No rule is adopted of {len(found)} looked at.")] if len(found) else []
+    left = len(adopted) - MOST_RULES
+    more = [f"and {left} more, below"] if left > 0 else []
+    return [Paragraph(f"{plural(len(adopted), 'rule')} adopted:"), Bullets([*adopted[:MOST_RULES], *more])]
 
 
 def _own_answer(data: StudyData, asked: Mapping[str, Any]) -> list[Block]:

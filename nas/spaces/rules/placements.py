@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, WithJsonSchema, field_serializer, field_validator, model_validator
 
 from nas.errors import SpaceError
-from nas.spaces.blocks import get_block_spec
+from nas.spaces.blocks import IDENTITY, PUBLISHED, START, UNIT_GATE, get_block_spec
 from nas.spaces.candidate import Candidate, Placement
 from nas.spaces.rules.base import Carrier, Rule, Violation
 from nas.spaces.rules.patterns import BlockPattern, BlockPatterns, check_block, matches, matches_any, title
@@ -186,6 +186,9 @@ class BlockPreference(Rule):
         return f"{title(self.better)} over {title(self.worse)} at equal positions"
 
 
+_START_WORDS = {IDENTITY: "as the identity", PUBLISHED: "as published", UNIT_GATE: "with gates at 1"}
+
+
 class ParamsRule(Rule):
     """A block's hyperparameter keeps to some values or to a range.
 
@@ -228,9 +231,13 @@ class ParamsRule(Rule):
             yield Violation(self, violation.path.replace(".site", f".params.{self.param}"), violation.message)
 
     def as_constraint(self, topology: Topology | None) -> str:
+        if self.param == START and self.values:
+            return f"{title(self.block)}: put in {' or '.join(_START_WORDS[str(value)] for value in self.values)}"
         return f"{title(self.block)}: {self.param} {range_words(self.values, self.low, self.high)}"
 
     def as_preference(self, topology: Topology | None) -> str:
+        if self.param == START and self.values:
+            return f"prefer {title(self.block)} put in {' or '.join(_START_WORDS[str(value)] for value in self.values)}"
         return f"prefer {self.param} {range_words(self.values, self.low, self.high)} for {title(self.block)}"
 
 
