@@ -26,12 +26,14 @@ from nas.results.columns import RESULTS
 from nas.search.campaign import CampaignFile
 from nas.search.definition import (
     STAGE_KINDS,
+    Budget,
     LatencySettings,
     StageItem,
     StudyDefinition,
     StudyQuestion,
     ValidationSettings,
 )
+from nas.search.launchers.settings import LauncherSettings, LocalSettings, RaySettings, SlurmSettings
 from nas.search.settings import MetricSettings, ObjectiveSettings
 from nas.spaces.blocks import BLOCKS
 from nas.spaces.candidate import BACKBONE_DEFAULTS
@@ -254,6 +256,8 @@ def study_page() -> str:
         section("ValidationSettings", ValidationSettings),
         section("ObjectiveSettings", ObjectiveSettings),
         section("MetricSettings", MetricSettings),
+        section("Budget", Budget),
+        *(section(model.__name__, model) for model in (LauncherSettings, LocalSettings, SlurmSettings, RaySettings)),
         _data_text(),
         _stage_item(StageItem, STAGE_KINDS),
         *stages,

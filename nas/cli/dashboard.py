@@ -33,6 +33,9 @@ def dashboard(
         str | None,
         typer.Option(envvar="NAS_DASHBOARD_TOKEN", help="Token visitors need; default off this machine: a new one."),
     ] = None,
+    below: Annotated[
+        str, typer.Option(metavar="PATH", help="Path of its start page behind a reverse proxy, such as /nas/.")
+    ] = "/",
     refresh: Annotated[float, typer.Option(min=0.5, help="Seconds between looks at the database.")] = 3.0,
 ) -> None:
     """Serve the live dashboard; it reads the database and never writes.
@@ -42,4 +45,4 @@ def dashboard(
     url = search.find_database(of, db or os.environ.get("NAS_DATABASE"))
     if find_spec("dash") is None:
         raise NasError("the dashboard needs dash", "pip install 'nas-reid[dashboard]'")
-    pages.serve(url, host=host, port=port, token=token, refresh_s=refresh, tell=note)
+    pages.serve(url, host=host, port=port, token=token, refresh_s=refresh, tell=note, below=below)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,6 +49,16 @@ def run(
     profile: Annotated[str | None, typer.Option(help="One of the study's profiles, such as smoke.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print stages, trainings and hours.")] = False,
     report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
+    on: Annotated[
+        str | None, typer.Option(help="Where workers start: local, slurm, ray, ray://HOST:PORT; default: the study's.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Devices that workers here take in turn: cpu, cuda, cuda:1, or cuda:0,cuda:2.")
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Go on in the background; nas status and nas stop find the study again.")
+    ] = False,
+    log: Annotated[str, typer.Option(hidden=True)] = "",
     lease: Annotated[
         float, typer.Option(min=1, help="Seconds of silence after which a training is given away.")
     ] = 60.0,
@@ -59,10 +73,15 @@ def run(
         return search.database_url(definition, db)
 
     def one(definition: StudyDefinition, watch: Callable[[], None] = lambda: None) -> dict[str, Any]:
-        result = _one(definition, url_of(definition), workers, lease, report, watch)
+        where = {"db": url_of(definition), "workers": workers, "on": on, "device": device, "log": log}
+        result = _one(definition, report, lease_s=lease, watch=watch, **where)
         if campaign is not None:
             _refuse_fruitless(definition.name, result["trainings"])
         return result
+
+    if detach:
+        _detach(db)
+        return
 
     campaign = search.load_campaign(study, profile) if len(study) > 1 or search.is_campaign(study[0]) else None
     if campaign is not None:
@@ -82,11 +101,34 @@ def run(
     _refuse_fruitless(definition.name, result["trainings"])
 
 
-def _one(
-    definition: StudyDefinition, url: str, workers: int | None, lease: float, report: bool, watch: Callable[[], None]
-) -> dict[str, Any]:
-    """Runs one study to its end and says what it found; `watch` is called twice a second and may end it."""
-    done = commands.run(definition, db=url, workers=workers, lease_s=lease, watch=watch)
+def _detach(db: str | None) -> None:
+    """The same command in a session of its own; the database's address goes along in its environment."""
+    arguments = _without_address([a for a in sys.argv[1:] if a != "--detach"])
+    log = (search.log_folder() / f"run-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.log").resolve()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = dict(os.environ) if db is None else {**os.environ, "NAS_DATABASE": db}
+    command = [sys.executable, "-P", "-m", "nas", *arguments, "--log", str(log)]
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment, start_new_session=True
+        )
+    note(f"It goes on as process {process.pid} on {socket.gethostname()} and writes to {log}")
+    note("`nas status` and `nas stop` find its study from anywhere.")
+
+
+def _without_address(arguments: list[str]) -> list[str]:
+    """The arguments without `--db URL`.
+
+    >>> _without_address(["run", "--db", "u", "s.yaml", "--db=u"])
+    ['run', 's.yaml']
+    """
+    pairs = zip(arguments, ["", *arguments], strict=False)
+    return [a for a, before in pairs if "--db" not in (a, before) and not a.startswith("--db=")]
+
+
+def _one(definition: StudyDefinition, report: bool, **options: Any) -> dict[str, Any]:
+    """Runs one study to its end, with the options of `commands.run`, and says what it found."""
+    done = commands.run(definition, **options)
     status = done.status()
     result: dict[str, Any] = {key: status[key] for key in ("study", "finished", "trainings")}
     if report:
@@ -188,8 +230,17 @@ def _speed(images_per_s: float | None) -> str:
 
 
 def worker(
-    study: Annotated[str, typer.Argument(help="Name of a study in the database, or its file.")],
+    study: Annotated[
+        list[str] | None, typer.Argument(help="Names of studies in the database, or the file of one.")
+    ] = None,
+    studies: Annotated[
+        list[str] | None, typer.Option(help="Several studies, by their priority: --studies A B C.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All studies of the database, by their priority.")] = False,
     db: Url = None,
+    idle: Annotated[
+        float | None, typer.Option(min=0, help="End after so many seconds without work; default: when all is done.")
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of this worker; default: host, process and a random part.")
     ] = None,
@@ -214,14 +265,18 @@ def worker(
     if url is None:
         raise StudyError("nas worker needs the study's database", "give --db URL, or set NAS_DATABASE")
     try:
-        done = search.join(
-            study,
+        names = [*(studies or []), *(study or [])]
+        if bool(names) == every:
+            raise StudyError("nas worker needs studies", "name them, or give --all for all of the database; not both")
+        join = partial(search.join, names[0]) if len(names) == 1 else partial(search.join_all, names)
+        done = join(
             url,
             name=name,
             threads=threads,
             device=device,
             parent=parent,
             lease_s=lease,
+            idle_s=idle,
             measures_for=measures_for,
         )
     except search.FreshProcessNeeded:
@@ -272,6 +327,8 @@ def _print_status(found: dict[str, Any]) -> None:
     for row in found["running"]:
         silent = found["now"] - row["heartbeat_at"]
         line(f"  running: {row['notation']} on {row['owner']}, heard {silent:.0f} s ago")
+    for text in search.launch_lines(found):
+        line(f"  {text}")
     for kind, count in found["failures"].items():
         line(f"  failed, {kind}: {count}")
     if found["finished"]:

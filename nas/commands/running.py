@@ -25,6 +25,9 @@ def run(
     lease_s: float = 60.0,
     callbacks: Sequence[Any] = (),
     watch: Callable[[], object] = lambda: None,
+    on: str | None = None,
+    device: str | None = None,
+    log: str = "",
 ) -> reporting.Study:
     """Runs a study to its end, or goes on where it stopped.
 
@@ -42,6 +45,9 @@ def run(
             as with `nas run`; None: in this one where the objective is a function that only this program has.
         lease_s: seconds of silence after which a training is given to another worker.
         watch: called a few times a second; what it raises ends the run, as Ctrl-C does.
+        on: where workers start: local, slurm, ray or ray://HOST:PORT; None: as the study or the user-wide file says.
+        device: devices of this machine that its workers take in turn; None: as the study says.
+        log: where this run writes what it says, for `nas status`.
         callbacks: told of stages, trainings, epochs, rules and the end, see `nas.Callback`.
 
     Returns:
@@ -74,6 +80,8 @@ def run(
     for warning in warnings:
         tell(f"Warning: {warning}.")
     count = workers or definition.workers
+    make = search.launcher_for(definition, url, on=on, workers=workers, device=device, tell=tell)
+    _warn_of_network(url, tell)
     with storage.open_database(url) as database:
         repository = storage.Repository(database)
         context = search.StudyContext(definition, repository, search.register(definition, repository))
@@ -84,6 +92,9 @@ def run(
         for sentence in search.origin(definition, repository):
             tell(sentence)
         search.prepare(context, progress_bar("Preparing data", enabled=progress))
+        repository.set_wish(context.study_id, "run")
+        launcher = None if here else make(_task(context, url, lease_s))
+        count = count if launcher is None else launcher.most
         told = Watch(repository, definition.name, callbacks)
         with StudyView(context, count) if progress else nullcontext() as view, _told_of_its_end(told):
 
@@ -94,11 +105,14 @@ def run(
                 watch()
 
             stopping = (lambda: None) if view is None else view.stopping
-            if here:
+            if launcher is None:
                 after = search.work_here(context, count, lease_s, seen, stopping)
             else:
-                after = search.run_workers(repository, _processes(context, url, count, lease_s), seen, stopping)
+                after = search.run_workers(repository, launcher, seen, stopping, log)
         search.reconcile(context)
+        if not after["finished"]:
+            _tell_of_the_stop(after, tell)
+            return reporting.Study(url, definition.name)
         search.tidy(repository, definition)
         tell(f"Study {definition.name!r} is finished: {after['trainings']['finished']} trainings.")
     return reporting.Study(url, definition.name)
@@ -114,12 +128,32 @@ def _told_of_its_end(told: Watch) -> Iterator[None]:
         told.end(finished)
 
 
-def _processes(context: search.StudyContext, url: str, count: int, lease_s: float) -> search.LocalWorkers:
+def _task(context: search.StudyContext, url: str, lease_s: float) -> search.WorkerTask:
     definition = context.definition
-    trusted = own_function.code_names(context.repository.study(definition.name).definition)
-    folder = search.log_folder()
-    attempts, devices = definition.max_attempts, search.worker_devices(definition)
-    return search.LocalWorkers(definition.name, url, count, folder, lease_s, attempts, trusted, devices)
+    trusted = sorted(own_function.code_names(context.repository.study(definition.name).definition))
+    return search.WorkerTask(definition.name, url, lease_s, definition.max_attempts, trusted)
+
+
+def _tell_of_the_stop(status: dict[str, Any], tell: Callable[[str], object]) -> None:
+    """A study that was wished to stop: by a person, by its budget, or by too many failures.
+
+    Raises:
+        StudyError: too much failed.
+    """
+    name, why = status["study"], status["why"] or "it was asked to"
+    if status["failed"]:
+        raise StudyError(
+            f"study {name!r} was ended: {why}", "put right what fails, or raise budget: failures, and run it again"
+        )
+    tell(f"Study {name!r} has stopped: {why}. Run it again to go on.")
+
+
+def _warn_of_network(url: str, tell: Callable[[str], object]) -> None:
+    """SQLite's locks cannot be trusted over a network: said before a study depends on them."""
+    kind = storage.network_file_system(url)
+    if kind is not None:
+        tell(f"Warning: this SQLite database lies on a network file system ({kind}), whose locks cannot be trusted.")
+        tell(f"  With more than one machine it will be damaged. {storage.START_POSTGRESQL}")
 
 
 def database_if_there(url: str) -> storage.Database:

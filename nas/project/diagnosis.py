@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from nas import search
 from nas.errors import NasError
 from nas.latency import available_backends
 
@@ -34,6 +35,7 @@ def diagnose() -> Iterator[Check]:
     """All checks, needed things first, each when it is made: some load libraries and take seconds."""
     for look in (_python, _torch, _gpu, _database, _disk, _browser, *map(_optional, OPTIONAL)):
         yield _safely(look)
+    yield from _launchers()
     yield from _latency_backends()
 
 
@@ -112,6 +114,14 @@ def _optional(entry: tuple[str, str, str, str]) -> Callable[[], Check]:
 
     look.__name__ = name
     return look
+
+
+def _launchers() -> list[Check]:
+    """Where `nas run --on` can start workers from here."""
+    return [
+        Check(f"workers on {name}", "ok" if why is None else "missing", "available" if why is None else why)
+        for name, why in search.launchers_here().items()
+    ]
 
 
 def _latency_backends() -> list[Check]:

@@ -26,6 +26,7 @@ from nas.files.names import NAME_RULE, is_study_name
 from nas.files.yaml_source import YamlSource, load_yaml, validate
 from nas.results.costs import COSTS
 from nas.search import own_function
+from nas.search.launchers.settings import LauncherSettings
 from nas.search.settings import AsData, OwnObjective, Settings
 from nas.search.starts import Start, parse_starts
 from nas.shrinking.settings import RuleFamily
@@ -87,6 +88,17 @@ class ProfileStage(Settings):
     multi: int = Field(0, ge=0, le=MOST, description="random multi-block networks timed too, to fit the additive model")
 
 
+class Budget(Settings):
+    """What a study or a stage may cost, all workers together; workers that begin at one instant may begin one more."""
+
+    trainings: PositiveInt | None = Field(None, description="trainings begun")
+    hours: PositiveFloat | None = Field(None, description="hours of training, counted as trainings finish")
+    gpu_hours: PositiveFloat | None = Field(None, description="of these, hours on a GPU")
+    failures: int | None = Field(
+        None, ge=0, description="failed trainings that are put up with; one more ends the study with exit code 2"
+    )
+
+
 OBJECTIVES = tuple(COSTS)
 """What mAP can be paid with; `nas.results.costs` says what each is."""
 
@@ -114,6 +126,7 @@ class TrainingStage(Settings):
     limits: dict[Literal[OBJECTIVES], PositiveFloat] = Field(  # type: ignore[valid-type]
         {}, description="upper limits on any cost, such as {params: 26e6, macs: 4.5e9}"
     )
+    budget: Budget = Field(Budget(), description="the stage ends when it is spent; what nobody began is not done")
     named: list[str] = Field([], description="networks trained besides, in notation; also written `candidates: [...]`")
 
     @model_validator(mode="before")
@@ -239,6 +252,9 @@ class SearchStage(RungStage):
     )
     seeds: PositiveInt = Field(1, description="trainings a candidate")
     fidelity: Fidelity = Field(Fidelity(), description="cheaper training, see fidelity")
+    stagnation: PositiveInt | None = Field(
+        None, description="propose no more after so many batches in which the front's hypervolume did not grow"
+    )
 
 
 class ConfirmStage(TrainingStage):
@@ -445,6 +461,9 @@ class StudyDefinition(Settings):
     select_on: Literal["validation", "test"] = Field("validation", description="test: the paper's own protocol")
     validation: ValidationSettings = Field(ValidationSettings(), description="identities held out for selection")
     workers: Annotated[int, Field(gt=0, le=1_024)] = Field(1, description="processes that train, on this machine")
+    launcher: LauncherSettings = Field(LauncherSettings(), description="where workers are started, and with what")
+    budget: Budget = Field(Budget(), description="the study ends when it is spent; raise it to go on")
+    priority: int = Field(0, description="workers of several studies serve the highest first")
     device: str = Field("auto", description="where networks train: auto, cpu, cuda (workers on all cards) or cuda:N")
     max_attempts: PositiveInt = Field(3, description="tries of a training that was interrupted or failed")
     max_training_hours: PositiveFloat | None = Field(
@@ -562,7 +581,8 @@ class StudyDefinition(Settings):
 
     def stored(self) -> dict[str, Any]:
         """The definition as it is kept in the database, so that workers elsewhere can read it back."""
-        data = self.model_dump(mode="json", exclude={"workers", "database", "source", "profiles", "stages"})
+        left_out = {"workers", "launcher", "database", "source", "profiles", "stages"}
+        data = self.model_dump(mode="json", exclude=left_out)
         data["stages"] = [{s.kind: s.stored(), "name": s.name} for s in self.named_stages() if s.kind != START]
         return data
 
@@ -579,7 +599,18 @@ def _has_other_backbones(item: StageItem) -> bool:
 
 
 EXECUTION_KEYS = frozenset(
-    {"title", "question", "checkpoints", "keep_checkpoints", "device", "max_attempts", "max_training_hours"}
+    {
+        "title",
+        "question",
+        "checkpoints",
+        "keep_checkpoints",
+        "device",
+        "max_attempts",
+        "max_training_hours",
+        "launcher",
+        "budget",
+        "priority",
+    }
 )
 """Keys that may change between two runs of a study: they leave every number as it is."""
 

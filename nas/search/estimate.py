@@ -19,7 +19,7 @@ from nas.data.sampler import PKSampler
 from nas.errors import DataError
 from nas.search.context import FINAL, SELECT, SOURCE, StudyContext
 from nas.search.definition import StageDefinition
-from nas.search.runner import usable_cores
+from nas.search.launchers.local import usable_cores
 from nas.search.stages import HANDLERS, Preview
 from nas.search.stages.shrink import fidelity_of
 from nas.spaces import Candidate, DesignSpace

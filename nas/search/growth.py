@@ -30,6 +30,8 @@ GROWS: Mapping[str, tuple[str, ...]] = {
 """Settings of a stage that may be raised: numbers upwards, lists by what is appended."""
 DERIVED = ("shrink", "confirm", "test_rules")
 """Stages whose results were drawn from those before: they are done again when one of these has grown."""
+LIMITS = ("budget", "stagnation")
+"""Settings that say when a stage is to end: they may change either way."""
 _DATA = frozenset({"data", "objective"})
 _APART = frozenset({"stages", "space", "recipe"})
 
@@ -109,7 +111,7 @@ def _other_meaning(known: StageDefinition, now: StageDefinition) -> list[str]:
     return [
         f"{now.name}.{key}"
         for key in new
-        if old.get(key) != new[key] and not (key in free and _is_more(old.get(key), new[key]))
+        if old.get(key) != new[key] and key not in LIMITS and not (key in free and _is_more(old.get(key), new[key]))
     ]
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from nas.errors import StudyError
+from nas.errors import NasError, StudyError
 from nas.search import own_function
 from nas.search.definition import StudyDefinition
 from nas.search.finding import find_study
@@ -14,6 +18,8 @@ from nas.spaces import own_code
 
 if TYPE_CHECKING:
     from nas.search.context import StudyContext
+    from nas.search.worker import Worker
+    from nas.storage import Repository, StudyInfo
 
 
 ADDED = frozenset({"code", "history", "precision"})
@@ -30,8 +36,24 @@ def stored_definition(data: dict[str, object]) -> StudyDefinition:
     return StudyDefinition.model_validate({key: value for key, value in data.items() if key not in ADDED})
 
 
-def join(
-    study: str,
+def join(study: str, url: str, *, measures_for: str | None = None, **options: Any) -> int:
+    """Works on one study until nothing is left; returns the number of trainings finished here.
+
+    Args:
+        study: name of a study in the database, or its file.
+        url: the database.
+        measures_for: name of the far device that this machine is; it times what waits for that device.
+        options: as of `join_all`.
+
+    Raises:
+        StudyError: when the study measures on no device of that name.
+    """
+    name, url = find_study(study, url)
+    return join_all([name], url, measures_for=measures_for, **options)
+
+
+def join_all(
+    studies: Sequence[str],
     url: str,
     *,
     name: str | None = None,
@@ -39,58 +61,156 @@ def join(
     device: str | None = None,
     parent: int | None = None,
     lease_s: float = 60.0,
+    idle_s: float | None = None,
     measures_for: str | None = None,
 ) -> int:
-    """Works on a study until nothing is left; returns the number of trainings finished here.
+    """Works on several studies of one database until nothing is left; returns the number of trainings finished here.
+
+    Before each training the study of the highest `priority` that has one to do comes first; of equals the one named
+    first, or the older one.
 
     Args:
-        study: name of a study in the database, or its file.
+        studies: their names; empty for all that the database holds.
         url: the database.
         name: of this worker; default: host, process and a random part.
         threads: CPU threads of torch; None leaves them.
         device: where it trains, `cpu`, `cuda` or `cuda:N`; None: where the study says.
         parent: stop when this process is gone.
         lease_s: silence after which others take a training over.
-        measures_for: name of the far device that this machine is; it times what waits for that device.
+        idle_s: end after so many seconds without work; None: when all studies have ended.
+        measures_for: name of the far device that this machine is.
 
     Raises:
-        StudyError: when the study measures on no device of that name, or there is no device to train on.
+        NasError: a study cannot be worked on here; the others were, as far as they could.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     for noisy in ("alembic", "torch", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    from nas.search.checkpoints import CheckpointFiles
-    from nas.search.context import StudyContext, cache_folder
-    from nas.search.worker import Worker, stop_on_signals, worker_name
+    from nas.search.worker import stop_on_signals, worker_name
     from nas.storage import Repository, open_database
-    from nas.storage.checkpoint_store import CheckpointStore
 
-    study_name, url = find_study(study, url)
     with open_database(url, create=False) as database:
         repository = Repository(database)
-        stored = repository.study(study_name)
-        own_code.require_trusted(own_function.code_names(stored.definition), f"study {study_name!r}")
-        definition = stored_definition(stored.definition)
         owner = name or worker_name()
-        if measures_for not in (None, definition.latency.device):
-            raise StudyError(
-                f"the study measures on {definition.latency.device!r}, not on {measures_for!r}", "see `latency: device`"
-            )
-        context = StudyContext(
-            definition,
-            repository,
-            stored.id,
-            owner=owner,
-            device=_device(definition, threads, device),
-            measures_for=measures_for,
+        known = {study: n for n, study in enumerate(studies or [s.name for s in repository.studies()])}
+        found = [repository.study(study) for study in known]
+        # A worker's name belongs to one study.
+        names = [owner if place == 0 else f"{owner}/{place}" for place in range(len(found))]
+        queue = Queue(idle_s=idle_s)
+        make = partial(_worker, repository, threads, device, parent, lease_s, measures_for)
+        for stored, its_name in sorted(zip(found, names, strict=True), key=lambda pair: _rank(pair[0], known)):
+            queue.add(stored.name, partial(make, stored, its_name))
+        stop_on_signals(queue.stop)
+        return queue.run()
+
+
+def _rank(stored: StudyInfo, known: Mapping[str, int]) -> tuple[int, int]:
+    return -int(stored.definition.get("priority") or 0), known[stored.name]
+
+
+@dataclass
+class Queue:
+    """One process's workers on several studies, the most urgent first; one at a time works.
+
+    Attributes:
+        idle_s: seconds without work after which it ends; None: when all studies have ended.
+    """
+
+    idle_s: float | None = None
+    _workers: list[tuple[str, Worker]] = field(default_factory=list)
+    _fault: NasError | None = None
+    _stopped: bool = False
+
+    def add(self, study: str, make: Callable[[], Worker]) -> None:
+        """A study more; one that cannot be worked on here is passed over, and told of at the end."""
+        self._try(study, lambda: self._workers.append((study, make())))
+
+    def stop(self) -> None:
+        """Asks the worker that is at work to give back what it has, and ends."""
+        self._stopped = True
+        for _, worker in self._workers:
+            worker.stop()
+
+    def run(self) -> int:
+        """Works until nothing is left; returns the trainings finished.
+
+        Raises:
+            NasError: what the first study that could not be worked on said.
+        """
+        with contextlib.ExitStack() as signs:
+            left = [pair for pair in self._workers if self._try(pair[0], pair[1].begin)]
+            for _, worker in left:
+                signs.enter_context(worker.alive())
+            idle = 0.0
+            while left and not self._stopped:
+                left, worked = self._round(left)
+                idle = 0.0 if worked or not left else idle + left[0][1].wait(idle)
+                if self.idle_s is not None and idle >= self.idle_s:
+                    break
+            for study, worker in left:
+                self._try(study, worker.end)
+        if self._fault is not None:
+            raise self._fault
+        return sum(worker.done for _, worker in self._workers)
+
+    def _round(self, left: list[tuple[str, Worker]]) -> tuple[list[tuple[str, Worker]], bool]:
+        """One piece of work on the first study that has some; returns the studies left, and whether there was any."""
+        for pair in list(left):
+            study, worker = pair
+            did: list[str] = []
+            if not self._try(study, lambda: did.append(worker.step())) or did == ["finished"] or worker.stopping:  # noqa: B023
+                left = [other for other in left if other is not pair]
+                self._try(study, worker.end)
+            elif did == ["worked"]:
+                return left, True
+        return left, False
+
+    def _try(self, study: str, work: Callable[[], object]) -> bool:
+        """Whether some work went through; a fault of one study leaves the others alone."""
+        try:
+            work()
+        except NasError as error:
+            logging.getLogger("nas.worker").error("study %s: %s", study, error.message)
+            self._fault = self._fault or error
+            return False
+        return True
+
+
+def _worker(
+    repository: Repository,
+    threads: int | None,
+    device: str | None,
+    parent: int | None,
+    lease_s: float,
+    measures_for: str | None,
+    stored: StudyInfo,
+    owner: str,
+) -> Worker:
+    from nas.search.checkpoints import CheckpointFiles
+    from nas.search.context import StudyContext, cache_folder
+    from nas.search.worker import Worker
+    from nas.storage.checkpoint_store import CheckpointStore
+
+    own_code.require_trusted(own_function.code_names(stored.definition), f"study {stored.name!r}")
+    definition = stored_definition(stored.definition)
+    if measures_for not in (None, definition.latency.device):
+        raise StudyError(
+            f"the study measures on {definition.latency.device!r}, not on {measures_for!r}", "see `latency: device`"
         )
-        _check_precision(context)
-        store = CheckpointStore(definition.checkpoints or str(cache_folder() / "checkpoints"))
-        shared = definition.checkpoints is not None
-        worker = Worker(context, CheckpointFiles(store, cache_folder() / "work", shared=shared), lease_s, parent)
-        context.stopping = lambda: worker.stopping
-        stop_on_signals(worker)
-        return worker.run()
+    context = StudyContext(
+        definition,
+        repository,
+        stored.id,
+        owner=owner,
+        device=_device(definition, threads, device),
+        measures_for=measures_for,
+    )
+    _check_precision(context)
+    store = CheckpointStore(definition.checkpoints or str(cache_folder() / "checkpoints"))
+    shared = definition.checkpoints is not None
+    worker = Worker(context, CheckpointFiles(store, cache_folder() / "work", shared=shared), lease_s, parent)
+    context.stopping = lambda: worker.stopping
+    return worker
 
 
 def _check_precision(context: StudyContext) -> None:

@@ -18,12 +18,14 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from nas.data.records import require_same_data
 from nas.errors import NasError, StudyError
 from nas.latency.isolation import training_presence
+from nas.search.budget import close_if_spent, may_begin, stage_budget
 from nas.search.checkpoints import CheckpointFiles
-from nas.search.context import StudyContext
+from nas.search.context import FINAL, StudyContext
 from nas.search.execution import Execution
 from nas.search.far_device import answer, ready_to_plan
 from nas.search.measuring import measure_trained
@@ -40,6 +42,8 @@ log = logging.getLogger("nas.worker")
 LEASE_S = 60.0
 IDLE_S = 0.5
 SAY_EVERY_S = 1.0
+LONGEST_IDLE_S = 5.0
+"""Longest pause between two looks of a worker that finds nothing to do: a thousand must not keep the database busy."""
 # Trying again helps against what the machine did, not against what the candidate is.
 RETRIED_KINDS = frozenset({"killed", "error"})
 RENEW = 76
@@ -71,6 +75,7 @@ class Worker:
         lease_s: a training whose worker was silent this long is given to another.
         parent: process id of the `nas run` that started this worker; when it is gone, the worker stops.
         embedded: whether it shares its process with a person's program, which it must never end.
+        done: trainings it finished.
     """
 
     context: StudyContext
@@ -83,6 +88,12 @@ class Worker:
     _late: threading.Event = field(default_factory=threading.Event)
     _deadline: float = math.inf
     _said: tuple[str, float] = ("", -math.inf)
+    _paused: bool = False
+    _data_known: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.done = 0
+        self._mirror = Mirror(self.context)
 
     def stop(self) -> None:
         """Asks the worker to give back what it has and return."""
@@ -95,30 +106,77 @@ class Worker:
 
     def run(self) -> int:
         """Works until nothing is left; returns the number of trainings it finished."""
-        done, context = 0, self.context
-        mirror = Mirror(context)
-        mirror.reconcile()
+        self.begin()
+        idle = 0.0
+        with self.alive():
+            while not self.stopping and (did := self.step()) != "finished":
+                idle = 0.0 if did == "worked" else idle + self.wait(idle)
+        self.end()
+        return self.done
+
+    def begin(self) -> None:
+        """Says that this worker is there."""
+        self._mirror.reconcile()
         self.register()
         self.context.say, self.context.progress = self._says, self._prepares
-        with self._renewing(self._alive):
-            while not self.stopping:
-                claim = context.repository.claim_training(
-                    context.study_id, context.owner, self.lease_s, max_silences=context.definition.max_attempts - 1
-                )
-                if claim is not None:
-                    done += self._train(claim, mirror)
-                    continue
-                mirror.flush()
-                if answer(self.context):
-                    continue
-                if not self.advance():
-                    if self.finished():
-                        break
-                    self._stop.wait(IDLE_S)
-        # Whoever ends last also tells what workers that were killed could not.
-        mirror.flush() if self.stopping else mirror.reconcile()
+
+    def step(self) -> Literal["worked", "idle", "finished"]:
+        """One training, or one look at what is to be planned."""
+        claim = self.claim() if self._may_begin() else None
+        if claim is not None:
+            self.done += self._train(claim, self._mirror)
+            return "worked"
+        self._mirror.flush()
+        if self.stopping or self._paused:
+            return "idle"
+        if answer(self.context) or self.advance():
+            return "worked"
+        return "finished" if self.finished() else "idle"
+
+    def wait(self, idle: float) -> float:
+        """Waits before the next look, the longer the longer nothing was found; returns the seconds."""
+        seconds = min(LONGEST_IDLE_S, max(IDLE_S, idle / 2))
+        self._stop.wait(seconds)
+        return seconds
+
+    def end(self) -> None:
+        """Says that this worker has ended; whoever ends last also tells what workers that were killed could not."""
+        self._mirror.flush() if self.stopping else self._mirror.reconcile()
         self.context.repository.worker_stopped(self.context.owner)
-        return done
+
+    def alive(self) -> contextlib.AbstractContextManager[None]:
+        """Gives signs of life meanwhile."""
+        return self._renewing(self._alive)
+
+    def _may_begin(self) -> bool:
+        """Whether another training may begin here: it is wished and paid for, and its data are here."""
+        wish = self._look_at_wish()
+        if wish != "run" or not may_begin(self.context):
+            return False
+        self._check_data()
+        return True
+
+    def _look_at_wish(self) -> str:
+        wish = self.context.repository.wish(self.context.study_id)
+        self._paused = wish.wish == "pause"
+        if wish.ends:
+            self._stop.set()
+        return wish.wish
+
+    def _check_data(self) -> None:
+        """A worker without the data takes no training: compared by content before the first claim on a view of them.
+
+        Raises:
+            DataError: they are not here, or others are.
+        """
+        definition = self.context.definition
+        views = {self.context.search_view, *(FINAL for s in definition.named_stages() if s.kind == "confirm")}
+        if self.context.replay is not None or views <= self._data_known:
+            return
+        for view, dataset_id, counts in self.context.repository.open_datasets(self.context.study_id):
+            if view not in self._data_known:
+                require_same_data(self.context.dataset(view), dataset_id, counts)
+                self._data_known.add(view)
 
     def _alive(self) -> None:
         self.context.repository.worker_alive(self.context.owner)
@@ -181,6 +239,8 @@ class Worker:
         if stage.status == "waiting":
             repository.set_stage(stage.id, status="running", space_id=self._space_before(stage))
             stage = repository.stage(stage.id)
+        if close_if_spent(self.context, stage, stage_budget(self.context, stage)):
+            return repository.stage(stage.id).status == "finished"
         if not ready_to_plan(self.context, stage):
             return False
         idle, before = not repository.has_open_trainings(stage.id), self._progress(stage)
@@ -339,6 +399,8 @@ class Worker:
     def _beat(self, claim: ClaimedTraining) -> None:
         if not self.context.repository.heartbeat(claim.id, self.context.owner):
             self._lost.set()
+        if self.context.repository.wish(self.context.study_id).wish == "stop now":
+            self._stop.set()
         late = time.monotonic() - self._deadline
         if late <= 0.0:
             return
@@ -370,11 +432,10 @@ class Worker:
             thread.join(timeout=5)
 
 
-def stop_on_signals(worker: Worker) -> None:
-    """SIGINT and SIGTERM make the worker write a checkpoint and give its claim back."""
+def stop_on_signals(stop: Callable[[], object]) -> None:
+    """Any signal that means "end soon" makes workers write a checkpoint and give their claim back.
 
-    def handle(_number: int, _frame: object) -> None:
-        worker.stop()
-
-    signal.signal(signal.SIGINT, handle)
-    signal.signal(signal.SIGTERM, handle)
+    Clusters differ in what they send before a time limit or at a preemption.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, lambda *_: stop())

@@ -129,34 +129,47 @@ def code_hash(names: Iterable[str]) -> str:
     Raises:
         SpaceError: as `load`.
     """
-    files: dict[str, bytes] = {}
+    files = sources(names)
+    return _hash_of(files) if files else ""
+
+
+def sources(names: Iterable[str]) -> dict[str, Path]:
+    """The files that these names run, by module: their modules and what those import from their own folder.
+
+    Raises:
+        SpaceError: as `load`.
+    """
+    files: dict[str, Path] = {}
     for name in sorted(set(names)):
         load(name)
         module = sys.modules[name.split(":")[0]]
         source = getattr(module, "__file__", None)
         if source is not None:
             _collect(module.__name__, Path(source), files)
-    if not files:
-        return ""
-    return hash_of_data({name: text.decode("utf-8", "surrogateescape") for name, text in files.items()})
+    return files
 
 
 def hash_of_script(path: Path) -> str:
     """16 hex digits of a script and of what it imports from its own folder."""
-    files: dict[str, bytes] = {}
+    files: dict[str, Path] = {}
     _collect(path.stem, path.resolve(), files)
-    return hash_of_data({name: text.decode("utf-8", "surrogateescape") for name, text in files.items()})
+    return _hash_of(files)
 
 
-def _collect(module_name: str, path: Path, files: dict[str, bytes]) -> None:
+def _hash_of(files: dict[str, Path]) -> str:
+    text = {name: path.read_bytes().decode("utf-8", "surrogateescape") for name, path in files.items()}
+    return hash_of_data(text)
+
+
+def _collect(module_name: str, path: Path, files: dict[str, Path]) -> None:
     """The module's file, then those of its folder (and folders below) that it imports, each once."""
     if module_name in files:
         return
-    files[module_name] = path.read_bytes()
+    files[module_name] = path
     if path.suffix != ".py":
         return
     root = path.parents[module_name.count(".") + (path.name == "__init__.py")]
-    for imported in _imports(module_name, path, files[module_name]):
+    for imported in _imports(module_name, path, path.read_bytes()):
         found = _file_below(root, imported)
         if found is not None:
             _collect(imported, found, files)

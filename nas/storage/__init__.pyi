@@ -21,5 +21,7 @@ from .records import TrainingOutcome as TrainingOutcome
 from .records import TrainingRequest as TrainingRequest
 from .repository import Repository as Repository
 from .schema import known_revisions as known_revisions
+from .urls import START_POSTGRESQL as START_POSTGRESQL
 from .urls import masked as masked
+from .urls import network_file_system as network_file_system
 from .urls import parse_url as parse_url

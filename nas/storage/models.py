@@ -41,6 +41,7 @@ BigId = BigInteger().with_variant(Integer, "sqlite")
 
 TRAINING_STATUSES = ("waiting", "running", "finished", "failed")
 STAGE_STATUSES = ("waiting", "running", "finished", "failed")
+WISHES = ("run", "pause", "stop", "stop now")
 SCRATCH = "scratch"
 BY_CONTENT, BY_NAMES_AND_SIZES = "content", "names and sizes"
 
@@ -308,6 +309,21 @@ class Worker(Base):
     started_at: Mapped[float] = mapped_column(default=database_now())
     heartbeat_at: Mapped[float] = mapped_column(default=database_now())
     stopped_at: Mapped[float | None]
+
+
+class Control(Base):
+    """What a person, or a spent budget, wishes of a study, and how its workers were started; none means run."""
+
+    __tablename__ = "nas_control"
+    study_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("nas_study.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    wish: Mapped[str] = mapped_column(String(16), default="run")
+    why: Mapped[str] = mapped_column(default="")
+    # Whether the study ends as one that failed: exit code 2.
+    failed: Mapped[bool] = mapped_column(Boolean, default=False)
+    launch: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    __table_args__ = (_one_of("wish", WISHES),)
 
 
 class LatencyJob(Base):

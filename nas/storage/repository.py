@@ -2,12 +2,13 @@
 
 `Repository` only joins its parts; each part is one module: studies (with spaces, stages and the
 planner's lease), trainings, claims, workers, latencies, jobs for far devices, findings, tables, reads,
-status. Every method is one transaction that is repeated when the database was busy or away.
+status, control. Every method is one transaction that is repeated when the database was busy or away.
 """
 
 from __future__ import annotations
 
 from nas.storage.claims import Claims
+from nas.storage.control import Controls
 from nas.storage.findings import Findings
 from nas.storage.jobs import LatencyJobs
 from nas.storage.latencies import Latencies
@@ -18,7 +19,7 @@ from nas.storage.trainings import Trainings
 from nas.storage.workers import Workers
 
 
-class Repository(Trainings, Claims, Workers, Latencies, LatencyJobs, Findings, Tables, Status, Reads):
+class Repository(Trainings, Claims, Workers, Latencies, LatencyJobs, Findings, Tables, Status, Controls, Reads):
     """Everything that is stored of studies; safe to share between threads.
 
     Example:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, ScalarSelect, func, select
@@ -9,7 +10,18 @@ from sqlalchemy.orm import Session
 
 from nas.storage.base import AnySelect, counted
 from nas.storage.clock import database_now
-from nas.storage.models import TRAINING_STATUSES, CandidateRow, Epoch, Stage, StageTraining, Study, Training, Worker
+from nas.storage.control import Wish
+from nas.storage.models import (
+    TRAINING_STATUSES,
+    CandidateRow,
+    Control,
+    Epoch,
+    Stage,
+    StageTraining,
+    Study,
+    Training,
+    Worker,
+)
 from nas.storage.records import StudyInfo
 from nas.storage.studies import Studies
 
@@ -30,7 +42,8 @@ class Status(Studies):
             (distinct ones, over all stages), `failures` {kind: count}, `running` (list of
             `training_id`, `owner`, `notation`, `started_at`, `heartbeat_at`, `lease_until`,
             `attempts`, `seed`, `fidelity_label`, `epoch` reached and `epochs` to do), `doing` {worker: what
-            it waits for or does beside trainings} and `finished` (whether every stage is).
+            it waits for or does beside trainings}, `wish`, `why`, `failed` and `launch` (see `Wish`) and `finished`
+            (whether every stage is).
         """
         self.study(study)
         return self.read(lambda session: _summary(session, study))
@@ -82,7 +95,10 @@ def _study_line(study: StudyInfo, stages: Row[*tuple[Any, ...]] | None, counts: 
 def _summary(session: Session, study: str) -> dict[str, Any]:
     stages = [_stage(row) for row in session.execute(_stages_query(study))]
     running = session.execute(_running_query(study)).all()
+    control = select(Control.wish, Control.why, Control.failed, Control.launch)
+    wished = session.execute(control.join(Study, Study.id == Control.study_id).where(Study.name == study)).one_or_none()
     return {
+        **asdict(Wish() if wished is None else Wish(*wished)),
         "study": study,
         "study_id": session.scalar(select(Study.id).filter_by(name=study)),
         "now": session.scalar(select(database_now())),

@@ -6,6 +6,7 @@ import importlib.util
 import re
 from pathlib import Path
 
+import psutil
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -19,6 +20,28 @@ _DRIVERS = {
     "postgresql+psycopg": "postgresql+psycopg",
 }
 _EXAMPLES = "write sqlite:///study.db or postgresql://user@host/database"
+
+
+START_POSTGRESQL = (
+    "Start PostgreSQL: initdb -D nas-postgres && pg_ctl -D nas-postgres -l nas-postgres.log start && createdb nas; "
+    "then give --db postgresql://USER@HOST/nas"
+)
+NETWORK = frozenset(
+    "nfs nfs4 cifs smbfs smb3 9p afs ceph lustre gpfs beegfs glusterfs orangefs ocfs2 gfs2".split()  # noqa: SIM905
+    + [f"fuse.{name}" for name in ("sshfs", "ceph", "glusterfs", "cvmfs", "s3fs", "rclone")]
+)
+"""File systems that several machines share, as the system names them."""
+
+
+def network_file_system(url: str) -> str | None:
+    """The kind of network file system that an SQLite address lies on; None on a disk of this machine."""
+    address = parse_url(url)
+    if address.drivername != "sqlite" or not address.database:
+        return None
+    path = Path(address.database).resolve()
+    mounts = [p for p in psutil.disk_partitions(all=True) if path.is_relative_to(p.mountpoint)]
+    kind = max(mounts, key=lambda mount: len(mount.mountpoint), default=None)
+    return kind.fstype if kind is not None and kind.fstype in NETWORK else None
 
 
 def parse_url(text: str) -> URL:

@@ -12,9 +12,9 @@ from private_postgres import PASSWORD, PrivatePostgres
 from search_builders import open_study, study_file
 
 from nas.errors import StorageError
-from nas.search import runner as running
 from nas.search.checkpoints import CheckpointFiles
-from nas.search.runner import LocalWorkers
+from nas.search.launchers import local as running
+from nas.search.launchers.base import WorkerTask
 from nas.search.worker import Worker
 from nas.storage import Repository, open_database
 from nas.storage.checkpoint_store import CheckpointStore
@@ -58,11 +58,13 @@ def test_the_heart_goes_on_after_an_error(tmp_path: Path) -> None:
 
 def test_workers_share_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(running, "usable_cores", lambda: 8)
-    workers = LocalWorkers("study", f"postgresql://robot:{PASSWORD}@h/d", 3, tmp_path)
+    task = WorkerTask("study", f"postgresql://robot:{PASSWORD}@h/d")
+    workers = running.LocalLauncher(task, 3, tmp_path)
     assert workers._threads() == 2
-    seen = [running._environment(workers.url, workers._threads()) for _ in range(3)]
+    seen = [workers._environment() for _ in range(3)]
     assert {values["OMP_NUM_THREADS"] for values in seen} == {"2"}
-    assert {values["NAS_DATABASE"] for values in seen} == {workers.url}
+    assert {values["NAS_DATABASE"] for values in seen} == {task.url}
+    assert PASSWORD not in repr(workers)
 
 
 @pytest.mark.slow

@@ -17,12 +17,14 @@ from search_builders import open_study, study_file, work
 
 from nas.errors import DataError, SpaceError, StudyError, TrainingError, causes
 from nas.latency.isolation import exclusive_measurement
-from nas.search import runner as running
 from nas.search.checkpoints import CheckpointFiles
 from nas.search.context import StudyContext
 from nas.search.execution import Execution
-from nas.search.runner import LocalWorkers, exit_words
-from nas.search.worker import HUNG, Worker, join
+from nas.search.joining import join
+from nas.search.launchers import local as running
+from nas.search.launchers.base import Pool, WorkerTask, exit_words
+from nas.search.launchers.local import LocalLauncher
+from nas.search.worker import HUNG, Worker
 from nas.spaces import DesignSpace, own_code
 from nas.storage.checkpoint_store import CheckpointStore
 from nas.training.failures import Diverged, OutOfMemory, TrainingInterrupted, fault_of
@@ -222,7 +224,7 @@ def test_workers_run_the_installed_library_only(tmp_path: Path, monkeypatch: pyt
     """A `statistics.py` beside the study must not stand in for Python's own."""
     seen: list[list[str]] = []
     monkeypatch.setattr(running.subprocess, "Popen", lambda command, **_: seen.append(command))
-    LocalWorkers("study", "sqlite:///x.db", 1, tmp_path).start()
+    LocalLauncher(WorkerTask("study", "sqlite:///x.db"), 1, tmp_path).submit(1)
     assert seen[0][1:4] == ["-P", "-m", "nas"]
     assert "--device" not in seen[0]
 
@@ -230,20 +232,21 @@ def test_workers_run_the_installed_library_only(tmp_path: Path, monkeypatch: pyt
 def test_workers_take_the_cards_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
     monkeypatch.setattr(running.subprocess, "Popen", lambda command, **_: seen.append(command))
-    LocalWorkers("study", "sqlite:///x.db", 3, tmp_path, devices=("cuda:0", "cuda:1")).start()
+    LocalLauncher(WorkerTask("study", "sqlite:///x.db"), 3, tmp_path, ("cuda:0", "cuda:1")).submit(3)
     assert [command[command.index("--device") + 1] for command in seen] == ["cuda:0", "cuda:1", "cuda:0"]
 
 
 def spoken_by_a_child(folder: Path, words: str | None, monkeypatch: pytest.MonkeyPatch) -> StudyError:
-    workers = LocalWorkers("study", "sqlite:///x.db", 1, folder)
+    workers = LocalLauncher(WorkerTask("study", "sqlite:///x.db"), 1, folder)
     workers.log_folder.mkdir(exist_ok=True)
     workers.log_file(0).write_text("Error: printed by somebody's block\nHint: ignore me\n")
+    workers._names[0] = "w"
     workers._processes[0] = subprocess.Popen([sys.executable, "-c", "raise SystemExit(2)"])
     workers._processes[0].wait()
     if words is not None:
-        workers._last_words(0).write_text(words)
+        workers._words_file(0).write_text(words)
     with pytest.raises(StudyError) as error:
-        workers.check(0, lambda *_: None)
+        Pool(workers).check({"trainings": {"finished": 0}, "stages": [], "wish": "run"}, lambda _: None)
     return error.value
 
 
@@ -265,7 +268,7 @@ def test_a_log_without_end_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with log.open("ab") as writer:
         writer.write(b"x" * 5000 + b"the end")
         writer.flush()
-        running._bound(log)
+        running.bound(log)
         writer.write(b"goes on")
     assert log.read_bytes() == b"goes on"
     assert (tmp_path / "a.before.log").read_bytes().endswith(b"the end")

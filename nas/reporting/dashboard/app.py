@@ -14,7 +14,7 @@ from nas.reporting.dashboard import access
 from nas.reporting.dashboard.components import View, problem
 from nas.reporting.dashboard.pages import PLAIN, WITH_CONTROLS, studies
 from nas.reporting.dashboard.parts import dcc, html
-from nas.reporting.dashboard.routing import PAGES, Route, href, read_route
+from nas.reporting.dashboard.routing import PAGES, Route, href, read_route, serve_below
 from nas.reporting.dashboard.source import StudySource
 from nas.reporting.html import asset, theme_css
 
@@ -40,13 +40,14 @@ _INDEX = """<!doctype html>
 """
 
 
-def create_app(url: str, *, token: str | None = None, refresh_s: float = REFRESH_S) -> Dash:
+def create_app(url: str, *, token: str | None = None, refresh_s: float = REFRESH_S, below: str = "/") -> Dash:
     """The dashboard of one database.
 
     Args:
         url: the database; opened read-only.
         token: what visitors must bring; None serves this machine only.
         refresh_s: seconds between looks at the database.
+        below: path of its start page, where a reverse proxy serves it among others.
 
     Raises:
         StorageError: the database cannot be read.
@@ -56,6 +57,7 @@ def create_app(url: str, *, token: str | None = None, refresh_s: float = REFRESH
     app = Dash(
         "nas",
         title="nas dashboard",
+        url_base_pathname=serve_below(below),
         update_title="",
         assets_folder=str(files("nas.reporting.dashboard") / "assets"),
         suppress_callback_exceptions=True,
@@ -64,7 +66,7 @@ def create_app(url: str, *, token: str | None = None, refresh_s: float = REFRESH
         on_error=_told,
     )
     access.guard(app.server, token)
-    app.layout = shell(refresh_s)
+    app.layout = shell(refresh_s, serve_below(below))
     _register(app, source)
     for page in WITH_CONTROLS.values():
         page.register(app, source)
@@ -79,7 +81,7 @@ def _told(error: Exception) -> None:
     set_props("trouble", {"children": problem(words, "It is our mistake; the log of `nas dashboard` says more.")})
 
 
-def shell(refresh_s: float) -> Any:
+def shell(refresh_s: float, start: str) -> Any:
     """What stays while pages change."""
     return html.Div(
         [
@@ -90,7 +92,7 @@ def shell(refresh_s: float) -> Any:
             dcc.Store(id="zooms", data={}),
             html.Header(
                 [
-                    dcc.Link("nas", href="/", className="brand", title="All studies"),
+                    dcc.Link("nas", href=start, className="brand", title="All studies"),
                     html.Nav(id="navigation", **{"aria-label": "Pages"}),
                     html.Button("Theme", id="theme", className="theme", type="button"),
                 ],

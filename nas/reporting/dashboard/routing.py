@@ -18,6 +18,21 @@ PAGES: dict[str, str] = {
 """Pages of a study in the order of the navigation; `candidate` is reached by a click."""
 
 
+_below = "/"
+"""Path of the dashboard's start page; longer than `/` behind a reverse proxy that serves other things too."""
+
+
+def serve_below(prefix: str) -> str:
+    """Sets the path under which this process serves its pages; returns it with its slashes.
+
+    >>> serve_below("lab/nas"), href("a"), read_route("/lab/nas/study/a").study, serve_below("/")
+    ('/lab/nas/', '/lab/nas/study/a/overview', 'a', '/')
+    """
+    global _below
+    _below = f"/{prefix.strip('/')}/".replace("//", "/")
+    return _below
+
+
 @dataclass(frozen=True)
 class Route:
     """A page: of all studies (`studies`), of one study, or of one candidate; `unknown` for anything else."""
@@ -34,7 +49,9 @@ def read_route(pathname: str | None, search: str | None = None) -> Route:
     >>> read_route("/study/a%2Fb/front", "?blocks=cnl")
     Route(page='front', study='a/b', candidate=None, query={'blocks': 'cnl'})
     """
-    parts = [unquote(part) for part in (pathname or "/").split("/") if part]
+    path = pathname or "/"
+    below = path[len(_below) :] if f"{path}/".startswith(_below) else path
+    parts = [unquote(part) for part in below.split("/") if part]
     query = dict(parse_qsl((search or "").lstrip("?")))
     if not parts:
         return Route("studies", query=query)
@@ -53,5 +70,5 @@ def href(study: str, page: str = "overview", candidate: str | None = None, **que
     '/study/a%2Fb/front?blocks=cnl'
     """
     parts = ["study", study, page, *([candidate] if candidate else [])]
-    path = "/" + "/".join(quote(part, safe="") for part in parts)
+    path = _below + "/".join(quote(part, safe="") for part in parts)
     return f"{path}?{urlencode(query)}" if query else path

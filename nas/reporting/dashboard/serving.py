@@ -11,6 +11,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from nas.errors import NasError
 from nas.reporting.dashboard.access import is_loopback, new_token
 from nas.reporting.dashboard.app import create_app
+from nas.reporting.dashboard.routing import serve_below
 
 SLOWEST_REQUEST_S = 30.0
 
@@ -20,7 +21,16 @@ class _Request(WSGIRequestHandler):
     """Requests that are sent in part, or not at all, do not hold a thread for ever."""
 
 
-def serve(url: str, *, host: str, port: int, token: str | None, refresh_s: float, tell: Callable[[str], None]) -> None:
+def serve(
+    url: str,
+    *,
+    host: str,
+    port: int,
+    token: str | None,
+    refresh_s: float,
+    tell: Callable[[str], None],
+    below: str = "/",
+) -> None:
     """Serves until interrupted.
 
     Args:
@@ -30,13 +40,14 @@ def serve(url: str, *, host: str, port: int, token: str | None, refresh_s: float
         token: what visitors must bring; None makes one where it is needed.
         refresh_s: seconds between looks at the database.
         tell: prints a line for the person at the terminal.
+        below: path of its start page, where a reverse proxy serves it among others.
 
     Raises:
         StorageError: the database cannot be read.
         NasError: the port is taken or may not be used.
     """
     secret = token or (None if is_loopback(host) else new_token())
-    app = create_app(url, token=secret, refresh_s=refresh_s)
+    app = create_app(url, token=secret, refresh_s=refresh_s, below=below)
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     try:
         server = make_server(host, port, app.server, threaded=True, request_handler=_Request)
@@ -45,7 +56,7 @@ def serve(url: str, *, host: str, port: int, token: str | None, refresh_s: float
         what = "is taken" if taken else "cannot be used"
         raise NasError(f"port {port} of {host} {what}", "choose another one: --port 8051") from error
     shown = f"[{host}]" if ":" in host else host
-    tell(f"Dashboard: http://{shown}:{server.server_port}/{f'?token={secret}' if secret else ''}")
+    tell(f"Dashboard: http://{shown}:{server.server_port}{serve_below(below)}{f'?token={secret}' if secret else ''}")
     tell("It reads only; stop it with Ctrl-C.")
     try:
         server.serve_forever()

@@ -15,7 +15,7 @@ import pandas as pd
 from nas.search.context import StudyContext
 from nas.search.costs import Limits, paid
 from nas.search.definition import SearchStage
-from nas.search.history import observations, promoted, seed_noise
+from nas.search.history import observations, promoted, seed_noise, stagnant
 from nas.search.proposals import Request, propose
 from nas.search.stages.base import (
     BASELINE,
@@ -52,7 +52,7 @@ class Search:
         rows = stage_rows(context, stage)
         rows = rows[rows["role"] == CANDIDATE]
         planned = rows[rows["batch"] < RUNG_BATCHES]
-        while (batch := self._next_batch(planned, settings)) is not None:
+        while (batch := self._next_batch(context, planned, settings)) is not None:
             if not self._plan(context, stage, settings, planned, batch):
                 break
             planned = stage_rows(context, stage)
@@ -80,14 +80,19 @@ class Search:
         wishes = controls(space.baselines(), settings.trainings, fidelity=settings.fidelity, stop_epoch=stop)
         ask_missing(context, stage, started(context, settings, replicated(wishes, settings.seeds)))
 
-    def _next_batch(self, planned: pd.DataFrame, settings: SearchStage) -> int | None:
-        """Number of the batch that may be planned now, or None."""
+    def _next_batch(self, context: StudyContext, planned: pd.DataFrame, settings: SearchStage) -> int | None:
+        """Number of the batch that may be planned now, or None; sees what its proposals see."""
         count = planned["candidate_id"].nunique()
         if count >= settings.trainings:
             return None
         batch = 0 if planned.empty else int(planned["batch"].max()) + 1
         before = planned[planned["batch"] <= batch - 2]
-        return batch if bool(before["status"].isin(TERMINAL).all()) else None
+        if not bool(before["status"].isin(TERMINAL).all()):
+            return None
+        if settings.stagnation is None:
+            return batch
+        cost, *more = (model.cost for model in paid(context))
+        return None if stagnant(before, settings.stagnation, cost, more) else batch
 
     def _plan(
         self, context: StudyContext, stage: StageInfo, settings: SearchStage, planned: pd.DataFrame, batch: int

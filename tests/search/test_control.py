@@ -1,0 +1,240 @@
+"""Wishes, budgets, stagnation, and several studies over one set of workers."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from search_builders import open_study, study_file, work
+
+from nas.cli.main import main
+from nas.errors import DataError, NasError, StudyError
+from nas.search import worker as working
+from nas.search.definition import load_study
+from nas.search.history import stagnant
+from nas.search.joining import join_all
+from nas.search.launchers.base import launch_lines
+from nas.search.runner import register
+from nas.search.worker import Worker
+from nas.storage import Repository, TrainingOutcome, open_database
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that are started find the table where the study names it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NAS_LAUNCHER", "")
+
+
+SWEEP: list[Any] = [{"sweep": {"candidates": 6, "baselines": False}}]
+
+
+def test_a_budget_in_trainings_ends_the_study_and_a_larger_one_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = study_file(tmp_path, SWEEP, budget={"trainings": 4})
+    assert main(["run", str(file), "--no-report"]) == 0
+    assert "the budget of 4 trainings is spent (4)" in " ".join(capsys.readouterr().err.split())
+    with open_database(load_study(file).database) as database:
+        status = Repository(database).status("replayed")
+    assert (status["trainings"]["finished"], status["trainings"]["waiting"], status["wish"]) == (4, 2, "stop")
+    study_file(tmp_path, SWEEP, budget={"trainings": 6})
+    assert main(["run", str(file), "--no-report"]) == 0
+    _, repository, _ = open_study(file)
+    status = repository.status("replayed")
+    assert (status["finished"], status["trainings"]["finished"]) == (True, 6)
+
+
+def test_a_stage_ends_with_its_budget_and_the_next_one_begins(tmp_path: Path) -> None:
+    stages = [
+        {"sweep": {"candidates": 6, "baselines": False, "budget": {"trainings": 2}}},
+        {"confirm": {"max_candidates": 1, "seeds": 1, "baselines": []}},
+    ]
+    _, repository, context = open_study(study_file(tmp_path, stages))
+    work(context)
+    first, second = repository.stages(context.study_id)
+    assert first.result == {
+        "stopped": "the budget of 2 trainings is spent (2); 4 trainings that it had asked for were not begun"
+    }
+    assert [first.status, second.status] == ["finished", "finished"]
+    # What the next one confirms is one of the two: a table has one value a candidate and seed.
+    assert repository.status("replayed")["trainings"] == {"waiting": 0, "running": 0, "finished": 2, "failed": 0}
+    stages[0]["sweep"]["budget"] = {"trainings": 20}  # type: ignore[index]
+    _, repository, context = open_study(study_file(tmp_path, stages))
+    work(context)
+    assert repository.status("replayed")["stages"][0]["trainings"]["finished"] == 6
+
+
+def test_hours_are_of_trainings_that_finished_since_the_study_began(tmp_path: Path) -> None:
+    _, repository, context = open_study(study_file(tmp_path, SWEEP, budget={"hours": 2.0}))
+    gpu = repository.ensure_environment({"device": "cuda", "gpu": "H"})
+    Worker(context, None).advance()  # type: ignore[arg-type]
+    for seconds, environment in ((3600.0, gpu), (1800.0, None)):
+        claim = repository.claim_training(context.study_id, "w")
+        assert claim is not None
+        repository.finish_training(claim.id, "w", TrainingOutcome(map=0.5, seconds=seconds, environment_id=environment))
+    spent = repository.spent(context.study_id)
+    assert (spent.trainings, spent.hours, spent.gpu_hours, spent.failures) == (2, 1.5, 1.0, 0)
+
+
+def test_too_many_failures_end_the_study_with_exit_2_and_the_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = study_file(tmp_path, SWEEP, budget={"failures": 1}, max_attempts=1)
+    table = tmp_path / "table.csv"
+    header, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([header, *rows[-3:], *[row for row in rows if row.startswith('"resnet50",')]]) + "\n")
+    assert main(["run", str(file), "--no-report"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "2 trainings failed and the budget allows 1 (2 of kind" in said
+    assert "is not in the table" in said
+
+
+def test_stagnation_ends_a_search_by_hypervolume(tmp_path: Path) -> None:
+    stages = [{"search": {"sampler": "random", "trainings": 60, "batch": 2, "stagnation": 3}}]
+    _, repository, context = open_study(study_file(tmp_path, stages))
+    work(context)
+    rows = repository.results("replayed")
+    assert 8 <= rows["candidate_id"].nunique() < 60
+    assert repository.stages(context.study_id)[0].status == "finished"
+
+
+def test_a_front_that_grows_does_not_stagnate() -> None:
+    rows = pd.DataFrame(
+        {
+            "batch": [0, 0, 1, 1],
+            "notation": ["resnet50", "resnet50+cnl@1", "resnet50+cnl@2", "resnet50+cnl@3"],
+            "map": [0.5, 0.6, 0.55, 0.58],
+            "status": "finished",
+            "training_id": [1, 2, 3, 4],
+            "seed": 0,
+            "start": "scratch",
+        }
+    )
+    prices = dict(zip(rows["notation"], (30.0, 33.0, 34.0, 35.0), strict=True))
+    assert stagnant(rows, 1, lambda c: prices[c.notation])
+    assert not stagnant(rows.assign(map=[0.5, 0.6, 0.55, 0.61]), 1, lambda c: prices[c.notation])
+    assert not stagnant(rows, 2, lambda c: prices[c.notation])
+
+
+def test_stop_pause_and_resume_are_wishes_that_workers_follow(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = study_file(tmp_path, SWEEP)
+    definition, repository, context = open_study(file)
+    url = ["--db", definition.database]
+    assert main(["pause", "replayed", *url]) == 0
+    worker = Worker(context, None)  # type: ignore[arg-type]
+    worker.begin()
+    assert worker.step() == "idle"
+    assert launch_lines(repository.status("replayed")) == ["wished: pause"]
+    assert main(["resume", "replayed", *url]) == 0
+    assert worker.step() == "worked"  # it planned
+    assert worker.step() == "worked"
+    assert main(["stop", "replayed", *url]) == 0
+    assert worker.step() == "idle"
+    assert worker.stopping
+    assert repository.status("replayed")["trainings"]["finished"] == 1
+    capsys.readouterr()
+    assert main(["status", "replayed", *url]) == 0
+    assert "wished: stop" in capsys.readouterr().out
+    assert main(["stop", "nobody", *url]) == 2
+
+
+def test_stop_now_reaches_a_training_through_its_sign_of_life(tmp_path: Path) -> None:
+    _, repository, context = open_study(study_file(tmp_path, SWEEP, seconds=60.0))
+    worker = Worker(context, _Files(), lease_s=0.3)  # type: ignore[arg-type]
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    while not repository.status("replayed")["running"]:
+        pass
+    repository.set_wish(context.study_id, "stop now")
+    thread.join(30)
+    assert not thread.is_alive()
+    assert repository.status("replayed")["trainings"] == {"waiting": 6, "running": 0, "finished": 0, "failed": 0}
+
+
+class _Files:
+    """No checkpoint to hand over."""
+
+    def interrupted(self, _claim: object) -> None:
+        return None
+
+
+def test_workers_of_several_studies_serve_the_highest_priority_first(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'all.db'}"
+    for name, priority in (("low", 0), ("high", 5), ("middle", 1)):
+        (tmp_path / name).mkdir()
+        file = study_file(
+            tmp_path / name,
+            SWEEP,
+            name=name,
+            priority=priority,
+            database=url,
+            seed=priority,
+            objective=_table(tmp_path / name),
+        )
+        with open_database(url) as database:
+            register(load_study(file), Repository(database))
+    assert join_all([], url) == 18
+    with open_database(url) as database:
+        repository = Repository(database)
+        ended = {n: repository.results(n)["finished_at"] for n in ("high", "middle", "low")}
+    assert ended["high"].max() <= ended["middle"].min()
+    assert ended["middle"].max() <= ended["low"].min()
+
+
+def _table(folder: Path) -> dict[str, Any]:
+    return {"table": str(folder / "table.csv")}
+
+
+def test_a_study_that_cannot_be_worked_on_leaves_the_others_alone(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'all.db'}"
+    for name in ("broken", "fine"):
+        (tmp_path / name).mkdir()
+        file = study_file(tmp_path / name, SWEEP, name=name, database=url, objective=_table(tmp_path / name))
+        with open_database(url) as database:
+            register(load_study(file), Repository(database))
+    (tmp_path / "broken" / "table.csv").unlink()
+    with pytest.raises(NasError, match=r"table\.csv"):
+        join_all(["broken", "fine"], url)
+    with open_database(url) as database:
+        assert Repository(database).status("fine")["finished"]
+
+
+def test_which_studies_a_worker_works_on_must_be_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    assert main(["worker", "--db", url]) == 2
+    assert main(["worker", "a", "--all", "--db", url]) == 2
+    assert capsys.readouterr().err.count("name them, or give --all") == 2
+
+
+def test_a_worker_without_the_data_takes_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, repository, context = open_study(study_file(tmp_path, SWEEP))
+    Worker(context, None).advance()  # type: ignore[arg-type]
+    context.__dict__["replay"] = None  # as a study that trains, on data whose images are others here
+    worker = Worker(context, None)  # type: ignore[arg-type]
+
+    def differ(*_: object) -> None:
+        raise DataError("the data here is not the data this training was planned on")
+
+    monkeypatch.setattr(working, "require_same_data", differ)
+    monkeypatch.setattr(type(context), "dataset", lambda *_: None)
+    monkeypatch.setattr(type(context), "search_view", "table")
+    with pytest.raises(DataError, match="not the data"):
+        worker.step()
+    assert repository.status("replayed")["trainings"]["waiting"] == 6
+    assert (
+        (repository.results("replayed")["attempts"] == 0).all()
+        if "attempts" in repository.results("replayed")
+        else True
+    )
+
+
+@pytest.mark.parametrize("budget", [{"trainings": 0}, {"hours": -1}, {"failures": -1}, {"money": 3}])
+def test_a_budget_that_cannot_be_is_refused(tmp_path: Path, budget: dict[str, float]) -> None:
+    with pytest.raises(StudyError, match="budget"):
+        load_study(study_file(tmp_path, SWEEP, budget=budget))
