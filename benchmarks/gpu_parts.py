@@ -411,9 +411,8 @@ def pair(plan: Plan, say: Say) -> None:
 
 
 def start_one(plan: Plan, file: Path, seed: int) -> subprocess.Popen[bytes]:
-    code = "import sys; sys.argv = sys.argv[1:]; import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
     own = Path(plan.folder) / "plan.json"
-    return subprocess.Popen([sys.executable, "-c", code, __file__, f"one:{seed}:{file}", str(own), os.devnull])
+    return subprocess.Popen([sys.executable, __file__, f"one:{seed}:{file}", str(own), os.devnull])
 
 
 def one(plan: Plan, seed: int, file: Path) -> None:
