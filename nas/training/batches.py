@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from nas.data.augment import BatchAugmenter, Draws
+from nas.data.devices import card
 from nas.data.prepared import PackedSplit
 from nas.data.sampler import PKSampler
 from nas.training.recipe import Recipe
@@ -71,7 +72,8 @@ class TrainingBatches:
         self._drawn: tuple[tuple[int, int], list[Draws]] = ((0, 0), [])
         self._helper: ThreadPoolExecutor | None = None
         if self.device.type == "cuda":
-            self._helper = ThreadPoolExecutor(1, "batches", lambda: torch.cuda.set_device(self.device))
+            # Without a reference back to this: a circle would hold the pixels after the training.
+            self._helper = ThreadPoolExecutor(1, "batches", torch.cuda.set_device, (card(device),))
         self._next: tuple[tuple[int, int], Future[_Half]] | None = None
 
     def steps(self, epoch: int) -> int:
