@@ -97,11 +97,12 @@ Say = Callable[[str, Any], None]
 
 
 def split(size: tuple[int, int], raw: list[int], seed: int) -> PackedSplit:
-    """Random pixels; cameras in turn."""
+    """Random pixels; those to train on (seed 0) by three cameras in turn, queries by the first, gallery by the second."""
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.randint(0, 256, (len(raw), *size, 3), dtype=torch.uint8, generator=generator).permute(0, 3, 1, 2)
-    numbers, cameras = torch.tensor(raw), torch.arange(len(raw)) % 3 + 1
-    records = tuple(ImageRecord(Path(f"{n}.png"), i, n % 3 + 1) for n, i in enumerate(raw))
+    numbers = torch.tensor(raw)
+    cameras = torch.full_like(numbers, seed) if seed else torch.arange(len(raw)) % 3 + 1
+    records = tuple(ImageRecord(Path(f"{n}.png"), i, int(cameras[n])) for n, i in enumerate(raw))
     return PackedSplit(
         pixels, torch.arange(len(raw)), numbers, torch.unique(numbers, return_inverse=True)[1], cameras, records
     )
@@ -261,7 +262,7 @@ def stepped(plan: Plan, own: Recipe, given: PreparedData, deterministic: bool) -
         made = trainer(plan, plan.large, own, given)
         steps = made.batches.steps(1)
         number, rounds = 0, []
-        for turn in range(2 + plan.steps // 5):
+        for turn in range(2 + max(1, plan.steps // 5)):
             wait(plan)
             begun = time.perf_counter()
             for _ in range(5):

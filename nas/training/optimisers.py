@@ -13,9 +13,9 @@ from nas.training.losses import TotalLoss
 from nas.training.recipe import Recipe
 
 _OPTIMISERS: Mapping[str, Callable[[list[nn.Parameter], Recipe], Optimizer]] = {
-    "adam": lambda p, r: Adam(p, _lr(p, r), betas=r.betas, eps=r.eps, capturable=r.capture, **_usual(p, r)),
-    "adamw": lambda p, r: AdamW(p, _lr(p, r), betas=r.betas, eps=r.eps, capturable=r.capture, **_usual(p, r)),
-    "sgd": lambda p, r: SGD(p, _lr(p, r), momentum=r.momentum, **_usual(p, r)),
+    "adam": lambda p, r: Adam(p, r.base_lr, betas=r.betas, eps=r.eps, capturable=r.capture, **_usual(p, r)),
+    "adamw": lambda p, r: AdamW(p, r.base_lr, betas=r.betas, eps=r.eps, capturable=r.capture, **_usual(p, r)),
+    "sgd": lambda p, r: SGD(p, r.base_lr, momentum=r.momentum, **_usual(p, r)),
 }
 
 
@@ -25,13 +25,14 @@ def network_optimiser(network: nn.Module, recipe: Recipe) -> Optimizer:
     With a `block_lr_factor` the blocks are a group of their own, whose rate is that factor times the others'.
     """
     trained = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
-    if recipe.block_lr_factor == 1.0:
-        return _OPTIMISERS[recipe.optimiser]([p for _, p in trained], recipe)
-    blocks = [p for name, p in trained if name.startswith("blocks.")]
-    optimiser = _OPTIMISERS[recipe.optimiser]([p for name, p in trained if not name.startswith("blocks.")], recipe)
-    if blocks:
-        rate = _lr(blocks, recipe)  # of its own: a tensor of both groups would be set twice
-        optimiser.add_param_group({"params": blocks, "lr": rate, "lr_factor": recipe.block_lr_factor})
+    apart = [] if recipe.block_lr_factor == 1.0 else [p for name, p in trained if name.startswith("blocks.")]
+    rest = [p for name, p in trained if not (apart and name.startswith("blocks."))]
+    optimiser = _OPTIMISERS[recipe.optimiser](rest, recipe)
+    if apart:
+        optimiser.add_param_group({"params": apart, "lr_factor": recipe.block_lr_factor})
+    if recipe.capture:  # a recorded step reads its rate anew from a tensor; each group has its own
+        for group in optimiser.param_groups:
+            group["lr"] = torch.full((), recipe.base_lr, device=rest[0].device)
     return optimiser
 
 
@@ -52,11 +53,6 @@ def set_learning_rate(optimiser: Optimizer, lr: float) -> None:
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate
-
-
-def _lr(parameters: list[nn.Parameter], recipe: Recipe) -> float | Tensor:
-    """The rate: a number, or where steps are recorded a tensor, which a replayed graph reads anew."""
-    return torch.tensor(recipe.base_lr, device=parameters[0].device) if recipe.capture else recipe.base_lr
 
 
 def _usual(parameters: list[nn.Parameter], recipe: Recipe) -> dict[str, Any]:
