@@ -97,7 +97,7 @@ Say = Callable[[str, Any], None]
 
 
 def split(size: tuple[int, int], raw: list[int], seed: int) -> PackedSplit:
-    """Random pixels; those to train on (seed 0) by three cameras in turn, queries by the first, gallery by the second."""
+    """Random pixels: to train on (seed 0) by three cameras in turn, queries by the first, gallery by the second."""
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.randint(0, 256, (len(raw), *size, 3), dtype=torch.uint8, generator=generator).permute(0, 3, 1, 2)
     numbers = torch.tensor(raw)
