@@ -47,7 +47,9 @@ class CapturedStep:
 
     def _record(self, step: Step, batch: Batch) -> None:
         self._batch = Batch(batch.images.clone(), batch.labels.clone())
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(batch.images.device), torch.cuda.graph(graph):
+        graph, device = torch.cuda.CUDAGraph(), batch.images.device
+        # A stream of this device: torch's own for recordings belongs to whichever device recorded first.
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        with torch.cuda.device(device), torch.cuda.graph(graph, stream=stream):
             self._found = step(self._batch)
         self.graph = graph

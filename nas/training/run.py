@@ -99,16 +99,15 @@ def train(
     full: str | None = None
     try:
         with reproducible(seed, place, deterministic=recipe.deterministic, strict=strict), _current(place):
-            run = _Run(
+            return _Run(
                 candidate, recipe, data, seed, place, start, checkpoint, on_epoch, between_steps, should_stop, progress
-            )
-            run.trainer.compute_in(precision if recipe.precision == "auto" else None)
-            return run.go(stop_epoch or recipe.total_epochs, resume, resume_from)
+            ).go(stop_epoch or recipe.total_epochs, resume, resume_from, precision)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         full = str(error)
-    # Raised out here, where the frames that hold the tensors are gone, so that the memory can be given back.
+    # Raised out here, where the frames that hold the tensors are gone, so that the memory can be given back; this one,
+    # which the error keeps, holds none.
     if place.type == "cuda":
         torch.cuda.empty_cache()
     raise out_of_memory(recipe.batch, resolve_precision(recipe.precision, place), str(place), full)
@@ -179,7 +178,8 @@ class _Run:
         self.saved_at = time.monotonic()
         self.sha256: str | None = None
 
-    def go(self, stop: int, resume: bool, resume_from: Path | None) -> TrainingResult:
+    def go(self, stop: int, resume: bool, resume_from: Path | None, precision: str | None) -> TrainingResult:
+        self.trainer.compute_in(precision if self.recipe.precision == "auto" else None)
         self._start(resume, resume_from)
         if self.trainer.epoch > stop:
             raise TrainingError(f"{self.checkpoint} is already past epoch {stop}, at {self.trainer.epoch}")

@@ -4,6 +4,7 @@
 // and FAKECUDA_MEMORY (bytes a card) describe the machine; from the moment the file FAKECUDA_POISON exists every call
 // fails, as after a sticky error. Names of calls that keep the program waiting begin with WAIT; the hook is told those.
 #include <cuda_runtime_api.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <cstdio>
@@ -24,7 +25,6 @@ struct Stream {
 struct Block {
   size_t bytes;
   int device;
-  void* given;
 };
 using Hook = void (*)(const char*, long);
 
@@ -206,11 +206,10 @@ cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   tell("malloc");
   Guard guard(mutex);
   if (static_cast<long>(bytes) + used[current] > memory()) return answer(cudaErrorMemoryAllocation);
-  void* given = calloc(1, bytes + 512);  // the system gives it page by page, when it is touched
-  if (!given) return answer(cudaErrorMemoryAllocation);
-  char* aligned = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(given) + 511) & ~uintptr_t{511});
-  device_blocks()[aligned] = {bytes, current, given};
-  *pointer = aligned;
+  // The system gives it page by page, when it is touched: 80 GB of a card are no memory of this machine.
+  *pointer = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (*pointer == MAP_FAILED) return answer(cudaErrorMemoryAllocation);
+  device_blocks()[static_cast<char*>(*pointer)] = {bytes, current};
   used[current] += static_cast<long>(bytes);
   return cudaSuccess;
 }
@@ -219,7 +218,7 @@ cudaError_t cudaFree(void* pointer) {
   auto found = device_blocks().find(static_cast<char*>(pointer));
   if (found == device_blocks().end()) return cudaSuccess;
   used[found->second.device] -= static_cast<long>(found->second.bytes);
-  free(found->second.given);
+  munmap(pointer, found->second.bytes);
   device_blocks().erase(found);
   return cudaSuccess;
 }
