@@ -439,7 +439,10 @@ def _python_call(name: str, thing: Any) -> str:
 
 
 def _python_default(parameter: inspect.Parameter) -> str:
-    return "" if parameter.default is parameter.empty else f"={parameter.default!r}"
+    if parameter.default is parameter.empty:
+        return ""
+    # A function shows its address, which is another one each time.
+    return "=..." if callable(parameter.default) else f"={parameter.default!r}"
 
 
 def _as_list(text: str) -> str:

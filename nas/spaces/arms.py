@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from nas.spaces.blocks import Params
 from nas.spaces.candidate import Candidate, Placement
-from nas.spaces.lattice import Lattice
+from nas.spaces.lattice import Automaton, Lattice, State, block_of, form_key
 from nas.spaces.recipes import RecipeSpace
-from nas.spaces.rules import Rule
+from nas.spaces.rules import Rule, Tie
 from nas.spaces.sites import Site, Topology, get_topology
 from nas.spaces.space_file import SpaceFile
 
@@ -68,7 +68,7 @@ class Arm:
     def options(self) -> dict[int, tuple[Placement, ...]]:
         """What may stand at each site, whatever stands elsewhere; defaults first."""
         return {
-            site: tuple(Placement(site, block, params) for block, rows in blocks.items() for params in rows)
+            site: tuple(Placement(site, block_of(key), params) for key, rows in blocks.items() for params in rows)
             for site, blocks in self.lattice.options.items()
         }
 
@@ -102,9 +102,40 @@ def _lattice(definition: SpaceFile, topology: Topology, rules: Sequence[Rule]) -
     for number in sorted(definition.sites.resolve(topology)):
         site = topology.site(number)
         admitted = {name: _admitted(name, rows, site, topology, rules) for name, rows in variants.items()}
-        options[number] = {name: rows for name, rows in admitted.items() if rows}
-    automata = [automaton for rule in rules if (automaton := rule.automaton(topology)) is not None]
+        options[number] = {key: rows for name, found in admitted.items() for key, rows in _forms(name, found, rules)}
+    automata = [
+        automaton if rule.reads_forms else _ByName(automaton)
+        for rule in rules
+        if (automaton := rule.automaton(topology)) is not None
+    ]
     return Lattice(topology.sites, options, automata)
+
+
+@dataclass(frozen=True)
+class _ByName:
+    """An automaton that is told the name of a block, whatever its form."""
+
+    inner: Automaton
+
+    @property
+    def start(self) -> State:
+        return self.inner.start
+
+    def step(self, state: State, site: Site, block: str | None) -> State:
+        return self.inner.step(state, site, None if block is None else block_of(block))
+
+    def accepts(self, state: State) -> bool:
+        return self.inner.accepts(state)
+
+
+def _forms(block: str, variants: Sequence[Params], rules: Sequence[Rule]) -> list[tuple[str, tuple[Params, ...]]]:
+    """The settings of a block by the values of its tied hyperparameters."""
+    found: dict[str, tuple[Params, ...]] = {}
+    ties = [rule for rule in rules if isinstance(rule, Tie)]
+    for params in variants:
+        key = form_key(block, tuple(value for tie in ties for value in tie.form(block, params)))
+        found[key] = (*found.get(key, ()), params)
+    return list(found.items())
 
 
 def _admitted(

@@ -20,9 +20,23 @@ State: TypeAlias = Any
 """What an automaton remembers: any hashable value but None. Each automaton knows the type of its own."""
 
 Options: TypeAlias = Mapping[int, Mapping[str, Sequence[Params]]]
-"""For each site number: which blocks may stand there, with which hyperparameters."""
+"""For each site number: which blocks (or forms of them) may stand there, with which hyperparameters."""
 
 Wanted: TypeAlias = Mapping[int, Placement]
+
+
+FORM = "|"
+"""Between a block and its form: where hyperparameters are tied, each of their values is a choice of its own."""
+
+
+def form_key(block: str, form: Sequence[Any]) -> str:
+    """What stands for a block in one form; for a block that is not tied, its name."""
+    return f"{block}{FORM}{form}" if form else block
+
+
+def block_of(key: str) -> str:
+    """The block behind such a key."""
+    return key.partition(FORM)[0]
 
 
 class Automaton(Protocol):
@@ -100,7 +114,7 @@ class Lattice:
                 index -= rest * len(variants)
             if edge.block is not None:
                 variant, index = divmod(index, rest)
-                placed.append(Placement(site.number, edge.block, variants[variant]))
+                placed.append(Placement(site.number, block_of(edge.block), variants[variant]))
             state = edge.target
         return tuple(placed)
 
@@ -114,10 +128,11 @@ class Lattice:
             if not left:
                 return index if _at(self.ways[i].get(state, []), 0) else None
             wanted = at.get(site.number)
+            chosen = None if wanted is None else self._key(site, wanted)
             for edge in self.layers[i].get(state, ()):
                 rest = self._completions(i, edge, left)
                 variants = self._variants(site, edge.block)
-                if edge.block == (wanted.block if wanted else None):
+                if edge.block == chosen:
                     break
                 index += rest * len(variants)
             else:
@@ -148,7 +163,7 @@ class Lattice:
         """Blocks that stand at a site in at least one feasible placement."""
         for i, row in enumerate(self.sites):
             if row.number == site:
-                return frozenset(edge.block for edges in self.layers[i].values() for edge in edges if edge.block)
+                return frozenset(block_of(e.block) for edges in self.layers[i].values() for e in edges if e.block)
         return frozenset()
 
     def _joined(
@@ -158,12 +173,18 @@ class Lattice:
         aim = wanted.get(self.sites[i].number)
         if edge.block is None:
             return cost + (aim is not None), placed
-        variants = self._variants(self.sites[i], edge.block)
-        if aim is None or aim.block != edge.block:
-            strange = _strangeness(self.sites[i].number, edge.block, wanted)
-            return cost + 1 + strange, (Placement(self.sites[i].number, edge.block, variants[0]), *placed)
+        variants, block = self._variants(self.sites[i], edge.block), block_of(edge.block)
+        if aim is None or aim.block != block:
+            strange = _strangeness(self.sites[i].number, block, wanted)
+            return cost + 1 + strange, (Placement(self.sites[i].number, block, variants[0]), *placed)
         params = aim.params if aim.params in variants else min(variants, key=lambda row: _differences(row, aim.params))
         return cost + 0.5 * (params != aim.params), (Placement(aim.site, aim.block, params), *placed)
+
+    def _key(self, site: Site, placement: Placement) -> str:
+        """The choice at a site that a placement is; its block where it is none."""
+        rows = self.options[site.number].items()
+        found = (key for key, variants in rows if block_of(key) == placement.block and placement.params in variants)
+        return next(found, placement.block)
 
     def _variants(self, site: Site, block: str | None) -> Sequence[Params]:
         return ((),) if block is None else self.options[site.number][block]

@@ -51,6 +51,7 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
     ({"mix": {"min_families": 2}}, "at least two families of block"),
     ({"mix": {"min_families": 2}, "strength": "preference"}, "two families of block rather than one"),
     ({"mix": {"max_families": 1}, "strength": "preference"}, "one family of block rather than several"),
+    ({"tie": ["cnl.norm", "cnl.fuse"]}, "one value at all sites: norm, fuse of C-NL"),
     ({"recipe_range": {"key": "base_lr", "low": 2e-4, "high": 5e-4}}, "base_lr 0.0002 to 0.0005"),
     ({"recipe_range": {"key": "loss", "values": ["circle"]}}, "loss circle"),
     ({"recipe_range": {"key": "base_lr", "high": 5e-4}, "strength": "preference"}, "prefer base_lr at most 0.0005"),

@@ -31,6 +31,7 @@ from nas.spaces.rules.placements import (
     StageEnds,
 )
 from nas.spaces.rules.recipe import RecipeRange
+from nas.spaces.rules.ties import Tie
 
 RULE_KINDS: Mapping[str, type[Rule]] = MappingProxyType(
     {
@@ -46,6 +47,7 @@ RULE_KINDS: Mapping[str, type[Rule]] = MappingProxyType(
         "min_distance": MinDistance,
         "distinct_stages": DistinctStages,
         "mix": Mix,
+        "tie": Tie,
         "recipe_range": RecipeRange,
     }
 )
@@ -117,6 +119,7 @@ _AnyRule = Annotated[
     | MinDistance
     | DistinctStages
     | Mix
+    | Tie
     | RecipeRange,
     Field(discriminator="kind"),
     BeforeValidator(_unfolded),
@@ -166,6 +169,7 @@ __all__ = [
     "SitesRule",
     "StageEnds",
     "Strength",
+    "Tie",
     "Violation",
     "rule_from_dict",
 ]

@@ -92,6 +92,9 @@ class Rule(BaseModel):
             raise ValueError(unknown_name("backbone", name, BACKBONES))
         return name
 
+    reads_forms: ClassVar[bool] = False
+    """Whether the automaton is told the form of a block (`nas.spaces.lattice.form_key`), not its name alone."""
+
     shorthand: ClassVar[str | None] = None
     """The field that is meant when a file gives a plain value instead of keys."""
 
