@@ -117,18 +117,21 @@ class Watch:
         """Tells what is new in a snapshot of `Repository.status`."""
         if not self._callbacks:
             return
-        began = [s for s in status["stages"] if self._stages.get(s["stage"]) != s["status"] == "running"]
-        self._tell_stages(began)
-        known = (status["trainings"], [row["training_id"] for row in status["running"]])
-        if known != self._known:
-            self._known = known
-            self._tell_trainings([int(row["training_id"]) for row in status["running"]])
-        else:
-            self._tell_epochs([int(row["training_id"]) for row in status["running"]])
-        ended = [s for s in status["stages"] if self._stages.get(s["stage"]) != s["status"] in ENDED]
-        if ended:
-            self._tell_rules()
-        self._tell_stages(ended)
+        running = [int(row["training_id"]) for row in status["running"]]
+        known = (status["trainings"], running)
+        changed = self._changed() if known != self._known else None
+        self._known = known
+        for stage in status["stages"]:  # in order, so that a stage's trainings stand between its beginning and its end
+            name, now, before = stage["stage"], stage["status"], self._stages.get(stage["stage"], "waiting")
+            if before == "waiting" and now != "waiting":
+                self._tell("stage", name, stage["kind"], "running")
+            if changed is not None:
+                self._tell_trainings(changed[changed["stage"] == name])
+            if now != before and now in ENDED:
+                self._tell_rules()
+                self._tell("stage", name, stage["kind"], now)
+            self._stages[name] = now
+        self._tell_epochs(running)
 
     def end(self, finished: bool) -> None:
         """Tells what is left, and that it is over."""
@@ -138,23 +141,21 @@ class Watch:
             self._tell("study_ended", self._study, finished)
 
     def _results(self) -> pd.DataFrame:
-        return self._repository.results(self._study).drop_duplicates("training_id", keep="last")
+        return self._repository.results(self._study).drop_duplicates("training_id")
 
-    def _tell_stages(self, stages: Sequence[Mapping[str, Any]]) -> None:
-        for stage in stages:
-            self._stages[stage["stage"]] = stage["status"]
-            self._tell("stage", stage["stage"], stage["kind"], stage["status"])
-
-    def _tell_trainings(self, running: Sequence[int]) -> None:
+    def _changed(self) -> pd.DataFrame:
+        """Trainings whose state was not told yet."""
         rows = self._results()
-        changed = rows[rows["training_id"].map(self._trainings).ne(rows["status"]) & rows["status"].ne("waiting")]
+        return rows[rows["training_id"].map(self._trainings).ne(rows["status"]) & rows["status"].ne("waiting")]
+
+    def _tell_trainings(self, changed: pd.DataFrame) -> None:
         table = self._repository.told(self._study) if len(changed) else None
         told = {} if table is None else {int(row["training_id"]): row for row in table.to_dict("records")}
         for row in changed.itertuples():
             if self._trainings.get(int(str(row.training_id))) != "running":
                 self._tell("training", _event(row, "running", told))
         ended = changed[changed["status"].isin(ENDED)]
-        self._tell_epochs([*running, *(int(number) for number in ended["training_id"])])
+        self._tell_epochs([int(number) for number in ended["training_id"]])
         for row in ended.itertuples():
             self._tell("training", _event(row, str(row.status), told))
         self._trainings |= dict(zip(changed["training_id"], changed["status"], strict=True))

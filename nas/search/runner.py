@@ -57,7 +57,7 @@ def register(definition: StudyDefinition, repository: Repository) -> int:
     known = next((s for s in repository.studies() if s.name == definition.name), None)
     grown = Growth() if known is None else _grown(StudyContext(definition, repository, known.id), known, stored)
     stored["history"] = _history(known, grown)
-    if parts.replay is None and parts.recipe.precision == "auto":
+    if parts.trains and parts.recipe.precision == "auto":
         stored["precision"] = (known and known.definition.get("precision")) or _precision(definition)
     study_id = repository.ensure_study(definition.name, stored, definition.seed, space.id)
     reopen(repository, study_id, grown)

@@ -171,7 +171,7 @@ class Worker:
         """
         definition = self.context.definition
         views = {self.context.search_view, *(FINAL for s in definition.named_stages() if s.kind == "confirm")}
-        if self.context.replay is not None or views <= self._data_known:
+        if not self.context.trains or views <= self._data_known:
             return
         for view, dataset_id, counts in self.context.repository.open_datasets(self.context.study_id):
             if view not in self._data_known:

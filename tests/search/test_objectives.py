@@ -447,7 +447,7 @@ def test_three_objectives_have_a_front_and_a_volume_of_their_own() -> None:
     plain = [not any(((o[0] >= p[0]) and (o[1] <= p[1]) and tuple(o) != tuple(p)) for o in two) for p in two]
     assert len(best) > sum(plain)  # the third objective keeps candidates that two would drop
     volume = found.figure("hypervolume")
-    assert "J a batch" in str(volume.layout.yaxis.title.text)
+    assert "mAP x ms x J" in str(volume.layout.yaxis.title.text)
     with pytest.raises(StudyError, match="the sampler placement weighs mAP against one cost, not energy_j too"):
         here(objective, name="placement", stages=[{"search": {"trainings": 8}}], more_costs=["energy_j"])
     with pytest.raises(StudyError, match="count one thing twice"):
