@@ -49,10 +49,13 @@ def _tied(space: SpaceFile, arm: Arm, placed: tuple[Placement, ...]) -> Iterator
         ):
             rows = {site: [o for o in options[site] if o.block == block and form(o) == wanted] for site in sites}
             if all(rows.values()):
-                nearest = (
-                    min(rows[s], key=lambda o, p=p: len(set(o.params) ^ set(p.params))) for s, p in sites.items()
-                )  # type: ignore[misc]
-                yield tuple(sorted((*(p for p in placed if p.block != block), *nearest)))
+                changed = [_nearest(rows[site], placement) for site, placement in sites.items()]
+                yield tuple(sorted((*(p for p in placed if p.block != block), *changed)))
+
+
+def _nearest(options: Sequence[Placement], placement: Placement) -> Placement:
+    """The option that differs from a placement in the fewest hyperparameters."""
+    return min(options, key=lambda option: len(set(option.params) ^ set(placement.params)))
 
 
 def _with(placed: tuple[Placement, ...], new: Placement) -> tuple[Placement, ...]:
