@@ -54,9 +54,9 @@ def _not_finite(values: Any) -> Any:
 smaller, upto, not_finite = _jit(_smaller), _jit(_upto), _jit(_not_finite)
 
 
-def _line(values: Any, scale: Any, offset: Any, line: Any) -> None:
+def _line(values: Any, divisor: Any, offset: Any, line: Any) -> None:
     for i in range(len(values)):
-        line[i] = values[i] * scale[i] + offset[i]
+        line[i] = values[i] / divisor[i] + offset[i]
 
 
 make_line = _jit(_line)
@@ -84,7 +84,7 @@ one = _jit(_one)
 
 def _count(
     distances: Any,
-    scale: Any,
+    divisor: Any,
     offset: Any,
     rows: Any,
     starts: Any,
@@ -94,12 +94,12 @@ def _count(
     found: Any,
 ) -> int:
     wrong = 0
-    line = np.empty(len(scale), distances.dtype)  # of one query: it stays in the second-level cache
+    line = np.empty(len(divisor), distances.dtype)  # of one query: it stays in the second-level cache
     for query in range(len(rows)):
         row, first, last = distances[rows[query]], starts[query], starts[query + 1]
         removed = removed_places[removed_starts[query] : removed_starts[query + 1]]
-        if len(scale) > 0:
-            make_line(row, scale, offset, line)
+        if len(divisor) > 0:
+            make_line(row, divisor, offset, line)
             wrong += one(line, first, last, places, removed, found)
         else:
             wrong += one(row, first, last, places, removed, found)

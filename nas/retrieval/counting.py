@@ -30,7 +30,7 @@ def count_before(
     rows: Ints,
     matches: Matches,
     comparisons: int = 0,
-    scale: AnyFloats | None = None,
+    divisor: AnyFloats | None = None,
     offset: AnyFloats | None = None,
 ) -> Ints | None:
     """Kept gallery images before each right answer, flat in the order of `matches.positives`.
@@ -40,7 +40,7 @@ def count_before(
         rows: (B,), the row of each query in `distances`.
         matches: of these B queries.
         comparisons: of the whole evaluation, to choose between compiling and NumPy.
-        scale, offset: (G,) of the type of `distances`: multiplied by the one, the other added, while they are
+        divisor, offset: (G,) of the type of `distances`: divided by the one, the other added, while they are
             counted; None: they are distances already.
 
     Returns:
@@ -50,14 +50,14 @@ def count_before(
     found = np.zeros(len(matches.positives.places), dtype=np.int64)
     positives, removed = matches.positives, matches.removed
     none = np.empty(0, distances.dtype)
-    line = (none if scale is None else scale, none if offset is None else offset)
+    line = (none if divisor is None else divisor, none if offset is None else offset)
     wrong = kernel(distances, *line, rows, positives.starts, positives.places, removed.starts, removed.places, found)
     return None if wrong else found
 
 
 def count_with_numpy(
     distances: AnyFloats,
-    scale: AnyFloats,
+    divisor: AnyFloats,
     offset: AnyFloats,
     rows: Ints,
     starts: Ints,
@@ -69,7 +69,7 @@ def count_with_numpy(
     """The loop in NumPy: fills `found`, returns how many distances are not finite."""
     wrong = 0
     for query, number in enumerate(rows):
-        row = distances[number] * scale + offset if len(scale) else distances[number].copy()
+        row = distances[number] / divisor + offset if len(divisor) else distances[number].copy()
         wrong += int(row.size - np.count_nonzero(np.isfinite(row)))
         row[removed_places[removed_starts[query] : removed_starts[query + 1]]] = np.inf
         for k in range(starts[query], starts[query + 1]):

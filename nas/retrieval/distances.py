@@ -44,15 +44,16 @@ class Distances:
     Gallery images with equal features are equally far from a query to the last bit, however many queries are asked at
     once: a matrix product may round equal columns differently, so those of copies are copied.
 
-    query, gallery: float32 on one device, queries of length 1 for cosine. scale, offset: (G,), what orders gallery
-    images is a product times the one plus the other: less the cosine, or the square of the distance less that of the
-    query, exact for whole numbers. So no pass over gallery or matrix is needed beside the product and the counting.
+    query, gallery: float32 on one device, queries of length 1 for cosine. divisor, offset: (G,), what orders gallery
+    images is a product divided by the one plus the other: less the cosine, or the square of the distance less that of
+    the query, exact for whole numbers. So no pass over gallery or matrix is needed beside the product and the
+    counting. Divided, not times the reciprocal, whose own rounding would part features along one axis.
     copies, first: gallery places whose features stand earlier in the gallery too, and where.
     """
 
     query: Tensor
     gallery: Tensor
-    scale: Tensor
+    divisor: Tensor
     offset: Tensor
     copies: Tensor
     first: Tensor
@@ -75,12 +76,12 @@ class Distances:
         copies, first = _copies(g)
         if metric == "cosine":
             q = q / q_norm.clamp(min=SHORTEST)[:, None]
-            scale, offset = -1 / g_norm.clamp(min=SHORTEST), torch.zeros_like(g_norm)
+            divisor, offset = -g_norm.clamp(min=SHORTEST), torch.zeros_like(g_norm)
         else:
-            scale, offset = torch.full_like(g_norm, -2.0), torch.einsum("ij,ij->i", g, g)
-        for values in (scale, offset):
+            divisor, offset = torch.full_like(g_norm, -0.5), torch.einsum("ij,ij->i", g, g)
+        for values in (divisor, offset):
             values[copies] = values[first]
-        return cls(q, g, scale, offset, copies, first, metric)
+        return cls(q, g, divisor, offset, copies, first, metric)
 
     def rows(self, queries: Tensor) -> Tensor:
         """Distances of some queries to the whole gallery, float32 (B, G), freshly made; never below 0."""
@@ -90,7 +91,7 @@ class Distances:
 
     def order(self, queries: Tensor) -> Tensor:
         """Numbers (B, G) in the order of the distances of each query, freshly made."""
-        return self.products(queries).mul_(self.scale).add_(self.offset)
+        return self.products(queries).div_(self.divisor).add_(self.offset)
 
     def products(self, queries: Tensor, out: Tensor | None = None) -> Tensor:
         """Products (B, G) of some queries with the whole gallery; freshly made, or written to `out`."""
@@ -105,7 +106,7 @@ class Distances:
         """Distances of single pairs, float32 (n,); never below 0."""
         query, gallery = self.query[queries], self.gallery[places]
         if self.metric == "cosine":
-            return (1 + (query * gallery).sum(1) * self.scale[places]).clamp_(min=0)
+            return (1 + (query * gallery).sum(1) / self.divisor[places]).clamp_(min=0)
         return ((query - gallery) ** 2).sum(1)
 
     def joined(self) -> Distances:

@@ -114,12 +114,12 @@ def _evaluate_features(distances: Distances, matches: Matches, chunk: int | None
     rows = min(chunk or chunk_rows(gallery, device), len(distances))
     # One block for all: fresh memory costs as much as counting in it.
     buffer = torch.empty((rows if device == "cpu" else 0, gallery))
-    scale, offset = (values.cpu().numpy() for values in (distances.scale, distances.offset))
+    divisor, offset = (values.cpu().numpy() for values in (distances.divisor, distances.offset))
 
     def block(queries: Ints) -> Block:
         places = torch.from_numpy(queries)
         if device == "cpu":
-            return Block.fresh(distances.products(places, buffer[: len(queries)]).numpy(), scale, offset)
+            return Block.fresh(distances.products(places, buffer[: len(queries)]).numpy(), divisor, offset)
         return Block.fresh(distances.order(places))
 
     return evaluate_blocks(matches, block, rows, gallery)

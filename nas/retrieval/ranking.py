@@ -30,20 +30,20 @@ PIECES_A_WORKER = 4
 class Block:
     """Distances of B queries: those of query i are `values[rows[i]]`. A tensor is overwritten, an array is not.
 
-    With `scale` and `offset` (G,), of the type of an array, the distances are the values times the one plus the other.
+    With `divisor` and `offset` (G,), of the type of an array, distances are values divided by the one plus the other.
     """
 
     values: AnyFloats | Tensor
     rows: Ints
-    scale: AnyFloats | None = None
+    divisor: AnyFloats | None = None
     offset: AnyFloats | None = None
 
     @classmethod
     def fresh(
-        cls, values: AnyFloats | Tensor, scale: AnyFloats | None = None, offset: AnyFloats | None = None
+        cls, values: AnyFloats | Tensor, divisor: AnyFloats | None = None, offset: AnyFloats | None = None
     ) -> Block:
         """Distances made for these queries alone, (B, G)."""
-        return cls(values, np.arange(len(values)), scale, offset)
+        return cls(values, np.arange(len(values)), divisor, offset)
 
 
 DistanceBlock = Callable[[Ints], Block]
@@ -101,7 +101,7 @@ def rank_positives(matches: Matches, block: Block, comparisons: int = 0) -> Ints
     if isinstance(block.values, Tensor):
         before = _count_on_device(matches, block.values)
     else:
-        before = count_before(block.values, block.rows, matches, comparisons, block.scale, block.offset)
+        before = count_before(block.values, block.rows, matches, comparisons, block.divisor, block.offset)
     if before is None:
         raise DataError("the distances hold NaN or infinite values", "Look at the features: the network has diverged.")
     ranks = _padded(matches.positives.counts, before + 1, FAR)

@@ -68,10 +68,10 @@ def test_strips_of_the_compiled_loop(gallery: int) -> None:
     assert numpy is not None
     assert np.array_equal(compiled, numpy)
     # Scaled and moved as they are counted, with one rounding each: as if that had been done before, ties and all.
-    scale, offset = rng.normal(size=(2, gallery)).astype(np.float32)
-    expected = count_before(distances * scale + offset, rows, matches)
+    divisor, offset = rng.normal(size=(2, gallery)).astype(np.float32)
+    expected = count_before(distances / divisor + offset, rows, matches)
     for comparisons in (ALWAYS_COMPILED, 0):
-        found = count_before(distances, rows, matches, comparisons, scale, offset)
+        found = count_before(distances, rows, matches, comparisons, divisor, offset)
         assert found is not None
         assert np.array_equal(found, expected)
 

@@ -231,6 +231,18 @@ def test_ties_of_whole_number_features_stay_ties() -> None:
         assert found.map == 1.0
 
 
+@pytest.mark.parametrize("width", [1, 4])
+def test_features_along_one_axis_have_one_direction_whatever_their_length(width: int) -> None:
+    lengths = np.random.default_rng(0).uniform(0.1, 50, 500)
+    query, gallery = np.zeros((3, width)), np.zeros((500, width))
+    query[:, 0], gallery[:, 0] = (0.3, 1.0, 7.7), lengths
+    distances = Distances.between(query, gallery)
+    assert (distances.order(torch.arange(3)) == -1).all()
+    # All tie, so the gallery's own order is the ranking.
+    found = evaluate(query, [1] * 3, [1] * 3, gallery, [2] * 499 + [1], [2] * 500)
+    assert found.map == pytest.approx(1 / 500)
+
+
 @pytest.mark.parametrize("values", [[1.5, 1.7], [1.0, np.nan], ["a", "b"]])
 def test_identities_that_are_no_whole_numbers_are_refused(values: list[object]) -> None:
     with pytest.raises(DataError, match="must be whole numbers"):
