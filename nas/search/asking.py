@@ -7,13 +7,14 @@ does; several programs may ask at once, and what one leaves undone is asked of a
 from __future__ import annotations
 
 import atexit
+import contextlib
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.errors import StudyError
+from nas.errors import NasError, StudyError
 from nas.search.context import StudyContext
 from nas.search.definition import StudyDefinition
 from nas.search.execution import own_outcome
@@ -103,7 +104,7 @@ class Asker:
         self._worker.register()
         self._over = threading.Event()
         threading.Thread(target=self._live, name="heartbeat", daemon=True).start()
-        atexit.register(self.close)
+        atexit.register(self._at_exit)
 
     def ask(self, *, wait: bool = False) -> Asked | None:
         """What to train next; None when the study is finished.
@@ -170,12 +171,17 @@ class Asker:
         if self._over.is_set():
             return
         self._over.set()
-        atexit.unregister(self.close)
+        atexit.unregister(self._at_exit)
         for claim, _ in self._open.values():
             self._repository.release(claim.id, self._worker.context.owner)
         self._open.clear()
         self._mirror.flush()
         self._repository.worker_stopped(self._worker.context.owner)
+
+    def _at_exit(self) -> None:
+        """As `close`; a database that is gone by then has nothing to be given back to."""
+        with contextlib.suppress(NasError):
+            self.close()
 
     def _asked(self, claim: ClaimedTraining) -> Asked:
         worker = self._worker
