@@ -60,6 +60,7 @@ def test_p_values_are_adjusted_together() -> None:
     assert [t.p_adjusted for t in found] == pytest.approx(list(holm))
 
 
+@pytest.mark.slow
 def test_chance_rarely_passes() -> None:
     rng = np.random.default_rng(1)
     passed = 0
