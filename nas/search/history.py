@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from nas.results.fronts import crowding, hypervolume, layers, on_front
+from nas.results.fronts import crowding, layers, on_front
 from nas.results.noise import block_effects, noise_of
 from nas.search.proposals.base import Observation
 from nas.spaces import Candidate
@@ -71,21 +71,19 @@ def front(found: Iterable[Observation]) -> list[Observation]:
 
 
 def stagnant(results: pd.DataFrame, batches: int, cost: Cost, more: Sequence[Cost] = ()) -> bool:
-    """Whether the last `batches` batches of ended candidates added nothing to the front's hypervolume.
+    """Whether the last `batches` batches of ended candidates added nothing to the front.
 
-    The reference point is the worst mAP and the worst of each cost among all of them.
+    That is: its hypervolume did not grow from any reference point that is worse than all of them.
     """
     numbers = sorted(results["batch"].unique())
     if len(numbers) <= batches:
         return False
     earlier = set(results.loc[results["batch"] < numbers[-batches], "notation"])
     known, points, less = _points(observations(results, cost, more=more))
-    before = [p for o, p in zip(known, points, strict=True) if o.candidate.notation in earlier]
+    before = {p for o, p in zip(known, points, strict=True) if o.candidate.notation in earlier}
     if not before:
         return False
-    reference = [(max if smaller else min)(p[i] for p in points) for i, smaller in enumerate(less)]
-    # The same front gives the same volume up to rounding.
-    return hypervolume(points, reference, less) <= hypervolume(before, reference, less) * (1 + 1e-9)
+    return {p for p, inside in zip(points, on_front(points, less), strict=True) if inside} <= before
 
 
 def promoted(found: Sequence[Observation], count: int) -> list[Observation]:

@@ -151,7 +151,7 @@ def test_networks_go_to_a_device_and_come_back(tmp_path: Path) -> None:
     [
         (("profile", "space.yaml", "--backend", "egaer"), "did you mean 'eager'"),
         (("profile", "space.yaml", "--on", "gpu"), "write cpu, cuda or cuda:0"),
-        (("profile", "space.yaml", "--input", "256"), "such as 256x128"),
+        (("profile", "space.yaml", "--input", "256"), "in pixels like 256x128, not '256'"),
         (("profile", "space.yaml", "--backend", "tensorrt"), "TensorRT needs a CUDA device"),
         (("profile", "absent.yaml"), "absent.yaml"),
         (("show",), "there is no database"),

@@ -80,7 +80,7 @@ def test_commands(device: str, tmp_path: Path, capsys: pytest.CaptureFixture[str
     for arguments in (
         ["train", "resnet18", "--data", "generated:"],
         ["evaluate", file, "--data", "generated:"],
-        ["extract", file, str(tmp_path), "--out", str(tmp_path / "features.npz")],
+        ["extract", file, str(tmp_path), "--out", str(tmp_path / "features.npy")],
     ):
         assert words in sentence([*arguments, "--device", device], capsys)
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from nas.errors import LatencyError
 from nas.latency import exclusive_measurement, training_presence
@@ -172,8 +173,10 @@ def test_a_measurement_on_the_cpu_waits_for_all_and_all_wait_for_it() -> None:
 
 
 @pytest.mark.usefixtures("two_cards")
-def test_a_training_on_a_card_gives_way_to_the_cards_measurement() -> None:
+def test_a_training_on_a_card_gives_way_to_the_cards_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
     done = threading.Event()
+    ended: list[str] = []  # cards whose queued steps were waited for
+    monkeypatch.setattr(torch.cuda, "synchronize", ended.append)
 
     def measure() -> None:
         with exclusive_measurement(timeout_s=10, device="cuda:1"):
@@ -188,6 +191,7 @@ def test_a_training_on_a_card_gives_way_to_the_cards_measurement() -> None:
             presence.give_way()
             time.sleep(0.005)
         thread.join()
+    assert set(ended) == {"cuda:1"}
 
 
 # -- a folder that several people share

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from nas import training
 from nas.search.context import StudyContext
 from nas.search.definition import StudyDefinition
 from nas.search.estimate import StudyEstimate, estimate
 from nas.storage import Repository, open_database
 from nas.training import Speed
-from nas.training import speed as speeds
 
 SPACE = {"name": "s", "backbones": ["resnet50"], "blocks": ["hac", "cnl"], "rules": [{"max_blocks": 2}]}
 SPEEDS = {"resnet50": Speed(100.0, 300.0, 64), "resnet101": Speed(50.0, 150.0, 64)}
@@ -28,7 +28,7 @@ def dry(monkeypatch: pytest.MonkeyPatch) -> Dry:
         asked.append(candidate.notation)
         return SPEEDS[candidate.notation]
 
-    monkeypatch.setattr(speeds, "probe", probe)
+    monkeypatch.setattr(training, "probe", probe)
 
     def run(stages: list[Any], **changes: Any) -> StudyEstimate:
         asked.clear()
@@ -101,7 +101,7 @@ def test_the_probe_keeps_its_limit() -> None:
 
     recipe = load_recipe({"extends": "quickstart", "input": [32, 16]})
     network = Candidate.parse("resnet18(width=0.125)")
-    whole = speeds.probe(network, recipe, "cpu", 1, limit_s=60.0)
-    short = speeds.probe(network, recipe, "cpu", 1, limit_s=0.0)
+    whole = training.probe(network, recipe, "cpu", 1, limit_s=60.0)
+    short = training.probe(network, recipe, "cpu", 1, limit_s=0.0)
     assert (whole.batch, short.batch) == (recipe.batch, 2 * recipe.images)
     assert 0 < short.train < short.infer

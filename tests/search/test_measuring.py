@@ -24,6 +24,7 @@ class Context:
     repository: Repository
     protocol: Any = PROTOCOL
     device_name: str = DEVICE
+    times: bool = True
     measures_here: bool = True
     replay: Any = None
     said: list[str] = field(default_factory=list)
