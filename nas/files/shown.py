@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-_MARKDOWN = re.compile(r"([\\*_\[\]<>|#~])")
+# Numbers in brackets are no link unless something of a link follows; `<` before a space or a digit opens no tag.
+_MARKDOWN = re.compile(r"(\[[-+−\d., %]+\](?![(\[:]))|<(?=[\w/!?])|([\\*_\[\]>|#~]|&(?=#?\w+;))")
 _LATEX = str.maketrans(
     {char: rf"\{char}" for char in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"}
@@ -61,11 +62,17 @@ def markdown_text(text: str) -> str:
 
     >>> markdown_text("a*b `c*d`")
     'a\\\\*b `c*d`'
+    >>> markdown_text("+0.2 [+0.1, +0.3] <b> [x](y)")
+    '+0.2 [+0.1, +0.3] &lt;b\\\\> \\\\[x\\\\](y)'
     """
-    parts = text.split("`")
+    parts = shown(text).split("`")
     if len(parts) % 2 == 0:  # an odd backtick is only a character
-        return _MARKDOWN.sub(r"\\\1", text).replace("`", "\\`")
-    return "`".join(part if i % 2 else _MARKDOWN.sub(r"\\\1", part) for i, part in enumerate(parts))
+        return "\\`".join(map(_no_markdown, parts))
+    return "`".join(part if i % 2 else _no_markdown(part) for i, part in enumerate(parts))
+
+
+def _no_markdown(text: str) -> str:
+    return _MARKDOWN.sub(lambda found: found[1] or (f"\\{found[2]}" if found[2] else "&lt;"), text)
 
 
 def csv_text(table: pd.DataFrame) -> str:

@@ -17,6 +17,7 @@ from nas.data.pedestrians.settings import PedestrianSettings
 from nas.data.readers import READERS
 from nas.errors import NasError, unknown_name
 from nas.latency.backends import BACKENDS
+from nas.latency.protocol import AUTO
 from nas.search.campaign import CampaignFile
 from nas.search.definition import STAGE_KINDS, StudyDefinition
 from nas.search.proposals import SAMPLERS
@@ -67,7 +68,7 @@ def _study() -> Schema:
     study, item = definitions.pop("StudyDefinition"), definitions["StageItem"]
     definitions["Recipe"] = _recipe_changes(definitions["Recipe"])
     definitions["Data"] = _data()
-    definitions["LatencySettings"]["properties"]["backend"]["enum"] = list(BACKENDS)
+    definitions["LatencySettings"]["properties"]["backend"]["enum"] = [AUTO, *BACKENDS]
     definitions["SearchStage"]["properties"]["sampler"]["enum"] = list(SAMPLERS)
     definitions["StageItem"] = _stage(item)
     for name in NAMING_STAGES:
@@ -151,11 +152,15 @@ def _data() -> Schema:
     return {"anyOf": [*one_or_more, cross]}
 
 
+_OPTION = {"type": ["string", "number", "boolean", "array"], "items": {"type": "string"}}
+"""An option of a reader: which of these it takes, and what it must be, the reader says."""
+
+
 def _data_set(name: str, title: str, options: tuple[str, ...]) -> Schema:
     path = {"type": "string", "description": f"where {title} lies"}
     return {
         "type": "object",
-        "properties": {name: path, **{option: {"type": "string"} for option in options}},
+        "properties": {name: path, **dict.fromkeys(options, _OPTION)},
         "required": [name],
         "additionalProperties": False,
     }

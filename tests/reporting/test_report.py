@@ -81,11 +81,14 @@ def test_the_story_is_told_in_order(full: StudyData) -> None:
 
 def test_the_first_screen_is_answer_limits_front_and_map(full: StudyData) -> None:
     broken = replace(full, latencies=full.latencies.assign(isolated=[False, *[True] * (len(full.latencies) - 1)]))
-    lead, limits, figures, *_ = tell(broken).sections[0].blocks
+    lead, limits, heading, adopted, figures, *_ = tell(broken).sections[0].blocks
     assert isinstance(lead, Paragraph)
     assert lead.text == full.answer.sentence
     assert isinstance(limits, Bullets)
     assert any("times of 1 network were read while other work" in said for said in limits.items)
+    assert isinstance(heading, Paragraph)
+    assert "rules adopted" in heading.text
+    assert isinstance(adopted, Bullets)
     assert isinstance(figures, Beside)
     assert [figure.name for figure in figures.blocks] == ["pareto_front", "placement_map"]
     shown = render_html(tell(broken))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import pkgutil
+
 from nas.errors import StudyError, unknown_name
 from nas.search.proposals.base import Proposal, Request, Sampler
 from nas.search.proposals.feasible import NewCandidates
-from nas.search.proposals.optuna_samplers import OPTUNA_SAMPLERS, OptunaProposals
-from nas.search.proposals.placement import PlacementSampler
 
 
 def uniform(request: Request) -> list[Proposal]:
@@ -28,11 +28,19 @@ def brute_force(request: Request) -> list[Proposal]:
     return found
 
 
+def _made_when_asked(path: str, *arguments: str) -> Sampler:
+    """A sampler of another module: its libraries take a second to load, and most commands only want the names."""
+    return lambda request: pkgutil.resolve_name(f"nas.search.proposals.{path}")(*arguments)(request)
+
+
 SAMPLERS: dict[str, Sampler] = {
-    "placement": PlacementSampler(),
+    "placement": _made_when_asked("placement:PlacementSampler"),
     "random": uniform,
     "brute_force": brute_force,
-    **{name: OptunaProposals(name) for name in OPTUNA_SAMPLERS},
+    **{
+        name: _made_when_asked("optuna_samplers:OptunaProposals", name)
+        for name in ("tpe", "gp", "nsga2", "nsga3", "qmc")
+    },
 }
 
 
