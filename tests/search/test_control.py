@@ -216,6 +216,7 @@ def test_a_worker_without_the_data_takes_no_training(tmp_path: Path, monkeypatch
     _, repository, context = open_study(study_file(tmp_path, SWEEP))
     Worker(context, None).advance()  # type: ignore[arg-type]
     context.__dict__["replay"] = None  # as a study that trains, on data whose images are others here
+    monkeypatch.setattr(type(context), "trains", True)
     worker = Worker(context, None)  # type: ignore[arg-type]
 
     def differ(*_: object) -> None:
