@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help system install quickstart test test-slow test-all lint smoke reference house clean
+.PHONY: help system install quickstart test test-slow test-heavy test-all lint smoke reference house clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -31,7 +31,10 @@ test: $(BIN)/nas  ## the tests, browser and PostgreSQL included, without the slo
 	$(TESTS) -m 'not slow'
 
 test-slow: $(BIN)/nas  ## the slow tests: killed workers, outages, full disks, whole studies
-	$(TESTS) -m slow
+	$(TESTS) -m 'slow and not heavy'
+
+test-heavy: $(BIN)/nas  ## whole Slurm and Ray clusters, studies on the stand-in for CUDA: minutes each, not in CI yet
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m heavy
 
 test-all: $(BIN)/nas  ## all tests
 	$(TESTS)

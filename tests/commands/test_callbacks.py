@@ -168,6 +168,7 @@ def test_mlflow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert told == dict(zip(finished["notation"], finished["map"], strict=True))
 
 
+@pytest.mark.heavy
 @pytest.mark.slow  # each run starts a process of wandb's own
 def test_weights_and_biases_offline(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb")

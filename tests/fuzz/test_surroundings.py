@@ -6,7 +6,7 @@ import pytest
 from fault_builders import Row
 from fuzz.surroundings import NAMES, expected, try_surroundings
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.heavy, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

@@ -120,6 +120,7 @@ def test_tf32_comes_back_after_an_error() -> None:
     assert torch.backends.cuda.matmul.fp32_precision == before
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_on_cards_that_are_there_but_cannot(tmp_path: Path) -> None:
     """Two cards of compute capability 7.0, no NVML."""

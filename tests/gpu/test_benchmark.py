@@ -39,6 +39,7 @@ def failed(parts: dict[str, Any]) -> list[str]:
     return [key for part in parts.values() for key, value in part["said"].items() if str(value).startswith("failed")]
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_rehearsed_on_the_cpu_without_what_a_borrowed_machine_lacks(tmp_path: Path) -> None:
@@ -53,6 +54,7 @@ def test_rehearsed_on_the_cpu_without_what_a_borrowed_machine_lacks(tmp_path: Pa
     assert parts["two on one card"]["said"]["pair-killed: epochs equal to undisturbed ones, to the bit"] == [True] * 4
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_rehearsed_on_the_standin(tmp_path: Path) -> None:

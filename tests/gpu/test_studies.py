@@ -15,7 +15,7 @@ import yaml
 
 from nas.storage import Repository, open_database
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.heavy, pytest.mark.timeout(900)]
 
 STUDY: dict[str, Any] = {
     "name": "cards",

@@ -18,6 +18,7 @@ def protocol(network: str = SMALL, period_ms: float = 20.0) -> LatencyProtocol:
     return LatencyProtocol(batch=1, input=(32, 16), batches=20, warmup=1, threads=1, load=beside)
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_the_other_network_runs_meanwhile_and_says_how_it_went() -> None:
     record = measure(SMALL, protocol(), reference=SMALL)
@@ -31,6 +32,7 @@ def test_the_other_network_runs_meanwhile_and_says_how_it_went() -> None:
     assert record.ratio == pytest.approx(1.0, rel=1.0)
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_a_network_that_cannot_run_is_one_sentence() -> None:
     with pytest.raises(LatencyError, match="load: resnet51 did not start beside the measurement: "):

@@ -18,7 +18,7 @@ from nas.search.launchers.base import WorkerTask
 from nas.search.launchers.settings import RaySettings
 from nas.storage import Repository, open_database
 
-pytestmark = [pytest.mark.slow, pytest.mark.postgres]
+pytestmark = [pytest.mark.slow, pytest.mark.heavy, pytest.mark.postgres]
 SWEEP: list[Any] = [{"sweep": {"candidates": 10, "baselines": False}}]
 
 

@@ -23,7 +23,7 @@ from nas.search.launchers.settings import SlurmSettings, minutes
 from nas.storage import Repository, open_database
 from nas.storage.models import Training
 
-pytestmark = [pytest.mark.slow, pytest.mark.postgres]
+pytestmark = [pytest.mark.slow, pytest.mark.heavy, pytest.mark.postgres]
 SWEEP: list[Any] = [{"sweep": {"candidates": 10, "baselines": False}}]
 WAIT_S = 120.0
 
