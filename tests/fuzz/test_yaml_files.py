@@ -14,6 +14,9 @@ from fuzz.harness import Account, Said, nas, parts, stop_before_work
 from fuzz.yaml_mutations import mutated
 
 from nas import training
+from nas.data.listing import read_folders
+from nas.data.pedestrians.generate import MANIFEST
+from nas.data.records import content_id
 from nas.project.layout import shipped
 from nas.search.definition import merge
 
@@ -146,6 +149,8 @@ def make_cheap(folder: Path, patch: pytest.MonkeyPatch) -> None:
         folder.parent / "generated", grid(range(1, 41), (1, 2)), grid((101, 102), (1,)), grid((101, 102), (2,))
     )
     patch.setattr(training, "probe", lambda *_: training.Speed(100.0, 300.0, 64))
+    drawn = read_folders(images, "generated", example="0001_c1s1_000001_00.jpg").packable
+    (images / MANIFEST).write_text(content_id(dict(enumerate(drawn)), fresh=True))
     patch.setattr("nas.data.readers.generated.generated_folder", lambda *_: images)
     (folder.parent / "search_spaces").mkdir()
     for path in shipped("search_spaces").glob("*.yaml"):
