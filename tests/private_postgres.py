@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 PASSWORD = "kept-out-of-sight"
 POOL = {"transaction": 3, "session": 20}
 """Connections to the server: few are enough where transactions share them; a session keeps its own."""
@@ -31,6 +33,15 @@ def find_binaries() -> Path | None:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), key=lambda path: -float(path.parts[-3]))
     on_path = shutil.which("pg_ctl")
     return found[0].parent if found else Path(on_path).parent if on_path else None
+
+
+def serving() -> Iterator[PrivatePostgres]:
+    """For a fixture: a server while it is in use; without the programs the test is skipped, with the reason."""
+    if find_binaries() is None:
+        pytest.skip(MISSING)
+    server = PrivatePostgres()
+    yield server
+    server.close()
 
 
 def free_port() -> int:

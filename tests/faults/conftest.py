@@ -6,17 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 from fault_builders import FaultStudy, Row, undisturbed
-from private_postgres import MISSING, PrivatePostgres, find_binaries
+from private_postgres import PrivatePostgres, serving
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PrivatePostgres]:
     """One private PostgreSQL server for the fault tests of this process."""
-    if find_binaries() is None:
-        pytest.skip(MISSING)
-    server = PrivatePostgres()
-    yield server
-    server.close()
+    yield from serving()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from fault_builders import CUT, FaultStudy, Row
-from private_postgres import MISSING, PrivatePostgres, find_binaries
+from private_postgres import PrivatePostgres, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres]
 
@@ -17,11 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.postgres]
 @pytest.fixture
 def own_server() -> Iterator[PrivatePostgres]:
     """A server that no other test uses: it will be stopped."""
-    if find_binaries() is None:
-        pytest.skip(MISSING)
-    server = PrivatePostgres()
-    yield server
-    server.close()
+    yield from serving()
 
 
 def test_a_server_that_stops_and_starts(tmp_path: Path, own_server: PrivatePostgres, expected: list[Row]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from private_postgres import MISSING, PrivatePostgres, find_binaries
+from private_postgres import PrivatePostgres, serving
 
 from nas.storage import Repository, open_database
 
@@ -14,11 +14,7 @@ from nas.storage import Repository, open_database
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[PrivatePostgres]:
     """One private PostgreSQL server for the tests of a module."""
-    if find_binaries() is None:
-        pytest.skip(MISSING)
-    server = PrivatePostgres()
-    yield server
-    server.close()
+    yield from serving()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

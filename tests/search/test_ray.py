@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fault_builders import FaultStudy
-from private_postgres import MISSING, PASSWORD, PrivatePostgres, find_binaries
+from private_postgres import PASSWORD, PrivatePostgres, serving
 
 from nas.errors import StudyError
 from nas.search.launchers import ray as launching
@@ -25,11 +25,7 @@ SWEEP: list[Any] = [{"sweep": {"candidates": 10, "baselines": False}}]
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[PrivatePostgres]:
     """The database that all nodes reach."""
-    if find_binaries() is None:
-        pytest.skip(MISSING)
-    server = PrivatePostgres()
-    yield server
-    server.close()
+    yield from serving()
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,7 @@ from typing import Any
 import psutil
 import pytest
 from fault_builders import FaultStudy
-from private_postgres import MISSING as NO_POSTGRES
-from private_postgres import PASSWORD, PrivatePostgres, find_binaries
+from private_postgres import PASSWORD, PrivatePostgres, serving
 from private_slurm import MISSING, PrivateSlurm, can_start
 from sqlalchemy import select
 
@@ -41,11 +40,7 @@ def slurm() -> Iterator[PrivateSlurm]:
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[PrivatePostgres]:
     """The database that all nodes reach."""
-    if find_binaries() is None:
-        pytest.skip(NO_POSTGRES)
-    server = PrivatePostgres()
-    yield server
-    server.close()
+    yield from serving()
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from early_database import make_early_database
-from private_postgres import MISSING, PrivatePostgres, find_binaries
+from private_postgres import PrivatePostgres, serving
 
 from nas.storage import Database, Repository, open_database
 
@@ -15,11 +15,7 @@ from nas.storage import Database, Repository, open_database
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PrivatePostgres]:
     """One private PostgreSQL server for all tests of the session."""
-    if find_binaries() is None:
-        pytest.skip(MISSING)
-    server = PrivatePostgres()
-    yield server
-    server.close()
+    yield from serving()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

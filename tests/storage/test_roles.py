@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from docs_snippets import ROOT, snippets
-from private_postgres import MISSING, PASSWORD, PrivatePostgres, find_binaries
+from private_postgres import PASSWORD, PrivatePostgres, serving
 from search_builders import study_file
 from storage_builders import request
 
@@ -25,11 +25,7 @@ pytestmark = pytest.mark.postgres
 @pytest.fixture(scope="module")
 def server() -> Iterator[PrivatePostgres]:
     """A server of this module's own: roles belong to a whole server."""
-    if find_binaries() is None:
-        pytest.skip(MISSING)
-    found = PrivatePostgres()
-    yield found
-    found.close()
+    yield from serving()
 
 
 def test_a_reader_sees_everything_and_writes_nothing(
