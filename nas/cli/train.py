@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas import files, spaces, training
+from nas import commands, files, spaces, training
 from nas.cli.common import Json, duration, emit, emit_json, note, progress_bar
 from nas.cli.inputs import Cache, Data, Device, View, pick_device, prepare_data, tell_metrics
 from nas.errors import TrainingError
@@ -52,18 +52,14 @@ def train(
     """
     place = pick_device(device)
     parsed = spaces.Candidate.parse(candidate)
-    chosen = _recipe(recipe, set_ or [], transfer)
+    chosen = commands.recipe_of(recipe, transfer, dict(_assignment(change) for change in set_ or []))
     fidelity = training.Fidelity(epochs=epochs)
     final = training.final_recipe(parsed, chosen, fidelity, warm=start is not None)
 
     def find_weights() -> None:
-        if start is not None:
-            training.check_start(training.load_checkpoint(start), parsed, None, str(start))
-        if final.transfer is not None and not final.transfer.from_pretraining:
-            training.load_checkpoint(training.source_file(final.transfer, parsed))
-        if start is None and final.transfer is None:
-            with progress_bar("weights", enabled=not json) as progress:
-                training.require_pretrained([parsed], final, progress)
+        published = start is None and final.transfer is None
+        with progress_bar("weights", enabled=published and not json) as progress:
+            commands.require_sources(parsed, final, start, progress)
 
     prepared = prepare_data(data, view, final.input, cache, find_weights)
     path = out or Path("checkpoints") / f"{parsed.id}_{final.name}_s{seed}.pt"
@@ -90,20 +86,6 @@ def train(
         raise typer.Exit(INTERRUPTED) from stopped
     document = _training_document(candidate=parsed.notation, recipe=final, data=prepared, result=result)
     emit_json(document) if json else _tell_training(result)
-
-
-def _recipe(name: str, changes: list[str], transfer: Path | None) -> Recipe:
-    chosen = training.load_recipe(
-        files.load_yaml(name, TrainingError).data if name.endswith((".yaml", ".yml")) else name
-    )
-    overrides = dict(_assignment(change) for change in changes)
-    if transfer is not None:
-        overrides["transfer"] = {"from": str(transfer), **_head_epochs(chosen)}
-    return chosen.with_overrides(overrides)
-
-
-def _head_epochs(recipe: Recipe) -> dict[str, int]:
-    return {"head_epochs": recipe.head_epochs} if recipe.transfer else {}
 
 
 def _assignment(text: str) -> tuple[str, Any]:

@@ -3,6 +3,8 @@ from .devices import profile as profile
 from .networks import evaluate as evaluate
 from .networks import export as export
 from .networks import extract as extract
+from .networks import recipe_of as recipe_of
+from .networks import require_sources as require_sources
 from .networks import train as train
 from .running import database_if_there as database_if_there
 from .running import run as run

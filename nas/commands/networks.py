@@ -94,6 +94,28 @@ def recipe_of(
     return chosen.with_overrides(overrides)
 
 
+def require_sources(
+    network: Candidate, final: training.Recipe, start: str | Path | None, progress: Progress | None = None
+) -> None:
+    """That the weights a training begins from are there and fit, before images are packed.
+
+    Args:
+        network: to train.
+        final: the recipe it is trained with (`training.final_recipe`).
+        start: a trained plain network to go on from; None for none.
+        progress: told the bytes of published weights that are loaded.
+
+    Raises:
+        TrainingError: they are missing, damaged, or another network's.
+    """
+    if start is not None:
+        training.check_start(load_checkpoint(start), network, None, str(start))
+    if final.transfer is not None and not final.transfer.from_pretraining:
+        load_checkpoint(training.source_file(final.transfer, network))
+    if start is None and final.transfer is None:
+        training.require_pretrained([network], final, progress)
+
+
 def train(
     candidate: Candidate | str,
     data: Data,
@@ -145,8 +167,7 @@ def train(
     chosen, network = recipe_of(recipe, transfer), as_candidate(candidate)
     fidelity = training.Fidelity(epochs=epochs)
     final = training.final_recipe(network, chosen, fidelity, warm=start is not None)
-    if start is None and final.transfer is None:
-        training.require_pretrained([network], final, progress)
+    require_sources(network, final, start, progress)
     return training.train(
         network,
         chosen,

@@ -14,3 +14,14 @@ def is_study_name(name: str) -> bool:
     (True, False, False)
     """
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}", name) is not None
+
+
+def study_name(name: str) -> str:
+    """The name, where it may be one.
+
+    Raises:
+        ValueError: it may not; says what names are made of.
+    """
+    if not is_study_name(name):
+        raise ValueError(NAME_RULE)
+    return name

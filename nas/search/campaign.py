@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 
 from nas.errors import StudyError
-from nas.files.names import NAME_RULE, is_study_name
 from nas.files.yaml_source import load_yaml, validate
-from nas.search.definition import StudyDefinition, load_study
+from nas.search.definition import StudyDefinition, StudyName, load_study
 from nas.search.handing import is_handed_recipe, is_handed_space
 
 MAKES_RULES = ("shrink", "auto_shrink")
@@ -31,20 +30,13 @@ class CampaignFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", title="campaign")
 
-    name: str = Field(description="names the folder of the common report")
+    name: StudyName = Field(description="names the folder of the common report")
     title: str = Field("", description="one line for people")
     question: str = Field("", description="what the studies want to know together; opens the report")
     studies: list[str] = Field(min_length=1, description="study files in order, from this file's folder")
     hours: PositiveFloat | None = Field(
         None, description="budget of one run of all together, hours of the clock; null: none"
     )
-
-    @field_validator("name")
-    @classmethod
-    def _plain_name(cls, name: str) -> str:
-        if not is_study_name(name):
-            raise ValueError(NAME_RULE)
-        return name
 
 
 @dataclass(frozen=True)

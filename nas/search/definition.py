@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from nas.errors import StudyError, unknown_name
-from nas.files.names import NAME_RULE, is_study_name
+from nas.files.names import study_name
 from nas.files.yaml_source import YamlSource, load_yaml, validate
 from nas.results.costs import COSTS
 from nas.search import own_function
@@ -33,6 +33,7 @@ from nas.shrinking.settings import RuleFamily
 from nas.spaces import DesignSpace, RuleSet, own_code
 from nas.training.fidelity import Fidelity
 
+StudyName = Annotated[str, AfterValidator(study_name)]
 Share = Annotated[float, Field(gt=0, le=1)]
 MOST = 100_000
 """Trainings, or anything else that is counted, of one stage: ten times what the database is built for. A number with
@@ -423,7 +424,9 @@ class StageDefinition:
 class StudyDefinition(Settings):
     """A study file. Paths are taken from the folder of the file; the database and caches from the current one."""
 
-    name: str = Field(description="letters, digits, - and _; names the study in the database and its report folder")
+    name: StudyName = Field(
+        description="letters, digits, - and _; names the study in the database and its report folder"
+    )
     title: str = Field("", description="one line for people")
     question: str | StudyQuestion = Field(
         "", description="what the study wants to know; opens the report; {compare: [...]} is answered with numbers"
@@ -472,13 +475,6 @@ class StudyDefinition(Settings):
     stages: list[StageItem] = Field(description="in order, see the stage kinds", min_length=1)
     profiles: dict[str, dict[str, Any]] = Field({}, description="named changes to this file, `nas run --profile NAME`")
     source: str | None = Field(None, exclude=True)
-
-    @field_validator("name")
-    @classmethod
-    def _plain_name(cls, name: str) -> str:
-        if not is_study_name(name):
-            raise ValueError(NAME_RULE)
-        return name
 
     @field_validator("device")
     @classmethod

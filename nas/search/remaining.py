@@ -18,7 +18,7 @@ FINISHED_TO_BELIEVE = 3
 
 @dataclass(frozen=True)
 class StageProgress:
-    """Where one stage stands: trainings ended and expected at most, and the epochs that are still to do."""
+    """Where one stage stands: trainings ended, and expected at most."""
 
     ended: int
     total: int
