@@ -20,7 +20,7 @@ from nas.commands.terminal import plain as plain
 from nas.commands.terminal import progress_bar as progress_bar
 from nas.errors import NasError
 from nas.files.plain import clean
-from nas.files.shown import printable, shown
+from nas.files.shown import json_text, printable, shown
 from nas.progress import duration as duration
 
 Force = Annotated[bool, typer.Option("--force", help="Replace files that exist already.")]
@@ -65,9 +65,7 @@ def print_error(error: NasError) -> None:
 
 def emit_json(value: Any) -> None:
     """Writes one JSON document to stdout."""
-    document = json.dumps(clean(value), indent=2, ensure_ascii=False)
-    # What a terminal would obey is written as JSON's own escape, which means the same.
-    sys.stdout.write("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in document) + "\n")
+    sys.stdout.write(json_text(json.dumps(clean(value), indent=2, ensure_ascii=False)) + "\n")
 
 
 def emit(text: str) -> None:

@@ -214,10 +214,11 @@ def _tell_estimate(definition: StudyDefinition, found: StudyEstimate) -> None:
         for s in found.stages
     ]
     print_table(("stage", "kind", "trainings", "epochs", "time", "what"), rows, title=f"Study {definition.name}")
-    total = "unknown" if found.hours is None else duration(found.hours * 3600)
-    shared = "" if found.workers == 1 else f", {_hours(found.hours_together)} on the study's {found.workers}"
-    trainings = f"At most {found.trainings} trainings, about {total} on one worker{shared}."
-    note(f"Space: {found.space_size:,} candidates. {trainings}")
+    took = "for how long is not known"
+    if found.hours is not None:
+        shared = "" if found.workers == 1 else f", {_hours(found.hours_together)} on the study's {found.workers}"
+        took = f"about {_hours(found.hours)} on one worker{shared}"
+    note(f"Space: {found.space_size:,} candidates. At most {found.trainings} trainings, {took}.")
     note(f"Speed: {_speed(found.images_per_s)} ({found.basis}).")
 
 
@@ -327,6 +328,8 @@ def _print_status(found: dict[str, Any]) -> None:
     for row in found["running"]:
         silent = found["now"] - row["heartbeat_at"]
         line(f"  running: {row['notation']} on {row['owner']}, heard {silent:.0f} s ago")
+    for owner, doing in found["doing"].items():
+        line(f"  {owner}: {doing}")
     for text in search.launch_lines(found):
         line(f"  {text}")
     for kind, count in found["failures"].items():
@@ -334,6 +337,3 @@ def _print_status(found: dict[str, Any]) -> None:
     if found["finished"]:
         line(f"  finished; report: reports/{found['study']}/report.html")
     sys.stdout.flush()
-
-
-__all__ = ["StudyContext", "register"] if TYPE_CHECKING else ["register"]

@@ -5,8 +5,10 @@ Markdown and LaTeX are escaped here too; only HTML has a module of its own, `nas
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
+from unicodedata import category
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,10 +26,17 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def shown(text: str) -> str:
     """Text without anything that a terminal would obey: control characters and direction marks are spelt out.
 
-    >>> shown("stage \x1b[31mred")
-    'stage \\\\x1b[31mred'
+    Spaces of every width stay: numbers are grouped by narrow ones.
+
+    >>> shown("stage \x1b[31mred"), shown("12\u202f936") == "12\u202f936"
+    ('stage \\\\x1b[31mred', True)
     """
-    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+    return "".join(c if c.isprintable() or c in "\n\t" or category(c) == "Zs" else repr(c)[1:-1] for c in text)
+
+
+def json_text(document: str) -> str:
+    """A JSON document in which what a terminal would obey is written as JSON's own escape, which means the same."""
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in document)
 
 
 def printable(text: str, longest_word: int = 300, longest: int = 1200) -> str:

@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from nas import __version__
+from nas.files.shown import json_text
 from nas.reporting import style
 from nas.reporting.document import (
     Badge,
@@ -114,7 +115,7 @@ def _data_script(name: str, value: object) -> Element:
     """JSON in the page; no `<` survives, so no text in it can close the script."""
     text = str(value.to_json()) if isinstance(value, go.Figure) else json.dumps(value)
     escaped = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    return tag("script", Html(escaped), type="application/json", id=name)
+    return tag("script", Html(json_text(escaped)), type="application/json", id=name)
 
 
 def _navigation(document: Document) -> Element:

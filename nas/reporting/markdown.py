@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from nas.files.shown import markdown_text
+from nas.files.shown import markdown_text, shown
 from nas.reporting.document import (
     Bar,
     Beside,
@@ -36,7 +36,7 @@ def render_markdown(document: Document, pictures: Mapping[str, PurePosixPath] | 
     for section in document.sections:
         parts.append(f"## {markdown_text(section.title)}")
         parts += [block_markdown(block, pictures or {}) for block in section.blocks]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return shown("\n\n".join(part for part in parts if part)) + "\n"  # code too holds nothing a terminal obeys
 
 
 def block_markdown(block: Block, pictures: Mapping[str, PurePosixPath]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from html import escape
+from unicodedata import category
 
 _VOID = {"meta", "link", "br", "input", "img", "col"}
 
@@ -25,8 +26,7 @@ class Element:
 
     def __str__(self) -> str:
         written = "".join(
-            f" {key}" if value is True else f' {key}="{escape(str(value), quote=True)}"'
-            for key, value in self.attributes.items()
+            f" {key}" if value is True else f' {key}="{_escaped(value)}"' for key, value in self.attributes.items()
         )
         if self.name in _VOID:
             return f"<{self.name}{written}>"
@@ -35,8 +35,24 @@ class Element:
     _repr_html_ = __str__
 
 
+def _escaped(value: object) -> str:
+    """Text of a page; a terminal that shows the file obeys none of it, and a browser shows what was written.
+
+    >>> _escaped("a < b \u202e \x1b[31m") == "a &lt; b &#x202e; " + "\\\\x1b[31m"
+    True
+    """
+    return "".join(map(_inert, escape(str(value), quote=True)))
+
+
+def _inert(char: str) -> str:
+    kind = category(char)
+    if kind == "Cf":  # direction marks and the like: a reference to the character means the same
+        return f"&#x{ord(char):x};"
+    return repr(char)[1:-1] if kind == "Cc" and char not in "\n\t" else char
+
+
 def _text(value: object) -> str:
-    return str(value) if isinstance(value, Element | Html) else escape(str(value), quote=True)
+    return str(value) if isinstance(value, Element | Html) else _escaped(value)
 
 
 def tag(name: str, /, *children: object, **attributes: object) -> Element:

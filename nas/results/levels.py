@@ -89,7 +89,7 @@ class Level:
         return ", ".join(part for part in parts if part) or "all trainings"
 
     def _fidelity_words(self) -> list[str]:
-        length = [f"{int(self.epochs)} epochs"] if self.epochs == self.epochs else []
+        length = [f"{int(self.epochs)} epoch{'' if self.epochs == 1 else 's'}"] if self.epochs == self.epochs else []
         parts = [part for part in self.fidelity.split("-") if not re.fullmatch(r"e\d+|full", part)]
         unnamed = [] if parts or self.split == "table" else [self.fidelity]
         return (length or unnamed) + [_fidelity_part(part) for part in parts]

@@ -77,7 +77,6 @@ def test_markdown_shows_it_as_text(reported: tuple[Path, str]) -> None:
         assert active not in outside, active
 
 
-@pytest.mark.xfail(strict=True, reason="control characters and direction marks are not spelt out there yet")
 @pytest.mark.parametrize("name", ["report.html", "report.md"])
 def test_reports_hold_nothing_that_a_terminal_obeys(reported: tuple[Path, str], name: str) -> None:
     text = (reported[0] / name).read_text()
