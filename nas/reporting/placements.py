@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from nas.errors import NasError
+from nas.spaces.blocks import PUBLISHED, START
 from nas.spaces.candidate import Candidate
 from nas.spaces.labels import MIXED, NO_BLOCK, split_groups
 from nas.spaces.sites import Topology, get_topology
@@ -60,6 +63,23 @@ def exploded_placements(table: pd.DataFrame) -> pd.DataFrame:
     site = [pair[0] for pair in rows["_pair"]]
     block = [pair[1] for pair in rows["_pair"]]
     return rows.drop(columns="_pair").assign(site=site, block=block)
+
+
+@lru_cache(maxsize=65536)
+def _start_of(notation: str) -> tuple[str, object]:
+    """The lone block of a candidate and how it is put in; nothing for a notation that no longer reads."""
+    placed = placements_of(notation)
+    return (placed[0][1], Candidate.parse(notation).placements[0].value(START)) if placed else ("", None)
+
+
+def as_published(singles: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Which candidates with one block are put in as published although their block is put in as the identity, too.
+
+    Forms are never mixed: the one is a change of a trained network, the other is none.
+    """
+    starts = [_start_of(str(notation)) for notation in singles["notation"]]
+    both = {block for block, start in starts if start not in (None, PUBLISHED)}
+    return np.array([start == PUBLISHED and block in both for block, start in starts], dtype=bool)
 
 
 def topology_of(backbone: str) -> Topology | None:

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.figures.site_axis import add_level_line, add_site_axis
-from nas.reporting.placements import placements_of
+from nas.reporting.placements import as_published, placements_of
 from nas.reporting.study_data import StudyData, records_of, rows_of
 from nas.results.cost_tables import time_quote
 from nas.results.costs import ratio
@@ -42,7 +42,8 @@ class MapByPosition(StudyFigure):
         backbone = data.backbone
         summary = _beside_controls(data, level)
         rows = data.trainings.iloc[:0] if level is None else level.rows(data.trainings)
-        singles = _best_setting(summary[(summary["n_blocks"] == 1) & (summary["backbone"] == backbone)], rows)
+        singles = summary[(summary["n_blocks"] == 1) & (summary["backbone"] == backbone)]
+        singles = _best_setting(singles[~as_published(singles)], rows)
         lines = [("baseline", plain_row(summary, backbone)), ("reference", reference_row(summary, backbone))]
         extra = [row.to_frame().T.assign(kind=kind, block=None, site=None) for kind, row in lines if row is not None]
         table = pd.concat([singles, *extra], ignore_index=True).reindex(columns=list(_COLUMNS))
@@ -74,7 +75,7 @@ class MapByPosition(StudyFigure):
             "worse than the plain backbone, or slower than the reference network without beating it. Where several "
             "hyperparameter settings were tried, the best is chosen in all seeds but one and shown as it does in that "
             "one, on average over the seeds (with one seed: the mean over settings), for the best of several is too "
-            "good by its luck."
+            "good by its luck. A block that was put in both ways is shown as the identity, without its published form."
         )
 
 

@@ -13,13 +13,11 @@ from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.figures.site_axis import add_site_axis
 from nas.reporting.numbers import interval, plural, signed
-from nas.reporting.placements import exploded_placements, site_count
+from nas.reporting.placements import as_published, exploded_placements, site_count
 from nas.reporting.study_data import StudyData, rows_of
-from nas.results.cost_tables import parse_once
 from nas.results.differences import to_controls
 from nas.results.intervals import CONFIDENCE, half_widths
 from nas.results.levels import Level
-from nas.spaces.blocks import PUBLISHED, START
 from nas.spaces.labels import block_title
 
 _COLUMNS = ("block", "form", "site", "effect", "low", "high", "candidates", "trainings")
@@ -125,16 +123,9 @@ def _single_effects(summary: pd.DataFrame, data: StudyData, level: Level | None)
     joined = singles.drop(columns=["block", "trainings"]).merge(effects, on="notation")
     best = joined.sort_values("difference", ascending=False)
     rows = exploded_placements(best)
-    rows = rows.assign(form=_forms(rows)).drop_duplicates(["block", "form", "site"])
+    forms = [AS_PUBLISHED if published else "" for published in as_published(rows)]
+    rows = rows.assign(form=forms).drop_duplicates(["block", "form", "site"])
     return rows.assign(effect=rows["difference"], low=rows["low_all"], high=rows["high_all"], candidates=1)
-
-
-def _forms(rows: pd.DataFrame) -> list[str]:
-    """Which rows are put in as published although their block is put in as the identity, too."""
-    starts = [parse_once(str(notation)).placements[0].value(START) for notation in rows["notation"]]
-    both = {block for block, start in zip(rows["block"], starts, strict=True) if start not in (None, PUBLISHED)}
-    pairs = zip(rows["block"], starts, strict=True)
-    return [AS_PUBLISHED if start == PUBLISHED and block in both else "" for block, start in pairs]
 
 
 def _marginal_effects(summary: pd.DataFrame, data: StudyData) -> pd.DataFrame:

@@ -26,6 +26,7 @@ from nas.reporting.numbers import count, plural
 from nas.reporting.placements import placements_of
 from nas.reporting.study_data import StudyData, mark_front
 from nas.reporting.tables import CANDIDATE_HEADS, CANDIDATE_NUMBERS, candidate_rows
+from nas.results.costs import COSTS
 from nas.spaces.labels import block_title
 
 PAGE_ROWS = 50
@@ -98,7 +99,12 @@ def _filter_panel(data: StudyData, filters: Filters) -> Any:
 def _axes(data: StudyData, own: str) -> list[dict[str, str]]:
     """The axes something is known for."""
     known = {key for key, (column, _, _) in SPEEDS.items() if data.results[column].notna().any()}
-    return [{"label": unit, "value": key} for key, (_, _, unit) in SPEEDS.items() if key in known | {own, "ms"}]
+    names = {key: "speed" if key == "batches_per_s" else COSTS[column].noun for key, (column, _, _) in SPEEDS.items()}
+    return [
+        {"label": f"{names[key]}, {unit}", "value": key}
+        for key, (_, _, unit) in SPEEDS.items()
+        if key in known | {own, "ms"}
+    ]
 
 
 def _blocks_of(notation: str) -> list[str]:

@@ -18,14 +18,12 @@ from nas.reporting.dashboard.source import Snapshot, StudySource
 from nas.reporting.figures import ParetoFront
 from nas.reporting.findings import VERDICTS, finding_table
 from nas.reporting.html import cell_html
-from nas.reporting.markup import inline
-from nas.reporting.numbers import count, fixed, is_missing, p_value, plural, signed
+from nas.reporting.numbers import MISSING, count, is_missing, mean_sd, p_value, plural, signed
 from nas.reporting.rules_file import rule_set
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.story.rules import rule_table
 from nas.reporting.study_data import StudyData, mark_front
 from nas.spaces.findings import Finding
-from nas.spaces.labels import short_label
 from nas.spaces.rule_formats import FORMATS
 from nas.spaces.ruleset import RuleSet
 
@@ -129,10 +127,12 @@ def adopted(data: StudyData) -> list[int]:
 
 
 def rule_options(data: StudyData, verdict: str) -> list[dict[str, Any]]:
-    """Every rule of the asked verdict as a card with a box to tick; hidden ones keep their tick."""
+    """Every rule of the asked verdict as a card with a box to tick, adopted ones first; hidden ones keep their tick."""
+    order = list(VERDICTS)
+    numbered = sorted(enumerate(data.findings), key=lambda pair: order.index(str(pair[1].get("verdict"))))
     return [
         {"label": _card(finding), "value": i}
-        for i, finding in enumerate(data.findings)
+        for i, finding in numbered
         if not verdict or finding.get("verdict") == verdict
     ]
 
@@ -173,7 +173,7 @@ def _with_choice(finding: Finding, taken: bool) -> Finding:
 
 
 def outcome_of(data: StudyData, taken: Sequence[int], view: View) -> list[Any]:
-    """How many trained candidates the ticked rules admit, the best on both sides, and the front without the rest."""
+    """How many trained candidates the ticked rules admit, the mean on both sides, and the front without the rest."""
     level = default_level(data)
     summary = data.candidates(level)
     candidates = summary[summary["n_blocks"] > 0] if len(summary) else summary
@@ -191,7 +191,7 @@ def outcome_of(data: StudyData, taken: Sequence[int], view: View) -> list[Any]:
     whole = figure_block(ParetoFront(level=level), data, name="admitted", title="Front of the admitted candidates")
     return [
         html.P(f"{said} ({level.words if level else ''})."),
-        html.P(component(inline(f"{_best('Best admitted', inside)}{_best('; best left out', outside)}."))),
+        html.P(f"Mean mAP {_mean(inside)} of the admitted, {_mean(outside)} of the others (± sd over networks): no test."),
         *blocks([replace(whole, drawing=ParetoFront(level=level).draw(shown))], view),
     ]
 
@@ -203,9 +203,7 @@ def _admits(rules: RuleSet, notation: str) -> bool:
         return False
 
 
-def _best(words_before: str, rows: pd.DataFrame) -> str:
-    if rows.empty:
-        return f"{words_before}: none"
-    best = rows.sort_values("map_mean").iloc[-1]
-    time = f"{fixed(best['latency_ms'], 2)} ms" if best["latency_ms"] == best["latency_ms"] else "time not measured"
-    return f"{words_before}: {short_label(str(best['notation']))}, mAP {fixed(best['map_mean'], 4)}, {time}"
+def _mean(rows: pd.DataFrame) -> str:
+    """Mean over networks with its sd, as far as there is one."""
+    scores = rows["map_mean"].dropna()
+    return mean_sd(scores.mean(), scores.std()) if len(scores) else MISSING
