@@ -191,7 +191,7 @@ def outcome_of(data: StudyData, taken: Sequence[int], view: View) -> list[Any]:
     whole = figure_block(ParetoFront(level=level), data, name="admitted", title="Front of the admitted candidates")
     return [
         html.P(f"{said} ({level.words if level else ''})."),
-        html.P(f"Mean mAP {_mean(inside)} of the admitted, {_mean(outside)} of the others (± sd over networks): no test."),
+        html.P(f"Mean mAP ± sd over networks: {_mean(inside)} admitted, {_mean(outside)} the others. This is no test."),
         *blocks([replace(whole, drawing=ParetoFront(level=level).draw(shown))], view),
     ]
 
