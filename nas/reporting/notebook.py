@@ -94,8 +94,7 @@ class Study:
     def ask(self, *, wait: bool = False) -> Asked | None:
         """What to train next, None at the end; see `nas.search.Asker.ask`.
 
-        >>> while trial := study.ask():  # doctest: +SKIP
-        ...     study.tell(trial, {"map": train(trial.candidate, trial.seed)})
+        A whole loop: `while trial := study.ask(): study.tell(trial, {"map": train(trial.candidate, trial.seed)})`.
         """
         return self._asks().ask(wait=wait)
 
