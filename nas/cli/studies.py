@@ -52,7 +52,10 @@ def list_studies(context: typer.Context, db: Url = None, json: Json = False) -> 
 
     Example: nas studies list
     """
-    found = search.studies_here(db or context.obj or os.environ.get("NAS_DATABASE"))
+    unread: list[str] = []
+    found = search.studies_here(db or context.obj or os.environ.get("NAS_DATABASE"), unread)
+    for sentence in unread:
+        note(f"{sentence}.")
     if json:
         emit_json([{**study.summary, "database": storage.masked(study.url)} for study in found])
         return

@@ -30,8 +30,12 @@ class FoundStudy:
     summary: dict[str, Any]
 
 
-def studies_here(url: str | None = None) -> list[FoundStudy]:
+def studies_here(url: str | None = None, unread: list[str] | None = None) -> list[FoundStudy]:
     """The studies of one database, or of all databases of this folder, oldest first in each.
+
+    Args:
+        url: the database, where it was told.
+        unread: gets a sentence for each database of the folder that cannot be read (of another version, no database).
 
     Raises:
         StorageError: the database that was told cannot be read.
@@ -42,8 +46,9 @@ def studies_here(url: str | None = None) -> list[FoundStudy]:
     for known in _databases_here():
         try:
             found += _in_database(known)
-        except NasError:
-            continue  # a file of another kind, or made by a newer version: not what is looked for
+        except NasError as error:
+            if unread is not None:
+                unread.append(f"{known.removeprefix('sqlite:///')} was passed over: {error.message}")
     return found
 
 
@@ -61,16 +66,17 @@ def find_study(named: str | None, url: str | None = None) -> tuple[str, str]:
         return _of_file(Path(named), url)
     if named is not None and url is None and _is_database(named):
         named, url = None, named
-    found = studies_here(url)
+    unread: list[str] = []
+    found = studies_here(url, unread)
     if named is None:
-        return _only(found, url)
+        return _only(found, url, unread)
     matches = [study for study in found if study.name == named]
     if not matches:
         where = "this folder" if url is None else "the database"
         hint = "give --db URL, set NAS_DATABASE, or name the study's file"
         if not found:
-            raise StudyError(f"{where} holds no study, so none named {named!r}", hint)
-        raise StudyError(unknown_name("study", named, {study.name for study in found}), hint)
+            raise StudyError(_but(f"{where} holds no study, so none named {named!r}", unread), hint)
+        raise StudyError(_but(unknown_name("study", named, {study.name for study in found}), unread), hint)
     if len({study.url for study in matches}) > 1:
         urls = ", ".join(sorted({study.url for study in matches}))
         raise StudyError(f"several databases have a study {named!r}: {urls}", "say which with --db URL")
@@ -89,11 +95,12 @@ def find_database(named: str | None, url: str | None = None) -> str:
         return find_study(named, url)[1]
     if url is not None:
         return url
-    urls = list(dict.fromkeys(study.url for study in studies_here()))
+    unread: list[str] = []
+    urls = list(dict.fromkeys(study.url for study in studies_here(unread=unread)))
     if len(urls) == 1:
         return urls[0]
     if not urls:
-        raise StudyError("this folder has no database with a study", "say where with --db URL")
+        raise StudyError(_but("this folder has no database with a study", unread), "say where with --db URL")
     raise StudyError(f"this folder has {len(urls)} databases: {', '.join(urls)}", "name one of them, or a study")
 
 
@@ -118,12 +125,16 @@ def _of_file(path: Path, url: str | None) -> tuple[str, str]:
     return run[0]
 
 
-def _only(found: list[FoundStudy], url: str | None) -> tuple[str, str]:
+def _but(sentence: str, unread: list[str]) -> str:
+    return "; ".join((sentence, *unread))
+
+
+def _only(found: list[FoundStudy], url: str | None, unread: list[str]) -> tuple[str, str]:
     if len(found) == 1:
         return found[0].name, found[0].url
     if not found:
         where = "this folder has no database with a study" if url is None else "the database holds no study"
-        raise StudyError(where, "start one with `nas run STUDY.yaml`, or say where with --db URL")
+        raise StudyError(_but(where, unread), "start one with `nas run STUDY.yaml`, or say where with --db URL")
     names = ", ".join(f"{study.name} ({study.summary['state']})" for study in found)
     raise StudyError(f"there are {len(found)} studies here: {names}", "name one of them")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,18 @@ def test_commands_take_what_is_here(here: Path, capsys: pytest.CaptureFixture[st
     assert [(row["study"], row["database"]) for row in listed] == [("one", "sqlite:///one.db")]
     assert main(["studies"]) == 0
     assert "sqlite:///one.db" in capsys.readouterr().out
+
+
+def test_databases_that_cannot_be_read_are_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _registered(here / "a", "one", "sqlite:///one.db")
+    with sqlite3.connect("one.db") as database:
+        database.execute("UPDATE nas_alembic_version SET version_num = '9999_later'")
+    database.close()
+    Path("pictures.db").write_bytes(b"no database at all" * 100)
+    for ask in (find_study, find_database):
+        with pytest.raises(StudyError, match=r"no database with a study; one.db was passed over: .*; pictures.db was"):
+            ask(None)
+    assert main(["studies", "list", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out) == []
+    assert "one.db was passed over" in said.err
