@@ -12,6 +12,7 @@ from nas.networks.backbones import build_backbone
 from nas.networks.counting import Cost, count_cost
 from nas.networks.sites import FoundSite, find_sites, with_shapes
 from nas.spaces.blocks import Params
+from nas.spaces.sites import last_strides
 
 SMALLEST_INPUT = 8
 
@@ -56,9 +57,13 @@ def survey(backbone: str, backbone_params: Params = (), input_size: tuple[int, i
         raise SpaceError(f"an input of {input_size[0]}x{input_size[1]} pixels is too small; at least {SMALLEST_INPUT}")
     width, last_stride = backbone_settings(backbone_params)
     with torch.device("meta"):
-        sites = find_sites(build_backbone(backbone, width=width, last_stride=2))
+        sites = find_sites(build_backbone(backbone, width=width, last_stride=max(last_strides(backbone))))
         trunk = build_backbone(backbone, width=width, last_stride=last_stride).eval()
-        shaped = with_shapes(trunk, sites, input_size)
+        try:
+            shaped = with_shapes(trunk, sites, input_size)
+        except ValueError as error:  # torch's own: instance normalisation of one position
+            size = f"{input_size[0]}x{input_size[1]}"
+            raise SpaceError(f"an input of {size} pixels is too small for {backbone}: {error}") from error
         with torch.no_grad():
             out_channels = trunk(torch.empty(1, 3, *input_size)).shape[1]
         cost = count_cost(trunk, torch.empty(1, 3, *input_size))

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import WeightsEnum, get_model_weights
+from torchvision.models import WeightsEnum, get_model_weights, list_models
 
 from nas.errors import TrainingError, unknown_name
 from nas.files.given import zip_fault
@@ -37,14 +37,23 @@ _WANTED = (
     "A state dictionary of tensors is wanted: .safetensors, or a .pth that torch.save(net.state_dict(), ...) wrote."
 )
 
+_NO_NAMES = (
+    "Download the file that its authors publish (docs/how-to/published-weights.md) and set weights to its path, or to"
+    " null for random ones."
+)
+
 
 def weight_names(backbone: str) -> tuple[str, ...]:
-    """Names of the published weights of a backbone, as torchvision calls them.
+    """Names of the published weights of a backbone, as torchvision calls them; () for one that it does not have.
 
     >>> "IMAGENET1K_V1" in weight_names("resnet50")
     True
     """
-    return tuple(entry.name for entry in get_model_weights(backbone))
+    return tuple(entry.name for entry in _enumeration(backbone) or ())
+
+
+def _enumeration(backbone: str) -> type[WeightsEnum] | None:
+    return get_model_weights(backbone) if backbone in list_models() else None
 
 
 def find_weights(backbone: str, weights: str | Path, progress: Progress | None = None) -> Path:
@@ -101,7 +110,9 @@ def is_here(backbone: str, weights: str | Path) -> bool:
 
 def _published(backbone: str, weights: str | Path) -> WeightsEnum | None:
     """The entry of torchvision's enumeration, or None when `weights` is a path."""
-    enumeration = get_model_weights(backbone)
+    enumeration = _enumeration(backbone)
+    if enumeration is None:
+        return None
     if str(weights) == "DEFAULT":
         return enumeration.DEFAULT
     return enumeration.__members__.get(str(weights))
@@ -111,13 +122,13 @@ def _existing_file(backbone: str, weights: str | Path) -> Path:
     path = Path(weights).expanduser()
     if path.is_file():
         return path
+    names = weight_names(backbone)
     if path.suffix or len(path.parts) > 1:
-        raise TrainingError(
-            f"no weights file at {path}", f"Published weights of {backbone}: {', '.join(weight_names(backbone))}."
-        )
-    raise TrainingError(
-        unknown_name(f"weights of {backbone}", str(weights), weight_names(backbone)), "Or give the path of a file."
-    )
+        listed = f"Published weights of {backbone}: {', '.join(names)}." if names else _NO_NAMES
+        raise TrainingError(f"no weights file at {path}", listed)
+    if not names:
+        raise TrainingError(f"weights of {backbone} have no names, and there is no file {path}", _NO_NAMES)
+    raise TrainingError(unknown_name(f"weights of {backbone}", str(weights), names), "Or give the path of a file.")
 
 
 def _download(backbone: str, entry: WeightsEnum, target: Path, progress: Progress | None) -> None:

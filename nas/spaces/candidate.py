@@ -15,7 +15,7 @@ from typing import Any
 from nas.errors import SpaceError, unknown_name
 from nas.files.hashes import hash_of_data
 from nas.spaces.blocks import PUBLISHED, START, Params, get_block_spec
-from nas.spaces.sites import get_topology
+from nas.spaces.sites import get_topology, require_last_stride
 from nas.spaces.values import ParamValue, canonical_value
 
 BACKBONE_DEFAULTS: Mapping[str, ParamValue] = {"last_stride": 1, "width": 1}
@@ -215,9 +215,8 @@ def _backbone_params(backbone: str, given: Mapping[str, Any]) -> Params:
     width, last_stride = values["width"], values["last_stride"]
     if isinstance(width, (bool, str)) or not 0 < width <= 16:
         raise SpaceError(f"width of {backbone} must be a number above 0 and at most 16, not {width!r}")
-    if isinstance(last_stride, bool) or not isinstance(last_stride, int):
-        raise SpaceError(f"last_stride of {backbone} must be 1 or 2, not {last_stride!r}")
-    get_topology(backbone, last_stride)
+    get_topology(backbone)  # refuses an unknown one
+    require_last_stride(backbone, last_stride)
     return tuple(sorted(values.items()))
 
 

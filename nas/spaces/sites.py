@@ -27,6 +27,7 @@ class Site:
         channels: channels of the tensor there, at width 1.
         stride: input pixels for one pixel there.
         after: the module before the site, for people (`layer2[0]`).
+        floored: the part of `stride` that poolings without padding make, which leave out a row or column left over.
     """
 
     number: int
@@ -36,6 +37,7 @@ class Site:
     channels: int
     stride: int
     after: str
+    floored: int = 1
 
     @property
     def is_stage_end(self) -> bool:
@@ -44,7 +46,8 @@ class Site:
 
     def shape(self, height: int = 256, width: int = 128) -> tuple[int, int, int]:
         """Channels, height and width of the tensor at this site, for an input in pixels."""
-        return self.channels, -(-height // self.stride), -(-width // self.stride)
+        padded = self.stride // self.floored
+        return self.channels, -(-height // padded) // self.floored, -(-width // padded) // self.floored
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,8 @@ class _Backbone:
     stem_channels: int
     stem_stride: int
     stages: tuple[_Stage, ...]
+    pools: bool = False
+    """Between stages the map is halved by pooling, not by a strided block: the last stride is as published."""
 
 
 def _resnet(title: str, depths: tuple[int, int, int, int], expansion: int) -> _Backbone:
@@ -133,6 +138,14 @@ def _shufflenet(title: str, channels: tuple[int, int, int]) -> _Backbone:
     repeats = (4, 8, 4)
     stages = tuple(_Stage((c,) * n, 2, stage(i + 2)) for i, (c, n) in enumerate(zip(channels, repeats, strict=True)))
     return _Backbone(title, 24, 4, stages)
+
+
+def _osnet(title: str, stem: int, channels: tuple[int, int, int]) -> _Backbone:
+    def stage(number: int) -> Callable[[int], str]:
+        return lambda place: f"conv{number}[{place}]"
+
+    stages = tuple(_Stage((c, c), 1 if i == 0 else 2, stage(i + 2)) for i, c in enumerate(channels))
+    return _Backbone(title, stem, 4, stages, pools=True)
 
 
 def _mobilenet(title: str, stages: tuple[tuple[tuple[int, ...], int], ...]) -> _Backbone:
@@ -164,11 +177,38 @@ _BACKBONES: Mapping[str, _Backbone] = MappingProxyType(
             "MobileNet v3 large",
             (((16,), 1), ((24, 24), 2), ((40, 40, 40), 2), ((80, 80, 80, 80, 112, 112), 2), ((160, 160, 160), 2)),
         ),
+        "resnet50_ibn_a": _resnet("ResNet-50 IBN-a", (3, 4, 6, 3), 4),
+        "resnet50_ibn_b": _resnet("ResNet-50 IBN-b", (3, 4, 6, 3), 4),
+        "osnet_x1_0": _osnet("OSNet 1.0x", 64, (256, 384, 512)),
+        "osnet_x0_75": _osnet("OSNet 0.75x", 48, (192, 288, 384)),
+        "osnet_x0_5": _osnet("OSNet 0.5x", 32, (128, 192, 256)),
+        "osnet_x0_25": _osnet("OSNet 0.25x", 16, (64, 96, 128)),
+        "osnet_ain_x1_0": _osnet("OSNet-AIN 1.0x", 64, (256, 384, 512)),
     }
 )
 
 BACKBONES: tuple[str, ...] = tuple(_BACKBONES)
 """Names of the backbones with a table of sites."""
+
+
+def last_strides(backbone: str) -> tuple[int, ...]:
+    """The last strides that a backbone of `BACKBONES` can be built with.
+
+    >>> last_strides("resnet50"), last_strides("osnet_x1_0")
+    ((1, 2), (1,))
+    """
+    return (1,) if _BACKBONES[backbone].pools else (1, 2)
+
+
+def require_last_stride(backbone: str, last_stride: object) -> None:
+    """Refuses a last stride that a backbone of `BACKBONES` does not have.
+
+    Raises:
+        SpaceError: with the ones it has.
+    """
+    known = last_strides(backbone)
+    if isinstance(last_stride, bool) or not isinstance(last_stride, int) or last_stride not in known:
+        raise SpaceError(f"last_stride of {backbone} must be {' or '.join(map(str, known))}, not {last_stride!r}")
 
 
 @cache
@@ -183,18 +223,18 @@ def get_topology(backbone: str, last_stride: int = 1) -> Topology:
         last_stride: stride of the first block of the last stage; 1 (usual in re-identification) keeps its resolution.
 
     Raises:
-        SpaceError: for an unknown backbone or a last stride other than 1 and 2.
+        SpaceError: for an unknown backbone or a last stride that it does not have.
     """
     if backbone not in _BACKBONES:
         raise SpaceError(unknown_name("backbone", backbone, BACKBONES))
-    if last_stride not in (1, 2):
-        raise SpaceError(f"last_stride of {backbone} must be 1 or 2, not {last_stride!r}")
+    require_last_stride(backbone, last_stride)
     row = _BACKBONES[backbone]
     sites = [Site(1, 0, 1, 1, row.stem_channels, row.stem_stride, "stem")]
     stride = row.stem_stride
     for number, stage in enumerate(row.stages, start=1):
-        stride *= last_stride if number == len(row.stages) else stage.stride
+        stride *= last_stride if number == len(row.stages) and not row.pools else stage.stride
+        floored = stride // row.stem_stride if row.pools else 1
         for place, channels in enumerate(stage.channels, start=1):
             after = stage.after(place - 1)
-            sites.append(Site(len(sites) + 1, number, place, len(stage.channels), channels, stride, after))
+            sites.append(Site(len(sites) + 1, number, place, len(stage.channels), channels, stride, after, floored))
     return Topology(backbone, row.title, tuple(sites))

@@ -147,6 +147,8 @@ def test_unknown_names_and_missing_files(tmp_path: Path) -> None:
         find_weights("resnet50", "IMAGENET1K_V3")
     with pytest.raises(TrainingError, match="no weights file at"):
         find_weights("resnet50", tmp_path / "none.pth")
+    with pytest.raises(TrainingError, match="weights of osnet_x1_0 have no names, and there is no file IMAGENET1K_V1"):
+        find_weights("osnet_x1_0", "IMAGENET1K_V1")
     assert weight_names("resnet50") == ("IMAGENET1K_V1", "IMAGENET1K_V2")
 
 

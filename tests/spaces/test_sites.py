@@ -6,6 +6,7 @@ import pytest
 
 from nas.errors import SpaceError
 from nas.spaces import BACKBONES, get_topology
+from nas.spaces.sites import last_strides
 
 PAPER = {1: (64, 64, 32), 2: (256, 64, 32), 5: (512, 32, 16), 9: (1024, 16, 8), 15: (2048, 16, 8), 17: (2048, 16, 8)}
 
@@ -29,6 +30,8 @@ def test_resnet50_is_the_papers_table() -> None:
         ("shufflenet_v2_x2_0", 17, (5, 13, 17)),
         ("mobilenet_v3_small", 12, (2, 4, 9, 12)),
         ("mobilenet_v3_large", 16, (2, 4, 7, 13, 16)),
+        ("resnet50_ibn_a", 17, (4, 8, 14, 17)),
+        ("osnet_x0_25", 7, (3, 5, 7)),
     ],
 )
 def test_number_of_sites_and_stage_ends(backbone: str, sites: int, ends: tuple[int, ...]) -> None:
@@ -38,7 +41,7 @@ def test_number_of_sites_and_stage_ends(backbone: str, sites: int, ends: tuple[i
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_tables_are_consistent(backbone: str) -> None:
-    for last_stride in (1, 2):
+    for last_stride in last_strides(backbone):
         topology = get_topology(backbone, last_stride)
         assert [site.number for site in topology.sites] == list(range(1, len(topology.sites) + 1))
         assert topology.sites[0].stage == 0

@@ -39,7 +39,7 @@ def resnet_trunk(name: str, width: float) -> nn.Sequential:
         modules[f"layer{stage + 1}"] = _layer(block, inputs, planes, depth, stride=1 if stage == 0 else 2)
         inputs = planes * block.expansion
     trunk = nn.Sequential(modules)
-    _initialise(trunk)
+    initialise_convolutions(trunk)
     return trunk
 
 
@@ -53,7 +53,10 @@ def _layer(block: type[BasicBlock | Bottleneck], inputs: int, planes: int, depth
     return nn.Sequential(*blocks)
 
 
-def _initialise(trunk: nn.Sequential) -> None:
+def initialise_convolutions(trunk: nn.Module) -> None:
+    """Draws all convolutions as He et al. (ICCV 2015) do for ReLUs, by their outputs; biases are 0."""
     for module in trunk.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
