@@ -61,9 +61,9 @@ def survey(backbone: str, backbone_params: Params = (), input_size: tuple[int, i
         trunk = build_backbone(backbone, width=width, last_stride=last_stride).eval()
         try:
             shaped = with_shapes(trunk, sites, input_size)
-        except ValueError as error:  # torch's own: instance normalisation of one position
+        except (ValueError, RuntimeError) as error:  # torch's own: pooling or normalisation of too few positions
             size = f"{input_size[0]}x{input_size[1]}"
-            raise SpaceError(f"an input of {size} pixels is too small for {backbone}: {error}") from error
+            raise SpaceError(f"an input of {size} pixels is too small for {backbone}: {str(error).splitlines()[0]}") from error
         with torch.no_grad():
             out_channels = trunk(torch.empty(1, 3, *input_size)).shape[1]
         cost = count_cost(trunk, torch.empty(1, 3, *input_size))
