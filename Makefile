@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help system install quickstart test test-slow test-heavy test-all lint smoke reference house clean
+.PHONY: help system install quickstart test test-slow test-heavy test-all lint smoke reference site house clean
 
 help:            ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
@@ -52,8 +52,13 @@ smoke: $(BIN)/nas  ## short studies from file to report
 reference: $(BIN)/nas  ## the reference pages in docs/, from the code
 	$(BIN)/python docs/build_reference.py
 
+# A copy is built: the notebooks run, and leave their databases beside themselves.
+site: $(BIN)/nas  ## the documentation as pages that need no network, in site/; runs the notebooks, warnings are errors
+	rm -rf build/site && mkdir -p build/site && cp -r docs mkdocs.yml build/site/
+	cd build/site && OMP_NUM_THREADS=1 PLOTLY_RENDERER=notebook NO_MKDOCS_2_WARNING=1 $(CURDIR)/$(BIN)/mkdocs build --strict --quiet --site-dir $(CURDIR)/site
+
 house: $(BIN)/nas  ## how heavy the package is and how deep its stairs are
 	$(BIN)/python benchmarks/house.py
 
 clean:           ## removes the virtual environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -26,7 +26,7 @@ from nas.reporting.loading import load_study_data
 from nas.reporting.markup import tag
 from nas.reporting.report import DEFAULT_FORMATS, write_report
 from nas.reporting.rules_file import rule_set
-from nas.reporting.story.question import question
+from nas.reporting.story.question import answered
 from nas.reporting.study_data import StudyData
 from nas.reporting.style import said
 from nas.reporting.two_studies import Comparison, compare
@@ -231,4 +231,5 @@ class Study:
         return f"Study({self.name!r}, database {masked(self.url)!r})"
 
     def _repr_html_(self) -> str:
-        return str(tag("div", tag("h3", self.name), *[block_html(block) for block in question(self.data()).blocks]))
+        # Without the figures: a page of ours brings what draws them, a notebook draws `figure(...)` itself.
+        return str(tag("div", tag("h3", self.name), *[block_html(block) for block in answered(self.data())]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 from types import ModuleType
@@ -86,3 +87,17 @@ def test_every_page_is_found_from_the_index() -> None:
         targets = {(page.parent / link.partition("#")[0]).resolve() for link in links(page) if "://" not in link}
         new |= {target for target in targets if target.suffix == ".md" and target.is_relative_to(DOCS)} - found
     assert {page.resolve() for page in DOCS.rglob("*.md")} <= {page.resolve() for page in found}
+
+
+def test_the_site_has_every_page() -> None:
+    told = re.findall(
+        r"^ +- (?:[^:\n]+: )?([\w/-]+\.(?:md|ipynb))$", (ROOT / "mkdocs.yml").read_text(), flags=re.MULTILINE
+    )
+    pages = [page for kind in ("*.md", "*.ipynb") for page in DOCS.rglob(kind)]
+    assert sorted(told) == sorted(page.relative_to(DOCS).as_posix() for page in pages)
+
+
+def test_notebooks_are_kept_without_what_they_printed() -> None:
+    for path in (DOCS / "notebooks").glob("*.ipynb"):
+        cells = json.loads(path.read_text())["cells"]
+        assert not [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")], path.name
