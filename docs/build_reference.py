@@ -219,7 +219,12 @@ def _blocks() -> str:
         for param in spec.settings:
             choices = ", ".join(f"`{plain(choice)}`" for choice in param.choices)
             rows.append(("", f"`{param.name}`", choices, f"`{plain(param.default)}`", param.doc))
-    intro = "## Blocks\n\n`{}` takes all defaults; a list of values lets the search vary them."
+    intro = (
+        "## Blocks\n\n`{}` takes all defaults; a list of values lets the search vary them.\n"
+        "`{derived: channels / 64}` computes a value from the channels of the site (at width 1) and from\n"
+        "hyperparameters above it in the table, by numbers, `+ - * /`, `min`, `max` and parentheses (an expression\n"
+        "with commas needs quotation marks). Nothing is rounded: the result must be one of the values."
+    )
     return f"{intro}\n\n{table(('block', 'hyperparameter', 'values', 'default', 'meaning'), rows)}"
 
 

@@ -51,7 +51,7 @@ def show(
         emit("")
     emit("Blocks")
     for name, domain in found.blocks.items():
-        emit(f"  {_block_line(name, [*domain.params], len(domain.variants()))}")
+        emit(f"  {_block_line(name, domain, len(found.definition.forms(name)))}")
     if found.recipe:
         emit("Recipe")
         for key, values in found.recipe.items():
@@ -204,9 +204,10 @@ def _site_rows(
         yield site.number, site.after, site.stage, place, shape, end, ", ".join(blocks) or "-"
 
 
-def _block_line(name: str, params: list[tuple[str, tuple[Any, ...]]], variants: int) -> str:
-    values = "; ".join(f"{key}: {', '.join(map(spaces.format_value, choices))}" for key, choices in params)
-    return f"{name}: {values or 'defaults'} ({variants} variant{'s' * (variants != 1)})"
+def _block_line(name: str, domain: spaces.BlockDomain, variants: int) -> str:
+    values = [f"{key}: {', '.join(map(spaces.format_value, choices))}" for key, choices in domain.params]
+    values += [f"{key} = {derived.text}" for key, derived in domain.derived]
+    return f"{name}: {'; '.join(values) or 'defaults'} ({variants} variant{'s' * (variants != 1)})"
 
 
 def _size_lines(space: DesignSpace) -> str:

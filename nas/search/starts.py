@@ -17,7 +17,6 @@ from nas.errors import StudyError
 from nas.files.hashes import sha256_of
 from nas.spaces import DesignSpace, get_block_spec
 from nas.spaces.blocks import IDENTITY
-from nas.spaces.domains import BlockDomain
 
 if TYPE_CHECKING:
     from nas.search.context import StudyContext, StudyParts
@@ -108,13 +107,13 @@ def _parsed(item: object, plain_before: int) -> list[Start]:
 def identity_forms(space: DesignSpace) -> DesignSpace:
     """The space with every block put in as the identity, where the space does not say how it is put in."""
     data = space.to_dict()
-    blocks = {name: _with_form(domain, data["blocks"][name]) for name, domain in space.blocks.items()}
+    blocks = {name: _with_form(space, name, params) for name, params in data["blocks"].items()}
     return DesignSpace.from_dict({**data, "blocks": blocks})
 
 
-def _with_form(domain: BlockDomain, params: dict[str, Any]) -> dict[str, Any]:
-    spec = get_block_spec(domain.name)
-    needed = "start" not in params and not all(spec.is_identity(dict(variant)) for variant in domain.variants())
+def _with_form(space: DesignSpace, block: str, params: dict[str, Any]) -> dict[str, Any]:
+    spec, forms = get_block_spec(block), space.definition.forms(block)
+    needed = "start" not in params and not all(spec.is_identity(dict(form)) for form in forms)
     return {**params, "start": [IDENTITY]} if needed else params
 
 

@@ -181,16 +181,29 @@ def used_sites(sample: Sample) -> tuple[int, ...]:
     return tuple(int(i) + 1 for i in np.flatnonzero((sample.placed > 0).any(axis=0)))
 
 
+_CHANNELS = " channels"  # no hyperparameter has this name
+
+
 def block_params(sample: Sample) -> Iterator[tuple[str, str, tuple[Any, ...], Floats]]:
     """Hyperparameters with two or more values: (block, name, values, (candidates, values) placements with each).
 
-    One that follows from an earlier one (a default that depends on it) is no question of its own and is left out.
+    One that follows from an earlier one (a default that depends on it) is no question of its own and is left out; so is
+    one that follows from the channels of its site (a derived one): it could not be told from the site.
     """
     for block in sample.blocks:
         placed = [(i, p) for i, c in enumerate(sample.candidates) for p in c.placements if p.block == block]
         settings = get_block_spec(block).settings
-        rows = [(i, {s.name: v for s in settings if (v := p.value(s.name)) is not None}) for i, p in placed]
-        told: list[str] = []
+        rows = [
+            (
+                i,
+                {
+                    _CHANNELS: sample.topology.site(p.site).channels,
+                    **{s.name: v for s in settings if (v := p.value(s.name)) is not None},
+                },
+            )
+            for i, p in placed
+        ]
+        told = [_CHANNELS]
         for spec in settings:
             values = tuple(sorted({row[spec.name] for _, row in rows if spec.name in row}, key=_value_key))
             if len(values) > 1 and not any(_follows(spec.name, name, [row for _, row in rows]) for name in told):

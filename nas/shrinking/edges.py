@@ -176,7 +176,7 @@ def _param_edges(rule: Any, sample: Sample, parent: DesignSpace) -> Iterator[_Ed
     """A run of values of a block's hyperparameter: its first and last."""
     if rule.block not in parent.blocks or rule.values is not None:
         return
-    offered = {dict(params).get(rule.param) for params in parent.blocks[rule.block].variants()}
+    offered = {dict(params).get(rule.param) for params in parent.definition.forms(rule.block)}
     choices = [v for v in get_block_spec(rule.block).param(rule.param).choices if v in offered]
     kept = [v for v in choices if rule.low <= v <= rule.high]
     values = [[p.value(rule.param) for p in c.placements if p.block == rule.block] for c in sample.candidates]

@@ -97,10 +97,10 @@ def _recipe(definition: SpaceFile, rules: Sequence[Rule]) -> RecipeSpace:
 
 
 def _lattice(definition: SpaceFile, topology: Topology, rules: Sequence[Rule]) -> Lattice:
-    variants = {name: domain.variants() for name, domain in definition.blocks.items()}
     options: dict[int, dict[str, tuple[Params, ...]]] = {}
     for number in sorted(definition.sites.resolve(topology)):
         site = topology.site(number)
+        variants = {name: domain.variants(site) for name, domain in definition.blocks.items()}
         admitted = {name: _admitted(name, rows, site, topology, rules) for name, rows in variants.items()}
         options[number] = {key: rows for name, found in admitted.items() for key, rows in _forms(name, found, rules)}
     automata = [

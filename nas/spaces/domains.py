@@ -20,7 +20,9 @@ from typing import Any, Literal
 
 from nas.errors import SpaceError, unknown_name
 from nas.spaces import own_code
-from nas.spaces.blocks import BlockSpec, Params, UnloadedSpec, get_block_spec
+from nas.spaces.blocks import BlockSpec, Params, ParamSpec, UnloadedSpec, get_block_spec
+from nas.spaces.derived import CHANNELS, DERIVED, Derived
+from nas.spaces.sites import Site
 from nas.spaces.values import ParamValue, canonical_value, format_value, same_value
 
 _DIGITS = 6
@@ -162,14 +164,16 @@ class BlockDomain:
     Attributes:
         name: the block.
         params: for each hyperparameter that varies or is not at its default: its legal values here.
+        derived: those that are computed from the site's channels and other hyperparameters.
     """
 
     name: str
     params: tuple[tuple[str, tuple[ParamValue, ...]], ...] = ()
+    derived: tuple[tuple[str, Derived], ...] = ()
 
     @classmethod
     def of(cls, name: str, data: object) -> BlockDomain:
-        """A block's domain from what a person wrote: for each hyperparameter a value, a list, or `all`.
+        """A block's domain from what a person wrote: for each hyperparameter a value, a list, `all` or an expression.
 
         Raises:
             SpaceError: for an unknown block or hyperparameter, or an illegal value.
@@ -179,22 +183,29 @@ class BlockDomain:
             data = {}
         if not isinstance(data, Mapping):
             raise SpaceError(f"block {name!r} needs hyperparameters with their values, or {{}}, not {data!r}")
-        return cls(name, tuple(sorted((str(key), _choices(spec, str(key), value)) for key, value in data.items())))
+        computed = {str(key): _derived(spec, str(key), v) for key, v in data.items() if isinstance(v, Mapping)}
+        listed = ((str(key), _choices(spec, str(key), v)) for key, v in data.items() if not isinstance(v, Mapping))
+        return cls(name, tuple(sorted(listed)), tuple(sorted(computed.items())))
 
-    def variants(self) -> tuple[Params, ...]:
+    def variants(self, *sites: Site) -> tuple[Params, ...]:
         """All distinct settings, complete and canonical; conditional hyperparameters only where they are active.
 
+        Args:
+            sites: where; only a domain with derived hyperparameters needs to know.
+
         Raises:
-            SpaceError: for an own block whose class was not imported: how many there are is not known.
+            SpaceError: for an own block whose class was not imported: how many there are is not known; for a derived
+                value that is not legal, with its site.
         """
         spec = get_block_spec(self.name)
         if isinstance(spec, UnloadedSpec):
             own_code.require_trusted([self.name], "the space")
-        return tuple(dict.fromkeys(spec.complete(given) for given in self._settings(spec)))
+        places = sites if self.derived else (None,)
+        return tuple(dict.fromkeys(spec.complete(given) for site in places for given in self._settings(spec, site)))
 
-    def _settings(self, spec: BlockSpec) -> Iterator[dict[str, ParamValue]]:
+    def _settings(self, spec: BlockSpec, site: Site | None) -> Iterator[dict[str, ParamValue]]:
         settings: list[dict[str, ParamValue]] = [{}]
-        domains = dict(self.params)
+        domains, derived = dict(self.params), dict(self.derived)
         for param in spec.settings:
             if param.name in domains:
                 settings = [
@@ -202,16 +213,59 @@ class BlockDomain:
                     for given in settings
                     for value in domains[param.name]
                 ]
+            elif param.name in derived and site is not None:
+                settings = [
+                    {**given, param.name: _computed(derived[param.name], param, spec, given, site)}
+                    if param.is_active(_seen(spec, given))
+                    else given
+                    for given in settings
+                ]
         yield from settings
+
+    def moved(self, params: Params, site: Site) -> Params | None:
+        """The settings with their derived values as they are at a site; None when there are no such there."""
+        if not self.derived:
+            return params
+        names = {name for name, _ in self.derived}
+        kept = [row for row in params if row[0] not in names]
+        found = (row for row in self.variants(site) if [pair for pair in row if pair[0] not in names] == kept)
+        return next(found, None)
 
     def to_data(self) -> dict[str, Any]:
         """As a space file writes it."""
-        return {name: list(values) for name, values in self.params}
+        listed = {name: list(values) for name, values in self.params}
+        return dict(sorted((listed | {name: derived.to_data() for name, derived in self.derived}).items()))
 
 
 def _seen(spec: BlockSpec, given: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
     """The values that conditions can look at: the given ones, and defaults of the others."""
     return dict(spec.complete(given))
+
+
+def _derived(spec: BlockSpec, key: str, data: Mapping[Any, object]) -> Derived:
+    """The expression of a hyperparameter; it may name what the block declares before it."""
+    if set(data) != {DERIVED}:
+        hint = "Put an expression with commas into quotation marks."
+        raise SpaceError(f"{key} of block {spec.name!r} needs values, or {{derived: channels / 64}}, not {data}", hint)
+    found, settings = Derived.of(data[DERIVED]), [param.name for param in spec.settings]
+    spec.param(key)
+    if not isinstance(spec, UnloadedSpec):
+        known = [CHANNELS, *settings[: settings.index(key)]]
+        for name in sorted(found.names - set(known)):
+            raise SpaceError(unknown_name(f"name in what {key} of block {spec.name!r} is derived from", name, known))
+    return found
+
+
+def _computed(
+    derived: Derived, param: ParamSpec, spec: BlockSpec, given: Mapping[str, ParamValue], site: Site
+) -> ParamValue:
+    try:
+        value = derived.value({**_seen(spec, given), CHANNELS: site.channels})
+        return param.choose(value, spec.name)
+    except SpaceError as error:
+        where = f"{param.name} = {derived.text} at site {site.number} ({site.after}, {site.channels} channels)"
+        hint = "Bound it with min and max, or leave the site out of `sites`."
+        raise SpaceError(f"{where}: {error.message}", hint) from error
 
 
 def _choices(spec: BlockSpec, key: str, value: object) -> tuple[ParamValue, ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from nas.spaces.blocks import PUBLISHED, START, Params
 from nas.spaces.candidate import Candidate, Placement
+from nas.spaces.derived import Derived
 from nas.spaces.notation import format_block, format_placement
 from nas.spaces.recipes import RecipeSpace
 from nas.spaces.rules import Violation
@@ -49,11 +50,16 @@ def _placement(space: SpaceFile, candidate: Candidate, i: int, placement: Placem
     if placement.block not in space.blocks:
         message = f"block {placement.block} is not in this space; its blocks: {', '.join(space.blocks)}"
         yield Violation(None, f"placements[{i}].block", message)
-    elif placement.params not in space.blocks[placement.block].variants():
-        yield from _params(space.blocks[placement.block].variants(), i, placement)
+    elif placement.site in numbers:
+        domain = space.blocks[placement.block]
+        variants = domain.variants(topology_of(candidate).site(placement.site))
+        if placement.params not in variants:
+            yield from _params(variants, i, placement, dict(domain.derived))
 
 
-def _params(variants: tuple[Params, ...], i: int, placement: Placement) -> Iterator[Violation]:
+def _params(
+    variants: tuple[Params, ...], i: int, placement: Placement, derived: Mapping[str, Derived]
+) -> Iterator[Violation]:
     """Values that no variant has; when only their combination is missing, the first unlike the nearest variant."""
     named = format_placement(placement)
     strange = [(key, value) for key, value in placement.params if not any((key, value) in row for row in variants)]
@@ -62,6 +68,7 @@ def _params(variants: tuple[Params, ...], i: int, placement: Placement) -> Itera
         rows = [{**unwritten, **dict(row)} for row in variants]
         legal = dict.fromkeys(format_value(row[key]) for row in rows if key in row)
         message = f"{named}: {key} is {format_value(value)}; legal here: {', '.join(legal) or 'none'}"
+        message += f" ({derived[key].text})" if key in derived else ""
         yield Violation(None, f"placements[{i}].params.{key}", message)
     if not strange:
         nearest = min(variants, key=lambda row: len(set(row) ^ set(placement.params)))

@@ -14,15 +14,27 @@ def changes(space: SpaceFile, arms: Sequence[Arm], start: Candidate) -> Iterator
     """Blocks added, removed, moved, exchanged or set differently; recipe values and the backbone changed."""
     for arm in arms:
         if (arm.backbone, arm.params) == (start.backbone, start.backbone_params):
-            for placements in (*_placements(arm, start.placements), *_tied(space, arm, start.placements)):
+            for placements in (*_placements(space, arm, start.placements), *_tied(space, arm, start.placements)):
                 yield Candidate(start.backbone, placements, start.backbone_params, start.recipe)
             for recipe in arm.recipe.neighbours(dict(start.recipe)):
                 yield Candidate(start.backbone, start.placements, start.backbone_params, recipe)
         else:
-            yield Candidate(arm.backbone, start.placements, arm.params, start.recipe)
+            moved = [_moved(space, arm, placement, placement.site) for placement in start.placements]
+            kept = tuple(placement for placement in moved if placement is not None)
+            if len(kept) == len(moved):
+                yield Candidate(arm.backbone, kept, arm.params, start.recipe)
 
 
-def _placements(arm: Arm, placed: tuple[Placement, ...]) -> Iterator[tuple[Placement, ...]]:
+def _moved(space: SpaceFile, arm: Arm, placement: Placement, site: int) -> Placement | None:
+    """A block at another site, or at that of another backbone; what is derived from the site follows it."""
+    domain, sites = space.blocks.get(placement.block), arm.lattice.sites
+    if domain is None or not domain.derived:
+        return Placement(site, placement.block, placement.params)
+    found = next((domain.moved(placement.params, place) for place in sites if place.number == site), None)
+    return None if found is None else Placement(site, placement.block, found)
+
+
+def _placements(space: SpaceFile, arm: Arm, placed: tuple[Placement, ...]) -> Iterator[tuple[Placement, ...]]:
     options = arm.options()
     occupied = {placement.site for placement in placed}
     free = [site for site in options if site not in occupied]
@@ -31,7 +43,8 @@ def _placements(arm: Arm, placed: tuple[Placement, ...]) -> Iterator[tuple[Place
         rest = tuple(other for other in placed if other != placement)
         yield rest
         yield from (_with(rest, option) for option in options.get(placement.site, ()))
-        yield from (_with(rest, Placement(site, placement.block, placement.params)) for site in free)
+        moved = (_moved(space, arm, placement, site) for site in free)
+        yield from (_with(rest, option) for option in moved if option is not None)
 
 
 def _tied(space: SpaceFile, arm: Arm, placed: tuple[Placement, ...]) -> Iterator[tuple[Placement, ...]]:

@@ -161,10 +161,14 @@ class DesignSpace:
     def id(self) -> str:
         """16 hexadecimal digits: equal ids mean the same candidates with the same numbers, whatever the name."""
         topologies = [topology for domain in self.backbones.values() for topology in domain.topologies()]
+        sites = self.definition.sites_of(self.backbones.values())
         content = {
             "backbones": {name: domain.variants() for name, domain in self.backbones.items()},
             "sites": [sorted(self.sites.resolve(topology)) for topology in topologies],
-            "blocks": {name: domain.variants() for name, domain in self.blocks.items()},
+            "blocks": {
+                name: [domain.variants(site) for site in sites] if domain.derived else domain.variants()
+                for name, domain in self.blocks.items()
+            },
             "recipe": {key: domain.to_data() for key, domain in self.recipe.items()},
             "rules": sorted(json.dumps(rule.to_dict(), sort_keys=True) for rule in self.rules),
         }

@@ -7,7 +7,7 @@ The model knows what each key may be and turns it into domains, sites and rules;
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -24,13 +24,14 @@ from pydantic import (
 
 from nas.errors import SpaceError, unknown_name
 from nas.files.model_errors import Location, at_location
-from nas.spaces.blocks import BLOCKS, Params
+from nas.spaces.blocks import BLOCKS, Params, UnloadedSpec, get_block_spec
 from nas.spaces.candidate import BACKBONE_DEFAULTS, Candidate
+from nas.spaces.derived import CHANNELS, DERIVED
 from nas.spaces.domains import BlockDomain, Domain
 from nas.spaces.recipes import RecipeSpace
-from nas.spaces.rules import AnyRule, Rule
+from nas.spaces.rules import AnyRule, Rule, Tie
 from nas.spaces.site_sets import Sites, SiteSet
-from nas.spaces.sites import BACKBONES, Topology, get_topology
+from nas.spaces.sites import BACKBONES, Site, Topology, get_topology
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,16 @@ def _text(item: Any, position: int) -> str:
 _VALUE_SCHEMA = {"type": ["string", "number", "boolean"]}
 _VALUES_SCHEMA = {"anyOf": [_VALUE_SCHEMA, {"type": "array", "items": _VALUE_SCHEMA, "minItems": 1}]}
 _PARAMS_SCHEMA = {"type": ["object", "null"], "additionalProperties": _VALUES_SCHEMA}
+_DERIVED_SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": [DERIVED],
+    "properties": {DERIVED: {"type": ["string", "number"]}},
+}
+_BLOCK_PARAMS_SCHEMA = {
+    "type": ["object", "null"],
+    "additionalProperties": {"anyOf": [*_VALUES_SCHEMA["anyOf"], _DERIVED_SCHEMA]},
+}
 _NAMES_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 _BOUNDS_SCHEMA = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
 _DOMAIN_SCHEMA = {
@@ -176,7 +187,9 @@ _BlockField = Annotated[
     dict[str, InstanceOf[BlockDomain]],
     BeforeValidator(_blocks),
     PlainSerializer(_named),
-    WithJsonSchema({"anyOf": [*_NAMES_SCHEMA["anyOf"], {"type": "object", "additionalProperties": _PARAMS_SCHEMA}]}),
+    WithJsonSchema(
+        {"anyOf": [*_NAMES_SCHEMA["anyOf"], {"type": "object", "additionalProperties": _BLOCK_PARAMS_SCHEMA}]}
+    ),
 ]
 _RecipeField = Annotated[
     dict[str, InstanceOf[Domain]],
@@ -226,9 +239,36 @@ class SpaceFile(BaseModel):
             for i, rule in enumerate(self.rules):
                 if rule.applies_to(domain.name):
                     _check_any(rule.check, domain, ("rules", i))
+        self._check_derived()
         for i, rule in enumerate(self.rules):
             self._check_recipe(rule, i)
         return self
+
+    def sites_of(self, backbones: Iterable[BackboneDomain]) -> tuple[Site, ...]:
+        """The sites of backbones where blocks may stand, before rules."""
+        topologies = [topology for domain in backbones for topology in domain.topologies()]
+        return tuple(t.site(number) for t in topologies for number in sorted(self.sites.resolve(t)))
+
+    def forms(self, block: str) -> tuple[Params, ...]:
+        """All distinct settings of a block, at whatever site."""
+        return self.blocks[block].variants(*self.sites_of(self.backbones.values()))
+
+    def _check_derived(self) -> None:
+        """A derived hyperparameter must have a legal value at every site, and none that a tie asks to be one."""
+        for block in self.blocks.values():
+            if not block.derived or isinstance(get_block_spec(block.name), UnloadedSpec):
+                continue
+            for backbone in self.backbones.values():
+                try:
+                    block.variants(*self.sites_of([backbone]))
+                except SpaceError as error:
+                    said = SpaceError(f"{backbone.name}: {error.message}", error.hint)
+                    raise at_location(said, ("blocks", block.name)) from error
+            differing = {f"{block.name}.{name}" for name, found in block.derived if CHANNELS in found.names}
+            for i, rule in enumerate(self.rules):
+                for name in differing & set(rule.params if isinstance(rule, Tie) else ()):
+                    said = SpaceError(f"{name} is derived from the channels of its site, so that it cannot be tied")
+                    raise at_location(said, ("rules", i))
 
     def _check_recipe(self, rule: Rule, position: int) -> None:
         try:

@@ -282,7 +282,7 @@ def _split_values(truth: Truth, rule: Any) -> list[Claim]:
 def _domain(truth: Truth, factor: tuple[str, ...]) -> tuple[Any, ...]:
     if factor[0] == "recipe":
         return tuple(truth.space.recipe[factor[1]].values)
-    return tuple({dict(params).get(factor[2]) for params in truth.space.blocks[factor[1]].variants()})
+    return tuple({dict(params).get(factor[2]) for params in truth.space.definition.forms(factor[1])})
 
 
 def _true_value(truth: Truth, factor: tuple[str, ...], form: str, *rest: Any) -> bool:
