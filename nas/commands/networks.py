@@ -97,7 +97,7 @@ def recipe_of(
 def require_sources(
     network: Candidate, final: training.Recipe, start: str | Path | None, progress: Progress | None = None
 ) -> None:
-    """That the weights a training begins from are there and fit, before images are packed.
+    """That the weights a training begins from, and its teachers, are there and fit, before images are packed.
 
     Args:
         network: to train.
@@ -108,6 +108,7 @@ def require_sources(
     Raises:
         TrainingError: they are missing, damaged, or another network's.
     """
+    training.check_teachers(final)
     if start is not None:
         training.check_start(load_checkpoint(start), network, None, str(start))
     if final.transfer is not None and not final.transfer.from_pretraining:

@@ -21,9 +21,8 @@ from nas.data.devices import card
 from nas.data.images import Size
 from nas.data.packed import open_pack
 from nas.data.records import ImageRecord, Records, ReidDataset
-from nas.data.views import identity_share
+from nas.data.views import identity_share, prepared_id
 from nas.errors import DataError
-from nas.files.hashes import hash_of_data
 from nas.progress import Progress
 
 
@@ -156,13 +155,12 @@ def prepare(
     require_evaluation(dataset)
     train = identity_share(dataset.train, identities_share, seed) if use == "train" else ()
     shelf = _Shelf.of(_needed(dataset.packable, (*train, *dataset.query, *dataset.gallery)), size, cache_dir, progress)
-    key = [dataset.id, list(size), identities_share, seed if identities_share < 1 else 0]
     prepared = PreparedData(
         train=shelf.split(train),
         query=shelf.split(dataset.query),
         gallery=shelf.split(dataset.gallery),
         num_classes=len({r.identity for r in train}),
-        dataset_id=hash_of_data(key),
+        dataset_id=prepared_id(dataset, size, identities_share, seed),
         size=(int(size[0]), int(size[1])),
         name=dataset.name,
     )

@@ -13,6 +13,7 @@ import numpy as np
 
 from nas.data.records import ImageRecord, Records, ReidDataset
 from nas.errors import DataError, unknown_name
+from nas.files.hashes import hash_of_data
 
 View = Literal["select", "final"]
 VIEWS: tuple[View, ...] = ("select", "final")
@@ -98,6 +99,11 @@ def _one_a_camera(held: Records, rng: np.random.Generator) -> Records:
         if len(cameras) > 1
         for _, images in sorted(cameras.items())
     )
+
+
+def prepared_id(dataset: ReidDataset, size: tuple[int, int], identities_share: float = 1.0, seed: int = 0) -> str:
+    """`PreparedData.dataset_id` of a set or view, without packing it; arguments as for `prepare`."""
+    return hash_of_data([dataset.id, list(size), identities_share, seed if identities_share < 1 else 0])
 
 
 def identity_share(records: Records, share: float, seed: int) -> Records:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas import networks, training
-from nas.errors import StudyError, unknown_name
+from nas.data.views import prepared_id
+from nas.errors import StudyError, TrainingError, unknown_name
 from nas.latency.backends import get_backend
-from nas.search.context import FINAL, SOURCE, StudyParts, training_device
+from nas.search.context import FINAL, SELECT, SOURCE, StudyParts, training_device
 from nas.search.definition import RuleTestStage, RungStage, StudyDefinition
 from nas.search.far_device import check_far_device
 from nas.search.proposals import SAMPLERS
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from nas.data import ReidDataset
     from nas.storage import Repository
     from nas.training import Recipe
+
+
+VIEWS = {"confirm": FINAL, "pretrain": SOURCE}
+"""Kinds of stages that train on another view than the study's."""
 
 
 def check_study(definition: StudyDefinition, repository: Repository | None = None, *, fetch: bool = True) -> None:
@@ -56,6 +61,7 @@ def check_study(definition: StudyDefinition, repository: Repository | None = Non
         _check_starts(context)
         _check_weights(context, fetch)
         _check_data(context)
+        _check_teachers(context)
 
 
 def _check_table_start(context: StudyParts) -> None:
@@ -224,11 +230,32 @@ def _check_data(context: StudyParts) -> None:
     """Every view that is trained on has persons enough for a batch, and can be evaluated on."""
     from nas.data.checks import require_evaluation
 
-    views = {"confirm": FINAL, "pretrain": SOURCE}
     kinds = [stage.kind for stage in context.definition.named_stages() if stage.kind != "profile"]
-    for view in dict.fromkeys(views.get(kind, context.search_view) for kind in kinds):
+    for view in dict.fromkeys(VIEWS.get(kind, context.search_view) for kind in kinds):
         _check_batches(context.recipe_of(view), context.dataset(view))
         require_evaluation(context.dataset(view))
+
+
+def _check_teachers(context: StudyParts) -> None:
+    """Teachers are there and can teach at every stage; none has seen the persons that candidates are selected on."""
+    for stage in context.definition.named_stages():
+        view = VIEWS.get(stage.kind, context.search_view)
+        recipe = context.recipe_of(view)
+        if stage.kind == "profile" or recipe.distil is None:
+            continue
+        fidelity = getattr(stage.settings, "fidelity", None) or training.Fidelity()
+        size, seed = fidelity.input or recipe.input, context.definition.validation.seed
+        data_id = prepared_id(context.dataset(view), size, fidelity.identities_share, seed)
+        try:
+            teachers = training.check_teachers(recipe, data_id, size)
+        except TrainingError as error:
+            raise StudyError(f"stage {stage.name!r}: {error.message}", error.hint) from error
+        everybody = prepared_id(context.dataset(FINAL), size) if view == SELECT else None
+        if everybody in [teacher.dataset_id for teacher in teachers]:
+            raise StudyError(
+                f"stage {stage.name!r}: a teacher was trained on the persons that candidates are selected on",
+                "train it with `nas train --view select`",
+            )
 
 
 def _check_batches(recipe: Recipe, dataset: ReidDataset) -> None:

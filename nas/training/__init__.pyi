@@ -22,4 +22,5 @@ from .scoring import score_embeddings as score_embeddings
 from .speed import Speed as Speed
 from .speed import probe as probe
 from .start import check_start as check_start
+from .teachers import check_teachers as check_teachers
 from .transfer import source_file as source_file

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -19,14 +19,14 @@ _OPTIMISERS: Mapping[str, Callable[[list[nn.Parameter], Recipe], Optimizer]] = {
 }
 
 
-def network_optimiser(network: nn.Module, recipe: Recipe) -> Optimizer:
-    """The recipe's optimiser over everything that is trained; weight decay is the same for all of it.
+def network_optimiser(network: nn.Module, recipe: Recipe, maps: Iterable[nn.Parameter] = ()) -> Optimizer:
+    """The recipe's optimiser over everything that is trained, `maps` of a loss too; weight decay is the same for all.
 
     With a `block_lr_factor` the blocks are a group of their own, whose rate is that factor times the others'.
     """
     trained = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
     apart = [] if recipe.block_lr_factor == 1.0 else [p for name, p in trained if name.startswith("blocks.")]
-    rest = [p for name, p in trained if not (apart and name.startswith("blocks."))]
+    rest = [*(p for name, p in trained if not (apart and name.startswith("blocks."))), *maps]
     optimiser = _OPTIMISERS[recipe.optimiser](rest, recipe)
     if apart:
         optimiser.add_param_group({"params": apart, "lr_factor": recipe.block_lr_factor})

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from nas.data.augmentation import Augmentation
 from nas.errors import TrainingError, closest, unknown_name
-from nas.files.hashes import hash_of_text
+from nas.files.hashes import hash_of_text, sha256_of
 from nas.spaces.sites import BACKBONES
 from nas.training.fidelity import FINE_TUNING_EPOCHS, Fidelity, Pixels
 from nas.training.named import NAMED
@@ -22,6 +24,7 @@ from nas.training.settings import (
     Center,
     CircleSoftmax,
     CrossEntropy,
+    Distillation,
     NonNegative,
     Orthogonality,
     PairwiseCircle,
@@ -59,9 +62,9 @@ LOSS_SETUPS: Mapping[str, tuple[str, ...]] = {
 NOT_IN_ID = frozenset({"name", "keep", "evaluate_every", "checkpoint_seconds"})
 """Fields that leave the result as it is: where files stay, when the network is looked at."""
 
-EXECUTION = ("compile", "capture", "evaluation_precision")
-"""Fields of how a training is executed, which may move its result at rounding level: part of the id where they are not
-at their default, so that ids of recipes of before these fields stay."""
+LATER = ("compile", "capture", "evaluation_precision", "distil")
+"""Fields that came after the first recipes were stored: part of the id where they are not at their default, so that
+ids of recipes of before these fields stay."""
 
 FINE_TUNING_RATE = 0.3
 """A fine-tuning's rate as a share of the full recipe's: 3e-3 for the quickstart's 1e-2."""
@@ -138,6 +141,7 @@ class Recipe(Section):
     )
     # Transfer, evaluation and files
     transfer: Transfer | None = None
+    distil: Distillation | None = None
     rerank: bool = Field(False, description="k-reciprocal re-ranking (20, 6, 0.3) in the evaluation; always named")
     evaluate_every: Count | None = Field(None, description="also evaluate every n epochs; the last epoch is the score")
     keep: Literal["last", "best", "none"] = Field("last", description="which weights stay on disk afterwards")
@@ -216,9 +220,14 @@ class Recipe(Section):
 
     @property
     def id(self) -> str:
-        """16 hex digits, equal for equal trainings (see `NOT_IN_ID`, `EXECUTION`)."""
-        usual = {name for name in EXECUTION if getattr(self, name) == type(self).model_fields[name].default}
+        """16 hex digits, equal for equal trainings (see `NOT_IN_ID`, `LATER`).
+
+        Teachers whose content is known (`with_teachers`) count by it, not by where they lie.
+        """
+        usual = {name for name in LATER if getattr(self, name) == type(self).model_fields[name].default}
         content = self.model_dump(mode="json", by_alias=True, exclude=set(NOT_IN_ID | usual))
+        if self.distil is not None and self.distil.sha256:
+            del content["distil"]["teacher"]
         return hash_of_text(json.dumps(content, sort_keys=True))
 
     def to_dict(self) -> dict[str, Any]:
@@ -282,6 +291,33 @@ class Recipe(Section):
         if name not in NAMED:
             raise TrainingError(unknown_name("recipe", name, NAMED))
         return _validated({"name": name, **NAMED[name]})
+
+
+def with_teachers(recipe: Recipe) -> Recipe:
+    """The recipe with the SHA-256 of its teachers' files in it: its id then names them by content, wherever they lie.
+
+    Raises:
+        TrainingError: a teacher is missing, or is not the file that the recipe was planned with.
+    """
+    if recipe.distil is None:
+        return recipe
+    found = []
+    for path in recipe.distil.teacher:
+        if not path.is_file():
+            raise TrainingError(f"distil: there is no teacher {path}", "Train it first, or name its checkpoint.")
+        at = path.stat()
+        found.append(_hash(path, at.st_mtime_ns, at.st_size))
+    if recipe.distil.sha256 not in ((), tuple(found)):
+        raise TrainingError(
+            "distil: a teacher's file is not the one that this training was planned with",
+            "Bring the old file back, or plan anew in a study of another name.",
+        )
+    return recipe.with_overrides({"distil": {"sha256": found}})
+
+
+@lru_cache
+def _hash(path: Path, changed: int, size: int) -> str:
+    return sha256_of(path)
 
 
 def _none_if_none(value: Any) -> Any:
@@ -360,9 +396,11 @@ def _sentence(error: ValidationError) -> str:
     return f"recipe: {what}" if not path else f"recipe: {path}: {what} (it is {first['input']!r})"
 
 
+_OPTIONAL: Mapping[str, type[Section]] = {"transfer": Transfer, "distil": Distillation}
+
+
 def _known_keys(path: tuple[int | str, ...]) -> list[str]:
     if not path:
         return list(Recipe.model_fields)
-    section = Recipe.model_fields[str(path[0])].default
-    kind = Transfer if path[0] == "transfer" else type(section)
+    kind = _OPTIONAL.get(str(path[0])) or type(Recipe.model_fields[str(path[0])].default)
     return [field.alias or name for name, field in kind.model_fields.items()]

@@ -26,7 +26,7 @@ from nas.training.failures import TrainingInterrupted, is_out_of_memory, out_of_
 from nas.training.fidelity import Fidelity
 from nas.training.monitor import LossMonitor
 from nas.training.precision import DTYPES, autocast, resolve_precision
-from nas.training.recipe import Recipe
+from nas.training.recipe import Recipe, with_teachers
 from nas.training.reproducible import reproducible
 from nas.training.results import EpochRecord, TrainingResult
 from nas.training.schedule import learning_rate
@@ -123,8 +123,11 @@ def final_recipe(
         recipe: the full recipe; already final where neither changes it.
         fidelity: what is cheaper; None: nothing.
         warm: whether the training goes on from a trained plain network.
+
+    Raises:
+        TrainingError: a value cannot be, or a teacher is missing or another than before.
     """
-    own = recipe.with_overrides(dict(candidate.recipe))
+    own = with_teachers(recipe.with_overrides(dict(candidate.recipe)))
     return own.fine_tuned(fidelity) if warm and fidelity is not None else own.at(fidelity)
 
 

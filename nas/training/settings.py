@@ -7,9 +7,9 @@ numbers do is left to the modules of `nas.training.losses`; the section `augment
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -75,6 +75,39 @@ class Orthogonality(Section):
 
     weight: NonNegative = Field(description="factor of the term in the loss")
     form: LossForm = Field("paper", description="released: with the strength of ABD-Net's code, see losses")
+
+
+TeacherLoss = Literal["logits", "features", "relations"]
+
+
+def _one_or_several(item: dict[str, Any]) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item, "minItems": 1}]})
+
+
+class Distillation(Section):
+    """The network also learns what trained teachers say of the same images."""
+
+    teacher: Annotated[tuple[Path, ...], _one_or_several({"type": "string"})] = Field(
+        min_length=1, description="checkpoint of a trained network, or a list of them"
+    )
+    loss: Annotated[tuple[TeacherLoss, ...], _one_or_several({"enum": [*get_args(TeacherLoss)]})] = Field(
+        ("logits",), min_length=1, description="what is learned of them; a list adds up"
+    )
+    weight: Positive = Field(1.0, description="factor of each of these terms in the loss")
+    temperature: Positive = Field(4.0, description="logits only: what both sides' logits are divided by")
+    sha256: tuple[str, ...] = Field((), description="of the teachers' files; written by the program")
+
+    @field_validator("teacher", "loss", mode="before")
+    @classmethod
+    def _several(cls, given: Any) -> Any:
+        return [given] if isinstance(given, (str, Path)) else given
+
+    @field_validator("loss")
+    @classmethod
+    def _once(cls, loss: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(loss)) < len(loss):
+            raise ValueError("a loss is named twice")
+        return loss
 
 
 PRETRAINED = "pretrained"

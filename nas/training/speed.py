@@ -18,6 +18,7 @@ from nas.training.losses import LossInputs, TotalLoss
 from nas.training.optimisers import centre_optimiser, network_optimiser
 from nas.training.precision import autocast, resolve_precision
 from nas.training.recipe import Recipe
+from nas.training.teachers import ask_teachers, check_teachers
 
 STEPS = 3
 LIMIT_S = 20.0
@@ -66,8 +67,13 @@ def _timed(candidate: Candidate, recipe: Recipe, device: torch.device, limit_s: 
     classifier = network.classifier
     if classifier is None:
         raise RuntimeError("a network without classifier cannot be trained")
-    loss = TotalLoss(recipe, CLASSES, network.embedding_dim, torch.Generator().manual_seed(0)).to(device)
-    optimisers = [network_optimiser(network, recipe), centre_optimiser(loss, recipe)]
+    teachers = [
+        build_network(saved.candidate, num_classes=CLASSES, input_size=recipe.input).to(device).eval()
+        for saved in check_teachers(recipe)
+    ]
+    taught = [teacher.embedding_dim for teacher in teachers]
+    loss = TotalLoss(recipe, CLASSES, network.embedding_dim, torch.Generator().manual_seed(0), taught).to(device)
+    optimisers = [network_optimiser(network, recipe, loss.maps.parameters()), centre_optimiser(loss, recipe)]
     precision = resolve_precision(recipe.precision, device)
     captured: list[torch.Tensor] = []
     network.pool.register_forward_pre_hook(lambda _module, inputs: captured.append(inputs[0]))
@@ -75,8 +81,8 @@ def _timed(candidate: Candidate, recipe: Recipe, device: torch.device, limit_s: 
     def step(images: torch.Tensor, labels: torch.Tensor) -> None:
         captured.clear()
         with autocast(precision, device):
-            found = network(images)
-        given = (found.pooled, found.embedding, found.logits, labels, classifier, network, captured[-1])
+            found, said = network(images), ask_teachers(teachers, images)
+        given = (found.pooled, found.embedding, found.logits, labels, classifier, network, captured[-1], said)
         total, _ = loss(LossInputs(*given), None)
         total.backward()
         for optimiser in optimisers:

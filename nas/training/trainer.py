@@ -28,6 +28,7 @@ from nas.training.optimisers import centre_optimiser, network_optimiser, set_lea
 from nas.training.precision import autocast, gradient_scaler, resolve_precision
 from nas.training.recipe import IDENTITY_TERMS, Recipe
 from nas.training.results import EpochRecord
+from nas.training.teachers import ask_teachers, load_teachers
 from nas.training.transfer import only_trainable
 
 _HEAD = 0x4EAD
@@ -46,6 +47,7 @@ class Trainer:
 
     Attributes:
         network: the network that is trained.
+        teachers: trained networks that it learns from too.
         averaged: its averaged weights, or None.
         recorded: the step as a CUDA graph, where the recipe asks for one.
         epoch, step: whole epochs done, and steps done of the one after.
@@ -55,6 +57,7 @@ class Trainer:
     Raises:
         SpaceError: the candidate cannot be built at this input size.
         DataError: too few identities for the recipe's batches.
+        TrainingError: a teacher cannot teach, see `nas.training.teachers`.
     """
 
     def __init__(
@@ -75,7 +78,9 @@ class Trainer:
         self.network = self._build_network()
         generator = torch.Generator().manual_seed(_stream(seed))
         initialise_classifier(self.network, recipe.classifier_std, generator)
-        self.loss = TotalLoss(recipe, data.num_classes, self.network.embedding_dim, generator).to(device)
+        self.teachers = load_teachers(recipe, data.dataset_id)
+        taught = [teacher.embedding_dim for teacher in self.teachers]
+        self.loss = TotalLoss(recipe, data.num_classes, self.network.embedding_dim, generator, taught).to(device)
         self._captured: list[Tensor] = []
         if self.loss.needs_feature_map:
             self.network.pool.register_forward_pre_hook(self._capture)
@@ -106,13 +111,14 @@ class Trainer:
 
     def prepare(self) -> None:
         """To be called once the starting weights are in place: moves to the device and makes the optimisers."""
-        self.network.to(self.device)
-        if self.recipe.channels_last:
-            self.network.to(memory_format=torch.channels_last)
+        for network in (self.network, *self.teachers):
+            network.to(self.device)
+            if self.recipe.channels_last:
+                network.to(memory_format=torch.channels_last)
         if self.recipe.compile:
             self.network.compile()
         self._parameters = list(self.network.parameters())
-        self.optimiser = network_optimiser(self.network, self.recipe)
+        self.optimiser = network_optimiser(self.network, self.recipe, self.loss.maps.parameters())
         self.centre_optimiser = centre_optimiser(self.loss, self.recipe)
         self.scaler = gradient_scaler(self.precision, self.device)
         # Not given the step to keep: a trainer in a circle of references would hold its memory after it failed.
@@ -172,7 +178,14 @@ class Trainer:
             raise RuntimeError("a network without classifier cannot be trained")
         feature_map = self._captured.pop() if self._captured else None
         return LossInputs(
-            outputs.pooled, outputs.embedding, logits, batch.labels, self.classifier, self.network, feature_map
+            outputs.pooled,
+            outputs.embedding,
+            logits,
+            batch.labels,
+            self.classifier,
+            self.network,
+            feature_map,
+            ask_teachers(self.teachers, batch.images),
         )
 
     def _head_inputs(self, batch: Batch) -> LossInputs:

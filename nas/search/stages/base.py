@@ -27,6 +27,7 @@ from nas.search.starts import (
 from nas.spaces import Candidate, DesignSpace
 from nas.storage import TrainingRequest
 from nas.training.fidelity import FINE_TUNING_EPOCHS, Fidelity
+from nas.training.recipe import with_teachers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,7 +193,8 @@ def recipe_of(context: StudyContext, wish: Wish, view: str) -> Recipe:
     """The recipe a wish is trained with: the candidate's own values, then the fidelity."""
     tuned = {} if wish.role == TUNE else context.tuned(view)
     own = context.recipe_of(view).with_overrides(tuned).with_overrides(dict(wish.candidate.recipe))
-    return own.fine_tuned(wish.fidelity) if wish.start.is_warm else own.at(wish.fidelity)
+    final = own.fine_tuned(wish.fidelity) if wish.start.is_warm else own.at(wish.fidelity)
+    return with_teachers(final) if context.trains else final
 
 
 def epochs_of(context: StudyParts, settings: Any, fidelity: Fidelity) -> int:

@@ -1,0 +1,75 @@
+"""The trained teachers of a distillation: checked, loaded, and asked about each batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from nas.errors import TrainingError
+from nas.networks import ReidNetwork
+from nas.training.checkpoints import Checkpoint, load_checkpoint, network_from_checkpoint
+from nas.training.losses import Taught
+from nas.training.recipe import Recipe
+
+
+def check_teachers(
+    recipe: Recipe, data_id: str | None = None, input_size: tuple[int, int] | None = None
+) -> list[Checkpoint]:
+    """A recipe's teachers, if they can teach; none without distillation.
+
+    Args:
+        recipe: with or without distillation.
+        data_id: `PreparedData.dataset_id` of the images to train on; None: not known yet.
+        input_size: height and width of these images; the recipe's, when None.
+
+    Raises:
+        TrainingError: one cannot be read, is not trained to its end or at another image size; for logits, it learned
+            other identities or no classifier.
+    """
+    paths = () if recipe.distil is None else recipe.distil.teacher
+    return [_checked(load_checkpoint(path), recipe, path, data_id, input_size or recipe.input) for path in paths]
+
+
+def _checked(saved: Checkpoint, recipe: Recipe, path: Path, data_id: str | None, size: tuple[int, int]) -> Checkpoint:
+    what = f"distil: the teacher {path} ({saved.candidate})"
+    if not saved.finished:
+        raise TrainingError(
+            f"{what} is not trained to its end: {saved.epoch} of {saved.recipe.total_epochs} epochs",
+            "Finish its training first.",
+        )
+    if saved.input_size != tuple(size):
+        theirs, ours = ("x".join(map(str, one)) for one in (saved.input_size, size))
+        raise TrainingError(
+            f"{what} was trained on images of {theirs}, but they are {ours} here",
+            "Train teacher and network at one size: both see the same batches.",
+        )
+    if recipe.distil is None or "logits" not in recipe.distil.loss:
+        return saved
+    if "cross_entropy" not in saved.recipe.terms:
+        raise TrainingError(
+            f"{what} was trained without cross_entropy, so that its logits are no probabilities",
+            "Write loss: features or loss: relations.",
+        )
+    if data_id not in (None, saved.dataset_id):
+        raise TrainingError(
+            f"{what} learned other identities than those trained here, so that its logits mean others",
+            "Train it on the same data and view, or write loss: features or loss: relations.",
+        )
+    return saved
+
+
+def load_teachers(recipe: Recipe, data_id: str) -> list[ReidNetwork]:
+    """The teachers on the CPU, in evaluation mode and without gradients; none without distillation.
+
+    Raises:
+        TrainingError: see `check_teachers`.
+    """
+    return [network_from_checkpoint(saved).requires_grad_(False) for saved in check_teachers(recipe, data_id)]
+
+
+def ask_teachers(teachers: list[ReidNetwork], images: torch.Tensor) -> tuple[Taught, ...]:
+    """What each teacher says of a batch (B, 3, H, W)."""
+    with torch.no_grad():
+        said = [(network(images), network.classifier) for network in teachers]
+        return tuple(Taught(embedding, None if last is None else last(embedding)) for embedding, last in said)

@@ -1,0 +1,104 @@
+"""Teachers in a study: checked for every stage before it starts, and told apart by content in its trainings."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from search_builders import open_study, work
+
+import nas
+from nas.data import dataset_view, load_dataset
+from nas.data.views import prepared_id
+from nas.errors import StudyError, TrainingError
+from nas.search.checks import check_study
+from nas.search.definition import load_study
+from nas.training import load_checkpoint
+from nas.training.checkpoints import save_checkpoint
+
+DATA = {"generated": {"train_identities": 8, "test_identities": 4, "images": 2}}
+RECIPE = {
+    "extends": "quickstart",
+    "loss": "cross_entropy",
+    "epochs": 1,
+    "warmup_epochs": 0,
+    "input": [32, 16],
+    "identities": 4,
+    "images": 2,
+}
+SWEEP = {"sweep": {"design": "exhaustive"}}
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def teacher(path: str, view: str = "final") -> None:
+    nas.train("resnet18(width=0.125)+se@3", DATA, RECIPE, out=path, view=view)
+
+
+def study(name: str = "taught", stages: Any = (SWEEP,), **distil: Any) -> Path:
+    space = {
+        "name": "s",
+        "backbones": {"resnet18": {"width": 0.125}},
+        "sites": [4],
+        "blocks": ["agw"],
+        "rules": [{"min_blocks": 1}],
+    }
+    data = {
+        "name": name,
+        "space": space,
+        "data": DATA,
+        "recipe": {**RECIPE, "distil": distil},
+        "latency": {"input": [32, 16], "time_budget_s": 0.01, "reference": "resnet18", "isolated": False},
+        "start": "scratch",
+        "select_on": "test" if name.startswith("taught") else "validation",
+        "database": "sqlite:///study.db",
+        "stages": list(stages),
+    }
+    path = Path(f"{name}.yaml")
+    path.write_text(yaml.safe_dump(data, sort_keys=False))
+    return path
+
+
+def test_teachers_are_checked_for_every_stage(tmp_path: Path) -> None:
+    with pytest.raises(
+        (StudyError, TrainingError), match=r"there is no checkpoint none\.pt|there is no teacher none\.pt"
+    ):
+        check_study(load_study(study(teacher="none.pt")))
+    teacher("final.pt")
+    check_study(load_study(study(teacher="final.pt")))
+    with pytest.raises(StudyError, match="stage 'sweep': a teacher was trained on the persons that candidates are"):
+        check_study(load_study(study("selects", teacher="final.pt", loss="relations")))
+    size = tuple(RECIPE["input"])
+    seen = prepared_id(dataset_view(load_dataset(DATA), "select"), size)  # type: ignore[arg-type]
+    save_checkpoint(replace(load_checkpoint("final.pt"), dataset_id=seen), Path("select.pt"))
+    confirm = {"confirm": {"max_candidates": 1}}
+    check_study(load_study(study("selects", [SWEEP, confirm], teacher="select.pt", loss="relations")))
+    with pytest.raises(StudyError, match=r"distil: the teacher select\.pt .* learned other identities"):
+        check_study(load_study(study("selects", [SWEEP, confirm], teacher="select.pt")))
+    fewer = {"sweep": {"design": "exhaustive", "fidelity": {"identities": 0.5}}}
+    with pytest.raises(StudyError, match="learned other identities"):
+        check_study(load_study(study(stages=[fewer], teacher="final.pt")))
+    smaller = {"sweep": {"design": "exhaustive", "fidelity": {"input": [48, 24]}}}
+    with pytest.raises(StudyError, match="was trained on images of 32x16, but they are 48x24 here"):
+        check_study(load_study(study(stages=[smaller], teacher="final.pt", loss="features")))
+
+
+@pytest.mark.slow
+def test_a_training_is_the_teachers_content_and_not_its_place(tmp_path: Path) -> None:
+    teacher("one.pt")
+    shutil.copy("one.pt", "two.pt")
+    ids = []
+    for name, file in (("taught", "one.pt"), ("taught-too", "two.pt")):
+        _, repository, context = open_study(study(name, teacher=file, loss=["logits", "features"]))
+        work(context)
+        rows = repository.results(name)
+        assert rows["status"].eq("finished").all()
+        ids.append(set(rows["training_id"]))
+    assert ids[0] == ids[1]  # nothing was trained twice
