@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
+from nas.latency.device_agent import timing
 from nas.latency.device_agent.statistics import (
     block_medians,
     half_width,
@@ -103,6 +106,28 @@ def test_rounds_go_in_both_orders() -> None:
     reads = [lambda name=name: float(len(order.append(name) or order)) for name in "abc"]
     assert time_rounds(reads, 3, 0.0) == [(1.0, 2.0, 3.0), (6.0, 5.0, 4.0), (7.0, 8.0, 9.0)]
     assert "".join(order) == "abccbaabc"
+
+
+def test_an_alarm_that_is_dropped_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Tidied:
+        def __del__(self) -> None:
+            until = time.monotonic() + 0.1
+            while time.monotonic() < until:  # the first alarm strikes here, and Python drops its error
+                pass
+
+    monkeypatch.setattr(timing, "ALARM_AGAIN_S", 0.2)
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+
+    def endless() -> None:
+        with time_limit(0.05):
+            tidied = Tidied()
+            del tidied
+            until = time.monotonic() + 20
+            while time.monotonic() < until:
+                pass
+
+    with pytest.raises(TimeoutError, match=r"given up after 0\.05 s"):
+        endless()
 
 
 def test_what_never_ends_is_ended() -> None:

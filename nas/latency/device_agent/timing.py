@@ -12,6 +12,7 @@ from typing import Any
 
 LEAST_PAIRS = 8  # four blocks: Student's factor is 3.2 there, 12.7 for the two blocks of five pairs
 HANGING_S = 3600.0  # a build whose timing takes longer is given up; 10 000 pairs of 150 ms end in time
+ALARM_AGAIN_S = 10.0  # longer than what closes engines and frees memory takes, which the next alarm would disturb
 
 
 def clocked(run: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> Callable[[], float]:
@@ -85,7 +86,8 @@ def time_rounds(
 def time_limit(seconds: float | None) -> Iterator[None]:
     """Ends what runs too long, with a `TimeoutError`, at the next instruction of Python.
 
-    Works in the main thread; elsewhere nothing is ended. A library that never returns to Python is not ended either:
+    Works in the main thread; elsewhere nothing is ended. Python drops an error that strikes while it tidies up (in a
+    `__del__`, a callback of the collector), and a library may catch it: so the alarm comes again. A library that never returns to Python is not ended either:
     whoever waits for the machine is told which process to stop. An alarm that is set already keeps its time.
     """
     if seconds is None or threading.current_thread() is not threading.main_thread():
@@ -100,7 +102,7 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         raise TimeoutError(f"given up after {seconds:g} s")
 
     before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, ALARM_AGAIN_S)
     try:
         yield
     finally:
