@@ -208,7 +208,8 @@ def _backbones() -> str:
         ends = ", ".join(map(str, found.stage_ends))
         rows.append((f"`{name}`", found.title, str(len(found.sites)), ends))
     defaults = ", ".join(f"`{key}: {plain(value)}`" for key, value in BACKBONE_DEFAULTS.items())
-    title = f"## Backbones\n\nParameters of every backbone, with their defaults: {defaults}. OSNet has no other last stride."
+    said = f"Parameters of every backbone, with their defaults: {defaults}. OSNet has no other last stride."
+    title = f"## Backbones\n\n{said}"
     return f"{title}\n\n{table(('backbone', 'name', 'sites', 'stage ends'), rows)}"
 
 

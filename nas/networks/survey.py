@@ -63,7 +63,8 @@ def survey(backbone: str, backbone_params: Params = (), input_size: tuple[int, i
             shaped = with_shapes(trunk, sites, input_size)
         except (ValueError, RuntimeError) as error:  # torch's own: pooling or normalisation of too few positions
             size = f"{input_size[0]}x{input_size[1]}"
-            raise SpaceError(f"an input of {size} pixels is too small for {backbone}: {str(error).splitlines()[0]}") from error
+            first = str(error).splitlines()[0]
+            raise SpaceError(f"an input of {size} pixels is too small for {backbone}: {first}") from error
         with torch.no_grad():
             out_channels = trunk(torch.empty(1, 3, *input_size)).shape[1]
         cost = count_cost(trunk, torch.empty(1, 3, *input_size))

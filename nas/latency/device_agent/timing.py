@@ -87,8 +87,9 @@ def time_limit(seconds: float | None) -> Iterator[None]:
     """Ends what runs too long, with a `TimeoutError`, at the next instruction of Python.
 
     Works in the main thread; elsewhere nothing is ended. Python drops an error that strikes while it tidies up (in a
-    `__del__`, a callback of the collector), and a library may catch it: so the alarm comes again. A library that never returns to Python is not ended either:
-    whoever waits for the machine is told which process to stop. An alarm that is set already keeps its time.
+    `__del__`, a callback of the collector), and a library may catch it: so the alarm comes again. A library that never
+    returns to Python is not ended either: whoever waits for the machine is told which process to stop. An alarm that is
+    set already keeps its time.
     """
     if seconds is None or threading.current_thread() is not threading.main_thread():
         yield
