@@ -148,18 +148,23 @@ class Runner:
 
 
 def run_nas(words: list[str]) -> str:
-    """Runs one command in this process; returns what it prints to stdout and stderr."""
-    target = None
+    """Runs one command in this process; returns what it prints to stdout and stderr.
+
+    `|| echo "exit code $?"` behind it says that it does not end with 0.
+    """
+    target, fails = None, "||" in words
+    if fails:
+        words = words[: words.index("||")]
     if ">" in words:
         words, target = words[: words.index(">")], Path(words[-1])
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out if target is None else err):
         code = main(words)
-    assert code == 0, f"nas {' '.join(words)} ended with {code}:\n{out.getvalue()}{err.getvalue()}"
+    assert bool(code) == fails, f"nas {' '.join(words)} ended with {code}:\n{out.getvalue()}{err.getvalue()}"
     if target is not None:
         target.write_text(out.getvalue(), encoding="utf-8")
         return err.getvalue()
-    return out.getvalue()
+    return out.getvalue() + (f"exit code {code}\n" if fails else "")
 
 
 def sessions(snippet: Snippet) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ import typer
 
 from nas import project
 from nas.cli.common import EXIT_OUR_FAULT, Json, console, emit_json, line, note
+from nas.files.whole import write_text
 
 if TYPE_CHECKING:
     from nas.project.diagnosis import Check
@@ -34,14 +35,16 @@ def init(
 
     Example: nas init my-robot --data frames/labels.csv
     """
+    planned = None if own is None else project.own_study(own, folder)
     made, kept = project.lay_out(folder)
     for path in made:
         note(f"  made {path}")
     if kept:
         note(f"  left {len(kept)} files as they were")
-    study = Path("studies/quickstart.yaml") if own is None else project.write_own_study(own, folder).relative_to(folder)
-    if own is not None:
-        note(f"  made {folder / study}")
+    study = Path("studies/quickstart.yaml")
+    if planned is not None:
+        note(f"  made {write_text(*planned)}")
+        study = planned[0].relative_to(folder)
     note("Next:")
     if folder != Path():
         note(f"  cd {folder}")

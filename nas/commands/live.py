@@ -88,8 +88,10 @@ class StudyView:
 
     def _events(self, status: dict[str, Any]) -> list[str]:
         """What happened since the last look: stages that began or ended, new waits, now and then a count."""
-        lines = []
+        lines, current = [], "[between stages]"
         for stage, here in zip(status["stages"], self._remaining.stages(status), strict=True):
+            if stage["status"] == "running":
+                current = f"[{stage['stage']}]" + (f" {here.ended} of {here.total}; in all" if here.total else "")
             state, name = stage["status"], f"[{stage['stage']}]"
             if state != self._told.get(name, "waiting"):
                 failed = stage["trainings"]["failed"]
@@ -102,8 +104,7 @@ class StudyView:
             self._told[owner] = words
         ended = sum(here.ended for here in self._remaining.stages(status))
         if ended > self._told_ended and time.monotonic() - self._last_line > QUIET_EVERY_S:
-            current = next((s["stage"] for s in status["stages"] if s["status"] == "running"), "between stages")
-            lines.append(f"[{current}] {self._summary(status)}")
+            lines.append(f"{current} {self._summary(status)}")
         else:
             self._remaining.seconds_left(status)  # it learns from every look
         if lines:

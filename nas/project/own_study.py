@@ -16,7 +16,6 @@ from nas.data.images import read_image
 from nas.data.records import DISTRACTOR
 from nas.errors import DataError, NasError
 from nas.files.names import is_study_name
-from nas.files.whole import write_text
 
 IMAGES_A_TRAINING = 36_000
 """Images that the plain network sees: about a minute of two cores at quarter width, as in the quickstart."""
@@ -66,12 +65,15 @@ stages:
 """)
 
 
-def write_own_study(source: str, project: Path) -> Path:
-    """Writes `studies/NAME.yaml` for a set of images; the name is that of its folder or file.
+def own_study(source: str, project: Path) -> tuple[Path, str]:
+    """The study for a set of images, and the file it belongs into; nothing is written, so that a bad set leaves nothing.
 
     Args:
         source: as after `nas data check`: a folder, a CSV, or NAME:PATH.
-        project: folder of the project, laid out already; the study is run from there.
+        project: folder of the project, from which the study is run.
+
+    Returns:
+        project/studies/NAME.yaml, the name being that of the set's folder or file, and its text.
 
     Raises:
         DataError: the set cannot be read, has too few identities to train on, or nothing to evaluate on.
@@ -93,7 +95,7 @@ def write_own_study(source: str, project: Path) -> Path:
     text = _text(source, spec, dataset, identities, path.relative_to(project))
     if path.exists():
         raise NasError(f"{path} exists already", "remove it, or run it as it is")
-    return write_text(path, text)
+    return path, text
 
 
 def _text(source: str, spec: Mapping[str, Any], dataset: ReidDataset, identities: int, path: Path) -> str:

@@ -74,5 +74,6 @@ def test_init_writes_a_study_for_own_images(tmp_path: Path, capsys: pytest.Captu
 
 def test_init_refuses_images_that_cannot_be_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_set(PedestrianSettings(train_identities=4, test_identities=4, images=2), tmp_path / "few")
-    assert main(["init", str(tmp_path / "robot"), "--data", str(tmp_path / "few")]) == 2
+    assert main(["init", str(tmp_path / "other"), "--data", str(tmp_path / "few")]) == 2
+    assert not (tmp_path / "other").exists()  # a refused set leaves nothing behind
     assert "4 training identities, a batch takes 8" in capsys.readouterr().err
