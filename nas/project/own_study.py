@@ -66,7 +66,7 @@ stages:
 
 
 def own_study(source: str, project: Path) -> tuple[Path, str]:
-    """The study for a set of images, and the file it belongs into; nothing is written, so that a bad set leaves nothing.
+    """The study for a set of images, and the file it belongs into; nothing is written, so a bad set leaves nothing.
 
     Args:
         source: as after `nas data check`: a folder, a CSV, or NAME:PATH.
