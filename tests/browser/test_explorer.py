@@ -175,6 +175,7 @@ def finish_one(path: Path, site: int) -> None:
         assert repository.finish_training(claim.id, "worker-1", outcome(0.852))
 
 
+@pytest.mark.slow
 def test_a_running_study_moves_neither_zoom_nor_selection(
     serve: Callable[..., str], open_page: Callable[..., Any], database_file: Path
 ) -> None:
@@ -203,6 +204,7 @@ def test_a_running_study_moves_neither_zoom_nor_selection(
     assert marked == chosen
 
 
+@pytest.mark.slow
 def test_progress_moves_by_itself(
     serve: Callable[..., str], open_page: Callable[..., Any], database_file: Path
 ) -> None:

@@ -76,6 +76,7 @@ def content_of(database_file: Path) -> str:
         return hashlib.sha256("\n".join(connection.iterdump()).encode()).hexdigest()
 
 
+@pytest.mark.slow
 def test_looking_never_writes(serve: Serve, open_page: Open, database_file: Path, tmp_path: Path) -> None:
     before = content_of(database_file)
     page = open_page(serve(database_file))
@@ -169,6 +170,7 @@ def test_the_keyboard_reaches_everything(site: str, open_page: Open) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_theme_is_remembered(site: str, open_page: Open) -> None:
     page = open_page(site + "/study/market1501/positions", fresh=True)
     wait_until_drawn(page)

@@ -96,6 +96,7 @@ def plant_pairs(unknown: str) -> None:
                 repository.store_latency({**found.record, **pair}, notation=row.notation, **place)
 
 
+@pytest.mark.slow
 def test_one_unknown_time_hides_no_other() -> None:
     """Times as short as these are known by luck, so their intervals are planted."""
     done("profile", "space.yaml", *QUICK, "--json")

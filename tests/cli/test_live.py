@@ -91,6 +91,7 @@ def test_nothing_is_said_before_anything_is_known(study: Any) -> None:
     assert Remaining(study, 1).seconds_left(_status({"running": 1, "waiting": 5})) is None
 
 
+@pytest.mark.slow
 def test_a_whole_study_at_a_real_terminal(tmp_path: Path) -> None:
     """The live picture runs in a pseudo-terminal; what is wrong in it would end the study."""
     path = study_file(tmp_path, [{"sweep": {"blocks": 1, "candidates": 4, "seeds": 1}}], seconds=0.6)

@@ -44,6 +44,7 @@ def test_a_study_runs_reports_and_resumes(folder: Path, capfd: pytest.CaptureFix
     assert result["answer"]["sentence"] in " ".join(capfd.readouterr().out.split())
 
 
+@pytest.mark.slow
 def test_rules_are_told_after_the_answer(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     sweep = {"sweep": {"blocks": 1, "design": "exhaustive", "seeds": 2}}
     path = study_file(folder, [sweep, {"shrink": {"families": ["sites", "cost"], "confirm": 4}}])

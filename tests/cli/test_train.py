@@ -58,6 +58,7 @@ def test_train_again_only_scores_again(checkpoint: Path, cache: Path, capsys: py
     assert checkpoint.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_sigterm_writes_a_checkpoint_and_the_same_command_goes_on(cache: Path, tmp_path: Path) -> None:
     out = tmp_path / "a.pt"
     arguments = train_arguments(cache, out, "--json", epochs=400)

@@ -64,6 +64,7 @@ class Listener(Callback):
         self.heard.append(("ended", study, finished))
 
 
+@pytest.mark.slow
 def test_everything_is_told_once_and_in_order() -> None:
     listener = Listener()
     found = run(listener, stages=STAGES)
@@ -92,6 +93,7 @@ def test_everything_is_told_once_and_in_order() -> None:
     assert again.heard == []  # the study is finished: nothing happens
 
 
+@pytest.mark.slow
 def test_one_that_raises_does_not_end_the_study(caplog: pytest.LogCaptureFixture) -> None:
     class Broken:
         def training(self, event: TrainingEvent) -> None:
@@ -115,6 +117,7 @@ def test_the_end_is_told_when_a_run_is_broken_off() -> None:
     assert listener.heard[-1] == ("ended", "broken", False)
 
 
+@pytest.mark.slow
 def test_epochs_of_our_own_trainings_are_told() -> None:
     listener = Listener()
     recipe = {"extends": "strong_baseline", "epochs": 2, "milestones": [], "warmup_epochs": 0, "identities": 2}

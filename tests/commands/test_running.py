@@ -30,6 +30,7 @@ def found(study: nas.Study) -> list[tuple[str, int, float]]:
     return sorted(zip(rows["notation"], rows["seed"], rows["map"], strict=True))
 
 
+@pytest.mark.slow
 def test_a_path_a_dictionary_and_objects_give_the_same_in_processes_and_here(folder: Path) -> None:
     path = study_file(folder, [SWEEP])
     in_processes = nas.run(path, progress=False)

@@ -83,6 +83,7 @@ def test_a_confirmation_without_a_test_split_is_refused_before_the_sweep(folder:
     assert not Path("new.db").exists()
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_what_would_keep_the_study_from_starting(folder: Path) -> None:
     few = study([SWEEP], data=write_set("train", persons=4), recipe={**STUDY["recipe"], "identities": 16})
     said = nas("run", few, "--dry-run", "--json")
@@ -134,12 +135,14 @@ def test_a_device_that_is_not_here_is_refused_before_any_work(folder: Path, devi
         ([SWEEP], {"data": {"generated": {"train_identities": 10**9}}}, "train_identities"),
     ],
 )
+@pytest.mark.slow
 def test_numbers_with_too_many_zeros_are_refused(
     folder: Path, stages: list[Any], changes: dict[str, Any], key: str
 ) -> None:
     refused(nas("run", study(stages, **changes), "--dry-run"), key)
 
 
+@pytest.mark.slow
 def test_an_exhaustive_sweep_of_a_space_without_end_is_refused(folder: Path) -> None:
     space = {"name": "vast", "backbones": ["resnet50"], "blocks": ["se", "cnl"]}
     said = nas("run", study([{"sweep": {"design": "exhaustive"}}], space=space, data=write_set("train")), "--dry-run")

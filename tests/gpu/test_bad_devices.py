@@ -94,6 +94,7 @@ def test_studies_and_workers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("new", [True, False])
+@pytest.mark.slow
 def test_switches_of_tf32_whatever_interface_was_used_before(new: bool) -> None:
     """In a process of its own: torch refuses to read the former interface once the newer one was used."""
     first = (

@@ -98,6 +98,7 @@ def test_first_looks(environment: Path, project: Path) -> None:
     assert "nas init" in good(run(environment, project, "--help")).stdout
 
 
+@pytest.mark.slow
 def test_init_doctor_and_synth(environment: Path, project: Path) -> None:
     assert "nas run studies/quickstart.yaml" in good(run(environment, project, "init")).stderr
     found = {row["name"]: row for row in json.loads(good(run(environment, project, "doctor", "--json")).stdout)}

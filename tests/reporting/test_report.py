@@ -147,6 +147,7 @@ def test_nothing_at_all_is_readable(folder: Path) -> None:
     assert (folder / "report.html").stat().st_size < 100_000
 
 
+@pytest.mark.slow
 def test_no_text_of_a_user_becomes_markup(hostile: StudyData) -> None:
     page = render_html(tell(hostile))
     outline = Outline(page)

@@ -23,6 +23,7 @@ def test_a_summary_holds_answer_figures_and_rules(full: StudyData) -> None:
     assert (" adopted:" in str(section.blocks)) == bool(adopted)
 
 
+@pytest.mark.slow
 def test_it_is_one_page_and_one_slide(full: StudyData, tmp_path: Path) -> None:
     page = write_summary(full, tmp_path / "summary.pdf").read_bytes()
     assert len(re.findall(rb"/Type\s*/Page[^s]", page)) == 1

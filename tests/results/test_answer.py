@@ -162,6 +162,7 @@ def test_the_answer_is_plain_data_for_scripts() -> None:
     assert json.loads(json.dumps(answer_of(study(0.0)).to_dict(), allow_nan=False))["kind"] == "none better"
 
 
+@pytest.mark.slow
 def test_small_form_of_the_benchmark() -> None:
     """Nothing matters: at most 5 % of studies name one. One as good as the design sees: at least 80 % name it."""
     gain = visible_difference(0.003, Design(candidates=5, blocks=3))

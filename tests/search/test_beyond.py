@@ -56,6 +56,7 @@ def table_of(path: Path, spaces: list[DesignSpace], bonus: float) -> None:
     )
 
 
+@pytest.mark.slow
 def test_rules_are_tested_on_other_backbones(tmp_path: Path) -> None:
     stages = [
         {"sweep": {"design": "stratified", "candidates": 4}},

@@ -58,6 +58,7 @@ def test_what_the_next_study_lacks_is_one_sentence(tmp_path: Path, second: dict[
         load_campaign(paths[::-1])
 
 
+@pytest.mark.slow
 def test_several_studies_run_in_order_to_one_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,6 +32,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 SWEEP: list[Any] = [{"sweep": {"candidates": 6, "baselines": False}}]
 
 
+@pytest.mark.slow
 def test_a_budget_in_trainings_ends_the_study_and_a_larger_one_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,6 +81,7 @@ def test_hours_are_of_trainings_that_finished_since_the_study_began(tmp_path: Pa
     assert (spent.trainings, spent.hours, spent.gpu_hours, spent.failures) == (2, 1.5, 1.0, 0)
 
 
+@pytest.mark.slow
 def test_too_many_failures_end_the_study_with_exit_2_and_the_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,6 +95,7 @@ def test_too_many_failures_end_the_study_with_exit_2_and_the_reason(
     assert "is not in the table" in said
 
 
+@pytest.mark.slow
 def test_stagnation_ends_a_search_by_hypervolume(tmp_path: Path) -> None:
     stages = [{"search": {"sampler": "random", "trainings": 60, "batch": 2, "stagnation": 3}}]
     _, repository, context = open_study(study_file(tmp_path, stages))

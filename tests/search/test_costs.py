@@ -146,6 +146,7 @@ def test_a_slow_down_needs_the_baselines_latency(tmp_path: Path) -> None:
     ],
     ids=["ms", "slow-down", "params"],
 )
+@pytest.mark.slow
 def test_a_search_proposes_nothing_over_its_limits(
     tmp_path: Path, changes: dict[str, Any], limit: float | None
 ) -> None:

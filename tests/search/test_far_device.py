@@ -143,6 +143,7 @@ def test_a_study_that_goes_on_gets_late_figures(tmp_path: Path, board: Callable[
     assert "nothing" not in answers(repository)
 
 
+@pytest.mark.slow
 def test_what_the_device_cannot_do_is_not_waited_for(
     tmp_path: Path, board: Callable[[], subprocess.Popen[str]]
 ) -> None:

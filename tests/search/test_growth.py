@@ -50,6 +50,7 @@ def told(path: Path) -> str:
     ],
     ids=["candidates", "seeds", "trainings", "confirm", "appended"],
 )
+@pytest.mark.slow
 def test_what_is_there_stays_and_what_is_new_is_added(
     stages: list[Any], stage: str, more: int | None, tmp_path: Path
 ) -> None:

@@ -29,6 +29,7 @@ TRIPLE = "resnet50+cnl@6,14"
         {"shrink": {"auto": {"trainings": 60, "candidates": [TRIPLE], "seeds": 2}}},
     ],
 )
+@pytest.mark.slow
 def test_any_stage_trains_the_networks_it_is_given(tmp_path: Path, stage: dict[str, Any]) -> None:
     _, repository, context = open_study(study_file(tmp_path, [stage]))
     work(context)
@@ -42,6 +43,7 @@ def test_any_stage_trains_the_networks_it_is_given(tmp_path: Path, stage: dict[s
     assert "named networks" in preview.note
 
 
+@pytest.mark.slow
 def test_a_shrink_derives_nothing_from_networks_that_were_given(tmp_path: Path) -> None:
     stages = [
         {"sweep": {"design": "exhaustive", "blocks": 1, "seeds": 3}},
@@ -88,6 +90,7 @@ def singles(folder: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_rules_of_singles_are_preferences_for_pairs(tmp_path: Path) -> None:
     _, _, context = open_study(singles(tmp_path))
     work(context)

@@ -75,6 +75,7 @@ def test_a_function_is_searched_shrunk_and_confirmed_with_its_own_costs() -> Non
     assert any("cost" in json.dumps(rule.to_dict()) or rule.sentence() for rule in found.rules().rules)
 
 
+@pytest.mark.slow
 def test_trainings_in_worker_processes_import_the_function(folder: Path) -> None:
     (folder / "trainer_here.py").write_text(
         "def score(candidate, seed, fidelity, start):\n"
@@ -253,6 +254,7 @@ print(json.dumps({"map": true_map(candidate) + 0.001 * (int(sys.argv[3]) % 3), "
 """
 
 
+@pytest.mark.slow
 def test_a_command_answers_with_json_on_its_last_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]) + ":" + str(Path(nas.__file__).parents[1]))
     (folder / "train.py").write_text(SCRIPT)
@@ -325,6 +327,7 @@ def asking(**changes: Any) -> nas.Study:
     return nas.Study.create(study(objective, **changes))
 
 
+@pytest.mark.slow
 def test_a_loop_of_ones_own_gives_what_a_function_gives() -> None:
     stages = [{"sweep": {"design": "stratified", "candidates": 12, "seeds": 2}}, {"search": {"trainings": 8}}]
     told = asking(name="asked", stages=stages)
@@ -454,6 +457,7 @@ def test_three_objectives_have_a_front_and_a_volume_of_their_own() -> None:
         here(objective, name="twice", more_costs=["batches_per_s"])
 
 
+@pytest.mark.slow
 def test_what_a_study_offers_beside_its_tables() -> None:
     stages = [{"sweep": {"design": "stratified", "candidates": 12, "seeds": 2}}]
     one = here(stages=stages)

@@ -84,6 +84,7 @@ def test_a_table_that_is_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sampler", ["placement", "tpe"])
+@pytest.mark.slow
 def test_a_search_starts_from_all_earlier_results(tmp_path: Path, sampler: str) -> None:
     """The sweep's results warm the search up, so the first batch already holds good sites."""
     stages = [

@@ -44,6 +44,7 @@ def run_in_turns(contexts: list[Any], folder: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.slow
 def test_promotions_are_those_of_ranks_and_resume_where_they_were(tmp_path: Path, workers: int) -> None:
     definition, repository, first = open_study(study_file(tmp_path, STAGES))
     others = [type(first)(definition, repository, first.study_id, owner=f"other{i}") for i in range(workers - 1)]
@@ -65,6 +66,7 @@ def test_promotions_are_those_of_ranks_and_resume_where_they_were(tmp_path: Path
 
 
 @pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.slow
 def test_a_sweep_promotes_the_best_so_far_and_rules_are_read_where_all_were(tmp_path: Path, workers: int) -> None:
     stages = [
         {"sweep": {"design": "stratified", "candidates": 40, "rungs": [2, 8], "keep": 0.25}},

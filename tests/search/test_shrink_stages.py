@@ -41,6 +41,7 @@ def table_of(folder: Path, value: Any) -> None:
     (folder / "table.csv").write_text("candidate,seed,map,latency_ms\n" + "\n".join(rows) + "\n")
 
 
+@pytest.mark.slow
 def test_rounds_of_an_automatic_shrink(tmp_path: Path) -> None:
     path = study_file(tmp_path, [AUTO])
     _, repository, context = open_study(path)
@@ -72,6 +73,7 @@ def test_a_table_without_values_for_fresh_draws_confirms_nothing_and_ends(tmp_pa
     assert shrink.result["why"] == "rules derived, not confirmed (the table has no values that were not looked at)"
 
 
+@pytest.mark.slow
 def test_fresh_draws_keep_to_the_band_of_the_sweep_and_so_does_the_front(tmp_path: Path) -> None:
     stages = [
         {"sweep": {"design": "stratified", "candidates": 60, "max_latency_ms": 38.0}},
@@ -99,6 +101,7 @@ def fresh_draws_are_trainings_no_rule_was_made_from(results: pd.DataFrame, findi
         assert not fresh & seen
 
 
+@pytest.mark.slow
 def test_an_automatic_shrink_without_rules_ends_and_keeps_its_space(tmp_path: Path) -> None:
     table_of(tmp_path, lambda c, seed: 0.86 + 0.0001 * (hash_of(c.notation, seed) % 21))
     path = study_file(tmp_path, [AUTO])
@@ -114,6 +117,7 @@ def hash_of(text: str, seed: int) -> int:
     return sum((i + 7) * ord(char) for i, char in enumerate(f"{text}/{seed}")) * 2_654_435_761 % 2**32 >> 7
 
 
+@pytest.mark.slow
 def test_a_shrink_that_fresh_draws_speak_against_is_undone(tmp_path: Path) -> None:
     """Sweeps read the first replicate, fresh draws the second, where the good sites are the bad ones."""
 
@@ -150,6 +154,7 @@ def test_shrink_stages_share_the_false_discovery_rate(tmp_path: Path) -> None:
     assert levels == [0.025, 0.025]
 
 
+@pytest.mark.slow
 def test_a_tight_edge_is_reopened_in_the_next_proposal(tmp_path: Path) -> None:
     """Pairs just at the least distance are the best: the winners crowd at that edge, so it moves outwards."""
 
@@ -179,6 +184,7 @@ def test_a_tight_edge_is_reopened_in_the_next_proposal(tmp_path: Path) -> None:
     assert by_rule[str(MinDistance(distance=4).to_dict())]["verdict"] == "adopted"
 
 
+@pytest.mark.slow
 def test_a_warm_sweep_is_shrunk_among_its_like_with_controls_beside_the_fresh_draws(tmp_path: Path) -> None:
     stages = [
         {"sweep": {"design": "stratified", "candidates": 60, "seeds": 2, "start": "plain"}},

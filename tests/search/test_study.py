@@ -52,6 +52,7 @@ def test_the_same_file_gives_the_same_candidates_and_numbers(tmp_path: Path) -> 
     assert seen[0] == seen[1]
 
 
+@pytest.mark.slow
 def test_two_workers_in_turns_find_the_same_candidates(tmp_path: Path) -> None:
     for name in ("alone", "together"):
         (tmp_path / name).mkdir()
@@ -89,6 +90,7 @@ def _in_turns(*contexts: object) -> None:
     raise AssertionError("the study did not end")
 
 
+@pytest.mark.slow
 def test_running_again_changes_nothing(tmp_path: Path) -> None:
     path = study_file(tmp_path, STAGES)
     _, repository, context = open_study(path)
@@ -99,6 +101,7 @@ def test_running_again_changes_nothing(tmp_path: Path) -> None:
     assert repository.results("replayed").equals(before)
 
 
+@pytest.mark.slow
 def test_a_training_is_shared_between_studies(tmp_path: Path) -> None:
     path = study_file(tmp_path, STAGES)
     _, _, context = open_study(path)
@@ -146,6 +149,7 @@ def test_shrinking_proposes_confirms_and_hands_on_the_child(tmp_path: Path) -> N
     assert after.space_id == shrink.result["space_id"]
 
 
+@pytest.mark.slow
 def test_auto_shrink_ends_and_says_why(tmp_path: Path) -> None:
     stages = [{"shrink": {"auto": {"trainings": 150, "candidates": 34, "confirm": 8, "rounds": 3}}}]
     _, repository, context = open_study(study_file(tmp_path, stages))

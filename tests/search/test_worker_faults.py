@@ -112,6 +112,7 @@ def test_a_training_over_its_limit_is_a_timeout(tmp_path: Path) -> None:
     assert repository.status("replayed")["failures"] == {"timeout": 3}
 
 
+@pytest.mark.slow
 def test_a_training_that_hangs_in_a_step_ends_with_its_process(tmp_path: Path) -> None:
     """Only the end of the process reaches code that does not come back."""
     program = f"""
@@ -275,6 +276,7 @@ def test_a_log_without_end_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len((tmp_path / "a.before.log").read_bytes()) == 1000
 
 
+@pytest.mark.slow
 def test_a_run_does_not_wait_for_workers_that_are_gone(tmp_path: Path) -> None:
     study = FaultStudy.replayed(tmp_path, stages=STAGES, seconds=30.0)
     process = study.run()
@@ -290,6 +292,7 @@ def study_log(folder: Path) -> str:
     return "".join(path.read_text(errors="replace") for path in folder.rglob("*-worker*.log"))
 
 
+@pytest.mark.slow
 def test_a_study_whose_trainings_all_failed_does_not_end_well(tmp_path: Path) -> None:
     path = study_file(tmp_path, STAGES)
     table = tmp_path / "table.csv"

@@ -47,6 +47,7 @@ def test_single_placements_never_tell_a_distance(space: DesignSpace) -> None:
     assert answerable(space, several, ["distance"])["distance"] == 60
 
 
+@pytest.mark.slow
 def test_what_a_sweep_sees_is_what_trainings_show(space: DesignSpace, sweep: Sweep) -> None:
     """Of landscapes with a block as good as is said to be seen, 80 % find it."""
     plan = PlannedSweep("stratified", 80)

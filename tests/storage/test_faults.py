@@ -31,6 +31,7 @@ from nas.storage.urls import parse_url
 
 
 @pytest.mark.postgres
+@pytest.mark.slow
 def test_a_server_that_is_away_for_a_while_is_waited_for(postgres: PrivatePostgres) -> None:
     with open_database(postgres.create_database()) as database:
         repository = Repository(database, patience_s=60)
@@ -335,6 +336,7 @@ def _work_until_killed(url: str, study_id: int, owner: str) -> None:
             repository.finish_training(claim.id, owner, outcome(0.5 + claim.id / 1000))
 
 
+@pytest.mark.slow
 def test_workers_killed_at_any_moment_lose_nothing(repository: Repository, url: str) -> None:
     study_id, _, ids = fill(repository, 150)
     context, rng = processes(), random.Random(0)

@@ -100,6 +100,7 @@ def test_two_workers_at_once_mirror_once(url: str, database: Database, ids: list
 
 
 @pytest.mark.parametrize("told", [0, 1])
+@pytest.mark.slow
 def test_a_crash_in_between_is_made_good(
     url: str, database: Database, ids: list[int], monkeypatch: pytest.MonkeyPatch, told: int
 ) -> None:

@@ -32,6 +32,7 @@ def test_the_migrations_make_exactly_the_tables_of_the_models(database: Database
         assert compare_metadata(context, Base.metadata) == []
 
 
+@pytest.mark.slow
 def test_workers_may_all_start_on_an_empty_database(url: str) -> None:
     assert in_processes(open_and_count, [(url,)] * 8) == [1] * 8
 

@@ -209,6 +209,7 @@ def test_a_database_in_sql_ascii_is_served(postgres: PrivatePostgres) -> None:
 @pytest.mark.postgres
 @pytest.mark.skipif(PGBOUNCER is None, reason="no pgbouncer (apt-get install pgbouncer)")
 @pytest.mark.parametrize("mode", ["transaction", "session"])
+@pytest.mark.slow
 def test_pgbouncer_is_served(postgres: PrivatePostgres, mode: str) -> None:
     address = parse_url(postgres.create_database())
     with postgres.bouncer(mode) as port:

@@ -103,6 +103,7 @@ def test_the_callers_random_numbers_and_settings_are_left_alone(data: PreparedDa
     [{}, {"ema_decay": 0.9, "optimiser": "sgd"}, {"clip_norm": 1.0, "precision": "bf16"}],
     ids=["adam", "ema", "bf16"],
 )
+@pytest.mark.slow
 def test_resumes_to_the_bit_from_any_step(
     extra: dict[str, object], data: PreparedData, recipe: Recipe, tmp_path: Path
 ) -> None:
