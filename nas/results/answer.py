@@ -283,7 +283,7 @@ def _power_words(found: Answer, metric: Metric) -> str:
 
 def _no_control(gaps: pd.DataFrame, level: Level) -> str:
     if gaps.empty:
-        return f"Only networks without blocks have finished training yet ({level.words})."
+        return f"Only networks without blocks have finished where numbers may be quoted ({level.words})."
     return (
         f"The plain network was not trained beside the {len(gaps)} networks with blocks ({level.words}), so none of "
         "them can be said to be better or worse than it."
