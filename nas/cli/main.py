@@ -20,7 +20,7 @@ from nas.spaces import own_code
 # Part of `nas --help` -> modules of its commands; each has `register(app)` and imports only typer at module level.
 COMMAND_MODULES = {
     "Begin": ("project",),
-    "Studies": ("run", "control", "report", "compare", "dashboard", "studies", "rules"),
+    "Studies": ("run", "control", "report", "compare", "dashboard", "studies", "note", "rules"),
     "One network by hand": ("explain", "train", "evaluate", "extract", "export"),
     "Spaces, blocks, images, devices, databases": ("space", "blocks", "data", "latency", "db", "schema"),
 }

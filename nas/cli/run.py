@@ -16,17 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas import commands, reporting, results, search, storage
+from nas import commands, reporting, search, storage
 from nas.cli import campaign as campaigns
 from nas.cli.common import Json, duration, emit_json, line, note, print_table
 from nas.errors import NasError, StudyError
 
 if TYPE_CHECKING:
-    from nas.reporting import Study
-    from nas.results import Answer
+    from nas.reporting import Study, StudyData
     from nas.search.definition import StudyDefinition
     from nas.search.estimate import StudyEstimate
-    from nas.storage import Repository
 
 Url = Annotated[
     str | None, typer.Option("--db", metavar="URL", help="Database; default: the study's, or $NAS_DATABASE.")
@@ -133,10 +131,10 @@ def _one(definition: StudyDefinition, report: bool, **options: Any) -> dict[str,
     result: dict[str, Any] = {key: status[key] for key in ("study", "finished", "trainings")}
     if report:
         result["report"] = _report(done)
-    found, rules = done.answer(), _rules(done.data().findings)
-    for words in (found.sentence, *_rule_lines(rules)):
+    found = _found(done.data())
+    for words in _lines(found):
         note(words)
-    return {**result, "answer": found.to_dict(), "rules": rules}
+    return {**result, **found}
 
 
 def _refuse_fruitless(study: str, trainings: dict[str, int]) -> None:
@@ -148,11 +146,16 @@ def _refuse_fruitless(study: str, trainings: dict[str, int]) -> None:
         )
 
 
-def _answer(repository: Repository, name: str) -> Answer:
-    """What the study may say so far."""
-    definition = repository.study(name).definition
-    cost = str(definition.get("cost") or "latency_ms")
-    return results.answer_of(repository.results(name), cost, results.metric_of(definition))
+def _found(data: StudyData) -> dict[str, Any]:
+    """What a study may say so far as plain data: its answer, what limits it, its rules."""
+    limits = [limit.to_dict() for limit in reporting.health(data)]
+    return {"answer": data.answer.to_dict(), "health": limits, "rules": _rules(data.findings)}
+
+
+def _lines(found: Mapping[str, Any]) -> list[str]:
+    """The same for a terminal."""
+    limits = [" ".join(limit[part] for part in ("fact", "consequence", "cure")) for limit in found["health"]]
+    return [found["answer"]["sentence"], *(f"Mind: {words}" for words in limits), *_rule_lines(found["rules"])]
 
 
 def _rules(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -302,14 +305,12 @@ def status(
     """
     name, url = search.find_study(study, db or os.environ.get("NAS_DATABASE"))
     with storage.open_database(url, create=False, read_only=True) as database:
-        repository = storage.Repository(database)
-        found, said = repository.status(name), _answer(repository, name)
-        rules = _rules(repository.findings(repository.study(name).id))
+        stands, found = storage.Repository(database).status(name), _found(reporting.load_study_data(database, name))
     if json:
-        emit_json({**found, "answer": said.to_dict(), "rules": rules})
+        emit_json({**stands, **found})
         return
-    _print_status(found)
-    for words in (said.sentence, *_rule_lines(rules)):
+    _print_status(stands)
+    for words in _lines(found):
         line(f"  {words}")
 
 

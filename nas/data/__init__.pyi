@@ -1,6 +1,7 @@
 from .augment import BatchAugmenter as BatchAugmenter
 from .augmentation import Augmentation as Augmentation
 from .checks import check_dataset as check_dataset
+from .checks import warnings_of as warnings_of
 from .content import unreadable_error as unreadable_error
 from .devices import usable_device as usable_device
 from .images import read_image as read_image

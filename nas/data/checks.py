@@ -94,6 +94,12 @@ def check_dataset(dataset: ReidDataset, *, decode: bool = True, progress: Progre
     return DataReport(dataset.name, dataset_id, dataset.counts(), tuple(findings))
 
 
+def warnings_of(dataset: ReidDataset) -> list[DataFinding]:
+    """What is odd about a set as far as its records say; opens no file."""
+    looks = (_few_cameras, _leaks, _person_zero, _hopeless_queries)
+    return [found for look in looks for found in look(dataset) if found.level == "warning"]
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """What opening an image showed: why it cannot be read, or whether all its pixels are alike."""

@@ -12,25 +12,8 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from nas.reporting.figures.base import Drawing
-
-
-def code(text: object) -> str:
-    """User text as inline code.
-
-    >>> code("a`b")
-    '`a´b`'
-    """
-    cleaned = " ".join(str(text).replace("`", "´").split())
-    return f"`{cleaned}`" if cleaned else "–"
-
-
-def words(text: object) -> str:
-    """User text as plain words: one line, without backticks.
-
-    >>> words("at most `3`")
-    'at most ´3´'
-    """
-    return " ".join(str(text).replace("`", "´").split())
+from nas.reporting.words import code as code
+from nas.reporting.words import words as words
 
 
 @dataclass(frozen=True)
@@ -51,10 +34,11 @@ class Stacked:
 
 @dataclass(frozen=True)
 class Link:
-    """A cell that leads to another page."""
+    """A cell that leads to another page, with small print under it."""
 
     text: str
     href: str
+    under: str = ""
 
 
 @dataclass(frozen=True)

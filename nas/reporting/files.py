@@ -19,7 +19,7 @@ PARETO_COLUMNS: tuple[str, ...] = (
     *("split", "fidelity", "start", "notation", "role", "n_blocks", "quoted", "on_front"),
     *("map_mean", "map_sd", "map_low", "map_high", "seeds", "failed", "rank1", "minp"),
     *("latency_ms", "latency_p5_ms", "latency_p95_ms", "batches_per_s", "latency_measured"),
-    *("params", "macs", "candidate_id"),
+    *("params", "macs", "star", "tags", "comment", "candidate_id"),
 )
 """Columns of pareto.csv: one row a candidate and comparable level; empty cells are not measured."""
 

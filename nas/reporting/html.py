@@ -207,7 +207,7 @@ def cell_html(cell: Cell) -> object:
         case Stacked():
             return [inline(cell.top), tag("small", inline(cell.under)) if cell.under else None]
         case Link():
-            return tag("a", cell.text, href=cell.href)
+            return [tag("a", cell.text, href=cell.href), tag("small", cell.under) if cell.under else None]
         case Bar():
             widths = [(tone, f"width:{100 * number / cell.total:.2f}%") for tone, number in cell.parts]
             parts = [tag("span", style=width, class_=f"bar-{tone}") for tone, width in widths]

@@ -41,7 +41,7 @@ def study_data(queries: Repository, name: str) -> StudyData:
     return StudyData(
         name=name,
         definition=info.definition,
-        results=_beside(_beside(results, queries.failures_of(name)), queries.told(name)),
+        results=_beside(results, queries.failures_of(name), queries.told(name), queries.checkpoints_of(name)),
         latencies=_of_space(_latencies(queries, info, results), results, spaces),
         spaces=_spaces(spaces, stages),
         findings=queries.findings(info.id),
@@ -51,13 +51,17 @@ def study_data(queries: Repository, name: str) -> StudyData:
         workers=pd.DataFrame(queries.status(name)["running"]),
         dataset=_dataset(queries.datasets_of(name)),
         protocol=timing.get("protocol", {}),
+        notes=queries.notes(info.id),
     )
 
 
-def _beside(results: pd.DataFrame, more: pd.DataFrame) -> pd.DataFrame:
-    """Columns by training that the results do not have yet: reasons of failures, numbers of one's own trainer."""
-    fresh = [name for name in more if name == "training_id" or name not in results]
-    return results.merge(more[fresh], on="training_id", how="left") if len(fresh) > 1 and len(more) else results
+def _beside(results: pd.DataFrame, *more: pd.DataFrame) -> pd.DataFrame:
+    """Columns by training that results do not have: reasons of failures, numbers of one's own trainer, weights."""
+    for table in more:
+        fresh = [name for name in table if name == "training_id" or name not in results]
+        if len(fresh) > 1 and len(table):
+            results = results.merge(table[fresh], on="training_id", how="left")
+    return results
 
 
 def _spaces(spaces: Sequence[Mapping[str, Any]], stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -129,7 +133,10 @@ def _dataset(datasets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if not datasets:
         return {}
     first = datasets[0]
-    views = [{"view": row["split"], "id": row["id"], "splits": row["counts"]} for row in datasets]
+    views = [
+        {"view": row["split"], "id": row["id"], "splits": row["counts"], "warnings": row["warnings"]}
+        for row in datasets
+    ]
     kept = {key: first[key] for key in ("name", "id", "spec", "known_by")}
     return {**kept, "splits": first["counts"], "views": views}
 

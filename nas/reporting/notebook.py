@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import shlex
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import plotly.graph_objects as go
 from nas.errors import StudyError, unknown_name
 from nas.reporting.figures import FIGURES
 from nas.reporting.files import pareto_table
+from nas.reporting.health import Limit, health
 from nas.reporting.html import block_html
 from nas.reporting.loading import load_study_data
 from nas.reporting.markup import tag
@@ -35,13 +37,13 @@ from nas.results.choice import Choice, knee, most_accurate
 from nas.results.columns import RESULTS
 from nas.search import Asked, Asker, Objective, Written, begin, check_study, database_url, read_study
 from nas.spaces.ruleset import RuleSet
-from nas.storage import Repository, masked, open_database
+from nas.storage import NoteInfo, Repository, masked, open_database
 
 
 class Study:
     """What a database holds of one study; made by `Study.open`, `nas.run` or, for a loop of one's own, `Study.create`.
 
-    Nothing but `ask` and `tell` writes.
+    Nothing but `ask`, `tell` and `note` writes.
 
     Args:
         url: the database.
@@ -108,6 +110,14 @@ class Study:
         if self._asker is not None:
             self._asker.close()
             self._asker = None
+
+    def note(
+        self, candidate: str, *, star: bool | None = None, tags: Sequence[str] | None = None, comment: str | None = None
+    ) -> NoteInfo:
+        """Notes something of a candidate, or tells what is noted of it; see `Repository.note`."""
+        self._data = None
+        with open_database(self.url, create=False) as database:
+            return Repository(database).note(self.name, candidate, star=star, tags=tags, comment=comment)
 
     def _asks(self) -> Asker:
         with self._one:  # threads that share a study share what asks
@@ -199,6 +209,10 @@ class Study:
     def answer(self) -> Answer:
         """What the study may say so far, in one sentence with its numbers."""
         return self.data().answer
+
+    def health(self) -> list[Limit]:
+        """What limits the numbers: the list of the report's health box, see `nas.reporting.health`."""
+        return health(self.data())
 
     def figure(self, name: str, **settings: Any) -> go.Figure:
         """A figure of the report by name, with its settings; where there is nothing to draw, an empty one says why.

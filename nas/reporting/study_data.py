@@ -19,8 +19,10 @@ from nas.results.columns import NUMBERS, RESULT_COLUMNS, Metric, failed, finishe
 from nas.results.costs import COSTS, SLOWER
 from nas.results.fronts import on_front
 from nas.results.levels import Level, candidates, levels, quoted_level, widest_level
+from nas.storage.notes import NoteInfo
 
 T = TypeVar("T")
+NO_NOTE = NoteInfo()
 
 LATENCY_COLUMNS: tuple[str, ...] = (
     *("role", "notation", "backbone", "block", "site", "n_blocks", "median_ms", "p5_ms", "p95_ms", "batches_per_s"),
@@ -78,6 +80,7 @@ class StudyData:
         protocol: the latency protocol as it is stored with the figures; the study file's until one is measured.
         rank_lists: candidate notation -> list of rank lists, where they were kept.
         maps: candidate notation -> picture of where it looks, as a data address.
+        notes: candidate id -> what a person noted of it.
     """
 
     name: str
@@ -94,6 +97,7 @@ class StudyData:
     protocol: Mapping[str, Any] = field(default_factory=dict)
     rank_lists: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     maps: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, NoteInfo] = field(default_factory=dict)
     _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -159,20 +163,27 @@ class StudyData:
         return metric_of(self.definition)
 
     def candidates(self, level: Level | None) -> pd.DataFrame:
-        """One row a candidate that finished at a level, see `nas.results.levels.candidates`; with `on_front`, and where
-        its blocks are in `block` and `sites`.
+        """One row a candidate that finished at a level, see `nas.results.levels.candidates`; with `on_front`, where its
+        blocks are in `block` and `sites`, and what was noted of it in `star`, `tags`, `comment` and `note` (in words).
         """
         key = ("candidates", level)
         if key not in self._made:
             table = candidates(self.results, level)
-            self._made[key] = mark_front(add_placements(table[table["trainings"] > 0]), *self.costs)
+            self._made[key] = self._seen(table[table["trainings"] > 0])
         made: pd.DataFrame = self._made[key]
         return made.copy()
 
     def failed_candidates(self, level: Level | None) -> pd.DataFrame:
         """Candidates of a level all of whose trainings failed: ranked last, in every table that quotes."""
         table = candidates(self.results, level)
-        return mark_front(add_placements(table[table["trainings"] == 0]), *self.costs)
+        return self._seen(table[table["trainings"] == 0])
+
+    def _seen(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Candidates with their placements, the front, and what was noted of them."""
+        noted = [self.notes.get(str(name), NO_NOTE) for name in table["candidate_id"]]
+        marked = mark_front(add_placements(table), *self.costs)
+        told = {"star": [note.star for note in noted], "tags": [", ".join(note.tags) for note in noted]}
+        return marked.assign(**told, comment=[note.comment for note in noted], note=[note.words for note in noted])
 
     @property
     def table(self) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from nas.errors import NasError
-from nas.reporting.document import Badge, Cell, Link, Table, code
+from nas.reporting.document import Badge, Cell, Link, Stacked, Table, code, words
 from nas.reporting.numbers import MISSING, count, fixed, is_missing, mean_sd, scaled
 from nas.reporting.study_data import StudyData, records_of, rows_of
 from nas.results.levels import Level
@@ -45,7 +45,7 @@ def candidate_rows(summary: pd.DataFrame, link: Callable[[str], str] | None = No
 def _candidate_row(row: dict[str, object], link: Callable[[str], str] | None) -> list[Cell]:
     predicted = "" if row["latency_measured"] or is_missing(row["latency_ms"]) else " (predicted)"
     return [
-        code(row["notation"]) if link is None else Link(str(row["notation"]), link(str(row["candidate_id"]))),
+        _named(row, link),
         _standing(row),
         mean_sd(row["map_mean"], row["map_sd"]),
         fixed(row["rank1"], 4),
@@ -56,6 +56,13 @@ def _candidate_row(row: dict[str, object], link: Callable[[str], str] | None) ->
         scaled(row["params"], 1e6, 2),
         scaled(row["macs"], 1e9, 3),
     ]
+
+
+def _named(row: dict[str, object], link: Callable[[str], str] | None) -> Cell:
+    """The candidate, with what was noted of it below."""
+    if link is not None:
+        return Link(str(row["notation"]), link(str(row["candidate_id"])), str(row["note"]))
+    return Stacked(code(row["notation"]), words(row["note"])) if row["note"] else code(row["notation"])
 
 
 def _standing(row: dict[str, object]) -> Badge:

@@ -12,6 +12,7 @@ from .checks import repair_database as repair_database
 from .database import Database as Database
 from .database import open_database as open_database
 from .info import describe_database as describe_database
+from .notes import NoteInfo as NoteInfo
 from .records import ClaimedTraining as ClaimedTraining
 from .records import LatencyInfo as LatencyInfo
 from .records import SpaceInfo as SpaceInfo

@@ -23,6 +23,7 @@ from nas.storage.models import (
     Epoch,
     Finding,
     Latency,
+    Note,
     RecipeRow,
     Space,
     Stage,
@@ -53,6 +54,7 @@ TABLES: tuple[type[Base], ...] = (
     Epoch,
     Finding,
     Latency,
+    Note,
 )
 
 
@@ -93,6 +95,7 @@ def belongs(session: Session, model: type[Base], study_id: int) -> ColumnElement
         Training: lambda: Training.id.in_(links),
         Epoch: lambda: Epoch.training_id.in_(links),
         Finding: lambda: Finding.study_id == study_id,
+        Note: lambda: Note.study_id == study_id,
         CandidateRow: lambda: CandidateRow.id.in_(_used(Training.candidate_id, links)),
         RecipeRow: lambda: RecipeRow.id.in_(_used(Training.recipe_id, links)),
         DatasetRow: lambda: DatasetRow.id.in_(_used(Training.dataset_id, links)),

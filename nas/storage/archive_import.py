@@ -31,6 +31,7 @@ from nas.storage.models import (
     Epoch,
     Finding,
     Latency,
+    Note,
     RecipeRow,
     Space,
     Stage,
@@ -108,6 +109,8 @@ class _Import:
         self._links()
         epochs = [{**row, "training_id": self._ids[Training][row["training_id"]]} for row in self._archive.rows(Epoch)]
         self._insert(Epoch, epochs)
+        study_id = self._ids[Study][study["id"]]
+        self._insert(Note, [{**row, "study_id": study_id} for row in self._archive.rows(Note)])
         for row in self._archive.rows(Finding):
             owners = {"study_id": self._ids[Study][row["study_id"]], "stage_id": self._ids[Stage][row["stage_id"]]}
             finding = renumbered(row["finding"], self._ids[Training])

@@ -145,6 +145,22 @@ class CandidateRow(Base):
     created_at: Mapped[float] = _created()
 
 
+class Note(Base):
+    """What a person noted of a candidate of a study."""
+
+    __tablename__ = "nas_note"
+    study_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("nas_study.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    candidate_id: Mapped[str] = mapped_column(
+        String(64), ForeignKey("nas_candidate.id", ondelete="CASCADE"), primary_key=True
+    )
+    star: Mapped[bool] = mapped_column(Boolean, default=False)
+    tags: Mapped[list[Any]]
+    comment: Mapped[str] = mapped_column(default="")
+    changed_at: Mapped[float] = _created()
+
+
 class RecipeRow(Base):
     """Every number of one training recipe, keyed by its hash."""
 
@@ -167,6 +183,8 @@ class DatasetRow(Base):
     spec: Mapped[dict[str, Any]]
     counts: Mapped[dict[str, Any]]
     known_by: Mapped[str] = mapped_column(String(32), default=BY_CONTENT, server_default=BY_CONTENT)
+    # What a person should know of the images: {fact, consequence} each; NULL where nobody looked.
+    warnings: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[float] = _created()
 
 

@@ -18,6 +18,7 @@ from nas.storage.models import (
     Epoch,
     Finding,
     Latency,
+    Note,
     Space,
     Stage,
     StageTraining,
@@ -51,7 +52,8 @@ class Reads(Studies):
             .join(Study, Study.id == Stage.study_id)
             .where(Study.name == study)
         )
-        others = select(select(func.max(Latency.id)).scalar_subquery(), select(func.max(Finding.id)).scalar_subquery())
+        last = (func.max(Latency.id), func.max(Finding.id), func.max(Note.changed_at))
+        others = select(*(select(number).scalar_subquery() for number in last))
         return "|".join(str(value) for query in (counts, stages, others) for value in self.rows(query)[0])
 
     def datasets_of(self, study: str) -> list[dict[str, Any]]:
@@ -64,7 +66,8 @@ class Reads(Studies):
         )
         query = (
             select(
-                DatasetRow.id, DatasetRow.name, DatasetRow.spec, DatasetRow.counts, DatasetRow.known_by, used.c.split
+                *(DatasetRow.id, DatasetRow.name, DatasetRow.spec, DatasetRow.counts, DatasetRow.known_by),
+                *(DatasetRow.warnings, used.c.split),
             )
             .join(used, used.c.dataset_id == DatasetRow.id)
             .order_by(used.c.trainings.desc())

@@ -2,7 +2,7 @@
 
 `Repository` only joins its parts; each part is one module: studies (with spaces, stages and the
 planner's lease), trainings, claims, workers, latencies, jobs for far devices, findings, tables, reads,
-status, control. Every method is one transaction that is repeated when the database was busy or away.
+status, control, notes. Every method is one transaction that is repeated when the database was busy or away.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from nas.storage.control import Controls
 from nas.storage.findings import Findings
 from nas.storage.jobs import LatencyJobs
 from nas.storage.latencies import Latencies
+from nas.storage.notes import Notes
 from nas.storage.reads import Reads
 from nas.storage.status import Status
 from nas.storage.tables import Tables
@@ -19,7 +20,7 @@ from nas.storage.trainings import Trainings
 from nas.storage.workers import Workers
 
 
-class Repository(Trainings, Claims, Workers, Latencies, LatencyJobs, Findings, Tables, Status, Controls, Reads):
+class Repository(Trainings, Claims, Workers, Latencies, LatencyJobs, Findings, Tables, Status, Controls, Notes, Reads):
     """Everything that is stored of studies; safe to share between threads.
 
     Example:

@@ -56,9 +56,17 @@ class Trainings(RepositoryPart):
         changed = update(CandidateRow).filter_by(architecture_id=architecture_id).values(values)
         self.run(changed)
 
-    def ensure_dataset(self, dataset_id: str, name: str, spec: JsonDict, counts: JsonDict) -> None:
-        """Stores a data-set view once; `spec` says how to make it again."""
-        row = {"id": dataset_id, "name": name, "spec": clean(spec), "counts": clean(counts)}
+    def ensure_dataset(
+        self,
+        dataset_id: str,
+        name: str,
+        spec: JsonDict,
+        counts: JsonDict,
+        warnings: Sequence[JsonDict] | None = None,
+    ) -> None:
+        """Stores a data-set view once; `spec` says how to make it again, `warnings` as in the table."""
+        told = None if warnings is None else clean(list(warnings))
+        row = {"id": dataset_id, "name": name, "spec": clean(spec), "counts": clean(counts), "warnings": told}
         self.write(lambda session: insert_missing(session, DatasetRow, [row]))
 
     def request_trainings(self, stage_id: int, requests: Sequence[TrainingRequest]) -> list[int]:

@@ -9,7 +9,7 @@ import pytest
 from data_builders import grid, records, write_duke, write_image, write_market
 from PIL import Image
 
-from nas.data.checks import DataReport, check_dataset, require_evaluation
+from nas.data.checks import DataReport, check_dataset, require_evaluation, warnings_of
 from nas.data.load import load_dataset
 from nas.data.packed import open_pack, pack_path
 from nas.data.records import ImageRecord, Records, ReidDataset
@@ -103,6 +103,17 @@ def test_persons_in_both_splits(tmp_path: Path) -> None:
         {"train": {"market1501": str(write_market(tmp_path / "m"))}, "test": {"duke": str(write_duke(tmp_path / "d"))}}
     )
     assert "share" not in sentences(check_dataset(crossed), "warning")
+
+
+def test_what_records_alone_warn_of_is_what_the_whole_check_warns_of() -> None:
+    odd = toy(
+        train=records([(0, 1), (1, 1), (2, 1), (2, 2)]), query=records([(3, 1)]), gallery=records([(3, 1), (4, 2)])
+    )
+    told = warnings_of(odd)
+    assert told
+    assert {found.sentence for found in told} == {
+        found.sentence for found in check_dataset(odd, decode=False).findings if found.level == "warning"
+    }
 
 
 def test_persons_counted_from_zero() -> None:

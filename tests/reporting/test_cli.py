@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nas.cli.main import main
+from nas.reporting import Study
 
 
 def test_report_writes_and_says_where(stored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,3 +72,24 @@ def test_rules_are_shown_without_a_report(
         assert words in capsys.readouterr().out
     assert main(["rules", "show", "market1510", "--db", stored]) == 2
     assert "did you mean" in capsys.readouterr().err
+
+
+def test_notes_are_written_listed_and_shown(stored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "own.db"
+    path.write_bytes(Path(stored.removeprefix("sqlite:///")).read_bytes())
+    url, name = f"sqlite:///{path}", "resnet50+cnl@8"
+    assert main(["note", "market1501", "--db", url]) == 0
+    assert "Nothing is noted" in capsys.readouterr().err
+    assert main(["note", "market1501", name, "--star", "--tag", "robot", "--comment", "fits", "--db", url]) == 0
+    assert capsys.readouterr().out.strip() == "★ robot: fits"
+    assert main(["note", "market1501", "--db", url, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [
+        {"candidate": name, "star": True, "tags": ["robot"], "comment": "fits"}
+    ]
+    table = Study.open(url, "market1501").candidates().set_index("notation")
+    assert table.loc[name, "star"].all()
+    assert set(table.loc[name, "tags"]) == {"robot"}
+    assert main(["report", "market1501", "--db", url, "--out", str(tmp_path / "r"), "--format", "md"]) == 0
+    assert "★ robot: fits" in (tmp_path / "r" / "report.md").read_text()
+    assert main(["note", "market1501", "--star", "--db", url]) == 2
+    assert "which candidate" in capsys.readouterr().err

@@ -28,7 +28,7 @@ class Filters:
         counts: comma-separated numbers of blocks.
         stage: name of a stage that trained the candidate.
         max_ms: largest latency, ms a batch.
-        text: part of the notation.
+        text: part of the notation, or of what was noted (`★` for the starred ones).
         speed: the horizontal axis, a key of `SPEEDS`; what the study pays with when empty.
     """
 
@@ -73,7 +73,8 @@ class Filters:
         if (limit := _number(self.max_ms)) is not None:
             shown &= summary["latency_ms"] <= limit
         if self.text:
-            shown &= summary["notation"].str.contains(self.text, case=False, regex=False)
+            told = summary["notation"] + "\n" + summary["note"]
+            shown &= told.str.contains(self.text, case=False, regex=False)
         return shown
 
 

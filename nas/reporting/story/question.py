@@ -7,9 +7,9 @@ from typing import Any
 
 from nas.reporting.document import Beside, Block, Bullets, Paragraph, Section, Table, Tiles, code, words
 from nas.reporting.findings import finding_table
+from nas.reporting.health import health
 from nas.reporting.numbers import count, fixed, interval, plural, signed
 from nas.reporting.story.drawn import figure_block
-from nas.reporting.story.health import health
 from nas.reporting.study_data import StudyData, records_of
 from nas.results.columns import MAP
 from nas.results.costs import COSTS
@@ -36,7 +36,7 @@ def answered(data: StudyData) -> list[Block]:
     blocks: list[Block] = [Paragraph(words(told))] if told else []
     blocks += _own_answer(data, compared) if compared else []
     blocks.append(Paragraph(data.answer.sentence, "lead"))
-    limits = health(data)
+    limits = [limit.words for limit in health(data)]
     return [*blocks, *([Bullets(limits, "health")] if limits else []), *_adopted(data)]
 
 

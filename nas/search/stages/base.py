@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from nas import data
 from nas.errors import StudyError
 from nas.search.context import SOURCE, SPLITS, StudyContext, StudyParts
 from nas.search.starts import (
@@ -305,7 +306,8 @@ def register_dataset(context: StudyContext, view: str) -> str:
         return context.table_id if context.trainer is None else context.own_id
     dataset = context.dataset(view)
     counts = {split: asdict(count) for split, count in dataset.counts().items()}
-    context.repository.ensure_dataset(dataset.id, dataset.name, dict(dataset.spec), counts)
+    warnings = [{"fact": found.sentence, "consequence": found.advice} for found in data.warnings_of(dataset)]
+    context.repository.ensure_dataset(dataset.id, dataset.name, dict(dataset.spec), counts, warnings)
     return dataset.id
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +13,13 @@ from nas.reporting.dashboard.components import View, blocks, problem, sections
 from nas.reporting.dashboard.parts import dcc, html
 from nas.reporting.dashboard.routing import Route, href
 from nas.reporting.dashboard.source import Snapshot
-from nas.reporting.document import Badge, Block, Bullets, Cell, Facts, Paragraph, Section, Table, code, words
+from nas.reporting.document import Badge, Block, Bullets, Cell, Code, Facts, Paragraph, Section, Table, code, words
 from nas.reporting.figures import NetworkDrawing, RankLists, TrainingCurves
 from nas.reporting.numbers import count, fixed, hours, interval, is_missing, mean_sd, scaled
 from nas.reporting.rules_file import rule_set
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.story.tried import STATUS_TONES
-from nas.reporting.study_data import EPOCH_COLUMNS, StudyData, records_of, rows_of
+from nas.reporting.study_data import EPOCH_COLUMNS, NO_NOTE, StudyData, records_of, rows_of
 from nas.results.costs import HOW_WORDS
 from nas.spaces.labels import short_label
 
@@ -39,15 +40,44 @@ def render(snapshot: Snapshot, route: Route, view: View) -> list[Any]:
         Section("levels", "At every level", [_level_table(data, str(rows["candidate_id"].iloc[0]))]),
         Section("cost", "Latency and size", [_latency_facts(data, rows)]),
         Section("rules", "What the rules say", _rules(data, notation)),
+        Section("files", "Its weights, and what to type", _files(data, rows)),
         Section("trainings", "Trainings", [_training_table(rows), *drawn]),
     ]
     return [
         html.P(dcc.Link("← Front", href=href(data.name, "front")), className="back"),
         html.H1(short_label(notation)),
         html.P(html.Code(notation), className="subtitle"),
+        *blocks(_noted(data, str(rows["candidate_id"].iloc[0]), notation), view),
         *blocks([figure_block(NetworkDrawing(notations=(notation,)), data, title="Its network")], view),
         *sections(parts, view),
     ]
+
+
+def _noted(data: StudyData, candidate_id: str, notation: str) -> list[Block]:
+    """The note, and how to write one: the dashboard itself never writes."""
+    note = data.notes.get(candidate_id, NO_NOTE)
+    command = shlex.join(["nas", "note", data.name, notation, "--star", "--tag", "robot", "--comment", "..."])
+    how = Paragraph(f"Note something of it: {code(command)}")
+    return [Paragraph(words(note.words), "noted"), how] if note != NO_NOTE else [how]
+
+
+def _files(data: StudyData, rows: pd.DataFrame) -> list[Block]:
+    """Weights that were kept, the most accurate first, and commands for them."""
+    kept = rows[rows["checkpoint"].notna()] if "checkpoint" in rows else rows.iloc[:0]
+    kept = kept.drop_duplicates("training_id").sort_values("map", ascending=False)
+    explain = f"nas explain {shlex.quote(str(rows['notation'].iloc[0]))}"
+    if kept.empty:
+        return [Paragraph("No weights of it were kept (`keep_checkpoints` of the study)."), Code(explain, "sh")]
+    files = [str(uri).removeprefix("file://") for uri in kept["checkpoint"]]
+    facts = Facts([(f"training {r.training_id}", code(file)) for r, file in zip(rows_of(kept), files, strict=True)])
+    best = shlex.quote(files[0])
+    typed = (
+        f"nas evaluate {best} --data DATA",
+        f"nas export {best}",
+        f"nas extract {best} IMAGES --out features.npy",
+        explain,
+    )
+    return [facts, Code("\n".join(typed), "sh")]
 
 
 def _curves(snapshot: Snapshot, rows: pd.DataFrame) -> pd.DataFrame:

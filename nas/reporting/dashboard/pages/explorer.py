@@ -79,7 +79,7 @@ def _filter_panel(data: StudyData, filters: Filters) -> Any:
             _control("Positions", _text_input("f-sites", filters.sites, "all, or 6,8,14 or 5-8")),
             _control("At most, ms a batch", _text_input("f-max_ms", filters.max_ms, "no limit", mode="decimal")),
             _control("Stage", dcc.Dropdown(stages, filters.stage or None, id="f-stage", placeholder="every stage")),
-            _control("Notation contains", _text_input("f-text", filters.text, "cnl@8")),
+            _control("Notation or note contains", _text_input("f-text", filters.text, "cnl@8, or ★")),
             _group(
                 "Horizontal axis",
                 dcc.RadioItems(

@@ -1,0 +1,85 @@
+"""What limits a study's numbers: one list for every place, each entry with its consequence and cure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from reporting_builders import ResultsBuilder
+
+from nas.cli.main import main
+from nas.reporting.health import health
+from nas.reporting.story import tell
+from nas.reporting.study_data import StudyData
+
+
+def sick() -> StudyData:
+    """A study with everything that can limit its numbers."""
+    build = ResultsBuilder()
+    for name in ("resnet50", *(f"resnet50+se@{site}" for site in range(1, 7))):
+        build.add(name, stage="1-sweep", kind="sweep", seeds=2, map=0.8)
+    build.add("resnet50+hac@1", stage="1-sweep", kind="sweep", status="failed", map=None, failure_kind="out_of_memory")
+    times = pd.DataFrame(
+        [
+            {
+                "notation": "a",
+                "unknown": "other programs used 99.8% of the processors",
+                "isolated": False,
+                "drift": 0.0,
+            },
+            {"notation": "b", "unknown": "too few pairs for an interval", "isolated": True, "drift": 0.2},
+            {"notation": "c", "median_ms": 3.0, "isolated": False, "drift": -0.3},
+        ]
+    )
+    warning = {"fact": "3 of 9 queries have no right answer.", "consequence": "They are skipped."}
+    dataset = {"views": [{"view": "val", "warnings": [warning]}, {"view": "test", "warnings": [warning]}]}
+    findings = [{"rule": {"max_blocks": 3}, "evidence": {}, "verdict": "not enough data", "reason": ""}]
+    return StudyData("x", results=build.table(), latencies=times, dataset=dataset, findings=findings)
+
+
+def test_everything_that_limits_is_told_once_with_consequence_and_cure() -> None:
+    found = health(sick())
+    assert [limit.kind for limit in found] == [
+        *("selection", "data", "too few trainings", "too few trainings", "failures", "machine shared", "times"),
+        *("machine shared", "drift"),
+    ]
+    assert all(part.endswith(".") for limit in found for part in (limit.fact, limit.consequence, limit.cure))
+    told = {limit.kind: limit.words for limit in found}
+    assert "99.8%" in found[5].fact
+    assert "out_of_memory" in told["failures"]
+    assert "smaller batch" in told["failures"]
+    assert "`nas studies retry x`" in told["failures"]
+    assert "−30 %" in told["drift"]
+
+
+def test_one_seed_is_told() -> None:
+    build = ResultsBuilder()
+    for name in ("resnet50", "resnet50+se@1", "resnet50+se@2"):
+        build.add(name, stage="1-confirm", kind="confirm", split="test")
+    assert [limit.kind for limit in health(StudyData("x", results=build.table()))] == ["one seed"]
+
+
+def test_a_table_is_neither_trained_nor_timed_here() -> None:
+    replayed = replace(sick(), definition={"objective": {"table": "t.csv"}})
+    assert {limit.kind for limit in health(replayed)} == {"too few trainings", "failures"}
+
+
+def test_nothing_is_said_of_a_study_that_has_not_begun(empty: StudyData) -> None:
+    assert health(empty) == []
+
+
+def test_the_list_is_the_same_wherever_it_is_shown(
+    full: StudyData, stored: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "market1501", "--db", stored, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)["health"]
+    assert said
+    assert main(["status", "market1501", "--db", stored]) == 0
+    terminal = " ".join(capsys.readouterr().out.split())
+    for limit in said:
+        words = f"{limit['fact']} {limit['consequence']} {limit['cure']}"
+        assert words in terminal
+    report = str(tell(full).sections[0].blocks)
+    assert all(limit.words in report for limit in health(full))
