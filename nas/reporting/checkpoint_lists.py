@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def make_rank_lists(
     data: StudyData,
     *,
     notation: str | None = None,
-    queries: int = 6,
+    queries: int | Sequence[int] = 6,
     ranks: int = 10,
     device: str = "cpu",
     progress: Progress | None = None,
@@ -46,7 +46,7 @@ def make_rank_lists(
         database: where the training and its checkpoint are recorded.
         data: the study.
         notation: whose lists; the recommended candidate's by default.
-        queries: how many, evenly spaced from the worst average precision to the best.
+        queries: how many, evenly spaced from the worst average precision to the best; or which, by their places.
         ranks: gallery images a query.
         device: `cpu` or `cuda`.
         progress: told while features are extracted.
@@ -142,12 +142,16 @@ def _features(extractor: FeatureExtractor, split: PackedSplit, progress: Progres
 
 
 def _rows(
-    prepared: PreparedData, query: NDArray[np.float32], gallery: NDArray[np.float32], queries: int, ranks: int
+    prepared: PreparedData,
+    query: NDArray[np.float32],
+    gallery: NDArray[np.float32],
+    queries: int | Sequence[int],
+    ranks: int,
 ) -> list[dict[str, Any]]:
     persons = (prepared.query.identities, prepared.query.cameras)
     others = (prepared.gallery.identities, prepared.gallery.cameras)
     found = evaluate(query, *persons, gallery, *others, per_query=True)
-    chosen = _spread(found.per_query, queries)
+    chosen = _spread(found.per_query, queries) if isinstance(queries, int) else list(queries)
     lists = rank_lists(query, *persons, gallery, *others, chosen, top=ranks)
     rows = []
     for entry in lists:

@@ -124,7 +124,13 @@ def _fronts(studies: Sequence[StudyData]) -> list[Section]:
         f"{len(groups)} figures: numbers of different figures are not compared."
     )
     blocks: list[Block] = [Paragraph(apart, "warning")] if len(groups) > 1 else []
-    return [Section("front", "All systems (the paper's Fig. 1)", [*blocks, *map(_front, groups)])]
+    return [
+        Section(
+            "front",
+            "All systems (the paper's Fig. 1)",
+            [*blocks, *(_front(group, place) for place, group in enumerate(groups))],
+        )
+    ]
 
 
 def together(studies: Sequence[StudyData]) -> list[Together]:
@@ -148,7 +154,7 @@ def _shared(data: StudyData) -> str:
     return f"{level.words if level else ''}; {data.batch_words}"
 
 
-def _front(group: Together) -> FigureBlock:
+def _front(group: Together, place: int) -> FigureBlock:
     figure, first = ParetoFront(), group.studies[0]
     tables = [figure.table(data).assign(study=data.name) for data in group.studies]
     merged = pd.concat(tables, ignore_index=True).sort_values("seeds", ascending=False, kind="stable")
@@ -156,7 +162,13 @@ def _front(group: Together) -> FigureBlock:
     merged.attrs = tables[0].attrs
     names = ", ".join(data.name for data in group.studies)
     title = f"{names}: {group.words}"
-    return FigureBlock("pareto_front", title, figure.draw(merged), figure.caption(merged), merged)
+    return FigureBlock(
+        f"pareto_front_{place + 1}" if place else "pareto_front",
+        title,
+        figure.draw(merged),
+        figure.caption(merged),
+        merged,
+    )
 
 
 def _table_one(studies: Sequence[StudyData]) -> list[Section]:

@@ -18,6 +18,7 @@ from nas.reporting.numbers import fixed, p_value, plural
 from nas.reporting.paper import gap
 from nas.reporting.study_data import StudyData, records_of
 from nas.results.differences import verdict_of
+from nas.results.intervals import Estimate
 from nas.results.levels import Level
 from nas.spaces.findings import Finding
 from nas.spaces.rules import rule_from_dict
@@ -36,6 +37,7 @@ class Comparison:
         differs: what is not the same, in words; empty where the numbers may be compared.
         networks: those both trained: notation, map_first, map_second, difference (first minus second) with its 95 %
             interval and verdict where the numbers may be compared, NaN and "" where not, latency_ms of both.
+        shift: mean of the differences over networks, with its standard error; not known where numbers are not compared.
         tau, p: Kendall's rank correlation over these, NaN below four networks.
         both, only_first, only_second: sentences of adopted rules.
     """
@@ -43,6 +45,7 @@ class Comparison:
     names: tuple[str, str]
     differs: tuple[str, ...]
     networks: pd.DataFrame
+    shift: Estimate
     tau: float
     p: float
     both: tuple[str, ...]
@@ -59,7 +62,10 @@ class Comparison:
             else f"too few to compare their order (at least {LEAST})"
         )
         apart = f"; numbers are not compared, for there differ: {', '.join(self.differs)}" if self.differs else ""
-        return f"{shared}; {order}{apart}."
+        low, high = self.shift.interval()
+        ends = "" if math.isnan(low) else f" [{low:+.4f}, {high:+.4f}], 95 % over networks"
+        moved = "" if math.isnan(self.shift.value) else f"; {first} minus {second}: {self.shift.value:+.4f} mAP{ends}"
+        return f"{shared}; {order}{moved}{apart}."
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for `--json`."""
@@ -67,6 +73,7 @@ class Comparison:
             "studies": list(self.names),
             "differs": list(self.differs),
             "networks": records_of(self.networks),
+            "shift": {"value": self.shift.value, "interval": list(self.shift.interval())},
             "kendall_tau": self.tau,
             "p": self.p,
             "rules": {"both": list(self.both), "first": list(self.only_first), "second": list(self.only_second)},
@@ -91,11 +98,14 @@ def compare_studies(first: StudyData, second: StudyData) -> Comparison:
     if len(networks) >= LEAST:
         found = kendalltau(networks["map_first"], networks["map_second"])
         tau, p = float(found.statistic), float(found.pvalue)
+    gaps = networks["difference"].dropna().astype(float)
+    shift = Estimate(float(gaps.mean()), float(gaps.sem()) if len(gaps) > 1 else math.nan, len(gaps) - 1.0)
     rules = [_adopted(data) for data in (first, second)]
     return Comparison(
         (first.name, second.name),
         tuple(differs),
         networks,
+        shift,
         tau,
         p,
         tuple(words for key, words in rules[0].items() if key in rules[1]),

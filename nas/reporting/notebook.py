@@ -20,6 +20,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from nas.errors import StudyError, unknown_name
+from nas.reporting.compare import Comparison, compare_studies
 from nas.reporting.figures import FIGURES
 from nas.reporting.files import pareto_table
 from nas.reporting.health import Limit, health
@@ -31,7 +32,6 @@ from nas.reporting.rules_file import rule_set
 from nas.reporting.story.question import answered
 from nas.reporting.study_data import StudyData
 from nas.reporting.style import said
-from nas.reporting.two_studies import Comparison, compare
 from nas.results.answer import Answer
 from nas.results.choice import Choice, knee, most_accurate
 from nas.results.columns import RESULTS
@@ -198,8 +198,8 @@ class Study:
         return most_accurate(data.results, data.quoted, costs, at_most, data.metric)
 
     def compare(self, other: Study) -> Comparison:
-        """The candidates that both studies trained, and how much the two agree on them."""
-        return compare(self.data(), other.data())
+        """What both studies trained, how much they agree on it, and their rules, as `nas compare` tells it."""
+        return compare_studies(self.data(), other.data())
 
     @staticmethod
     def columns() -> pd.DataFrame:

@@ -21,6 +21,8 @@ PAGES = {
     "/study/market1501": "market1501",
     "/study/market1501/front": "Pareto front",
     "/study/market1501/rules": "Rules",
+    "/study/market1501/compare": "Compare",
+    "/compare": "Several studies",
     "/study/market1501/positions": "Positions",
     "/study/market1501/spaces": "Spaces",
     "/study/market1501/latency": "Latency",
@@ -109,6 +111,29 @@ def test_a_hostile_name_stays_text(site: str, open_page: Open) -> None:
         page.get_by_role("heading", name=heading, level=1).wait_for()
         wait_until_drawn(page)
     assert "script" in page.url
+
+
+def test_the_list_of_studies_is_searched_and_ordered(site: str, open_page: Open) -> None:
+    page = open_page(site)
+    page.wait_for_selector("table.studies tbody tr")
+    page.wait_for_function("!document.querySelector('table.studies').textContent.includes('being read')")
+    page.get_by_label("Search").fill("nothing")
+    shown = "[...document.querySelectorAll('table.studies tbody tr')].filter((row) => row.offsetParent).length"
+    page.wait_for_function(f"{shown} === 1")
+    page.get_by_label("Search").fill("")
+    page.wait_for_function(f"{shown} === 3")
+    page.locator("table.studies").get_by_role("button", name="finished").click()
+    assert page.locator("table.studies tbody tr").last.inner_text().startswith("market1501")
+
+
+def test_two_candidates_are_compared_by_address_and_by_choice(site: str, open_page: Open) -> None:
+    page = open_page(f"{site}/study/market1501/compare?first=resnet50%2Bcnl%408&second=resnet50")
+    page.locator("#compare-body").get_by_text("first minus second").wait_for()
+    assert "first=resnet50%2Bcnl%408" in page.url
+    wait_until_drawn(page)
+    page.get_by_role("button", name="Make them").click()
+    page.locator("#compare-lists .problem").wait_for()  # no weights were kept
+    assert "no checkpoint of resnet50+cnl@8 was kept" in page.inner_text("#compare-lists")
 
 
 def test_an_empty_database_says_how_to_begin(serve: Serve, open_page: Open, tmp_path: Path) -> None:

@@ -88,6 +88,8 @@ def test_studies_under_two_protocols_stand_apart_and_it_is_said(full: StudyData)
     assert [len(group.studies) for group in together([full, other, same])] == [2, 1]
     text = render_markdown(combine([full, other, same]), {})
     assert "2 figures: numbers of different figures are not compared" in text
+    names = [figure.name for figure in combine([full, other, same]).figures]
+    assert len(set(names)) == len(names)  # ids of a page: of two alike only one would be drawn
     assert "Table I beside the paper" in text
     assert "Rows of the paper that are in no space of these studies" in text
     assert set(systems([full, other])["study"]) == {full.name, "other"}

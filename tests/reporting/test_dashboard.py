@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from nas.reporting.dashboard.access import is_loopback  # noqa: E402
 from nas.reporting.dashboard.app import body_of, page_of  # noqa: E402
 from nas.reporting.dashboard.components import View, figure_for  # noqa: E402
 from nas.reporting.dashboard.filters import Filters, _numbers  # noqa: E402
+from nas.reporting.dashboard.pages import WITH_CONTROLS, studies  # noqa: E402
+from nas.reporting.dashboard.pages.comparison import pair_of, studies_layout, together, with_lists  # noqa: E402
 from nas.reporting.dashboard.pages.explorer import draw_front, filters_of, tabulate_front  # noqa: E402
 from nas.reporting.dashboard.pages.rule_choice import adopted, chosen_rules, rule_options  # noqa: E402
 from nas.reporting.dashboard.progress import seconds_left  # noqa: E402
@@ -177,8 +180,62 @@ def test_every_page_is_drawn_for_every_study(page: str, study: str, stored: str)
     source = StudySource(stored)
     route = read_route(href(study, page, "resnet50+cnl@8" if page == "candidate" else None))
     assert page_of(source, route)
-    if page not in ("front", "rules"):
+    if page not in WITH_CONTROLS:
         assert body_of(source, route, DARK)
+
+
+def test_two_candidates_are_held_against_each_other(full: StudyData) -> None:
+    said = str(pair_of(full, "resnet50+cnl@8", "resnet50+hac@8,14", LIGHT))
+    assert "first minus second, 95 %" in said
+    assert "not told apart" in said or "better" in said or "worse" in said
+    assert said.index("site 08") < said.index("differs") < said.index("backbone")  # what differs stands first
+    assert "Choose two different candidates." in str(pair_of(full, "resnet50", "resnet50", LIGHT))
+    assert "There is no candidate gone" in str(pair_of(full, "resnet50", "gone", LIGHT))
+
+
+def test_the_difference_of_two_candidates_is_paired_within_seeds(full: StudyData) -> None:
+    from nas.reporting.story.beside import beside
+    from nas.results.differences import difference
+
+    level, pair = full.widest, ("resnet50+cnl@8", "resnet50")
+    assert level is not None
+    found = difference(level.rows(full.results), *pair)
+    assert f"{found.estimate.value:+.4f}".replace("-", "−") in str(beside(full, *pair)[0])
+
+
+def test_rank_lists_are_of_the_same_queries(stored: str, full: StudyData, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def made(_: object, data: StudyData, *, notation: str, queries: object) -> dict[str, list[dict[str, object]]]:
+        asked.append(queries)
+        return {notation: [{**row, "query": place} for place in (7, 3) for row in full.rank_lists["resnet50+cnl@8"]]}
+
+    monkeypatch.setattr("nas.reporting.make_rank_lists", made, raising=False)
+    both = with_lists(StudySource(stored), full, "resnet50", "resnet50+cnl@8", queries=2)
+    assert asked == [2, [7, 3]]
+    assert set(both.rank_lists) == {"resnet50", "resnet50+cnl@8"}
+
+
+def test_several_studies_stand_in_one_view(full: StudyData, empty: StudyData) -> None:
+    again = replace(full, name="again")
+    said = str(together([full, again], LIGHT))
+    assert "Rules of both" in said
+    assert "Table I beside the paper" in said
+    assert "no finished training to compare" in str(together([full, empty], LIGHT))
+    assert "Choose two studies or more." in str(together([full], LIGHT))
+    assert "'again'" in str(studies_layout(["market1501", "again"], read_route("/compare", "?studies=again,gone")))
+
+
+def test_the_list_of_studies_tells_what_was_found_once_it_was_read(stored: str) -> None:
+    source = StudySource(stored)
+    assert "being read" in str(studies.render(source.studies())) or source.studies()[0]["told"]
+    for thread in threading.enumerate():
+        if thread.name == "nas-dashboard-warm":
+            thread.join()
+    said = {row["study"]: row["told"] for row in source.studies()}
+    assert said["market1501"]["limits"] >= 1
+    assert said["market1501"]["difference"].startswith("+0.0")
+    assert said["nothing_yet"] == {"difference": "–", "of": "no result", "limits": 0}
 
 
 def test_an_unknown_study_is_a_sentence(stored: str) -> None:

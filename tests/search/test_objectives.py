@@ -479,8 +479,7 @@ def test_what_a_study_offers_beside_its_tables() -> None:
     shifted = {"python": lambda candidate, seed: {**score(candidate, seed), "map": true_map(candidate) - 0.01}}
     other = here({**shifted, "costs": ["latency_ms"]}, name="other", stages=stages)
     both = one.compare(other)
-    assert len(both.table) == len(one.candidates())
-    assert both.difference.value == pytest.approx(0.0105)
-    assert both.correlation == pytest.approx(1.0)
-    assert "own minus other: +0.0105 mAP" in both.sentence
-    assert "own minus other" in both._repr_html_()
+    assert len(both.networks) == len(one.candidates())
+    assert both.shift.value == pytest.approx(0.0105)
+    assert both.tau == pytest.approx(1.0)
+    assert "own minus other: +0.0105 mAP" in both.sentence()

@@ -9,6 +9,7 @@ document.addEventListener("click", ({ target }) => {
   if (!button) return;
   const value = (cell) => {
     const text = cell.textContent.trim();
+    if (/^\d{4}-\d\d-\d\d/.test(text)) return text;
     const number = parseFloat(text.replaceAll("\u202f", "").replaceAll("−", "-").replace(/^[<[]\s*/, ""));
     return Number.isNaN(number) ? text.toLowerCase() : number;
   };

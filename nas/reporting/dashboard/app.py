@@ -12,7 +12,7 @@ from nas.errors import NasError, StudyError
 from nas.files.hashes import hash_of_data
 from nas.reporting.dashboard import access
 from nas.reporting.dashboard.components import View, problem
-from nas.reporting.dashboard.pages import PLAIN, WITH_CONTROLS, studies
+from nas.reporting.dashboard.pages import PLAIN, WITH_CONTROLS, comparison, studies
 from nas.reporting.dashboard.parts import dcc, html
 from nas.reporting.dashboard.routing import PAGES, Route, href, read_route, serve_below
 from nas.reporting.dashboard.source import StudySource
@@ -151,7 +151,7 @@ def _register(app: Any, source: StudySource) -> None:
 def token_of(source: StudySource, route: Route) -> str:
     """What must change for a page to be drawn anew."""
     if route.study is None:
-        return _digest(source.studies() if route.page == "studies" else "")
+        return _digest(source.studies() if route.page in ("studies", "compare") else "")
     token = source.token(route.study)
     if route.page != "overview":
         return token
@@ -181,6 +181,12 @@ def page_of(source: StudySource, route: Route) -> list[Any]:
     """A page's frame; plain pages are filled by a callback, so that they can be drawn anew."""
     if route.page == "unknown":
         return [problem("There is no such page.", "The navigation above, or the start page, leads on.")]
+    if route.study is None:
+        try:
+            known = source.names()
+        except NasError as error:
+            return [problem(error.message, error.hint)]
+        return comparison.studies_layout(known, route) if route.page == "compare" else studies.layout(source.shown_url)
     if route.page not in WITH_CONTROLS:
         return [html.Div(id="body", className=f"body {route.page}")]
     try:
@@ -193,7 +199,7 @@ def body_of(source: StudySource, route: Route, view: View) -> list[Any]:
     """The content of a plain page."""
     try:
         if route.study is None:
-            return studies.render(source.studies(), source.shown_url)
+            return studies.render(source.studies())
         return PLAIN[route.page](source.snapshot(route.study), route, view)
     except NasError as error:
         return [problem(error.message, error.hint)]

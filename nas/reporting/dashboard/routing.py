@@ -10,6 +10,7 @@ PAGES: dict[str, str] = {
     "overview": "Overview",
     "front": "Front",
     "rules": "Rules",
+    "compare": "Compare",
     "positions": "Positions",
     "spaces": "Spaces",
     "latency": "Latency",
@@ -35,7 +36,7 @@ def serve_below(prefix: str) -> str:
 
 @dataclass(frozen=True)
 class Route:
-    """A page: of all studies (`studies`), of one study, or of one candidate; `unknown` for anything else."""
+    """A page: of all studies (`studies`, `compare`), of one study, or of one candidate; `unknown` for anything else."""
 
     page: str
     study: str | None = None
@@ -53,8 +54,8 @@ def read_route(pathname: str | None, search: str | None = None) -> Route:
     below = path[len(_below) :] if f"{path}/".startswith(_below) else path
     parts = [unquote(part) for part in below.split("/") if part]
     query = dict(parse_qsl((search or "").lstrip("?")))
-    if not parts:
-        return Route("studies", query=query)
+    if not parts or parts == ["compare"]:
+        return Route("compare" if parts else "studies", query=query)
     if parts[0] != "study" or len(parts) < 2 or len(parts) > 4:
         return Route("unknown", query=query)
     page = parts[2] if len(parts) > 2 else "overview"
@@ -72,3 +73,12 @@ def href(study: str, page: str = "overview", candidate: str | None = None, **que
     parts = ["study", study, page, *([candidate] if candidate else [])]
     path = _below + "/".join(quote(part, safe="") for part in parts)
     return f"{path}?{urlencode(query)}" if query else path
+
+
+def compare_href(*studies: str) -> str:
+    """The address of the view of several studies.
+
+    >>> compare_href("a", "b")
+    '/compare?studies=a%2Cb'
+    """
+    return f"{_below}compare" + (f"?{urlencode({'studies': ','.join(studies)})}" if studies else "")

@@ -6,6 +6,7 @@ soon as it is back; pages show its sentence.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,12 +16,18 @@ import pandas as pd
 
 from nas.errors import NasError
 from nas.reporting.figures import ParetoFront
+from nas.reporting.health import health
 from nas.reporting.loading import study_data
+from nas.reporting.numbers import MISSING, interval, signed
 from nas.reporting.study_data import StudyData
+from nas.reporting.words import words
+from nas.spaces.labels import short_label
 from nas.storage import Database, Repository, masked, open_database
 
 T = TypeVar("T")
 PATIENCE_S = 2.0
+_KEPT = 6
+"""Studies whose tables stay in memory."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,16 @@ class Snapshot:
     workers: list[dict[str, Any]]
     token: str
     read_curves: Callable[[Sequence[int]], pd.DataFrame]
+
+
+def told(data: StudyData) -> dict[str, Any]:
+    """What a study found in a few words: `difference` with its interval, `of` which network, number of `limits`."""
+    found = data.answer
+    difference, of = MISSING, found.kind
+    if found.kind in ("better", "none better") and found.named:
+        difference = f"{signed(found.difference)} {interval(found.low, found.high)}"
+        of = f"{short_label(found.named)}{'' if found.kind == 'better' else ', not told to be better'}"
+    return {"difference": difference, "of": words(of), "limits": len(health(data))}
 
 
 class StudySource:
@@ -49,6 +66,8 @@ class StudySource:
         self._lock = threading.RLock()
         self._database: Database | None = None
         self._kept: dict[str, tuple[str, StudyData]] = {}
+        self._told: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._reading = threading.Lock()
 
     def _queries(self) -> Repository:
         with self._lock:
@@ -69,8 +88,14 @@ class StudySource:
         self._ask(lambda queries: queries.studies())
 
     def studies(self) -> list[dict[str, Any]]:
-        """Name and status of every study, the newest first."""
-        return self._ask(lambda queries: [queries.status(study.name) for study in reversed(queries.studies())])
+        """Status of every study with `created_at` and, once it has been read, what it found (`told`), newest first."""
+        found = self._ask(
+            lambda queries: [
+                {**queries.status(study.name), "created_at": study.created_at} for study in reversed(queries.studies())
+            ]
+        )
+        self.warm()
+        return [{**status, "told": self._told.get(status["study"], ("", None))[1]} for status in found]
 
     def names(self) -> list[str]:
         """Names of all studies, the newest first."""
@@ -92,7 +117,8 @@ class StudySource:
             StorageError: the database cannot be read.
         """
         status, workers = self.status(name)
-        return Snapshot(self.data(name), status, workers, self._kept[name][0], self.curves)
+        token, data = self._read(name)
+        return Snapshot(data, status, workers, token, self.curves)
 
     def curves(self, training_ids: Sequence[int]) -> pd.DataFrame:
         """Epochs of some trainings, read now; columns as `Repository.epochs_of`."""
@@ -100,25 +126,38 @@ class StudySource:
 
     def data(self, name: str) -> StudyData:
         """The tables of a study, from memory while nothing changed."""
+        return self._read(name)[1]
+
+    def _read(self, name: str) -> tuple[str, StudyData]:
         token = self.token(name)
         with self._lock:
-            kept = self._kept.get(name)
+            kept = self._kept.pop(name, None)
             if kept is None or kept[0] != token:
                 kept = (token, self._ask(lambda queries: study_data(queries, name)))
-                self._kept[name] = kept
-            return kept[1]
+            self._kept[name] = kept  # the latest last
+            for oldest in list(self._kept)[:-_KEPT]:
+                del self._kept[oldest]
+            return kept
+
+    def database(self) -> Database:
+        """The open database, read-only."""
+        return self._queries().database
 
     def warm(self) -> None:
-        """Reads the newest studies before anybody asks, in the background; failures are told when somebody does."""
-        threading.Thread(target=self._warm, daemon=True, name="nas-dashboard-warm").start()
+        """Reads studies before anybody asks, in the background; failures are told when somebody does."""
+        if not self._reading.locked():
+            threading.Thread(target=self._warm, daemon=True, name="nas-dashboard-warm").start()
 
     def _warm(self) -> None:
-        try:
-            for name in self.names()[:2]:
-                data = self.data(name)
-                ParetoFront()(data)
-        except NasError:
-            return
+        """Says of every study what it found, the newest first; a study is read again when it has changed."""
+        with self._reading, contextlib.suppress(NasError):
+            for place, name in enumerate(self.names()):
+                if self._told.get(name, ("", None))[0] == self.token(name):
+                    continue
+                token, data = self._read(name)
+                self._told[name] = (token, told(data))
+                if place < 2:
+                    ParetoFront()(data)
 
     def close(self) -> None:
         """Gives the connection back."""

@@ -7,6 +7,7 @@ from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.figures.error_distribution import ErrorDistribution
 from nas.reporting.figures.hypervolume import Hypervolume
 from nas.reporting.figures.importances import Importances
+from nas.reporting.figures.latency_spread import LatencySpread
 from nas.reporting.figures.map_by_position import MapByPosition
 from nas.reporting.figures.network_drawing import NetworkDrawing
 from nas.reporting.figures.pair_map import PairMap
@@ -24,6 +25,7 @@ FIGURES: dict[str, type[StudyFigure]] = {
     for figure in (
         ParetoFront,
         SpeedByPosition,
+        LatencySpread,
         MapByPosition,
         PlacementMap,
         PairMap,
@@ -48,6 +50,7 @@ __all__ = [
     "ErrorDistribution",
     "Hypervolume",
     "Importances",
+    "LatencySpread",
     "MapByPosition",
     "NetworkDrawing",
     "PairMap",

@@ -25,10 +25,12 @@ class TrainingCurves(StudyFigure):
     Args:
         trainings: how many lines at most: the most accurate ones, the failed ones and the latest.
         notation: only trainings of this candidate.
+        versus: and of this one; colour then tells the two apart.
     """
 
     trainings: int = 24
     notation: str | None = None
+    versus: str | None = None
     name: ClassVar[str] = "training_curves"
     title: ClassVar[str] = "Training curves"
 
@@ -38,7 +40,7 @@ class TrainingCurves(StudyFigure):
         facts = data.trainings[["training_id", "status", "map"]]
         table = data.epochs.merge(facts, on="training_id", how="left")
         if self.notation is not None:
-            table = table[table["notation"] == self.notation]
+            table = table[table["notation"].isin([self.notation, self.versus])]
         order = table.drop_duplicates("training_id").sort_values(["status", "map"], ascending=[True, False])
         kept = order["training_id"].head(self.trainings)
         return table[table["training_id"].isin(kept)].sort_values(["training_id", "epoch"])
@@ -50,32 +52,40 @@ class TrainingCurves(StudyFigure):
         named: set[str] = set()
         for _, rows in table.groupby("training_id"):
             first = rows.iloc[0]
-            block = block_label(str(first["notation"]))
+            group, colour, title = self._look(str(first["notation"]))
             failed = first["status"] == "failed"
             figure.add_trace(
                 go.Scatter(
                     x=rows["epoch"],
                     y=rows["loss"],
                     mode="lines",
-                    line={"color": style.block_colour(block), "width": 1.6, "dash": "dot" if failed else "solid"},
+                    line={"color": colour, "width": 1.6, "dash": "dot" if failed else "solid"},
                     opacity=0.8,
-                    name=block_title(block),
-                    legendgroup=block,
-                    showlegend=block not in named,
+                    name=title,
+                    legendgroup=group,
+                    showlegend=group not in named,
                     hovertemplate=(
                         f"<b>{style.plain(short_label(str(first['notation'])))}</b>, seed {first['seed']}"
                         "<br>epoch %{x}: loss %{y:.4f}<extra></extra>"
                     ),
                 )
             )
-            named.add(block)
+            named.add(group)
         few = {"dtick": 1} if table["epoch"].max() <= FEW_EPOCHS else {}
         figure.update_xaxes(title_text="Epoch", rangemode="tozero", **few)
         figure.update_yaxes(title_text="Loss (sum of its terms, log scale)", type="log", dtick="D2")
         return figure
 
+    def _look(self, notation: str) -> tuple[str, str, str]:
+        """Legend group, colour and title of a training: of its block, or of its candidate where two are compared."""
+        if self.versus is None:
+            block = block_label(notation)
+            return block, style.block_colour(block), block_title(block)
+        return notation, style.SERIES[notation == self.versus], style.plain(short_label(notation))
+
     def caption(self, table: pd.DataFrame) -> str:
+        what = "block type" if self.versus is None else "candidate"
         return (
-            f"{table['training_id'].nunique()} trainings; colour is the block type, dotted lines failed. The score of "
+            f"{table['training_id'].nunique()} trainings; colour is the {what}, dotted lines failed. The score of "
             "a training is its last epoch's mAP, never its best epoch's."
         )

@@ -33,7 +33,21 @@
     window.dash_clientside.set_props("url", { pathname: link.pathname, search: "" });
   });
 
+  const find = () => {
+    const box = document.getElementById("find-study");
+    const table = box && document.querySelector("#body table.studies");
+    if (!table) return;
+    const wanted = box.value.trim().toLowerCase();
+    if (wanted) table.classList.add("opened");
+    [...table.tBodies[0].rows].forEach((row) => { row.style.display = row.textContent.toLowerCase().includes(wanted) ? "" : "none"; });
+  };
+  document.addEventListener("input", (event) => { if (event.target.id === "find-study") find(); });
+  new MutationObserver(find).observe(root, { childList: true, subtree: true });
+  const asked = (query) => { history.replaceState(history.state, "", location.pathname + "?" + new URLSearchParams(query)); return ""; };
+
   window.nas = {
+    pair: (first, second) => asked({ first, second }),
+    together: (names) => asked({ studies: (names || []).join(",") }),
     table: (html) => {
       const host = document.getElementById("front-table");
       if (!host || !html) return "";

@@ -1,7 +1,7 @@
 """The pages of the dashboard: overview, front, rules and one candidate have modules; the others are report sections.
 
-A plain page has `render(snapshot, route, view)` and is drawn anew whenever the study changes; the explorer
-and the rules page keep controls and have callbacks of their own (`layout`, `register`).
+A plain page has `render(snapshot, route, view)` and is drawn anew whenever the study changes; the explorer,
+the rules and the comparison keep controls and have callbacks of their own (`layout`, `register`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nas.reporting.dashboard.components import View, sections
-from nas.reporting.dashboard.pages import candidate, explorer, overview, rule_choice
+from nas.reporting.dashboard.pages import candidate, comparison, explorer, overview, rule_choice
 from nas.reporting.dashboard.parts import html
 from nas.reporting.dashboard.routing import PAGES, Route
 from nas.reporting.dashboard.source import Snapshot
@@ -42,5 +42,5 @@ PLAIN: dict[str, Render] = {
 }
 """Page -> what draws it."""
 
-WITH_CONTROLS = {"front": explorer, "rules": rule_choice}
+WITH_CONTROLS = {"front": explorer, "rules": rule_choice, "compare": comparison}
 """Page -> module with `layout` and `register`."""

@@ -44,7 +44,14 @@ def render(snapshot: Snapshot, route: Route, view: View) -> list[Any]:
         Section("trainings", "Trainings", [_training_table(rows), *drawn]),
     ]
     return [
-        html.P(dcc.Link("← Front", href=href(data.name, "front")), className="back"),
+        html.P(
+            [
+                dcc.Link("← Front", href=href(data.name, "front")),
+                " · ",
+                dcc.Link("Compare with another", href=href(data.name, "compare", first=notation)),
+            ],
+            className="back",
+        ),
         html.H1(short_label(notation)),
         html.P(html.Code(notation), className="subtitle"),
         *blocks(_noted(data, str(rows["candidate_id"].iloc[0]), notation), view),

@@ -1,39 +1,62 @@
-"""All studies of the database: where each stands."""
+"""All studies of the database: where each stands, what it found so far, what limits it; with search and order."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from nas.reporting.dashboard.components import blocks
-from nas.reporting.dashboard.parts import html
+from nas.reporting.dashboard.parts import dcc, html
 from nas.reporting.dashboard.progress import progress_bar, study_state
-from nas.reporting.dashboard.routing import href
-from nas.reporting.document import Cell, Link, Table
-from nas.reporting.numbers import count, hours
+from nas.reporting.dashboard.routing import compare_href, href
+from nas.reporting.document import Badge, Cell, Link, Stacked, Table
+from nas.reporting.numbers import count, hours, plural
+
+HEADS = ("study", "state", "progress", "difference found", "to mind", "finished", "failed", "running", "time", "begun")
 
 
-def render(studies: Sequence[Mapping[str, Any]], database: str) -> list[Any]:
-    """A row a study, the newest first."""
-    head = [html.H1("Studies"), html.P(["Database ", html.Code(database)], className="subtitle")]
+def layout(database: str) -> list[Any]:
+    """What stays while rows change: the heading and the search."""
+    search = dcc.Input(id="find-study", type="text", placeholder="part of any cell", autoComplete="off")
+    return [
+        html.H1("Studies"),
+        html.P(["Database ", html.Code(database)], className="subtitle"),
+        html.Div(
+            [
+                html.Label("Search", htmlFor="find-study"),
+                search,
+                dcc.Link("Compare several studies", href=compare_href()),
+            ],
+            className="bar find",
+        ),
+        html.Div(id="body", className="body studies"),
+    ]
+
+
+def render(studies: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """A row a study, the newest first; a click on a heading orders them."""
     if not studies:
         empty = [
             html.P("There is no study in this database yet.", className="lead"),
             html.P(["Start one: ", html.Code("nas run studies/quickstart.yaml"), ". It appears here by itself."]),
         ]
-        return [*head, html.Div(empty, className="problem")]
-    names = ("study", "state", "progress", "finished", "failed", "running", "training time")
-    rows = [_row(study) for study in studies]
-    return [*head, *blocks([Table(names, rows, name="studies", numeric=frozenset(range(3, 7)))], {})]
+        return [html.Div(empty, className="problem")]
+    return blocks(
+        [Table(HEADS, [_row(study) for study in studies], name="studies", numeric=frozenset(range(5, 9)))], {}
+    )
 
 
 def _row(study: Mapping[str, Any]) -> list[Cell]:
-    counts = study["trainings"]
+    counts, told = study["trainings"], study["told"]
     seconds = sum(stage["seconds"] or 0 for stage in study["stages"])
     return [
         Link(study["study"], href(study["study"])),
         study_state(study),
         progress_bar(counts, study["study"]),
+        Stacked(told["difference"], told["of"]) if told else "being read …",
+        "" if not told else Badge(plural(told["limits"], "limit"), "warn") if told["limits"] else Badge("none", "good"),
         *[count(counts[key]) for key in ("finished", "failed", "running")],
         hours(seconds) if seconds else "–",
+        datetime.fromtimestamp(study["created_at"], UTC).strftime("%Y-%m-%d %H:%M"),
     ]

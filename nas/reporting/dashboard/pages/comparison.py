@@ -1,0 +1,170 @@
+"""Two candidates of a study side by side, and several studies of the database in one view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from dash import Input, Output, State, no_update
+
+from nas import reporting
+from nas.errors import NasError
+from nas.reporting.combined import combine
+from nas.reporting.compare import Comparison, compare_studies
+from nas.reporting.dashboard.components import View, blocks, problem, sections
+from nas.reporting.dashboard.parts import dcc, html
+from nas.reporting.dashboard.routing import Route, read_route
+from nas.reporting.dashboard.source import Snapshot, StudySource
+from nas.reporting.document import Block, Bullets, Cell, Paragraph, Section, Table, code, words
+from nas.reporting.numbers import fixed, interval, signed
+from nas.reporting.story.beside import beside, choices, first_pair, lists_beside
+from nas.reporting.study_data import StudyData, records_of
+
+_MOST_CHOICES = 3000
+"""Candidates in a list to choose from; more make the browser slow, and the best stand first."""
+
+
+def layout(snapshot: Snapshot, route: Route) -> list[Any]:
+    """Two lists to choose from, set as the address says."""
+    data = snapshot.data
+    pair = first_pair(data)
+    if pair is None:
+        return [html.H1("Compare"), problem("Two candidates must have finished before they can be compared.")]
+    known = dict(choices(data)[:_MOST_CHOICES])
+    chosen = [route.query.get(key, default) for key, default in zip(("first", "second"), pair, strict=True)]
+    named = {**dict(zip(chosen, chosen, strict=True)), **known}
+    options = [{"label": label, "value": name} for name, label in named.items()]
+    lists = [
+        html.Div([html.Label(side.title(), htmlFor=f"compare-{side}"), _dropdown(f"compare-{side}", options, value)])
+        for side, value in zip(("first", "second"), chosen, strict=True)
+    ]
+    return [
+        html.H1("Compare"),
+        html.Div(lists, className="pair"),
+        dcc.Loading(html.Div(id="compare-body"), delay_show=400),
+        html.H2("Rank lists of the same queries"),
+        html.Div(
+            [
+                html.Button("Make them", id="compare-make", className="plain"),
+                html.P("From the weights that were kept, on this machine's processor; some seconds to minutes."),
+            ],
+            className="bar",
+        ),
+        dcc.Loading(html.Div(id="compare-lists"), delay_show=400),
+    ]
+
+
+def _dropdown(name: str, options: Sequence[Mapping[str, str]], value: Any, *, multi: bool = False) -> Any:
+    return dcc.Dropdown(options, value, id=name, clearable=multi, multi=multi)
+
+
+def studies_layout(names: Sequence[str], route: Route) -> list[Any]:
+    """A list of studies to choose from; two newest where the address names none."""
+    asked = [name for name in route.query.get("studies", "").split(",") if name in names]
+    return [
+        html.H1("Several studies"),
+        html.Label("Studies", htmlFor="together-studies"),
+        _dropdown("together-studies", [{"label": n, "value": n} for n in names], asked or list(names[:2]), multi=True),
+        dcc.Loading(html.Div(id="together-body"), delay_show=400),
+    ]
+
+
+def register(app: Any, source: StudySource) -> None:
+    """Adds the callbacks of both pages."""
+
+    def pair(first: str, second: str, version: Any, view: View | None, pathname: str) -> Any:
+        try:
+            return pair_of(source.data(read_route(pathname).study or ""), first, second, view or {})
+        except NasError as error:
+            return [problem(error.message, error.hint)]
+
+    def lists(clicks: int | None, first: str, second: str, view: View | None, pathname: str) -> Any:
+        if not clicks:
+            return no_update
+        try:
+            data = source.data(read_route(pathname).study or "")
+            return blocks(lists_beside(with_lists(source, data, first, second), first, second), view or {})
+        except NasError as error:
+            return [problem(error.message, error.hint)]
+
+    def studies(names: Sequence[str] | None, version: Any, view: View | None) -> Any:
+        try:
+            return together([source.data(name) for name in names or ()], view or {})
+        except NasError as error:
+            return [problem(error.message, error.hint)]
+
+    chosen = [Input(f"compare-{side}", "value") for side in ("first", "second")]
+    held = [State(f"compare-{side}", "value") for side in ("first", "second")]
+    seen = [Input("version", "data"), Input("view", "data")]
+    place = State("url", "pathname")
+    app.callback(Output("compare-body", "children"), [*chosen, *seen, place])(pair)
+    app.callback(
+        Output("compare-lists", "children"),
+        [Input("compare-make", "n_clicks"), *held, State("view", "data"), place],
+        prevent_initial_call=True,
+    )(lists)
+    app.callback(Output("together-body", "children"), [Input("together-studies", "value"), *seen])(studies)
+    app.clientside_callback("window.nas.pair", Output("compare-body", "title"), chosen)
+    app.clientside_callback("window.nas.together", Output("together-body", "title"), Input("together-studies", "value"))
+
+
+def pair_of(data: StudyData, first: str, second: str, view: View) -> list[Any]:
+    """Everything about two candidates, or why there is nothing."""
+    known = set(data.results["notation"])
+    missing = [name for name in (first, second) if name not in known]
+    if missing or first == second:
+        said = f"There is no candidate {missing[0]} in this study." if missing else "Choose two different candidates."
+        return [problem(said)]
+    return sections(beside(data, first, second), view)
+
+
+def with_lists(source: StudySource, data: StudyData, first: str, second: str, queries: int = 4) -> StudyData:
+    """The study with rank lists of both candidates, of the queries that are spread over the first one's precisions.
+
+    Raises:
+        StudyError: no weights of one of them were kept, or the two were judged on different splits.
+        DataError: the images are not where the study file says.
+    """
+    database = source.database()
+    mine = reporting.make_rank_lists(database, data, notation=first, queries=queries)
+    asked = list(dict.fromkeys(row["query"] for row in mine[first]))
+    theirs = reporting.make_rank_lists(database, data, notation=second, queries=asked)
+    return replace(data, rank_lists={**mine, **theirs})
+
+
+def together(studies: Sequence[StudyData], view: View) -> list[Any]:
+    """One view of several studies: the combined report, and of two what they share."""
+    if len(studies) < 2:
+        return [problem("Choose two studies or more.")]
+    found = list(combine(studies).sections)
+    if len(studies) == 2:
+        try:
+            found.insert(1, _shared(compare_studies(*studies)))
+        except NasError as error:
+            found.insert(1, Section("shared", "What both trained", [Paragraph(words(error.message))]))
+    return sections(found, view)
+
+
+def _shared(found: Comparison) -> Section:
+    rows: list[list[Cell]] = [
+        [
+            code(row["notation"]),
+            fixed(row["map_first"], 4),
+            fixed(row["map_second"], 4),
+            f"{signed(row['difference'])} {interval(row['low'], row['high'])}",
+            str(row["verdict"]),
+        ]
+        for row in records_of(found.networks)
+    ]
+    heads = ["network", *found.names, "first minus second, 95 %", "the first is"]
+    kinds = (
+        ("Rules of both", found.both),
+        *((f"Only of {n}", r) for n, r in zip(found.names, (found.only_first, found.only_second), strict=True)),
+    )
+    rules = [f"{heading}: {words(rule)}" for heading, sentences in kinds for rule in sentences]
+    parts: list[Block] = [
+        Paragraph(words(found.sentence())),
+        Table(heads, rows, name="shared", numeric=frozenset({1, 2, 3})),
+    ]
+    return Section("shared", "What both trained", [*parts, *([Bullets(rules)] if rules else [])])
