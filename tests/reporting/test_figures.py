@@ -17,24 +17,32 @@ from nas.reporting import style
 from nas.reporting.figures import (
     FIGURES,
     AdditiveResiduals,
+    BestSoFar,
     ErrorDistribution,
     Hypervolume,
     Importances,
+    LatencySpread,
     MapByPosition,
     NetworkDrawing,
     PairMap,
+    ParallelCoordinates,
     ParetoFront,
     PlacementMap,
     RankLists,
     SeedNoise,
+    Slices,
     SpeedByPosition,
     StudyFigure,
+    Timeline,
     TrainingCurves,
 )
+from nas.reporting.figures.hyperparameters import settings_table
+from nas.reporting.figures.timeline import _rows
 from nas.reporting.study_data import StudyData
 from nas.results.levels import plain_row
 from nas.spaces.labels import BLOCK_TITLES
 from nas.testing import placement_table
+from nas.training.recipe import load_recipe
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -89,6 +97,7 @@ def test_visible_axes_say_what_and_in_which_unit(name: str, full: StudyData) -> 
         "rule_effects": "y",
         "space_lineage": "y",
         "placement_map": "y",
+        "latency_spread": "y",
     }.get(name, "")
     first = {"x": drawing.layout.xaxis, "y": drawing.layout.yaxis}
     for letter, axis in first.items():
@@ -107,6 +116,69 @@ def test_no_text_becomes_markup(name: str, hostile: StudyData) -> None:
 def test_numbers_are_finite_or_missing(name: str, full: StudyData) -> None:
     numbers = FIGURES[name]().table(full).select_dtypes("number").to_numpy(dtype=float)
     assert not np.isinf(numbers).any()
+
+
+def tuned() -> StudyData:
+    """Candidates that differ in a recipe's rate, in a block's form, or in both; the rate decides."""
+    build = ResultsBuilder()
+    for form in ("", "(fuse=gate2)"):
+        for rate, score in (("", 0.80), ("[base_lr=0.01]", 0.82), ("[base_lr=0.3]", 0.70)):
+            build.add(f"resnet50+cnl{form}@8{rate}", stage="1-sweep", kind="sweep", map=score, seeds=2)
+    build.add("resnet50", stage="1-sweep", kind="sweep", map=0.79)
+    return StudyData("x", definition={"recipe": "strong_baseline"}, results=build.table())
+
+
+def test_hyperparameters_are_read_from_candidates_and_the_studys_recipe() -> None:
+    table = settings_table(tuned()).set_index("notation")
+    own = load_recipe("strong_baseline").base_lr
+    assert table.loc["resnet50+cnl@8", "base_lr"] == own
+    assert table.loc["resnet50+cnl@8[base_lr=0.3]", "base_lr"] == 0.3
+    assert table.loc["resnet50+cnl@8", "C-NL: fuse"] == "default"
+    assert table.loc["resnet50+cnl(fuse=gate2)@8", "C-NL: fuse"] == "gate2"
+    assert pd.isna(table.loc["resnet50", "C-NL: fuse"])
+    assert "last_stride" not in table  # it does not vary
+
+
+def test_slices_put_what_decides_first_and_show_each_values_mean() -> None:
+    figure = Slices()
+    table = figure.table(tuned())
+    assert table.attrs["shown"][0] == "base_lr"
+    drawing = figure.draw(table)
+    assert isinstance(drawing, go.Figure)
+    dots, means = drawing.data[:2]
+    assert len(dots.x) == 7
+    assert dict(zip(means.x, means.y, strict=True))[0.3] == pytest.approx(0.70)
+    assert "differ in a hyperparameter" in str(figure(tuned_once()))
+
+
+def tuned_once() -> StudyData:
+    whole = tuned()
+    return replace(whole, results=whole.results[whole.results["notation"] == "resnet50"])
+
+
+def test_parallel_coordinates_hold_every_candidate_and_end_in_the_score() -> None:
+    drawing = ParallelCoordinates()(tuned())
+    assert isinstance(drawing, go.Figure)
+    (lines,) = drawing.data
+    assert [axis.label for axis in lines.dimensions][-1] == "mAP"
+    assert all(len(axis["values"]) == 7 for axis in lines.dimensions)
+    form = next(axis for axis in lines.dimensions if axis.label == "C-NL: fuse")
+    assert list(form.ticktext) == ["default", "gate2", "none"]
+
+
+def test_the_best_so_far_never_falls_and_the_timeline_packs_what_ran_at_once(full: StudyData) -> None:
+    best = BestSoFar().table(full)
+    assert best["best"].is_monotonic_increasing
+    assert best["best"].iloc[-1] == best["map"].max()
+    begin = pd.Series([0.0, 0.5, 1.0, 1.2])
+    assert _rows(begin, pd.Series([1.0, 1.0, 0.1, 1.0])) == [0, 1, 0, 0]
+    assert "no timeline" in str(Timeline()(replace(full, definition={"objective": {"table": "t.csv"}})))
+
+
+def test_spreads_of_times_are_of_the_networks_that_were_asked_for(full: StudyData) -> None:
+    table = LatencySpread(notations=("resnet50", "resnet50+cnl@8")).table(full)
+    assert list(table["notation"]) == ["resnet50", "resnet50+cnl@8"]
+    assert (table["latency_p5_ms"] < table["latency_ms"]).all()
 
 
 def test_a_block_has_one_colour_in_every_figure(full: StudyData) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nas.reporting.figures.additive_residuals import AdditiveResiduals
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.figures.error_distribution import ErrorDistribution
+from nas.reporting.figures.hyperparameters import ParallelCoordinates, Slices
 from nas.reporting.figures.hypervolume import Hypervolume
 from nas.reporting.figures.importances import Importances
 from nas.reporting.figures.latency_spread import LatencySpread
@@ -18,6 +19,7 @@ from nas.reporting.figures.rule_effects import RuleEffects
 from nas.reporting.figures.seed_noise import SeedNoise
 from nas.reporting.figures.space_lineage import SpaceLineage
 from nas.reporting.figures.speed_by_position import SpeedByPosition
+from nas.reporting.figures.timeline import BestSoFar, Timeline
 from nas.reporting.figures.training_curves import TrainingCurves
 
 FIGURES: dict[str, type[StudyFigure]] = {
@@ -34,7 +36,11 @@ FIGURES: dict[str, type[StudyFigure]] = {
         SpaceLineage,
         ErrorDistribution,
         Hypervolume,
+        BestSoFar,
+        Timeline,
         Importances,
+        Slices,
+        ParallelCoordinates,
         SeedNoise,
         AdditiveResiduals,
         TrainingCurves,
@@ -46,6 +52,7 @@ FIGURES: dict[str, type[StudyFigure]] = {
 __all__ = [
     "FIGURES",
     "AdditiveResiduals",
+    "BestSoFar",
     "Drawing",
     "ErrorDistribution",
     "Hypervolume",
@@ -54,13 +61,16 @@ __all__ = [
     "MapByPosition",
     "NetworkDrawing",
     "PairMap",
+    "ParallelCoordinates",
     "ParetoFront",
     "PlacementMap",
     "RankLists",
     "RuleEffects",
     "SeedNoise",
+    "Slices",
     "SpaceLineage",
     "SpeedByPosition",
     "StudyFigure",
+    "Timeline",
     "TrainingCurves",
 ]

@@ -1,4 +1,4 @@
-"""How the search went: distributions, hypervolume, importances, noise, curves."""
+"""How the search went: the best so far, hypervolume, distributions, importances, noise, curves, time."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from nas.reporting.story.drawn import figure_block
 from nas.reporting.study_data import StudyData
 
 _FIGURES = (
-    *("error_distribution", "hypervolume", "importances", "seed_noise", "training_curves"),
-    "rank_lists",
+    *("best_so_far", "hypervolume", "error_distribution", "importances", "slices", "parallel_coordinates"),
+    *("seed_noise", "training_curves", "timeline", "rank_lists"),
 )
 
 

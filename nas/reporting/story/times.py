@@ -18,7 +18,8 @@ _SHOWN = 80
 
 def times(data: StudyData) -> Section:
     """Figures, the protocol, and the fastest networks with drift and spread."""
-    figures: list[Block] = [figure_block(name, data) for name in ("speed_by_position", "additive_residuals")]
+    names = ("speed_by_position", "latency_spread", "additive_residuals")
+    figures: list[Block] = [figure_block(name, data) for name in names]
     protocol = [(key, value_words(value)) for key, value in data.latency_protocol.items()]
     tables: list[Block] = [_table(data), Facts(protocol)] if len(data.latencies) else []
     return Section("times", "What networks cost", [*figures, *tables])

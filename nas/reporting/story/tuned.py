@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from nas.reporting.document import Cell, Paragraph, Section, Table, code
+from nas.reporting.figures import Slices
 from nas.reporting.numbers import fixed, interval, signed
+from nas.reporting.story.drawn import figure_block
 from nas.reporting.study_data import StudyData
 from nas.spaces.candidate import Candidate
 
@@ -27,7 +29,8 @@ def tuned_recipe(data: StudyData) -> Section | None:
         f"fresh seeds beside the recipe as it is, and only these decide. {_gain(result)}"
     )
     table = Table(["values", "mAP, fresh seeds", ""], rows, name="tuned", numeric=frozenset({1}))
-    return Section("tuned", "The tuned recipe", [Paragraph(text), table])
+    slices = figure_block(Slices(stage=str(stage["name"])), data, "tuned_slices", "mAP over each tuned value")
+    return Section("tuned", "The tuned recipe", [Paragraph(text), table, slices])
 
 
 def _gain(result: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ def render(snapshot: Snapshot, route: Route, view: View) -> list[Any]:
     """The page."""
     data, status = snapshot.data, snapshot.status
     bar = progress_bar(status["trainings"], data.name)
-    course = [figure_block(name, data) for name in ("hypervolume", "training_curves")]
+    course = [figure_block(name, data) for name in ("best_so_far", "hypervolume", "training_curves", "timeline")]
     stages: list[Block] = [_tiles(snapshot), Table((), [[bar]], name="whole"), _stages(status), *_rungs(data)]
     return [
         html.Div([html.H1(data.name), badge(study_state(status))], className="title"),

@@ -1,0 +1,258 @@
+"""mAP against every hyperparameter that varies: a slice for each, and all of them in parallel coordinates."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from nas.errors import NasError
+from nas.reporting import style
+from nas.reporting.figures.base import Drawing, StudyFigure
+from nas.reporting.placements import block_label
+from nas.reporting.study_data import StudyData
+from nas.results.costs import COSTS
+from nas.spaces.candidate import Candidate
+from nas.spaces.labels import block_title
+from nas.training.recipe import load_recipe
+
+AS_IT_IS, BLOCKS, BLOCK = "as it is", "number of blocks", "block"
+MOST_CANDIDATES = 2000
+"""More lines or dots hide each other; a fixed random part is drawn then."""
+LEAST = 3
+"""Candidates below which nothing varies that a picture could show."""
+_LOG_FROM = 20.0
+"""Ratio of the largest to the smallest value from which an axis is logarithmic."""
+
+
+def settings_table(data: StudyData, stage: str = "") -> pd.DataFrame:
+    """One row a candidate: notation, map (mean), cost, and a column for each hyperparameter that varies.
+
+    Cells are empty where a candidate has no such hyperparameter.
+
+    Args:
+        data: the study.
+        stage: only what that stage trained; the comparable set with most candidates by default.
+    """
+    rows = data.finished[data.finished["stage"] == stage] if stage else _widest(data)
+    means = rows.groupby("notation", sort=False).agg(map=("map", "mean"), cost=(data.cost, "first")).reset_index()
+    if len(means) > MOST_CANDIDATES:
+        means = means.sample(MOST_CANDIDATES, random_state=0)
+    settings = pd.DataFrame([_settings(str(name), data) for name in means["notation"]], index=means.index)
+    varying = [name for name in settings if settings[name].dropna().nunique() > 1]
+    table = pd.concat([means, settings[varying]], axis=1)
+    table.attrs = {"parameters": varying, "metric": data.metric.words, "cost": COSTS_BY_COLUMN[data.cost]}
+    table.attrs["of"] = f"stage {stage}" if stage else data.widest.words if data.widest else ""
+    return table
+
+
+COSTS_BY_COLUMN = {cost.column: cost.title for cost in COSTS.values()}
+
+
+def _widest(data: StudyData) -> pd.DataFrame:
+    return data.finished.iloc[:0] if data.widest is None else data.widest.rows(data.finished)
+
+
+def _settings(notation: str, data: StudyData) -> dict[str, Any]:
+    try:
+        candidate = Candidate.parse(notation)
+    except NasError:  # an own block that is not installed here
+        return {}
+    found: dict[str, Any] = {BLOCKS: float(len(candidate.placements)), BLOCK: block_title(block_label(notation))}
+    found |= dict(candidate.backbone_params)
+    for placement in candidate.placements:
+        names = sorted(_params_of(data, placement.block))
+        title = block_title(placement.block)
+        found |= {f"{title}: {key}": dict(placement.params).get(key, "default") for key in names}
+    own = dict(candidate.recipe)
+    return found | {key: own.get(key, _recipe_value(data, key)) for key in _recipe_keys(data)}
+
+
+def _candidates(data: StudyData) -> list[Candidate]:
+    def parsed() -> list[Candidate]:
+        found = []
+        for name in data.results["notation"].dropna().unique():
+            try:
+                found.append(Candidate.parse(str(name)))
+            except NasError:
+                continue
+        return found
+
+    return data.once("parsed candidates", parsed)
+
+
+def _params_of(data: StudyData, block: str) -> frozenset[str]:
+    """Hyperparameters of a block that some candidate sets."""
+
+    def seen() -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for candidate in _candidates(data):
+            for placement in candidate.placements:
+                found.setdefault(placement.block, set()).update(key for key, _ in placement.params)
+        return found
+
+    return frozenset(data.once("params of blocks", seen).get(block, set()))
+
+
+def _recipe_keys(data: StudyData) -> list[str]:
+    return data.once("recipe keys", lambda: sorted({key for c in _candidates(data) for key, _ in c.recipe}))
+
+
+def _recipe_value(data: StudyData, key: str) -> Any:
+    """What the study's recipe says where a candidate changes nothing."""
+
+    def recipe() -> Any:
+        try:
+            return load_recipe(data.definition.get("recipe") or "strong_baseline")
+        except NasError:
+            return None
+
+    return getattr(data.once("recipe", recipe), key, AS_IT_IS)
+
+
+def _numeric(values: pd.Series) -> pd.Series | None:
+    """The values as numbers; None where one of them is none."""
+    if values.map(lambda value: isinstance(value, bool)).any():
+        return None
+    numbers = pd.to_numeric(values, errors="coerce")
+    return numbers if numbers.notna().sum() == values.notna().sum() else None
+
+
+def _few(table: pd.DataFrame) -> str:
+    if len(table) < LEAST or not table.attrs.get("parameters"):
+        return (
+            f"At least {LEAST} finished candidates that differ in a hyperparameter are needed; there are {len(table)}."
+        )
+    return ""
+
+
+@dataclass(frozen=True)
+class Slices(StudyFigure):
+    """A plot a hyperparameter: mAP of every candidate over its value, and the mean of each value.
+
+    Args:
+        stage: only what that stage trained; the comparable set with most candidates by default.
+        shown: plots at most: those whose means differ most.
+    """
+
+    stage: str = ""
+    shown: int = 9
+    name: ClassVar[str] = "slices"
+    title: ClassVar[str] = "mAP over each hyperparameter"
+
+    def table(self, data: StudyData) -> pd.DataFrame:
+        table = settings_table(data, self.stage)
+        spread = {name: _spread(table, name) for name in table.attrs["parameters"]}
+        table.attrs["shown"] = sorted(spread, key=lambda name: -spread[name])[: self.shown]
+        return table
+
+    def draw(self, table: pd.DataFrame) -> Drawing:
+        if said := _few(table):
+            return said
+        shown = table.attrs["shown"]
+        columns = min(3, len(shown))
+        rows = math.ceil(len(shown) / columns)
+        figure = style.new_figure(80 + 250 * rows)
+        figure.set_subplots(rows, columns, shared_yaxes=True, horizontal_spacing=0.04, vertical_spacing=0.26 / rows)
+        for place, name in enumerate(shown):
+            self._add(figure, table.dropna(subset=[name]), name, (place // columns + 1, place % columns + 1))
+        for row in range(1, rows + 1):
+            figure.update_yaxes(title_text=style.plain(table.attrs["metric"]), tickformat=".4~f", row=row, col=1)
+        return figure
+
+    def _add(self, figure: go.Figure, rows: pd.DataFrame, name: str, place: tuple[int, int]) -> None:
+        row, column = place
+        numbers = _numeric(rows[name])
+        names = sorted({str(value) for value in rows[name]}) if numbers is None else []
+        x = pd.Series([names.index(str(v)) for v in rows[name]], rows.index) if numbers is None else numbers
+        # Dots of a category side by side, as far as the golden ratio spreads them: the same at every drawing.
+        beside = (np.arange(len(rows)) * 0.618 % 1 - 0.5) * 0.5 if numbers is None else 0.0
+        marker = {"color": style.ACCENT, "size": 6, "opacity": 0.45}
+        hover = "%{text}: %{y:.4f}<extra></extra>"
+        text = [style.plain(notation) for notation in rows["notation"]]
+        dots = go.Scatter(x=x + beside, y=rows["map"], mode="markers", marker=marker, text=text, hovertemplate=hover)
+        means = rows["map"].groupby(x).mean()
+        mark = {"color": style.INK, "size": 10, "symbol": "line-ew", "line": {"width": 3, "color": style.INK}}
+        mean = go.Scatter(
+            x=means.index, y=means, mode="markers", marker=mark, hovertemplate="mean %{y:.4f}<extra></extra>"
+        )
+        figure.add_traces([dots.update(showlegend=False), mean.update(showlegend=False)], [row] * 2, [column] * 2)
+        figure.update_xaxes(title_text=style.plain(name), row=row, col=column)
+        if names:
+            ticks = {"tickvals": list(range(len(names))), "ticktext": [style.plain(name) for name in names]}
+            figure.update_xaxes(range=[-0.6, len(names) - 0.4], row=row, col=column, **ticks)
+        elif numbers is not None and numbers.min() > 0 and numbers.max() / numbers.min() > _LOG_FROM:
+            figure.update_xaxes(type="log", dtick=1, row=row, col=column)
+        elif numbers is not None and numbers.nunique() <= 8:
+            figure.update_xaxes(tickvals=sorted(numbers.unique()), row=row, col=column)
+
+    def caption(self, table: pd.DataFrame) -> str:
+        left = len(table.attrs["parameters"]) - len(table.attrs["shown"])
+        more = f" {left} more hyperparameters vary; their means differ less." if left else ""
+        return (
+            f"A dot is a candidate ({table.attrs['of']}), a dash the mean of a value. All else varies along with it, "
+            f"and adaptive proposals try good values more often: it shows where to look and is no test.{more}"
+        )
+
+
+def _spread(table: pd.DataFrame, name: str) -> float:
+    means = table.dropna(subset=[name]).groupby(table[name].astype(str))["map"].mean()
+    return float(means.max() - means.min())
+
+
+@dataclass(frozen=True)
+class ParallelCoordinates(StudyFigure):
+    """A line a candidate through its hyperparameters, its cost and its mAP; drag along an axis to keep some of them.
+
+    Args:
+        stage: only what that stage trained; the comparable set with most candidates by default.
+        shown: hyperparameters at most: those whose means differ most.
+    """
+
+    stage: str = ""
+    shown: int = 8
+    name: ClassVar[str] = "parallel_coordinates"
+    title: ClassVar[str] = "All hyperparameters in parallel"
+
+    def table(self, data: StudyData) -> pd.DataFrame:
+        return Slices(self.stage, self.shown).table(data)
+
+    def draw(self, table: pd.DataFrame) -> Drawing:
+        if said := _few(table):
+            return said
+        axes = [_axis(name, table[name]) for name in table.attrs["shown"]]
+        if table["cost"].notna().sum() > 1:
+            axes.append({"label": style.plain(table.attrs["cost"]), "values": table["cost"].astype(float)})
+        axes.append({"label": style.plain(table.attrs["metric"]), "values": table["map"], "tickformat": ".4~f"})
+        scale = [[0.0, style.DIVERGING[1][1]], [0.5, style.DIVERGING[3][1]], [1.0, style.DIVERGING[4][1]]]
+        figure = style.new_figure(460)
+        fonts = {"labelfont": {"color": style.INK, "size": 12}, "tickfont": {"color": style.MUTED, "size": 11}}
+        line = {"color": table["map"], "colorscale": scale}
+        ranges = {"rangefont": {"color": style.MUTED, "size": 10}, "labelangle": -12}
+        figure.add_trace(go.Parcoords(dimensions=axes, line=line, **fonts, **ranges))
+        figure.update_xaxes(visible=False)
+        figure.update_yaxes(visible=False)
+        figure.update_layout(margin={"l": 90, "r": 60, "t": 96, "b": 28})
+        return figure
+
+    def caption(self, table: pd.DataFrame) -> str:
+        return (
+            f"A line is a candidate ({table.attrs['of']}), the bluer the higher its {table.attrs['metric']}. "
+            "Drag along an axis to keep the lines that pass there. `none` stands where there is no such hyperparameter."
+        )
+
+
+def _axis(name: str, values: pd.Series) -> dict[str, Any]:
+    numbers = _numeric(values)
+    if numbers is not None and values.notna().all():
+        few = sorted(numbers.unique())
+        ticks = {"tickvals": few, "ticktext": [f"{value:g}" for value in few]} if len(few) <= 12 else {}
+        return {"label": style.plain(name), "values": numbers, **ticks}
+    told = values.map(lambda value: "none" if value is None or value != value else str(value))
+    names = sorted(set(told))
+    ticks = {"tickvals": list(range(len(names))), "ticktext": [style.plain(name) for name in names]}
+    return {"label": style.plain(name), "values": told.map(names.index), **ticks}

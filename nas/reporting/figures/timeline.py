@@ -1,0 +1,130 @@
+"""How a study went over time: the best training so far, and which trainings ran when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from nas.reporting import style
+from nas.reporting.figures.base import Drawing, StudyFigure
+from nas.reporting.numbers import plural
+from nas.reporting.study_data import StudyData
+from nas.results.levels import Level, plain_row
+from nas.spaces.labels import short_label
+
+
+@dataclass(frozen=True)
+class BestSoFar(StudyFigure):
+    """mAP of every finished training in the order in which they ended, the best so far, and the plain network.
+
+    Args:
+        level: which comparable set; the one with most candidates by default.
+    """
+
+    level: Level | None = None
+    name: ClassVar[str] = "best_so_far"
+    title: ClassVar[str] = "Best training so far"
+
+    def table(self, data: StudyData) -> pd.DataFrame:
+        level = self.level or data.widest
+        rows = data.finished if level is None else level.rows(data.finished)
+        rows = rows.dropna(subset=["finished_at"]).sort_values(["finished_at", "training_id"])
+        best = rows["map"].cummax() if data.metric.more_is_better else rows["map"].cummin()
+        table = rows[["training_id", "notation", "stage", "map"]].assign(best=best, number=np.arange(1, len(rows) + 1))
+        plain = None if level is None else plain_row(data.candidates(level), data.backbone)
+        table.attrs = {"level": level.words if level else "", "metric": data.metric.words}
+        table.attrs["plain"] = None if plain is None else float(plain["map_mean"])
+        return table
+
+    def draw(self, table: pd.DataFrame) -> Drawing:
+        if len(table) < 2:
+            return "Two trainings must have finished before there is a course to draw."
+        figure = style.new_figure(400)
+        for i, (stage, rows) in enumerate(table.groupby("stage", sort=False)):
+            marker = {"size": 6, "opacity": 0.55, "color": style.SERIES[i % len(style.SERIES)]}
+            text = [style.plain(short_label(str(name))) for name in rows["notation"]]
+            hover = "%{text}: %{y:.4f}, training %{x}<extra></extra>"
+            dots = go.Scatter(x=rows["number"], y=rows["map"], mode="markers", marker=marker, text=text)
+            figure.add_trace(dots.update(name=style.plain(stage), hovertemplate=hover))
+        line = {"shape": "hv", "width": 2, "color": style.INK}
+        figure.add_trace(
+            go.Scatter(
+                x=table["number"], y=table["best"], mode="lines", line=line, name="best so far", hoverinfo="skip"
+            )
+        )
+        if table.attrs.get("plain") is not None:
+            ends, level = [1, len(table)], [table.attrs["plain"]] * 2
+            line = {"width": 1.4, "dash": "dot", "color": style.MUTED}
+            figure.add_trace(go.Scatter(x=ends, y=level, mode="lines", line=line, name="plain network, mean"))
+        figure.update_xaxes(title_text="Finished trainings")
+        figure.update_yaxes(title_text=style.axis_title(style.plain(table.attrs["metric"]), table), tickformat=".4~f")
+        return figure
+
+    def caption(self, table: pd.DataFrame) -> str:
+        return (
+            "A dot is one training; the line is the best of them so far. The best of many single trainings is lucky, "
+            "too: how much better a candidate is, the answer says, which corrects for the choice."
+        )
+
+
+@dataclass(frozen=True)
+class Timeline(StudyFigure):
+    """When trainings ran: a row for each that ran at the same time, a bar a training, its colour the stage."""
+
+    name: ClassVar[str] = "timeline"
+    title: ClassVar[str] = "Timeline"
+
+    def table(self, data: StudyData) -> pd.DataFrame:
+        columns = ["training_id", "notation", "stage", "status", "begin", "hours", "row"]
+        rows = data.trainings.dropna(subset=["finished_at", "seconds"])
+        if data.table is not None or rows.empty:
+            empty = pd.DataFrame(columns=columns)
+            empty.attrs = {"replayed": data.table is not None}
+            return empty
+        end = pd.to_datetime(rows["finished_at"], utc=True)
+        begin = end - pd.to_timedelta(rows["seconds"].astype(float), unit="s")
+        hours = (begin - begin.min()).dt.total_seconds() / 3600
+        table = rows.assign(begin=hours, hours=rows["seconds"].astype(float) / 3600).sort_values("begin")
+        table = table.assign(row=_rows(table["begin"], table["hours"]))[columns]
+        table.attrs = {"untold": len(data.failed) - int(table["status"].eq("failed").sum())}
+        return table
+
+    def draw(self, table: pd.DataFrame) -> Drawing:
+        if table.empty:
+            return (
+                "Nothing was trained for this study, so there is no timeline."
+                if table.attrs.get("replayed")
+                else "No training has finished yet."
+            )
+        figure = style.new_figure(150 + 26 * (int(table["row"].max()) + 1))
+        for i, (stage, rows) in enumerate(table.groupby("stage", sort=False)):
+            text = [style.plain(short_label(str(name))) for name in rows["notation"]]
+            look = {"color": style.SERIES[i % len(style.SERIES)], "line": {"color": style.SURFACE, "width": 0.5}}
+            hover = "%{text}<br>began after %{base:.3f} h, took %{customdata:.3f} h<extra></extra>"
+            bars = go.Bar(base=rows["begin"], x=rows["hours"], y=rows["row"] + 1, orientation="h", marker=look)
+            bars.update(name=style.plain(stage), text=text, textposition="none", customdata=rows["hours"])
+            figure.add_trace(bars.update(hovertemplate=hover))
+        figure.update_layout(barmode="overlay", bargap=0.15)
+        figure.update_xaxes(title_text="Hours since the first training began", rangemode="tozero")
+        figure.update_yaxes(title_text="At the same time", dtick=1, autorange="reversed", showgrid=False)
+        return figure
+
+    def caption(self, table: pd.DataFrame) -> str:
+        untold = table.attrs.get("untold", 0)
+        failed = f" Without a time, so not drawn: {plural(untold, 'failed training')}." if untold else ""
+        return f"A bar is a training; gaps are planning, timing, waiting or nobody at work.{failed}"
+
+
+def _rows(begin: pd.Series, hours: pd.Series) -> list[int]:
+    """The first row that is free when a training begins; a second of overlap is the clock's."""
+    free: list[float] = []
+    found = []
+    for start, length in zip(begin, hours, strict=True):
+        row = next((i for i, until in enumerate(free) if until <= start + 1 / 3600), len(free))
+        free[row:] = [start + length, *free[row + 1 :]]
+        found.append(row)
+    return found
