@@ -92,8 +92,11 @@ def apply(
         raise SpaceError(unknown_name("backbone", source, spaces.BACKBONES))
     check_outputs((output,), (_file(rules), Path(space)), force=force)
     parent = open_space(space)
-    result = open_rules(rules).apply(parent, source)
+    given = open_rules(rules)
+    result = given.apply(parent, source)
     child = result.space
+    if not given.rules:
+        note(f"No rule of {rules} is adopted, so the space stays as it is.")
     if json:
         steps = [
             {"rule": row.source.to_dict(), "carried": [rule.to_dict() for rule in row.rules], "sentence": row.sentence}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from nas import __version__
 from nas.files.plain import clean
 from nas.files.yaml_source import dump_yaml
 from nas.reporting.document import Block, Cell, Code, Facts, Paragraph, Section, Table, code, words
@@ -91,10 +92,19 @@ def reproduce(data: StudyData) -> Section:
         "The same study file and seed propose the same candidates; on the same machine the numbers are the same. "
         "Running again resumes: a finished training is never repeated."
     )
-    blocks: list[Block] = [Paragraph(said), Code(commands, "sh")]
+    blocks: list[Block] = [Paragraph(said), Code(commands, "sh"), Paragraph(f"To cite: {_cited(data)}")]
     if text:
         blocks += [Paragraph(f"The study file ({code(file)}) as it was run:"), Code(text, "yaml")]
     return Section("reproduce", "How to reproduce", blocks, folded=True)
+
+
+def _cited(data: StudyData) -> str:
+    """One sentence that says which numbers are meant: study, program, images, and when they were trained."""
+    finished = data.finished["finished_at"].dropna()
+    when = f", trained {finished.min():%Y-%m-%d} to {finished.max():%Y-%m-%d}" if len(finished) else ""
+    images = f", data set {code(data.dataset['id'])}" if data.dataset.get("id") and data.table is None else ""
+    method = "method after Eisenbach et al. 2023, arXiv 2302.14574"
+    return f"study {code(data.name)}, reported by nas {__version__}{images}{when}; {method}."
 
 
 def file_name(name: str) -> str:

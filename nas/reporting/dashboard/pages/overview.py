@@ -10,13 +10,14 @@ from nas.reporting.dashboard.parts import dcc, html
 from nas.reporting.dashboard.progress import progress_bar, seconds_left, study_state
 from nas.reporting.dashboard.routing import Route, href
 from nas.reporting.dashboard.source import Snapshot
-from nas.reporting.document import Badge, Bar, Block, Cell, Paragraph, Section, Table, Tiles, code, words
+from nas.reporting.document import Badge, Bar, Block, Bullets, Cell, Paragraph, Section, Table, Tiles, code, words
 from nas.reporting.numbers import count, hours
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.story.question import answered
 from nas.reporting.story.tried import STATUS_TONES
 from nas.reporting.story.trust import failures
 from nas.reporting.study_data import StudyData
+from nas.search import launch_lines
 
 _WORKERS_SHOWN = 50
 
@@ -34,7 +35,7 @@ def render(snapshot: Snapshot, route: Route, view: View) -> list[Any]:
         *sections(
             [
                 Section("stages", "Stages", stages),
-                Section("workers", "Workers", [_workers(snapshot)]),
+                Section("workers", "Workers", [_workers(snapshot), *_launched(status)]),
                 Section("course", "Course of the search", course),
                 failures(data),
             ],
@@ -92,6 +93,13 @@ def _rungs(data: StudyData) -> list[Block]:
     table = counted.reindex(columns=statuses, fill_value=0).reset_index()
     rows = [[code(stage), *map(count, numbers)] for stage, *numbers in table.itertuples(index=False)]
     return [Table(["stage", "rung (epochs)", *statuses], rows, "Rungs", name="rungs", numeric=frozenset(range(1, 6)))]
+
+
+def _launched(status: Mapping[str, Any]) -> list[Block]:
+    """What is wished of the study, how its workers were started, where their logs are, what they wait for."""
+    waits = [f"{owner}: {doing}" for owner, doing in status["doing"].items()]
+    said = [words(text) for text in (*launch_lines(status), *waits)]
+    return [Bullets(said)] if said else []
 
 
 def _workers(snapshot: Snapshot) -> Block:
