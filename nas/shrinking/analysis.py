@@ -37,7 +37,7 @@ Key: TypeAlias = Hashable
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-REGRESSION = "regression over candidates, HC3 errors"
+REGRESSION = "regression over candidates, errors that allow unequal spread (HC3)"
 
 
 class FamilyTests(NamedTuple):

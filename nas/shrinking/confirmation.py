@@ -134,9 +134,12 @@ def _judge(whole: _Comparison, matched: _Comparison | None) -> tuple[Confirmatio
     """At comparable latency where the draws allow it, else as a whole."""
     if matched is None:
         verdict: ConfirmationVerdict = "rejected" if whole.worse else "confirmed"
-        return verdict, f"the child's EDF is {_word(verdict)}: {whole}; latencies not comparable"
+        return verdict, f"fresh draws from the child are {_word(verdict)}: {whole}; latencies not comparable"
     verdict = "rejected" if matched.worse else "confirmed"
-    return verdict, f"at comparable latency the child's EDF is {_word(verdict)}: {matched}; over all: {whole}"
+    return (
+        verdict,
+        f"at comparable latency fresh draws from the child are {_word(verdict)}: {matched}; over all: {whole}",
+    )
 
 
 def _word(verdict: ConfirmationVerdict) -> str:

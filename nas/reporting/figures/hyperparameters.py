@@ -25,6 +25,8 @@ MOST_CANDIDATES = 2000
 """More lines or dots hide each other; a fixed random part is drawn then."""
 LEAST = 3
 """Candidates below which nothing varies that a picture could show."""
+_FEW = 8
+"""Values up to which a number is drawn as categories, equally far apart."""
 _LOG_FROM = 20.0
 """Ratio of the largest to the smallest value from which an axis is logarithmic."""
 
@@ -67,7 +69,7 @@ def _settings(notation: str, data: StudyData) -> dict[str, Any]:
     for placement in candidate.placements:
         names = sorted(_params_of(data, placement.block))
         title = block_title(placement.block)
-        found |= {f"{title}: {key}": dict(placement.params).get(key, "default") for key in names}
+        found |= {f"{title}: {key}": placement.value(key) for key in names}
     own = dict(candidate.recipe)
     return found | {key: own.get(key, _recipe_value(data, key)) for key in _recipe_keys(data)}
 
@@ -167,10 +169,12 @@ class Slices(StudyFigure):
     def _add(self, figure: go.Figure, rows: pd.DataFrame, name: str, place: tuple[int, int]) -> None:
         row, column = place
         numbers = _numeric(rows[name])
-        names = sorted({str(value) for value in rows[name]}) if numbers is None else []
-        x = pd.Series([names.index(str(v)) for v in rows[name]], rows.index) if numbers is None else numbers
-        # Dots of a category side by side, as far as the golden ratio spreads them: the same at every drawing.
-        beside = (np.arange(len(rows)) * 0.618 % 1 - 0.5) * 0.5 if numbers is None else 0.0
+        few = numbers is None or numbers.nunique() <= _FEW
+        told = rows[name].map(str) if numbers is None else numbers.map("{:g}".format)
+        names = list(dict.fromkeys(told.loc[(told if numbers is None else numbers).sort_values().index])) if few else []
+        x = told.map(names.index) if few else numbers
+        # Dots of a value side by side, as far as the golden ratio spreads them: the same at every drawing.
+        beside = (np.arange(len(rows)) * 0.618 % 1 - 0.5) * 0.5 if few else 0.0
         marker = {"color": style.ACCENT, "size": 6, "opacity": 0.45}
         hover = "%{text}: %{y:.4f}<extra></extra>"
         text = [style.plain(notation) for notation in rows["notation"]]
@@ -187,8 +191,6 @@ class Slices(StudyFigure):
             figure.update_xaxes(range=[-0.6, len(names) - 0.4], row=row, col=column, **ticks)
         elif numbers is not None and numbers.min() > 0 and numbers.max() / numbers.min() > _LOG_FROM:
             figure.update_xaxes(type="log", dtick=1, row=row, col=column)
-        elif numbers is not None and numbers.nunique() <= 8:
-            figure.update_xaxes(tickvals=sorted(numbers.unique()), row=row, col=column)
 
     def caption(self, table: pd.DataFrame) -> str:
         left = len(table.attrs["parameters"]) - len(table.attrs["shown"])

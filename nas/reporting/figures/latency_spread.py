@@ -50,14 +50,16 @@ class LatencySpread(StudyFigure):
             ends = ((row.latency_p5_ms, row.latency_p95_ms, 2), (row.latency_low_ms, row.latency_high_ms, 7))
             for low, high, width in ends:
                 if low == low and high == high:
-                    line = {"color": colour, "width": width}
-                    bar = go.Scatter(x=[low, high], y=[name, name], mode="lines", line=line, hoverinfo="skip")
-                    figure.add_trace(bar.update(showlegend=False))
+                    look = {"mode": "lines+markers", "marker": {"size": 1, "color": colour}, "hoverinfo": "skip"}
+                    look |= {"line": {"color": colour, "width": width}, "showlegend": False}
+                    figure.add_trace(go.Scatter(x=[low, high], y=[name, name], **look))
             marker = {"color": colour, "size": 11, "line": {"color": style.SURFACE, "width": 1}}
             dot = go.Scatter(x=[row.latency_ms], y=[name], mode="markers", marker=marker, showlegend=False)
             figure.add_trace(dot.update(hovertemplate="%{y}: %{x:.3f} ms<extra></extra>"))
-        figure.update_xaxes(title_text=f"Time of a {table.attrs.get('batch', 'batch')} (ms, less is better)")
-        figure.update_yaxes(categoryorder="array", categoryarray=names[::-1])
+        figure.update_xaxes(
+            title_text=f"Time of a {table.attrs.get('batch', 'batch')} (ms, less is better)", minallowed=0
+        )
+        figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], range=[-0.7, len(names) - 0.3])
         return figure
 
     def caption(self, table: pd.DataFrame) -> str:

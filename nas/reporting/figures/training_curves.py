@@ -73,7 +73,9 @@ class TrainingCurves(StudyFigure):
             named.add(group)
         few = {"dtick": 1} if table["epoch"].max() <= FEW_EPOCHS else {}
         figure.update_xaxes(title_text="Epoch", rangemode="tozero", **few)
-        figure.update_yaxes(title_text="Loss (sum of its terms, log scale)", type="log", dtick="D2")
+        # Ticks at 1, 2 and 5 need some room: within a factor of five hardly one of them would be on the axis.
+        wide = {"dtick": "D2"} if table["loss"].max() > 5 * table["loss"].min() > 0 else {}
+        figure.update_yaxes(title_text="Loss (sum of its terms, log scale)", type="log", **wide)
         return figure
 
     def _look(self, notation: str) -> tuple[str, str, str]:

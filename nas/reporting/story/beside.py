@@ -57,7 +57,7 @@ def _accuracy(data: StudyData, first: str, second: str) -> list[Block]:
         "seeds shared",
     ]
     note = "Intervals are of this pair alone: of a pair picked for its difference they are too narrow."
-    return [Table(heads, rows, note=note, name="beside", numeric=frozenset({1, 2, 3, 5}))]
+    return [Table(heads, rows, note=note, name="both", numeric=frozenset({1, 2, 3, 5}))]
 
 
 def _configuration(data: StudyData, first: str, second: str) -> Table:

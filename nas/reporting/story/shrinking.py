@@ -7,7 +7,7 @@ from typing import Any
 
 from nas.reporting.document import Badge, Block, Bullets, Cell, Paragraph, Section, Stacked, Table, code, words
 from nas.reporting.findings import rule_words
-from nas.reporting.numbers import MISSING, count, fixed, interval, p_value, signed
+from nas.reporting.numbers import MISSING, count, interval, p_value, signed
 from nas.reporting.shrink_steps import named_steps
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.study_data import StudyData
@@ -37,7 +37,16 @@ def _because(result: Mapping[str, Any]) -> str:
 def _table(data: StudyData) -> Table:
     spaces = {space.get("id"): space for space in data.spaces}
     return Table(
-        ["design space", "candidates", "of its parent", "verdict", "area between EDFs", "KS p", "new rules", "why"],
+        [
+            "design space",
+            "candidates",
+            "of its parent",
+            "verdict",
+            "mAP, child minus parent",
+            "p, Kolmogorov-Smirnov",
+            "new rules",
+            "why",
+        ],
         [_row(space, spaces.get(space.get("parent_id"))) for space in data.spaces],
         caption="Each proposal is judged on fresh uniform draws from both spaces; one that fails is undone.",
         name="spaces",
@@ -54,7 +63,7 @@ def _row(space: Mapping[str, Any], parent: Mapping[str, Any] | None) -> list[Cel
     return [
         Stacked(code(space.get("name", "")), words(space.get("stage") or "")),
         count(space.get("size")),
-        MISSING if share is None else f"{fixed(100 * share, 3)} %",
+        MISSING if share is None else f"{100 * share:.3g} %",
         _verdict(space, parent),
         signed(said.get("area")) if bounds == MISSING else f"{signed(said.get('area'))} {bounds}",
         p_value(said.get("ks_p")),

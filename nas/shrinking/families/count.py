@@ -109,7 +109,7 @@ def _conclude(
         p=p_values.get(_key(limit, block)),
         p_adjusted=adjusted.get(_key(limit, block)),
         latency_ms=_saved(analysis),
-        method="what the next block adds at typical sites; regression over candidates, HC3 errors",
+        method="what the next block adds at typical sites; regression over candidates, errors that allow unequal spread (HC3)",
     )
     answer = _answer(analysis, limit, added, bool(passing), evidence.trainings)
     return analysis.finding(MaxBlocks(count=limit, block=block, backbone=analysis.scope), answer, evidence)

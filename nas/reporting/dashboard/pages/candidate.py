@@ -120,15 +120,20 @@ def _level_table(data: StudyData, candidate_id: str) -> Table:
 
 def _latency_facts(data: StudyData, rows: pd.DataFrame) -> Facts:
     first = rows.iloc[0]
-    spread = f"{fixed(first['latency_p5_ms'], 3)} to {fixed(first['latency_p95_ms'], 3)} ms"
-    how = HOW_WORDS.get(str(first["latency_how"]), "timed")
     if is_missing(first["latency_ms"]):
-        how = str(first["latency_unknown"]) if isinstance(first["latency_unknown"], str) else "not timed"
-    return Facts(
-        [
+        why = words(first["latency_unknown"]) if isinstance(first["latency_unknown"], str) else "it was not timed"
+        timed = [(f"time of a {data.batch_words}", f"not known: {why}")]
+    else:
+        how = HOW_WORDS.get(str(first["latency_how"]), "timed")
+        spread = f"{fixed(first['latency_p5_ms'], 3)} to {fixed(first['latency_p95_ms'], 3)} ms"
+        timed = [
             (f"time of a {data.batch_words}", f"{fixed(first['latency_ms'], 3)} ms ({how})"),
             ("5th to 95th percentile", spread),
             ("speed", f"{fixed(first['batches_per_s'], 2)} batches/s"),
+        ]
+    return Facts(
+        [
+            *timed,
             ("parameters", f"{scaled(first['params'], 1e6, 2)} M"),
             ("multiply-adds", f"{scaled(first['macs'], 1e9, 3)} G"),
         ]

@@ -147,12 +147,15 @@ def _card(finding: Mapping[str, Any]) -> Any:
     row = rule_table(finding_table([finding])).rows[0]
     verdict, sentence, *_ = (component(cell_html(cell)) for cell in row)
     evidence = finding.get("evidence") or {}
-    ms = "not measured" if is_missing(evidence.get("latency_ms")) else f"{signed(evidence['latency_ms'], 2)} ms a batch"
-    trainings = plural(int(evidence.get("trainings") or 0), "training")
-    numbers = (
-        f"adjusted p {p_value(evidence.get('p_adjusted'))} · time {ms} · {trainings} · {evidence.get('method') or ''}"
-    )
-    return html.Div([html.Div([html.Div(sentence), verdict]), html.P(numbers, className="note")], className="rule-card")
+    ms, p = evidence.get("latency_ms"), evidence.get("p_adjusted")
+    numbers = [
+        "" if is_missing(p) else f"adjusted p {p_value(p)}",
+        "its effect on time was not measured" if is_missing(ms) else f"time {signed(ms, 2)} ms a batch",
+        plural(int(evidence.get("trainings") or 0), "training"),
+        str(evidence.get("method") or ""),
+    ]
+    told = html.P(" · ".join(part for part in numbers if part), className="note")
+    return html.Div([html.Div([html.Div(sentence), verdict]), told], className="rule-card")
 
 
 def chosen_rules(data: StudyData, taken: Sequence[int]) -> RuleSet:
