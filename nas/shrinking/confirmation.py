@@ -136,10 +136,8 @@ def _judge(whole: _Comparison, matched: _Comparison | None) -> tuple[Confirmatio
         verdict: ConfirmationVerdict = "rejected" if whole.worse else "confirmed"
         return verdict, f"fresh draws from the child are {_word(verdict)}: {whole}; latencies not comparable"
     verdict = "rejected" if matched.worse else "confirmed"
-    return (
-        verdict,
-        f"at comparable latency fresh draws from the child are {_word(verdict)}: {matched}; over all: {whole}",
-    )
+    said = f"at comparable latency fresh draws from the child are {_word(verdict)}: {matched}"
+    return verdict, f"{said}; over all: {whole}"
 
 
 def _word(verdict: ConfirmationVerdict) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.results.intervals import Estimate
-from nas.shrinking.analysis import Analysis, Answer, FamilyTests, Key
+from nas.shrinking.analysis import REGRESSION, Analysis, Answer, FamilyTests, Key
 from nas.shrinking.equivalence import turned
 from nas.spaces.findings import Finding
 from nas.spaces.rules import MaxBlocks
@@ -109,7 +109,7 @@ def _conclude(
         p=p_values.get(_key(limit, block)),
         p_adjusted=adjusted.get(_key(limit, block)),
         latency_ms=_saved(analysis),
-        method="what the next block adds at typical sites; regression over candidates, errors that allow unequal spread (HC3)",
+        method=f"what the next block adds at typical sites; {REGRESSION}",
     )
     answer = _answer(analysis, limit, added, bool(passing), evidence.trainings)
     return analysis.finding(MaxBlocks(count=limit, block=block, backbone=analysis.scope), answer, evidence)
