@@ -133,7 +133,7 @@ def test_hyperparameters_are_read_from_candidates_and_the_studys_recipe() -> Non
     own = load_recipe("strong_baseline").base_lr
     assert table.loc["resnet50+cnl@8", "base_lr"] == own
     assert table.loc["resnet50+cnl@8[base_lr=0.3]", "base_lr"] == 0.3
-    assert table.loc["resnet50+cnl@8", "C-NL: fuse"] == "add"
+    assert table.loc["resnet50+cnl@8", "C-NL: fuse"] == "gate"
     assert table.loc["resnet50+cnl(fuse=gate2)@8", "C-NL: fuse"] == "gate2"
     assert pd.isna(table.loc["resnet50", "C-NL: fuse"])
     assert "last_stride" not in table  # it does not vary
@@ -164,7 +164,7 @@ def test_parallel_coordinates_hold_every_candidate_and_end_in_the_score() -> Non
     assert [axis.label for axis in lines.dimensions][-1] == "mAP"
     assert all(len(axis["values"]) == 7 for axis in lines.dimensions)
     form = next(axis for axis in lines.dimensions if axis.label == "C-NL: fuse")
-    assert list(form.ticktext) == ["add", "gate2", "none"]
+    assert list(form.ticktext) == ["gate", "gate2", "none"]
 
 
 def test_the_best_so_far_never_falls_and_the_timeline_packs_what_ran_at_once(full: StudyData) -> None:
