@@ -58,8 +58,8 @@ def _selection(data: StudyData) -> list[Limit]:
         return [
             Limit(
                 "selection",
-                "All numbers are on validation identities held out of the training set; nothing has been confirmed on the test "
-                "split yet.",
+                "All numbers are on validation identities held out of the training set; nothing has been confirmed on "
+                "the test split yet.",
                 "They must not be compared with published results.",
                 "A `confirm` stage trains on all and judges on the test split.",
             )
