@@ -85,7 +85,7 @@ def _seeds(data: StudyData) -> list[Limit]:
     cure = "More `seeds` in the stage show smaller ones."
     if found.seeds_needed is not None:
         price = "" if found.seconds_needed is None else f", about {duration(found.seconds_needed)} more of training"
-        cure = f"`seeds: {found.seeds_needed}` show half of that{price}."
+        cure = f"`seeds: {found.seeds_needed}` shows half of that{price}."
     fact = f"{plural(found.seeds, 'seed')} each show a difference of {found.visible:.4f} {data.metric.words} or more."
     return [Limit("too few trainings", fact, "Smaller ones, if there are any, are missed.", cure)]
 

@@ -208,7 +208,9 @@ def test_rank_lists_are_of_the_same_queries(stored: str, full: StudyData, monkey
 
     def made(_: object, data: StudyData, *, notation: str, queries: object) -> dict[str, list[dict[str, object]]]:
         asked.append(queries)
-        return {notation: [{**row, "query": place} for place in (7, 3) for row in full.rank_lists["resnet50+cnl@8"]]}
+        return {
+            notation: [{**row, "query": place} for place in (7, 3) for row in full.rank_lists["resnet50+cnl@6,8,14"]]
+        }
 
     monkeypatch.setattr("nas.reporting.make_rank_lists", made, raising=False)
     both = with_lists(StudySource(stored), full, "resnet50", "resnet50+cnl@8", queries=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from reporting_builders import ResultsBuilder
@@ -19,7 +20,7 @@ def sick() -> StudyData:
     """A study with everything that can limit its numbers."""
     build = ResultsBuilder()
     for name in ("resnet50", *(f"resnet50+se@{site}" for site in range(1, 7))):
-        build.add(name, stage="1-sweep", kind="sweep", seeds=2, map=0.8)
+        build.add(name, stage="1-sweep", kind="sweep", seeds=2)
     build.add("resnet50+hac@1", stage="1-sweep", kind="sweep", status="failed", map=None, failure_kind="out_of_memory")
     times = pd.DataFrame(
         [
@@ -36,7 +37,9 @@ def sick() -> StudyData:
     warning = {"fact": "3 of 9 queries have no right answer.", "consequence": "They are skipped."}
     dataset = {"views": [{"view": "val", "warnings": [warning]}, {"view": "test", "warnings": [warning]}]}
     findings = [{"rule": {"max_blocks": 3}, "evidence": {}, "verdict": "not enough data", "reason": ""}]
-    return StudyData("x", results=build.table(), latencies=times, dataset=dataset, findings=findings)
+    noise = np.random.default_rng(0).normal(0, 0.002, len(build.rows))
+    results = build.table().assign(map=np.where(build.table()["status"] == "finished", 0.8 + noise, np.nan))
+    return StudyData("x", results=results, latencies=times, dataset=dataset, findings=findings)
 
 
 def test_everything_that_limits_is_told_once_with_consequence_and_cure() -> None:
