@@ -110,7 +110,7 @@ def choices(data: StudyData) -> list[tuple[str, str]]:
     for level in data.levels:
         for row in records_of(data.candidates(level).sort_values(["star", "map_mean"], ascending=False)):
             star = "★ " if row["star"] else ""
-            seen.setdefault(str(row["notation"]), f"{star}{row['notation']}  ({fixed(row['map_mean'], 4)})")
+            seen.setdefault(str(row["notation"]), f"{star}{row['notation']}")
     return list(seen.items())
 
 
