@@ -120,10 +120,12 @@ def hour(profile: str | None) -> dict[str, Any]:
 def page(runs: list[dict[str, Any]], machine: dict[str, Any]) -> str:
     """The result as Markdown."""
     spread = "median (smallest to largest)" if len(runs) > 1 else "one run, so the spread is not known"
+    profiles = sorted({run["profile"] for run in runs})
+    what = "the whole quickstart" if profiles == [""] else f"profile {', '.join(profiles)} of the quickstart"
     lines = [
         "# A newcomer's first hour",
         "",
-        f"`benchmarks/first_hour.py`, {len(runs)} run{'s' if len(runs) > 1 else ''}; seconds, {spread}. "
+        f"`benchmarks/first_hour.py`, {what}, {len(runs)} run{'s' if len(runs) > 1 else ''}; seconds, {spread}. "
         f"{machine['cores']} cores, {machine['processor']}, Python {machine['python']}, nas {machine['nas']}, "
         f"torch {machine['torch']}; load of the machine over the last 15 minutes: "
         f"{', '.join(str(run['load_15min']) for run in runs)}; {', '.join(run['date'] for run in runs)}.",
