@@ -37,14 +37,14 @@ def note_candidate(
     Example: nas note quickstart 'resnet50+cnl@8' --star --comment "for the robot"
     """
     name, url = search.find_study(study, db or os.environ.get("NAS_DATABASE"))
-    told = {"star": star, "tags": None if tag is None else [t for t in tag if t], "comment": comment}
-    changes = any(value is not None for value in told.values())
+    tags = None if tag is None else [word for word in tag if word]
+    changes = any(value is not None for value in (star, tags, comment))
     if candidate is None and changes:
         raise StudyError("which candidate is noted something of?", "give its notation behind the study")
     with storage.open_database(url, create=False, read_only=not changes) as database:
         repository = storage.Repository(database)
         if candidate is not None:
-            found = {candidate: repository.note(name, candidate, star=star, tags=told["tags"], comment=comment)}
+            found = {candidate: repository.note(name, candidate, star=star, tags=tags, comment=comment)}
         else:
             found = repository.named_notes(name)
     if json:
