@@ -99,7 +99,8 @@ def compare_studies(first: StudyData, second: StudyData) -> Comparison:
         found = kendalltau(networks["map_first"], networks["map_second"])
         tau, p = float(found.statistic), float(found.pvalue)
     gaps = networks["difference"].dropna().astype(float)
-    shift = Estimate(float(gaps.mean()), float(gaps.sem()) if len(gaps) > 1 else math.nan, len(gaps) - 1.0)
+    error = float(gaps.std()) / math.sqrt(len(gaps)) if len(gaps) > 1 else math.nan
+    shift = Estimate(float(gaps.mean()), error, len(gaps) - 1.0)
     rules = [_adopted(data) for data in (first, second)]
     return Comparison(
         (first.name, second.name),

@@ -182,8 +182,12 @@ class StudyData:
         """Candidates with their placements, the front, and what was noted of them."""
         noted = [self.notes.get(str(name), NO_NOTE) for name in table["candidate_id"]]
         marked = mark_front(add_placements(table), *self.costs)
-        told = {"star": [note.star for note in noted], "tags": [", ".join(note.tags) for note in noted]}
-        return marked.assign(**told, comment=[note.comment for note in noted], note=[note.words for note in noted])
+        return marked.assign(
+            star=[note.star for note in noted],
+            tags=[", ".join(note.tags) for note in noted],
+            comment=[note.comment for note in noted],
+            note=[note.words for note in noted],
+        )
 
     @property
     def table(self) -> str | None:

@@ -44,7 +44,7 @@ class Snapshot:
 def told(data: StudyData) -> dict[str, Any]:
     """What a study found in a few words: `difference` with its interval, `of` which network, number of `limits`."""
     found = data.answer
-    difference, of = MISSING, found.kind
+    difference, of = MISSING, str(found.kind)
     if found.kind in ("better", "none better") and found.named:
         difference = f"{signed(found.difference)} {interval(found.low, found.high)}"
         of = f"{short_label(found.named)}{'' if found.kind == 'better' else ', not told to be better'}"

@@ -172,7 +172,7 @@ class Slices(StudyFigure):
         few = numbers is None or numbers.nunique() <= _FEW
         told = rows[name].map(str) if numbers is None else numbers.map("{:g}".format)
         names = list(dict.fromkeys(told.loc[(told if numbers is None else numbers).sort_values().index])) if few else []
-        x = told.map(names.index) if few else numbers
+        x = told.map(names.index) if few or numbers is None else numbers
         # Dots of a value side by side, as far as the golden ratio spreads them: the same at every drawing.
         beside = (np.arange(len(rows)) * 0.618 % 1 - 0.5) * 0.5 if few else 0.0
         marker = {"color": style.ACCENT, "size": 6, "opacity": 0.45}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -50,7 +50,11 @@ class LatencySpread(StudyFigure):
             ends = ((row.latency_p5_ms, row.latency_p95_ms, 2), (row.latency_low_ms, row.latency_high_ms, 7))
             for low, high, width in ends:
                 if low == low and high == high:
-                    look = {"mode": "lines+markers", "marker": {"size": 1, "color": colour}, "hoverinfo": "skip"}
+                    look: dict[str, Any] = {
+                        "mode": "lines+markers",
+                        "marker": {"size": 1, "color": colour},
+                        "hoverinfo": "skip",
+                    }
                     look |= {"line": {"color": colour, "width": width}, "showlegend": False}
                     figure.add_trace(go.Scatter(x=[low, high], y=[name, name], **look))
             marker = {"color": colour, "size": 11, "line": {"color": style.SURFACE, "width": 1}}
