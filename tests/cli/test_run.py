@@ -36,9 +36,12 @@ def test_a_study_runs_reports_and_resumes(folder: Path, capfd: pytest.CaptureFix
     assert main(["status", str(path), "--json"]) == 0
     status = json.loads(capfd.readouterr().out)
     assert status["finished"]
-    # One seed each: the terminal ends with the answer, that nothing can be told, in the same words everywhere.
+    # One seed each: the terminal ends with the answer, that nothing can be told, and why, in the same words everywhere.
     assert result["answer"]["kind"] == "one seed"
-    assert " ".join(err.split()).endswith(result["answer"]["sentence"])
+    assert [limit["kind"] for limit in result["health"]] == ["one seed"]
+    limit = " ".join(result["health"][0][part] for part in ("fact", "consequence", "cure"))
+    assert " ".join(err.split()).endswith(f"{result['answer']['sentence']} Mind: {limit}")
+    assert status["health"] == result["health"]
     assert status["answer"] == again["answer"] == result["answer"]
     assert main(["status", str(path)]) == 0
     assert result["answer"]["sentence"] in " ".join(capfd.readouterr().out.split())
