@@ -10,6 +10,7 @@ import getpass
 import os
 import re
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from nas.search.launchers.settings import SlurmSettings, minutes
 
 TIMEOUTS = 1_000_000  # a worker is queued again however often it reached its time limit: its study says when to end
 CONTROLLER_S = 60.0  # longest answer of Slurm's commands that is waited for
+POLL_S = 0.1
 RESULT_S = 20.0  # a result may appear on a shared folder so much later than its job leaves the queue
 
 
@@ -43,6 +45,7 @@ class SlurmWorker:
     folder: str
     address: str
     _child: subprocess.Popen[bytes] | None = None
+    _code: int | None = None
 
     def __call__(self) -> int:
         """Runs the worker; returns its exit code."""
@@ -50,14 +53,24 @@ class SlurmWorker:
         cores = os.environ.get("SLURM_CPUS_PER_TASK", "1")
         environment.update(OMP_NUM_THREADS=cores, MKL_NUM_THREADS=cores)
         self._child = subprocess.Popen([*self.command, "--threads", cores], cwd=self.folder, env=environment)
-        return self._child.wait()
+        threading.Thread(target=self._reap, args=[self._child], daemon=True).start()
+        return self._ended()
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
         """Called by submitit when the job is about to end: lets the worker give back, then asks to be queued again."""
         if self._child is not None:
             self._child.terminate()
-            self._child.wait()
-        return submitit.helpers.DelayedSubmission(replace(self, _child=None))
+            self._ended()
+        return submitit.helpers.DelayedSubmission(replace(self, _child=None, _code=None))
+
+    def _reap(self, child: subprocess.Popen[bytes]) -> None:
+        self._code = child.wait()
+
+    def _ended(self) -> int:
+        """Waits without a lock: `checkpoint` is called by a signal, in the same thread and in the midst of this."""
+        while self._code is None:
+            time.sleep(POLL_S)
+        return self._code
 
 
 @dataclass

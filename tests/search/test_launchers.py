@@ -1,0 +1,29 @@
+"""What a job of an engine does with its worker, without the engine."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.search.launchers.slurm import SlurmWorker
+
+GIVES_BACK = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); time.sleep(60)"
+
+
+@pytest.mark.timeout(30)  # it waited for ever
+def test_a_signal_in_the_midst_of_waiting_for_the_worker_lets_it_give_back(tmp_path: Path) -> None:
+    (tmp_path / "address").write_text("sqlite:///study.db")
+    worker = SlurmWorker([sys.executable, "-c", GIVES_BACK], str(tmp_path), str(tmp_path / "address"))
+    again: list[Any] = []
+    before = signal.signal(signal.SIGALRM, lambda *_: again.append(worker.checkpoint()))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 2.0)
+        assert worker() == 7
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+    assert (again[0].function.command, again[0].function._child) == (worker.command, None)
