@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas import commands
-from nas.cli.common import Json, emit_json, note, progress_bar
+from nas.cli.common import Json, emit, emit_json, note, progress_bar
+from nas.cli.inputs import DATA_HELP, Cache, View
 
 if TYPE_CHECKING:
+    from nas.commands import Int8Export
     from nas.networks.export import ExportReport
 
 
@@ -24,7 +26,16 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="File written by a training.")],
     format: Annotated[str, typer.Option("--format", help="onnx, torch-export or tensorrt.")] = "onnx",
     out: Annotated[Path | None, typer.Option("--out", help="File to write; default: beside the checkpoint.")] = None,
-    precision: Annotated[str, typer.Option(help="fp32, fp16 or bf16; input and output stay float32.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, fp16, bf16 or int8; input and output stay float32.")] = "fp32",
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Quantise to int8 (ONNX); needs --data, and says mAP before and after.")
+    ] = False,
+    data: Annotated[list[str] | None, typer.Option("--data", help=f"int8: {DATA_HELP}")] = None,
+    view: View = "final",
+    calibration: Annotated[
+        int, typer.Option(min=1, help="int8: training images that the ranges of activations are read from.")
+    ] = 128,
+    cache: Cache = None,
     images: Annotated[
         Path | None,
         typer.Option(help="Folder of person crops to compare on; default: 32 of the generated pedestrians."),
@@ -36,8 +47,31 @@ def export(
     Example: nas export reports/quickstart/best.pt --format onnx --images my_crops/
     """
     with progress_bar(f"export {format}", enabled=not json) as progress:
-        report = commands.export(checkpoint, out, format=format, precision=precision, crops=images, progress=progress)
-    emit_json(_plain(report)) if json else _tell(report)
+        made = commands.export(
+            checkpoint,
+            out,
+            format=format,
+            precision="int8" if int8 else precision,
+            crops=images,
+            data=data or None,
+            view=view,
+            calibration=calibration,
+            cache=cache,
+            progress=progress,
+        )
+    report = made.report if isinstance(made, commands.Int8Export) else made
+    cost = made if isinstance(made, commands.Int8Export) else None
+    if json:
+        emit_json(_plain(report) | ({} if cost is None else _cost(cost)))
+        return
+    _tell(report)
+    if cost is not None:
+        emit(cost.sentence())
+
+
+def _cost(made: Int8Export) -> dict[str, Any]:
+    accuracy = {"before": made.before.to_dict(), "after": made.after.to_dict()}
+    return {"accuracy": accuracy, "calibration_images": made.calibration}
 
 
 def _plain(report: ExportReport) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 from .devices import measure as measure
 from .devices import profile as profile
+from .networks import Int8Export as Int8Export
 from .networks import evaluate as evaluate
 from .networks import export as export
 from .networks import extract as extract

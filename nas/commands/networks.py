@@ -304,21 +304,37 @@ def export(
     format: str = "onnx",
     precision: str = "fp32",
     crops: Any = None,
+    data: Data | None = None,
+    view: str = "final",
+    calibration: int = 128,
+    cache: str | Path | None = None,
     progress: Progress | None = None,
-) -> ExportReport:
+) -> ExportReport | Int8Export:
     """Writes a trained network for deployment, once it answers as PyTorch does; `nas export`.
 
     Args:
         checkpoint: see `Trained`.
         out: file to write; None: beside the checkpoint file.
         format: `onnx`, `torch-export` or `tensorrt`.
-        precision: fp32, fp16 or bf16; input and output stay float32.
+        precision: fp32, fp16 or bf16, or int8 (ONNX only); input and output stay float32.
         crops: folder of person crops to compare on, beside random images; None: 32 of the generated pedestrians.
+        data: int8 only: training images to read the ranges of activations from, query and gallery to evaluate on
+            before and after.
+        view: int8 only: of `data`, as for `train`.
+        calibration: int8 only: number of those training images, evenly from all of them.
+        cache: int8 only: folder for packed images.
         progress: told of the steps.
+
+    Returns:
+        What was written; in int8 an `Int8Export` with mAP before and after.
 
     Raises:
         TrainingError: the format is not available here, or the file answers differently: then nothing is written.
+        DataError: the images cannot be read.
     """
+    int8 = precision == networks.INT8
+    if int8 and data is None:
+        raise TrainingError("int8 needs data to read ranges of activations from and to evaluate on", "Give --data.")
     kind = networks.check_format(format, precision)
     file = checkpoint if isinstance(checkpoint, (str, Path)) else getattr(checkpoint, "checkpoint", None)
     if out is None and file is None:
@@ -326,19 +342,67 @@ def export(
     target = networks.check_target(out or Path(str(file)).with_suffix(kind.suffix))
     check_outputs((target,), () if file is None else (Path(str(file)),), force=True)
     source = loaded(checkpoint)
-    return networks.export_network(
-        training.network_from_checkpoint(source),
+    network = training.network_from_checkpoint(source)
+    found = None if data is None else prepared(data, source.input_size, view, cache=_path(cache), progress=progress)
+    taken = _calibration(found, source, calibration) if int8 and found is not None else None
+    report = networks.export_network(
+        network,
         target,
         format,
         precision=precision,
         crops=_crops(crops, source, progress),
+        calibration=taken,
         preprocessing=networks.Preprocessing(mean=source.recipe.augmentation.mean, std=source.recipe.augmentation.std),
         extra={
             **({} if file is None else {"checkpoint_sha256": sha256_of(Path(str(file)))}),
             "dataset": source.dataset_id,
+            **({} if taken is None else {"calibration_images": str(len(taken))}),
         },
         progress=progress,
     )
+    if taken is None or found is None:
+        return report
+    file = networks.ExportedNetwork(kind.load(report.path), network)
+    before, after = (training.score(one, found, source.recipe, progress=progress) for one in (network, file))
+    return Int8Export(report, before, after, len(taken))
+
+
+@dataclass(frozen=True)
+class Int8Export:
+    """What an export to int8 wrote and what it cost.
+
+    Attributes:
+        report: the file.
+        before: the network in PyTorch in fp32 on the CPU: mAP, CMC, mINP as fractions.
+        after: the file in ONNX Runtime on this machine's CPU, on the same images.
+        calibration: number of training images that the ranges of activations were read from.
+    """
+
+    report: ExportReport
+    before: RetrievalMetrics
+    after: RetrievalMetrics
+    calibration: int
+
+    def sentence(self) -> str:
+        """What it cost, as the command says it."""
+        one, two = self.before, self.after
+        return (
+            f"mAP {one.map:.4f} in fp32, {two.map:.4f} in int8 ({two.map - one.map:+.4f}); rank-1 {one.rank1:.4f} and"
+            f" {two.rank1:.4f}; {two.valid_queries} queries, ranges from {self.calibration} training images"
+        )
+
+
+def _calibration(found: PreparedData, source: Checkpoint, count: int) -> Tensor:
+    """Training images (N, 3, H, W), evenly from all of them, normalised and not augmented."""
+    import torch
+
+    size = len(found.train)
+    if count < 1 or not size:
+        raise TrainingError("int8 needs at least one training image to read ranges of activations from")
+    places = torch.arange(min(count, size)) * size // min(count, size)
+    device = torch.device("cpu")
+    normalise = images.BatchAugmenter(source.recipe.augmentation, source.input_size, device).normalise
+    return normalise(found.train.gather(places))
 
 
 def _crops(folder: str | Path | None, source: Checkpoint, progress: Progress | None) -> Tensor:

@@ -42,7 +42,10 @@ def refer_to_noise(model: Any) -> str | None:
         The parts of the file, for `nas.latency.device_agent.noise.noise_file`; None when there is no large weight.
     """
     kinds = {TensorProto.FLOAT: "f32", TensorProto.FLOAT16: "f16"}
+    integers = [node for node in model.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    scales = {node.input[1] for node in integers}
     large = [t for t in model.graph.initializer if t.data_type in kinds and _bytes(t) > KEPT_BYTES]
+    large = [t for t in large if t.name not in scales]  # noise is no scale
     if not large:
         return None
     parts, offset = [kinds[large[0].data_type]], 0

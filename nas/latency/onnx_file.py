@@ -17,16 +17,19 @@ import torch
 
 from nas.errors import LatencyError
 from nas.latency.device_agent.engines import open_engine
-from nas.latency.protocol import OPSET, LatencyProtocol
+from nas.latency.protocol import INT8, OPSET, LatencyProtocol
 from nas.latency.subject import Subject
 from nas.latency.torch_side import sample_input, torch_dtype
 from nas.networks.blocks.base import islands
+from nas.networks.export import quantise
 
 INPUT, OUTPUT = "images", "embeddings"
 
 
 def export_onnx(subject: Subject, protocol: LatencyProtocol, path: Path) -> None:
     """Writes the network of a subject as ONNX, in the protocol's precision and operator set and for its batch.
+
+    In int8 the ranges of activations are those of the timed batch of noise: they change numbers, not the work.
 
     Raises:
         LatencyError: when the network cannot be expressed in ONNX.
@@ -45,6 +48,8 @@ def export_onnx(subject: Subject, protocol: LatencyProtocol, path: Path) -> None
                 opset_version=protocol.opset or OPSET,
                 dynamo=False,
             )
+        if protocol.precision == INT8:
+            quantise(path, images)
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise LatencyError(f"{subject.name} cannot be written as ONNX: {first}") from error

@@ -14,7 +14,8 @@ from typing import Any
 from nas.errors import LatencyError, unknown_name
 from nas.files.hashes import hash_of_data
 
-PRECISIONS = ("fp32", "fp16", "bf16")
+INT8 = "int8"
+PRECISIONS = ("fp32", "fp16", "bf16", INT8)
 FORMS = ("fast", "plain")
 
 CPU_WARMUP = 3
@@ -48,7 +49,8 @@ class LatencyProtocol:
         device: `cpu`, `cuda` or `cuda:N`; a far device uses its own (`cuda` on a Jetson).
         backend: a name of `nas.latency.backends.BACKENDS`: eager, compile, cuda_graphs, onnxruntime, ...; auto:
             cuda_graphs on a GPU (eager would time how fast Python starts kernels), eager on a CPU.
-        precision: number format of weights and activations: fp32, fp16 or bf16.
+        precision: number format of weights and activations: fp32, fp16, bf16, or int8 (quantised by ONNX Runtime, and
+            run in it on a CPU).
         batch: images a batch.
         input: height and width of the images in pixels; there are 3 channels.
         warmup: batches run and thrown away first; None: 3 on a CPU, by time on a GPU.
@@ -104,6 +106,11 @@ class LatencyProtocol:
             raise LatencyError(f"latency device {self.device!r} is not known", "write cpu, cuda or cuda:0")
         if self.backend == AUTO:
             object.__setattr__(self, "backend", "cuda_graphs" if self.on_gpu else "eager")
+        if self.precision == INT8 and (self.backend != "onnxruntime" or self.on_gpu):
+            raise LatencyError(
+                f"latency: int8 is timed in ONNX Runtime on a CPU, not in {self.backend} on {self.device}",
+                "write backend: onnxruntime and device: cpu",
+            )
         for name in ("batch", "batches", "min_batches", "threads", "builds"):
             _at_least(name, getattr(self, name), 1)
         _at_least("warmup", self.warmup, 0)

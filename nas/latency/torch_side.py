@@ -17,7 +17,7 @@ from torch.fx.experimental import optimization
 from nas.data.devices import tf32, usable_device
 from nas.errors import LatencyError
 from nas.latency.device_agent.machine import usable_cpus
-from nas.latency.protocol import LatencyProtocol
+from nas.latency.protocol import INT8, LatencyProtocol
 from nas.latency.subject import Subject
 from nas.networks import build_network, fold_batchnorm
 from nas.spaces import Candidate
@@ -124,8 +124,8 @@ def sample_input(protocol: LatencyProtocol, device: str | torch.device = "cpu") 
 
 
 def torch_dtype(precision: str) -> Any:
-    """The torch dtype of a precision."""
-    return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+    """The torch dtype of a precision; of int8, that of the network before it is quantised, and of its input."""
+    return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, INT8: torch.float32}[precision]
 
 
 def card_properties(index: int) -> Any:

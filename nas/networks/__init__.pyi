@@ -3,6 +3,8 @@ from .blocks import FeatureShape as FeatureShape
 from .blocks import get_block as get_block
 from .complexity import Complexity as Complexity
 from .complexity import complexity as complexity
+from .export import INT8 as INT8
+from .export import ExportedNetwork as ExportedNetwork
 from .export import Preprocessing as Preprocessing
 from .export import check_format as check_format
 from .export import check_target as check_target

@@ -53,7 +53,9 @@ class LatencySettings(Settings):
 
     backend: str = Field("auto", description="eager, compile, cuda_graphs, onnxruntime, tensorrt, openvino, ...")
     device: str = Field("auto", description="cpu, cuda, auto, or the name of a far device")
-    precision: Literal["fp32", "fp16", "bf16"] = Field("fp32", description="number format of the timed network")
+    precision: Literal["fp32", "fp16", "bf16", "int8"] = Field(
+        "fp32", description="number format of the timed network; int8: in onnxruntime on a CPU"
+    )
     batch: PositiveInt = Field(16, description="images a batch")
     input: tuple[PositiveInt, PositiveInt] = Field((256, 128), description="height and width, px")
     tf32: bool | None = Field(None, description="whether fp32 may use a GPU's TF32 units; null: no")

@@ -6,15 +6,19 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from PIL import Image
 
 import nas
 from nas.cli.main import main
-from nas.commands.networks import Evaluation
+from nas.commands.networks import Evaluation, Int8Export
+from nas.data.augment import BatchAugmenter
 from nas.errors import DataError, LatencyError, TrainingError
+from nas.training.checkpoints import save_checkpoint
 from nas.training.results import TrainingResult
+from nas.training.scoring import Embeddings, score_embeddings
 
 DATA = {"generated": {"train_identities": 4, "test_identities": 4, "cameras": 2, "images": 2}}
 RECIPE = {
@@ -88,6 +92,39 @@ def test_an_export_says_where_it_goes(trained: TrainingResult, folder: Path) -> 
     report = nas.export(trained, folder / "network.pt2", format="torch-export")
     assert report.path.is_file()
     assert report.parity.min_cosine > 0.9999
+
+
+def test_an_export_to_int8_says_what_it_costs(
+    trained: TrainingResult, evaluated: Evaluation, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"precision": "int8", "data": DATA, "calibration": 5, "cache": folder}
+    made = nas.export(trained, folder / "eight.onnx", **settings)
+    assert isinstance(made, Int8Export)
+    assert made.before.map == pytest.approx(evaluated.map)
+    assert made.calibration == 5
+    assert made.report.metadata["calibration_images"] == "5"
+    session = onnxruntime.InferenceSession(str(made.report.path), providers=["CPUExecutionProvider"])
+    data = evaluated.data
+    normalise = BatchAugmenter(evaluated.checkpoint.recipe.augmentation, data.size, torch.device("cpu")).normalise
+    query, gallery = (
+        torch.nn.functional.normalize(
+            torch.from_numpy(
+                session.run(None, {"images": normalise(split.gather(torch.arange(len(split)))).numpy()})[0]
+            )
+        )
+        for split in (data.query, data.gallery)
+    )
+    assert made.after.map == pytest.approx(score_embeddings(Embeddings(query, gallery), data).map, abs=1e-6)
+    assert f"mAP {made.before.map:.4f} in fp32, {made.after.map:.4f} in int8" in made.sentence()
+    file = save_checkpoint(evaluated.checkpoint, folder / "eight.pt")
+    assert file
+    source = "generated:train_identities=4,test_identities=4,cameras=2,images=2"
+    command = ["export", str(folder / "eight.pt"), "--int8", "--data", source, "--calibration", "5", "--json"]
+    assert main([*command, "--cache", str(folder), "--out", str(folder / "by_command.onnx")]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["accuracy"]["after"]["map"] == made.after.map
+    assert main(["export", str(folder / "eight.pt"), "--int8"]) == 2
+    assert "int8 needs data" in capsys.readouterr().err
 
 
 def test_latencies_are_measured_by_notation_or_function() -> None:

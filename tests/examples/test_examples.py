@@ -14,9 +14,10 @@ SAYS = {
     "ask_and_tell": "map_mean",
     "own_module": "resnet18(width=0.25)+se@5",
     "evaluate_checkpoint": "mAP 0.",
+    "int8_export": "ms in int8, one thread",
     "mlflow_runs": "5 runs, the last of",
 }
-NEEDS = {"any_function": "sklearn", "mlflow_runs": "mlflow"}
+NEEDS = {"any_function": "sklearn", "int8_export": "onnxruntime", "mlflow_runs": "mlflow"}
 
 
 def test_every_example_is_tested() -> None:

@@ -21,6 +21,7 @@ from nas.latency import LatencyProtocol, available_backends, measure
 from nas.latency.backends import BACKENDS, compiled, cuda_graphs, get_backend, openvino
 from nas.latency.device_agent import engines
 from nas.latency.device_agent.engines import EngineError, OnnxRuntimeEngine, TensorRTEngine
+from nas.latency.light_onnx import refer_to_noise
 from nas.latency.onnx_file import export_onnx
 from nas.latency.subject import as_subject
 from nas.latency.torch_side import numerics, sample_input
@@ -91,8 +92,23 @@ def test_gpu_backends_refuse_a_cpu(name: str) -> None:
 @needs_onnx
 def test_onnx_runtime_refuses_bf16() -> None:
     protocol = LatencyProtocol(backend="onnxruntime", precision="bf16")
-    with pytest.raises(LatencyError, match="fp32 or fp16"):
+    with pytest.raises(LatencyError, match="fp32, fp16 or int8"):
         measure(NETWORK, protocol)
+
+
+@needs_onnx
+def test_int8_is_timed_from_a_file_of_integers(tmp_path: Path) -> None:
+    import onnx
+
+    settings = {**SMALL, "backend": "onnxruntime", "precision": "int8"}
+    assert measure(NETWORK, LatencyProtocol(**settings)).median_ms > 0
+    export_onnx(as_subject(NETWORK), LatencyProtocol(**settings), tmp_path / "n.onnx")
+    graph = onnx.load(str(tmp_path / "n.onnx")).graph
+    assert {w.data_type for w in graph.initializer if len(w.dims) == 4} == {onnx.TensorProto.INT8}
+    assert [d.dim_value for d in graph.input[0].type.tensor_type.shape.dim] == [2, 3, 64, 32]
+    wide = nn.Sequential(nn.Conv2d(3, 320, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())  # scales as large as a weight
+    export_onnx(as_subject(lambda: wide), LatencyProtocol(**settings), tmp_path / "w.onnx")
+    assert refer_to_noise(onnx.load(str(tmp_path / "w.onnx"))) is None
 
 
 @needs_onnx

@@ -108,3 +108,12 @@ def test_half_precision_throughout_is_another_form_of_engines_alone() -> None:
     assert kept.id == LatencyProtocol.from_dict({**engine, "islands": True}).id != throughout.id
     assert "fp16 throughout" in throughout.sentence()
     assert LatencyProtocol(islands=False).id == LatencyProtocol().id
+
+
+@pytest.mark.parametrize("settings", [{}, {"backend": "openvino"}, {"backend": "onnxruntime", "device": "cuda"}])
+def test_int8_is_for_onnx_runtime_on_a_cpu(settings: dict[str, Any]) -> None:
+    with pytest.raises(LatencyError, match="int8 is timed in ONNX Runtime on a CPU"):
+        LatencyProtocol(precision="int8", **settings)
+    whole, int8 = (LatencyProtocol(backend="onnxruntime", precision=kind) for kind in ("fp32", "int8"))
+    assert whole.id != int8.id
+    assert LatencyProtocol.from_dict(int8.to_dict()) == int8

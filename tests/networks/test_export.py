@@ -203,6 +203,53 @@ def test_wrong_input_is_one_sentence(tmp_path: Path) -> None:
         export_network(network(""), tmp_path / "net.onnx", crops=torch.zeros(2, 3, 8, 8))
 
 
+def test_int8_holds_integers_and_answers_for_any_batch(trained: ReidNetwork, tmp_path: Path) -> None:
+    import onnx
+
+    report = export_network(trained, tmp_path / "n.onnx", precision="int8", crops=CROPS, calibration=CROPS)
+    whole = export_network(trained, tmp_path / "w.onnx", crops=CROPS)
+    assert report.size_bytes < 0.4 * whole.size_bytes
+    assert (report.metadata["precision"], report.metadata["sums"]) == ("int8", "int8")
+    assert FORMATS["onnx"].read_metadata(report.path) == report.metadata
+    graph = onnx.load(str(report.path)).graph
+    kinds = {onnx.TensorProto.DataType.Name(w.data_type) for w in graph.initializer if len(w.dims) == 4}
+    assert kinds == {"INT8"}
+    by_channel = [w for w in graph.initializer if w.name.endswith("_scale") and len(w.dims) == 1 and w.dims[0] > 1]
+    assert by_channel
+    engine, reference = session(report.path), session(whole.path)
+    for batch in (1, 5, 20):
+        found, exact = (e.run(None, {"images": CROPS[:batch].numpy()})[0] for e in (engine, reference))
+        cosine = torch.nn.functional.cosine_similarity(torch.from_numpy(found), torch.from_numpy(exact))
+        assert 0.98 < float(cosine.min()) < 0.99999  # another arithmetic, the same answers
+
+
+def test_int8_takes_its_ranges_from_the_images_it_is_given(trained: ReidNetwork, tmp_path: Path) -> None:
+    def differs(calibration: Tensor) -> float:
+        report = export_network(trained, tmp_path / "n.onnx", precision="int8", crops=CROPS, calibration=calibration)
+        return 1 - report.parity.mean_cosine
+
+    assert differs(CROPS) < 0.5 * differs(CROPS / 20)  # ranges too narrow cut off what is larger
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "int8 needs images that the ranges"),
+        ({"calibration": torch.zeros(4, 3, 8, 8)}, r"calibration images must be \(N, 3, 64, 32\)"),
+        (
+            {"calibration": CROPS, "format": "torch-export"},
+            "torch-export files are written in fp32, fp16, bf16, not int8",
+        ),
+    ],
+)
+def test_int8_without_what_it_needs_is_one_sentence(
+    trained: ReidNetwork, tmp_path: Path, settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(TrainingError, match=said):
+        export_network(trained, tmp_path / "n.onnx", precision="int8", **settings)
+    assert not list(tmp_path.iterdir())
+
+
 def test_tensorrt_says_what_is_missing() -> None:
     reason = FORMATS["tensorrt"].unavailable()
     if reason is None:

@@ -28,7 +28,7 @@ class OnnxRuntime:
         if self._tensorrt and not protocol.on_gpu:
             return "TensorRT needs a CUDA device"
         if protocol.precision == "bf16":
-            return "ONNX Runtime is measured in fp32 or fp16"
+            return "ONNX Runtime is measured in fp32, fp16 or int8"
         import onnxruntime
 
         wanted, known = onnx_provider(protocol.device, self._tensorrt)[0], onnxruntime.get_available_providers()

@@ -21,7 +21,8 @@ from torch import Tensor
 from nas.errors import TrainingError, unknown_name
 from nas.networks.blocks.base import islands
 from nas.networks.export import onnx_file, program, tensorrt_engine
-from nas.networks.export.deployed import PRECISIONS, DeployedNetwork
+from nas.networks.export.deployed import INT8, PRECISIONS, DeployedNetwork, ExportedNetwork
+from nas.networks.export.int8 import CALIBRATION_IMAGES, quantise
 from nas.networks.export.metadata import Preprocessing, describe
 from nas.networks.export.parity import Parity, compare, random_crops
 from nas.networks.folding import fold_batchnorm
@@ -71,7 +72,7 @@ class ExportReport:
     Attributes:
         path: the file.
         format: a name of `FORMATS`.
-        precision: fp32, fp16 or bf16.
+        precision: fp32, fp16, bf16 or int8.
         parity: how it compares with PyTorch in fp32.
         metadata: what the file says about itself.
         size_bytes: of the file.
@@ -93,11 +94,11 @@ def check_format(name: str, precision: str = "fp32") -> ExportFormat:
     """
     if name not in FORMATS:
         raise TrainingError(unknown_name("export format", name, FORMATS))
-    if precision not in PRECISIONS:
-        raise TrainingError(unknown_name("precision", precision, PRECISIONS))
+    if precision not in (*PRECISIONS, INT8):
+        raise TrainingError(unknown_name("precision", precision, (*PRECISIONS, INT8)))
     if precision not in FORMATS[name].precisions:
         known = ", ".join(FORMATS[name].precisions)
-        raise TrainingError(f"{name} files are written in {known}, not {precision}: its engines lack the operators")
+        raise TrainingError(f"{name} files are written in {known}, not {precision}")
     reason = FORMATS[name].unavailable()
     if reason is not None:
         raise TrainingError(f"cannot export to {name} here: {reason}")
@@ -125,6 +126,7 @@ def export_network(
     *,
     precision: str = "fp32",
     crops: Tensor | None = None,
+    calibration: Tensor | None = None,
     preprocessing: Preprocessing | None = None,
     extra: Mapping[str, str] | None = None,
     progress: Progress | None = None,
@@ -137,6 +139,7 @@ def export_network(
         format: `onnx`, `torch-export` or `tensorrt`.
         precision: of the weights and the arithmetic; input and output are float32 always.
         crops: normalised images (N, 3, H, W) to compare on, beside random ones.
+        calibration: normalised training images (N, 3, H, W) that int8 reads the ranges of activations from.
         preprocessing: what the images went through; stated in the file.
         extra: further entries for the file's metadata.
         progress: told of the steps.
@@ -145,7 +148,8 @@ def export_network(
         TrainingError: when the format is not available, or the file's embeddings differ: fp32 needs a cosine above
             0.9999 for every image, reduced precision one above 0.99 and the same nearest neighbour for 98 % of the
             images. Nothing is written then. Reduced precision is tried throughout first, then with sums and softmax of
-            blocks in fp32; `sums` in the metadata says which it is.
+            blocks in fp32; `sums` in the metadata says which it is. An int8 file is written whatever it answers, if
+            that is finite and points no other way: what it costs is seen in mAP, see `nas export --int8`.
     """
     tell = progress or silent
     kind, target = check_format(format, precision), check_target(path)
@@ -155,12 +159,15 @@ def export_network(
     reference = _embed(folded, images)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
         draft = Path(folder) / target.name
-        for kept in (True,) if precision == "fp32" else (False, True):
+        for kept in (True,) if precision in ("fp32", INT8) else (False, True):
             tell(2, 4, f"writing {format}")
-            sums = {"sums": "fp32" if kept else precision, **(extra or {})}
+            sums = {"sums": "fp32" if kept and precision != INT8 else precision, **(extra or {})}
             metadata = describe(folded, format, precision, preprocessing or Preprocessing(), sums)
             with islands(kept):
                 kind.write(DeployedNetwork(folded, precision), draft, metadata)
+            if precision == INT8:
+                tell(2, 4, "calibrating int8")
+                quantise(draft, _calibration(calibration, network.input_size))
             tell(3, 4, "comparing with PyTorch")
             parity = compare(reference, _run(kind.load(draft), images), images=len(images), given=_count(crops))
             if kept or _answers_alike(parity, precision):
@@ -181,6 +188,14 @@ def parity_images(input_size: tuple[int, int], crops: Tensor | None) -> Tensor:
         expected = f"(N, 3, {input_size[0]}, {input_size[1]})"
         raise TrainingError(f"sample crops for the parity check must be {expected}, not {tuple(crops.shape)}")
     return torch.cat([made, crops.cpu().float()])
+
+
+def _calibration(images: Tensor | None, input_size: tuple[int, int]) -> Tensor:
+    if images is None or not len(images):
+        raise TrainingError("int8 needs images that the ranges of its activations are read from", "Give --data.")
+    if images.ndim != 4 or tuple(images.shape[1:]) != (3, *input_size):
+        raise TrainingError(f"calibration images must be (N, 3, {input_size[0]}, {input_size[1]})")
+    return images.cpu().float()
 
 
 def _count(crops: Tensor | None) -> int:
@@ -212,11 +227,15 @@ def _run(runner: Runner, images: Tensor) -> Tensor:
 
 
 def _needed(precision: str) -> float:
-    return MIN_COSINE if precision == "fp32" else MIN_REDUCED_COSINE
+    return {"fp32": MIN_COSINE, INT8: 0.0}.get(precision, MIN_REDUCED_COSINE)
+
+
+def _same_neighbours(parity: Parity, precision: str) -> bool:
+    return precision == INT8 or parity.top1_agreement >= MIN_AGREEMENT
 
 
 def _answers_alike(parity: Parity, precision: str) -> bool:
-    return parity.min_cosine > _needed(precision) and parity.top1_agreement >= MIN_AGREEMENT
+    return parity.min_cosine > _needed(precision) and _same_neighbours(parity, precision)
 
 
 def _refuse_if_different(parity: Parity, target: Path, format_name: str, precision: str) -> None:
@@ -227,7 +246,7 @@ def _refuse_if_different(parity: Parity, target: Path, format_name: str, precisi
             f" worst over {parity.images} images, {needed} is needed; {target} was not written",
             None if precision == "fp32" else "Export in fp32.",
         )
-    if not parity.top1_agreement >= MIN_AGREEMENT:
+    if not _same_neighbours(parity, precision):
         raise TrainingError(
             f"the {format_name} file in {precision} finds another nearest neighbour for"
             f" {1 - parity.top1_agreement:.1%} of {parity.images} images; {target} was not written",
@@ -236,12 +255,16 @@ def _refuse_if_different(parity: Parity, target: Path, format_name: str, precisi
 
 
 __all__ = [
+    "CALIBRATION_IMAGES",
     "FORMATS",
+    "INT8",
     "PRECISIONS",
     "ExportReport",
+    "ExportedNetwork",
     "Parity",
     "Preprocessing",
     "check_format",
     "check_target",
     "export_network",
+    "quantise",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import torch
@@ -14,7 +14,9 @@ from nas.networks.network import ReidNetwork
 PRECISIONS: Mapping[str, torch.dtype] = MappingProxyType(
     {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 )
-"""Precisions by name."""
+"""Precisions of weights by name."""
+INT8 = "int8"
+"""Written in fp32, then quantised on calibration images (`nas.networks.export.int8`)."""
 
 
 class DeployedNetwork(nn.Module):
@@ -27,7 +29,7 @@ class DeployedNetwork(nn.Module):
 
     def __init__(self, network: ReidNetwork, precision: str) -> None:
         super().__init__()
-        self.dtype = PRECISIONS[precision]
+        self.dtype = PRECISIONS["fp32" if precision == INT8 else precision]
         self.network = copy.deepcopy(network).to(self.dtype).eval()
 
     def forward(self, images: Tensor) -> Tensor:
@@ -38,3 +40,21 @@ class DeployedNetwork(nn.Module):
     def example(self, batch: int = 2) -> Tensor:
         """An input to trace with; two images, because a batch of one would be taken for a constant."""
         return torch.zeros(batch, 3, *self.network.input_size)
+
+
+class ExportedNetwork(nn.Module):
+    """An exported file in the place of its network, on the CPU: normalised images (B, 3, H, W) to embeddings (B, D).
+
+    Args:
+        run: the file, opened.
+        network: what was exported.
+    """
+
+    def __init__(self, run: Callable[[Tensor], Tensor], network: ReidNetwork) -> None:
+        super().__init__()
+        self.run, self.input_size, self.embedding_dim = run, network.input_size, network.embedding_dim
+        self.register_parameter("place", nn.Parameter(torch.empty(0)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """What the file says."""
+        return self.run(images.contiguous())

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nas.errors import TrainingError
-from nas.networks.export.deployed import DeployedNetwork
+from nas.networks.export.deployed import INT8, DeployedNetwork
 from nas.networks.export.metadata import INPUT_NAME, OUTPUT_NAME
 
 OPSET = 18
@@ -24,7 +24,7 @@ class OnnxFile:
     """`FORMATS["onnx"]`: operator set 18, free batch, weights inside, metadata in `metadata_props`."""
 
     suffix = ".onnx"
-    precisions: tuple[str, ...] = ("fp32", "fp16")
+    precisions: tuple[str, ...] = ("fp32", "fp16", INT8)
 
     def unavailable(self) -> str | None:
         """Needs the packages of the extra `latency`."""
