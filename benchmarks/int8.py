@@ -100,7 +100,7 @@ def exported(arguments: argparse.Namespace, folder: Path) -> list[Row]:
 def timed(rows: Sequence[Row], arguments: argparse.Namespace) -> list[Row]:
     """The rows with their costs: a few batches of every network in every round."""
     found: dict[tuple[int, str], list[float]] = {}
-    settings = {"backend": "onnxruntime", "batch": 1, "input": tuple(arguments.size), "threads": 1}
+    settings: dict[str, Any] = {"backend": "onnxruntime", "batch": 1, "input": tuple(arguments.size), "threads": 1}
     sessions = {
         (i, kind): EngineSession(as_subject(row.notation), LatencyProtocol(precision=kind, **settings))
         for i, row in enumerate(rows)
@@ -166,6 +166,8 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
             "ms": rank_correlation(column("ms_fp32", of), column("ms_int8", of)),
             "ms_fp32_repeats": _spearman(halves[0][:, 0], halves[0][:, 1]),
             "ms_int8_repeats": _spearman(halves[1][:, 0], halves[1][:, 1]),
+            "map_sd": float(column("map_fp32", of).std(ddof=1)),
+            "map_change_sd": float((column("map_int8", of) - column("map_fp32", of)).std(ddof=1)),
             "map_change": mean_change(column("map_int8", of) - column("map_fp32", of)),
             "ms_ratio": mean_change(column("ms_int8", of) / column("ms_fp32", of)),
         }
@@ -190,21 +192,23 @@ def markdown(rows: Sequence[Row], found: dict[str, Any], facts: dict[str, Any]) 
     ]
     lines += [
         "| placements | n | rank correlation of mAP | of cost | cost repeats: fp32, int8 | change of mAP "
-        "| cost, int8 / fp32 |",
-        "|---|--:|--:|--:|--:|--:|--:|",
+        "| sd of mAP, of its change | cost, int8 / fp32 |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for name, row in found.items():
         if name == "plain":
-            lines.append(f"| plain network | 1 | | | | {row['map_change']:+.4f} | {row['ms_ratio']:.2f} |")
+            lines.append(f"| plain network | 1 | | | | {row['map_change']:+.4f} | | {row['ms_ratio']:.2f} |")
             continue
         lines.append(
             f"| {name} | {row['placements']} | {told(row['map'])} | {told(row['ms'])} | {row['ms_fp32_repeats']:.2f}, "
-            f"{row['ms_int8_repeats']:.2f} | {told(row['map_change'], 4)} | {told(row['ms_ratio'])} |"
+            f"{row['ms_int8_repeats']:.2f} | {told(row['map_change'], 4)} "
+            f"| {row['map_sd']:.4f}, {row['map_change_sd']:.4f} | {told(row['ms_ratio'])} |"
         )
     lines += [
         "",
         "Cost repeats: rank correlation of the placements' costs in every second round with those in the others; costs "
-        "in fp32 and int8 cannot be expected to agree better than each with itself. One training a placement: this is "
+        "in fp32 and int8 cannot be expected to agree better than each with itself. Where mAP changes as much as the "
+        "placements differ, int8 reorders what was hardly told apart. One training a placement: this is "
         "about these weights, this processor and this version of ONNX Runtime.",
         "",
         "| network | mAP fp32 | mAP int8 | ms fp32 | ms int8 |",

@@ -47,7 +47,7 @@ def export(
     Example: nas export reports/quickstart/best.pt --format onnx --images my_crops/
     """
     with progress_bar(f"export {format}", enabled=not json) as progress:
-        made = commands.export(
+        report = commands.export(
             checkpoint,
             out,
             format=format,
@@ -59,8 +59,7 @@ def export(
             cache=cache,
             progress=progress,
         )
-    report = made.report if isinstance(made, commands.Int8Export) else made
-    cost = made if isinstance(made, commands.Int8Export) else None
+    cost = report if isinstance(report, commands.Int8Export) else None
     if json:
         emit_json(_plain(report) | ({} if cost is None else _cost(cost)))
         return

@@ -36,7 +36,7 @@ Backend = Annotated[
     typer.Option(help="eager, compile, cuda_graphs, onnxruntime, tensorrt, openvino; auto: cuda_graphs or eager."),
 ]
 Where = Annotated[str, typer.Option("--on", help="Where it runs: cpu, cuda or cuda:N.")]
-Precision = Annotated[str, typer.Option(help="fp32, fp16 or bf16.")]
+Precision = Annotated[str, typer.Option(help="fp32, fp16, bf16 or int8 (onnxruntime on a CPU).")]
 Batch = Annotated[int, typer.Option(min=1, help="Images a batch.")]
 Size = Annotated[str, typer.Option("--input", metavar="HxW", help="Height x width of the images in pixels.")]
 Builds = Annotated[int, typer.Option(min=1, help="Engine builds a network.")]

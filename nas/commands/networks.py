@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from nas import data as images
 from nas import networks, retrieval, training
@@ -16,6 +16,7 @@ from nas.errors import DataError, TrainingError
 from nas.files.hashes import sha256_of
 from nas.files.outputs import check_outputs
 from nas.files.yaml_source import load_yaml
+from nas.networks.export import ExportReport
 from nas.progress import Progress
 from nas.spaces.candidate import Candidate, as_candidate
 from nas.training.checkpoints import Checkpoint, load_checkpoint
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from nas.networks.export import ExportReport
+    from nas.networks import ReidNetwork
     from nas.retrieval import RetrievalMetrics
     from nas.training.scoring import Embeddings
 
@@ -309,7 +310,7 @@ def export(
     calibration: int = 128,
     cache: str | Path | None = None,
     progress: Progress | None = None,
-) -> ExportReport | Int8Export:
+) -> ExportReport:
     """Writes a trained network for deployment, once it answers as PyTorch does; `nas export`.
 
     Args:
@@ -362,23 +363,21 @@ def export(
     )
     if taken is None or found is None:
         return report
-    file = networks.ExportedNetwork(kind.load(report.path), network)
+    file = cast("ReidNetwork", networks.ExportedNetwork(kind.load(report.path), network))
     before, after = (training.score(one, found, source.recipe, progress=progress) for one in (network, file))
-    return Int8Export(report, before, after, len(taken))
+    return Int8Export(**vars(report), before=before, after=after, calibration=len(taken))
 
 
 @dataclass(frozen=True)
-class Int8Export:
+class Int8Export(ExportReport):
     """What an export to int8 wrote and what it cost.
 
     Attributes:
-        report: the file.
         before: the network in PyTorch in fp32 on the CPU: mAP, CMC, mINP as fractions.
         after: the file in ONNX Runtime on this machine's CPU, on the same images.
         calibration: number of training images that the ranges of activations were read from.
     """
 
-    report: ExportReport
     before: RetrievalMetrics
     after: RetrievalMetrics
     calibration: int

@@ -49,7 +49,7 @@ def export_onnx(subject: Subject, protocol: LatencyProtocol, path: Path) -> None
                 dynamo=False,
             )
         if protocol.precision == INT8:
-            quantise(path, images)
+            quantise(path, images, protocol.batch)
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise LatencyError(f"{subject.name} cannot be written as ONNX: {first}") from error

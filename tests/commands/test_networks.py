@@ -102,8 +102,8 @@ def test_an_export_to_int8_says_what_it_costs(
     assert isinstance(made, Int8Export)
     assert made.before.map == pytest.approx(evaluated.map)
     assert made.calibration == 5
-    assert made.report.metadata["calibration_images"] == "5"
-    session = onnxruntime.InferenceSession(str(made.report.path), providers=["CPUExecutionProvider"])
+    assert made.metadata["calibration_images"] == "5"
+    session = onnxruntime.InferenceSession(str(made.path), providers=["CPUExecutionProvider"])
     data = evaluated.data
     normalise = BatchAugmenter(evaluated.checkpoint.recipe.augmentation, data.size, torch.device("cpu")).normalise
     query, gallery = (

@@ -100,12 +100,12 @@ def test_onnx_runtime_refuses_bf16() -> None:
 def test_int8_is_timed_from_a_file_of_integers(tmp_path: Path) -> None:
     import onnx
 
-    settings = {**SMALL, "backend": "onnxruntime", "precision": "int8"}
+    settings = {**SMALL, "backend": "onnxruntime", "precision": "int8", "batch": 20}
     assert measure(NETWORK, LatencyProtocol(**settings)).median_ms > 0
     export_onnx(as_subject(NETWORK), LatencyProtocol(**settings), tmp_path / "n.onnx")
     graph = onnx.load(str(tmp_path / "n.onnx")).graph
     assert {w.data_type for w in graph.initializer if len(w.dims) == 4} == {onnx.TensorProto.INT8}
-    assert [d.dim_value for d in graph.input[0].type.tensor_type.shape.dim] == [2, 3, 64, 32]
+    assert [d.dim_value for d in graph.input[0].type.tensor_type.shape.dim] == [20, 3, 64, 32]
     wide = nn.Sequential(nn.Conv2d(3, 320, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())  # scales as large as a weight
     export_onnx(as_subject(lambda: wide), LatencyProtocol(**settings), tmp_path / "w.onnx")
     assert refer_to_noise(onnx.load(str(tmp_path / "w.onnx"))) is None

@@ -33,7 +33,7 @@ def test_what_changes_the_figure_changes_the_id(change: dict[str, int]) -> None:
     ("settings", "said"),
     [
         ({"precison": "fp16"}, "did you mean 'precision'"),
-        ({"precision": "int8"}, "unknown latency precision 'int8'"),
+        ({"precision": "int4"}, "unknown latency precision 'int4'"),
         ({"device": "tpu"}, "'tpu'"),
         ({"batch": 0}, "batch must be a whole number of at least 1"),
         ({"batch": 2.5}, "batch must be a whole number"),

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from nas.networks.export.metadata import INPUT_NAME
@@ -24,12 +25,13 @@ CALIBRATION_IMAGES = 128
 CALIBRATION_BATCH = 16
 
 
-def quantise(path: Path, images: Tensor) -> None:
+def quantise(path: Path, images: Tensor, batch: int = CALIBRATION_BATCH) -> None:
     """Replaces an fp32 ONNX file by its int8 form; its metadata stay.
 
     Args:
-        path: the file, with one input called `images`; a fixed batch must be of the size of `images`.
+        path: the file, with one input called `images`.
         images: (N, 3, H, W) normalised images, float32, that the ranges of activations are read from.
+        batch: images at a time; for a file with a fixed batch that one, of which N is a multiple.
     """
     import onnx
     from onnxruntime import quantization
@@ -42,7 +44,7 @@ def quantise(path: Path, images: Tensor) -> None:
         quantization.quantize_static(
             str(ready),
             str(made),
-            _Reader(images.split(CALIBRATION_BATCH)),
+            _Reader(torch.split(images, batch)),
             quant_format=quantization.QuantFormat.QDQ,
             activation_type=quantization.QuantType.QInt8,
             weight_type=quantization.QuantType.QInt8,
