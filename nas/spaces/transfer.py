@@ -14,7 +14,7 @@ from nas.errors import SpaceError
 from nas.spaces.rules import Cost, RecipeRange, Rule
 from nas.spaces.rules.patterns import pattern_name, title
 from nas.spaces.site_sets import RelativeSites, SiteSet, runs
-from nas.spaces.sites import Site, Topology, get_topology
+from nas.spaces.sites import Site, Topology, get_topology, last_strides
 from nas.spaces.space import DesignSpace
 
 
@@ -121,7 +121,7 @@ def _is_portable(part: RelativeSites) -> bool:
 
 def _full_stride(topology: Topology, site: Site) -> int:
     """A site's stride as the backbone was designed, with its last stage at half the resolution."""
-    return get_topology(topology.backbone, 2).site(site.number).stride
+    return get_topology(topology.backbone, max(last_strides(topology.backbone))).site(site.number).stride
 
 
 def _stage_strides(topology: Topology) -> dict[int, int]:

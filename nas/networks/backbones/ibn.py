@@ -26,7 +26,7 @@ def ibn_trunk(name: str, width: float) -> nn.Sequential:
     trunk.bn1 = nn.InstanceNorm2d(trunk.conv1.out_channels, affine=True)  # type: ignore[arg-type, union-attr]
     for stage in ("layer1", "layer2"):
         blocks = trunk.get_submodule(stage)
-        blocks[-1] = _NormalisedBottleneck(blocks[-1].conv1)  # type: ignore[index, operator, union-attr]
+        blocks[-1] = _NormalisedBottleneck(blocks[-1].conv1)  # type: ignore[index, operator]
     return trunk
 
 
@@ -35,16 +35,16 @@ class HalfInstanceNorm(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.half = channels // 2
-        self.IN = nn.InstanceNorm2d(self.half, affine=True)
-        self.BN = nn.BatchNorm2d(channels - self.half)
+        self.instances = channels // 2
+        self.IN = nn.InstanceNorm2d(self.instances, affine=True)
+        self.BN = nn.BatchNorm2d(channels - self.instances)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W), normalised."""
-        return torch.cat([self.IN(x[:, : self.half]), self.BN(x[:, self.half :])], 1)
+        return torch.cat([self.IN(x[:, : self.instances]), self.BN(x[:, self.instances :])], 1)
 
 
-class _NormalisedBottleneck(Bottleneck):
+class _NormalisedBottleneck(Bottleneck):  # type: ignore[misc]
     """A bottleneck whose sum of branch and shortcut is normalised within the image, in `IN`, before the last ReLU."""
 
     def __init__(self, first: nn.Conv2d) -> None:

@@ -129,7 +129,7 @@ class OmniScaleBlock(nn.Module):
         streams = [_stream(inner, length) for length in range(1, _STREAMS + 1)]
         if normalised is None:  # torchreid names the streams of its two networks differently
             self.conv2a, self.conv2b, self.conv2c, self.conv2d = streams[0][0], *streams[1:]
-            self._streams = ("conv2a", "conv2b", "conv2c", "conv2d")
+            self._streams: tuple[str, ...] = ("conv2a", "conv2b", "conv2c", "conv2d")
         else:
             self.conv2 = nn.ModuleList(nn.Sequential(OrderedDict(layers=stream)) for stream in streams)
             self._streams = tuple(f"conv2.{i}" for i in range(_STREAMS))
