@@ -18,7 +18,7 @@ FILES = {
     "osnet_ain_x1_0": "osnet_ain",
     "resnet50_ibn_a": "resnet_ibn_a",
     "resnet50_ibn_b": "resnet_ibn_b",
-    "resnet50": "resnet",
+    "resnet18": "resnet",
 }
 
 

@@ -92,6 +92,9 @@ def evaluate(
     check_outputs((per_query, histogram, rank_lists, roc), (checkpoint,), force=force)
     place = pick_device(device)
     loaded = training.load_checkpoint(checkpoint)
+    if loaded.dataset_id == training.PUBLISHED:
+        size = "x".join(map(str, loaded.input_size))
+        note(f"{checkpoint} is read as {loaded.candidate} with head {loaded.recipe.head_name}, for images of {size}")
     prepared = prepare_data(data, view, loaded.input_size, cache, use="evaluate")
     network = training.network_from_checkpoint(loaded, place)
     with progress_bar("embed", enabled=not json) as progress:

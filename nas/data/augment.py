@@ -8,8 +8,9 @@ images move at once by index; on a CPU, where that is slow, window by window: th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ from torch import Tensor
 from nas.data.augmentation import Augmentation
 from nas.data.colour import blur, change_colours
 from nas.data.images import Size
+from nas.errors import DataError
+from nas.spaces.plugins import make_part
 
 __all__ = ["Augmentation", "BatchAugmenter", "Draws"]
 
@@ -34,6 +37,7 @@ class Draws:
     colour: float (B, 3), brightness, contrast and saturation factors (1 = unchanged).
     blur: float (B,), standard deviation in pixels, 0 = none.
     erase: int64 (B, 4), top, left, height and width; height 0 = none.
+    own: int64 (B,), the first one seeds the random numbers of one's own augmentations; 0 without any.
     """
 
     flip: Tensor
@@ -42,6 +46,7 @@ class Draws:
     colour: Tensor
     blur: Tensor
     erase: Tensor
+    own: Tensor
 
 
 class BatchAugmenter:
@@ -98,21 +103,25 @@ class BatchAugmenter:
             torch.randint(0, 2 * self.pad + 1, (2, batch), generator=generator),
             torch.rand((batch, 3), generator=generator),
             torch.rand((4, batch, ERASING_ATTEMPTS), generator=generator, dtype=torch.float64),
+            # Drawn last and only where there are some: the numbers above stay what they are without.
+            torch.randint(2**62, (batch,), generator=generator)
+            if self.augmentation.own
+            else torch.zeros(batch, dtype=torch.int64),
         )
 
     def _draws(self, numbers: Sequence[tuple[Tensor, ...]]) -> Draws:
         a, joined = (
             self.augmentation,
-            [torch.cat(parts, dim) for parts, dim in zip(zip(*numbers, strict=True), (1, 1, 0, 1), strict=True)],
+            [torch.cat(parts, dim) for parts, dim in zip(zip(*numbers, strict=True), (1, 1, 0, 1, 0), strict=True)],
         )
-        uniform, corner, factors, rectangles = joined
+        uniform, corner, factors, rectangles, own = joined
         spread = torch.tensor([a.brightness, a.contrast, a.saturation])
         colour = 1 + spread * (2 * factors - 1)
         low, high = a.blur_sigma
         sigma = torch.where(uniform[1] < a.blur, low + (high - low) * uniform[2], 0.0)
         erase = _erase_boxes(rectangles, a, self.size)
         erase[uniform[3] >= a.erasing] = 0
-        return Draws(uniform[0] < a.flip, corner[0], corner[1], colour.clamp_(min=0), sigma, erase)
+        return Draws(uniform[0] < a.flip, corner[0], corner[1], colour.clamp_(min=0), sigma, erase, own)
 
     def apply(self, images: Tensor, draws: Draws) -> Tensor:
         """Apply given draws to uint8 (B, 3, H, W): the deterministic half."""
@@ -121,8 +130,28 @@ class BatchAugmenter:
         moved = move_windows(images, draws, self.pad) if on_cpu else move_by_index(images, draws, self.pad)
         if self.augmentation.changes_colours:
             moved = blur(change_colours(moved.float(), draws.colour), draws.blur, self.augmentation.blur_sigma[1])
+        if self.augmentation.own:
+            moved = self._changed(moved.float(), int(draws.own[0]))
         out = self.normalise(moved)
         return erase_windows(out, draws.erase, self._fill) if on_cpu else erase_by_mask(out, draws.erase, self._fill)
+
+    @cached_property
+    def _own(self) -> list[tuple[str, Callable[[Tensor, torch.Generator], Tensor]]]:
+        """One's own augmentations, loaded when images are first augmented: an evaluation needs none."""
+        return [
+            (name, make_part("augmentation", name, {}, settings, given=2))
+            for name, settings in self.augmentation.own.items()
+        ]
+
+    def _changed(self, images: Tensor, seed: int) -> Tensor:
+        """Images (B, 3, H, W) of 0 to 255 after one's own augmentations."""
+        for number, (name, step) in enumerate(self._own):
+            found = step(images, torch.Generator().manual_seed(seed + number))
+            if not isinstance(found, Tensor) or found.shape != images.shape:
+                shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+                raise DataError(f"augmentation {name} must give images of {tuple(images.shape)}, not {shape}")
+            images = found
+        return images
 
 
 def _erase_boxes(rectangles: Tensor, a: Augmentation, size: Size) -> Tensor:

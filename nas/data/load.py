@@ -1,8 +1,9 @@
 """From the `data:` key of a study, or a word on the command line, to a `ReidDataset`.
 
 One set is one mapping: `{market1501: PATH}`, `{cuhk03: PATH, variant: detected}`,
-`{generated: {train_identities: 64}}`. A list of them is joined: persons and cameras of different
-sets stay different. `{train: ..., test: ...}` trains on one and evaluates on another.
+`{generated: {train_identities: 64}}`, `{my_sets:read_depot: PATH}` with a reader of one's own. A
+list of them is joined: persons and cameras of different sets stay different. `{train: ..., test:
+...}` trains on one and evaluates on another.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from nas.data.listing import MARKET_FOLDERS
-from nas.data.readers import READERS
+from nas.data.readers import READERS, Reader
 from nas.data.readers.generated import read_generated
 from nas.data.records import DISTRACTOR, Records, ReidDataset
 from nas.errors import DataError, unknown_name
 from nas.progress import Progress
+from nas.spaces.own_code import is_own
+from nas.spaces.plugins import find_part, is_part
 
 Spec = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 CROSS = ("train", "test")
@@ -72,7 +75,7 @@ class _Loading:
 
     def _single(self, spec: Mapping[str, Any]) -> ReidDataset:
         known = [*READERS, GENERATED]
-        named = [key for key in spec if key in known]
+        named = [str(key) for key in spec if is_part("reader", str(key), known)]
         if len(named) != 1:
             wrong = next((str(key) for key in spec if key not in known), None)
             raise DataError(
@@ -91,13 +94,26 @@ class _Loading:
         return read_generated(settings or {}, self.cache, self.progress)
 
     def _read(self, name: str, path: Any, options: Mapping[str, Any]) -> ReidDataset:
-        reader = READERS[name]
-        for key in options:
+        reader = find_part("reader", name, READERS)
+        for key in options if isinstance(reader, Reader) else ():
             if key not in reader.options:
                 raise DataError(unknown_name(f"option of {name}", str(key), reader.options))
         if not isinstance(path, str | Path):
             raise DataError(f"{name} must be given a path, not {path!r}")
-        return replace(reader(self.base / Path(path).expanduser(), options), cache=self.cache)
+        place = self.base / Path(path).expanduser()
+        found = reader(place, options) if isinstance(reader, Reader) else _own(name, reader, place, options)
+        return replace(found, cache=self.cache)
+
+
+def _own(name: str, reader: Any, path: Path, options: Mapping[str, Any]) -> ReidDataset:
+    """What a reader of one's own makes of a path."""
+    try:
+        found = reader(path, **options)
+    except (TypeError, OSError, ValueError) as error:
+        raise DataError(f"reader {name} cannot read {path}: {error}") from error
+    if not isinstance(found, ReidDataset):
+        raise DataError(f"reader {name} must return a nas.data.ReidDataset, not {type(found).__name__}")
+    return found
 
 
 def join(one: ReidDataset, other: ReidDataset) -> ReidDataset:
@@ -132,11 +148,16 @@ def parse_source(text: str) -> dict[str, Any]:
     {'duke': 'data/duke'}
     >>> parse_source("generated:train_identities=8,seed=2")
     {'generated': {'train_identities': '8', 'seed': '2'}}
+    >>> parse_source("my_sets:read_depot:data/depot,night=yes")
+    {'my_sets:read_depot': 'data/depot', 'night': 'yes'}
     """
     name, colon, rest = text.partition(":")
+    if colon and name not in (*READERS, GENERATED) and is_own(own := ":".join(text.split(":")[:2])):
+        name, rest = own, text.removeprefix(own).removeprefix(":")
+        colon = ":" if rest else ""
     if name == GENERATED:
         return {GENERATED: dict(_assignment(part) for part in rest.split(",") if part)}
-    if colon and name in READERS:
+    if colon and is_part("reader", name, READERS):
         path, _, options = rest.partition(",")
         return {name: path, **dict(_assignment(part) for part in options.split(",") if part)}
     return guess_source(Path(text))

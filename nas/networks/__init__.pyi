@@ -10,6 +10,7 @@ from .export import check_format as check_format
 from .export import check_target as check_target
 from .export import export_network as export_network
 from .folding import fold_batchnorm as fold_batchnorm
+from .head import Head as Head
 from .head import ReidOutputs as ReidOutputs
 from .insertion import Insertion as Insertion
 from .insertion import check_insertion as check_insertion

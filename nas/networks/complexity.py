@@ -57,7 +57,7 @@ def complexity(
     """
     candidate = as_candidate(candidate)
     found = survey(candidate.backbone, candidate.backbone_params, input_size)
-    total = found.cost + Cost(2 * found.out_channels, 0, 0)
+    total = found.cost + Cost(2 * found.out.channels, 0, 0)
     for placement in candidate.placements:
         site = found.sites[placement.site - 1]
         total += _block_cost(placement.block, placement.params, site.shape, form)

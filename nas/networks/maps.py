@@ -86,7 +86,7 @@ def grad_cam(network: ReidNetwork, images: Tensor, site: int | None = None) -> T
         embedding = network(images.requires_grad_())
         score = 0.5 * embedding.float().square().sum(dim=1)
         if network.classifier is not None:
-            score = network.classifier(embedding).float().amax(dim=1)
+            score = network.classifier(embedding).float().amax(dim=-1).reshape(len(images), -1).sum(1)
         (slope,) = torch.autograd.grad(score.sum(), kept[-1])
     weights = slope.float().mean(dim=(2, 3), keepdim=True)
     found = (weights * kept[-1].detach().float()).sum(dim=1, keepdim=True).clamp_min(0.0)

@@ -8,16 +8,16 @@ weights of a trained baseline load into any candidate on the same backbone. How 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nas.errors import SpaceError, unknown_name
 from nas.networks.backbones import build_backbone
 from nas.networks.blocks import AttentionBlock, Form, get_block
-from nas.networks.head import POOLINGS, BNNeck, ReidOutputs, make_classifier
+from nas.networks.head import Head, ReidOutputs, make_head
 from nas.networks.sites import FoundSite, plan, run_with_blocks
 from nas.networks.survey import backbone_settings, survey
 from nas.networks.weights import load_weights
@@ -33,13 +33,13 @@ class ReidNetwork(nn.Module):
     Attributes:
         candidate: what was built.
         input_size: (height, width) that shapes were computed for; other sizes run too, unless a block refuses them.
-        pooling: "gap" or "gem".
         form: "fast" or "plain", of all blocks.
         backbone: trunk with torchvision's parameter names.
         blocks: the blocks, by site number as text.
-        bnneck: batch normalisation with a frozen bias.
-        classifier: bias-free linear layer, or None.
-        embedding_dim: D.
+        pool: from the last feature map to (B, pooled_dim).
+        bnneck: the head's neck, to (B, embedding_dim): the strong baseline's is batch normalisation with a frozen bias.
+        classifier: bias-free linear layer, or one a part, or None.
+        pooled_dim, embedding_dim: P and D.
     """
 
     def __init__(
@@ -51,19 +51,18 @@ class ReidNetwork(nn.Module):
         *,
         input_size: tuple[int, int],
         num_classes: int | None,
-        pooling: str,
+        head: Head,
         form: Form,
-        embedding_dim: int,
     ) -> None:
         super().__init__()
-        self.candidate, self.input_size, self.pooling, self.form = candidate, input_size, pooling, form
-        self.embedding_dim = embedding_dim
+        self.candidate, self.input_size, self.form = candidate, input_size, form
+        self.pooled_dim, self.embedding_dim = head.pooled_dim, head.embedding_dim
         self.sites = sites
         self.backbone = backbone
         self.blocks = nn.ModuleDict({str(number): block for number, block in blocks.items()})
-        self.pool = POOLINGS[pooling]()
-        self.bnneck: nn.Module = BNNeck(embedding_dim)
-        self.classifier = None if num_classes is None else make_classifier(embedding_dim, num_classes)
+        self.pool, self.bnneck = head.pool, head.neck
+        self.make_classifier = head.classifier
+        self.classifier = None if num_classes is None else head.classifier(num_classes)
         self._plan = plan(backbone)
         self._after = {sites[number - 1].path: str(number) for number in blocks}
 
@@ -82,7 +81,10 @@ class ReidNetwork(nn.Module):
     @property
     def num_classes(self) -> int | None:
         """Number of identities the classifier knows."""
-        return None if self.classifier is None else self.classifier.out_features
+        if self.classifier is None:
+            return None
+        weight: Any = self.classifier.weight
+        return int(weight.shape[-2])
 
 
 def build_network(
@@ -92,6 +94,8 @@ def build_network(
     input_size: tuple[int, int] = (256, 128),
     weights: str | Path | None = None,
     pooling: str = "gap",
+    head: str = "bnneck",
+    head_settings: Mapping[str, Any] | None = None,
     form: Form = "fast",
     seed: int | None = None,
 ) -> ReidNetwork:
@@ -106,6 +110,8 @@ def build_network(
         input_size: (height, width) of the images, in pixels.
         weights: a torchvision name such as `IMAGENET1K_V1`, a file, or None for fresh weights.
         pooling: `gap` or `gem`.
+        head: `bnneck`, `pcb`, `fc`, `plain`, or one's own (`nas.networks.Head`).
+        head_settings: what that head takes, as `parts` of `pcb`.
         form: `fast` or `plain` form of the blocks.
         seed: makes the fresh weights reproducible. Backbone, each block and head draw from streams of their own, so
             candidates with the same seed share everything but the blocks.
@@ -115,8 +121,6 @@ def build_network(
         TrainingError: when the weights cannot be found or do not fit.
     """
     candidate = as_candidate(candidate)
-    if pooling not in POOLINGS:
-        raise SpaceError(unknown_name("pooling", pooling, POOLINGS))
     found = survey(candidate.backbone, candidate.backbone_params, input_size)
     with _seeded(seed, 0):
         width, last_stride = backbone_settings(candidate.backbone_params)
@@ -134,9 +138,8 @@ def build_network(
             blocks,
             input_size=input_size,
             num_classes=num_classes,
-            pooling=pooling,
+            head=make_head(head, found.out, pooling, head_settings),
             form=form,
-            embedding_dim=found.out_channels,
         )
     if weights is not None:
         load_weights(network, weights)
@@ -167,5 +170,5 @@ def replace_classifier(network: ReidNetwork, num_classes: int | None, seed: int 
     """
     place = next(network.parameters())
     with _seeded(seed, -1):
-        fresh = None if num_classes is None else make_classifier(network.embedding_dim, num_classes)
+        fresh = None if num_classes is None else network.make_classifier(num_classes)
     network.classifier = None if fresh is None else fresh.to(device=place.device, dtype=place.dtype)

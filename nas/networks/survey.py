@@ -10,6 +10,7 @@ import torch
 from nas.errors import SpaceError
 from nas.networks.backbones import build_backbone
 from nas.networks.counting import Cost, count_cost
+from nas.networks.shapes import FeatureShape
 from nas.networks.sites import FoundSite, find_sites, with_shapes
 from nas.spaces.blocks import Params
 from nas.spaces.sites import last_strides
@@ -23,12 +24,12 @@ class Survey:
 
     Attributes:
         sites: all sites, with the shapes of their feature maps.
-        out_channels: channels of the last feature map, the size of the embedding.
+        out: shape of the last feature map.
         cost: of the backbone alone, for one image.
     """
 
     sites: tuple[FoundSite, ...]
-    out_channels: int
+    out: FeatureShape
     cost: Cost
 
 
@@ -66,6 +67,6 @@ def survey(backbone: str, backbone_params: Params = (), input_size: tuple[int, i
             first = str(error).splitlines()[0]
             raise SpaceError(f"an input of {size} pixels is too small for {backbone}: {first}") from error
         with torch.no_grad():
-            out_channels = trunk(torch.empty(1, 3, *input_size)).shape[1]
+            out = FeatureShape(*trunk(torch.empty(1, 3, *input_size)).shape[1:])
         cost = count_cost(trunk, torch.empty(1, 3, *input_size))
-    return Survey(shaped, out_channels, cost)
+    return Survey(shaped, out, cost)

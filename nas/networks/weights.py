@@ -18,7 +18,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy._core.multiarray import scalar
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum, get_model_weights, list_models
 
@@ -33,6 +35,13 @@ _HEADS = ("fc.", "classifier.", "avgpool.")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "base.")
 _CHUNK = 1 << 20
 _LOOKED_AT = 64
+_NUMBERS: list[Any] = [
+    *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    np.dtype,
+    np.dtypes.Float32DType,
+    np.dtypes.Float64DType,
+]
+"""NumPy's plain numbers: torchreid and others store their scores beside the weights."""
 _WANTED = (
     "A state dictionary of tensors is wanted: .safetensors, or a .pth that torch.save(net.state_dict(), ...) wrote."
 )
@@ -205,7 +214,13 @@ def _loaded(path: Path) -> Any:
         return load_file(path)
     if zipfile.is_zipfile(path) and (fault := zip_fault(path)) is not None:
         raise TrainingError(f"weights file {path} cannot be read: {fault}", "Get it again.")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return load_plain(path)
+
+
+def load_plain(path: Path) -> Any:
+    """What torch wrote, onto the CPU: tensors, plain values and NumPy's numbers, nothing that runs code."""
+    with torch.serialization.safe_globals(_NUMBERS):
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _tensors(loaded: Any, path: Path) -> dict[str, Tensor]:

@@ -27,6 +27,7 @@ from nas.training.named import NAMED
 from nas.training.recipe import Recipe
 
 Schema = dict[str, Any]
+_OWN_NAME = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -141,7 +142,8 @@ def _data() -> Schema:
         "required": ["generated"],
         "additionalProperties": False,
     }
-    sets = [generated, *(_data_set(name, reader.title, reader.options) for name, reader in READERS.items())]
+    own = {"type": "object", "not": {"propertyNames": {"not": {"pattern": _OWN_NAME}}}}  # one key is module:name
+    sets = [generated, own, *(_data_set(name, reader.title, reader.options) for name, reader in READERS.items())]
     one_or_more = [*sets, {"type": "array", "items": {"anyOf": sets}, "minItems": 1}]
     cross = {
         "type": "object",

@@ -172,8 +172,9 @@ class StudyParts:
         return any(stage.kind == "profile" for stage in self.definition.named_stages())
 
     def code_of(self, candidate: Candidate) -> str:
-        """Hash of the source of a candidate's own blocks, and of one's own trainer; "" without any."""
-        names = frozenset(p.block for p in candidate.placements if own_code.is_own(p.block))
+        """Hash of the source of own blocks, head, losses, and of one's own trainer; "" without any."""
+        names = frozenset(p.block for p in candidate.placements if own_code.is_own(p.block)) | self.recipe.own_code
+        names |= own_code.named_in(dict(candidate.recipe))
         if names not in self._codes:
             blocks, trainer = own_code.code_hash(names), "" if self.trainer is None else self.trainer.code
             self._codes[names] = hash_of_data([blocks, trainer]) if trainer else blocks

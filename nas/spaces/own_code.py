@@ -20,7 +20,7 @@ from nas.errors import SpaceError
 from nas.files.hashes import hash_of_data
 
 _NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_IN_NOTATION = re.compile(r"\+([A-Za-z_][\w.]*:[A-Za-z_]\w*)(?=[@(])")
+_IN_NOTATION = re.compile(r"(?:^|\+)([A-Za-z_][\w.]*:[A-Za-z_]\w*)(?=[@(+:]|$)")
 _trusted: set[str] = set()
 _FOLDERS = ("site-packages", "dist-packages")
 
@@ -35,7 +35,7 @@ def is_own(name: str) -> bool:
 
 
 def named_in(data: object) -> frozenset[str]:
-    """All `module:Class` in plain data: keys, strings, and notations.
+    """All `module:Class` in plain data: keys, strings, notations and sums of losses.
 
     >>> sorted(named_in({"blocks": {"a:B": {}}, "candidates": ["resnet50+c.d:E(x=1)@8", "se"]}))
     ['a:B', 'c.d:E']
@@ -99,7 +99,7 @@ def load(name: str, what: str = "block") -> Any:
     Raises:
         SpaceError: when the name is not trusted, the module cannot be imported, or it has no such class.
     """
-    require_trusted([name], "a candidate or space")
+    require_trusted([name], "a candidate, space or recipe")
     module_name, class_name = name.split(":")
     try:
         return getattr(sys.modules.get(module_name) or _import_here(module_name), class_name)
@@ -107,7 +107,7 @@ def load(name: str, what: str = "block") -> Any:
         hint = "Install the module, or start the command in the folder that holds it."
         raise SpaceError(f"{what} {name!r}: module {module_name!r} cannot be imported: {error}", hint) from error
     except AttributeError as error:
-        kind = "class" if what == "block" else "function"
+        kind = "function" if what == "objective" else "class"
         raise SpaceError(f"{what} {name!r}: module {module_name!r} has no {kind} {class_name!r}") from error
 
 

@@ -1,3 +1,4 @@
+from .checkpoints import PUBLISHED as PUBLISHED
 from .checkpoints import Checkpoint as Checkpoint
 from .checkpoints import load_checkpoint as load_checkpoint
 from .checkpoints import network_from_checkpoint as network_from_checkpoint

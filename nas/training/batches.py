@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from nas.data.augment import BatchAugmenter, Draws
 from nas.data.devices import card
 from nas.data.prepared import PackedSplit
 from nas.data.sampler import PKSampler
+from nas.errors import DataError
+from nas.spaces.plugins import find_part
 from nas.training.recipe import Recipe
 
 _AUGMENTATION = 0xA06
@@ -48,24 +51,17 @@ class TrainingBatches:
 
     Args:
         split: the training images, in memory, memory-mapped or on the device.
-        recipe: P, K, camera awareness and augmentation.
+        recipe: sampler, P, K, camera awareness and augmentation.
         seed: same seed, same batches.
         device: where the batches are wanted.
 
     Raises:
-        DataError: fewer identities than a batch needs.
+        DataError: fewer identities than a batch needs, or a sampler of one's own that makes no batches.
     """
 
     def __init__(self, split: PackedSplit, recipe: Recipe, seed: int, device: torch.device) -> None:
         self.split, self.seed, self.device = split, seed, device
-        self._sampler = PKSampler(
-            split.labels,
-            split.cameras,
-            recipe.identities,
-            recipe.images,
-            seed=seed,
-            camera_aware=recipe.camera_aware,
-        )
+        self._sampler = _sampler(split, recipe, seed)
         self._augment = BatchAugmenter(recipe.augmentation, split.size, device)
         self._labels = split.labels.to(device)
         self._layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
@@ -110,6 +106,25 @@ class TrainingBatches:
         if self.device.type == "cuda" and self.split.device.type == "cpu":
             pixels = self.split.gather(indices).pin_memory()
         return _Half(indices, self._drawn[1][step - first], pixels)
+
+
+def _sampler(split: PackedSplit, recipe: Recipe, seed: int) -> Any:
+    """`PKSampler`, or one's own: a class with its arguments, whose `plan(epoch)` gives (batches, images) places."""
+    make = find_part("sampler", recipe.sampler, {"pk": PKSampler})
+    p, k, aware = recipe.identities, recipe.images, recipe.camera_aware
+    if make is PKSampler:
+        return PKSampler(split.labels, split.cameras, p, k, seed=seed, camera_aware=aware)
+    try:
+        labels, cameras = split.labels.cpu().numpy(), split.cameras.cpu().numpy()
+        made = make(labels, cameras, p, k, seed=seed, camera_aware=aware)
+        plan = np.asarray(made.plan(0))
+    except (TypeError, AttributeError, ValueError) as error:
+        raise DataError(f"sampler {recipe.sampler} cannot be used: {error}") from error
+    if plan.ndim != 2 or not plan.size or not np.issubdtype(plan.dtype, np.integer):
+        raise DataError(f"plan of sampler {recipe.sampler} must give whole numbers (batches, images), not {plan.shape}")
+    if plan.min() < 0 or plan.max() >= len(labels):
+        raise DataError(f"sampler {recipe.sampler} names images that are not there: 0 to {len(labels) - 1} are")
+    return made
 
 
 def _stream(*numbers: int) -> int:

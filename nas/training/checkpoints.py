@@ -22,12 +22,16 @@ from nas.files.given import refuse_special, zip_fault
 from nas.files.hashes import sha256_of
 from nas.files.whole import write_atomically
 from nas.networks import ReidNetwork, build_network
+from nas.networks.weights import load_plain
 from nas.spaces.candidate import Candidate
+from nas.training.published import read_published
 from nas.training.recipe import Recipe, load_recipe
 from nas.training.results import EpochRecord
 
 FORMAT, VERSION = "nas-checkpoint", 1
 SCRATCH = "scratch"
+PUBLISHED = "published"
+"""In place of the data set of a network that others trained."""
 MOST_CLASSES, MOST_PIXELS = 10**7, 10**5
 
 Weights = Mapping[str, Tensor]
@@ -123,7 +127,8 @@ def load_checkpoint(path: str | Path, *, sha256: str | None = None) -> Checkpoin
     """Reads a checkpoint onto the CPU.
 
     Args:
-        path: a file written by `save_checkpoint`.
+        path: a file written by `save_checkpoint`, or a re-identification network that others published
+            (`nas.training.published`), which counts as trained to its end on data that are not known.
         sha256: the digest the file must have, when it is known.
 
     Raises:
@@ -133,6 +138,8 @@ def load_checkpoint(path: str | Path, *, sha256: str | None = None) -> Checkpoin
     if sha256 is not None and path.is_file() and sha256_of(path) != sha256:
         raise TrainingError(f"{path} is not the file that was written: its SHA-256 differs", "Copy or train it again.")
     content = _read(path)
+    if content.get("format") != FORMAT:
+        return _published(path)
     try:
         _check_types(content)
         return Checkpoint(
@@ -173,9 +180,11 @@ def _check_types(content: Mapping[str, Any]) -> None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         refuse_special(path)
+        if not zipfile.is_zipfile(path):  # no file of ours; older torch, which others used, wrote no archives
+            return {}
         if (fault := zip_fault(path)) is not None:
             raise zipfile.BadZipFile(fault)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_plain(path)
     except FileNotFoundError as error:
         raise TrainingError(f"there is no checkpoint {path}", "Train one with `nas train`.") from error
     except pickle.UnpicklingError as error:
@@ -186,11 +195,32 @@ def _read(path: Path) -> dict[str, Any]:
         said = getattr(error, "strerror", None) or str(error)
         first = said.splitlines()[0] if said else type(error).__name__
         raise TrainingError(f"{path} cannot be read as a checkpoint: {first}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict):
         raise TrainingError(f"{path} is no checkpoint of this program", "Give a file that `nas train` wrote.")
-    if content.get("version") != VERSION:
+    if content.get("format") == FORMAT and content.get("version") != VERSION:
         raise TrainingError(f"{path} has format version {content.get('version')}, not {VERSION}", "Update the package.")
     return content
+
+
+def _published(path: Path) -> Checkpoint:
+    try:
+        found = read_published(path)
+    except TrainingError as error:
+        raise TrainingError(f"{path} is no checkpoint of this program: {error.message}", error.hint) from error
+    return Checkpoint(
+        candidate=found.candidate,
+        recipe=found.recipe,
+        dataset_id=PUBLISHED,
+        seed=0,
+        input_size=found.recipe.input,
+        num_classes=found.num_classes,
+        epoch=found.recipe.total_epochs,
+        step=0,
+        network=found.weights,
+        averaged=None,
+        training={},
+        records=(),
+    )
 
 
 def network_from_checkpoint(
@@ -206,11 +236,16 @@ def network_from_checkpoint(
         checkpoint.candidate,
         num_classes=checkpoint.num_classes,
         input_size=checkpoint.input_size,
-        pooling=checkpoint.recipe.pooling,
+        **network_settings(checkpoint.recipe),
         form=form,  # type: ignore[arg-type]
     )
     restore(network, checkpoint.weights, f"the checkpoint of {checkpoint.candidate}")
     return network.to(device).eval()
+
+
+def network_settings(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe says about the network itself, as `build_network` takes it."""
+    return {"pooling": recipe.pooling, "head": recipe.head_name, "head_settings": recipe.head_settings}
 
 
 def restore(network: nn.Module, weights: Weights, what: str) -> None:

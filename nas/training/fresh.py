@@ -25,4 +25,4 @@ def zero_residual_branches(network: ReidNetwork) -> None:
 def initialise_classifier(network: ReidNetwork, std: float, generator: torch.Generator) -> None:
     """Draws the classifier's weights from N(0, std)."""
     if network.classifier is not None:
-        nn.init.normal_(network.classifier.weight, std=std, generator=generator)
+        nn.init.normal_(network.classifier.weight, std=std, generator=generator)  # type: ignore[arg-type]

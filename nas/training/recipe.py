@@ -17,12 +17,18 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from nas.data.augmentation import Augmentation
 from nas.errors import TrainingError, closest, unknown_name
 from nas.files.hashes import hash_of_text, sha256_of
+from nas.spaces.own_code import is_own
+from nas.spaces.plugins import is_part, unknown_part
 from nas.spaces.sites import BACKBONES
 from nas.training.fidelity import FINE_TUNING_EPOCHS, Fidelity, Pixels
 from nas.training.named import NAMED
 from nas.training.settings import (
+    HEAD_SETTINGS,
+    ArcFace,
     Center,
     CircleSoftmax,
+    Contrastive,
+    CosFace,
     CrossEntropy,
     Distillation,
     NonNegative,
@@ -43,12 +49,15 @@ LOSS_TERMS = (
     "center",
     "pairwise_circle",
     "circle_softmax",
+    "arcface",
+    "cosface",
+    "contrastive",
     "feature_orthogonality",
     "weight_orthogonality",
 )
 """Terms a loss can be made of; each has a section of the same name in the recipe."""
 
-IDENTITY_TERMS = frozenset({"cross_entropy", "circle_softmax"})
+IDENTITY_TERMS = frozenset({"cross_entropy", "circle_softmax", "arcface", "cosface"})
 """Terms with a gradient for the classifier; transfer's first step has only these."""
 
 LOSS_SETUPS: Mapping[str, tuple[str, ...]] = {
@@ -62,7 +71,18 @@ LOSS_SETUPS: Mapping[str, tuple[str, ...]] = {
 NOT_IN_ID = frozenset({"name", "keep", "evaluate_every", "checkpoint_seconds"})
 """Fields that leave the result as it is: where files stay, when the network is looked at."""
 
-LATER = ("compile", "capture", "evaluation_precision", "distil")
+LATER = (
+    "compile",
+    "capture",
+    "evaluation_precision",
+    "distil",
+    "head",
+    "arcface",
+    "cosface",
+    "contrastive",
+    "own_losses",
+    "sampler",
+)
 """Fields that came after the first recipes were stored: part of the id where they are not at their default, so that
 ids of recipes of before these fields stay."""
 
@@ -70,6 +90,8 @@ FINE_TUNING_RATE = 0.3
 """A fine-tuning's rate as a share of the full recipe's: 3e-3 for the quickstart's 1e-2."""
 
 Count = Annotated[int, Field(ge=1)]
+Settings = dict[str, bool | int | float | str | None]
+"""What a head or a loss takes, by name."""
 
 
 class Recipe(Section):
@@ -86,6 +108,9 @@ class Recipe(Section):
     )
     zero_residual: bool = Field(False, description="random ResNets only: residual branches start at zero")
     pooling: Literal["gap", "gem"] = Field("gap", description="global average or generalised mean pooling")
+    head: str | dict[str, Settings] = Field(
+        "bnneck", description="pcb, fc, plain or module:name; with settings {pcb: {parts: 6, features: 256}}"
+    )
     classifier_std: Positive = Field(0.001, description="deviation of the classifier's initial weights")
     input: tuple[Pixels, Pixels] = Field((256, 128), description="image height and width in pixels")
     # Schedule: the learning rate of an epoch (or of a step, see `per`)
@@ -115,6 +140,7 @@ class Recipe(Section):
     identities: Annotated[int, Field(ge=2)] = Field(16, description="P: persons a batch")
     images: Annotated[int, Field(ge=2)] = Field(4, description="K: images a person")
     camera_aware: bool = Field(False, description="the K images of an identity prefer different cameras")
+    sampler: str = Field("pk", description="what puts batches together: P x K, or module:name of one's own")
     augmentation: Augmentation = Augmentation()
     # Loss: a set-up (ce, circle, ...) or terms joined by +, and one section of numbers a term
     loss: str = Field("ce", description="a set-up, or terms joined by +; see losses")
@@ -124,6 +150,12 @@ class Recipe(Section):
     center: Center = Center()
     pairwise_circle: PairwiseCircle = PairwiseCircle()
     circle_softmax: CircleSoftmax = CircleSoftmax()
+    arcface: ArcFace = ArcFace()
+    cosface: CosFace = CosFace()
+    contrastive: Contrastive = Contrastive()
+    own_losses: dict[str, Settings] = Field(
+        default={}, description="settings of losses of one's own, by name: weight (1), and what they take"
+    )
     feature_orthogonality: Orthogonality = Orthogonality(weight=1e-6)
     weight_orthogonality: Orthogonality = Orthogonality(weight=1e-3)
     # Numerics
@@ -162,6 +194,28 @@ class Recipe(Section):
                 raise ValueError(unknown_name("backbone", name, BACKBONES))
         return value
 
+    @field_validator("sampler")
+    @classmethod
+    def _known_sampler(cls, value: str) -> str:
+        if not is_part("sampler", value, ("pk",)):
+            raise ValueError(unknown_part("sampler", value, ("pk",)))
+        return value
+
+    @field_validator("head")
+    @classmethod
+    def _known_head(cls, value: Any) -> Any:
+        if isinstance(value, dict) and len(value) != 1:
+            raise ValueError("give one head, as {pcb: {parts: 6}}")
+        name, settings = _head(value)
+        if not is_part("head", name, HEAD_SETTINGS):
+            raise ValueError(unknown_part("head", name, HEAD_SETTINGS))
+        for key, given in settings.items() if name in HEAD_SETTINGS else ():
+            if key not in HEAD_SETTINGS[name]:
+                raise ValueError(unknown_name(f"setting of {name}", key, HEAD_SETTINGS[name]))
+            if type(given) is not int or given < 1:
+                raise ValueError(f"{key} of {name} must be a whole number of at least 1")
+        return value if settings else name
+
     @field_validator("loss", mode="before")
     @classmethod
     def _join_terms(cls, value: Any) -> Any:
@@ -178,7 +232,11 @@ class Recipe(Section):
         if self.keep == "best" and self.evaluate_every is None:
             raise ValueError("keep: best needs evaluate_every, or no epoch is ever known to be best")
         if self.head_epochs and not IDENTITY_TERMS & set(self.terms):
-            raise ValueError("transfer trains the classifier first, which needs cross_entropy or circle_softmax")
+            raise ValueError(f"transfer trains the classifier first, which needs {' or '.join(sorted(IDENTITY_TERMS))}")
+        if self.head_name == "pcb" and self.distil is not None and "logits" in self.distil.loss:
+            raise ValueError("distil: head pcb has logits a part, which no teacher's are compared with; use features")
+        if unused := sorted(set(self.own_losses) - set(self.own_terms)):
+            raise ValueError(f"own_losses has settings of {unused[0]}, which loss does not name")
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError("milestones must rise")
         return self
@@ -207,6 +265,36 @@ class Recipe(Section):
     def terms(self) -> tuple[str, ...]:
         """Names of the loss terms in use."""
         return loss_terms(self.loss)
+
+    @property
+    def own_terms(self) -> tuple[str, ...]:
+        """The terms that are losses of one's own."""
+        return tuple(term for term in self.terms if term not in LOSS_TERMS)
+
+    def loss_weight(self, term: str) -> float:
+        """Factor of a term in the loss."""
+        if term in LOSS_TERMS:
+            return float(getattr(self, term).weight)
+        return float(self.own_losses.get(term, {}).get("weight") or 1.0)
+
+    def loss_settings(self, term: str) -> Settings:
+        """What a loss of one's own takes."""
+        return {key: value for key, value in self.own_losses.get(term, {}).items() if key != "weight"}
+
+    @property
+    def head_name(self) -> str:
+        """The head, without its settings."""
+        return _head(self.head)[0]
+
+    @property
+    def head_settings(self) -> Settings:
+        """What the head takes, where it is not at its default."""
+        return _head(self.head)[1]
+
+    @property
+    def own_code(self) -> frozenset[str]:
+        """The `module:name` of head, losses, sampler and augmentations of one's own."""
+        return frozenset(filter(is_own, (self.head_name, self.sampler, *self.own_terms, *self.augmentation.own)))
 
     @property
     def head_epochs(self) -> int:
@@ -320,6 +408,11 @@ def _hash(path: Path, changed: int, size: int) -> str:
     return sha256_of(path)
 
 
+def _head(value: str | Mapping[str, Settings]) -> tuple[str, Settings]:
+    """Name and settings of a head."""
+    return (value, {}) if isinstance(value, str) else next(iter(value.items()))
+
+
 def _none_if_none(value: Any) -> Any:
     return None if value in ("none", "null", "") else value
 
@@ -337,8 +430,8 @@ def loss_terms(loss: str) -> tuple[str, ...]:
     for term in terms:
         if term in LOSS_SETUPS and len(terms) > 1:
             raise ValueError(f"loss {term!r} is a whole set-up; in a sum write {'+'.join(LOSS_SETUPS[term])} for it")
-        if term not in LOSS_TERMS:
-            raise ValueError(unknown_name("loss", term, [*LOSS_SETUPS, *LOSS_TERMS]))
+        if not is_part("loss", term, LOSS_TERMS):
+            raise ValueError(unknown_part("loss", term, [*LOSS_SETUPS, *LOSS_TERMS]))
     if len(set(terms)) < len(terms):
         raise ValueError(f"loss {loss!r} names a term twice")
     return terms

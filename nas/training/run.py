@@ -95,7 +95,7 @@ def train(
     _check_arguments(recipe, data, stop_epoch, init_from)
     start = Start(init_from, moved)
     place = torch.device(usable_device(device))
-    strict = not any(own_code.is_own(placement.block) for placement in candidate.placements)
+    strict = not recipe.own_code and not any(own_code.is_own(placement.block) for placement in candidate.placements)
     full: str | None = None
     try:
         with reproducible(seed, place, deterministic=recipe.deterministic, strict=strict), _current(place):

@@ -6,6 +6,7 @@ numbers do is left to the modules of `nas.training.losses`; the section `augment
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -70,6 +71,30 @@ class CircleSoftmax(Section):
     margin: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.35, description="relaxation m of the published loss")
 
 
+class ArcFace(Section):
+    """Additive angular margin on the cosines between embedding and classifier weights."""
+
+    weight: NonNegative = Field(1.0, description="factor of the term in the loss")
+    scale: Positive = Field(64.0, description="scale s of the published loss")
+    margin: Annotated[float, Field(ge=0.0, lt=3.14)] = Field(0.5, description="angle m in radians")
+
+
+class CosFace(Section):
+    """Additive margin on the cosines between embedding and classifier weights."""
+
+    weight: NonNegative = Field(1.0, description="factor of the term in the loss")
+    scale: Positive = Field(64.0, description="scale s of the published loss")
+    margin: Annotated[float, Field(ge=0.0, lt=2.0)] = Field(0.35, description="margin m of the published loss")
+
+
+class Contrastive(Section):
+    """Contrastive loss on L2-normalised features, over all pairs of a batch."""
+
+    weight: NonNegative = Field(1.0, description="factor of the term in the loss")
+    margin: Annotated[float, Field(gt=0.0, le=2.0)] = Field(1.0, description="least distance of other identities")
+    feature: Literal["pooled", "embedding"] = Field("pooled", description="before or after the neck")
+
+
 class Orthogonality(Section):
     """Spectral orthogonality: spread of the eigenvalues of F F^T (final feature map) or W W^T (convolutions)."""
 
@@ -110,6 +135,13 @@ class Distillation(Section):
         return loss
 
 
+HEAD_SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "bnneck": (),
+    "plain": (),
+    "fc": ("features",),
+    "pcb": ("parts", "features"),
+}
+"""The shipped heads of `nas.networks.head`, and what each takes."""
 PRETRAINED = "pretrained"
 
 

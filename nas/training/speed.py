@@ -14,6 +14,7 @@ import torch
 
 from nas.networks import build_network
 from nas.spaces import Candidate
+from nas.training.checkpoints import network_settings
 from nas.training.losses import LossInputs, TotalLoss
 from nas.training.optimisers import centre_optimiser, network_optimiser
 from nas.training.precision import autocast, resolve_precision
@@ -62,17 +63,21 @@ def probe(candidate: Candidate, recipe: Recipe, device: str, threads: int | None
 
 
 def _timed(candidate: Candidate, recipe: Recipe, device: torch.device, limit_s: float) -> Speed:
-    network = build_network(candidate, num_classes=CLASSES, input_size=recipe.input, seed=0)
+    network = build_network(candidate, num_classes=CLASSES, input_size=recipe.input, seed=0, **network_settings(recipe))
     network.to(device).to(memory_format=torch.channels_last).train()
     classifier = network.classifier
     if classifier is None:
         raise RuntimeError("a network without classifier cannot be trained")
     teachers = [
-        build_network(saved.candidate, num_classes=CLASSES, input_size=recipe.input).to(device).eval()
+        build_network(saved.candidate, num_classes=CLASSES, input_size=recipe.input, **network_settings(saved.recipe))
+        .to(device)
+        .eval()
         for saved in check_teachers(recipe)
     ]
     taught = [teacher.embedding_dim for teacher in teachers]
-    loss = TotalLoss(recipe, CLASSES, network.embedding_dim, torch.Generator().manual_seed(0), taught).to(device)
+    loss = TotalLoss(
+        recipe, CLASSES, network.embedding_dim, torch.Generator().manual_seed(0), taught, network.pooled_dim
+    ).to(device)
     optimisers = [network_optimiser(network, recipe, loss.maps.parameters()), centre_optimiser(loss, recipe)]
     precision = resolve_precision(recipe.precision, device)
     captured: list[torch.Tensor] = []

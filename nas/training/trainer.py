@@ -20,7 +20,7 @@ from nas.networks import ReidNetwork, ReidOutputs, build_network
 from nas.spaces.candidate import Candidate
 from nas.training.batches import Batch, TrainingBatches
 from nas.training.capture import CapturedStep
-from nas.training.checkpoints import SCRATCH, Checkpoint, restore
+from nas.training.checkpoints import SCRATCH, Checkpoint, network_settings, restore
 from nas.training.ema import AveragedWeights
 from nas.training.fresh import initialise_classifier, zero_residual_branches
 from nas.training.losses import LossInputs, TotalLoss
@@ -80,7 +80,9 @@ class Trainer:
         initialise_classifier(self.network, recipe.classifier_std, generator)
         self.teachers = load_teachers(recipe, data.dataset_id)
         taught = [teacher.embedding_dim for teacher in self.teachers]
-        self.loss = TotalLoss(recipe, data.num_classes, self.network.embedding_dim, generator, taught).to(device)
+        self.loss = TotalLoss(
+            recipe, data.num_classes, self.network.embedding_dim, generator, taught, self.network.pooled_dim
+        ).to(device)
         self._captured: list[Tensor] = []
         if self.loss.needs_feature_map:
             self.network.pool.register_forward_pre_hook(self._capture)
@@ -97,7 +99,7 @@ class Trainer:
             num_classes=self.data.num_classes,
             input_size=self.data.size,
             weights=weights,
-            pooling=self.recipe.pooling,
+            **network_settings(self.recipe),
             seed=self.seed,
         )
         if weights is None and self.recipe.zero_residual:
@@ -143,7 +145,7 @@ class Trainer:
             yield
 
     @property
-    def classifier(self) -> nn.Linear:
+    def classifier(self) -> nn.Module:
         """The classifier; a network is always built with one here."""
         if self.network.classifier is None:
             raise RuntimeError("a network without classifier cannot be trained")

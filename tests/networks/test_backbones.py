@@ -120,7 +120,7 @@ def test_running_the_plan_is_running_the_trunk(name: str) -> None:
 def test_width_scales_every_stage() -> None:
     found = survey("resnet50", (("last_stride", 1), ("width", 0.25)))
     assert [found.sites[i - 1].shape.channels for i in (1, 4, 8, 14, 17)] == [16, 64, 128, 256, 512]
-    assert found.out_channels == 512
+    assert found.out.channels == 512
 
 
 def test_wrong_input_is_one_sentence() -> None:

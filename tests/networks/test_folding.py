@@ -31,7 +31,8 @@ def norms(network: nn.Module) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "backbone", ["resnet18(width=0.25)", "resnet50(width=0.25)", "shufflenet_v2_x1_0", "mobilenet_v3_large"]
+    "backbone",
+    ["resnet18(width=0.25)", "resnet50(width=0.25)", "shufflenet_v2_x1_0", "mobilenet_v3_large", "osnet_x0_25"],
 )
 def test_no_normalisation_is_left_and_answers_stay(backbone: str) -> None:
     network = trained(f"{backbone}+cnl@2+hac@4")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -14,9 +15,14 @@ from torch import Tensor, nn
 
 from nas.training.losses import (
     Centres,
+    LossInputs,
+    TotalLoss,
+    arcface,
     batch_hard_triplet,
     center_loss,
     circle_softmax,
+    contrastive,
+    cosface,
     cross_entropy,
     feature_orthogonality,
     pairwise_circle,
@@ -25,6 +31,7 @@ from nas.training.losses import (
     weighted_triplet,
 )
 from nas.training.losses.orthogonality import trained_convolutions
+from nas.training.recipe import Recipe
 
 
 def pk_batch(p: int = 6, k: int = 4, dim: int = 16, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -61,6 +68,107 @@ def test_cross_entropy_is_the_eps_over_c_form() -> None:
         log_p = row - row.exp().sum().log()
         total -= sum(((0.9 if c == label else 0.0) + 0.1 / 7) * float(log_p[c]) for c in range(7))
     assert cross_entropy(logits, labels, 0.1).item() == pytest.approx(total / 5, rel=1e-6)
+
+
+def test_cross_entropy_of_parts_is_the_sum_over_them() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(5, 3, 7, generator=generator), torch.tensor([0, 3, 6, 2, 2])
+    parts = sum(cross_entropy(logits[:, part], labels, 0.1) for part in range(3))
+    torch.testing.assert_close(cross_entropy(logits, labels, 0.1), parts)
+
+
+# ---------------------------------------------------------------- margins on cosines
+
+
+def naive_margin(
+    features: Tensor, weights: Tensor, labels: Tensor, scale: float, own: Callable[[float], float]
+) -> float:
+    """Cross entropy in loops; `own` makes the own class's logit from its angle."""
+    total = 0.0
+    for feature, label in zip(features, labels.tolist(), strict=True):
+        angles = [math.acos(max(-1.0, min(1.0, cosine(feature, weight)))) for weight in weights]
+        logits = [scale * (own(angle) if c == label else math.cos(angle)) for c, angle in enumerate(angles)]
+        largest = max(logits)
+        total += largest + math.log(sum(math.exp(value - largest) for value in logits)) - logits[label]
+    return total / len(labels)
+
+
+def arc(margin: float) -> Callable[[float], float]:
+    return lambda t: math.cos(t + margin) if t + margin <= math.pi else math.cos(t) - margin * math.sin(margin)
+
+
+@SEEDS
+@pytest.mark.parametrize("margin", [0.0, 0.5, 2.5])
+def test_arcface_is_the_loop_and_pytorch_metric_learnings(seed: int, margin: float) -> None:
+    features, labels = pk_batch(seed=seed)
+    weights = torch.randn(6, 16, generator=torch.Generator().manual_seed(seed))
+    found = arcface(features, weights, labels, 16.0, margin).item()
+    assert found == pytest.approx(naive_margin(features, weights, labels, 16.0, arc(margin)), rel=1e-5)
+    theirs = pml_losses.ArcFaceLoss(6, 16, margin=math.degrees(margin), scale=16.0)
+    theirs.W.data = weights.T.clone()
+    assert found == pytest.approx(theirs(features, labels).item(), rel=1e-4)
+
+
+@SEEDS
+def test_cosface_is_the_loop_and_pytorch_metric_learnings(seed: int) -> None:
+    features, labels = pk_batch(seed=seed)
+    weights = torch.randn(6, 16, generator=torch.Generator().manual_seed(seed))
+    found = cosface(features, weights, labels, 64.0, 0.35).item()
+    assert found == pytest.approx(naive_margin(features, weights, labels, 64.0, lambda t: math.cos(t) - 0.35), rel=1e-5)
+    theirs = pml_losses.CosFaceLoss(6, 16, margin=0.35, scale=64.0)
+    theirs.W.data = weights.T.clone()
+    assert found == pytest.approx(theirs(features, labels).item(), rel=1e-5)
+
+
+def test_arcface_has_a_gradient_where_feature_and_class_agree() -> None:
+    features = torch.eye(3, requires_grad=True)
+    arcface(features, torch.eye(3), torch.arange(3)).backward()
+    assert features.grad.isfinite().all()
+
+
+# ---------------------------------------------------------------- contrastive
+
+
+@SEEDS
+def test_contrastive_is_the_loop(seed: int) -> None:
+    features, labels = pk_batch(seed=seed)
+    unit = torch.nn.functional.normalize(features, dim=1)
+    together, apart = [], []
+    for i in range(len(labels)):
+        same, other = partners(labels, i)
+        together += [euclidean(unit[i], unit[j]) ** 2 for j in same]
+        apart += [max(0.0, 1.2 - euclidean(unit[i], unit[j])) ** 2 for j in other]
+    expected = sum(together) / len(together) + sum(apart) / len(apart)
+    assert contrastive(features, labels, 1.2).item() == pytest.approx(expected, rel=1e-5)
+
+
+@SEEDS
+def test_contrastive_pulls_as_pytorch_metric_learnings(seed: int) -> None:
+    """Its positive part; theirs takes negative pairs' margin without a square."""
+    features, labels = pk_batch(seed=seed)
+    distance = pml_distances.LpDistance(power=2)
+    theirs = pml_losses.ContrastiveLoss(
+        pos_margin=0, neg_margin=0, distance=distance, reducer=pml_reducers.MeanReducer()
+    )
+    assert contrastive(features, labels, 1e-9).item() == pytest.approx(theirs(features, labels).item(), rel=1e-5)
+
+
+def test_contrastive_of_one_identity_is_finite() -> None:
+    features = torch.ones(4, 3, requires_grad=True)
+    contrastive(features, torch.zeros(4, dtype=torch.int64)).backward()
+    assert features.grad.isfinite().all()
+
+
+def test_margins_look_at_each_part_with_its_own_classes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    embedding, weight = torch.randn(4, 6, generator=generator), torch.randn(2, 5, 3, generator=generator)
+    labels, classifier = torch.tensor([0, 1, 4, 4]), nn.Module()
+    classifier.weight = nn.Parameter(weight)
+    inputs = LossInputs(embedding, embedding, torch.zeros(4, 2, 5), labels, classifier, classifier)
+    total, terms = TotalLoss(Recipe(loss="cosface"), 5, 6)(inputs)
+    expected = cosface(embedding[:, :3], weight[0], labels) + cosface(embedding[:, 3:], weight[1], labels)
+    torch.testing.assert_close(total, expected)
+    assert set(terms) == {"cosface"}
 
 
 # ---------------------------------------------------------------- triplet losses

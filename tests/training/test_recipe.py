@@ -183,3 +183,34 @@ def test_the_how_to_names_every_key_and_recipe() -> None:
     sections = {*LOSS_TERMS, "name"}
     for word in (*(set(Recipe.model_fields) - sections), *NAMED, *LOSS_SETUPS, *LOSS_TERMS):
         assert f"`{word}`" in page, word
+
+
+def test_heads_and_losses_by_key() -> None:
+    recipe = load_recipe({"head": {"pcb": {"parts": 4}}, "loss": "arcface+contrastive", "arcface": {"margin": 0.3}})
+    assert (recipe.head_name, recipe.head_settings) == ("pcb", {"parts": 4})
+    assert load_recipe(recipe.to_dict()) == recipe
+    assert load_recipe({"head": {"pcb": {}}}).id == load_recipe({"head": "pcb"}).id
+    assert (
+        len({r.id for r in (Recipe(), recipe, load_recipe({"head": "pcb"}), load_recipe({"cosface.margin": 0.1}))}) == 4
+    )
+
+
+def test_ids_of_before_heads_and_these_losses_stay() -> None:
+    """As computed by the version before them; a database holds such ids."""
+    assert (Recipe().id, Recipe.named("quickstart").id) == ("f9497a25c53da228", "a36731b5dde0e693")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"head": "pbc"}, "unknown head 'pbc'.*did you mean 'pcb'"),
+        ({"head": {"pcb": {"part": 3}}}, "unknown setting of pcb 'part'; did you mean 'parts'"),
+        ({"head": {"pcb": {"parts": 0}}}, "parts of pcb must be a whole number of at least 1"),
+        ({"head": {"pcb": {}, "fc": {}}}, "give one head"),
+        ({"loss": "arcfase"}, "unknown loss 'arcfase'; did you mean 'arcface'"),
+        ({"own_losses": {"a:B": {"gamma": 2}}}, "own_losses has settings of a:B, which loss does not name"),
+    ],
+)
+def test_wrong_heads_and_losses_are_one_sentence(given: dict[str, object], said: str) -> None:
+    with pytest.raises(TrainingError, match=said):
+        load_recipe(given)

@@ -1,0 +1,74 @@
+"""Parts that people bring: found by a name, as own blocks are, without a change to this package.
+
+A name is a shipped part's, that of an entry point in the group of its kind, or `module:name`, which is imported only
+when a person named it (`own_code`). What such a part must be is said where its kind is used.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from nas.errors import SpaceError, unknown_name
+from nas.spaces import own_code
+
+GROUPS: Mapping[str, str] = {
+    "augmentation": "nas.augmentations",
+    "head": "nas.heads",
+    "loss": "nas.losses",
+    "reader": "nas.readers",
+    "sampler": "nas.samplers",
+}
+"""The group of entry points of each kind of part."""
+
+
+def find_part(kind: str, name: str, shipped: Mapping[str, Any]) -> Any:
+    """The part of that name.
+
+    Raises:
+        SpaceError: the name is unknown, its module cannot be imported, or no person has named it here.
+    """
+    if name in shipped:
+        return shipped[name]
+    if own_code.is_own(name):
+        return own_code.load(name, kind)
+    found = next((point for point in _installed(kind) if point.name == name), None)
+    if found is None:
+        raise SpaceError(unknown_part(kind, name, shipped))
+    return found.load()
+
+
+def make_part(kind: str, name: str, shipped: Mapping[str, Any], settings: Mapping[str, Any], given: int) -> Any:
+    """An instance of a part's class, or its function, with settings; it is called with `given` arguments.
+
+    Raises:
+        SpaceError: as `find_part`, or it does not take these settings.
+    """
+    part = find_part(kind, name, shipped)
+    try:
+        if isinstance(part, type):
+            return part(**settings)
+        inspect.signature(part).bind(*[None] * given, **settings)
+        return partial(part, **settings)
+    except (TypeError, ValueError) as error:
+        raise SpaceError(f"{kind} {name} cannot be made with its settings: {error}") from error
+
+
+def is_part(kind: str, name: str, shipped: Iterable[str]) -> bool:
+    """Whether a name can be looked up, without importing anything."""
+    return name in shipped or own_code.is_own(name) or any(point.name == name for point in _installed(kind))
+
+
+def unknown_part(kind: str, name: str, shipped: Iterable[str]) -> str:
+    """The sentence for a name that leads nowhere."""
+    known = [*shipped, *(point.name for point in _installed(kind))]
+    return f"{unknown_name(kind, name, known)}; one of your own is written as module:name"
+
+
+def _installed(kind: str) -> Any:
+    # Imported here, as for blocks: few have such a part, and the import is slow.
+    from importlib.metadata import entry_points
+
+    return entry_points(group=GROUPS[kind])
