@@ -232,7 +232,8 @@ class Recipe(Section):
         if self.keep == "best" and self.evaluate_every is None:
             raise ValueError("keep: best needs evaluate_every, or no epoch is ever known to be best")
         if self.head_epochs and not IDENTITY_TERMS & set(self.terms):
-            raise ValueError(f"transfer trains the classifier first, which needs {' or '.join(sorted(IDENTITY_TERMS))}")
+            known = ", ".join(sorted(IDENTITY_TERMS))
+            raise ValueError(f"transfer trains the classifier first, which needs one of {known}")
         if self.head_name == "pcb" and self.distil is not None and "logits" in self.distil.loss:
             raise ValueError("distil: head pcb has logits a part, which no teacher's are compared with; use features")
         if unused := sorted(set(self.own_losses) - set(self.own_terms)):

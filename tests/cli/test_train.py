@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
+from torchreid_models import torchreid_network
 
 from nas.cli.main import main
 
@@ -144,6 +146,19 @@ def test_evaluate_for_people_and_with_reranking(
     assert "rank" in capsys.readouterr().out.split("queries; ")[1]
     assert main([*arguments, "--histogram", "pairs.pdf"]) == 2
     assert "written as .html, .png or .csv" in capsys.readouterr().err
+
+
+def test_evaluate_says_how_a_published_network_is_read(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"state_dict": torchreid_network("osnet_x0_25").state_dict()}, tmp_path / "zoo.pth.tar")
+    arguments = ["evaluate", str(tmp_path / "zoo.pth.tar"), "--data", DATA, "--cache", str(cache), "--device", "cpu"]
+    assert main([*arguments, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert "zoo.pth.tar is read as osnet_x0_25 with head fc, for images of 256x128" in captured.err
+    document = json.loads(captured.out)
+    assert (document["candidate"], document["trained_on"]) == ("osnet_x0_25", "published")
+    assert 0 < document["metrics"]["map"] <= 1
 
 
 def test_extract_from_a_folder_and_a_list(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

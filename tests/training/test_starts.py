@@ -135,7 +135,7 @@ def test_each_candidate_can_have_its_own_source(
 
 
 def test_transfer_without_identity_loss_is_refused(source: Path, recipe: Recipe) -> None:
-    with pytest.raises(TrainingError, match="cross_entropy or circle_softmax"):
+    with pytest.raises(TrainingError, match="needs one of arcface, circle_softmax, cosface, cross_entropy"):
         transfer_recipe(recipe, source, 1).with_overrides({"loss": "triplet"})
 
 
