@@ -29,8 +29,10 @@ import pandas as pd
 import torch
 from real_trainings import Lab, OutOfTime, arguments, written
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from nas.networks.blocks import get_block
+from nas.networks.sites import BlockAfter
 from nas.networks.survey import survey
 from nas.results.differences import to_controls
 from nas.results.noise import noise_of
@@ -166,6 +168,7 @@ class Supernet:
             for k, p in self.cells.items()
         }
         self.network.blocks = nn.ModuleDict(built)
+        self.hooks: list[RemovableHandle] = []
         self.trainer.prepare()
 
     @staticmethod
@@ -175,7 +178,14 @@ class Supernet:
 
     def activate(self, keys: Sequence[str]) -> None:
         """Switches a path on."""
-        self.network._after = {self.network.sites[self.cells[k].site - 1].path: k for k in keys}
+        for hook in self.hooks:
+            hook.remove()
+        self.hooks = [
+            self.network.backbone.get_submodule(self.network.sites[self.cells[k].site - 1].path).register_forward_hook(
+                BlockAfter(self.network.blocks, k)
+            )
+            for k in keys
+        ]
 
     def train(self) -> None:
         """Uniform paths of none to three blocks."""

@@ -208,8 +208,10 @@ def _backbones() -> str:
         ends = ", ".join(map(str, found.stage_ends))
         rows.append((f"`{name}`", found.title, str(len(found.sites)), ends))
     defaults = ", ".join(f"`{key}: {plain(value)}`" for key, value in BACKBONE_DEFAULTS.items())
-    said = f"Parameters of every backbone, with their defaults: {defaults}. OSNet has no other last stride."
-    title = f"## Backbones\n\n{said}"
+    title = f"""## Backbones
+
+Parameters of every backbone, with their defaults: {defaults}. OSNet has no other last stride. `timm:NAME` and
+`module:Class` are [backbones too](../how-to/own-network.md), of width 1; `nas space sites` shows their sites."""
     return f"{title}\n\n{table(('backbone', 'name', 'sites', 'stage ends'), rows)}"
 
 

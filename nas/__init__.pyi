@@ -11,6 +11,7 @@ from .commands import train as train
 from .data import load_dataset as load_dataset
 from .errors import NasError as NasError
 from .networks import build_network as build_network
+from .networks import find_sites as find_sites
 from .reporting import Study as Study
 from .search import Callback as Callback
 from .search import Objective as Objective

@@ -88,8 +88,8 @@ def apply(
 
     Example: nas rules apply quickstart resnet101.yaml -o resnet101_by_rules.yaml
     """
-    if source is not None and source not in spaces.BACKBONES:
-        raise SpaceError(unknown_name("backbone", source, spaces.BACKBONES))
+    if source is not None:
+        spaces.check_backbone(source)
     check_outputs((output,), (_file(rules), Path(space)), force=force)
     parent = open_space(space)
     given = open_rules(rules)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas import project, spaces
-from nas.cli.common import Json, add_group, emit, emit_json, note, print_table
+from nas import networks, project, spaces
+from nas.cli.common import Json, add_group, emit, emit_json, note, parse_size, print_table
 from nas.errors import SpaceError, closest
 
 if TYPE_CHECKING:
@@ -26,7 +26,15 @@ def register(app: typer.Typer) -> None:
         app,
         "space",
         about,
-        {"show": show, "size": size, "sample": sample, "validate": validate, "explain": explain, "schema": schema},
+        {
+            "show": show,
+            "sites": sites,
+            "size": size,
+            "sample": sample,
+            "validate": validate,
+            "explain": explain,
+            "schema": schema,
+        },
     )
 
 
@@ -59,6 +67,50 @@ def show(
     emit("Rules")
     emit("\n".join(f"  {rule.sentence()}" for rule in found.rules) or "  none")
     emit(_size_lines(found))
+
+
+def sites(
+    backbone: Annotated[str, typer.Argument(metavar="BACKBONE", help="resnet50, timm:NAME, or module:Class.")],
+    input_size: Annotated[str, typer.Option("--size", metavar="HxW", help="Height x width in pixels.")] = "256x128",
+    json: Json = False,
+) -> None:
+    """Show where blocks may stand in a backbone, as a table and drawn stage by stage.
+
+    Example: nas space sites "resnet50(last_stride=2)" --size 384x128
+    """
+    network, pixels = spaces.Candidate.parse(backbone), parse_size(input_size)
+    if network != network.baseline:
+        raise SpaceError(f"{network} is a candidate; its backbone is {network.baseline}")
+    found = networks.survey(network.backbone, network.backbone_params, pixels).sites
+    rows = [
+        {
+            "site": site.number,
+            "after": site.path,
+            "stage": site.stage,
+            "place": site.place,
+            "stage_length": site.stage_length,
+            "channels": site.shape.channels,
+            "height": site.shape.height,
+            "width": site.shape.width,
+            "stride": round(pixels[0] / site.shape.height),
+        }
+        for site in found
+    ]
+    if json:
+        emit_json({"backbone": str(network), "size": list(pixels), "sites": rows})
+        return
+    shown = [
+        (r["site"], r["after"], r["stage"], f"{r['place']}/{r['stage_length']}", str(s.shape), r["stride"])
+        for r, s in zip(rows, found, strict=True)
+    ]
+    print_table(("site", "after", "stage", "place", "CxHxW", "stride"), shown, f"{network} at {input_size}")
+    emit("")
+    for stage in dict.fromkeys(site.stage for site in found):
+        of = [site for site in found if site.stage == stage]
+        emit(
+            f"{'stem' if stage == 0 else f'stage {stage}':8} {of[-1].shape!s:>14}  "
+            + "".join(f"-[{s.number}]" for s in of)
+        )
 
 
 def size(space: Space, json: Json = False) -> None:

@@ -62,6 +62,7 @@ def fold_batchnorm(network: ReidNetwork) -> ReidNetwork:
 
 def _followed_by_norm(network: ReidNetwork) -> list[tuple[str, str]]:
     """Names of (layer, norm) where the norm takes exactly what the layer returned, each used once in a forward."""
+    blocked = {f"backbone.{network.sites[site - 1].path}" for site in network.candidate.sites}
     names = {module: name for name, module in network.named_modules()}
     calls: Counter[str] = Counter()
     made: list[tuple[Tensor, str]] = []  # keeps the tensors alive, so that their identity stays unique
@@ -75,7 +76,8 @@ def _followed_by_norm(network: ReidNetwork) -> list[tuple[str, str]]:
         calls[names[module]] += 1
         pairs.extend((layer, names[module]) for tensor, layer in made if tensor is inputs[0])
 
-    hooks = [module.register_forward_hook(after_layer) for module in names if isinstance(module, _LAYERS)]
+    layers = [m for m, name in names.items() if _multiplies(m) and name not in blocked]
+    hooks = [layer.register_forward_hook(after_layer) for layer in layers]
     hooks += [module.register_forward_pre_hook(before_norm) for module in names if isinstance(module, _NORMS)]
     place = next(network.parameters())
     try:
@@ -87,13 +89,27 @@ def _followed_by_norm(network: ReidNetwork) -> list[tuple[str, str]]:
     return [pair for pair in pairs if calls[pair[0]] == calls[pair[1]] == 1]
 
 
+def _multiplies(module: nn.Module) -> bool:
+    """Whether a module uses its weights as they are; timm's `StdConv2d` and the like standardise theirs first."""
+    return type(module) in _LAYERS or type(module).__name__ == "Conv2dSame"
+
+
 def _fuse(network: nn.Module, layer_name: str, norm_name: str) -> None:
     layer, norm = network.get_submodule(layer_name), network.get_submodule(norm_name)
     fuse: Any = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
     _replace(network, layer_name, fuse(layer, norm))
-    _replace(network, norm_name, nn.Identity())
+    _replace(network, norm_name, _after_norm(norm))
+
+
+def _after_norm(norm: nn.Module) -> nn.Module:
+    """What a normalisation does beside normalising: timm's `BatchNormAct2d` holds the activation too."""
+    rest = [getattr(norm, name) for name in ("drop", "act") if isinstance(getattr(norm, name, None), nn.Module)]
+    return nn.Sequential(*rest) if rest else nn.Identity()
 
 
 def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
+    """Puts a module in another's place, with the block that stands after it."""
     parent, _, child = name.rpartition(".")
+    for hook in network.get_submodule(name)._forward_hooks.values():
+        module.register_forward_hook(hook)
     setattr(network.get_submodule(parent), child, module)

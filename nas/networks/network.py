@@ -1,7 +1,8 @@
 """A candidate becomes a network: backbone, blocks at their sites, head.
 
-The backbone's parameters keep torchvision's names below `backbone.`, blocks live apart below `blocks.<site>.`: the
-weights of a trained baseline load into any candidate on the same backbone. How weights are found and read is left to
+The backbone's parameters keep their authors' names below `backbone.`, blocks live apart below `blocks.<site>.`: the
+weights of a trained baseline load into any candidate on the same backbone. The backbone runs as it was written; what
+the module before a site returns goes through the block there on its way. How weights are found and read is left to
 `nas.networks.weights`, training to `nas.training`.
 """
 
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from nas.networks.backbones import build_backbone
 from nas.networks.blocks import AttentionBlock, Form, get_block
 from nas.networks.head import Head, ReidOutputs, make_head
-from nas.networks.sites import FoundSite, plan, run_with_blocks
+from nas.networks.sites import BlockAfter, FoundSite
 from nas.networks.survey import backbone_settings, survey
 from nas.networks.weights import load_weights
 from nas.spaces.blocks import Params
@@ -34,7 +35,8 @@ class ReidNetwork(nn.Module):
         candidate: what was built.
         input_size: (height, width) that shapes were computed for; other sizes run too, unless a block refuses them.
         form: "fast" or "plain", of all blocks.
-        backbone: trunk with torchvision's parameter names.
+        backbone: trunk with its authors' parameter names.
+        sites: of the backbone, with the shapes of their maps.
         blocks: the blocks, by site number as text.
         pool: from the last feature map to (B, pooled_dim).
         bnneck: the head's neck, to (B, embedding_dim): the strong baseline's is batch normalisation with a frozen bias.
@@ -45,7 +47,7 @@ class ReidNetwork(nn.Module):
     def __init__(
         self,
         candidate: Candidate,
-        backbone: nn.Sequential,
+        backbone: nn.Module,
         sites: tuple[FoundSite, ...],
         blocks: dict[int, AttentionBlock],
         *,
@@ -63,8 +65,9 @@ class ReidNetwork(nn.Module):
         self.pool, self.bnneck = head.pool, head.neck
         self.make_classifier = head.classifier
         self.classifier = None if num_classes is None else head.classifier(num_classes)
-        self._plan = plan(backbone)
-        self._after = {sites[number - 1].path: str(number) for number in blocks}
+        for number in blocks:
+            place = backbone.get_submodule(sites[number - 1].path)
+            place.register_forward_hook(BlockAfter(self.blocks, str(number)))
 
     def forward(self, images: Tensor) -> ReidOutputs | Tensor:
         """Normalised images (B, 3, H, W) to `ReidOutputs` (training) or embeddings (B, D) (evaluation)."""
@@ -76,7 +79,8 @@ class ReidNetwork(nn.Module):
 
     def feature_map(self, images: Tensor) -> Tensor:
         """The last feature map, (B, C, h, w)."""
-        return run_with_blocks(self.backbone, self._plan, self.blocks, self._after, images)
+        features: Tensor = self.backbone(images)
+        return features
 
     @property
     def num_classes(self) -> int | None:
@@ -108,7 +112,7 @@ def build_network(
         candidate: a candidate or its notation, e.g. `resnet50+cnl@6,8,14`.
         num_classes: identities of the training set; None builds no classifier.
         input_size: (height, width) of the images, in pixels.
-        weights: a torchvision name such as `IMAGENET1K_V1`, a file, or None for fresh weights.
+        weights: a published name such as `IMAGENET1K_V1`, a file, or None for fresh weights.
         pooling: `gap` or `gem`.
         head: `bnneck`, `pcb`, `fc`, `plain`, or one's own (`nas.networks.Head`).
         head_settings: what that head takes, as `parts` of `pcb`.

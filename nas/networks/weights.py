@@ -1,4 +1,4 @@
-"""Where pretrained weights come from: a torchvision enumeration by name, a local file, or nowhere.
+"""Where pretrained weights come from: a torchvision enumeration by name, a local file (timm's too), or nowhere.
 
 `require_weights` is what a study calls before anything starts: it says what is missing and where to put it, or that it
 does not fit. `load_weights` reads a file into a network's backbone.
@@ -26,10 +26,11 @@ from torchvision.models import WeightsEnum, get_model_weights, list_models
 
 from nas.errors import TrainingError, unknown_name
 from nas.files.given import zip_fault
-from nas.networks.backbones import build_backbone
+from nas.networks.backbones import build_backbone, weight_tags
 from nas.networks.survey import backbone_settings
 from nas.progress import Progress
 from nas.spaces.candidate import Candidate, as_candidate
+from nas.spaces.sites import is_foreign
 
 _HEADS = ("fc.", "classifier.", "avgpool.")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "base.")
@@ -50,14 +51,17 @@ _NO_NAMES = (
     "Download the file that its authors publish (docs/how-to/published-weights.md) and set weights to its path, or to"
     " null for random ones."
 )
+_OWN = "Give the path of a file, or null for random ones."
 
 
 def weight_names(backbone: str) -> tuple[str, ...]:
-    """Names of the published weights of a backbone, as torchvision calls them; () for one that it does not have.
+    """Names of the published weights of a backbone, as torchvision, or timm, calls them; () where it has none.
 
     >>> "IMAGENET1K_V1" in weight_names("resnet50")
     True
     """
+    if is_foreign(backbone):
+        return tuple(weight_tags(backbone))
     return tuple(entry.name for entry in _enumeration(backbone) or ())
 
 
@@ -70,7 +74,7 @@ def find_weights(backbone: str, weights: str | Path, progress: Progress | None =
 
     Args:
         backbone: name of the backbone.
-        weights: `IMAGENET1K_V1` and the like, `DEFAULT`, or the path of a file.
+        weights: `IMAGENET1K_V1` and the like, `DEFAULT`, or the path of a file; of a foreign backbone a path alone.
         progress: called with bytes read and in all.
 
     Raises:
@@ -102,7 +106,7 @@ def require_weights(candidate: Candidate | str, weights: str | Path, progress: P
     with torch.device("meta"):
         trunk = build_backbone(candidate.backbone, width=width, last_stride=last_stride)
     path = find_weights(candidate.backbone, weights, progress)
-    _check_fit(trunk, _body(path), path, str(candidate.baseline))
+    _check_fit(trunk, _body(path, candidate.backbone, trunk), path, str(candidate.baseline))
     return path
 
 
@@ -131,12 +135,19 @@ def _existing_file(backbone: str, weights: str | Path) -> Path:
     path = Path(weights).expanduser()
     if path.is_file():
         return path
+    tags = weight_tags(backbone) if is_foreign(backbone) else {}
+    if str(weights) in tags:
+        raise TrainingError(
+            f"weights {weights} of {backbone} are not on this machine, and timm's are not fetched from the network",
+            f"Get model.safetensors of {tags[str(weights)]} from the hub and give its path, or set weights to null.",
+        )
     names = weight_names(backbone)
+    missing = _OWN if is_foreign(backbone) else _NO_NAMES
     if path.suffix or len(path.parts) > 1:
-        listed = f"Published weights of {backbone}: {', '.join(names)}." if names else _NO_NAMES
+        listed = f"Published weights of {backbone}: {', '.join(names)}." if names else missing
         raise TrainingError(f"no weights file at {path}", listed)
     if not names:
-        raise TrainingError(f"weights of {backbone} have no names, and there is no file {path}", _NO_NAMES)
+        raise TrainingError(f"weights of {backbone} have no names, and there is no file {path}", missing)
     raise TrainingError(unknown_name(f"weights of {backbone}", str(weights), names), "Or give the path of a file.")
 
 
@@ -184,7 +195,7 @@ def load_weights(network: nn.Module, weights: str | Path, backbone: str | None =
     trunk = network.backbone if hasattr(network, "backbone") else network
     name = backbone or network.candidate.backbone  # type: ignore[union-attr]
     path = find_weights(str(name), weights)
-    state = _body(path)
+    state = _body(path, str(name), trunk)  # type: ignore[arg-type]
     _check_fit(trunk, state, path, str(name))  # type: ignore[arg-type]
     trunk.load_state_dict(state)  # type: ignore[union-attr]
 
@@ -245,9 +256,15 @@ def _reason(error: Exception) -> str:
     return lines[0][:200] if lines else type(error).__name__
 
 
-def _body(path: Path) -> dict[str, Tensor]:
+def _body(path: Path, backbone: str, trunk: nn.Module) -> dict[str, Tensor]:
     """The parameters of the backbone in a file, without heads."""
-    return {key: value for key, value in _plain_names(read_state(path)).items() if not key.startswith(_HEADS)}
+    state = read_state(path)
+    if not is_foreign(backbone):
+        return {key: value for key, value in _plain_names(state).items() if not key.startswith(_HEADS)}
+    own = trunk.state_dict()
+    plain = state if own.keys() <= state.keys() else _plain_names(state)
+    heads = {key.partition(".")[0] for key in plain} - {key.partition(".")[0] for key in own}
+    return {key: value for key, value in plain.items() if key.partition(".")[0] not in heads}
 
 
 def _plain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:

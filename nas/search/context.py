@@ -172,8 +172,8 @@ class StudyParts:
         return any(stage.kind == "profile" for stage in self.definition.named_stages())
 
     def code_of(self, candidate: Candidate) -> str:
-        """Hash of the source of own blocks, head, losses, and of one's own trainer; "" without any."""
-        names = frozenset(p.block for p in candidate.placements if own_code.is_own(p.block)) | self.recipe.own_code
+        """Hash of the source of own blocks, backbone, head, losses, and of one's own trainer; "" without any."""
+        names = frozenset(filter(own_code.is_own, (candidate.backbone, *candidate.blocks))) | self.recipe.own_code
         names |= own_code.named_in(dict(candidate.recipe))
         if names not in self._codes:
             blocks, trainer = own_code.code_hash(names), "" if self.trainer is None else self.trainer.code

@@ -26,7 +26,9 @@ from .site_sets import compact as compact
 from .sites import BACKBONES as BACKBONES
 from .sites import Site as Site
 from .sites import Topology as Topology
+from .sites import check_backbone as check_backbone
 from .sites import get_topology as get_topology
+from .sites import is_foreign as is_foreign
 from .space import DesignSpace as DesignSpace
 from .transfer import apply_rules as apply_rules
 from .values import ParamValue as ParamValue

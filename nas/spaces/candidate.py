@@ -15,7 +15,7 @@ from typing import Any
 from nas.errors import SpaceError, unknown_name
 from nas.files.hashes import hash_of_data
 from nas.spaces.blocks import PUBLISHED, START, Params, get_block_spec
-from nas.spaces.sites import get_topology, require_last_stride
+from nas.spaces.sites import Topology, check_backbone, find_topology, is_foreign, require_last_stride
 from nas.spaces.values import ParamValue, canonical_value
 
 BACKBONE_DEFAULTS: Mapping[str, ParamValue] = {"last_stride": 1, "width": 1}
@@ -110,11 +110,11 @@ class Candidate:
         Raises:
             SpaceError: for unknown names, illegal values, sites the backbone lacks, or two blocks at one site.
         """
-        settings = _backbone_params(backbone, backbone_params or {})
+        settings, topology = _backbone_params(backbone, backbone_params or {})
         placed = sorted(
             item if isinstance(item, Placement) else Placement.make(item[0], item[1], *item[2:]) for item in placements
         )
-        _check_sites(backbone, placed)
+        _check_sites(backbone, topology, placed)
         values = {str(key): canonical_value(value) for key, value in (recipe or {}).items()}
         return cls(backbone, tuple(placed), settings, tuple(sorted(values.items())))
 
@@ -207,7 +207,9 @@ class Candidate:
         return f"<p><code>{escape(self.notation)}</code></p>" + (f"<table>{head}{rows}</table>" if rows else "")
 
 
-def _backbone_params(backbone: str, given: Mapping[str, Any]) -> Params:
+def _backbone_params(backbone: str, given: Mapping[str, Any]) -> tuple[Params, Topology | None]:
+    """The settings, and the sites where they are known: own code that nobody here named is not imported for them."""
+    check_backbone(backbone)
     for name in given:
         if name not in BACKBONE_DEFAULTS:
             raise SpaceError(unknown_name("backbone parameter", name, BACKBONE_DEFAULTS))
@@ -215,16 +217,16 @@ def _backbone_params(backbone: str, given: Mapping[str, Any]) -> Params:
     width, last_stride = values["width"], values["last_stride"]
     if isinstance(width, (bool, str)) or not 0 < width <= 16:
         raise SpaceError(f"width of {backbone} must be a number above 0 and at most 16, not {width!r}")
-    get_topology(backbone)  # refuses an unknown one
-    require_last_stride(backbone, last_stride)
-    return tuple(sorted(values.items()))
+    if is_foreign(backbone) and width != 1:
+        raise SpaceError(f"width of {backbone} must be 1, not {width!r}: its channels come with its name")
+    return tuple(sorted(values.items())), find_topology(backbone, require_last_stride(backbone, last_stride))
 
 
-def _check_sites(backbone: str, placed: list[Placement]) -> None:
-    topology = get_topology(backbone)
+def _check_sites(backbone: str, topology: Topology | None, placed: list[Placement]) -> None:
     previous = None
     for placement in placed:
-        topology.site(placement.site)
+        if topology is not None:
+            topology.site(placement.site)
         if placement.site == previous:
             raise SpaceError(f"two blocks at site {placement.site} of {backbone}; a site holds one block at most")
         previous = placement.site

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from nas.errors import NasError
-from nas.spaces.sites import get_topology
+from nas.spaces.sites import foreign_title, get_topology, is_foreign
 
 MIXED, NO_BLOCK = "mixed", "none"
 """What stands in for a block's name where a candidate has several types, or none."""
@@ -32,7 +32,7 @@ def block_title(block: str) -> str:
 def backbone_title(backbone: str) -> str:
     """The backbone as the literature writes it, e.g. ResNet-50."""
     try:
-        return get_topology(backbone).title
+        return foreign_title(backbone) if is_foreign(backbone) else get_topology(backbone).title
     except NasError:
         return backbone
 

@@ -4,6 +4,7 @@
     resnet50+cnl@6,8,14                            one block at three sites
     resnet50+cnl@8+agw(inner=one)@14               two types, one with a hyperparameter
     resnet50(width=0.25)+cnl@8[base_lr=0.0005]     a narrower backbone, and a value of the recipe
+    timm:resnet50d+cnl@8, my_nets:Trunk+cnl@8      a backbone of timm's, and of one's own
 
 Defaults are not written, placements of equal blocks are joined, and the order does not matter when read.
 """
@@ -19,6 +20,7 @@ from nas.spaces.candidate import BACKBONE_DEFAULTS, Candidate, Placement
 from nas.spaces.values import ParamValue, format_value, parse_value, same_value
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*(:[A-Za-z_]\w*)?")
+_BACKBONE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*(:[A-Za-z_][A-Za-z0-9_.]*)?")  # of timm's, with a tag that is refused
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 _VALUE = re.compile(r'"(?:[^"\\]|\\.)*"|[^,()\[\]="\s]+')
 _NUMBER = re.compile(r"\d+")
@@ -92,7 +94,7 @@ class _Reader:
         self.position = 0
 
     def candidate(self) -> Candidate:
-        backbone = self.take(_KEY, "the name of a backbone")
+        backbone = self.take(_BACKBONE, "the name of a backbone")
         settings = self.params("()")
         placements: list[tuple[int, str, dict[str, Any]]] = []
         while self.skip("+"):

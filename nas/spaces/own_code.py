@@ -19,8 +19,8 @@ from typing import Any
 from nas.errors import SpaceError
 from nas.files.hashes import hash_of_data
 
-_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_IN_NOTATION = re.compile(r"(?:^|\+)([A-Za-z_][\w.]*:[A-Za-z_]\w*)(?=[@(+:]|$)")
+_NAME = re.compile(r"(?!timm:)[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # timm:NAME is a network of timm's
+_IN_NOTATION = re.compile(rf"(?:^|\+)({_NAME.pattern})(?=[@(+:\[]|$)")
 _trusted: set[str] = set()
 _FOLDERS = ("site-packages", "dist-packages")
 
@@ -37,15 +37,15 @@ def is_own(name: str) -> bool:
 def named_in(data: object) -> frozenset[str]:
     """All `module:Class` in plain data: keys, strings, notations and sums of losses.
 
-    >>> sorted(named_in({"blocks": {"a:B": {}}, "candidates": ["resnet50+c.d:E(x=1)@8", "se"]}))
-    ['a:B', 'c.d:E']
+    >>> sorted(named_in({"blocks": {"a:B": {}}, "candidates": ["f:G(last_stride=2)+c.d:E(x=1)@8", "se", "timm:vgg11"]}))
+    ['a:B', 'c.d:E', 'f:G']
     """
     return frozenset(_named(data))
 
 
 def _named(data: object) -> Iterator[str]:
     if isinstance(data, str):
-        yield from ([data] if is_own(data) else _IN_NOTATION.findall(data))
+        yield from _IN_NOTATION.findall(data)
     elif isinstance(data, Mapping):
         for key, value in data.items():
             yield from _named(str(key))

@@ -3,16 +3,26 @@
 Site 1 is after the stem, then there is one after each residual block (or unit). Shapes and stages are needed to count
 a space, to state rules and to carry them to another backbone, none of which should load a network; the networks
 themselves are in `nas.networks`, whose tests hold these tables against the real modules.
+
+A backbone that does not come with the package (`timm:NAME`, or `module:Class`, code of one's own) has no table. Its
+sites are asked for once, of `look_at`, which the package sets to what builds the network and looks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from types import MappingProxyType
+from typing import Any
 
 from nas.errors import SpaceError, unknown_name
+from nas.spaces import own_code
+
+TIMM = "timm:"
+"""How names of timm's networks begin."""
 
 
 @dataclass(frozen=True)
@@ -189,45 +199,146 @@ _BACKBONES: Mapping[str, _Backbone] = MappingProxyType(
 
 BACKBONES: tuple[str, ...] = tuple(_BACKBONES)
 """Names of the backbones with a table of sites."""
+_TIMM_NAME = re.compile(TIMM + r"[A-Za-z_][\w.]*")
+
+
+look_at: Callable[[str, int | None], Topology] | None = None
+"""The sites of a backbone without a table, for a last stride or None; it may load the network, and keeps the result."""
 
 
 def last_strides(backbone: str) -> tuple[int, ...]:
-    """The last strides that a backbone of `BACKBONES` can be built with.
+    """The last strides that a backbone can be asked for.
 
     >>> last_strides("resnet50"), last_strides("osnet_x1_0")
     ((1, 2), (1,))
     """
-    return (1,) if _BACKBONES[backbone].pools else (1, 2)
+    return (1,) if backbone in _BACKBONES and _BACKBONES[backbone].pools else (1, 2)
 
 
-def require_last_stride(backbone: str, last_stride: object) -> None:
-    """Refuses a last stride that a backbone of `BACKBONES` does not have.
+def require_last_stride(backbone: str, last_stride: object) -> int:
+    """The last stride, where a backbone can be asked for it.
 
     Raises:
-        SpaceError: with the ones it has.
+        SpaceError: with the ones it can be asked for.
     """
     known = last_strides(backbone)
     if isinstance(last_stride, bool) or not isinstance(last_stride, int) or last_stride not in known:
         raise SpaceError(f"last_stride of {backbone} must be {' or '.join(map(str, known))}, not {last_stride!r}")
+    return last_stride
 
 
-@cache
-def get_topology(backbone: str, last_stride: int = 1) -> Topology:
+def is_foreign(backbone: str) -> bool:
+    """Whether a name is of a backbone that does not come with the package, known here or not.
+
+    >>> is_foreign("timm:resnet50d"), is_foreign("my_nets:Trunk"), is_foreign("resnet50")
+    (True, True, False)
+    """
+    return _TIMM_NAME.fullmatch(backbone) is not None or own_code.is_own(backbone)
+
+
+def foreign_title(backbone: str) -> str:
+    """A foreign backbone's name for people, which does not load it.
+
+    >>> foreign_title("timm:resnet50d"), foreign_title("my_nets:Trunk")
+    ('resnet50d (timm)', 'Trunk')
+    """
+    name = backbone.partition(":")[2]
+    return f"{name} (timm)" if backbone.startswith(TIMM) else name
+
+
+def check_backbone(backbone: str) -> None:
+    """Refuses what is no name of a backbone; whether a foreign one exists is not asked.
+
+    Raises:
+        SpaceError: for an unknown backbone.
+    """
+    if backbone not in _BACKBONES and not is_foreign(backbone):
+        hint = "One of timm's is written timm:NAME, a class of one's own module:Class."
+        raise SpaceError(unknown_name("backbone", backbone, BACKBONES), hint)
+
+
+def _can_look(backbone: str) -> bool:
+    """Whether the network may and can be loaded here: own code was named, or timm is installed."""
+    if own_code.is_own(backbone):
+        return own_code.is_trusted(backbone)
+    return find_spec("timm") is not None
+
+
+def find_topology(backbone: str, last_stride: int | None = None) -> Topology | None:
+    """As `get_topology`; None for a foreign backbone that cannot be looked at here and none told of."""
+    if is_foreign(backbone) and not _can_look(backbone) and backbone not in _told:
+        return None
+    return get_topology(backbone, last_stride)
+
+
+def get_topology(backbone: str, last_stride: int | None = None) -> Topology:
     """The sites of a backbone.
 
     >>> get_topology("resnet50").stage_ends
     (4, 8, 14, 17)
 
     Args:
-        backbone: a name of `BACKBONES`.
+        backbone: a name of `BACKBONES`, `timm:NAME`, or `module:Class`.
         last_stride: stride of the first block of the last stage; 1 (usual in re-identification) keeps its resolution.
+            None: 1, or as published where a foreign backbone cannot have it.
 
     Raises:
-        SpaceError: for an unknown backbone or a last stride that it does not have.
+        SpaceError: for an unknown backbone, one that blocks cannot stand in, or a last stride that it does not have.
     """
-    if backbone not in _BACKBONES:
-        raise SpaceError(unknown_name("backbone", backbone, BACKBONES))
-    require_last_stride(backbone, last_stride)
+    check_backbone(backbone)
+    if last_stride is not None:
+        require_last_stride(backbone, last_stride)
+    if backbone in _BACKBONES:
+        return _from_table(backbone, last_stride or 1)
+    if backbone in _told and not _can_look(backbone):
+        told = _told[backbone]
+        return told.get(last_stride or min(told)) or next(iter(told.values()))
+    if own_code.is_own(backbone):
+        own_code.require_trusted([backbone], "a candidate or space")
+    if look_at is None:
+        raise SpaceError(f"the sites of {backbone} are not known without nas.networks")
+    return look_at(backbone, last_stride)
+
+
+_told: dict[str, dict[int, Topology]] = {}
+"""Sites of foreign backbones by last stride, as stored spaces tell them to those who cannot look."""
+
+
+def tell_sites(topologies: Mapping[int, Topology]) -> dict[str, Any]:
+    """The sites of a backbone by last stride, as plain data that a stored space keeps."""
+    return {
+        str(stride): [(site.stage, site.channels, site.stride, site.after) for site in topology.sites]
+        for stride, topology in topologies.items()
+    }
+
+
+def be_told(space: object) -> None:
+    """Keeps what a stored space (or nothing) says of foreign backbones.
+
+    Raises:
+        SpaceError: that is no table of sites.
+    """
+    found = space.get("found_sites") if isinstance(space, Mapping) else None
+    for name, tables in dict(found or {}).items():
+        try:
+            _told[name] = {int(stride): _from_rows(name, rows) for stride, rows in tables.items()}
+        except (TypeError, ValueError, AttributeError) as error:
+            raise SpaceError(f"the stored sites of {name!r} are damaged: {tables!r:.100}") from error
+
+
+def _from_rows(backbone: str, rows: Sequence[Sequence[Any]]) -> Topology:
+    stages = [int(row[0]) for row in rows]
+    if not stages:
+        raise ValueError("no sites")
+    sites = [
+        Site(i + 1, stages[i], stages[: i + 1].count(stages[i]), stages.count(stages[i]), int(c), int(s), str(after))
+        for i, (_, c, s, after) in enumerate(rows)
+    ]
+    return Topology(backbone, foreign_title(backbone), tuple(sites))
+
+
+@cache
+def _from_table(backbone: str, last_stride: int) -> Topology:
     row = _BACKBONES[backbone]
     sites = [Site(1, 0, 1, 1, row.stem_channels, row.stem_stride, "stem")]
     stride = row.stem_stride

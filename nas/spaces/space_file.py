@@ -31,7 +31,7 @@ from nas.spaces.domains import BlockDomain, Domain
 from nas.spaces.recipes import RecipeSpace
 from nas.spaces.rules import AnyRule, Rule, Tie
 from nas.spaces.site_sets import Sites, SiteSet
-from nas.spaces.sites import BACKBONES, Site, Topology, get_topology
+from nas.spaces.sites import BACKBONES, Site, Topology, be_told, get_topology, is_foreign, tell_sites
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,12 @@ class BackboneDomain:
 
     def topologies(self) -> tuple[Topology, ...]:
         """The backbone's sites, once for each last stride."""
+        return tuple(self.by_last_stride().values())
+
+    def by_last_stride(self) -> dict[int, Topology]:
+        """The backbone's sites by last stride."""
         strides = dict.fromkeys(int(dict(params)["last_stride"]) for params in self.variants())
-        return tuple(get_topology(self.name, stride) for stride in strides)
+        return {stride: get_topology(self.name, stride) for stride in strides}
 
     def to_data(self) -> dict[str, Any]:
         """As a space file writes it."""
@@ -88,7 +92,7 @@ def _backbones(data: Any) -> Any:
     if not isinstance(data, Mapping) or not data:
         raise ValueError("name at least one backbone, like [resnet50] or {resnet50: {width: 0.5}}")
     made = {str(name): _made(BackboneDomain, str(name), body) for name, body in data.items()}
-    return {name: made[name] for name in BACKBONES if name in made}
+    return {name: made[name] for name in [*BACKBONES, *sorted(made.keys() - set(BACKBONES))] if name in made}
 
 
 def _blocks(data: Any) -> Any:
@@ -224,12 +228,24 @@ class SpaceFile(BaseModel):
 
     name: str = Field(min_length=1, description="name of the space, also in the database and in reports")
     description: str = Field("", description="what the space is for, in a sentence or two")
-    backbones: _BackboneField = Field(description="[resnet50], or {resnet50: {width: 0.5, last_stride: 1}}")
+    backbones: _BackboneField = Field(
+        description="[resnet50], or {resnet50: {width: 0.5, last_stride: 1}}; also timm:NAME, and module:Class"
+    )
     sites: Sites = Field(SiteSet(everything=True), description="where blocks may stand; all sites when left out")
     blocks: _BlockField = Field(description="blocks, with the values of their hyperparameters; {} for defaults")
     recipe: _RecipeField = Field(default_factory=dict, description="values of the recipe that vary")
     rules: tuple[AnyRule, ...] = Field((), description="constraints and preferences")
     parent: Parent | None = Field(None, description="the space this one was cut from; written by the program")
+    found_sites: dict[str, dict[str, list[tuple[int, int, int, str]]]] = Field(
+        default_factory=dict,
+        description="sites of backbones that do not come with nas, for machines without them; written by the program",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_told(cls, data: Any) -> Any:
+        be_told(data)
+        return data
 
     @model_validator(mode="after")
     def _fits(self) -> SpaceFile:
@@ -242,6 +258,8 @@ class SpaceFile(BaseModel):
         self._check_derived()
         for i, rule in enumerate(self.rules):
             self._check_recipe(rule, i)
+        self.found_sites.clear()
+        self.found_sites.update({n: tell_sites(d.by_last_stride()) for n, d in self.backbones.items() if is_foreign(n)})
         return self
 
     def sites_of(self, backbones: Iterable[BackboneDomain]) -> tuple[Site, ...]:

@@ -120,7 +120,7 @@ def _is_portable(part: RelativeSites) -> bool:
 
 
 def _full_stride(topology: Topology, site: Site) -> int:
-    """A site's stride as the backbone was designed, with its last stage at half the resolution."""
+    """A site's stride as the backbone was designed: in most, with the last stage at half the resolution."""
     return get_topology(topology.backbone, max(last_strides(topology.backbone))).site(site.number).stride
 
 

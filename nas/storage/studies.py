@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from nas.errors import StorageError, StudyError, unknown_name
 from nas.files.names import NAME_RULE, is_study_name
 from nas.files.plain import JsonDict, clean, content_id
+from nas.spaces.sites import be_told
 from nas.storage.base import RepositoryPart, insert_missing
 from nas.storage.clock import database_now
 from nas.storage.models import STAGE_STATUSES, Environment, Space, Stage, Study
@@ -142,6 +143,7 @@ class Studies(RepositoryPart):
     def _study_info(self, row: Row[Any]) -> StudyInfo:
         if not isinstance(row.definition, dict):
             raise damaged(self.database.url, f"the definition of the study {row.name!r} is {row.definition!r:.60}")
+        be_told(row.definition.get("space"))
         return StudyInfo(**row._mapping)
 
     def set_study_latency(self, study_id: int, protocol_id: str, device: str) -> None:

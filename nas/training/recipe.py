@@ -19,7 +19,7 @@ from nas.errors import TrainingError, closest, unknown_name
 from nas.files.hashes import hash_of_text, sha256_of
 from nas.spaces.own_code import is_own
 from nas.spaces.plugins import is_part, unknown_part
-from nas.spaces.sites import BACKBONES
+from nas.spaces.sites import BACKBONES, is_foreign
 from nas.training.fidelity import FINE_TUNING_EPOCHS, Fidelity, Pixels
 from nas.training.named import NAMED
 from nas.training.settings import (
@@ -190,7 +190,7 @@ class Recipe(Section):
     @classmethod
     def _known_backbones(cls, value: Any) -> Any:
         for name in value if isinstance(value, dict) else ():
-            if name not in BACKBONES:
+            if not (name in BACKBONES or is_foreign(name)):
                 raise ValueError(unknown_name("backbone", name, BACKBONES))
         return value
 

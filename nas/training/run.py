@@ -21,6 +21,7 @@ from nas.progress import Progress, silent
 from nas.retrieval import RetrievalMetrics
 from nas.spaces import own_code
 from nas.spaces.candidate import Candidate, as_candidate
+from nas.spaces.sites import is_foreign
 from nas.training.checkpoints import load_checkpoint, save_checkpoint
 from nas.training.failures import TrainingInterrupted, is_out_of_memory, out_of_memory
 from nas.training.fidelity import Fidelity
@@ -95,7 +96,8 @@ def train(
     _check_arguments(recipe, data, stop_epoch, init_from)
     start = Start(init_from, moved)
     place = torch.device(usable_device(device))
-    strict = not recipe.own_code and not any(own_code.is_own(placement.block) for placement in candidate.placements)
+    own = recipe.own_code or any(map(own_code.is_own, candidate.blocks))
+    strict = not (own or is_foreign(candidate.backbone))
     full: str | None = None
     try:
         with reproducible(seed, place, deterministic=recipe.deterministic, strict=strict), _current(place):

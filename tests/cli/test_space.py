@@ -126,3 +126,15 @@ def test_shipped_spaces_go_by_name_and_own_ones_first(tmp_path: Path, monkeypatc
 
 def test_schema_is_json() -> None:
     assert json.loads(text("schema"))["title"] == "design space"
+
+
+def test_sites_of_a_backbone() -> None:
+    told = text("sites", "resnet18(last_stride=2)", "--size", "128x64")
+    rows = [line.split() for line in told.splitlines()]
+    assert ["5", "layer2.1", "2", "2/2", "128x16x8", "8"] in rows
+    assert ["stage", "2", "128x16x8", "-[4]-[5]"] in rows
+    found = parsed("sites", "timm:resnet10t")["sites"]
+    last = {"site": 5, "after": "layer4.0", "stage": 4, "place": 1, "stage_length": 1}
+    assert found[-1] == last | {"channels": 512, "height": 16, "width": 8, "stride": 16}
+    assert "its backbone is resnet18" in refused("sites", "resnet18+se@3")
+    assert "timm:vit_tiny_patch16_224: it is a transformer" in refused("sites", "timm:vit_tiny_patch16_224")

@@ -13,6 +13,8 @@ SAYS = {
     "any_function": "compared in 2 seeds",
     "ask_and_tell": "map_mean",
     "own_module": "resnet18(width=0.25)+se@5",
+    "own_network": "__main__:Trunk(last_stride=2)+se@3",
+    "timm_backbone": "timm:mobilenetv4_conv_small_035+se@11",
     "evaluate_checkpoint": "mAP 0.",
     "int8_export": "ms in int8, one thread",
     "mlflow_runs": "5 runs, the last of",

@@ -46,7 +46,8 @@ def test_blocks_run_where_they_are_placed() -> None:
     order: list[str] = []
     watched = {"layer1.1": "3", "layer4.1": "9"}
     for path in watched:
-        network.backbone.get_submodule(path).register_forward_hook(lambda *_, path=path: order.append(path))
+        place = network.backbone.get_submodule(path)
+        place.register_forward_hook(lambda *_, path=path: order.append(path), prepend=True)
     for site, block in network.blocks.items():
         block.register_forward_hook(lambda *_, site=site: order.append(site))
     network(images())

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nas.networks.blocks.base import AttentionBlock, Form
 from nas.networks.shapes import FeatureShape
+from nas.networks.timm_package import timm_module
 from nas.spaces.blocks import BLOCKS, BlockSpec
 
 _KERNEL_AREA = 7 * 7
@@ -21,10 +22,8 @@ class ConvolutionalBlockAttention(AttentionBlock):
     macs_text = "4C²/r + 98N"
 
     def __init__(self, shape: FeatureShape, *, reduction: int) -> None:
-        from timm.layers.cbam import CbamModule  # loads all of timm: only where it is used
-
         super().__init__()
-        self.layer = CbamModule(shape.channels, rd_ratio=1 / reduction)
+        self.layer = timm_module("timm.layers.cbam", "block cbam").CbamModule(shape.channels, rd_ratio=1 / reduction)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scales channels, then positions, of (B, C, H, W) by gates in (0, 1)."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nas.networks.blocks.base import AttentionBlock, Form
 from nas.networks.shapes import FeatureShape
+from nas.networks.timm_package import timm_module
 from nas.spaces.blocks import BLOCKS, BlockSpec
 
 
@@ -19,10 +20,8 @@ class EfficientChannelAttention(AttentionBlock):
     macs_text = "kC"
 
     def __init__(self, shape: FeatureShape) -> None:
-        from timm.layers.eca import EcaModule  # loads all of timm: only where it is used
-
         super().__init__()
-        self.layer = EcaModule(shape.channels)
+        self.layer = timm_module("timm.layers.eca", "block eca").EcaModule(shape.channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scales each channel of (B, C, H, W) by a gate in (0, 1)."""

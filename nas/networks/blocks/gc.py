@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nas.networks.blocks.base import AttentionBlock, Form, hidden_channels
 from nas.networks.shapes import FeatureShape
+from nas.networks.timm_package import timm_module
 from nas.spaces.blocks import BLOCKS, BlockSpec
 
 
@@ -19,10 +20,8 @@ class GlobalContextBlock(AttentionBlock):
     macs_text = "2CN + 2C²/r"
 
     def __init__(self, shape: FeatureShape, *, reduction: int, fuse: str) -> None:
-        from timm.layers.global_context import GlobalContext  # loads all of timm: only where it is used
-
         super().__init__()
-        self.layer = GlobalContext(
+        self.layer = timm_module("timm.layers.global_context", "block gc").GlobalContext(
             shape.channels,
             fuse_add=fuse == "add",
             fuse_scale=fuse == "scale",

@@ -26,7 +26,7 @@ LARGEST_DISTANCE = 8
 DEPTH_KNOTS = 7
 """Of the piecewise linear profile over depth: about one for each two or three sites."""
 STAGES = 6
-"""Stages that pairs are told apart by: no backbone has more."""
+"""Stages that pairs are told apart by, with the stem: no backbone of nas has more; later ones count as the last."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from nas.spaces.domains import Domain
 from nas.spaces.lattice import Automaton
 from nas.spaces.notation import format_placement
 from nas.spaces.site_sets import SiteSet
-from nas.spaces.sites import BACKBONES, Site, Topology, get_topology
+from nas.spaces.sites import BACKBONES, Site, Topology, get_topology, is_foreign
 
 Strength = Literal["hard", "preference"]
 
@@ -88,7 +88,7 @@ class Rule(BaseModel):
     @field_validator("backbone")
     @classmethod
     def _known_backbone(cls, name: str | None) -> str | None:
-        if name is not None and name not in BACKBONES:
+        if name is not None and not (name in BACKBONES or is_foreign(name)):
             raise ValueError(unknown_name("backbone", name, BACKBONES))
         return name
 
