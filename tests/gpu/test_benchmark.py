@@ -37,7 +37,6 @@ def failed(parts: dict[str, Any]) -> list[str]:
     return [key for part in parts.values() for key, value in part["said"].items() if str(value).startswith("failed")]
 
 
-@pytest.mark.heavy
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_rehearsed_on_the_cpu_without_what_a_borrowed_machine_lacks(tmp_path: Path) -> None:

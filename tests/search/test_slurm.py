@@ -22,7 +22,7 @@ from nas.search.launchers.settings import SlurmSettings, minutes
 from nas.storage import Repository, open_database
 from nas.storage.models import Training
 
-pytestmark = [pytest.mark.slow, pytest.mark.heavy, pytest.mark.postgres]
+pytestmark = [pytest.mark.slow, pytest.mark.postgres]
 SWEEP: list[Any] = [{"sweep": {"candidates": 10, "baselines": False}}]
 WAIT_S = 120.0
 
@@ -104,6 +104,7 @@ def _processes() -> Iterator[Any]:
     return iter(psutil.process_iter(["cmdline"]))
 
 
+@pytest.mark.heavy
 def test_a_cancelled_worker_gives_back_and_another_one_comes(study: FaultStudy, slurm: PrivateSlurm) -> None:
     with study.watched():
         process = study.run("--on", "slurm")
@@ -114,6 +115,7 @@ def test_a_cancelled_worker_gives_back_and_another_one_comes(study: FaultStudy, 
     assert status(study)["trainings"] == {"waiting": 0, "running": 0, "finished": 10, "failed": 0}
 
 
+@pytest.mark.heavy
 def test_a_requeued_worker_comes_back_as_the_same_job(
     tmp_path: Path, postgres: PrivatePostgres, slurm: PrivateSlurm
 ) -> None:
@@ -128,6 +130,7 @@ def test_a_requeued_worker_comes_back_as_the_same_job(
     assert status(study)["trainings"]["finished"] == 10
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("number", ["USR2", "USR1", "TERM"])
 def test_a_signal_of_the_cluster_gives_the_claim_back(
     tmp_path: Path, postgres: PrivatePostgres, slurm: PrivateSlurm, number: str
@@ -150,6 +153,7 @@ def _attempts() -> Any:
     return select(Training.attempts)
 
 
+@pytest.mark.heavy
 def test_a_killed_worker_costs_one_attempt_and_no_result(study: FaultStudy, slurm: PrivateSlurm) -> None:
     with study.watched():
         process = study.run("--on", "slurm")
@@ -166,6 +170,7 @@ def test_a_wrong_partition_is_refused_in_the_words_of_sbatch(tmp_path: Path, pos
     assert "Slurm takes no worker: invalid partition specified: nowhere" in " ".join(study.said().split())
 
 
+@pytest.mark.heavy
 def test_a_job_that_never_starts_is_told_with_slurms_reason_and_stopped_from_anywhere(
     tmp_path: Path, postgres: PrivatePostgres, slurm: PrivateSlurm
 ) -> None:
@@ -185,6 +190,7 @@ def test_a_job_that_never_starts_is_told_with_slurms_reason_and_stopped_from_any
     assert "has stopped" in study.said()
 
 
+@pytest.mark.heavy
 def test_a_full_queue_is_waited_for(tmp_path: Path, postgres: PrivatePostgres, slurm: PrivateSlurm) -> None:
     blocker = slurm.ask("sbatch", "--cpus-per-task=4", "--output=/dev/null", "--wrap=sleep 8").split()[-1]
     study = small(tmp_path, postgres)
