@@ -37,7 +37,7 @@ from nas.reporting.figures import (
     TrainingCurves,
 )
 from nas.reporting.figures.hyperparameters import settings_table
-from nas.reporting.figures.timeline import _rows
+from nas.reporting.figures.timeline import _merged, _rows
 from nas.reporting.study_data import StudyData
 from nas.results.levels import plain_row
 from nas.spaces.labels import BLOCK_TITLES
@@ -173,6 +173,12 @@ def test_the_best_so_far_never_falls_and_the_timeline_packs_what_ran_at_once(ful
     assert best["best"].iloc[-1] == best["map"].max()
     begin = pd.Series([0.0, 0.5, 1.0, 1.2])
     assert _rows(begin, pd.Series([1.0, 1.0, 0.1, 1.0])) == [0, 1, 0, 0]
+    whole = pd.DataFrame(
+        {"row": [0, 0, 1], "stage": ["a", "a", "a"], "begin": [0.0, 1.0, 0.0], "hours": [1.0, 1.0, 2.0]}
+    )
+    merged = _merged(whole.assign(notation="x"))
+    assert list(merged["hours"]) == [2.0, 2.0]
+    assert list(merged["notation"]) == ["2 trainings", "1 training"]
     assert "no timeline" in str(Timeline()(replace(full, definition={"objective": {"table": "t.csv"}})))
 
 

@@ -7,7 +7,9 @@ soon as it is back; pages show its sentence.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -28,6 +30,8 @@ T = TypeVar("T")
 PATIENCE_S = 2.0
 _KEPT = 6
 """Studies whose tables stay in memory."""
+_AGAIN_S = 20.0
+"""Seconds after which a study that runs is read again for the list of studies."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class StudySource:
         self._lock = threading.RLock()
         self._database: Database | None = None
         self._kept: dict[str, tuple[str, StudyData]] = {}
-        self._told: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._told: dict[str, tuple[str, dict[str, Any], float]] = {}
         self._reading = threading.Lock()
 
     def _queries(self) -> Repository:
@@ -95,7 +99,7 @@ class StudySource:
             ]
         )
         self.warm()
-        return [{**status, "told": self._told.get(status["study"], ("", None))[1]} for status in found]
+        return [{**status, "told": self._told.get(status["study"], ("", None, 0.0))[1]} for status in found]
 
     def names(self) -> list[str]:
         """Names of all studies, the newest first."""
@@ -152,10 +156,11 @@ class StudySource:
         """Says of every study what it found, the newest first; a study is read again when it has changed."""
         with self._reading, contextlib.suppress(NasError):
             for place, name in enumerate(self.names()):
-                if self._told.get(name, ("", None))[0] == self.token(name):
+                known, _, at = self._told.get(name, ("", None, -math.inf))
+                if time.monotonic() - at < _AGAIN_S or known == self.token(name):
                     continue
                 token, data = self._read(name)
-                self._told[name] = (token, told(data))
+                self._told[name] = (token, told(data), time.monotonic())
                 if place < 2:
                     ParetoFront()(data)
 

@@ -27,6 +27,8 @@ LEAST = 3
 """Candidates below which nothing varies that a picture could show."""
 _FEW = 8
 """Values up to which a number is drawn as categories, equally far apart."""
+_GL_FROM = 300
+"""Dots a plot from which the page draws them by the graphics card."""
 _LOG_FROM = 20.0
 """Ratio of the largest to the smallest value from which an axis is logarithmic."""
 
@@ -177,8 +179,9 @@ class Slices(StudyFigure):
         beside = (np.arange(len(rows)) * 0.618 % 1 - 0.5) * 0.5 if few else 0.0
         marker = {"color": style.ACCENT, "size": 6, "opacity": 0.45}
         hover = "%{text}: %{y:.4f}<extra></extra>"
-        text = [style.plain(notation) for notation in rows["notation"]]
-        dots = go.Scatter(x=x + beside, y=rows["map"], mode="markers", marker=marker, text=text, hovertemplate=hover)
+        text = rows["notation"].map(style.plain)
+        make = go.Scattergl if len(rows) > _GL_FROM else go.Scatter
+        dots = make(x=x + beside, y=rows["map"], mode="markers", marker=marker, text=text, hovertemplate=hover)
         means = rows["map"].groupby(x).mean()
         mark = {"color": style.INK, "size": 10, "symbol": "line-ew", "line": {"width": 3, "color": style.INK}}
         mean = go.Scatter(

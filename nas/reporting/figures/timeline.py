@@ -14,7 +14,9 @@ from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.numbers import plural
 from nas.reporting.study_data import StudyData
 from nas.results.levels import Level, plain_row
-from nas.spaces.labels import short_label
+
+MANY = 1500
+"""Trainings from which a page would wait for single dots and bars."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,12 @@ class BestSoFar(StudyFigure):
         if len(table) < 2:
             return "Two trainings must have finished before there is a course to draw."
         figure = style.new_figure(400)
+        make = go.Scattergl if len(table) > MANY else go.Scatter
         for i, (stage, rows) in enumerate(table.groupby("stage", sort=False)):
             marker = {"size": 6, "opacity": 0.55, "color": style.SERIES[i % len(style.SERIES)]}
-            text = [style.plain(short_label(str(name))) for name in rows["notation"]]
+            text = rows["notation"].map(style.plain)
             hover = "%{text}: %{y:.4f}, training %{x}<extra></extra>"
-            dots = go.Scatter(x=rows["number"], y=rows["map"], mode="markers", marker=marker, text=text)
+            dots = make(x=rows["number"], y=rows["map"], mode="markers", marker=marker, text=text)
             figure.add_trace(dots.update(name=style.plain(stage), hovertemplate=hover))
         line = {"shape": "hv", "width": 2, "color": style.INK}
         figure.add_trace(
@@ -101,8 +104,9 @@ class Timeline(StudyFigure):
                 else "No training has finished yet."
             )
         figure = style.new_figure(150 + 26 * (int(table["row"].max()) + 1))
-        for i, (stage, rows) in enumerate(table.groupby("stage", sort=False)):
-            text = [style.plain(short_label(str(name))) for name in rows["notation"]]
+        drawn = _merged(table) if len(table) > MANY else table
+        for i, (stage, rows) in enumerate(drawn.groupby("stage", sort=False)):
+            text = rows["notation"].map(style.plain)
             look = {"color": style.SERIES[i % len(style.SERIES)], "line": {"color": style.SURFACE, "width": 0.5}}
             hover = "%{text}<br>began after %{base:.3f} h, took %{customdata:.3f} h<extra></extra>"
             bars = go.Bar(base=rows["begin"], x=rows["hours"], y=rows["row"] + 1, orientation="h", marker=look)
@@ -117,6 +121,18 @@ class Timeline(StudyFigure):
         untold = table.attrs.get("untold", 0)
         failed = f" Without a time, so not drawn: {plural(untold, 'failed training')}." if untold else ""
         return f"A bar is a training; gaps are planning, timing, waiting or nobody at work.{failed}"
+
+
+def _merged(table: pd.DataFrame) -> pd.DataFrame:
+    """Trainings of a stage that followed each other closer than can be seen, as one bar."""
+    ordered = table.sort_values(["row", "begin"])
+    end = ordered["begin"] + ordered["hours"]
+    same = (ordered["row"] == ordered["row"].shift()) & (ordered["stage"] == ordered["stage"].shift())
+    close = ordered["begin"] - end.shift() < float(end.max()) / 500
+    groups = ordered.assign(end=end).groupby((~(same & close)).cumsum(), sort=False)
+    bars = groups.agg(stage=("stage", "first"), row=("row", "first"), begin=("begin", "first"), end=("end", "last"))
+    counts = groups.size()
+    return bars.assign(hours=bars["end"] - bars["begin"], notation=[plural(int(n), "training") for n in counts])
 
 
 def _rows(begin: pd.Series, hours: pd.Series) -> list[int]:

@@ -26,7 +26,7 @@ def render(snapshot: Snapshot, route: Route, view: View) -> list[Any]:
     """The page."""
     data, status = snapshot.data, snapshot.status
     bar = progress_bar(status["trainings"], data.name)
-    course = [figure_block(name, data) for name in ("best_so_far", "hypervolume", "training_curves", "timeline")]
+    course = [figure_block(name, data) for name in ("best_so_far", "hypervolume", "training_curves")]
     stages: list[Block] = [_tiles(snapshot), Table((), [[bar]], name="whole"), _stages(status), *_rungs(data)]
     return [
         html.Div([html.H1(data.name), badge(study_state(status))], className="title"),
