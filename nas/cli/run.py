@@ -305,11 +305,13 @@ def status(
     """
     name, url = search.find_study(study, db or os.environ.get("NAS_DATABASE"))
     with storage.open_database(url, create=False, read_only=True) as database:
-        stands, found = storage.Repository(database).status(name), _found(reporting.load_study_data(database, name))
+        stands = storage.Repository(database).status(name)
+        if not json:
+            _print_status(stands)
+        found = _found(reporting.load_study_data(database, name))
     if json:
         emit_json({**stands, **found})
         return
-    _print_status(stands)
     for words in _lines(found):
         line(f"  {words}")
 
