@@ -140,8 +140,8 @@ def page(runs: list[dict[str, Any]], machine: dict[str, Any]) -> str:
     rows = [run["steps"]["run"] for run in runs]
     marks = {"first_result_s": "first result", "first_rule_looked_at_s": "first rule looked at"}
     marks["first_rule_s"] = "first rule adopted"
-    lines += ["", "Of the study, since it was started:", ""]
-    lines += [f"- {words}: {_told(rows, key)} s" for key, words in marks.items()]
+    lines += ["", "Of the study, seconds since it was started:", ""]
+    lines += [f"- {words}: {_told(rows, key)}" for key, words in marks.items()]
     return "\n".join([*lines, ""])
 
 
