@@ -50,7 +50,7 @@ def init(
         note(f"  cd {folder}")
     note("  nas doctor                        what works on this machine")
     if own is None:
-        note("  nas run studies/quickstart.yaml   a first study on generated data, about 6 minutes on 2 cores")
+        note("  nas run studies/quickstart.yaml   a first study on generated data, 10 to 20 minutes on 2 cores")
         return
     note(f"  nas run {study} --dry-run   what it will train, for how long, and what that can show")
     note(f"  nas run {study}")
