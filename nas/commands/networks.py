@@ -336,6 +336,8 @@ def export(
     int8 = precision == networks.INT8
     if int8 and data is None:
         raise TrainingError("int8 needs data to read ranges of activations from and to evaluate on", "Give --data.")
+    if data is not None and not int8:
+        raise TrainingError("data are for an export to int8 alone", "Write --int8, or give crops with --images.")
     kind = networks.check_format(format, precision)
     file = checkpoint if isinstance(checkpoint, (str, Path)) else getattr(checkpoint, "checkpoint", None)
     if out is None and file is None:

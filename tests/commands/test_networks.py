@@ -89,6 +89,8 @@ def test_features_of_a_path_an_image_an_array_a_tensor_or_several(
 def test_an_export_says_where_it_goes(trained: TrainingResult, folder: Path) -> None:
     with pytest.raises(TrainingError, match="needs `out`"):
         nas.export(trained)
+    with pytest.raises(TrainingError, match="for an export to int8 alone"):
+        nas.export(trained, folder / "network.pt2", data=DATA)
     report = nas.export(trained, folder / "network.pt2", format="torch-export")
     assert report.path.is_file()
     assert report.parity.min_cosine > 0.9999
