@@ -50,6 +50,19 @@ def test_logits_are_hintons(temperature: float, teachers: int) -> None:
     assert float(distil_logits(own, [own], temperature)) == pytest.approx(0, abs=1e-6)
 
 
+def test_every_part_of_a_head_learns_the_mean_of_the_teachers_parts() -> None:
+    own, taught = draws(4, 3, 5), draws(4, 2, 5, seed=1)
+    total = 0.0
+    for i in range(4):
+        q = [sum(column) / 2 for column in zip(*(softened(part, 4.0) for part in taught[i]), strict=True)]
+        for part in own[i]:
+            p = softened(part, 4.0)
+            total += sum(b * (math.log(b) - math.log(a)) for a, b in zip(p, q, strict=True)) / 12
+    assert float(distil_logits(own, [taught])) == pytest.approx(16 * total, rel=1e-5)
+    whole = distil_logits(own.mean(dim=1), [taught])  # a student without parts
+    assert whole.ndim == 0
+
+
 def test_features_are_the_mean_of_one_minus_cosine() -> None:
     own, taught = [draws(6, 4), draws(6, 9, seed=1)], [draws(6, 4, seed=2), draws(6, 9, seed=3)]
     total = 0.0

@@ -19,10 +19,19 @@ def distil_logits(logits: Tensor, taught: Sequence[Tensor], temperature: float =
 
     p are the student's probabilities of logits (B, C) / T, q the mean of the teachers' (B, C). T^2 keeps the size of
     the gradient when T changes. Source: Hinton et al., Distilling the Knowledge in a Neural Network, 2015.
+
+    Of a head with parts, logits (B, parts, C): a teacher's probabilities are the mean of its parts', and every part of
+    the student learns q.
     """
-    wanted = torch.stack([(one / temperature).softmax(dim=1) for one in taught]).mean(dim=0)
-    own = (logits / temperature).log_softmax(dim=1)
-    return functional.kl_div(own, wanted, reduction="batchmean") * temperature**2
+    wanted = torch.stack([_of_whole((one / temperature).softmax(dim=-1)) for one in taught]).mean(dim=0)
+    own = (logits / temperature).log_softmax(dim=-1)
+    if own.ndim == 3:
+        wanted = wanted[:, None].expand_as(own)
+    return functional.kl_div(own.flatten(0, -2), wanted.flatten(0, -2), reduction="batchmean") * temperature**2
+
+
+def _of_whole(probabilities: Tensor) -> Tensor:
+    return probabilities.mean(dim=1) if probabilities.ndim == 3 else probabilities
 
 
 def distil_features(embeddings: Sequence[Tensor], taught: Sequence[Tensor]) -> Tensor:

@@ -29,7 +29,7 @@ class Taught:
 
     Attributes:
         embedding: (B, E) after its BNNeck.
-        logits: (B, C); None for a teacher without classifier.
+        logits: (B, C), of a head with parts (B, parts, C); None for a teacher without classifier.
     """
 
     embedding: Tensor
