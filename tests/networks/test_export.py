@@ -195,7 +195,7 @@ def test_wrong_input_is_one_sentence(tmp_path: Path) -> None:
         check_format("onxx")
     with pytest.raises(TrainingError, match="unknown precision 'fp8'"):
         check_format("onnx", "fp8")
-    with pytest.raises(TrainingError, match="onnx files are written in fp32, fp16, not bf16"):
+    with pytest.raises(TrainingError, match="onnx files are written in fp32, fp16, int8, not bf16"):
         check_format("onnx", "bf16")
     with pytest.raises(TrainingError, match="there is no folder"):
         export_network(network(""), tmp_path / "missing" / "net.onnx")
