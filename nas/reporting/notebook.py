@@ -169,11 +169,10 @@ class Study:
 
         A path where they lie in a local folder, else the address in the study's store.
         """
-        with open_database(self.url, create=False, read_only=True) as database:
-            files = Repository(database).checkpoints_of(self.name)
-        files["checkpoint"] = files["checkpoint"].str.removeprefix("file://")
         rows = self.results().drop_duplicates("training_id", keep="last")
-        return rows.merge(files, on="training_id").sort_values("map", ascending=False, ignore_index=True)
+        kept = rows[rows["checkpoint"].notna()] if "checkpoint" in rows else rows.iloc[:0].assign(checkpoint="")
+        files = kept["checkpoint"].astype(str).str.removeprefix("file://")
+        return kept.assign(checkpoint=files).sort_values("map", ascending=False, ignore_index=True)
 
     def front(self) -> pd.DataFrame:
         """The candidates that no other beats in accuracy and cost, at the level to quote, the cheapest first."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from private_postgres import MISSING, PrivatePostgres, find_binaries
 from reporting_builders import store_study
+from sqlalchemy import update
 
 from nas import Study
 from nas.errors import StorageError, StudyError
 from nas.reporting import load_study_data
 from nas.reporting.study_data import StudyData
 from nas.storage import Repository, open_database
+from nas.storage.models import Training
 from nas.storage.reads import total_loss
 
 
@@ -125,3 +128,16 @@ def test_keys_of_a_far_device_are_no_protocol_of_a_measurement_here() -> None:
     assert StudyData("here", {"latency": latency}).latency_protocol == {"backend": "eager", "device": "auto"}
     far = {**latency, "device": "xavier"}
     assert StudyData("far", {"latency": far}).latency_protocol == far
+
+
+def test_weights_that_were_kept_are_named_with_what_to_type(stored: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.db"
+    path.write_bytes(Path(stored.removeprefix("sqlite:///")).read_bytes())
+    kept = {"checkpoint_uri": "file:///weights/one.pt", "checkpoint_sha256": "0" * 64}
+    with open_database(f"sqlite:///{path}") as database, database.write() as session:
+        session.execute(update(Training).where(Training.id == 1).values(kept))
+    study = Study.open(f"sqlite:///{path}", "market1501")
+    assert list(study.checkpoints()["checkpoint"]) == ["/weights/one.pt"]
+    assert list(study.candidates()["export"].dropna()) == ["nas export /weights/one.pt"]
+    other = Study.open(f"sqlite:///{path}", "nothing_yet")
+    assert other.checkpoints().empty
