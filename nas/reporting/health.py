@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -131,8 +132,8 @@ def _times(data: StudyData) -> list[Limit]:
     shared = times["unknown"].astype("string").str.startswith("other programs", na=False)
     for kind, lost in (("machine shared", times[shared]), ("times", times[times["unknown"].notna() & ~shared])):
         if len(lost):
-            why = "; ".join(dict.fromkeys(words(reason) for reason in lost["unknown"].head(3)))
-            fact = f"The times of {plural(len(lost), 'network')} are not known: {why}."
+            kinds = {re.sub(r"[\d.]+", "", reason): words(reason) for reason in reversed(lost["unknown"].tolist())}
+            fact = f"The times of {plural(len(lost), 'network')} are not known (such as: {'; '.join(kinds.values())})."
             found.append(Limit(kind, fact, "They are on no front and in no rule about time.", again))
     disturbed = times[times["isolated"].eq(False) & times["median_ms"].notna()]
     if len(disturbed):

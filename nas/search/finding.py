@@ -48,7 +48,8 @@ def studies_here(url: str | None = None, unread: list[str] | None = None) -> lis
             found += _in_database(known)
         except NasError as error:
             if unread is not None:
-                unread.append(f"{known.removeprefix('sqlite:///')} was passed over: {error.message}")
+                advice = f" ({error.hint})" if error.hint else ""
+                unread.append(f"{known.removeprefix('sqlite:///')} was passed over: {error.message}{advice}")
     return found
 
 
