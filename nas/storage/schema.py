@@ -76,11 +76,20 @@ def _quiet() -> Iterator[None]:
 
 
 def version(connection: Connection) -> SchemaVersion:
-    """The schema version of a database, None when it holds no tables of ours."""
+    """The schema version of a database, None when it holds no tables of ours.
+
+    Raises:
+        StorageError: it names several versions.
+    """
     with _quiet():
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-        has_table = inspect(connection).has_table(VERSION_TABLE)
-        return SchemaVersion(context.get_current_revision() if has_table else None, known_revisions()[-1])
+        heads = context.get_current_heads() if inspect(connection).has_table(VERSION_TABLE) else ()
+    if len(heads) > 1:
+        raise StorageError(
+            f"the database is damaged: its table {VERSION_TABLE} names {len(heads)} versions instead of one",
+            "take a copy from before, or an archive",
+        )
+    return SchemaVersion(heads[0] if heads else None, known_revisions()[-1])
 
 
 def prepare(engine: Engine, url: str, *, create: bool, read_only: bool) -> SchemaVersion:

@@ -66,7 +66,8 @@ def test_generated_pedestrians_are_the_crops_otherwise(
     ("arguments", "sentence"),
     [
         (["--format", "onxx"], "did you mean 'onnx'"),
-        (["--precision", "int8"], "unknown precision"),
+        (["--precision", "int4"], "unknown precision"),
+        (["--precision", "int8"], "int8 needs data"),
         (["--images", "nowhere"], "nowhere"),
         (["--out", "no/such/folder/x.onnx"], "there is no folder"),
     ],

@@ -211,7 +211,7 @@ def test_a_checkpoint_is_a_start_by_its_content(tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({"start": "missing.pt"}, "no such file"),
-        ({"start": "damaged.pt"}, "cannot be read as a checkpoint"),
+        ({"start": "damaged.pt"}, "is no checkpoint of this program"),
         ({"recipe": {**TINY["recipe"], "keep": "none"}}, "keeps weights"),
         ({"recipe": {**TINY["recipe"], "transfer": {"from": "a.pt"}}}, "both say where a training begins"),
     ],

@@ -104,6 +104,14 @@ def test_a_newer_database_is_refused_and_left_as_it_was(url: str) -> None:
             open_database(url, read_only=read_only)
 
 
+def test_a_database_of_several_versions_is_damaged(url: str) -> None:
+    with open_database(url) as database, database.engine.begin() as connection:
+        connection.execute(text(f"INSERT INTO {schema.VERSION_TABLE} VALUES ('0.1.0')"))
+    for read_only in (False, True):
+        with pytest.raises(StorageError, match=r"is damaged: .* names 2 versions instead of one"):
+            open_database(url, read_only=read_only)
+
+
 def test_an_older_database_is_not_upgraded_by_a_reader(early_url: str) -> None:
     with pytest.raises(StorageError) as error:
         open_database(early_url, read_only=True)
