@@ -100,6 +100,8 @@ def without_pydantic() -> bool:
         "ValidationError": type("ValidationError", (ValueError,), {}),
         "field_validator": unchanged,
         "model_validator": unchanged,
+        "field_serializer": unchanged,
+        "model_serializer": unchanged,
     }
     vars(module).update(names)
     # Whatever else is imported by name is for study files, which no benchmark reads.
