@@ -1,7 +1,8 @@
 """Folds batch normalisation into the layers before it: the network as it is deployed, timed and exported.
 
-Which normalisation follows which layer is seen by running the network once, not by names, so own blocks are folded
-too. What follows no convolution or linear layer stays, except BNNeck, which becomes one multiplication and addition.
+Which normalisation follows which layer is seen by running the network once, not by names, so own blocks and backbones
+are folded too. A normalisation stays where it follows no convolution or linear layer, or something else uses that
+layer's output too; BNNeck becomes one multiplication and addition.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from nas.networks.network import ReidNetwork
 
@@ -60,38 +63,58 @@ def fold_batchnorm(network: ReidNetwork) -> ReidNetwork:
     return folded
 
 
+class _Uses(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the operations that take a tensor, of the tensors it is told to watch."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.counts: Counter[int] = Counter()
+        self._watched: dict[int, Tensor] = {}  # alive, so that no other tensor takes their identity
+
+    def watch(self, tensor: Tensor) -> None:
+        self._watched[id(tensor)] = tensor
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {id(x) for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
+        self.counts.update(given & self._watched.keys())
+        return func(*args, **(kwargs or {}))
+
+
 def _followed_by_norm(network: ReidNetwork) -> list[tuple[str, str]]:
-    """Names of (layer, norm) where the norm takes exactly what the layer returned, each used once in a forward."""
+    """Names of (layer, norm) where the norm, and nothing else, takes what the layer returned; each is called once."""
     blocked = {f"backbone.{network.sites[site - 1].path}" for site in network.candidate.sites}
     names = {module: name for name, module in network.named_modules()}
     calls: Counter[str] = Counter()
-    made: list[tuple[Tensor, str]] = []  # keeps the tensors alive, so that their identity stays unique
-    pairs: list[tuple[str, str]] = []
+    uses, made = _Uses(), dict[int, str]()
+    pairs: list[tuple[str, str, int]] = []
 
     def after_layer(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         calls[names[module]] += 1
-        made.append((output, names[module]))
+        made[id(output)] = names[module]
+        uses.watch(output)
 
     def before_norm(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         calls[names[module]] += 1
-        pairs.extend((layer, names[module]) for tensor, layer in made if tensor is inputs[0])
+        if id(inputs[0]) in made:
+            pairs.append((made[id(inputs[0])], names[module], id(inputs[0])))
 
     layers = [m for m, name in names.items() if _multiplies(m) and name not in blocked]
     hooks = [layer.register_forward_hook(after_layer) for layer in layers]
     hooks += [module.register_forward_pre_hook(before_norm) for module in names if isinstance(module, _NORMS)]
     place = next(network.parameters())
     try:
-        with torch.no_grad():
+        with torch.no_grad(), uses:
             network(torch.zeros(1, 3, *network.input_size, device=place.device, dtype=place.dtype))
     finally:
         for hook in hooks:
             hook.remove()
-    return [pair for pair in pairs if calls[pair[0]] == calls[pair[1]] == 1]
+    return [(layer, norm) for layer, norm, of in pairs if calls[layer] == calls[norm] == uses.counts[of] == 1]
 
 
 def _multiplies(module: nn.Module) -> bool:
-    """Whether a module uses its weights as they are; timm's `StdConv2d` and the like standardise theirs first."""
-    return type(module) in _LAYERS or type(module).__name__ == "Conv2dSame"
+    """Whether a module uses its weights as they are; timm's `StdConv2d` and hooks such as weight_norm's change them."""
+    plain = type(module) in _LAYERS or type(module).__name__ == "Conv2dSame"
+    return plain and not module._forward_pre_hooks
 
 
 def _fuse(network: nn.Module, layer_name: str, norm_name: str) -> None:

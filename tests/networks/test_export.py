@@ -12,7 +12,7 @@ from block_builders import case_id, features, main_cases, make, randomised
 from torch import Tensor, nn
 
 from nas.errors import TrainingError
-from nas.networks import ReidNetwork, build_network
+from nas.networks import ReidNetwork, build_network, fold_batchnorm
 from nas.networks.blocks import FeatureShape
 from nas.networks.export import FORMATS, ExportReport, Parity, Preprocessing, check_format, export_network
 from nas.networks.export.onnx_file import quiet
@@ -173,6 +173,12 @@ def test_a_file_that_answers_differently_is_not_written(tmp_path: Path) -> None:
         export_network(built, path, "torch-export")
     assert path.read_text() == "what was there before"
     assert [p.name for p in tmp_path.iterdir()] == ["net"]
+
+
+def test_what_is_compared_with_is_the_network_before_folding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.networks.export.fold_batchnorm", lambda given: fold_batchnorm(network("+se@3")))
+    with pytest.raises(TrainingError, match="answers differently from PyTorch"):
+        export_network(network(""), tmp_path / "net.pt2", "torch-export")
 
 
 def test_reduced_precision_that_changes_neighbours_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -204,6 +204,22 @@ TRUNK = dedent(
             small = functional.avg_pool2d(images, 2).repeat(1, 3, 1, 1)[:, :8]
             return small + self.bn1(self.conv1(images))  # a way around every module
 
+    class PreActivated(nn.Module):  # what the stem's convolution returns goes to a normalisation and around it
+        def __init__(self):
+            super().__init__()
+            self.stem = nn.Conv2d(3, 8, 3, 2, 1)
+            self.norm, self.body = nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3, 1, 1)
+            self.last = nn.Conv2d(8, 16, 3, 2, 1)
+
+        def forward(self, images):
+            x = self.stem(images)
+            return self.last(x + self.body(functional.relu(self.norm(x))))
+
+    class Rectified(nn.Sequential):  # each normalisation takes the tensor that its convolution made, changed in place
+        def __init__(self):
+            rows = (nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(inplace=True), nn.BatchNorm2d(8))
+            super().__init__(*rows, nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(inplace=True), nn.BatchNorm2d(16))
+
     class Classifier(Trunk):
         def forward(self, images):
             return super().forward(images).mean((2, 3))
@@ -218,7 +234,8 @@ TRUNK = dedent(
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "own_nets.py").write_text(TRUNK)
     monkeypatch.syspath_prepend(str(tmp_path))
-    own_code.trust([f"own_nets:{name}" for name in ("Trunk", "Declared", "Misdeclared", "Beside", "Classifier")])
+    names = ("Trunk", "Declared", "Misdeclared", "Beside", "PreActivated", "Rectified", "Classifier")
+    own_code.trust([f"own_nets:{name}" for name in names])
     yield tmp_path
     sys.modules.pop("own_nets", None)
     own_code._trusted.clear()
@@ -246,6 +263,19 @@ def test_ones_own_runs_as_written(own: Path) -> None:
         by_hand = network.blocks["2"](trunk.stages[1].forward(trunk.stages[0](by_hand)))
         assert torch.equal(network.feature_map(x), trunk.stages[3](trunk.stages[2](by_hand)))
         torch.testing.assert_close(fold_batchnorm(network)(x), network(x))
+
+
+@pytest.mark.parametrize("name", ["PreActivated", "Rectified"])
+def test_a_normalisation_stays_where_others_use_what_it_takes(own: Path, name: str) -> None:
+    network = build_network(f"own_nets:{name}(last_stride=2)+se@1", input_size=(32, 16), seed=0).eval()
+    norms = [module for module in network.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        nn.init.normal_(norm.running_mean)
+        nn.init.normal_(norm.weight)
+    x, folded = torch.randn(2, 3, 32, 16), fold_batchnorm(network)
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in folded.modules()) == len(norms)
+    with torch.no_grad():
+        torch.testing.assert_close(folded(x), network(x))
 
 
 @pytest.mark.parametrize(

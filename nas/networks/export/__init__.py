@@ -7,6 +7,7 @@ its input is in `metadata`, how embeddings are compared in `parity`.
 
 from __future__ import annotations
 
+import copy
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -156,7 +157,7 @@ def export_network(
     folded = fold_batchnorm(network).cpu().float()
     images = parity_images(network.input_size, crops)
     tell(1, 4, "reference embeddings")
-    reference = _embed(folded, images)
+    reference = _embed(copy.deepcopy(network).cpu().float().eval(), images)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
         draft = Path(folder) / target.name
         for kept in (True,) if precision in ("fp32", INT8) else (False, True):
