@@ -50,8 +50,10 @@ def _placement(space: SpaceFile, candidate: Candidate, i: int, placement: Placem
     if placement.block not in space.blocks:
         message = f"block {placement.block} is not in this space; its blocks: {', '.join(space.blocks)}"
         yield Violation(None, f"placements[{i}].block", message)
-    elif placement.site in numbers:
-        domain = space.blocks[placement.block]
+        return
+    domain = space.blocks[placement.block]
+    # Derived values are legal at the space's own sites; elsewhere there may be none.
+    if not domain.derived or (candidate.backbone in space.backbones and placement.site in numbers):
         variants = domain.variants(topology_of(candidate).site(placement.site))
         if placement.params not in variants:
             yield from _params(variants, i, placement, dict(domain.derived))

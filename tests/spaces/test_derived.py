@@ -101,6 +101,9 @@ def test_what_is_outside_is_explained_and_repaired() -> None:
     assert violation.message == "se@8: reduction is 16; legal here: 8 (channels / 64)"
     assert str(found.repair("resnet50+se@8")) == "resnet50+se(reduction=8)@8"
     assert found.explain("resnet50+se@1")[0].path == "placements[0].site"  # 1 has no legal value, and is not in it
+    backbone, *_ = found.explain("shufflenet_v2_x1_0+se@6")  # nor has 6 there, with 232 channels
+    assert backbone.path == "backbone"
+    assert not found.contains("shufflenet_v2_x1_0+se@6")
 
 
 def test_optuna_sees_one_choice_a_site_and_proposals_keep_to_it() -> None:
