@@ -36,32 +36,35 @@ def make_rank_lists(
     *,
     notation: str | None = None,
     queries: int | Sequence[int] = 6,
+    split: str | None = None,
     ranks: int = 10,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Rank lists as `StudyData.rank_lists` holds them: notation -> rows (query, rank, identity, camera, ...).
+    """Rank lists as `StudyData.rank_lists` holds them: notation -> rows (split, query, rank, identity, camera, ...).
 
     Args:
         database: where the training and its checkpoint are recorded.
         data: the study.
         notation: whose lists; the recommended candidate's by default.
         queries: how many, evenly spaced from the worst average precision to the best; or which, by their places.
+        split: on which the candidate was judged, as in results; the test split where it was, by default.
         ranks: gallery images a query.
         device: `cpu` or `cuda`.
         progress: told while features are extracted.
 
     Raises:
-        StudyError: there is no such candidate, or none of its trainings kept a checkpoint.
+        StudyError: there is no such candidate, or none of its trainings (on that split) kept a checkpoint.
         DataError: the images are not where the study file says.
     """
     wanted = notation or _recommended(data)
-    training = _training_with_checkpoint(database, data, wanted)
+    training = _training_with_checkpoint(database, data, wanted, split)
     with tempfile.TemporaryDirectory() as folder:
         extractor = _extractor(training, Path(folder), device)
         prepared = _images(data, str(training["split"]), extractor.size, progress)
         features = [_features(extractor, split, progress) for split in (prepared.query, prepared.gallery)]
-    return {wanted: _rows(prepared, features[0], features[1], queries, ranks)}
+    rows = _rows(prepared, features[0], features[1], queries, ranks)
+    return {wanted: [{"split": str(training["split"]), **row} for row in rows]}
 
 
 def make_maps(
@@ -99,16 +102,20 @@ def _recommended(data: StudyData) -> str:
     return str(rows[rows["quoted"].astype(bool)].sort_values("map_mean")["notation"].iloc[-1])
 
 
-def _training_with_checkpoint(database: Database, data: StudyData, notation: str) -> dict[str, Any]:
-    """The longest-trained finished training of the candidate whose checkpoint was kept."""
+def _training_with_checkpoint(
+    database: Database, data: StudyData, notation: str, split: str | None = None
+) -> dict[str, Any]:
+    """The longest-trained finished training of the candidate whose checkpoint was kept; the test split goes first."""
     rows = data.finished[data.finished["notation"] == notation].sort_values(["split", "epochs"])
+    rows = rows if split is None else rows[rows["split"] == split]
     repository = Repository(database)
     for training_id in reversed([int(number) for number in rows["training_id"]]):
         found = repository.training(training_id)
         if found and found.get("checkpoint_uri"):
             return dict(found)
+    where = "" if split is None else f", judged on the split {split!r},"
     raise StudyError(
-        f"no checkpoint of {notation} was kept, so there are no rank lists",
+        f"no checkpoint of {notation}{where} was kept, so there are no rank lists",
         "studies with keep_checkpoints: last or best keep them; or name another candidate",
     )
 

@@ -206,15 +206,16 @@ def test_the_difference_of_two_candidates_is_paired_within_seeds(full: StudyData
 def test_rank_lists_are_of_the_same_queries(stored: str, full: StudyData, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
 
-    def made(_: object, data: StudyData, *, notation: str, queries: object) -> dict[str, list[dict[str, object]]]:
-        asked.append(queries)
-        return {
-            notation: [{**row, "query": place} for place in (7, 3) for row in full.rank_lists["resnet50+cnl@6,8,14"]]
-        }
+    def made(
+        _: object, data: StudyData, *, notation: str, queries: object, split: str | None = None
+    ) -> dict[str, list[dict[str, object]]]:
+        asked.append((queries, split))
+        lists = full.rank_lists["resnet50+cnl@6,8,14"]
+        return {notation: [{**row, "query": place, "split": "test"} for place in (7, 3) for row in lists]}
 
     monkeypatch.setattr("nas.reporting.make_rank_lists", made, raising=False)
     both = with_lists(StudySource(stored), full, "resnet50", "resnet50+cnl@8", queries=2)
-    assert asked == [2, [7, 3]]
+    assert asked == [(2, None), ([7, 3], "test")]
     assert set(both.rank_lists) == {"resnet50", "resnet50+cnl@8"}
 
 

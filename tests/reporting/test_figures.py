@@ -139,6 +139,16 @@ def test_hyperparameters_are_read_from_candidates_and_the_studys_recipe() -> Non
     assert "last_stride" not in table  # it does not vary
 
 
+def test_a_candidate_whose_blocks_differ_has_no_one_value() -> None:
+    build = ResultsBuilder()
+    for text in ("se@6", "se(reduction=8)@6", "se(reduction=8)@6+se@8", "se(reduction=8)@6,8"):
+        build.add(f"resnet50+{text}", stage="1-sweep", kind="sweep", map=0.8)
+    table = settings_table(StudyData("x", results=build.table())).set_index("notation")
+    found = [table["SE: reduction"].get(f"resnet50+{text}") for text in ("se@6", "se(reduction=8)@6,8")]
+    assert found == [16, 8]
+    assert pd.isna(table.loc["resnet50+se(reduction=8)@6+se@8", "SE: reduction"])
+
+
 def test_slices_put_what_decides_first_and_show_each_values_mean() -> None:
     figure = Slices()
     table = figure.table(tuned())

@@ -36,7 +36,7 @@ _LOG_FROM = 20.0
 def settings_table(data: StudyData, stage: str = "") -> pd.DataFrame:
     """One row a candidate: notation, map (mean), cost, and a column for each hyperparameter that varies.
 
-    Cells are empty where a candidate has no such hyperparameter.
+    Cells are empty where a candidate has no such hyperparameter, or several values of it at its sites.
 
     Args:
         data: the study.
@@ -68,10 +68,11 @@ def _settings(notation: str, data: StudyData) -> dict[str, Any]:
         return {}
     found: dict[str, Any] = {BLOCKS: float(len(candidate.placements)), BLOCK: block_title(block_label(notation))}
     found |= dict(candidate.backbone_params)
+    placed: dict[str, set[Any]] = {}
     for placement in candidate.placements:
-        names = sorted(_params_of(data, placement.block))
-        title = block_title(placement.block)
-        found |= {f"{title}: {key}": placement.value(key) for key in names}
+        for key in sorted(_params_of(data, placement.block)):
+            placed.setdefault(f"{block_title(placement.block)}: {key}", set()).add(placement.value(key))
+    found |= {key: values.pop() if len(values) == 1 else None for key, values in placed.items()}
     own = dict(candidate.recipe)
     return found | {key: own.get(key, _recipe_value(data, key)) for key in _recipe_keys(data)}
 
@@ -247,7 +248,8 @@ class ParallelCoordinates(StudyFigure):
     def caption(self, table: pd.DataFrame) -> str:
         return (
             f"A line is a candidate ({table.attrs['of']}), the bluer the higher its {table.attrs['metric']}. "
-            "Drag along an axis to keep the lines that pass there. `none` stands where there is no such hyperparameter."
+            "Drag along an axis to keep the lines that pass there. `none` stands where there is no such "
+            "hyperparameter, or where a candidate's blocks differ in it."
         )
 
 

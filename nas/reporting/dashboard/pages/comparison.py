@@ -123,13 +123,14 @@ def with_lists(source: StudySource, data: StudyData, first: str, second: str, qu
     """The study with rank lists of both candidates, of the queries that are spread over the first one's precisions.
 
     Raises:
-        StudyError: no weights of one of them were kept, or the two were judged on different splits.
+        StudyError: no weights of one of them were kept, of the second on the split that the first is judged on.
         DataError: the images are not where the study file says.
     """
     database = source.database()
     mine = reporting.make_rank_lists(database, data, notation=first, queries=queries)
     asked = list(dict.fromkeys(row["query"] for row in mine[first]))
-    theirs = reporting.make_rank_lists(database, data, notation=second, queries=asked)
+    split = mine[first][0]["split"]
+    theirs = reporting.make_rank_lists(database, data, notation=second, queries=asked, split=split)
     return replace(data, rank_lists={**mine, **theirs})
 
 
