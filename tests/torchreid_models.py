@@ -19,6 +19,7 @@ FILES = {
     "resnet50_ibn_a": "resnet_ibn_a",
     "resnet50_ibn_b": "resnet_ibn_b",
     "resnet18": "resnet",
+    "resnet50_fc512": "resnet",
 }
 
 

@@ -3,7 +3,7 @@
 torchreid's model zoo, FastReID, the strong baseline and AGW each store a trunk, a head and a classifier under names of
 their own. What a file holds is seen from names and shapes; a part that no network here has is refused by name. What no
 file tells is taken as its authors trained it, and said in the checkpoint's recipe: input 256x128, torchreid's ResNets
-with last stride 2, all others with 1.
+without a layer before the classifier with last stride 2, all others (its `resnet50_fc512` too) with 1.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ def _parts(state: State, path: Path) -> _Parts:
     if "classifier.weight" in state and "bottleneck.weight" not in state:  # torchreid
         trunk = {key: value for key, value in state.items() if not key.startswith(("classifier.", "fc."))}
         neck = _below(state, "fc.")
-        return _Parts(trunk, neck, None, state["classifier.weight"], "fc" if neck else "plain", 2)
+        head, last_stride = ("fc", 1) if neck else ("plain", 2)
+        return _Parts(trunk, neck, None, state["classifier.weight"], head, last_stride)
     raise TrainingError(f"{path} holds no re-identification network with a head that is known here", _FORMS)
 
 

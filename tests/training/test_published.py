@@ -37,6 +37,7 @@ def images() -> Tensor:
         ("osnet_x0_25", "osnet_x0_25", {"fc": {"features": 512}}),
         ("osnet_ain_x1_0", "osnet_ain_x1_0", {"fc": {"features": 512}}),
         ("resnet18", "resnet18(last_stride=2)", "plain"),
+        ("resnet50_fc512", "resnet50", {"fc": {"features": 512}}),
     ],
 )
 def test_torchreid_s_zoo(name: str, notation: str, head: object, tmp_path: Path) -> None:
