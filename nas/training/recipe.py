@@ -7,6 +7,8 @@ published configuration of Luo et al. 2019 (Bag of Tricks), not its code's defau
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -216,6 +218,15 @@ class Recipe(Section):
                 raise ValueError(f"{key} of {name} must be a whole number of at least 1")
         return value if settings else name
 
+    @field_validator("own_losses")
+    @classmethod
+    def _known_weights(cls, value: dict[str, Settings]) -> dict[str, Settings]:
+        for name, settings in value.items():
+            weight = settings.get("weight", 1.0)
+            if type(weight) not in (int, float) or not 0 <= weight < math.inf:  # type: ignore[operator]
+                raise ValueError(f"weight of {name} must be a number of at least 0, not {weight!r}")
+        return value
+
     @field_validator("loss", mode="before")
     @classmethod
     def _join_terms(cls, value: Any) -> Any:
@@ -234,8 +245,6 @@ class Recipe(Section):
         if self.head_epochs and not IDENTITY_TERMS & set(self.terms):
             known = ", ".join(sorted(IDENTITY_TERMS))
             raise ValueError(f"transfer trains the classifier first, which needs one of {known}")
-        if self.head_name == "pcb" and self.distil is not None and "logits" in self.distil.loss:
-            raise ValueError("distil: head pcb has logits a part, which no teacher's are compared with; use features")
         if unused := sorted(set(self.own_losses) - set(self.own_terms)):
             raise ValueError(f"own_losses has settings of {unused[0]}, which loss does not name")
         if list(self.milestones) != sorted(set(self.milestones)):
@@ -276,7 +285,7 @@ class Recipe(Section):
         """Factor of a term in the loss."""
         if term in LOSS_TERMS:
             return float(getattr(self, term).weight)
-        return float(self.own_losses.get(term, {}).get("weight") or 1.0)
+        return float(self.own_losses.get(term, {}).get("weight", 1.0))  # type: ignore[arg-type]
 
     def loss_settings(self, term: str) -> Settings:
         """What a loss of one's own takes."""
@@ -459,17 +468,32 @@ def load_recipe(spec: str | Mapping[str, Any] | Recipe) -> Recipe:
 
 
 def _merged(base: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with overrides laid over it, section by section."""
+    """`base` with overrides laid over it, section by section; a head comes whole, in the place of another."""
     for key, value in overrides.items():
-        head, _, rest = str(key).partition(".")
-        inner = base.get(head)
+        step, rest = _first_step(str(key), base)
+        inner = base.get(step)
         if rest:
-            base[head] = _merged(dict(inner) if isinstance(inner, dict) else {}, {rest: value})
-        elif isinstance(value, Mapping) and isinstance(inner, dict):
-            base[head] = _merged(dict(inner), value)
+            base[step] = _merged(dict(inner) if isinstance(inner, dict) else {}, {rest: value})
+        elif isinstance(value, Mapping) and isinstance(inner, dict) and step != "head":
+            base[step] = _merged(dict(inner), value)
         else:
-            base[head] = value
+            base[step] = value
     return base
+
+
+def _first_step(path: str, known: Mapping[str, Any]) -> tuple[str, str]:
+    """The first key of a path `a.b`, and the rest; `package.module:name` is one key.
+
+    >>> _first_step("own_losses.my.parts:focal.weight", {"own_losses": {}})
+    ('own_losses', 'my.parts:focal.weight')
+    >>> _first_step("my.parts:focal.weight", {})
+    ('my.parts:focal', 'weight')
+    """
+    first, _, rest = path.partition(".")
+    named = re.match(r"[\w.]+:\w+", path)
+    if named is None or first in known:
+        return first, rest
+    return named[0], path[named.end() :].removeprefix(".")
 
 
 def _validated(data: Mapping[str, Any]) -> Recipe:

@@ -46,8 +46,6 @@ def _checked(saved: Checkpoint, recipe: Recipe, path: Path, data_id: str | None,
         )
     if recipe.distil is None or "logits" not in recipe.distil.loss:
         return saved
-    if saved.recipe.head_name == "pcb":
-        raise TrainingError(f"{what} has logits a part", "Write loss: features or loss: relations.")
     if "cross_entropy" not in saved.recipe.terms:
         raise TrainingError(
             f"{what} was trained without cross_entropy, so that its logits are no probabilities",

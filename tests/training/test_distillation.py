@@ -189,6 +189,13 @@ def test_teachers_stay_as_they_are_and_two_are_a_mean(taught_by: Path, recipe: R
     assert all(not torch.equal(a, b) for a, b in zip(maps, trainer.loss.maps.parameters(), strict=True))
 
 
+def test_a_head_with_parts_teaches_and_learns_logits(recipe: Recipe, data: PreparedData, tmp_path: Path) -> None:
+    parts = recipe.with_overrides({"epochs": 1, "head": {"pcb": {"parts": 2, "features": 8}}})
+    train(STUDENT, parts, data, seed=0, checkpoint=tmp_path / "parts.pt")
+    result = train(STUDENT, final_recipe_of(parts, tmp_path / "parts.pt"), data, seed=1)
+    assert result.epochs[0].losses["distil_logits"] > 0
+
+
 def test_what_cannot_teach_is_refused_in_a_sentence(
     taught_by: Path, recipe: Recipe, data: PreparedData, tmp_path: Path
 ) -> None:

@@ -209,8 +209,23 @@ def test_ids_of_before_heads_and_these_losses_stay() -> None:
         ({"head": {"pcb": {}, "fc": {}}}, "give one head"),
         ({"loss": "arcfase"}, "unknown loss 'arcfase'; did you mean 'arcface'"),
         ({"own_losses": {"a:B": {"gamma": 2}}}, "own_losses has settings of a:B, which loss does not name"),
+        (
+            {"loss": "a:B", "own_losses": {"a:B": {"weight": -1}}},
+            "weight of a:B must be a number of at least 0, not -1",
+        ),
+        ({"loss": "a:B", "own_losses": {"a:B": {"weight": "x"}}}, "weight of a:B must be a number of at least 0"),
     ],
 )
 def test_wrong_heads_and_losses_are_one_sentence(given: dict[str, object], said: str) -> None:
     with pytest.raises(TrainingError, match=said):
         load_recipe(given)
+
+
+def test_names_of_ones_own_in_packages_are_keys_and_a_head_replaces_another() -> None:
+    recipe = load_recipe({"loss": "my.parts:focal", "own_losses": {"my.parts:focal": {"weight": 0, "gamma": 2.0}}})
+    assert (recipe.loss_weight("my.parts:focal"), recipe.loss_settings("my.parts:focal")) == (0.0, {"gamma": 2.0})
+    again = recipe.with_overrides({"own_losses.my.parts:focal.weight": 0.5, "head": {"pcb": {"parts": 2}}})
+    assert again.loss_weight("my.parts:focal") == 0.5
+    assert load_recipe(again.to_dict()) == again
+    assert again.with_overrides({"head": {"fc": {"features": 64}}}).head == {"fc": {"features": 64}}
+    assert again.with_overrides({"head.pcb.features": 8}).head == {"pcb": {"parts": 2, "features": 8}}
