@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -108,6 +109,7 @@ def test_a_block_that_is_the_identity_changes_nothing_and_a_copy_has_its_own() -
     with torch.no_grad():
         before = network(x)
         assert torch.equal(before, plain(x))
+        assert torch.equal(pickle.loads(pickle.dumps(network))(x), before)
         copied = copy.deepcopy(network)
         for parameter in copied.blocks.parameters():
             parameter.fill_(-1.0)

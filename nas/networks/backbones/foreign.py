@@ -22,6 +22,21 @@ class Features(nn.Module):
         features: Tensor = self.forward_features(images)
         return features
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """To be copied and pickled: a network of the author's class, which is found by its name, and put ahead anew."""
+        return _new_ahead, (type(self).__bases__[1],), self.__getstate__()  # type: ignore[no-untyped-call]
+
+
+def _new_ahead(kind: type[nn.Module]) -> nn.Module:
+    return _ahead(kind.__new__(kind))
+
+
+def _ahead(network: nn.Module) -> nn.Module:
+    """The network with `Features` ahead of its class."""
+    kind = type(network)
+    network.__class__ = type(kind.__name__, (Features, kind), {"__module__": kind.__module__})
+    return network
+
 
 def foreign_class(backbone: str) -> Any:
     """What makes the networks of a foreign backbone: a class of one's own, or timm's function for the name.
@@ -69,10 +84,7 @@ def build_foreign(backbone: str) -> nn.Module:
     except Exception as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise SpaceError(f"backbone {backbone} cannot be made: {said}") from error
-    if hasattr(network, "forward_features"):
-        kind = type(network)
-        network.__class__ = type(kind.__name__, (Features, kind), {"__module__": kind.__module__})
-    return network
+    return _ahead(network) if hasattr(network, "forward_features") else network
 
 
 def weight_tags(backbone: str) -> dict[str, str]:
