@@ -173,8 +173,8 @@ class StudyParts:
 
     def code_of(self, candidate: Candidate) -> str:
         """Hash of the source of own blocks, backbone, head, losses, and of one's own trainer; "" without any."""
-        names = frozenset(filter(own_code.is_own, (candidate.backbone, *candidate.blocks))) | self.recipe.own_code
-        names |= own_code.named_in(dict(candidate.recipe))
+        names = frozenset(filter(own_code.is_own, (candidate.backbone, *candidate.blocks)))
+        names |= self.recipe.own_code | self.source_recipe.own_code | own_code.named_in(dict(candidate.recipe))
         if names not in self._codes:
             blocks, trainer = own_code.code_hash(names), "" if self.trainer is None else self.trainer.code
             self._codes[names] = hash_of_data([blocks, trainer]) if trainer else blocks

@@ -6,17 +6,19 @@ import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Any
 
 import nas
+from nas.spaces.blocks import ENTRY_POINT_GROUP
+from nas.spaces.plugins import GROUPS
 
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "optuna", "SQLAlchemy", "pandas", "scipy")
 
 
 def environment(device: str = "cpu") -> dict[str, Any]:
-    """Facts about this process: versions, commit when in a checkout, CPU, GPU and driver.
+    """Facts about this process: versions (of packages with own blocks and parts too), commit, CPU, GPU and driver.
 
     Args:
         device: `cpu`, `cuda` or `cuda:N`, where it trains.
@@ -30,7 +32,7 @@ def environment(device: str = "cpu") -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": _threads(),
         "device": device,
-        "libraries": {name: _version(name) for name in LIBRARIES},
+        "libraries": {name: _version(name) for name in LIBRARIES} | _providers(),
     }
     if device.startswith("cuda"):
         import torch
@@ -72,6 +74,12 @@ def cpu_model() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def _providers() -> dict[str, str]:
+    """Versions of the installed packages that offer blocks or parts by entry points."""
+    points = [point for group in (ENTRY_POINT_GROUP, *GROUPS.values()) for point in entry_points(group=group)]
+    return {point.dist.name: point.dist.version for point in points if point.dist is not None}
 
 
 def _version(name: str) -> str | None:

@@ -15,6 +15,7 @@ import yaml
 from nas.data.prepared import PackedSplit, PreparedData
 from nas.errors import DataError, SpaceError, TrainingError
 from nas.networks import build_network
+from nas.search.environment import environment
 from nas.spaces import own_code
 from nas.training.batches import TrainingBatches
 from nas.training.checkpoints import Checkpoint, network_from_checkpoint, network_settings
@@ -99,6 +100,7 @@ def test_by_entry_points_of_an_installed_package(module: Path) -> None:
     recipe = load_recipe({"head": "mean_and_max", "loss": "focal+triplet", "own_losses": {"focal": {"gamma": 1.0}}})
     assert {"focal", "triplet"} < set(losses(recipe))
     assert recipe.own_code == set()
+    assert environment()["libraries"]["my-parts"] == "1.0"
     with pytest.raises(TrainingError, match="did you mean 'focal'"):
         load_recipe({"loss": "fokal"})
 
