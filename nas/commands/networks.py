@@ -16,7 +16,7 @@ from nas.errors import DataError, TrainingError
 from nas.files.hashes import sha256_of
 from nas.files.outputs import check_outputs
 from nas.files.yaml_source import load_yaml
-from nas.networks.export import ExportReport
+from nas.networks.export import CALIBRATION_IMAGES, ExportReport
 from nas.progress import Progress
 from nas.spaces.candidate import Candidate, as_candidate
 from nas.training.checkpoints import Checkpoint, load_checkpoint
@@ -307,7 +307,7 @@ def export(
     crops: Any = None,
     data: Data | None = None,
     view: str = "final",
-    calibration: int = 128,
+    calibration: int = CALIBRATION_IMAGES,
     cache: str | Path | None = None,
     progress: Progress | None = None,
 ) -> ExportReport:
