@@ -33,8 +33,10 @@ from nas.storage.models import (
     TRAINING_STATUSES,
     Base,
     CandidateRow,
+    DatasetRow,
     Environment,
     Latency,
+    Note,
     RecipeRow,
     Space,
     Stage,
@@ -51,6 +53,7 @@ Row: TypeAlias = dict[str, Any]
 Check: TypeAlias = Callable[[Mapping[str, Any]], str]
 NOTHING: Mapping[str, Check] = {}
 _NAMED = (("recipe", RecipeRow, "id", "definition"), ("protocol", Latency, "protocol_id", "protocol"))
+_TOLD = {"fact", "consequence"}  # what a warning of images says
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, sqlite3.Error, ValueError)
 """What `zipfile` and `sqlite3` raise for what is damaged, cut off, locked with a password or packed unknown."""
 
@@ -188,6 +191,13 @@ class Archive:
         for row in self.rows(Latency):
             if row["median_ms"] <= 0.0:
                 raise self.bad(f"a latency of {row['median_ms']} ms")
+        for row in self.rows(Note):
+            if not (isinstance(row["tags"], list) and all(isinstance(tag, str) for tag in row["tags"])):
+                raise self.bad(f"the tags {row['tags']!r:.40}")
+        for row in self.rows(DatasetRow):
+            told = row["warnings"] or []
+            if not isinstance(told, list) or not all(isinstance(one, dict) and one.keys() >= _TOLD for one in told):
+                raise self.bad(f"the warnings {told!r:.40}")
 
     def _check_candidate(self, row: Row) -> None:
         candidate = self._made("candidate", Candidate.from_dict, row["definition"])

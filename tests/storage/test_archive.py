@@ -248,6 +248,10 @@ HOSTILE: dict[str, Callable[[sqlite3.Connection], object]] = {
     "another size of a space": does("UPDATE nas_space SET size = '7'"),
     "another protocol under a true id": does("UPDATE nas_latency SET protocol = '{\"batch\": 1}'"),
     "another recipe under a true id": does("UPDATE nas_recipe SET definition = replace(definition, '60', '61')"),
+    "tags that are no words": does(
+        "INSERT INTO nas_note SELECT 1, candidate_id, 0, '[1]', '', 0.0 FROM nas_training WHERE id = 1"
+    ),
+    "warnings that say nothing": does("UPDATE nas_dataset SET warnings = '[{}]'"),
     "text that is no JSON": does("UPDATE nas_stage SET settings = '{'"),
 }
 
