@@ -51,7 +51,7 @@ _NO_NAMES = (
     "Download the file that its authors publish (docs/how-to/published-weights.md) and set weights to its path, or to"
     " null for random ones."
 )
-_OWN = "Give the path of a file, or null for random ones."
+_OWN = "Give the path of a file with the network's own parameter names, or null for random ones."
 
 
 def weight_names(backbone: str) -> tuple[str, ...]:
@@ -295,5 +295,5 @@ def _check_fit(trunk: nn.Module, state: Mapping[str, Tensor], path: Path, backbo
         rest = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise TrainingError(
             f"weights file {path} does not fit {backbone}: {'; '.join(problems[:3])}{rest}",
-            "Published weights fit width 1 only.",
+            _OWN if is_foreign(backbone.partition("(")[0]) else "Published weights fit width 1 only.",
         )

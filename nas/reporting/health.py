@@ -11,6 +11,7 @@ from nas.reporting.numbers import count, plural, signed
 from nas.reporting.study_data import StudyData
 from nas.reporting.words import words
 from nas.results.costs import DISTURBED
+from nas.results.power import POWER
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ def _seeds(data: StudyData) -> list[Limit]:
     if found.seeds_needed is not None:
         price = "" if found.seconds_needed is None else f", about {duration(found.seconds_needed)} more of training"
         cure = f"`seeds: {found.seeds_needed}` shows half of that{price}."
-    fact = f"{plural(found.seeds, 'seed')} each show a difference of {found.visible:.4f} {data.metric.words} or more."
+    seen = f"{found.visible:.4f} {data.metric.words} or more with {POWER:.0%} power"
+    fact = f"{plural(found.seeds, 'seed')} each show a difference of {seen}."
     return [Limit("too few trainings", fact, "Smaller ones, if there are any, are missed.", cure)]
 
 
