@@ -222,6 +222,18 @@ TRUNK = dedent(
             rows = (nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(inplace=True), nn.BatchNorm2d(8))
             super().__init__(*rows, nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(inplace=True), nn.BatchNorm2d(16))
 
+    class Auxiliary(Trunk):
+        def __init__(self):
+            super().__init__()
+            self.extra, self.head = nn.Conv2d(24, 24, 1), nn.Linear(24, 2)
+
+        def forward_features(self, images):
+            x = super().forward(images)
+            return x + self.extra(x) if self.training else x
+
+        def forward(self, images):
+            return self.head(self.forward_features(images).mean((2, 3)))
+
     class Classifier(Trunk):
         def forward(self, images):
             return super().forward(images).mean((2, 3))
@@ -236,7 +248,7 @@ TRUNK = dedent(
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "own_nets.py").write_text(TRUNK)
     monkeypatch.syspath_prepend(str(tmp_path))
-    names = ("Trunk", "Declared", "Misdeclared", "Beside", "PreActivated", "Rectified", "Classifier")
+    names = ("Trunk", "Declared", "Misdeclared", "Beside", "PreActivated", "Rectified", "Auxiliary", "Classifier")
     own_code.trust([f"own_nets:{name}" for name in names])
     yield tmp_path
     sys.modules.pop("own_nets", None)
@@ -265,6 +277,13 @@ def test_ones_own_runs_as_written(own: Path) -> None:
         by_hand = network.blocks["2"](trunk.stages[1].forward(trunk.stages[0](by_hand)))
         assert torch.equal(network.feature_map(x), trunk.stages[3](trunk.stages[2](by_hand)))
         torch.testing.assert_close(fold_batchnorm(network)(x), network(x))
+
+
+def test_what_only_training_runs_stays_and_the_head_goes(own: Path) -> None:
+    network = build_network("own_nets:Auxiliary", num_classes=3, input_size=(32, 16), seed=0)
+    assert "extra" in dict(network.backbone.named_children())
+    assert "head" not in dict(network.backbone.named_children())
+    assert network.train()(torch.randn(2, 3, 32, 16)).logits.shape == (2, 3)
 
 
 @pytest.mark.parametrize("name", ["PreActivated", "Rectified"])

@@ -56,7 +56,7 @@ class Structure:
     Attributes:
         sites: with the shapes for images of 256x128.
         strided: modules that make the last stage's map smaller than that of the stage before.
-        unused: the parts that no feature map needs, such as a classifier.
+        unused: the parts that feature maps need neither in evaluation nor in training, such as a classifier.
     """
 
     sites: tuple[FoundSite, ...]
@@ -115,8 +115,30 @@ def _structure(name: str, made_by: Any) -> Structure:  # an edited class of the 
         raise SpaceError(f"blocks cannot be placed in {name}: {error.message}", error.hint) from error
     called = {call.path.partition(".")[0] for call in trace.calls}
     own = {path.partition(".")[0] for path, _ in trunk.named_parameters() if "." in path}
-    unused = tuple(sorted(own - called)) if isinstance(trunk, Features) else ()
-    return Structure(sites, strided_modules(trace, sites), unused)
+    unused = own - called if isinstance(trunk, Features) else set()
+    left = tuple(sorted(unused - _run_in_training(trunk))) if unused else ()
+    return Structure(sites, strided_modules(trace, sites), left)
+
+
+def _run_in_training(trunk: nn.Module) -> set[str]:
+    """The parts that a training step runs; all of them where it cannot be tried."""
+    called: set[str] = set()
+    hooks = [
+        part.register_forward_pre_hook(lambda *_, name=path.partition(".")[0]: called.add(name))
+        for path, part in trunk.named_modules()
+        if path
+    ]
+    images = torch.zeros(2, 3, 256, 128, device=next(trunk.parameters()).device)
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            trunk.train()(images)
+    except Exception:  # whatever the network's own code raises
+        return {name for name, _ in trunk.named_children()}
+    finally:
+        trunk.eval()
+        for hook in hooks:
+            hook.remove()
+    return called
 
 
 def look(name: str, build: Callable[[], nn.Module], size: tuple[int, int] = (256, 128)) -> tuple[nn.Module, Trace]:
