@@ -24,7 +24,7 @@ def check_teachers(
         input_size: height and width of these images; the recipe's, when None.
 
     Raises:
-        TrainingError: one cannot be read, is not trained to its end or at another image size; for logits, it learned
+        TrainingError: one cannot be read, is not trained to its end, at another image size or normalisation; for logits, it learned
             other identities or no classifier.
     """
     paths = () if recipe.distil is None else recipe.distil.teacher
@@ -43,6 +43,13 @@ def _checked(saved: Checkpoint, recipe: Recipe, path: Path, data_id: str | None,
         raise TrainingError(
             f"{what} was trained on images of {theirs}, but they are {ours} here",
             "Train teacher and network at one size: both see the same batches.",
+        )
+    taught, learned = saved.recipe.augmentation, recipe.augmentation
+    if (taught.mean, taught.std) != (learned.mean, learned.std):
+        raise TrainingError(
+            f"{what} was trained on images of mean {taught.mean} and deviation {taught.std}, but they are"
+            f" {learned.mean} and {learned.std} here",
+            "Train teacher and network with one augmentation.mean and .std: both see the same batches.",
         )
     if recipe.distil is None or "logits" not in recipe.distil.loss:
         return saved

@@ -205,6 +205,7 @@ def test_what_cannot_teach_is_refused_in_a_sentence(
         "size": replace(saved, input_size=(64, 32)),
         "terms": replace(saved, recipe=saved.recipe.with_overrides({"loss": "triplet"})),
         "data": replace(saved, dataset_id="others"),
+        "colours": replace(saved, recipe=saved.recipe.with_overrides({"augmentation.mean": [0.5, 0.5, 0.5]})),
     }
     for name, checkpoint in spoilt.items():
         save_checkpoint(checkpoint, tmp_path / f"{name}.pt")
@@ -213,6 +214,7 @@ def test_what_cannot_teach_is_refused_in_a_sentence(
         ("size", "was trained on images of 64x32, but they are 32x16 here"),
         ("terms", "was trained without cross_entropy"),
         ("data", "learned other identities"),
+        ("colours", r"was trained on images of mean \(0\.5, 0\.5, 0\.5\) and deviation"),
     ):
         chosen = final_recipe_of(recipe, tmp_path / f"{name}.pt")
         with pytest.raises(TrainingError, match=said):
