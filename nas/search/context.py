@@ -171,10 +171,15 @@ class StudyParts:
     def _profiles(self) -> bool:
         return any(stage.kind == "profile" for stage in self.definition.named_stages())
 
-    def code_of(self, candidate: Candidate) -> str:
-        """Hash of the source of own blocks, backbone, head, losses, and of one's own trainer; "" without any."""
-        names = frozenset(filter(own_code.is_own, (candidate.backbone, *candidate.blocks)))
-        names |= self.recipe.own_code | self.source_recipe.own_code | own_code.named_in(dict(candidate.recipe))
+    def code_of(self, candidate: Candidate, recipe: Recipe) -> str:
+        """Hash of the source of own blocks, backbone, head, losses, and of one's own trainer; "" without any.
+
+        Args:
+            candidate: what is trained.
+            recipe: with what: a `pretrain` stage's is another than the study's, a `tune` stage changes that.
+        """
+        names = frozenset(filter(own_code.is_own, (candidate.backbone, *candidate.blocks))) | self.recipe.own_code
+        names |= own_code.named_in(dict(candidate.recipe)) | recipe.own_code
         if names not in self._codes:
             blocks, trainer = own_code.code_hash(names), "" if self.trainer is None else self.trainer.code
             self._codes[names] = hash_of_data([blocks, trainer]) if trainer else blocks

@@ -78,7 +78,7 @@ class Execution:
 
     def _check_code(self, candidate: Candidate, claim: ClaimedTraining) -> None:
         """Refuses to file a training of this code under another's."""
-        here = self._context.code_of(candidate)
+        here = self._context.code_of(candidate, load_recipe(claim.recipe))
         if here != claim.code:
             raise StudyError(
                 f"{candidate} was planned with code {claim.code or 'nobody hashed'} of its own blocks, here is {here}",

@@ -18,7 +18,7 @@ from nas.search.definition import load_study
 from nas.search.joining import stored_definition
 from nas.search.stage_results import RuleTestResult, ShrinkResult
 from nas.search.stages.rule_test import by_backbone, draw_halves, follows, given_rules
-from nas.spaces import DesignSpace, RuleSet, rule_from_dict
+from nas.spaces import DesignSpace, RuleSet, own_code, rule_from_dict
 from nas.spaces.ruleset import Provenance
 from nas.storage import StageInfo
 
@@ -113,6 +113,25 @@ def test_fine_tunings_start_from_their_source(tmp_path: Path) -> None:
         assert networks[start] == row.notation
         assert seeds[start] % 2 == row.seed % 2
     assert set(tuned["split"]) == {"table"}
+
+
+def test_own_code_of_the_source_s_recipe_is_part_of_its_trainings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The study's own recipe does not name it."""
+    (tmp_path / "loss_of_sources.py").write_text("def flat(inputs):\n    return inputs.pooled.mean()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    recipe = {"extends": "quickstart", "loss": "loss_of_sources:flat"}
+    stages = [
+        {"pretrain": {"data": {"generated": {"seed": 3}}, "candidates": ["resnet50"], "recipe": recipe}},
+        {"confirm": {"front": False, "baselines": ["resnet50"], "candidates": [], "seeds": 1}},
+    ]
+    transfer = {"extends": "quickstart", "transfer": {"from": "pretrained", "head_epochs": 1}}
+    _, repository, context = open_study(study_file(tmp_path, stages, recipe=transfer))
+    work(context)
+    code = repository.results("replayed").groupby("role")["code"].first()
+    assert code["source"] == own_code.code_hash(["loss_of_sources:flat"])
+    assert code["baseline"] == ""
 
 
 def test_a_network_without_a_source_is_named(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def _request(
         init_from = source_training(sources, wish)
     return TrainingRequest(
         candidate_id=wish.candidate.id,
-        code=context.code_of(wish.candidate),
+        code=context.code_of(wish.candidate, recipe),
         recipe_id=recipe.id,
         recipe=recipe.to_dict(),
         dataset_id=register_dataset(context, view),
