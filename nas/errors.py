@@ -55,6 +55,10 @@ class TrainingError(NasError):
     """A training cannot start, go on or be read back."""
 
 
+class SourceError(TrainingError):
+    """A file of weights or a teacher is missing, damaged, or not the one of before: no network's own fault."""
+
+
 def causes(error: BaseException) -> Iterator[BaseException]:
     """The error and what caused it, each once: chains that lead back to themselves end."""
     seen: set[int] = set()

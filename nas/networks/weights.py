@@ -24,7 +24,7 @@ from numpy._core.multiarray import scalar
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum, get_model_weights, list_models
 
-from nas.errors import TrainingError, unknown_name
+from nas.errors import SourceError, TrainingError, unknown_name
 from nas.files.given import zip_fault
 from nas.networks.backbones import build_backbone, weight_tags
 from nas.networks.survey import backbone_settings
@@ -137,7 +137,7 @@ def _existing_file(backbone: str, weights: str | Path) -> Path:
         return path
     tags = weight_tags(backbone) if is_foreign(backbone) else {}
     if str(weights) in tags:
-        raise TrainingError(
+        raise SourceError(
             f"weights {weights} of {backbone} are not on this machine, and timm's are not fetched from the network",
             f"Get model.safetensors of {tags[str(weights)]} from the hub and give its path, or set weights to null.",
         )
@@ -145,10 +145,10 @@ def _existing_file(backbone: str, weights: str | Path) -> Path:
     missing = _OWN if is_foreign(backbone) else _NO_NAMES
     if path.suffix or len(path.parts) > 1:
         listed = f"Published weights of {backbone}: {', '.join(names)}." if names else missing
-        raise TrainingError(f"no weights file at {path}", listed)
+        raise SourceError(f"no weights file at {path}", listed)
     if not names:
-        raise TrainingError(f"weights of {backbone} have no names, and there is no file {path}", missing)
-    raise TrainingError(unknown_name(f"weights of {backbone}", str(weights), names), "Or give the path of a file.")
+        raise SourceError(f"weights of {backbone} have no names, and there is no file {path}", missing)
+    raise SourceError(unknown_name(f"weights of {backbone}", str(weights), names), "Or give the path of a file.")
 
 
 def _download(backbone: str, entry: WeightsEnum, target: Path, progress: Progress | None) -> None:
@@ -204,27 +204,27 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """The state dictionary in a file; only tensors are read, no code is run, and checksums of archives are compared.
 
     Raises:
-        TrainingError: when the file is broken, is no file of weights, or needs code to be read.
+        SourceError: when the file is broken, is no file of weights, or needs code to be read.
     """
     try:
         return _tensors(_loaded(path), path)
     except TrainingError:
         raise
     except Exception as error:  # readers of foreign formats raise what they stumble on
-        raise TrainingError(f"weights file {path} cannot be read: {_reason(error)}", _WANTED) from error
+        raise SourceError(f"weights file {path} cannot be read: {_reason(error)}", _WANTED) from error
 
 
 def _loaded(path: Path) -> Any:
     with path.open("rb") as file:
         begin = file.read(_LOOKED_AT)
     if begin.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise TrainingError(f"weights file {path} is a web page, not weights", "Download it again; the address moved.")
+        raise SourceError(f"weights file {path} is a web page, not weights", "Download it again; the address moved.")
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file  # comes with timm, which is optional
 
         return load_file(path)
     if zipfile.is_zipfile(path) and (fault := zip_fault(path)) is not None:
-        raise TrainingError(f"weights file {path} cannot be read: {fault}", "Get it again.")
+        raise SourceError(f"weights file {path} cannot be read: {fault}", "Get it again.")
     return load_plain(path)
 
 
@@ -240,7 +240,7 @@ def _tensors(loaded: Any, path: Path) -> dict[str, Tensor]:
             loaded = loaded[key]
     state = {str(k): v for k, v in loaded.items() if isinstance(v, Tensor)} if isinstance(loaded, Mapping) else {}
     if not state:
-        raise TrainingError(f"weights file {path} holds no state dictionary of tensors", _WANTED)
+        raise SourceError(f"weights file {path} holds no state dictionary of tensors", _WANTED)
     return state
 
 

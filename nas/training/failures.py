@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from nas.errors import DataError, LatencyError, StorageError, StudyError, TrainingError, causes
+from nas.errors import DataError, LatencyError, SourceError, StorageError, StudyError, TrainingError, causes
 
 
 class OutOfMemory(TrainingError):  # noqa: N818 - a result of a training as much as an error
@@ -48,6 +48,9 @@ _LOST_CONTEXT = (
 """What CUDA says when a context cannot be used any more (CUDA runtime API, errors named sticky there)."""
 
 
+_SURROUNDINGS = (DataError, StorageError, StudyError, LatencyError, SourceError, OSError)
+
+
 def fault_of(error: BaseException) -> Fault:
     """Whose fault it is that a training ended with `error`.
 
@@ -62,7 +65,7 @@ def fault_of(error: BaseException) -> Fault:
         return "stopped"
     if isinstance(error, (OutOfMemory, Diverged)):
         return "candidate"
-    if any(isinstance(cause, (DataError, StorageError, StudyError, LatencyError, OSError)) for cause in causes(error)):
+    if any(isinstance(cause, _SURROUNDINGS) for cause in causes(error)):
         return "surroundings"
     return "device" if lost_device(error) else "candidate"
 

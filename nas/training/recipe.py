@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from nas.data.augmentation import Augmentation
-from nas.errors import TrainingError, closest, unknown_name
+from nas.errors import SourceError, TrainingError, closest, unknown_name
 from nas.files.hashes import hash_of_text, sha256_of
 from nas.spaces.own_code import is_own
 from nas.spaces.plugins import is_part, unknown_part
@@ -395,18 +395,18 @@ def with_teachers(recipe: Recipe) -> Recipe:
     """The recipe with the SHA-256 of its teachers' files in it: its id then names them by content, wherever they lie.
 
     Raises:
-        TrainingError: a teacher is missing, or is not the file that the recipe was planned with.
+        SourceError: a teacher is missing, or is not the file that the recipe was planned with.
     """
     if recipe.distil is None:
         return recipe
     found = []
     for path in recipe.distil.teacher:
         if not path.is_file():
-            raise TrainingError(f"distil: there is no teacher {path}", "Train it first, or name its checkpoint.")
+            raise SourceError(f"distil: there is no teacher {path}", "Train it first, or name its checkpoint.")
         at = path.stat()
         found.append(_hash(path, at.st_mtime_ns, at.st_size))
     if recipe.distil.sha256 not in ((), tuple(found)):
-        raise TrainingError(
+        raise SourceError(
             "distil: a teacher's file is not the one that this training was planned with",
             "Bring the old file back, or plan anew in a study of another name.",
         )

@@ -17,6 +17,7 @@ from search_builders import open_study, study_file, work
 
 from nas.errors import DataError, SpaceError, StudyError, TrainingError, causes
 from nas.latency.isolation import exclusive_measurement
+from nas.networks.weights import find_weights, read_state
 from nas.search.checkpoints import CheckpointFiles
 from nas.search.context import StudyContext
 from nas.search.execution import Execution
@@ -28,6 +29,7 @@ from nas.search.worker import HUNG, Worker
 from nas.spaces import DesignSpace, own_code
 from nas.storage.checkpoint_store import CheckpointStore
 from nas.training.failures import Diverged, OutOfMemory, TrainingInterrupted, fault_of
+from nas.training.recipe import load_recipe, with_teachers
 
 STAGES: list[Any] = [{"sweep": {"design": "stratified", "candidates": 3, "baselines": False}}]
 
@@ -57,6 +59,20 @@ def raised_from(error: Exception, cause: Exception) -> Exception:
 )
 def test_every_end_has_one_whose_fault_it_is(error: BaseException, fault: str) -> None:
     assert fault_of(error) == fault
+
+
+def test_files_that_are_not_there_are_no_candidate_s_fault(tmp_path: Path) -> None:
+    """On a machine without them every candidate would fail, one after the other."""
+    (tmp_path / "broken.pth").write_bytes(b"PK\x03\x04 no archive")
+    taught = load_recipe({"distil": {"teacher": str(tmp_path / "none.pt")}})
+    for look in (
+        lambda: find_weights("resnet18", tmp_path / "none.pth"),
+        lambda: read_state(tmp_path / "broken.pth"),
+        lambda: with_teachers(taught),
+    ):
+        with pytest.raises(TrainingError) as caught:
+            look()
+        assert fault_of(caught.value) == "surroundings"
 
 
 def test_causes_that_lead_back_to_themselves_end() -> None:
