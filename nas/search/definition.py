@@ -27,7 +27,7 @@ from nas.files.yaml_source import YamlSource, load_yaml, validate
 from nas.results.costs import COSTS
 from nas.search import own_function
 from nas.search.launchers.settings import LauncherSettings
-from nas.search.settings import AsData, OwnObjective, Settings
+from nas.search.settings import AsData, ObjectiveSettings, OwnObjective, Settings
 from nas.search.starts import Start, parse_starts
 from nas.shrinking.settings import RuleFamily
 from nas.spaces import DesignSpace, RuleSet, own_code
@@ -660,7 +660,7 @@ def _study(source: YamlSource, profile: str | None, path: str | None) -> StudyDe
 
 
 def with_contents(study: StudyDefinition) -> StudyDefinition:
-    """The study with the files of its `test_rules` stages read and its starts found: workers stand in other folders.
+    """The study with the files of its `test_rules` stages read, its starts and table found: workers stand elsewhere.
 
     Raises:
         StudyError: a file is missing.
@@ -677,8 +677,21 @@ def with_contents(study: StudyDefinition) -> StudyDefinition:
         for item in stages
     ]
     return study.model_copy(
-        update={"stages": stages, "start": _found(study, study.start), "space": _with_files(study, study.space)}
+        update={
+            "stages": stages,
+            "start": _found(study, study.start),
+            "space": _with_files(study, study.space),
+            "objective": _with_table(study, study.objective),
+        }
     )
+
+
+def _with_table(study: StudyDefinition, objective: ObjectiveSettings | None) -> ObjectiveSettings | None:
+    """An objective with the path of a table that lies beside the study, and not in the current folder."""
+    if objective is None or objective.table is None or Path(objective.table).exists():
+        return objective
+    beside = (study.folder / objective.table).resolve()
+    return objective.model_copy(update={"table": str(beside)}) if beside.exists() else objective
 
 
 def _with_files(study: StudyDefinition, space: str | dict[str, Any]) -> str | dict[str, Any]:

@@ -9,10 +9,25 @@ from search_builders import open_study, study_file, true_ms, work
 
 from nas.errors import StudyError
 from nas.search.checks import check_study
+from nas.search.context import StudyContext
 from nas.search.costs import CostModel
 from nas.search.definition import load_study
+from nas.search.joining import stored_definition
 from nas.search.replay import ReplayTable
 from nas.spaces import Candidate
+
+
+def test_a_table_beside_the_study_is_found_by_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They read the study from the database, and stand where it was started."""
+    (tmp_path / "study").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    file = study_file(tmp_path / "study", [{"sweep": {"candidates": 2}}])
+    _, repository, context = open_study(file)
+    stored = stored_definition(repository.study("replayed").definition)
+    worker = StudyContext(stored, repository, context.study_id)
+    assert worker.replay is not None
+    assert worker.table_id == context.table_id
 
 
 def table(folder: Path, *lines: str) -> ReplayTable:
