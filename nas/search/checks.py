@@ -26,7 +26,7 @@ from nas.spaces.notation import format_block
 if TYPE_CHECKING:
     from nas.data import ReidDataset
     from nas.storage import Repository
-    from nas.training import Recipe
+    from nas.training import Checkpoint, Recipe
 
 
 VIEWS = {"confirm": FINAL, "pretrain": SOURCE}
@@ -214,10 +214,22 @@ def _check_weights(context: StudyParts, fetch: bool) -> None:
     recipe = context.recipe if context.pretraining is None else context.source_recipe
     if recipe.transfer is not None and not recipe.transfer.from_pretraining:
         if "{id}" not in str(recipe.transfer.source):  # else each candidate has its own
-            training.load_checkpoint(recipe.transfer.source)
+            _check_unseen(context, training.load_checkpoint(recipe.transfer.source), recipe.transfer.source)
     elif recipe.transfer is None:
         plain = (*context.baselines, context.reference, *_tested_baselines(context))
         training.require_pretrained(plain, recipe, fetch=fetch)
+
+
+def _check_unseen(context: StudyParts, source: Checkpoint, path: Path) -> None:
+    """A network that fine-tuning goes on from has not seen the persons that candidates are selected on."""
+    kinds = {stage.kind for stage in context.definition.named_stages()} - {"profile", *VIEWS}
+    if not kinds or context.search_view != SELECT:
+        return
+    if source.dataset_id == prepared_id(context.dataset(FINAL), source.input_size):
+        raise StudyError(
+            f"recipe: transfer: {path} was trained on the persons that candidates are selected on",
+            "train it with `nas train --view select`, or on other data",
+        )
 
 
 def _tested_baselines(context: StudyParts) -> list[Candidate]:

@@ -90,6 +90,17 @@ def test_teachers_are_checked_for_every_stage(tmp_path: Path) -> None:
         check_study(load_study(study(stages=[smaller], teacher="final.pt", loss="features")))
 
 
+def test_a_source_of_fine_tuning_has_not_seen_who_is_selected_on(tmp_path: Path) -> None:
+    teacher("final.pt")
+    recipe = {**RECIPE, "transfer": {"from": "final.pt", "head_epochs": 1}}
+    for name in ("selects", "taught"):
+        path = study(name)
+        path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "recipe": recipe}, sort_keys=False))
+    check_study(load_study("taught.yaml"))  # which selects on the test split
+    with pytest.raises(StudyError, match=r"final\.pt was trained on the persons that candidates are selected on"):
+        check_study(load_study("selects.yaml"))
+
+
 @pytest.mark.slow
 def test_a_training_is_the_teachers_content_and_not_its_place(tmp_path: Path) -> None:
     teacher("one.pt")
