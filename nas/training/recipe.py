@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from nas.data.augmentation import Augmentation
 from nas.errors import SourceError, TrainingError, closest, unknown_name
 from nas.files.hashes import hash_of_text, sha256_of
+from nas.spaces.candidate import Candidate
 from nas.spaces.own_code import is_own
 from nas.spaces.plugins import is_part, unknown_part
 from nas.spaces.sites import BACKBONES, is_foreign
@@ -84,6 +85,7 @@ LATER = (
     "contrastive",
     "own_losses",
     "sampler",
+    "begins",
 )
 """Fields that came after the first recipes were stored: part of the id where they are not at their default, so that
 ids of recipes of before these fields stay."""
@@ -107,6 +109,9 @@ class Recipe(Section):
     # The network's start
     weights: str | dict[str, str | None] | None = Field(
         "IMAGENET1K_V1", description="torchvision weights, a file, null for random, or one of these a backbone"
+    )
+    begins: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = Field(
+        "", description="SHA-256 of the file that first weights come from; written by the program"
     )
     zero_residual: bool = Field(False, description="random ResNets only: residual branches start at zero")
     pooling: Literal["gap", "gem"] = Field("gap", description="global average or generalised mean pooling")
@@ -320,12 +325,16 @@ class Recipe(Section):
     def id(self) -> str:
         """16 hex digits, equal for equal trainings (see `NOT_IN_ID`, `LATER`).
 
-        Teachers whose content is known (`with_teachers`) count by it, not by where they lie.
+        Teachers and first weights whose content is known (`with_weights`) count by it, not by where they lie.
         """
         usual = {name for name in LATER if getattr(self, name) == type(self).model_fields[name].default}
         content = self.model_dump(mode="json", by_alias=True, exclude=set(NOT_IN_ID | usual))
         if self.distil is not None and self.distil.sha256:
             del content["distil"]["teacher"]
+        if self.begins and self.transfer is None:
+            del content["weights"]
+        elif self.begins:
+            del content["transfer"]["from"]
         return hash_of_text(json.dumps(content, sort_keys=True))
 
     def to_dict(self) -> dict[str, Any]:
@@ -411,6 +420,40 @@ def with_teachers(recipe: Recipe) -> Recipe:
             "Bring the old file back, or plan anew in a study of another name.",
         )
     return recipe.with_overrides({"distil": {"sha256": found}})
+
+
+def with_weights(recipe: Recipe, candidate: Candidate) -> Recipe:
+    """The recipe with the SHA-256 of the file that a candidate's first weights, or its transfer, come from.
+
+    Published weights count by their name, sources that a study pretrains by the file that it left.
+
+    Raises:
+        SourceError: the file is missing, cannot be read, or is not the one that the recipe was planned with.
+    """
+    if recipe.transfer is not None:
+        path = None if recipe.transfer.from_pretraining else recipe.transfer.file_of(candidate.architecture.id)
+    else:
+        source = recipe.weights_of(candidate.backbone)
+        path = None if source is None else Path(source).expanduser()
+    if path is None:
+        return recipe
+    if not path.is_file():
+        is_name = recipe.transfer is None and not path.suffix and len(path.parts) == 1
+        if is_name or recipe.begins:
+            return recipe
+        what = "weights file at" if recipe.transfer is None else "checkpoint"
+        raise SourceError(f"there is no {what} {path}", "Put it there, or give the path of another.")
+    try:
+        at = path.stat()
+        found = _hash(path, at.st_mtime_ns, at.st_size)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror or error}", "Look at its permissions.") from error
+    if recipe.begins not in ("", found):
+        raise SourceError(
+            f"{path} is not the file that this training was planned with",
+            "Bring the old file back, or plan anew in a study of another name.",
+        )
+    return recipe.with_overrides({"begins": found})
 
 
 @lru_cache

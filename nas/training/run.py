@@ -27,7 +27,7 @@ from nas.training.failures import TrainingInterrupted, is_out_of_memory, out_of_
 from nas.training.fidelity import Fidelity
 from nas.training.monitor import LossMonitor
 from nas.training.precision import DTYPES, autocast, resolve_precision
-from nas.training.recipe import Recipe, with_teachers
+from nas.training.recipe import Recipe, with_teachers, with_weights
 from nas.training.reproducible import reproducible
 from nas.training.results import EpochRecord, TrainingResult
 from nas.training.schedule import learning_rate
@@ -127,9 +127,10 @@ def final_recipe(
         warm: whether the training goes on from a trained plain network.
 
     Raises:
-        TrainingError: a value cannot be, or a teacher is missing or another than before.
+        TrainingError: a value cannot be; a teacher is missing, or it or the first weights are others than before.
     """
     own = with_teachers(recipe.with_overrides(dict(candidate.recipe)))
+    own = own if warm else with_weights(own, candidate)
     return own.fine_tuned(fidelity) if warm and fidelity is not None else own.at(fidelity)
 
 

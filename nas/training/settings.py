@@ -161,3 +161,7 @@ class Transfer(Section):
     def from_pretraining(self) -> bool:
         """Whether the source is a study's own `pretrain` stage instead of a file."""
         return str(self.source) == PRETRAINED
+
+    def file_of(self, network: str) -> Path:
+        """The source of the network of that id: `{id}` in the path stands for it."""
+        return Path(str(self.source).replace("{id}", network))

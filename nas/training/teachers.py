@@ -24,8 +24,8 @@ def check_teachers(
         input_size: height and width of these images; the recipe's, when None.
 
     Raises:
-        TrainingError: one cannot be read, is not trained to its end, at another image size or normalisation; for logits, it learned
-            other identities or no classifier.
+        TrainingError: one cannot be read, is not trained to its end or on images of another size or normalisation; for
+            logits, it learned other identities or no classifier.
     """
     paths = () if recipe.distil is None else recipe.distil.teacher
     return [_checked(load_checkpoint(path), recipe, path, data_id, input_size or recipe.input) for path in paths]

@@ -266,9 +266,11 @@ class Trainer:
         self.sums, self.seconds = dict(state["sums"]), float(state["seconds"])
 
     def _check_same(self, saved: Checkpoint, what: str) -> None:
+        # Until 0.2 recipes named the file of first weights by its path alone.
+        recipe = self.recipe if saved.recipe.begins else self.recipe.with_overrides({"begins": ""})
         pairs = {
             "candidate": (saved.candidate.notation, self.candidate.notation),
-            "recipe": (saved.recipe.id, self.recipe.id),
+            "recipe": (saved.recipe.id, recipe.id),
             "data": (saved.dataset_id, self.data.dataset_id),
             "seed": (saved.seed, self.seed),
             "start": (saved.start, self.start),

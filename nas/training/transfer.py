@@ -37,7 +37,7 @@ def source_file(transfer: Transfer, candidate: Candidate) -> Path:
 
     So each candidate of a study can go on from its own source, e.g. `from: market/{id}.pt`.
     """
-    return Path(str(transfer.source).replace("{id}", candidate.architecture.id))
+    return transfer.file_of(candidate.architecture.id)
 
 
 def load_source(network: ReidNetwork, path: Path) -> None:

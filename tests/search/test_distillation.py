@@ -113,3 +113,23 @@ def test_a_training_is_the_teachers_content_and_not_its_place(tmp_path: Path) ->
         assert rows["status"].eq("finished").all()
         ids.append(set(rows["training_id"]))
     assert ids[0] == ids[1]  # nothing was trained twice
+
+
+@pytest.mark.slow
+def test_fine_tunings_of_two_sources_are_two_trainings(tmp_path: Path) -> None:
+    """Recipe, data and seed are the same: only what they go on from differs."""
+    plain, ids = "resnet18(width=0.125)", []
+    for name, seed in (("taught", 1), ("taught-too", 2)):
+        other = {"generated": {**DATA["generated"], "seed": seed}}
+        path = study(name, [{"pretrain": {"data": other, "candidates": [plain], "seeds": 1}}])
+        written = yaml.safe_load(path.read_text())
+        written["recipe"] = {**RECIPE, "transfer": {"from": "pretrained", "head_epochs": 1}}
+        written["stages"].append({"confirm": {"front": False, "baselines": [plain], "candidates": [], "seeds": 1}})
+        path.write_text(yaml.safe_dump(written, sort_keys=False))
+        _, repository, context = open_study(path)
+        work(context)
+        rows = repository.results(name).query("stage_kind == 'confirm'")
+        assert rows["status"].eq("finished").all()
+        ids.append(set(rows["training_id"]))
+    assert len(ids[0]) == 1
+    assert not ids[0] & ids[1]

@@ -12,10 +12,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.errors import TrainingError
+from nas.spaces import Candidate
 from nas.training.fidelity import Fidelity
 from nas.training.named import NAMED
-from nas.training.recipe import LOSS_SETUPS, LOSS_TERMS, Recipe, load_recipe, loss_terms
+from nas.training.recipe import LOSS_SETUPS, LOSS_TERMS, Recipe, load_recipe, loss_terms, with_weights
 from nas.training.schedule import learning_rate
+
+
+def test_first_weights_count_by_content_and_published_ones_by_name(tmp_path: Path) -> None:
+    """Of `weights`, and of the source of a transfer; older recipes keep their ids."""
+    candidate = Candidate.parse("resnet18")
+    for name, content in (("a.pth", b"one"), ("b.pth", b"one"), ("c.pth", b"two")):
+        (tmp_path / name).write_bytes(content)
+    for form in (lambda path: {"weights": path}, lambda path: {"transfer": {"from": path}}):
+        written = [load_recipe(form(str(tmp_path / name))) for name in ("a.pth", "b.pth", "c.pth")]
+        a, b, c = (with_weights(one, candidate) for one in written)
+        assert a.id == b.id != c.id
+        assert a.id != written[0].id
+        assert load_recipe(a.to_dict()) == a == with_weights(a, candidate)
+        (tmp_path / "a.pth").write_bytes(b"another")
+        with pytest.raises(TrainingError, match="not the file that this training was planned with"):
+            with_weights(a, candidate)
+        (tmp_path / "a.pth").write_bytes(b"one")
+    assert with_weights(Recipe(), candidate) == Recipe()
+    for form in ({"weights": "gone.pth"}, {"transfer": {"from": "gone.pt"}}):
+        with pytest.raises(TrainingError, match=r"there is no .* gone"):
+            with_weights(load_recipe(form), candidate)
+    (tmp_path / "a.pth").unlink()
+    assert with_weights(a, candidate) == a  # what it held is known; whoever reads it says that it is gone
 
 
 def test_strong_baseline_has_the_published_numbers() -> None:

@@ -28,7 +28,7 @@ from nas.search.starts import (
 from nas.spaces import Candidate, DesignSpace
 from nas.storage import TrainingRequest
 from nas.training.fidelity import FINE_TUNING_EPOCHS, Fidelity
-from nas.training.recipe import with_teachers
+from nas.training.recipe import with_teachers, with_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,6 +144,8 @@ def _request(
     init_from = found.training
     if sources is not None and recipe.transfer is not None and recipe.transfer.from_pretraining:
         init_from = source_training(sources, wish)
+        left = context.repository.training(init_from)
+        recipe = recipe.with_overrides({"begins": (left or {}).get("checkpoint_sha256") or ""})
     return TrainingRequest(
         candidate_id=wish.candidate.id,
         code=context.code_of(wish.candidate, recipe),
@@ -195,7 +197,9 @@ def recipe_of(context: StudyContext, wish: Wish, view: str) -> Recipe:
     tuned = {} if wish.role == TUNE else context.tuned(view)
     own = context.recipe_of(view).with_overrides(tuned).with_overrides(dict(wish.candidate.recipe))
     final = own.fine_tuned(wish.fidelity) if wish.start.is_warm else own.at(wish.fidelity)
-    return with_teachers(final) if context.trains else final
+    if not context.trains:
+        return final
+    return with_teachers(final if wish.start.is_warm else with_weights(final, wish.candidate))
 
 
 def epochs_of(context: StudyParts, settings: Any, fidelity: Fidelity) -> int:
