@@ -318,17 +318,19 @@ def be_told(space: object) -> None:
     Raises:
         SpaceError: that is no table of sites.
     """
-    found = space.get("found_sites") if isinstance(space, Mapping) else None
-    for name, tables in dict(found or {}).items():
+    found = (space.get("found_sites") if isinstance(space, Mapping) else None) or {}
+    if not isinstance(found, Mapping):
+        raise SpaceError(f"the stored sites of backbones are damaged: {found!r:.100}")
+    for name, tables in found.items():
         try:
             _told[name] = {int(stride): _from_rows(name, rows) for stride, rows in tables.items()}
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, LookupError, OverflowError) as error:
             raise SpaceError(f"the stored sites of {name!r} are damaged: {tables!r:.100}") from error
 
 
 def _from_rows(backbone: str, rows: Sequence[Sequence[Any]]) -> Topology:
     stages = [int(row[0]) for row in rows]
-    if not stages:
+    if not stages or min(int(number) for row in rows for number in row[1:3]) < 1:
         raise ValueError("no sites")
     sites = [
         Site(i + 1, stages[i], stages[: i + 1].count(stages[i]), stages.count(stages[i]), int(c), int(s), str(after))

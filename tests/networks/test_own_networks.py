@@ -344,6 +344,9 @@ def test_in_a_space_file(own: Path) -> None:
     assert get_topology("own_nets:Trunk").site(4).after == "stages.2"
     with pytest.raises(SpaceError, match="the stored sites of 'own_nets:Trunk' are damaged"):
         DesignSpace.from_dict({**stored, "found_sites": {"own_nets:Trunk": {"1": [["a", 1, 1, "x"]]}}})
+    for damaged in (5, ["x"], {"a:B": {"1": [[]]}}, {"a:B": {"1": [{}]}}, {"a:B": {"1": [[1, 8, 0, "x"]]}}):
+        with pytest.raises(SpaceError, match=r"the stored sites of .* are damaged"):
+            DesignSpace.from_dict({**stored, "found_sites": damaged})
 
 
 def test_spaces_of_shipped_backbones_and_notations_need_no_torch() -> None:
