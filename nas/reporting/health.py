@@ -13,6 +13,8 @@ from nas.reporting.words import words
 from nas.results.costs import DISTURBED
 from nas.results.power import POWER
 
+INT8 = "int8"
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -137,6 +139,10 @@ def _times(data: StudyData) -> list[Limit]:
             kinds = {re.sub(r"[\d.]+", "", reason): words(reason) for reason in reversed(lost["unknown"].tolist())}
             fact = f"The times of {plural(len(lost), 'network')} are not known (such as: {'; '.join(kinds.values())})."
             found.append(Limit(kind, fact, "They are on no front and in no rule about time.", again))
+    if (data.definition.get("latency") or {}).get("precision") == INT8 and len(times):
+        fact = "Times are of networks in int8, quality is of the networks as they were trained."
+        consequence = "What quantising costs in quality is in no number here."
+        found.append(Limit("times", fact, consequence, "`nas export --int8` measures it, a network at a time."))
     disturbed = times[times["isolated"].eq(False) & times["median_ms"].notna()]
     if len(disturbed):
         fact = f"The times of {plural(len(disturbed), 'network')} were read while other work kept the machine busy."

@@ -57,6 +57,12 @@ def test_everything_that_limits_is_told_once_with_consequence_and_cure() -> None
     assert "−30 %" in told["drift"]
 
 
+def test_times_in_int8_are_no_times_of_what_quality_was_measured_on() -> None:
+    found = health(replace(sick(), definition={"latency": {"precision": "int8"}}))
+    assert any(limit.kind == "times" and "int8" in limit.fact and "--int8" in limit.cure for limit in found)
+    assert not any("int8" in limit.fact for limit in health(replace(sick(), definition={"latency": {}})))
+
+
 def test_one_seed_is_told() -> None:
     build = ResultsBuilder()
     for name in ("resnet50", "resnet50+se@1", "resnet50+se@2"):
