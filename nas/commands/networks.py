@@ -16,7 +16,7 @@ from nas.errors import DataError, TrainingError
 from nas.files.hashes import sha256_of
 from nas.files.outputs import check_outputs
 from nas.files.yaml_source import load_yaml
-from nas.networks.export import CALIBRATION_IMAGES, ExportReport
+from nas.networks.export import CALIBRATION_IMAGES, ExportFormat, ExportReport
 from nas.progress import Progress
 from nas.spaces.candidate import Candidate, as_candidate
 from nas.training.checkpoints import Checkpoint, load_checkpoint
@@ -344,6 +344,7 @@ def export(
         raise TrainingError("a network that is in no file needs `out`", "say where to write it")
     target = networks.check_target(out or Path(str(file)).with_suffix(kind.suffix))
     check_outputs((target,), () if file is None else (Path(str(file)),), force=True)
+    _check_replaced(kind, target)
     source = loaded(checkpoint)
     network = training.network_from_checkpoint(source)
     found = None if data is None else prepared(data, source.input_size, view, cache=_path(cache), progress=progress)
@@ -368,6 +369,18 @@ def export(
     file = cast("ReidNetwork", networks.ExportedNetwork(kind.load(report.path), network))
     before, after = (training.score(one, found, source.recipe, progress=progress) for one in (network, file))
     return Int8Export(**vars(report), before=before, after=after, calibration=len(taken))
+
+
+def _check_replaced(kind: ExportFormat, target: Path) -> None:
+    """A file that an export replaces is an earlier export."""
+    if not target.exists():
+        return
+    try:
+        ours = kind.read_metadata(target).get("producer", "").startswith("nas ")
+    except Exception:  # readers of foreign formats raise what they stumble on
+        ours = False
+    if not ours:
+        raise TrainingError(f"{target} exists already and is no export of nas", "Give another name, or move it away.")
 
 
 @dataclass(frozen=True)

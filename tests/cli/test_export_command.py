@@ -80,6 +80,14 @@ def test_wrong_options(
     assert not checkpoint.with_suffix(".onnx").exists()
 
 
+def test_a_file_that_is_no_export_stays(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = checkpoint.with_suffix(".onnx")
+    target.write_text("somebody's")
+    assert main(["export", str(checkpoint)]) == 2
+    assert "exists already and is no export of nas" in capsys.readouterr().err.replace("\n", " ")
+    assert target.read_text() == "somebody's"
+
+
 def test_a_missing_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(tmp_path / "none.pt")]) == 2
     assert "there is no checkpoint" in capsys.readouterr().err
