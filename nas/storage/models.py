@@ -156,7 +156,7 @@ class Note(Base):
         String(64), ForeignKey("nas_candidate.id", ondelete="CASCADE"), primary_key=True
     )
     star: Mapped[bool] = mapped_column(Boolean, default=False)
-    tags: Mapped[list[Any]]
+    tags: Mapped[list[Any]] = mapped_column(default=list)
     comment: Mapped[str] = mapped_column(default="")
     changed_at: Mapped[float] = _created()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sqlalchemy import select
@@ -73,9 +73,11 @@ class Notes(Studies):
         )
         if len(found.comment) > LONGEST_COMMENT or len(found.tags) > MOST_TAGS:
             raise StudyError(f"a note holds {LONGEST_COMMENT} characters and {MOST_TAGS} tags at most", "shorten it")
-        if found != kept:
-            self._keep(study_id, candidate_id, found)
-        return found
+        if found == kept:
+            return kept
+        before = asdict(kept)
+        self._keep(study_id, candidate_id, {key: value for key, value in asdict(found).items() if value != before[key]})
+        return self.notes(study_id).get(candidate_id, NoteInfo())
 
     def notes(self, study_id: int) -> dict[str, NoteInfo]:
         """Notes of a study by candidate id, the newest first."""
@@ -118,9 +120,9 @@ class Notes(Studies):
             raise StudyError(f"the study has no candidate {named!r:.200}", hint)
         return str(known[notation])
 
-    def _keep(self, study_id: int, candidate_id: str, note: NoteInfo) -> None:
-        row: dict[str, Any] = {"study_id": study_id, "candidate_id": candidate_id, "star": note.star}
-        row |= {"tags": list(note.tags), "comment": note.comment}
+    def _keep(self, study_id: int, candidate_id: str, changes: dict[str, Any]) -> None:
+        """Only what changed is written: what somebody else notes at the same time stays."""
+        row = {"study_id": study_id, "candidate_id": candidate_id, **changes}
 
         def work(session: Session) -> None:
             now = session.scalar(select(database_now()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from storage_builders import fill, real_row
@@ -29,6 +30,18 @@ def test_what_is_not_told_stays(noted: Repository) -> None:
     assert noted.named_notes("one") == {CNL: NoteInfo(False, ("robot", "small"), "fits")}
     assert noted.named_notes("other") == {}
     assert noted.change_token("one") != before  # an open dashboard shows it
+
+
+def test_what_others_note_meanwhile_stays(noted: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = noted.write
+
+    def later(work: Any) -> Any:
+        monkeypatch.setattr(noted, "write", write)
+        noted.note("one", CNL, comment="theirs")
+        return write(work)
+
+    monkeypatch.setattr(noted, "write", later)
+    assert noted.note("one", CNL, star=True) == NoteInfo(True, (), "theirs")
 
 
 def test_an_empty_note_is_none(noted: Repository) -> None:
