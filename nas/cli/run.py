@@ -9,7 +9,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -272,8 +271,8 @@ def worker(
         names = [*(studies or []), *(study or [])]
         if bool(names) == every:
             raise StudyError("nas worker needs studies", "name them, or give --all for all of the database; not both")
-        join = partial(search.join, names[0]) if len(names) == 1 else partial(search.join_all, names)
-        done = join(
+        done = search.join(
+            names,
             url,
             name=name,
             threads=threads,

@@ -169,20 +169,19 @@ class StudyData:
         key = ("candidates", level)
         if key not in self._made:
             table = candidates(self.results, level)
-            self._made[key] = self._seen(table[table["trainings"] > 0])
+            self._made[key] = mark_front(self._noted(table[table["trainings"] > 0]), *self.costs)
         made: pd.DataFrame = self._made[key]
         return made.copy()
 
     def failed_candidates(self, level: Level | None) -> pd.DataFrame:
         """Candidates of a level all of whose trainings failed: ranked last, in every table that quotes."""
         table = candidates(self.results, level)
-        return self._seen(table[table["trainings"] == 0])
+        return mark_front(self._noted(table[table["trainings"] == 0]), *self.costs)
 
-    def _seen(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Candidates with their placements, the front, and what was noted of them."""
+    def _noted(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Candidates with their placements, and what was noted of them."""
         noted = [self.notes.get(str(name), NO_NOTE) for name in table["candidate_id"]]
-        marked = mark_front(add_placements(table), *self.costs)
-        return marked.assign(
+        return add_placements(table).assign(
             star=[note.star for note in noted],
             tags=[", ".join(note.tags) for note in noted],
             comment=[note.comment for note in noted],

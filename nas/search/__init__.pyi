@@ -23,7 +23,6 @@ from .handing import origin as origin
 from .in_process import work_here as work_here
 from .joining import database_url as database_url
 from .joining import join as join
-from .joining import join_all as join_all
 from .launchers.base import WorkerTask as WorkerTask
 from .launchers.base import launch_lines as launch_lines
 from .launchers.choice import launcher_for as launcher_for

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nas.errors import NasError, StudyError
 from nas.search import own_function
@@ -36,23 +36,7 @@ def stored_definition(data: dict[str, object]) -> StudyDefinition:
     return StudyDefinition.model_validate({key: value for key, value in data.items() if key not in ADDED})
 
 
-def join(study: str, url: str, *, measures_for: str | None = None, **options: Any) -> int:
-    """Works on one study until nothing is left; returns the number of trainings finished here.
-
-    Args:
-        study: name of a study in the database, or its file.
-        url: the database.
-        measures_for: name of the far device that this machine is; it times what waits for that device.
-        options: as of `join_all`.
-
-    Raises:
-        StudyError: when the study measures on no device of that name.
-    """
-    name, url = find_study(study, url)
-    return join_all([name], url, measures_for=measures_for, **options)
-
-
-def join_all(
+def join(
     studies: Sequence[str],
     url: str,
     *,
@@ -70,7 +54,7 @@ def join_all(
     first, or the older one.
 
     Args:
-        studies: their names; empty for all that the database holds.
+        studies: their names (of one alone also its file); empty for all that the database holds.
         url: the database.
         name: of this worker; default: host, process and a random part.
         threads: CPU threads of torch; None leaves them.
@@ -83,6 +67,9 @@ def join_all(
     Raises:
         NasError: a study cannot be worked on here; the others were, as far as they could.
     """
+    if len(studies) == 1:
+        name_found, url = find_study(studies[0], url)
+        studies = [name_found]
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     for noisy in ("alembic", "torch", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
@@ -123,7 +110,8 @@ class Queue:
 
     def add(self, study: str, make: Callable[[], Worker]) -> None:
         """A study more; one that cannot be worked on here is passed over, and told of at the end."""
-        self._try(study, lambda: self._workers.append((study, make())))
+        with self._apart(study):
+            self._workers.append((study, make()))
 
     def stop(self) -> None:
         """Asks the worker that is at work to give back what it has, and ends."""
@@ -137,43 +125,46 @@ class Queue:
         Raises:
             NasError: what the first study that could not be worked on said.
         """
+        left: list[tuple[str, Worker]] = []
         with contextlib.ExitStack() as signs:
-            left = [pair for pair in self._workers if self._try(pair[0], pair[1].begin)]
-            for _, worker in left:
-                signs.enter_context(worker.alive())
+            for study, worker in self._workers:
+                with self._apart(study):
+                    worker.begin()
+                    signs.enter_context(worker.alive())
+                    left.append((study, worker))
             idle = 0.0
             while left and not self._stopped:
-                left, worked = self._round(left)
+                worked = False
+                for study, worker in list(left):  # one piece of work on the first study that has some
+                    did = "finished"
+                    with self._apart(study):
+                        did = worker.step()
+                    if did == "finished" or worker.stopping:
+                        left.remove((study, worker))
+                        self._end(study, worker)
+                    elif worked := did == "worked":
+                        break
                 idle = 0.0 if worked or not left else idle + left[0][1].wait(idle)
                 if self.idle_s is not None and idle >= self.idle_s:
                     break
             for study, worker in left:
-                self._try(study, worker.end)
+                self._end(study, worker)
         if self._fault is not None:
             raise self._fault
         return sum(worker.done for _, worker in self._workers)
 
-    def _round(self, left: list[tuple[str, Worker]]) -> tuple[list[tuple[str, Worker]], bool]:
-        """One piece of work on the first study that has some; returns the studies left, and whether there was any."""
-        for pair in list(left):
-            study, worker = pair
-            did: list[str] = []
-            if not self._try(study, lambda: did.append(worker.step())) or did == ["finished"] or worker.stopping:  # noqa: B023
-                left = [other for other in left if other is not pair]
-                self._try(study, worker.end)
-            elif did == ["worked"]:
-                return left, True
-        return left, False
+    def _end(self, study: str, worker: Worker) -> None:
+        with self._apart(study):
+            worker.end()
 
-    def _try(self, study: str, work: Callable[[], object]) -> bool:
-        """Whether some work went through; a fault of one study leaves the others alone."""
+    @contextlib.contextmanager
+    def _apart(self, study: str) -> Iterator[None]:
+        """Takes a fault of one study, which leaves the others alone."""
         try:
-            work()
+            yield
         except NasError as error:
             logging.getLogger("nas.worker").error("study %s: %s", study, error.message)
             self._fault = self._fault or error
-            return False
-        return True
 
 
 def _worker(

@@ -172,7 +172,7 @@ def test_a_worker_on_the_device_answers_its_study(tmp_path: Path) -> None:
     assert "nothing" not in answers(repository)
     assert {row.device for row in repository.latencies().itertuples()} == {"robot"}
     with pytest.raises(StudyError, match="the study measures on 'robot', not on 'board'"):
-        join("far", f"sqlite:///{tmp_path / 'study.db'}", measures_for="board")
+        join(["far"], f"sqlite:///{tmp_path / 'study.db'}", measures_for="board")
     assert main(["worker", "far", "--db", f"sqlite:///{tmp_path / 'study.db'}", "--measures-for", "board"]) == 2
 
 

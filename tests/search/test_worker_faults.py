@@ -225,7 +225,7 @@ def test_a_worker_that_joins_by_hand_is_told_of_code_it_does_not_know(tmp_path: 
     sys.modules.pop("own_twice")
     own_code._trusted.clear()
     with pytest.raises(SpaceError, match="uses code that was not named here: own_twice:Twice"):
-        join("replayed", definition.database)
+        join(["replayed"], definition.database)
     assert "own_twice" not in sys.modules
 
 
