@@ -40,7 +40,7 @@ from nas.spaces.blocks import BLOCKS
 from nas.spaces.candidate import BACKBONE_DEFAULTS
 from nas.spaces.rules import RULE_KINDS
 from nas.spaces.site_sets import SiteSet
-from nas.spaces.sites import BACKBONES, get_topology
+from nas.spaces.sites import BACKBONES, STEMS, get_topology
 from nas.spaces.space_file import SpaceFile
 from nas.training.fidelity import Fidelity
 from nas.training.named import NAMED
@@ -208,9 +208,11 @@ def _backbones() -> str:
         ends = ", ".join(map(str, found.stage_ends))
         rows.append((f"`{name}`", found.title, str(len(found.sites)), ends))
     defaults = ", ".join(f"`{key}: {plain(value)}`" for key, value in BACKBONE_DEFAULTS.items())
+    stems = ", ".join(f"`{stem}`" for stem in STEMS[1:])
     title = f"""## Backbones
 
-Parameters of every backbone, with their defaults: {defaults}. OSNet has no other last stride. `timm:NAME` and
+Parameters of every backbone, with their defaults: {defaults}. OSNet has no other last stride; ResNets alone have
+other stems, {stems}, as [networks of other projects](../how-to/published-weights.md) do. `timm:NAME` and
 `module:Class` are [backbones too](../how-to/own-network.md), of width 1; `nas space sites` shows their sites."""
     return f"{title}\n\n{table(('backbone', 'name', 'sites', 'stage ends'), rows)}"
 

@@ -127,8 +127,7 @@ def build_network(
     candidate = as_candidate(candidate)
     found = survey(candidate.backbone, candidate.backbone_params, input_size)
     with _seeded(seed, 0):
-        width, last_stride = backbone_settings(candidate.backbone_params)
-        backbone = build_backbone(candidate.backbone, width=width, last_stride=last_stride)
+        backbone = build_backbone(candidate.backbone, **backbone_settings(candidate.backbone_params))
     blocks = {}
     for placement in candidate.placements:
         with _seeded(seed, placement.site):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 
@@ -13,6 +14,7 @@ from nas.networks.counting import Cost, count_cost
 from nas.networks.shapes import FeatureShape
 from nas.networks.sites import INPUT, FoundSite
 from nas.spaces.blocks import Params
+from nas.spaces.candidate import BACKBONE_DEFAULTS
 from nas.spaces.sites import BACKBONES, Site, Topology, foreign_title
 
 SMALLEST_INPUT = 8
@@ -33,10 +35,10 @@ class Survey:
     cost: Cost
 
 
-def backbone_settings(params: Params) -> tuple[float, int]:
-    """Width and last stride from the parameters of a candidate's backbone; 1 where one is missing."""
-    values = dict(params)
-    return float(values.get("width", 1)), int(values.get("last_stride", 1))
+def backbone_settings(params: Params) -> dict[str, Any]:
+    """What `build_backbone` takes, from the parameters of a candidate's backbone."""
+    values = {**BACKBONE_DEFAULTS, **dict(params)}
+    return {**values, "width": float(values["width"])}
 
 
 def survey(backbone: str, backbone_params: Params = (), input_size: tuple[int, int] = (256, 128)) -> Survey:
@@ -47,7 +49,7 @@ def survey(backbone: str, backbone_params: Params = (), input_size: tuple[int, i
 
     Args:
         backbone: its name.
-        backbone_params: pairs of `width` and `last_stride`, as in a candidate.
+        backbone_params: pairs of `width`, `last_stride` and `stem`, as in a candidate.
         input_size: (height, width) in pixels.
 
     Raises:
@@ -55,16 +57,15 @@ def survey(backbone: str, backbone_params: Params = (), input_size: tuple[int, i
     """
     if min(input_size) < SMALLEST_INPUT:
         raise SpaceError(f"an input of {input_size[0]}x{input_size[1]} pixels is too small; at least {SMALLEST_INPUT}")
-    return _survey(backbone, backbone_settings(backbone_params), input_size, structure(backbone))
+    return _survey(backbone, tuple(backbone_settings(backbone_params).items()), input_size, structure(backbone))
 
 
 @lru_cache(maxsize=256)
-def _survey(backbone: str, settings: tuple[float, int], input_size: tuple[int, int], found: Structure) -> Survey:
-    width, last_stride = settings
+def _survey(
+    backbone: str, settings: tuple[tuple[str, Any], ...], input_size: tuple[int, int], found: Structure
+) -> Survey:
     try:
-        trunk, trace = look(
-            backbone, lambda: build_backbone(backbone, width=width, last_stride=last_stride), input_size
-        )
+        trunk, trace = look(backbone, lambda: build_backbone(backbone, **dict(settings)), input_size)
     except SpaceError as error:
         if backbone not in BACKBONES or error.__cause__ is None:
             raise SpaceError(f"{backbone}: {error.message}", error.hint) from error

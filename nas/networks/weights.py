@@ -102,9 +102,8 @@ def require_weights(candidate: Candidate | str, weights: str | Path, progress: P
         TrainingError: see `find_weights`; also when the file does not fit, as published weights do at another width.
     """
     candidate = as_candidate(candidate)
-    width, last_stride = backbone_settings(candidate.backbone_params)
     with torch.device("meta"):
-        trunk = build_backbone(candidate.backbone, width=width, last_stride=last_stride)
+        trunk = build_backbone(candidate.backbone, **backbone_settings(candidate.backbone_params))
     path = find_weights(candidate.backbone, weights, progress)
     _check_fit(trunk, _body(path, candidate.backbone, trunk), path, str(candidate.baseline))
     return path

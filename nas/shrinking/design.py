@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from nas.shrinking.sample import Sample
 from nas.spaces.blocks import get_block_spec
+from nas.spaces.candidate import BACKBONE_DEFAULTS
 
 Floats = npt.NDArray[np.float64]
 Term = tuple[Any, ...]
@@ -267,9 +268,9 @@ def _add_seeds(columns: _Columns, sample: Sample) -> None:
 
 
 def _add_backbone(columns: _Columns, sample: Sample) -> None:
-    """Width and last stride, where they vary: no rule is made of them, but they must not blur the others."""
-    for name in dict(sample.candidates[0].backbone_params) if len(sample) else ():
-        values = [dict(candidate.backbone_params)[name] for candidate in sample.candidates]
+    """Width, last stride and stem, where they vary: no rule is made of them, but they must not blur the others."""
+    for name in sorted({key for candidate in sample.candidates for key, _ in candidate.backbone_params}):
+        values = [dict(c.backbone_params).get(name, BACKBONE_DEFAULTS[name]) for c in sample.candidates]
         levels = sorted(set(values), key=_value_key)
         columns.add_factor(
             ("backbone", name), levels, np.array([[v == level for level in levels] for v in values], float)

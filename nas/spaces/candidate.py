@@ -15,10 +15,18 @@ from typing import Any
 from nas.errors import SpaceError, unknown_name
 from nas.files.hashes import hash_of_data
 from nas.spaces.blocks import PUBLISHED, START, Params, get_block_spec
-from nas.spaces.sites import Topology, check_backbone, find_topology, is_foreign, require_last_stride
+from nas.spaces.sites import (
+    STEMS,
+    Topology,
+    check_backbone,
+    find_topology,
+    is_foreign,
+    require_last_stride,
+    require_stem,
+)
 from nas.spaces.values import ParamValue, canonical_value
 
-BACKBONE_DEFAULTS: Mapping[str, ParamValue] = {"last_stride": 1, "width": 1}
+BACKBONE_DEFAULTS: Mapping[str, ParamValue] = {"last_stride": 1, "width": 1, "stem": STEMS[0]}
 """What may vary in a backbone, and the value that is meant when nothing is written."""
 
 
@@ -82,13 +90,13 @@ class Candidate:
     Attributes:
         backbone: name of the backbone.
         placements: blocks, sorted by site, one a site at most.
-        backbone_params: width and last stride, defaults filled in.
+        backbone_params: width and last stride, defaults filled in; the stem where it is not the standard one.
         recipe: hyperparameters that differ from the study's recipe, sorted by name.
     """
 
     backbone: str
     placements: tuple[Placement, ...] = ()
-    backbone_params: Params = tuple(BACKBONE_DEFAULTS.items())
+    backbone_params: Params = (("last_stride", 1), ("width", 1))
     recipe: Params = ()
 
     @classmethod
@@ -104,7 +112,7 @@ class Candidate:
         Args:
             backbone: name of the backbone.
             placements: `Placement`s or tuples (site, block) or (site, block, {hyperparameter: value}).
-            backbone_params: `width` (channels are multiplied by it) and `last_stride` (1 or 2).
+            backbone_params: `width` (channels are multiplied by it), `last_stride` (1 or 2), `stem` (of a ResNet).
             recipe: values of recipe fields; which fields exist is checked where the recipe is known.
 
         Raises:
@@ -219,6 +227,9 @@ def _backbone_params(backbone: str, given: Mapping[str, Any]) -> tuple[Params, T
         raise SpaceError(f"width of {backbone} must be a number above 0 and at most 16, not {width!r}")
     if is_foreign(backbone) and width != 1:
         raise SpaceError(f"width of {backbone} must be 1, not {width!r}: its channels come with its name")
+    require_stem(backbone, values["stem"])
+    if values["stem"] == BACKBONE_DEFAULTS["stem"]:
+        del values["stem"]  # it came later: ids of networks without it stay
     return tuple(sorted(values.items())), find_topology(backbone, require_last_stride(backbone, last_stride))
 
 

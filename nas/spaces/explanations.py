@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from nas.spaces.blocks import PUBLISHED, START, Params
-from nas.spaces.candidate import Candidate, Placement
+from nas.spaces.candidate import BACKBONE_DEFAULTS, Candidate, Placement
 from nas.spaces.derived import Derived
 from nas.spaces.notation import format_block, format_placement
 from nas.spaces.recipes import RecipeSpace
@@ -35,8 +35,9 @@ def _backbone(space: SpaceFile, candidate: Candidate) -> Iterator[Violation]:
         return
     variants = space.backbones[candidate.backbone].variants()
     if candidate.backbone_params not in variants:
-        for key, value in candidate.backbone_params:
-            legal = list(dict.fromkeys(dict(variant)[key] for variant in variants))
+        for key, default in BACKBONE_DEFAULTS.items():
+            value = dict(candidate.backbone_params).get(key, default)
+            legal = list(dict.fromkeys(dict(variant).get(key, BACKBONE_DEFAULTS[key]) for variant in variants))
             if not any(same_value(value, known) for known in legal):
                 message = f"{key} is {format_value(value)}; legal here: {', '.join(map(format_value, legal))}"
                 yield Violation(None, f"backbone_params.{key}", message)

@@ -215,6 +215,21 @@ def last_strides(backbone: str) -> tuple[int, ...]:
     return (1,) if backbone in _BACKBONES and _BACKBONES[backbone].pools else (1, 2)
 
 
+STEMS = ("standard", "no_relu", "no_padding")
+"""Stems of a ResNet: torchvision's; without the ReLU; with a pooling that is not padded but rounds sizes up."""
+
+
+def require_stem(backbone: str, stem: object) -> None:
+    """Refuses a stem that a backbone does not have.
+
+    Raises:
+        SpaceError: with the ones it can be asked for.
+    """
+    known = STEMS if backbone in _BACKBONES and backbone.startswith("resnet") else STEMS[:1]
+    if stem not in known:
+        raise SpaceError(f"stem of {backbone} must be {' or '.join(known)}, not {stem!r}")
+
+
 def require_last_stride(backbone: str, last_stride: object) -> int:
     """The last stride, where a backbone can be asked for it.
 

@@ -2,12 +2,14 @@
 
 torchreid's model zoo, FastReID, the strong baseline and AGW each store a trunk, a head and a classifier under names of
 their own. What a file holds is seen from names and shapes; a part that no network here has is refused by name. What no
-file tells is taken as its authors trained it, and said in the checkpoint's recipe: input 256x128, torchreid's ResNets
-without a layer before the classifier with last stride 2, all others (its `resnet50_fc512` too) with 1.
+file tells is taken as its authors' code has it, and said: input 256x128; torchreid's ResNets without a layer before the
+classifier with last stride 2, all others (its `resnet50_fc512` too) with 1; no ReLU in the stem of the strong
+baseline's and AGW's ResNets, a pooling that is not padded in the stem of FastReID's.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,9 +30,13 @@ INPUT = (256, 128)
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
 _NON_LOCAL = re.compile(r"NL_(\d)\.(\d+)\.(g|theta|phi|W\.0|W\.1)\.(\w+)")
 _OUR_NAMES = {"g": "value", "theta": "theta", "phi": "phi", "W.0": "output", "W.1": "norm"}
+EARLY = "FastReID (before 1.0)"
+_EARLY = "; its stem's pooling is padded in the earliest versions and not in later ones, and taken as not padded"
 _FORMS = (
     "It is read where it is a torchreid, FastReID, strong baseline or AGW network: docs/how-to/published-weights.md."
 )
+
+log = logging.getLogger("nas.training")
 
 State = Mapping[str, Tensor]
 
@@ -58,6 +64,8 @@ class _Parts(NamedTuple):
     classifier: Tensor
     head: str
     last_stride: int  # of a ResNet
+    project: str
+    stem: str  # of a ResNet
 
 
 def read_published(path: str | Path) -> Published:
@@ -75,7 +83,7 @@ def read_published(path: str | Path) -> Published:
     candidate = Candidate.make(
         backbone,
         [(site, "agw", {"inner": inner}) for site, (inner, _) in sorted(blocks.items())],
-        {"last_stride": last_stride},
+        {"last_stride": last_stride, "stem": _stem(parts, backbone)},
     )
     recipe = Recipe(
         name="published",
@@ -90,7 +98,13 @@ def read_published(path: str | Path) -> Published:
     weights["classifier.weight"] = parts.classifier
     if parts.exponent is not None:
         weights["pool.exponent"] = parts.exponent.reshape(1)
-    return Published(candidate, recipe, _completed(weights, candidate, recipe, path), len(parts.classifier))
+    weights = _completed(weights, candidate, recipe, path)
+    early = _EARLY if parts.project == EARLY else ""
+    log.warning(
+        "%s is taken for a %s network, %s on images of %dx%d: strides, stem and size of images are in no such file%s",
+        *(path, parts.project, candidate, *INPUT, early),
+    )
+    return Published(candidate, recipe, weights, len(parts.classifier))
 
 
 def _unwrapped(state: State) -> State:
@@ -103,27 +117,36 @@ def _parts(state: State, path: Path) -> _Parts:
     """The parts of a file, by the names that its project gives them."""
     if "heads.weight" in state or "heads.classifier.weight" in state:  # FastReID
         # Before its version 1 the normalisation was called bnneck.
-        neck = _below(state, "heads.bottleneck.0.") or _below(state, "heads.bnneck.")
+        early, neck = _below(state, "heads.bnneck."), _below(state, "heads.bottleneck.0.")
         classifier = state.get("heads.classifier.weight", state.get("heads.weight"))
-        return _with_neck(_below(state, "backbone."), neck, state, classifier, path)
+        project = EARLY if early else "FastReID"
+        return _with_neck(_below(state, "backbone."), neck or early, state, classifier, path, project, "no_padding")
     if "base.conv1.weight" in state:  # strong baseline, AGW
-        return _with_neck(
-            _below(state, "base."), _below(state, "bottleneck."), state, state.get("classifier.weight"), path
-        )
+        trunk, neck = _below(state, "base."), _below(state, "bottleneck.")
+        project = "AGW" if "global_pool.p" in state else "strong baseline"
+        return _with_neck(trunk, neck, state, state.get("classifier.weight"), path, project, "no_relu")
     if "classifier.weight" in state and "bottleneck.weight" not in state:  # torchreid
         trunk = {key: value for key, value in state.items() if not key.startswith(("classifier.", "fc."))}
         neck = _below(state, "fc.")
         head, last_stride = ("fc", 1) if neck else ("plain", 2)
-        return _Parts(trunk, neck, None, state["classifier.weight"], head, last_stride)
+        return _Parts(trunk, neck, None, state["classifier.weight"], head, last_stride, "torchreid", "standard")
     raise TrainingError(f"{path} holds no re-identification network with a head that is known here", _FORMS)
 
 
-def _with_neck(trunk: State, neck: State, state: State, classifier: Tensor | None, path: Path) -> _Parts:
+def _stem(parts: _Parts, backbone: str) -> str:
+    """The stem of a project's ResNets; the IBN-Nets of the strong baseline and AGW have the standard one."""
+    ours = not backbone.startswith("resnet") or ("ibn" in backbone and parts.stem == "no_relu")
+    return "standard" if ours else parts.stem
+
+
+def _with_neck(
+    trunk: State, neck: State, state: State, classifier: Tensor | None, path: Path, project: str, stem: str
+) -> _Parts:
     scale = neck.get("weight")
     if classifier is None or scale is None or scale.dim() != 1:
         raise TrainingError(f"{path} has another neck than batch normalisation, or no classifier", _FORMS)
     exponents = [value for key, value in state.items() if key.endswith(".p") and value.numel() == 1]
-    return _Parts(trunk, neck, exponents[0] if exponents else None, classifier, "bnneck", 1)
+    return _Parts(trunk, neck, exponents[0] if exponents else None, classifier, "bnneck", 1, project, stem)
 
 
 def _below(state: State, prefix: str) -> dict[str, Tensor]:

@@ -31,6 +31,16 @@ def test_plain_data_reads_back_through_json(candidate: Candidate) -> None:
     assert back.id == candidate.id
 
 
+def test_a_stem_is_part_of_a_network_where_it_is_not_the_standard_one() -> None:
+    assert Candidate.parse("resnet50(stem=standard)").to_dict()["backbone_params"] == {"last_stride": 1, "width": 1}
+    theirs = Candidate.parse("resnet50(stem=no_relu)+se@3")
+    assert (theirs.notation, theirs.baseline.notation) == ("resnet50(stem=no_relu)+se@3", "resnet50(stem=no_relu)")
+    assert Candidate.from_dict(theirs.to_dict()) == theirs != Candidate.parse("resnet50+se@3")
+    for wrong in ("resnet50(stem=relu)", "osnet_x1_0(stem=no_relu)"):
+        with pytest.raises(SpaceError, match=r"stem of .* must be standard"):
+            Candidate.parse(wrong)
+
+
 @given(placements("resnet50"), st.randoms(use_true_random=False))
 def test_order_does_not_matter(placed: list[tuple[object, ...]], rng: random.Random) -> None:
     shuffled = list(placed)

@@ -344,6 +344,10 @@ def test_explanations_name_path_and_rule() -> None:
     [width] = make_space(backbones={"resnet18": {"width": [0.5, 1]}}).explain("resnet18(width=2)")
     assert width.path == "backbone_params.width"
     assert width.message == "width is 2; legal here: 0.5, 1"
+    theirs = make_space(backbones={"resnet18": {"stem": "no_relu"}})
+    [stem] = theirs.explain("resnet18")
+    assert stem.message == "stem is standard; legal here: no_relu"
+    assert not list(theirs.explain("resnet18(stem=no_relu)"))
 
 
 def test_a_missing_combination_of_legal_values_is_explained() -> None:

@@ -84,8 +84,20 @@ def normalised(pooled: Tensor, by: dict[str, Tensor], prefix: str) -> Tensor:
     return functional.batch_norm(pooled, *given)
 
 
+def with_their_stem(trunk: Any, x: Tensor, stem: str, upto: int = 4) -> Tensor:
+    """The trunk's map with the stem that a project's own code has."""
+    x = trunk.bn1(trunk.conv1(x))
+    if stem == "no_padding":
+        x = functional.max_pool2d(x.relu(), 3, 2, ceil_mode=True)
+    else:
+        x = functional.max_pool2d(x, 3, 2, 1)
+    for stage in range(1, upto + 1):
+        x = trunk.get_submodule(f"layer{stage}")(x)
+    return x
+
+
 @pytest.mark.parametrize("form", ["fastreid", "fastreid before 1.0", "strong baseline"])
-def test_networks_with_batch_normalisation_as_neck(form: str, tmp_path: Path) -> None:
+def test_networks_with_batch_normalisation_as_neck(form: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     trunk = build_backbone("resnet18").eval()
     body, classifier = trained(trunk), torch.randn(7, 512)
     if form == "strong baseline":
@@ -102,14 +114,24 @@ def test_networks_with_batch_normalisation_as_neck(form: str, tmp_path: Path) ->
     torch.save(content, tmp_path / "a.pth")
     found = load_checkpoint(tmp_path / "a.pth")
     with torch.no_grad():
-        maps = trunk(images())
+        maps = with_their_stem(trunk, images(), "no_relu" if form == "strong baseline" else "no_padding")
         pooled = maps.mean((2, 3))
         if form != "strong baseline":
             pooled = maps.clamp(min=1e-6).pow(2.5).mean((2, 3)).pow(1 / 2.5)
     torch.testing.assert_close(ours(tmp_path / "a.pth"), normalised(pooled, by, prefix), rtol=1e-4, atol=1e-4)
-    assert found.candidate.notation == "resnet18"
+    stem = "no_relu" if form == "strong baseline" else "no_padding"
+    assert found.candidate.notation == f"resnet18(stem={stem})"
+    said = "taken for a strong baseline network" if form == "strong baseline" else "taken for a FastReID"
+    assert said in caplog.text
+    assert ("padded in the earliest versions" in caplog.text) == (form == "fastreid before 1.0")
     assert (found.recipe.pooling, found.num_classes) == ("gap" if form == "strong baseline" else "gem", 7)
     torch.testing.assert_close(found.weights["classifier.weight"], classifier)
+
+
+def test_the_ibn_net_of_the_strong_baseline_has_the_stem_of_its_authors(tmp_path: Path) -> None:
+    body = {f"base.{key}": value for key, value in build_backbone("resnet50_ibn_a").state_dict().items()}
+    torch.save({**body, **neck("bottleneck.", 2048), "classifier.weight": torch.zeros(4, 2048)}, tmp_path / "a.pth")
+    assert load_checkpoint(tmp_path / "a.pth").candidate.notation == "resnet50_ibn_a"
 
 
 def test_agw_with_its_non_local_blocks(tmp_path: Path) -> None:
@@ -149,14 +171,14 @@ def test_agw_with_its_non_local_blocks(tmp_path: Path) -> None:
         return x + normalised(added, blocks, f"{prefix}W.1.")
 
     with torch.no_grad():
-        x = images()
-        for name, module in trunk.named_children():
-            x = module(x)
-            if name in ("layer2", "layer3"):
-                x = non_local(x, f"NL_{name[-1]}.0.")
+        x = with_their_stem(trunk, images(), "no_relu", upto=1)
+        for stage in (2, 3, 4):
+            x = trunk.get_submodule(f"layer{stage}")(x)
+            if stage < 4:
+                x = non_local(x, f"NL_{stage}.0.")
         expected = normalised(x.clamp(min=1e-6).pow(3).mean((2, 3)).pow(1 / 3), by, "bottleneck.")
     torch.testing.assert_close(ours(tmp_path / "agw.pth"), expected, rtol=1e-3, atol=1e-3)
-    assert load_checkpoint(tmp_path / "agw.pth").candidate.notation == "resnet18+agw(inner=one)@5,7"
+    assert load_checkpoint(tmp_path / "agw.pth").candidate.notation == "resnet18(stem=no_relu)+agw(inner=one)@5,7"
 
 
 def test_a_published_trunk_is_a_start_too(tmp_path: Path) -> None:

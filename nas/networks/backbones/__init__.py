@@ -20,9 +20,9 @@ from nas.networks.backbones.foreign import Features, build_foreign, foreign_clas
 from nas.networks.backbones.ibn import ibn_trunk
 from nas.networks.backbones.mobile import mobilenet_trunk, shufflenet_trunk
 from nas.networks.backbones.osnet import osnet_trunk
-from nas.networks.backbones.resnet import resnet_trunk
+from nas.networks.backbones.resnet import resnet_trunk, set_stem
 from nas.networks.sites import FoundSite, Trace, look_through, sites_of, strided_modules, without_stride
-from nas.spaces.sites import check_backbone, last_strides, require_last_stride
+from nas.spaces.sites import check_backbone, last_strides, require_last_stride, require_stem
 
 _BUILDERS: Mapping[str, Callable[[str, float], nn.Module]] = MappingProxyType(
     {
@@ -64,13 +64,14 @@ class Structure:
     unused: tuple[str, ...]
 
 
-def build_backbone(name: str, *, width: float = 1, last_stride: int = 1) -> nn.Module:
+def build_backbone(name: str, *, width: float = 1, last_stride: int = 1, stem: str = "standard") -> nn.Module:
     """A backbone without its head, with fresh weights.
 
     Args:
         name: one of `BACKBONE_NAMES`, `timm:NAME`, or `module:Class`.
         width: factor on all channels; published weights fit 1 only, and so do backbones that do not come with nas.
         last_stride: stride of the first block of the last stage, 1 or 2; OSNet knows 1 only, as it was published.
+        stem: of a ResNet, see `nas.spaces.sites.STEMS`: other projects' published networks have another.
 
     Returns:
         A trunk that maps (B, 3, H, W) to (B, C, H/s, W/s), s = 16 or 32 for `last_stride` 1 or 2 in most.
@@ -80,12 +81,15 @@ def build_backbone(name: str, *, width: float = 1, last_stride: int = 1) -> nn.M
     """
     check_backbone(name)
     require_last_stride(name, last_stride)
+    require_stem(name, stem)
     found = structure(name)
     trunk = _fresh(name, width)
     for part in found.unused:
         delattr(trunk, part)
     if last_stride == 1 and 2 in last_strides(name):
         without_stride(trunk, found.strided)
+    if stem != "standard":
+        set_stem(trunk, stem)
     return trunk
 
 

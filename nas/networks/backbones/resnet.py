@@ -43,6 +43,14 @@ def resnet_trunk(name: str, width: float) -> nn.Sequential:
     return trunk
 
 
+def set_stem(trunk: nn.Module, stem: str) -> None:
+    """The stem of the strong baseline and AGW (`no_relu`), or of FastReID (`no_padding`), as their code has it."""
+    if stem == "no_relu":
+        trunk.relu = nn.Identity()
+    elif stem == "no_padding":
+        trunk.maxpool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
+
+
 def _layer(block: type[BasicBlock | Bottleneck], inputs: int, planes: int, depth: int, stride: int) -> nn.Sequential:
     outputs = planes * block.expansion
     shortcut = None
