@@ -254,8 +254,10 @@ admitted instead of a constraint (`hard`, the default), and `backbone: NAME` lim
 def study_page() -> str:
     """Every key of a study file and of its stages."""
     intro = (
-        "A file in `studies/`. Relative paths of the space start at the study file; data, database and caches at the\n"
-        "folder that `nas` runs in. `nas run FILE --dry-run` checks one, `nas schema study` prints its JSON schema."
+        "A file in `studies/`. What a relative path names (space, rules, data, table, weights, teachers, starts) is\n"
+        "looked for beside the file, in the folder above it, then in the current folder, by every worker on its own\n"
+        "machine; database and checkpoints are written from the current folder. `nas run FILE --dry-run` checks one,\n"
+        "`nas schema study` prints its JSON schema."
     )
     stages = [section(f"stages: {kind}", _stage_model(StageItem, kind)) for kind in STAGE_KINDS]
     return page(

@@ -20,6 +20,7 @@ from nas.data.readers import READERS, Reader
 from nas.data.readers.generated import read_generated
 from nas.data.records import DISTRACTOR, Records, ReidDataset
 from nas.errors import DataError, unknown_name
+from nas.files.places import located
 from nas.progress import Progress
 from nas.spaces.own_code import is_own
 from nas.spaces.plugins import find_part, is_part
@@ -30,27 +31,28 @@ GENERATED = "generated"
 
 
 def load_dataset(
-    spec: Spec, base: Path | None = None, cache: Path | None = None, progress: Progress | None = None
+    spec: Spec, base: Path | Sequence[Path] | None = None, cache: Path | None = None, progress: Progress | None = None
 ) -> ReidDataset:
     """Read the set, or the joined sets, that a study asks for.
 
     Args:
         spec: see the module's first lines.
-        base: folder that relative paths start from (the study file's); the current one when None.
+        base: folder that relative paths start from, or several: the first that has what they name counts; the current
+            one when None.
         cache: where generated sets are drawn; `.nas/cache` or `$NAS_CACHE` when None.
         progress: told how far drawing is.
 
     Raises:
         DataError: unknown set or option, missing folder, unreadable list or name.
     """
-    loading = _Loading(base or Path(), cache, progress)
+    loading = _Loading((base or Path(),) if isinstance(base, Path | None) else tuple(base), cache, progress)
     plain = _plain(spec)
     return replace(loading.load(spec), spec=plain if isinstance(plain, dict) else {"joined": plain})
 
 
 class _Loading:
-    def __init__(self, base: Path, cache: Path | None, progress: Progress | None) -> None:
-        self.base, self.cache, self.progress = base, cache, progress
+    def __init__(self, folders: Sequence[Path], cache: Path | None, progress: Progress | None) -> None:
+        self.folders, self.cache, self.progress = folders, cache, progress
 
     def load(self, spec: Any) -> ReidDataset:
         if isinstance(spec, Mapping) and set(spec) == {"joined"}:
@@ -100,7 +102,7 @@ class _Loading:
                 raise DataError(unknown_name(f"option of {name}", str(key), reader.options))
         if not isinstance(path, str | Path):
             raise DataError(f"{name} must be given a path, not {path!r}")
-        place = self.base / Path(path).expanduser()
+        place = located(path, self.folders)
         found = reader(place, options) if isinstance(reader, Reader) else _own(name, reader, place, options)
         return replace(found, cache=self.cache)
 

@@ -19,6 +19,7 @@ from PIL import Image
 
 from nas.data import PackedSplit, PreparedData, ReidDataset, dataset_view, load_dataset, prepare
 from nas.errors import StudyError
+from nas.files.places import folders_of
 from nas.progress import Progress
 from nas.reporting.study_data import StudyData
 from nas.retrieval import evaluate
@@ -133,7 +134,8 @@ def _images(data: StudyData, split: str, size: tuple[int, int], progress: Progre
 def _view(data: StudyData, split: str, progress: Progress | None) -> ReidDataset:
     """The view of the data that the training was evaluated on."""
     definition = data.definition
-    whole = load_dataset(definition.get("test_data") or definition["data"], progress=progress)
+    spec = definition.get("test_data") or definition["data"]
+    whole = load_dataset(spec, folders_of(definition.get("file")), progress=progress)
     held_out = definition.get("validation") or {}
     view = "final" if split == "test" else "select"
     return dataset_view(whole, view, val_share=held_out.get("share", 0.25), seed=held_out.get("seed", 0))

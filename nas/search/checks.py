@@ -211,7 +211,7 @@ def _check_latency(context: StudyParts) -> None:
 
 def _check_weights(context: StudyParts, fetch: bool) -> None:
     """Pretrained weights of every backbone, the reference's too, are found and seen to fit before anything starts."""
-    recipe = context.recipe if context.pretraining is None else context.source_recipe
+    recipe = context.here(context.recipe if context.pretraining is None else context.source_recipe)
     if recipe.transfer is not None and not recipe.transfer.from_pretraining:
         if "{id}" not in str(recipe.transfer.source):  # else each candidate has its own
             _check_unseen(context, training.load_checkpoint(recipe.transfer.source), recipe.transfer.source)
@@ -259,7 +259,7 @@ def _check_teachers(context: StudyParts) -> None:
         size, seed = fidelity.input or recipe.input, context.definition.validation.seed
         data_id = prepared_id(context.dataset(view), size, fidelity.identities_share, seed)
         try:
-            teachers = training.check_teachers(recipe, data_id, size)
+            teachers = training.check_teachers(context.here(recipe), data_id, size)
         except TrainingError as error:
             raise StudyError(f"stage {stage.name!r}: {error.message}", error.hint) from error
         everybody = prepared_id(context.dataset(FINAL), size) if view == SELECT else None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nas import data, latency
 from nas.errors import StudyError
 from nas.files.hashes import hash_of_data
+from nas.files.places import located
 from nas.latency.protocol import LatencyProtocol
 from nas.progress import Progress
 from nas.results.costs import COSTS
@@ -26,7 +27,7 @@ from nas.search.replay import ReplayTable
 from nas.search.starts import identity_forms
 from nas.spaces import Candidate, DesignSpace, own_code
 from nas.training.fidelity import Fidelity
-from nas.training.recipe import Recipe, load_recipe
+from nas.training.recipe import Recipe, load_recipe, with_paths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,8 +133,7 @@ class StudyParts:
         objective = self.definition.objective
         if objective is None or objective.table is None:
             return None
-        path = Path(objective.table)
-        path = path if path.is_absolute() or path.exists() else self.definition.folder / path
+        path = located(objective.table, self.definition.folders)
         return ReplayTable.read(path, self.baselines[0].notation, self.definition.cost, objective.seconds)
 
     @cached_property
@@ -189,7 +189,7 @@ class StudyParts:
         """The data of a view: `select` (validation identities) or `final` (test split)."""
         if view not in self._datasets and view == SOURCE:
             crossed = {"train": self._pretraining_data(), "test": self.definition.data}
-            self._datasets[view] = data.dataset_view(data.load_dataset(crossed, progress=self.progress), FINAL)
+            self._datasets[view] = data.dataset_view(self._load(crossed), FINAL)
         elif view not in self._datasets:
             held_out = self.definition.validation
             self._datasets[view] = data.dataset_view(self._own_data, view, val_share=held_out.share, seed=held_out.seed)
@@ -197,7 +197,14 @@ class StudyParts:
 
     @cached_property
     def _own_data(self) -> ReidDataset:
-        return data.load_dataset(self.definition.data, progress=self.progress)
+        return self._load(self.definition.data)
+
+    def _load(self, spec: Any) -> ReidDataset:
+        return data.load_dataset(spec, self.definition.folders, progress=self.progress)
+
+    def here(self, recipe: Recipe, candidate: Candidate | None = None) -> Recipe:
+        """A recipe with the paths of its files as they are on this machine."""
+        return with_paths(recipe, lambda path: located(path, self.definition.folders), candidate)
 
     def _pretraining_data(self) -> Any:
         if self.pretraining is None:

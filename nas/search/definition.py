@@ -23,6 +23,7 @@ from pydantic import (
 
 from nas.errors import StudyError, unknown_name
 from nas.files.names import study_name
+from nas.files.places import folders_of, located
 from nas.files.yaml_source import YamlSource, load_yaml, validate
 from nas.results.costs import COSTS
 from nas.search import own_function
@@ -424,7 +425,7 @@ class StageDefinition:
 
 
 class StudyDefinition(Settings):
-    """A study file. Paths are taken from the folder of the file; the database and caches from the current one."""
+    """A study file."""
 
     name: StudyName = Field(
         description="letters, digits, - and _; names the study in the database and its report folder"
@@ -561,20 +562,24 @@ class StudyDefinition(Settings):
 
     @property
     def folder(self) -> Path:
-        """The folder that relative paths of the file start from."""
+        """The folder of the file; the current one for a study written in Python."""
         return Path(self.source).resolve().parent if self.source else Path.cwd()
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where paths of the study are looked for."""
+        return folders_of(self.source)
+
     def beside(self, file: str) -> Path:
-        """A file that the study names, from the study's folder.
+        """A file that the study names, where it lies on this machine.
 
         Raises:
             StudyError: it is not there.
         """
-        path = self.folder / file
+        path = located(file, self.folders)
         if not path.exists():
-            raise StudyError(
-                f"{self.source or f'study {self.name!r}'}: no such file {path}", "paths start from the study's folder"
-            )
+            said = f"{self.source or f'study {self.name!r}'}: no such file {self.folder / file}"
+            raise StudyError(said, "it is looked for there, in the folder above, and in the current one")
         return path
 
     def stored(self) -> dict[str, Any]:
@@ -687,11 +692,13 @@ def with_contents(study: StudyDefinition) -> StudyDefinition:
 
 
 def _with_table(study: StudyDefinition, objective: ObjectiveSettings | None) -> ObjectiveSettings | None:
-    """An objective with the path of a table that lies beside the study, and not in the current folder."""
-    if objective is None or objective.table is None or Path(objective.table).exists():
+    """An objective with the path of a table that does not lie in the current folder from the root."""
+    if objective is None or objective.table is None:
         return objective
-    beside = (study.folder / objective.table).resolve()
-    return objective.model_copy(update={"table": str(beside)}) if beside.exists() else objective
+    found = located(objective.table, study.folders).resolve()
+    if not found.exists() or found == Path(objective.table).resolve():
+        return objective
+    return objective.model_copy(update={"table": str(found)})
 
 
 def _with_files(study: StudyDefinition, space: str | dict[str, Any]) -> str | dict[str, Any]:

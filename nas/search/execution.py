@@ -88,7 +88,7 @@ class Execution:
     def _trained(
         self, candidate: Candidate, claim: ClaimedTraining, should_stop: Callable[[], bool]
     ) -> TrainingOutcome:
-        recipe = load_recipe(claim.recipe)
+        recipe = self._context.here(load_recipe(claim.recipe), candidate)
         require_same_data(self._context.dataset(claim.view), claim.dataset_id, claim.dataset_counts)
         data = self._context.prepared(claim.view, Fidelity(**claim.fidelity))
         checkpoint = self._files.begin(claim)

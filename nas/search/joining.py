@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from nas.storage import Repository, StudyInfo
 
 
-ADDED = frozenset({"code", "history", "precision"})
-"""What `register` adds to the content of a study file."""
+ADDED = frozenset({"code", "file", "history", "precision"})
+"""What `register` adds to the content of a study file; `file` is where it lay."""
 
 
 def database_url(definition: StudyDefinition, db: str | None = None) -> str:
@@ -33,7 +33,8 @@ def database_url(definition: StudyDefinition, db: str | None = None) -> str:
 
 def stored_definition(data: dict[str, object]) -> StudyDefinition:
     """The definition that a study was registered with; what `register` adds to the file's content left out."""
-    return StudyDefinition.model_validate({key: value for key, value in data.items() if key not in ADDED})
+    study = StudyDefinition.model_validate({key: value for key, value in data.items() if key not in ADDED})
+    return study.model_copy(update={"source": data.get("file")})
 
 
 def join(

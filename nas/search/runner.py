@@ -51,6 +51,7 @@ def register(definition: StudyDefinition, repository: Repository) -> int:
     space = parts.space
     store_space(repository, space)
     stored = {**definition.stored(), "space": space.to_dict()}
+    stored["file"] = str(definition.folder / Path(definition.source or definition.name).name)
     if is_handed_recipe(definition.recipe):
         stored["recipe"] = parts.recipe.to_dict()
     stored["code"] = own_function.code_hashes(stored)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -398,6 +398,27 @@ class Recipe(Section):
         if name not in NAMED:
             raise TrainingError(unknown_name("recipe", name, NAMED))
         return _validated({"name": name, **NAMED[name]})
+
+
+def with_paths(recipe: Recipe, find: Callable[[Path], Path], candidate: Candidate | None = None) -> Recipe:
+    """The recipe with the paths of teachers, first weights and transfer as they are on this machine.
+
+    Args:
+        recipe: with the paths as they are written.
+        find: gives the place of what a path names.
+        candidate: whose transfer is meant where its path holds `{id}`.
+    """
+    changes: dict[str, Any] = {}
+    if recipe.distil is not None:
+        changes["distil"] = {"teacher": [str(find(path)) for path in recipe.distil.teacher]}
+    if recipe.transfer is not None and not recipe.transfer.from_pretraining:
+        source = recipe.transfer.source if candidate is None else recipe.transfer.file_of(candidate.architecture.id)
+        changes["transfer"] = {"from": str(find(source))}
+    elif isinstance(recipe.weights, dict):
+        changes["weights"] = {name: source and str(find(Path(source))) for name, source in recipe.weights.items()}
+    elif recipe.weights is not None:
+        changes["weights"] = str(find(Path(recipe.weights)))
+    return recipe.with_overrides(changes)
 
 
 def with_teachers(recipe: Recipe) -> Recipe:

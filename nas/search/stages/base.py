@@ -199,7 +199,11 @@ def recipe_of(context: StudyContext, wish: Wish, view: str) -> Recipe:
     final = own.fine_tuned(wish.fidelity) if wish.start.is_warm else own.at(wish.fidelity)
     if not context.trains:
         return final
-    return with_teachers(final if wish.start.is_warm else with_weights(final, wish.candidate))
+    here = with_teachers(context.here(final, wish.candidate))
+    here = here if wish.start.is_warm else with_weights(here, wish.candidate)
+    # The content as it is here, the paths as they are written: workers elsewhere have other places for them.
+    taught = {} if here.distil is None else {"distil": {"sha256": here.distil.sha256}}
+    return final.with_overrides({"begins": here.begins, **taught})
 
 
 def epochs_of(context: StudyParts, settings: Any, fidelity: Fidelity) -> int:
