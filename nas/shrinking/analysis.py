@@ -242,11 +242,22 @@ class Analysis:
         """
         if needed is None:
             return Answer("not enough data", f"{why}; other candidates are needed, not more of the same")
-        said = _rounded_up(needed)
+        said, held, sampled = _rounded_up(needed), self.space.size(), len(self.fit.residuals)
         each = float(self.sample.finished.sum()) / max(1, len(self.sample))
-        more = self.seconds * each * (said - len(self.fit.residuals))
-        time = f", about {duration(more)} more of training" if more > 0 else ""
-        return Answer("not enough data", f"{why}; about {said} candidates (`candidates: {said}`{time}) are needed{aim}")
+        if said > held:  # then only more trainings of each can help
+            if not aim:
+                return Answer("not enough data", f"{why}; the {_number(held)} of the space are too few to tell it")
+            seeds = _rounded_up(math.ceil(needed * each / held))
+            more = self._price(seeds * held - sampled * each)
+            every = f"the space has {_number(held)}: each in about {seeds} seeds (`seeds: {seeds}`{more})"
+            return Answer("not enough data", f"{why}; {every} is needed{aim}")
+        more = self._price(each * (said - sampled))
+        return Answer("not enough data", f"{why}; about {said} candidates (`candidates: {said}`{more}) are needed{aim}")
+
+    def _price(self, trainings: float) -> str:
+        """What so many more trainings take."""
+        seconds = self.seconds * trainings
+        return f", about {duration(seconds)} more of training" if seconds > 0 else ""
 
     def _in_proportion(self, times: float) -> int:
         """So many times the finished candidates of the sample."""
@@ -283,6 +294,10 @@ def _rounded_up(number: int) -> int:
     """
     step: int = 10 ** max(0, len(str(number)) - 2)
     return -(-number // step) * step
+
+
+def _number(candidates: int) -> str:
+    return f"{candidates:,} candidate{'s' * (candidates != 1)}"
 
 
 def _known(value: float | None) -> float | None:

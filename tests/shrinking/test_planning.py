@@ -100,6 +100,28 @@ def test_not_enough_data_says_how_long_it_would_take(space: DesignSpace, sweep: 
     assert f"`candidates: {needed}`, about {duration(36 * (needed - 60))} more of training)" in short
 
 
+def test_no_more_candidates_are_asked_for_than_the_space_has() -> None:
+    """Where all are trained only more seeds help; 3 400 candidates of a space of 40 used to be asked for."""
+    space = DesignSpace.from_dict(
+        {
+            "name": "few",
+            "backbones": ["resnet50"],
+            "sites": "1-8",
+            "blocks": ["cnl", "se"],
+            "rules": [{"max_blocks": 1}],
+        }
+    )
+    singles = [*space.baselines(), *space.enumerate(1)]
+    assert space.size() == 17
+    rows = landscape_table(make_landscape(seed_sd=0.005), singles, seeds=[1, 2]).assign(seconds=36.0)
+    (finding,) = derive(rows, space, families=["block_preference"]).findings
+    assert finding.verdict == "not enough data"
+    needed = int(finding.reason.split("`seeds: ")[1].split("`")[0])
+    assert needed > 2
+    assert f"the space has 17 candidates: each in about {needed} seeds" in finding.reason
+    assert f"about {duration(36 * (17 * needed - 34))} more of training" in finding.reason
+
+
 def test_a_sweep_is_planned_in_the_part_that_it_draws_from(space: DesignSpace) -> None:
     """Two sites, swept whole, can say nothing of the other fifteen; the whole space used to answer for them."""
     two = PlannedSweep("exhaustive", blocks=1, rules=[{"sites": [4, 8]}, {"blocks": ["cnl"]}])
