@@ -141,8 +141,15 @@ def needed(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
 
 
 def trainings(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a training: what several stages asked for is kept once, where it was asked for last."""
-    return table.drop_duplicates("training_id", keep="last") if "training_id" in table else table
+    """One row a training: what several stages asked for is kept once, where it was asked for last.
+
+    An id is one database's: rows of several are told apart by what was trained and came out, and rows without an id are
+    a training each.
+    """
+    if "training_id" not in table:
+        return table
+    same = [column for column in ("training_id", "notation", "seed", MAP.column) if column in table]
+    return table[~(table.duplicated(same, keep="last") & table["training_id"].notna())]
 
 
 def finished(table: pd.DataFrame, metric: Metric = MAP) -> pd.DataFrame:

@@ -17,6 +17,7 @@ import pandas as pd
 from scipy.linalg import helmert
 
 from nas.errors import StudyError
+from nas.results.columns import trainings
 from nas.results.cost_tables import parse_once
 from nas.results.noise import block_codes, noise_of
 from nas.spaces.candidate import Candidate
@@ -198,10 +199,7 @@ def unbiased_rows(table: pd.DataFrame) -> pd.DataFrame:
         keep &= table["stage_kind"].isin(UNBIASED_STAGES) | table["stage_kind"].isna()
     if "role" in table:
         keep &= table["role"] != "given"  # networks that the study's file names: nobody drew them
-    rows = table[keep]
-    if "training_id" in rows:
-        rows = rows.drop_duplicates("training_id")
-    return _one_level(_one_split(rows), "fidelity")
+    return _one_level(_one_split(trainings(table[keep])), "fidelity")
 
 
 def draw_samples(table: pd.DataFrame) -> dict[str, Sample]:

@@ -114,6 +114,18 @@ def test_a_control_whose_weights_were_moved_is_in_the_block_of_its_start() -> No
     assert block_codes(table).tolist() == [0, 0, 1, 2, 2]
 
 
+def test_tables_put_together_lose_no_training() -> None:
+    """Ids are one database's, and a file of trainings may have none: rows of equal or no id used to be one training."""
+    first = planted(dict.fromkeys(NAMES, 0.6), shift_sd=0.02, noise_sd=0.003)
+    first["training_id"] = range(len(first))
+    other = first.assign(map=first["map"] + 0.001)
+    assert noise_of(pd.concat([first, other], ignore_index=True)).trainings == 2 * len(first)
+    nameless = pd.concat([first, other.drop(columns="training_id")], ignore_index=True)
+    assert noise_of(nameless).trainings == 2 * len(first)
+    asked_twice = pd.concat([first.assign(stage="sweep"), first.assign(stage="confirm")], ignore_index=True)
+    assert noise_of(asked_twice).trainings == len(first)
+
+
 def test_an_empty_table_has_no_blocks() -> None:
     """A search asks before anything comparable was trained."""
     empty = trained(NAMES[0], [0.5], start="scratch").iloc[:0]
