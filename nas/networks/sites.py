@@ -9,7 +9,6 @@ network.
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -349,9 +348,16 @@ def without_stride(trunk: nn.Module, paths: Sequence[str]) -> None:
             setattr(trunk.get_submodule(parent), name, nn.Identity())
             continue
         if type(found) is nn.Conv2d and kernel[0] % 2 == 0 and _pair(found.padding) == (0, 0):
-            found.padding = "same"
-            warnings.filterwarnings("ignore", "Using padding='same' with even kernel")  # said once a process, harmless
+            found.register_forward_pre_hook(_pad_to_keep_the_size)
         found.stride = (1, 1) if isinstance(found.stride, tuple) else 1
+
+
+def _pad_to_keep_the_size(convolution: nn.Conv2d, inputs: tuple[Tensor]) -> Tensor:
+    """What `padding="same"` does; PyTorch warns of that for even kernels."""
+    (high, wide), (down, across) = convolution.kernel_size, convolution.dilation
+    total_h, total_w = down * (high - 1), across * (wide - 1)
+    left, top = total_w // 2, total_h // 2
+    return nn.functional.pad(inputs[0], (left, total_w - left, top, total_h - top))
 
 
 def _pair(value: Any) -> tuple[Any, Any]:

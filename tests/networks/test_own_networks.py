@@ -6,9 +6,11 @@ import copy
 import pickle
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 import timm
@@ -20,6 +22,7 @@ from nas.networks import build_network, complexity, find_sites, find_weights, lo
 from nas.networks.backbones import build_backbone
 from nas.networks.export import export_network
 from nas.networks.folding import fold_batchnorm
+from nas.networks.sites import without_stride
 from nas.spaces import Candidate, DesignSpace, get_topology, own_code, sites
 
 FEW = ("resnet10t", "mobilenetv4_conv_small_035", "convnext_atto", "hgnetv2_b0")
@@ -74,6 +77,17 @@ def test_a_last_stride_of_1_keeps_the_resolution_and_the_parameters(name: str) -
     with torch.no_grad():
         (_, c, h, w), small = kept(x).shape, halved(x).shape
     assert (c, h, w) == (small[1], 2 * small[2], 2 * small[3])
+
+
+@pytest.mark.parametrize(("kernel", "dilation"), [(2, 1), (4, 1), (2, 3), ((2, 4), 1)])
+def test_an_even_kernel_keeps_the_size_as_padding_same_does(kernel: Any, dilation: int) -> None:
+    trunk = nn.Sequential(nn.Conv2d(3, 4, kernel, stride=2, dilation=dilation))
+    without_stride(trunk, ["0"])
+    same = nn.Conv2d(3, 4, kernel, padding="same", dilation=dilation)
+    same.load_state_dict(trunk[0].state_dict())
+    x, before = torch.randn(2, 3, 9, 7), list(warnings.filters)
+    assert torch.equal(pickle.loads(pickle.dumps(trunk))(x), same(x))
+    assert warnings.filters == before
 
 
 @pytest.mark.parametrize("notation", [f"timm:{name}+se@1,3" for name in FEW])
