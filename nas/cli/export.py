@@ -10,7 +10,8 @@ import typer
 
 from nas import commands
 from nas.cli.common import Json, emit, emit_json, note, progress_bar
-from nas.cli.inputs import DATA_HELP, Cache, View
+from nas.cli.inputs import DATA_HELP
+from nas.errors import TrainingError
 
 if TYPE_CHECKING:
     from nas.commands import Int8Export
@@ -26,16 +27,32 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="File written by a training.")],
     format: Annotated[str, typer.Option("--format", help="onnx, torch-export or tensorrt.")] = "onnx",
     out: Annotated[Path | None, typer.Option("--out", help="File to write; default: beside the checkpoint.")] = None,
-    precision: Annotated[str, typer.Option(help="fp32, fp16, bf16 or int8; input and output stay float32.")] = "fp32",
+    precision: Annotated[
+        str | None,
+        typer.Option(help="fp32 (default), fp16, bf16 or int8; input and output stay float32.", show_default=False),
+    ] = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Quantise to int8 (ONNX); needs --data, and says mAP before and after.")
     ] = False,
     data: Annotated[list[str] | None, typer.Option("--data", help=f"int8: {DATA_HELP}")] = None,
-    view: View = "final",
+    view: Annotated[
+        str | None, typer.Option(help="int8: of --data, final (default) or select.", show_default=False)
+    ] = None,
     calibration: Annotated[
-        int, typer.Option(min=1, help="int8: training images that the ranges of activations are read from.")
-    ] = 128,
-    cache: Cache = None,
+        int | None,
+        typer.Option(
+            min=1,
+            help="int8: training images that the ranges of activations are read from; default: 128.",
+            show_default=False,
+        ),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="int8: folder for packed images.", show_default=False)
+    ] = None,
+    opset: Annotated[
+        int | None,
+        typer.Option(help="ONNX operator set; default: 17, which TensorRT 8 reads too.", show_default=False),
+    ] = None,
     images: Annotated[
         Path | None,
         typer.Option(help="Folder of person crops to compare on; default: 32 of the generated pedestrians."),
@@ -46,17 +63,20 @@ def export(
 
     Example: nas export reports/quickstart/best.pt --format onnx --images my_crops/
     """
+    if int8 and precision not in (None, "int8"):
+        raise TrainingError(f"--int8 and --precision {precision} are two precisions", "Give one of the two.")
     with progress_bar(f"export {format}", enabled=not json) as progress:
         report = commands.export(
             checkpoint,
             out,
             format=format,
-            precision="int8" if int8 else precision,
+            precision="int8" if int8 else precision or "fp32",
             crops=images,
             data=data or None,
             view=view,
             calibration=calibration,
             cache=cache,
+            opset=opset,
             progress=progress,
         )
     cost = report if isinstance(report, commands.Int8Export) else None

@@ -306,9 +306,10 @@ def export(
     precision: str = "fp32",
     crops: Any = None,
     data: Data | None = None,
-    view: str = "final",
-    calibration: int = CALIBRATION_IMAGES,
+    view: str | None = None,
+    calibration: int | None = None,
     cache: str | Path | None = None,
+    opset: int | None = None,
     progress: Progress | None = None,
 ) -> ExportReport:
     """Writes a trained network for deployment, once it answers as PyTorch does; `nas export`.
@@ -321,9 +322,10 @@ def export(
         crops: folder of person crops to compare on, beside random images; None: 32 of the generated pedestrians.
         data: int8 only: training images to read the ranges of activations from, query and gallery to evaluate on
             before and after.
-        view: int8 only: of `data`, as for `train`.
-        calibration: int8 only: number of those training images, evenly from all of them.
+        view: int8 only: of `data`, as for `train`; None: `final`.
+        calibration: int8 only: number of those training images, evenly from all of them; None: 128.
         cache: int8 only: folder for packed images.
+        opset: ONNX operator set; None: 17, which TensorRT 8 reads too.
         progress: told of the steps.
 
     Returns:
@@ -336,9 +338,14 @@ def export(
     int8 = precision == networks.INT8
     if int8 and data is None:
         raise TrainingError("int8 needs data to read ranges of activations from and to evaluate on", "Give --data.")
-    if data is not None and not int8:
-        raise TrainingError("data are for an export to int8 alone", "Write --int8, or give crops with --images.")
-    kind = networks.check_format(format, precision)
+    given = {"data": data, "view": view, "calibration": calibration, "cache": cache}
+    idle = [name for name, value in given.items() if value is not None]
+    if idle and not int8:
+        raise TrainingError(
+            f"{' and '.join(idle)} {'is' if len(idle) == 1 else 'are'} for an export to int8 alone",
+            "Write --int8, or give crops with --images.",
+        )
+    kind = networks.check_format(format, precision, opset)
     file = checkpoint if isinstance(checkpoint, (str, Path)) else getattr(checkpoint, "checkpoint", None)
     if out is None and file is None:
         raise TrainingError("a network that is in no file needs `out`", "say where to write it")
@@ -347,28 +354,42 @@ def export(
     _check_replaced(kind, target)
     source = loaded(checkpoint)
     network = training.network_from_checkpoint(source)
-    found = None if data is None else prepared(data, source.input_size, view, cache=_path(cache), progress=progress)
-    taken = _calibration(found, source, calibration) if int8 and found is not None else None
-    report = networks.export_network(
-        network,
-        target,
-        format,
-        precision=precision,
-        crops=_crops(crops, source, progress),
-        calibration=taken,
-        preprocessing=networks.Preprocessing(mean=source.recipe.augmentation.mean, std=source.recipe.augmentation.std),
-        extra={
-            **({} if file is None else {"checkpoint_sha256": sha256_of(Path(str(file)))}),
-            "dataset": source.dataset_id,
-            **({} if taken is None else {"calibration_images": str(len(taken))}),
-        },
-        progress=progress,
-    )
-    if taken is None or found is None:
-        return report
-    file = cast("ReidNetwork", networks.ExportedNetwork(kind.load(report.path), network))
-    before, after = (training.score(one, found, source.recipe, progress=progress) for one in (network, file))
-    return Int8Export(**vars(report), before=before, after=after, calibration=len(taken))
+
+    def write(calibration: Tensor | None = None, accept: Any = None) -> ExportReport:
+        told = {} if calibration is None else {"calibration_images": str(len(calibration))}
+        told |= {} if file is None else {"checkpoint_sha256": sha256_of(Path(str(file)))}
+        augmentation = source.recipe.augmentation
+        return networks.export_network(
+            network,
+            target,
+            format,
+            precision=precision,
+            crops=_crops(crops, source, progress),
+            calibration=calibration,
+            preprocessing=networks.Preprocessing(mean=augmentation.mean, std=augmentation.std),
+            extra={**told, "dataset": source.dataset_id},
+            opset=opset,
+            accept=accept,
+            progress=progress,
+        )
+
+    if data is None:
+        return write()
+    found = prepared(data, source.input_size, view or "final", cache=_path(cache), progress=progress)
+    taken = _calibration(found, source, CALIBRATION_IMAGES if calibration is None else calibration)
+    before = training.score(network, found, source.recipe, progress=progress)
+    after: list[RetrievalMetrics] = []
+
+    def evaluate_file(file: networks.ExportedNetwork) -> None:
+        try:
+            after.append(training.score(cast("ReidNetwork", file), found, source.recipe, progress=progress))
+        except training.Diverged as error:
+            raise TrainingError(
+                f"the file in int8 is of no use: {error.message}; {target} was not written", "Export in fp32 or fp16."
+            ) from None
+
+    report = write(calibration=taken, accept=evaluate_file)
+    return Int8Export(**vars(report), before=before, after=after[0], calibration=len(taken))
 
 
 def _check_replaced(kind: ExportFormat, target: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -16,6 +17,9 @@ from nas.cli.main import main
 from nas.commands.networks import Evaluation, Int8Export
 from nas.data.augment import BatchAugmenter
 from nas.errors import DataError, LatencyError, TrainingError
+from nas.networks import ExportedNetwork
+from nas.retrieval import RetrievalMetrics
+from nas.training import Diverged
 from nas.training.checkpoints import save_checkpoint
 from nas.training.results import TrainingResult
 from nas.training.scoring import Embeddings, score_embeddings
@@ -127,6 +131,22 @@ def test_an_export_to_int8_says_what_it_costs(
     assert told["accuracy"]["after"]["map"] == made.after.map
     assert main(["export", str(folder / "eight.pt"), "--int8"]) == 2
     assert "int8 needs data" in capsys.readouterr().err
+
+
+def test_an_int8_file_whose_features_are_all_alike_is_not_written(
+    trained: TrainingResult, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, score = folder / "alike.onnx", nas.training.score
+
+    def collapsed(network: object, *arguments: Any, **options: Any) -> RetrievalMetrics:
+        if isinstance(network, ExportedNetwork):
+            raise Diverged("the features of all 8 images are the same: the network has collapsed")
+        return score(network, *arguments, **options)
+
+    monkeypatch.setattr(nas.training, "score", collapsed)
+    with pytest.raises(TrainingError, match=r"int8 is of no use: the features of all 8 .*alike.onnx was not"):
+        nas.export(trained, target, precision="int8", data=DATA, calibration=5, cache=folder)
+    assert not target.exists()
 
 
 def test_latencies_are_measured_by_notation_or_function() -> None:

@@ -15,7 +15,7 @@ from nas.errors import TrainingError
 from nas.networks import ReidNetwork, build_network, fold_batchnorm
 from nas.networks.blocks import FeatureShape
 from nas.networks.export import FORMATS, ExportReport, Parity, Preprocessing, check_format, export_network
-from nas.networks.export.onnx_file import quiet
+from nas.networks.export.onnx_file import quiet, to_opset_17
 from nas.networks.export.parity import compare, random_crops, top1_agreement
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
@@ -40,6 +40,8 @@ def session(path: Path) -> Any:
 
 @pytest.mark.parametrize(("name", "settings"), main_cases(), ids=case_id)
 def test_every_block_exports_to_onnx_and_runs_there(tmp_path: Path, name: str, settings: dict[str, Any]) -> None:
+    import onnx
+
     block = randomised(make(name, SHAPE, **settings)).eval()
     path = tmp_path / "block.onnx"
     with quiet():
@@ -52,13 +54,16 @@ def test_every_block_exports_to_onnx_and_runs_there(tmp_path: Path, name: str, s
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             external_data=False,
         )
-    engine = session(path)
-    for batch in (1, 5):
-        x = features(SHAPE, batch, seed=batch, dtype=torch.float32)
-        with torch.no_grad():
-            torch.testing.assert_close(
-                torch.from_numpy(engine.run(None, {"x": x.numpy()})[0]), block(x), rtol=1e-4, atol=1e-4
-            )
+    model = onnx.load(str(path))
+    to_opset_17(model)
+    onnx.save(model, str(tmp_path / "block17.onnx"))
+    for engine in (session(path), session(tmp_path / "block17.onnx")):
+        for batch in (1, 5):
+            x = features(SHAPE, batch, seed=batch, dtype=torch.float32)
+            with torch.no_grad():
+                torch.testing.assert_close(
+                    torch.from_numpy(engine.run(None, {"x": x.numpy()})[0]), block(x), rtol=1e-4, atol=1e-4
+                )
 
 
 @pytest.mark.parametrize(("name", "settings"), main_cases(), ids=case_id)
@@ -111,6 +116,28 @@ def test_onnx_runs_with_any_batch(written: dict[str, ExportReport], trained: Rei
         found = engine.run(None, {"images": CROPS[:batch].numpy()})[0]
         with torch.no_grad():
             torch.testing.assert_close(torch.from_numpy(found), trained(CROPS[:batch]), rtol=1e-3, atol=1e-4)
+
+
+def test_a_file_is_of_operator_set_17_unless_another_is_asked_for(
+    written: dict[str, ExportReport], trained: ReidNetwork, tmp_path: Path
+) -> None:
+    import onnx
+
+    newer = export_network(trained, tmp_path / "newer.onnx", opset=18)
+    models = [onnx.load(str(path)) for path in (written["onnx"].path, newer.path)]
+    assert [model.opset_import[0].version for model in models] == [17, 18]
+    inputs = [{len(node.input) for node in model.graph.node if node.op_type == "ReduceMean"} for model in models]
+    assert inputs == [{1}, {2}]  # TensorRT 8 reads axes that are an input wrongly
+
+
+def test_what_operator_set_17_lacks_is_said(trained: ReidNetwork, tmp_path: Path) -> None:
+    import onnx
+
+    export_network(trained, tmp_path / "newer.onnx", opset=18)
+    model = onnx.load(str(tmp_path / "newer.onnx"))
+    next(node for node in model.graph.node if node.op_type == "Relu").op_type = "Mish"
+    with pytest.raises(TrainingError, match="has no form in ONNX's operator set 17: No Op registered for Mish"):
+        to_opset_17(model)
 
 
 def test_torch_export_runs_without_this_package(written: dict[str, ExportReport], trained: ReidNetwork) -> None:

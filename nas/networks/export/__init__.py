@@ -11,7 +11,7 @@ import copy
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -40,8 +40,11 @@ MIN_REDUCED_COSINE = 0.99
 class ExportFormat(Protocol):
     """A module that writes one kind of file."""
 
-    suffix: str
-    precisions: tuple[str, ...]
+    @property
+    def suffix(self) -> str: ...
+
+    @property
+    def precisions(self) -> tuple[str, ...]: ...
 
     def unavailable(self) -> str | None:
         """Why files of this kind cannot be written here, or None."""
@@ -87,8 +90,8 @@ class ExportReport:
     size_bytes: int
 
 
-def check_format(name: str, precision: str = "fp32") -> ExportFormat:
-    """The format of that name, ready to write on this machine.
+def check_format(name: str, precision: str = "fp32", opset: int | None = None) -> ExportFormat:
+    """The format of that name, ready to write on this machine; `opset`: ONNX operator set, None for the format's own.
 
     Raises:
         TrainingError: for an unknown format or precision, or one that needs something not installed.
@@ -103,7 +106,16 @@ def check_format(name: str, precision: str = "fp32") -> ExportFormat:
     reason = FORMATS[name].unavailable()
     if reason is not None:
         raise TrainingError(f"cannot export to {name} here: {reason}")
-    return FORMATS[name]
+    return FORMATS[name] if opset is None else _in_opset(FORMATS[name], name, opset)
+
+
+def _in_opset(kind: ExportFormat, name: str, opset: int) -> ExportFormat:
+    if not isinstance(kind, (onnx_file.OnnxFile, tensorrt_engine.EngineFile)):
+        raise TrainingError(f"{name} files have no operator set of ONNX", "Leave --opset out.")
+    oldest, newest = onnx_file.OPSET, onnx_file.NEWEST_OPSET
+    if not oldest <= opset <= newest:
+        raise TrainingError(f"files are written in operator sets {oldest} to {newest}, not {opset}")
+    return replace(kind, opset=opset)
 
 
 def check_target(path: str | Path) -> Path:
@@ -130,6 +142,8 @@ def export_network(
     calibration: Tensor | None = None,
     preprocessing: Preprocessing | None = None,
     extra: Mapping[str, str] | None = None,
+    opset: int | None = None,
+    accept: Callable[[ExportedNetwork], None] | None = None,
     progress: Progress | None = None,
 ) -> ExportReport:
     """Writes a network as a file for deployment, after it answered as PyTorch does.
@@ -143,6 +157,8 @@ def export_network(
         calibration: normalised training images (N, 3, H, W) that int8 reads the ranges of activations from.
         preprocessing: what the images went through; stated in the file.
         extra: further entries for the file's metadata.
+        opset: ONNX operator set; None: 17.
+        accept: given the file, opened, before it takes its place; what it raises keeps it from being written.
         progress: told of the steps.
 
     Raises:
@@ -153,7 +169,7 @@ def export_network(
             that is finite and points no other way: what it costs is seen in mAP, see `nas export --int8`.
     """
     tell = progress or silent
-    kind, target = check_format(format, precision), check_target(path)
+    kind, target = check_format(format, precision, opset), check_target(path)
     folded = fold_batchnorm(network).cpu().float()
     images = parity_images(network.input_size, crops)
     tell(1, 4, "reference embeddings")
@@ -174,6 +190,8 @@ def export_network(
             if kept or _answers_alike(parity, precision):
                 break
         _refuse_if_different(parity, target, format, precision)
+        if accept is not None:
+            accept(ExportedNetwork(kind.load(draft), network))
         for made in sorted(Path(folder).iterdir()):
             os.replace(made, target.parent / made.name)
     tell(4, 4, "done")

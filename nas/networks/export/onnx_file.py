@@ -1,4 +1,8 @@
-"""ONNX files: written by PyTorch's exporter, run by ONNX Runtime for the parity check."""
+"""ONNX files: written by PyTorch's exporter, run by ONNX Runtime for the parity check.
+
+The exporter writes operator set 18 or newer. From 18 on, TensorRT 8.0 to 8.6 (JetPack 5 and 6.0) reads the axes of
+ReduceMean wrongly and answers differently, so files are brought back to 17, which every other runtime reads too.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,10 @@ import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,13 +23,23 @@ from nas.errors import TrainingError
 from nas.networks.export.deployed import INT8, DeployedNetwork
 from nas.networks.export.metadata import INPUT_NAME, OUTPUT_NAME
 
-OPSET = 18
+OPSET = 17
+"""The operator set of files, unless another is asked for."""
+WRITTEN_OPSET = 18
+"""The oldest one that PyTorch's exporter writes."""
+NEWEST_OPSET = 23
 
 
+@dataclass(frozen=True)
 class OnnxFile:
-    """`FORMATS["onnx"]`: operator set 18, free batch, weights inside, metadata in `metadata_props`."""
+    """`FORMATS["onnx"]`: free batch, weights inside, metadata in `metadata_props`.
 
-    suffix = ".onnx"
+    Attributes:
+        opset: operator set of the file, 17 or newer.
+    """
+
+    opset: int = OPSET
+    suffix: str = ".onnx"
     precisions: tuple[str, ...] = ("fp32", "fp16", INT8)
 
     def unavailable(self) -> str | None:
@@ -33,9 +49,13 @@ class OnnxFile:
 
     def write(self, network: DeployedNetwork, path: Path, metadata: Mapping[str, str]) -> None:
         """Writes the file."""
-        program = self.program(network)
-        program.model.metadata_props.update(metadata)
-        program.save(str(path), external_data=False)
+        import onnx
+
+        model = self.program(network).model_proto
+        if self.opset < WRITTEN_OPSET:
+            to_opset_17(model)
+        onnx.helper.set_model_props(model, dict(metadata))
+        onnx.save(model, str(path))
 
     def program(self, network: DeployedNetwork) -> torch.onnx.ONNXProgram:
         """The network in ONNX's operators, with a free batch.
@@ -51,7 +71,7 @@ class OnnxFile:
                     input_names=[INPUT_NAME],
                     output_names=[OUTPUT_NAME],
                     dynamic_shapes=({0: torch.export.Dim("batch")},),
-                    opset_version=OPSET,
+                    opset_version=max(self.opset, WRITTEN_OPSET),
                     verbose=False,
                 )
         except torch.onnx.errors.OnnxExporterError as error:
@@ -80,6 +100,47 @@ class OnnxFile:
 
         model = onnx.load(str(path), load_external_data=False)
         return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def to_opset_17(model: Any) -> None:
+    """Writes an ONNX model of operator set 18 in set 17, in place; onnx's own converter stops at Split.
+
+    Raises:
+        TrainingError: it holds an operator that set 17 lacks.
+    """
+    import onnx
+
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type in _AXES_AS_INPUT and len(node.input) > 1:
+            axes = constants[node.input.pop(1)]
+            _without(node, "noop_with_empty_axes")
+            node.attribute.append(onnx.helper.make_attribute("axes", axes.tolist()))
+        elif node.op_type == "Split":
+            _without(node, "num_outputs")  # both sets split equally where no sizes are given
+    used = {name for node in model.graph.node for name in node.input}
+    unused = [tensor for tensor in model.graph.initializer if tensor.name not in used]
+    for tensor in unused:
+        model.graph.initializer.remove(tensor)
+    next(one for one in model.opset_import if not one.domain).version = 17
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise TrainingError(
+            f"the network has no form in ONNX's operator set 17: {reason}", "Give --opset 18."
+        ) from error
+
+
+_REDUCTIONS = ("Mean", "Max", "Min", "Prod", "L1", "L2", "LogSum", "LogSumExp", "SumSquare")
+_AXES_AS_INPUT = {f"Reduce{kind}" for kind in _REDUCTIONS}
+"""Reductions whose axes are an attribute up to set 17 (those of ReduceSum are an input since 13)."""
+
+
+def _without(node: Any, name: str) -> None:
+    kept = [attribute for attribute in node.attribute if attribute.name != name]
+    del node.attribute[:]
+    node.attribute.extend(kept)
 
 
 @contextlib.contextmanager

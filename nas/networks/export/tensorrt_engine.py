@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,17 @@ from torch import Tensor
 from nas.errors import TrainingError
 from nas.networks.export.deployed import DeployedNetwork
 from nas.networks.export.metadata import INPUT_NAME, OUTPUT_NAME
-from nas.networks.export.onnx_file import OnnxFile
+from nas.networks.export.onnx_file import OPSET, OnnxFile
 
 BATCHES = (1, 16, 64)  # smallest, best and largest
 
 
+@dataclass(frozen=True)
 class EngineFile:
-    """`FORMATS["tensorrt"]`."""
+    """`FORMATS["tensorrt"]`; `opset` is that of the ONNX form it is built from."""
 
-    suffix = ".engine"
+    opset: int = OPSET
+    suffix: str = ".engine"
     precisions: tuple[str, ...] = ("fp32", "fp16")
 
     def unavailable(self) -> str | None:
@@ -42,7 +45,7 @@ class EngineFile:
         import tensorrt
 
         onnx_path = path.with_suffix(".onnx")
-        OnnxFile().write(network, onnx_path, metadata)
+        OnnxFile(self.opset).write(network, onnx_path, metadata)
         try:
             path.write_bytes(_build(tensorrt, onnx_path, network))
         finally:
