@@ -16,6 +16,8 @@ from nas.data.records import DISTRACTOR, JUNK
 from nas.errors import DataError
 
 WORDS: Mapping[str, int] = {"junk": JUNK, "distractor": DISTRACTOR}
+MISSING = frozenset({"nan", "na", "n/a", "#n/a", "null", "none", "<na>"})
+"""How programs write that a cell is empty: images without a label would become one person."""
 LONGEST = 15
 """Digits of a number: they fit the whole numbers of arrays and databases, and no set has more."""
 _NUMBER = re.compile(r"([+-]?)0*([0-9]+)(?:\.0*)?")
@@ -32,8 +34,8 @@ def identity_numbers(labels: Iterable[str], where: object) -> dict[str, int]:
     True
 
     Raises:
-        DataError: two labels are one number (`0012` and `12`) or one word (its accents in NFC and NFD), or a number is
-            negative; `where` is named.
+        DataError: two labels are one number (`0012` and `12`) or one word (its accents in NFC and NFD), a number is
+            negative, or a label means an empty cell (`nan`); `where` is named.
     """
     found = set(labels)
     reserved = {label: value for label in found if (value := _reserved(label)) is not None}
@@ -69,6 +71,11 @@ def _numbers(labels: set[str], what: str, where: object) -> dict[str, int]:
             raise DataError(
                 f"{where}: {label!r} is there twice among the {what}, in two ways of writing its accents (NFC and NFD)",
                 "Write every label in one way; are they one or two?",
+            )
+        if label.lower() in MISSING:
+            raise DataError(
+                f"{where}: {label!r} among the {what} is how programs write an empty cell",
+                "Leave these images out, or give them the identity junk; whoever is called so needs another name.",
             )
         number = as_number(label)
         if number is None:

@@ -190,6 +190,16 @@ def test_labels_that_are_one_number_but_two_texts_are_refused(
         table(tmp_path, rows)
 
 
+@pytest.mark.parametrize("empty", ["nan", "NaN", "NA", "N/A", "#N/A", "null", "None", "<NA>"])
+@pytest.mark.parametrize("column", ["identity", "camera"])
+def test_an_empty_cell_written_as_a_word_is_no_label(tmp_path: Path, empty: str, column: str) -> None:
+    """All images without a label would be one person."""
+    cells = [(empty, "1"), ("ann", "1")] if column == "identity" else [("1", empty), ("1", "left")]
+    rows = "".join(f"{n}.png,{i},{c},train\n" for n, (i, c) in enumerate(cells))
+    with pytest.raises(DataError, match=rf"own\.csv: '{empty}' among the .* is how programs write an empty cell"):
+        table(tmp_path, rows)
+
+
 def test_accents_written_in_two_ways(tmp_path: Path) -> None:
     composed, decomposed = "\u00e9", "e\u0301"
     with pytest.raises(DataError, match="in two ways of writing its accents"):
