@@ -29,12 +29,22 @@ def as_features(values: Tensor | ArrayLike, what: str) -> Tensor:
     """Features as a float32 tensor (N, D) on the device they are on.
 
     Raises:
-        DataError: no matrix, or NaN or infinite entries.
+        DataError: no matrix of real numbers; masked; so small that float32 holds zero for them.
     """
-    found = values.detach() if isinstance(values, Tensor) else torch.from_numpy(np.asarray(values))
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise DataError(f"{what} features are masked", "Leave the images out whose features are not known.")
+    array = values.detach() if isinstance(values, Tensor) else np.asarray(values)
+    if isinstance(array, np.ndarray) and array.dtype.kind not in "biuf":
+        raise DataError(f"{what} features must be real numbers, not {array.dtype}")
+    found = torch.from_numpy(array) if isinstance(array, np.ndarray) else array
+    if found.is_complex():
+        raise DataError(f"{what} features must be real numbers, not {found.dtype}")
     if found.ndim != 2:
         raise DataError(f"{what} features must be a matrix (images, numbers), not of shape {tuple(found.shape)}")
-    return found.float()
+    single = found.float()
+    if found.dtype == torch.float64 and bool(((single == 0).all(1) & (found != 0).any(1)).any()):
+        raise DataError(f"{what} features are too small for numbers of 32 bits", "Divide them by their lengths first.")
+    return single
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,7 @@ class Distances:
         """Check features and prepare them.
 
         Raises:
-            DataError: unknown metric, widths that differ, NaN or infinite features.
+            DataError: unknown metric, widths that differ, NaN or infinite features; cosine: features of zero.
         """
         if metric not in METRICS:
             raise DataError(unknown_name("metric", metric, METRICS))
@@ -75,8 +85,10 @@ class Distances:
         q_norm, g_norm = _norms(q, "query"), _norms(g, "gallery")
         copies, first = _copies(g)
         if metric == "cosine":
-            q = q / q_norm.clamp(min=SHORTEST)[:, None]
-            divisor, offset = -g_norm.clamp(min=SHORTEST), torch.zeros_like(g_norm)
+            _require_directions(q_norm, "query")
+            _require_directions(g_norm, "gallery")
+            q = q / q_norm[:, None]
+            divisor, offset = -g_norm, torch.zeros_like(g_norm)
         else:
             divisor, offset = torch.full_like(g_norm, -0.5), torch.einsum("ij,ij->i", g, g)
         for values in (divisor, offset):
@@ -116,6 +128,13 @@ class Distances:
 
     def __len__(self) -> int:
         return len(self.query)
+
+
+def _require_directions(norms: Tensor, what: str) -> None:
+    """Features of zero are equally far from everything: the gallery's order would decide."""
+    short = int((norms < SHORTEST).sum())
+    if short:
+        raise DataError(f"the features of {short} of {len(norms)} {what} images are zero, so they have no direction")
 
 
 def _copies(features: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -251,3 +252,22 @@ def test_identities_that_are_no_whole_numbers_are_refused(values: list[object]) 
 
 def test_whole_numbers_in_a_float_column_are_meant() -> None:
     assert evaluate(np.eye(2), [1.0, 2.0], [1, 1], np.eye(2), [1, 2], [2, 2]).map == 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda q: q + 1j, "real numbers, not complex128"),
+        (lambda q: q.astype(object), "real numbers, not object"),
+        (lambda q: np.ma.masked_array(q, mask=q > 0), "masked"),
+        (lambda q: q * 1e-200, "too small for numbers of 32 bits"),
+        (lambda q: q * 0, "of 3 of 3 query images are zero"),
+        (lambda q: torch.from_numpy(q + 1j), "real numbers, not torch.complex128"),
+    ],
+)
+def test_features_that_do_not_mean_what_would_be_scored_are_refused(change: Any, said: str) -> None:
+    """Imaginary parts, masks and tiny numbers were dropped, zeros were ranked by the gallery's order."""
+    rng = np.random.default_rng(0)
+    query, gallery = rng.normal(size=(3, 4)), rng.normal(size=(5, 4))
+    with pytest.raises(DataError, match=said):
+        evaluate(change(query), [1, 2, 3], [1, 1, 1], gallery, [1, 2, 3, 1, 2], [2, 2, 2, 1, 1])
