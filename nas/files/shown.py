@@ -85,16 +85,18 @@ def _no_markdown(text: str) -> str:
 
 
 def csv_text(table: pd.DataFrame) -> str:
-    """A table as CSV, without its index, in which no text is a formula.
+    """A table as CSV, without its index, in which no text is a formula or tells a terminal anything.
 
     Spreadsheets calculate cells that begin with = + - @ or a tab, wherever they came from (OWASP, CSV injection); an
     apostrophe before such a text keeps it one. Numbers stay numbers.
     """
     safe = table.copy()
     for column in safe.select_dtypes(exclude="number"):
-        safe[column] = safe[column].map(_no_formula, na_action="ignore")
+        safe[column] = safe[column].map(_inert, na_action="ignore")
     return safe.to_csv(index=False)
 
 
-def _no_formula(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+def _inert(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return shown(f"'{value}" if value.startswith(_FORMULA) else value)

@@ -18,7 +18,7 @@ from nas.files.shown import csv_text
 from nas.files.whole import write_text
 from nas.reporting.document import Block, Cell, Document, FigureBlock, Paragraph, Section, Table, code, words
 from nas.reporting.figures.pareto_front import ParetoFront
-from nas.reporting.files import write_figure_tables
+from nas.reporting.files import begin_report, write_figure_tables
 from nas.reporting.html import render_html
 from nas.reporting.markdown import render_markdown
 from nas.reporting.numbers import count, plural
@@ -69,6 +69,7 @@ def write_combined(studies: Sequence[StudyData], folder: Path, title: str = "", 
         StudyError: see `combine`.
     """
     document = combine(studies, title, question)
+    begin_report(folder)
     write_figure_tables(document.figures, folder / "figures")
     written = {
         "html": write_text(folder / "report.html", render_html(document)),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from nas.errors import StudyError
 from nas.files.shown import csv_text
 from nas.files.whole import write_text
 from nas.reporting.document import FigureBlock
@@ -55,3 +56,37 @@ def write_figure_tables(figures: Sequence[FigureBlock], folder: Path) -> list[Pa
         for figure in figures
         if not figure.data.empty
     ]
+
+
+RECORD = ".nas-report"
+"""Empty file that says: what lies beside it was written by `nas report`, which may write it anew."""
+_NAMES = (
+    "report.html",
+    "report.md",
+    "pareto.csv",
+    "paper.csv",
+    "rules.yaml",
+    "summary.pdf",
+    "summary.png",
+    "tables.tex",
+)
+
+
+def begin_report(folder: Path) -> None:
+    """Marks a folder as a report's.
+
+    Raises:
+        StudyError: it holds files of these names that no report left there; nothing of somebody else is replaced.
+    """
+    here = [folder / name for name in _NAMES if (folder / name).exists()]
+    if here and not (folder / RECORD).exists() and not _is_page(folder / "report.html"):
+        raise StudyError(f"{here[0]} exists already and is of no report", "Give another folder, or move it away.")
+    write_text(folder / RECORD, "")
+
+
+def _is_page(path: Path) -> bool:
+    """Whether a file is the page of a report, of before there were records."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return "· nas report</title>".encode() in file.read(4096)

@@ -11,7 +11,7 @@ from nas.errors import StudyError, unknown_name
 from nas.files.whole import write_text
 from nas.progress import Progress, silent
 from nas.reporting.document import Document
-from nas.reporting.files import write_figure_tables, write_pareto_csv
+from nas.reporting.files import begin_report, write_figure_tables, write_pareto_csv
 from nas.reporting.html import PLOTLY_FILE, render_html
 from nas.reporting.latex import render_latex
 from nas.reporting.markdown import render_markdown
@@ -48,9 +48,10 @@ def write_report(
         format -> file (`figures` -> folder).
 
     Raises:
-        StudyError: for an unknown format.
+        StudyError: for an unknown format; the folder holds files of these names that are of no report.
     """
     wanted = _checked(formats)
+    begin_report(folder)
     tell_progress = progress or silent
     document = tell(data)
     written: dict[str, Path] = {"figures": folder / "figures"}

@@ -84,8 +84,9 @@ def test_reports_hold_nothing_that_a_terminal_obeys(reported: tuple[Path, str], 
     assert "\u202e" not in text
 
 
-def test_csv_has_no_formula(reported: tuple[Path, str]) -> None:
+def test_csv_has_no_formula_and_tells_a_terminal_nothing(reported: tuple[Path, str]) -> None:
     for path in reported[0].rglob("*.csv"):
+        assert b"\x1b" not in path.read_bytes()
         with path.open(newline="") as file:
             cells = [cell for row in csv.reader(file) for cell in row]
         assert not [cell for cell in cells if cell.startswith(("=", "@", "\t", "\r"))], path

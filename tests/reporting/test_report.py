@@ -18,7 +18,7 @@ from nas.errors import StudyError
 from nas.reporting import write_report
 from nas.reporting.document import Beside, Bullets, Paragraph
 from nas.reporting.figures import FIGURES
-from nas.reporting.files import PARETO_COLUMNS, pareto_table
+from nas.reporting.files import PARETO_COLUMNS, RECORD, pareto_table
 from nas.reporting.html import render_html
 from nas.reporting.latex import render_latex
 from nas.reporting.markdown import render_markdown
@@ -201,6 +201,31 @@ def test_rules_yaml_is_read_back_by_a_rule_set(full: StudyData, folder: Path) ->
     assert rules.admits("resnet50+cnl@6,8,14")
     assert not rules.admits("resnet50+cnl@3")
     assert rules.provenance.study == full.name
+
+
+def test_a_report_replaces_reports_only(full: StudyData, tmp_path: Path) -> None:
+    for name in ("report.md", "rules.yaml"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / name).write_text("mine")
+        with pytest.raises(StudyError, match=f"{name} exists already and is of no report"):
+            write_report(full, folder)
+        assert (folder / name).read_text() == "mine"
+        assert len(list(folder.iterdir())) == 1
+    written = write_report(full, tmp_path / "again", ["md"])
+    assert write_report(full, tmp_path / "again", ["md"]) == written
+    old = tmp_path / "old"  # of before there were records
+    write_report(full, old, ["html"])
+    (old / RECORD).unlink()
+    write_report(full, old, ["html"])
+
+
+def test_the_study_file_in_a_report_is_one(full: StudyData, tmp_path: Path) -> None:
+    """What the database keeps beside its keys is none of them, and where the file lay is nobody's business."""
+    kept = {"precision": "fp32", "file": "/home/somebody/s.yaml", "history": [], "code": {}}
+    page = render_markdown(tell(replace(full, definition={**full.definition, **kept})), {})
+    assert "/home/somebody" not in page
+    assert "precision: fp32" not in page
 
 
 def test_latex_is_balanced_and_escaped(full: StudyData, hostile: StudyData) -> None:
