@@ -13,6 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nas.data.content import digests
 from nas.errors import DataError
 from nas.files.hashes import hash_of_data
@@ -146,6 +149,16 @@ def content_id(splits: Mapping[Any, Records], cache: Path | None = None, *, fres
         found = digests([r.path for r in records], cache, fresh=fresh)
         lines += [[split, d, r.identity, r.camera, r.bbox] for d, r in zip(found, records, strict=True)]
     return BY_CONTENT + hash_of_data(lines)
+
+
+def image_keys(records: Records, cache: Path | None = None) -> NDArray[np.int64]:
+    """What tells images apart by content: one number for each file and box, sorted, none twice.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    pairs = {(d, r.bbox) for d, r in zip(digests([r.path for r in records], cache), records, strict=True)}
+    return np.array(sorted(int(hash_of_data(list(pair))[:15], 16) for pair in pairs), np.int64)
 
 
 def known_by_content(dataset_id: str) -> bool:

@@ -6,7 +6,10 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from nas import networks, training
+from nas.data.records import DISTRACTOR, image_keys
 from nas.data.views import prepared_id
 from nas.errors import StudyError, TrainingError, unknown_name
 from nas.latency.backends import get_backend
@@ -148,6 +151,7 @@ def _check_start_file(context: StudyParts, path: Path, view: str, size: tuple[in
     identities = len({record.identity for record in context.dataset(view).train})
     for baseline in context.baselines:
         training.check_start(saved, baseline, identities, str(path), size)
+    _check_unseen(context, saved, view, f"start: {path}")
 
 
 def insertion_warnings(definition: StudyDefinition, repository: Repository | None = None) -> list[str]:
@@ -214,22 +218,38 @@ def _check_weights(context: StudyParts, fetch: bool) -> None:
     recipe = context.here(context.recipe if context.pretraining is None else context.source_recipe)
     if recipe.transfer is not None and not recipe.transfer.from_pretraining:
         if "{id}" not in str(recipe.transfer.source):  # else each candidate has its own
-            _check_unseen(context, training.load_checkpoint(recipe.transfer.source), recipe.transfer.source)
+            source, said = recipe.transfer.source, f"recipe: transfer: {recipe.transfer.source}"
+            for view in _views(context):
+                _check_unseen(context, training.load_checkpoint(source), view, said)
     elif recipe.transfer is None:
         plain = (*context.baselines, context.reference, *_tested_baselines(context))
         training.require_pretrained(plain, recipe, fetch=fetch)
 
 
-def _check_unseen(context: StudyParts, source: Checkpoint, path: Path) -> None:
-    """A network that fine-tuning goes on from has not seen the persons that candidates are selected on."""
-    kinds = {stage.kind for stage in context.definition.named_stages()} - {"profile", *VIEWS}
-    if not kinds or context.search_view != SELECT:
-        return
-    if source.dataset_id == prepared_id(context.dataset(FINAL), source.input_size):
+def _check_unseen(context: StudyParts, saved: Checkpoint, view: str, what: str) -> None:
+    """A network that hands on what it learned was not trained on images that candidates are judged on.
+
+    Persons whom it knows from other images are not found.
+    """
+    dataset = context.dataset(view)
+    if saved.seen is None:  # of before 0.2, or of published networks: only a whole set can be told
+        found = view == SELECT and saved.dataset_id == prepared_id(context.dataset(FINAL), saved.input_size)
+    else:
+        judged = tuple(r for r in (*dataset.query, *dataset.gallery) if r.identity != DISTRACTOR)
+        found = bool(np.isin(image_keys(judged, dataset.cache), saved.seen.numpy()).any())
+    if found:
+        told = "selected on" if view == SELECT else "judged on"
+        own = "train it with `nas train --view select`, which holds out validation: {share: 0.25, seed: 0}"
         raise StudyError(
-            f"recipe: transfer: {path} was trained on the persons that candidates are selected on",
-            "train it with `nas train --view select`, or on other data",
+            f"{what} was trained on the persons that candidates are {told}",
+            own if view == SELECT else "train it on other data",
         )
+
+
+def _views(context: StudyParts) -> list[str]:
+    """Views that the study trains on, and reads its candidates on."""
+    kinds = [stage.kind for stage in context.definition.named_stages() if stage.kind != "profile"]
+    return list(dict.fromkeys(VIEWS.get(kind, context.search_view) for kind in kinds))
 
 
 def _tested_baselines(context: StudyParts) -> list[Candidate]:
@@ -242,8 +262,7 @@ def _check_data(context: StudyParts) -> None:
     """Every view that is trained on has persons enough for a batch, and can be evaluated on."""
     from nas.data.checks import require_evaluation
 
-    kinds = [stage.kind for stage in context.definition.named_stages() if stage.kind != "profile"]
-    for view in dict.fromkeys(VIEWS.get(kind, context.search_view) for kind in kinds):
+    for view in _views(context):
         _check_batches(context.recipe_of(view), context.dataset(view))
         require_evaluation(context.dataset(view))
 
@@ -262,12 +281,8 @@ def _check_teachers(context: StudyParts) -> None:
             teachers = training.check_teachers(context.here(recipe), data_id, size)
         except TrainingError as error:
             raise StudyError(f"stage {stage.name!r}: {error.message}", error.hint) from error
-        everybody = prepared_id(context.dataset(FINAL), size) if view == SELECT else None
-        if everybody in [teacher.dataset_id for teacher in teachers]:
-            raise StudyError(
-                f"stage {stage.name!r}: a teacher was trained on the persons that candidates are selected on",
-                "train it with `nas train --view select`",
-            )
+        for teacher in teachers:
+            _check_unseen(context, teacher, view, f"stage {stage.name!r}: a teacher")
 
 
 def _check_batches(recipe: Recipe, dataset: ReidDataset) -> None:

@@ -56,6 +56,8 @@ class Checkpoint:
         records: the epochs so far.
         versions: package and torch that wrote it.
         start: what it started from, by content; `scratch` for fresh or published weights.
+        seen: int64, `nas.data.records.image_keys` of all images it was trained on, what it started from included; None
+            where that is not known.
     """
 
     candidate: Candidate
@@ -72,6 +74,7 @@ class Checkpoint:
     records: tuple[EpochRecord, ...]
     versions: Mapping[str, str] = field(default_factory=lambda: _versions())
     start: str = SCRATCH
+    seen: Tensor | None = None
 
     @property
     def weights(self) -> Weights:
@@ -103,6 +106,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> str:
         "recipe": checkpoint.recipe.to_dict(),
         "records": [{**asdict(r), "losses": dict(r.losses)} for r in checkpoint.records],
         "start": checkpoint.start,
+        "seen": checkpoint.seen,
         **{name: getattr(checkpoint, name) for name in _PLAIN},
     }
     when_full = "keep checkpoints elsewhere; the training goes on from its last one."
@@ -146,6 +150,7 @@ def load_checkpoint(path: str | Path, *, sha256: str | None = None) -> Checkpoin
             candidate=Candidate.from_dict(content["candidate"]),
             recipe=_recipe_of(content["recipe"]),
             start=str(content.get("start", SCRATCH)),
+            seen=content.get("seen"),
             records=tuple(EpochRecord(**record) for record in content["records"]),
             **{name: content[name] for name in _PLAIN if name != "input_size"},
             input_size=(int(content["input_size"][0]), int(content["input_size"][1])),
@@ -169,6 +174,9 @@ def _check_types(content: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} is {content[name]!r}")
     if not all(0 < side < MOST_PIXELS for side in content["input_size"]):
         raise ValueError(f"input_size is {content['input_size']!r}")
+    seen = content.get("seen")
+    if seen is not None and not (isinstance(seen, Tensor) and seen.dtype == torch.int64 and seen.ndim == 1):
+        raise ValueError("seen holds no images")
     for name in ("network", "averaged"):
         weights = content[name]
         if weights is None and name == "averaged":

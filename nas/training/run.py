@@ -203,9 +203,11 @@ class _Run:
         source = self._checkpoint_to_resume(resume, resume_from)
         if source is None:
             if self.recipe.transfer is not None:
-                load_source(trainer.network, path or source_file(self.recipe.transfer, trainer.candidate))
+                trainer.seen_before = load_source(
+                    trainer.network, path or source_file(self.recipe.transfer, trainer.candidate)
+                )
             elif path is not None:
-                start_from(trainer.network, path, moved=self.start.moved)
+                trainer.seen_before = start_from(trainer.network, path, moved=self.start.moved)
         saved = None if source is None else load_checkpoint(source)
         if saved is not None and saved.training.get("precision") in DTYPES:
             trainer.compute_in(saved.training["precision"])

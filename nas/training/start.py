@@ -52,8 +52,8 @@ def start_id(sha256: str, moved: int = 0) -> str:
     return sha256[:16] + (f"+{moved}" if moved else "")
 
 
-def start_from(network: ReidNetwork, path: Path, *, moved: int = 0) -> None:
-    """Takes over everything but the blocks from the checkpoint of a trained plain network.
+def start_from(network: ReidNetwork, path: Path, *, moved: int = 0) -> torch.Tensor | None:
+    """Takes over everything but the blocks from the checkpoint of a trained plain network; returns what that has seen.
 
     Args:
         network: a new network.
@@ -68,6 +68,7 @@ def start_from(network: ReidNetwork, path: Path, *, moved: int = 0) -> None:
     copy_weights(network, source.weights, str(path), skip=lambda name: name.startswith("blocks."))
     if moved:
         _move(network, moved)
+    return source.seen
 
 
 def check_start(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from nas.data.prepared import PreparedData
-from nas.errors import TrainingError
+from nas.data.records import image_keys
+from nas.errors import DataError, TrainingError
 from nas.networks import ReidNetwork, ReidOutputs, build_network
 from nas.spaces.candidate import Candidate
 from nas.training.batches import Batch, TrainingBatches
@@ -71,6 +73,7 @@ class Trainer:
     ) -> None:
         self.candidate, self.recipe, self.data, self.seed, self.device = candidate, recipe, data, seed, device
         self.start = start
+        self.seen_before: Tensor | None = None  # by what this one starts from
         self.precision = resolve_precision(recipe.precision, device)
         if recipe.capture and device.type != "cuda":
             raise TrainingError("capture: true records a GPU's work", "Set capture: false, or device: cuda.")
@@ -231,7 +234,17 @@ class Trainer:
             training=self._training_state() if with_training_state else {},
             records=tuple(self.records),
             start=self.start,
+            seen=self._seen,
         )
+
+    @cached_property
+    def _seen(self) -> Tensor | None:
+        """Images that the weights were trained on; None where their files are not there to be told apart."""
+        try:
+            own = torch.from_numpy(image_keys(self.data.train.records))
+        except DataError:
+            return None
+        return own if self.seen_before is None else torch.unique(torch.cat([own, self.seen_before]))
 
     def _training_state(self) -> dict[str, Any]:
         return {
@@ -252,6 +265,7 @@ class Trainer:
         """
         self._check_same(saved, what)
         restore(self.network, saved.network, what)
+        self.seen_before = saved.seen
         if self.averaged is not None and saved.averaged is not None:
             self.averaged.load_state_dict(saved.averaged)
         self.epoch, self.step, self.records = saved.epoch, saved.step, list(saved.records)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from nas.errors import TrainingError
 from nas.networks import ReidNetwork
@@ -40,8 +40,11 @@ def source_file(transfer: Transfer, candidate: Candidate) -> Path:
     return transfer.file_of(candidate.architecture.id)
 
 
-def load_source(network: ReidNetwork, path: Path) -> None:
+def load_source(network: ReidNetwork, path: Path) -> Tensor | None:
     """Copies all weights but the classifier's from a checkpoint of the same candidate (its recipe may differ).
+
+    Returns:
+        The images that the source has seen (`Checkpoint.seen`).
 
     Raises:
         TrainingError: the file cannot be read, or holds another network; names both.
@@ -53,3 +56,4 @@ def load_source(network: ReidNetwork, path: Path) -> None:
             "Transfer goes on with the same network on other data; use a start to add blocks to a plain network.",
         )
     copy_weights(network, source.weights, str(path), skip=lambda name: name.startswith("classifier."))
+    return source.seen

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from search_builders import open_study, work
 
 import nas
 from nas.data import dataset_view, load_dataset
+from nas.data.records import image_keys
 from nas.data.views import prepared_id
 from nas.errors import StudyError, TrainingError
 from nas.search.checks import check_study
@@ -77,7 +79,7 @@ def test_teachers_are_checked_for_every_stage(tmp_path: Path) -> None:
         check_study(load_study(study("selects", teacher="final.pt", loss="relations")))
     size = tuple(RECIPE["input"])
     seen = prepared_id(dataset_view(load_dataset(DATA), "select"), size)  # type: ignore[arg-type]
-    save_checkpoint(replace(load_checkpoint("final.pt"), dataset_id=seen), Path("select.pt"))
+    save_checkpoint(replace(load_checkpoint("final.pt"), dataset_id=seen, seen=None), Path("select.pt"))
     confirm = {"confirm": {"max_candidates": 1}}
     check_study(load_study(study("selects", [SWEEP, confirm], teacher="select.pt", loss="relations")))
     with pytest.raises(StudyError, match=r"distil: the teacher .*select\.pt .* learned other identities"):
@@ -99,6 +101,40 @@ def test_a_source_of_fine_tuning_has_not_seen_who_is_selected_on(tmp_path: Path)
     check_study(load_study("taught.yaml"))  # which selects on the test split
     with pytest.raises(StudyError, match=r"final\.pt was trained on the persons that candidates are selected on"):
         check_study(load_study("selects.yaml"))
+
+
+def test_whom_a_teacher_has_seen_is_known_by_image(tmp_path: Path) -> None:
+    """Not only by the whole set: it was trained on part of it, or the study holds others out."""
+    teacher("select.pt", "select")
+    check_study(load_study(study("selects", teacher="select.pt", loss="relations")))
+    path = study("selects", teacher="select.pt", loss="relations")
+    others = {**yaml.safe_load(path.read_text()), "validation": {"seed": 1}}
+    path.write_text(yaml.safe_dump(others, sort_keys=False))
+    with pytest.raises(StudyError, match=r"stage 'sweep': a teacher was trained on the persons .* selected on"):
+        check_study(load_study(path))
+
+    seen = load_checkpoint("select.pt").seen
+    assert seen is not None
+    assert len(seen) == len(dataset_view(load_dataset(DATA), "select").train)
+    asked = dataset_view(load_dataset(DATA), "final")
+    save_checkpoint(
+        replace(load_checkpoint("select.pt"), seen=torch.from_numpy(image_keys(asked.query[:1]))), Path("leaks.pt")
+    )
+    with pytest.raises(StudyError, match="was trained on the persons that candidates are judged on"):
+        check_study(load_study(study("taught", teacher="leaks.pt", loss="relations")))
+    save_checkpoint(replace(load_checkpoint("select.pt"), seen=None), Path("old.pt"))
+    check_study(load_study(study("taught", teacher="old.pt", loss="relations")))
+
+
+def test_what_a_source_has_seen_is_seen_by_what_goes_on_from_it(tmp_path: Path) -> None:
+    other = {"generated": {**DATA["generated"], "seed": 5}}
+    nas.train("resnet18(width=0.125)+se@3", other, RECIPE, out="source.pt")
+    nas.train("resnet18(width=0.125)+se@3", DATA, RECIPE, out="tuned.pt", transfer="source.pt")
+    one, both = load_checkpoint("source.pt").seen, load_checkpoint("tuned.pt").seen
+    assert one is not None
+    assert both is not None
+    assert len(both) == 2 * len(one)
+    assert set(one.tolist()) < set(both.tolist())
 
 
 @pytest.mark.slow
