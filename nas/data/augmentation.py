@@ -31,12 +31,13 @@ class Augmentation(BaseModel):
     The order is fixed: flip, pad and crop, colour, blur, one's own in their order, normalise, random erasing.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     flip: Share = Field(0.5, description="probability of a left-right flip")
     pad: int = Field(
         10,
         ge=0,
+        le=1_024,
         description="black border, px at 256 px of height, else in proportion; then a random crop",
     )
     brightness: float = Field(0.0, ge=0, description="factor drawn from [1-b, 1+b]; 0 = off")
@@ -75,6 +76,8 @@ class Augmentation(BaseModel):
             low, high = getattr(self, name)
             if not 0 < low <= high:
                 raise ValueError(f"{name} must be two numbers above 0, low before high, not {(low, high)}")
+        if self.blur_sigma[1] > 100:
+            raise ValueError(f"blur_sigma is at most 100 px, not {self.blur_sigma[1]}")
         if min(self.std) <= 0:
             raise ValueError(f"std must be above 0, not {self.std}")
         return self

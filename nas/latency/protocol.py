@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from operator import index
 from typing import Any
 
 from nas.errors import LatencyError, unknown_name
@@ -22,6 +23,9 @@ CPU_WARMUP = 3
 GPU_WARMUP_S = 2.0  # a card leaves its idle clocks within a second, whatever the network: a time, not a count
 GPU_BATCHES = 1000
 MAX_WARMUP_S = 600.0
+MAX_BUDGET_S = 86_400.0
+MAX_SIDE = 16_384
+MOST = 100_000  # of anything that is counted: a number with too many zeros is refused before memory goes
 AUTO = "auto"
 ONNX_BACKENDS = ("onnxruntime", "onnxruntime-tensorrt", "tensorrt", "openvino")
 OPSET = 17  # from 18 on, TensorRT 8.0 to 8.6 (JetPack 5 and 6.0) reads the axes of ReduceMean wrongly
@@ -97,8 +101,8 @@ class LatencyProtocol:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "input", _input_size(self.input))
-        object.__setattr__(self, "time_budget_s", float(self.time_budget_s))
-        object.__setattr__(self, "warmup_s", None if self.warmup_s is None else float(self.warmup_s))
+        object.__setattr__(self, "time_budget_s", _number(self.time_budget_s))
+        object.__setattr__(self, "warmup_s", None if self.warmup_s is None else _number(self.warmup_s))
         object.__setattr__(self, "load", _beside(self.load))
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("form", self.form, FORMS)
@@ -115,10 +119,12 @@ class LatencyProtocol:
             _at_least(name, getattr(self, name), 1)
         _at_least("warmup", self.warmup, 0)
         _at_least("opset", self.opset, 9)
-        if self.warmup_s is not None and not 0 <= float(self.warmup_s) <= MAX_WARMUP_S:
+        if self.warmup_s is not None and not 0 <= self.warmup_s <= MAX_WARMUP_S:
             raise LatencyError(f"latency: warmup_s must be from 0 to {MAX_WARMUP_S:g} seconds, not {self.warmup_s!r}")
-        if not self.time_budget_s > 0:
-            raise LatencyError(f"latency: time_budget_s must be above 0, not {self.time_budget_s}")
+        if not 0 < self.time_budget_s <= MAX_BUDGET_S:
+            raise LatencyError(
+                f"latency: time_budget_s must be above 0 and at most {MAX_BUDGET_S:g} seconds, not {self.time_budget_s}"
+            )
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LatencyProtocol:
@@ -204,10 +210,7 @@ def _beside(value: Any) -> Beside | None:
         return value
     if not isinstance(value, Mapping) or set(value) != {"network", "period_ms"}:
         raise LatencyError("latency: load must be {network: NOTATION, period_ms: N}")
-    try:
-        period = float(value["period_ms"])
-    except (TypeError, ValueError):
-        period = math.nan
+    period = _number(value["period_ms"])
     if not 0 < period < math.inf:
         raise LatencyError(f"latency: load: period_ms must be above 0, not {value['period_ms']!r}")
     return Beside(str(value["network"]), period)
@@ -215,11 +218,11 @@ def _beside(value: Any) -> Beside | None:
 
 def _input_size(value: Any) -> tuple[int, int]:
     try:
-        height, width = (int(side) for side in value)
+        height, width = (index(side) for side in value)
     except (TypeError, ValueError) as error:
         raise LatencyError(f"latency: input must be a height and a width such as [256, 128], not {value!r}") from error
-    if height < 1 or width < 1:
-        raise LatencyError(f"latency: input must be two positive numbers of pixels, not {value!r}")
+    if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
+        raise LatencyError(f"latency: input must be two positive numbers of pixels, at most {MAX_SIDE}, not {value!r}")
     return height, width
 
 
@@ -228,6 +231,18 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
         raise LatencyError(unknown_name(f"latency {name}", str(value), known))
 
 
+def _number(value: Any) -> float:
+    """A number, or NaN, which is within no limits."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
 def _at_least(name: str, value: int | None, least: int) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise LatencyError(f"latency: {name} must be a whole number of at least {least}, not {value!r}")
+    if value > MOST:
+        raise LatencyError(f"latency: {name} is at most {MOST}, not {value}")

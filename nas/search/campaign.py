@@ -28,7 +28,7 @@ MAKES_RULES = ("shrink", "auto_shrink")
 class CampaignFile(BaseModel):
     """All keys of a campaign's file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", title="campaign")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, title="campaign")
 
     name: StudyName = Field(description="names the folder of the common report")
     title: str = Field("", description="one line for people")

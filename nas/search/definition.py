@@ -81,7 +81,7 @@ class ValidationSettings(Settings):
     """Identities held out of the training set, on which the search selects."""
 
     share: Share = Field(0.25, description="share of the training identities held out")
-    seed: int = Field(0, description="which identities")
+    seed: int = Field(0, ge=0, lt=2**62, description="which identities")
 
 
 class ProfileStage(Settings):
@@ -469,7 +469,7 @@ class StudyDefinition(Settings):
     workers: Annotated[int, Field(gt=0, le=1_024)] = Field(1, description="processes that train, on this machine")
     launcher: LauncherSettings = Field(LauncherSettings(), description="where workers are started, and with what")
     budget: Budget = Field(Budget(), description="the study ends when it is spent; raise it to go on")
-    priority: int = Field(0, description="workers of several studies serve the highest first")
+    priority: int = Field(0, ge=-MOST, le=MOST, description="workers of several studies serve the highest first")
     device: str = Field("auto", description="where networks train: auto, cpu, cuda (workers on all cards) or cuda:N")
     max_attempts: PositiveInt = Field(3, description="tries of a training that was interrupted or failed")
     max_training_hours: PositiveFloat | None = Field(

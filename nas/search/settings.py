@@ -22,7 +22,7 @@ class Settings(BaseModel):
         StudyError: a key or value is not valid; names its place, as `stages[1].sweep.seeds`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
     def __init__(self, /, **keys: Any) -> None:
         try:

@@ -213,7 +213,7 @@ class Parent(BaseModel):
         rules: the rules that were added.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     id: str
     name: str
@@ -224,7 +224,7 @@ class Parent(BaseModel):
 class SpaceFile(BaseModel):
     """All keys of a design-space file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", title="design space")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, title="design space")
 
     name: str = Field(min_length=1, description="name of the space, also in the database and in reports")
     description: str = Field("", description="what the space is for, in a sentence or two")

@@ -24,7 +24,7 @@ class Fidelity(BaseModel):
     ('e60', 'full', 'e9-64x32-i0.5')
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     epochs: Annotated[int, Field(ge=1)] | None = Field(None, description="epochs; the schedule shrinks with them")
     input: tuple[Pixels, Pixels] | None = Field(None, description="image height and width in pixels")

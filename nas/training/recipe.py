@@ -93,6 +93,9 @@ ids of recipes of before these fields stay."""
 FINE_TUNING_RATE = 0.3
 """A fine-tuning's rate as a share of the full recipe's: 3e-3 for the quickstart's 1e-2."""
 
+MOST_FEATURES = 65_536
+"""Features, or parts, of a head: thirty times what networks have; more would take the memory of the machine."""
+
 Count = Annotated[int, Field(ge=1)]
 Settings = dict[str, bool | int | float | str | None]
 """What a head or a loss takes, by name."""
@@ -145,7 +148,7 @@ class Recipe(Section):
     )
     # Batches: P identities x K images
     identities: Annotated[int, Field(ge=2)] = Field(16, description="P: persons a batch")
-    images: Annotated[int, Field(ge=2)] = Field(4, description="K: images a person")
+    images: Annotated[int, Field(ge=2, le=1_024)] = Field(4, description="K: images a person")
     camera_aware: bool = Field(False, description="the K images of an identity prefer different cameras")
     sampler: str = Field("pk", description="what puts batches together: P x K, or module:name of one's own")
     augmentation: Augmentation = Augmentation()
@@ -219,8 +222,8 @@ class Recipe(Section):
         for key, given in settings.items() if name in HEAD_SETTINGS else ():
             if key not in HEAD_SETTINGS[name]:
                 raise ValueError(unknown_name(f"setting of {name}", key, HEAD_SETTINGS[name]))
-            if type(given) is not int or given < 1:
-                raise ValueError(f"{key} of {name} must be a whole number of at least 1")
+            if type(given) is not int or not 1 <= given <= MOST_FEATURES:
+                raise ValueError(f"{key} of {name} must be a whole number from 1 to {MOST_FEATURES}")
         return value if settings else name
 
     @field_validator("own_losses")

@@ -21,7 +21,7 @@ class PedestrianSettings(BaseModel):
     640
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     train_identities: Count = Field(64, description="persons to learn from")
     test_identities: Count = Field(32, description="other persons, for query and gallery")

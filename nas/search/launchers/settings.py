@@ -16,7 +16,7 @@ LAUNCHERS = ("local", "slurm", "ray")
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
 
 def minutes(time: int | str) -> int:

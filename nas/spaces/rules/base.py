@@ -63,7 +63,7 @@ class Rule(BaseModel):
         backbone: the only backbone the rule speaks of; None for every one.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def __init__(self, value: Any = None, /, **keys: Any) -> None:
         """From its keys, or from the plain value that a file may give instead: `MaxBlocks(3)`.
