@@ -36,7 +36,7 @@ import pytest
 
 sys.path.remove(str(Path(__file__).resolve().parent))  # where `fuzz` is this script
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
-from fuzz import harness, meaning, surroundings
+from fuzz import harness, meaning, surroundings, texts
 from fuzz import test_arguments as lines
 from fuzz import test_data_folders as folders
 from fuzz import test_meaning as meanings
@@ -143,8 +143,8 @@ KINDS: dict[str, Kind] = {
     "weights": Kind(300, in_meaning("weights"), evaluated=True),
     "surroundings": Kind(len(surroundings.NAMES), in_surroundings, evaluated=True, batch=1),
     "space files": Kind(600, in_yaml(written.spaces, written.read_space)),
-    "rules files": Kind(300, in_yaml(lambda: [written.RULES_FILE], written.read_rules)),
-    "recipe files": Kind(200, in_yaml(lambda: [written.RECIPE_FILE], written.read_recipe)),
+    "rules files": Kind(300, in_yaml(lambda: [texts.RULES_FILE], written.read_rules)),
+    "recipe files": Kind(200, in_yaml(lambda: list(texts.RECIPE_FILES), written.read_recipe)),
     "study files": Kind(100, in_studies),
     "command lines": Kind(260, lambda _, *given: lines.try_arguments(*given)),
     "image folders": Kind(140, in_folders),

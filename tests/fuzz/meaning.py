@@ -6,6 +6,7 @@ against its meaning, and one that means something else is a silent change.
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import itertools
@@ -20,6 +21,8 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
+from fuzz import texts, yaml_mutations
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -30,7 +33,9 @@ from nas.errors import NasError
 from nas.latency import LatencyProtocol
 from nas.networks.weights import load_weights
 from nas.retrieval import evaluate
+from nas.search.definition import study_from
 from nas.search.replay import ReplayTable
+from nas.search.settings import ObjectiveSettings
 from nas.spaces import Candidate, DesignSpace, RuleSet
 from nas.storage.urls import parse_url
 from nas.training import load_recipe
@@ -98,6 +103,7 @@ TEXTS: dict[str, Sequence[str]] = {
     ],
     "long": [str(10**14 + n) for n in range(30)],
 }
+EMPTY = ("nan", "na", "n/a", "#n/a", "null", "none", "<na>")
 JUNK_TEXTS, NOBODY_TEXTS = ("-1", "-1.0", "junk", "Junk"), ("0", "0.0", "distractor", "000")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.0*)?\Z")
 
@@ -128,7 +134,7 @@ def clash(labels: Sequence[str]) -> str | None:
         if number in seen:
             return f"{seen[number]!r} and {label!r} are one number"
         seen[number] = label
-    return None
+    return next((f"{label!r} is an empty cell" for label in labels if label.lower() in EMPTY), None)
 
 
 def one_colour(rng: random.Random) -> Pixels:
@@ -258,7 +264,9 @@ def _written(folder: Path, rng: random.Random) -> tuple[list[Row], dict[str, tup
     cameras = list(TEXTS[rng.choice(("numbers", "names", "padded"))])
     rng.shuffle(people)
     if rng.random() < 0.15:
-        people[1] = rng.choice((people[0].lstrip("0") or "1", f"{people[0]}.0", f"0{people[0]}", "-3", people[0] + "_"))
+        people[1] = rng.choice(
+            (people[0].lstrip("0") or "1", f"{people[0]}.0", f"0{people[0]}", "-3", people[0] + "_", "NaN", "NA")
+        )
     rows: list[Row] = []
     truth: dict[str, tuple[Pixels, int]] = {}
     bad: str | None = None
@@ -562,6 +570,18 @@ ODD: tuple[Any, ...] = (
     {"name": "x"}, {"name": "s", "backbones": ["resnet50"], "blocks": [5]}, {"backbones": {"resnet50": {"width": -1}}},
     {"extends": "nothing"}, {"epochs": 0}, {"rule": 1}, {"findings": [1]}, "resnet50+cnl@6,8,14", np.zeros(3), {1, 2},
 )  # fmt: skip
+_GOOD: dict[str, dict[str, Any]] = {
+    "space": yaml.safe_load(texts.TIED_SPACE),
+    "rules": yaml.safe_load(texts.RULES_FILE),
+    "recipe": yaml.safe_load(texts.RECIPE_FILES[1]),
+    "study": yaml.safe_load(texts.RICH_STUDY),
+}
+_READ: dict[str, Callable[[Any], object]] = {
+    "space": DesignSpace.from_dict,
+    "rules": RuleSet.from_dict,
+    "recipe": load_recipe,
+    "study": study_from,
+}
 ENTRIES: dict[str, tuple[Callable[[Any], object], tuple[type, ...]]] = {
     "Candidate.parse": (Candidate.parse, (str,)),
     "Candidate.from_dict": (Candidate.from_dict, (dict,)),
@@ -570,15 +590,26 @@ ENTRIES: dict[str, tuple[Callable[[Any], object], tuple[type, ...]]] = {
     "load_recipe": (load_recipe, (str, dict)),
     "load_dataset": (load_dataset, (dict, list)),
     "LatencyProtocol.from_dict": (LatencyProtocol.from_dict, (dict,)),
+    "study_from": (study_from, (dict,)),
+    "Recipe.with_overrides": (load_recipe("quickstart").with_overrides, (dict,)),
+    "ObjectiveSettings": (lambda value: ObjectiveSettings(table=value), (str,)),
+    "start": (lambda value: study_from({**_GOOD["study"], "start": value}), (str, dict, list)),
     "nas.build_network": (lambda value: nas.build_network(value, num_classes=2, input_size=(32, 16)), (str,)),
 }
 """Functions of one argument, with the types it may have."""
 
 
 def arguments(folder: Path, rng: random.Random) -> Judged:
-    """A value that no entry point expects, or features and labels that do not fit each other."""
-    if rng.random() < 0.4:
+    """A value that no entry point expects, a file's content damaged, or features and labels that do not fit."""
+    kind = rng.random()
+    if kind < 0.4:
         return _odd_features(rng)
+    if kind < 0.7:
+        name = rng.choice(list(_GOOD))
+        data = copy.deepcopy(_GOOD[name])
+        for _ in range(rng.choice((1, 1, 2))):
+            data = rng.choice(yaml_mutations.STRUCTURE)(data, rng)
+        return judged(lambda: None if _READ[name](data) is not None else "nothing came back", good=False, bad=None)
     (entry, types), value = rng.choice(list(ENTRIES.values())), rng.choice(ODD)
     if isinstance(value, types):
         return judged(lambda: None if entry(value) is not None else "nothing came back", good=False, bad=None)

@@ -24,7 +24,9 @@ WORDS = (
     "resnet50+@6", "resnet50+cnl(", "resnet999", "generated:", "generated:images=0", "generated:seed=x",
     "market1501:", "csv:", ":", "a:b:c", "quickstart", "sqlite://", "sqlite:///", "sqlite:////dev/full",
     "mysql://u:secret@h/d", "postgresql://u:secret@localhost:1/d", "http://x", "a=b", "=", "a=", "256x128", "0x0",
-    "-1x-1", "99999999x99999999", "cpu", "cuda:99", "tpu", "fp8", "file.txt", "folder", "empty.yaml",
+    "-1x-1", "99999999x99999999", "cpu", "cuda:99", "tpu", "fp8", "int8", "slurm",
+    "ray://x:1", "timm:nothing",
+    "made.up:Net", "distil={teacher: x}", "head=pcb", "campaign", "recipe", "%00", "file.txt", "folder", "empty.yaml",
 )  # fmt: skip
 # These would go on for long, or for ever, if by chance all their words were good ones.
 ENDLESS = {("dashboard",), ("latency", "agent"), ("worker",), ("latency", "profile"), ("train",), ("data", "synth")}

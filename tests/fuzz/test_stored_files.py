@@ -148,9 +148,14 @@ def read_database(path: Path, rng: random.Random) -> Iterator[Said]:
         (
             lambda: nas("studies", *url),
             lambda: nas("db", "check", *url),
-            lambda: nas("report", "made_up", *url, "--out", "report", "--formats", "md"),
+            lambda: nas("report", "made_up", *url, "--out", "report", "--format", "md"),
             lambda: nas("db", "export", "made_up", "out.zip", *url),
             lambda: nas("latency", "show", *url),
+            lambda: nas("status", "made_up", "--json", *url),
+            lambda: nas("note", "made_up", *url),
+            lambda: nas("compare", "made_up", "second", *url),
+            lambda: nas("explain", "resnet50+cnl@6", *url),
+            lambda: nas("report", "made_up", "second", *url, "--out", "both", "--format", "md"),
         )
     )()
     yield rng.choice(
@@ -159,6 +164,10 @@ def read_database(path: Path, rng: random.Random) -> Iterator[Said]:
             lambda: nas("studies", "retry", "made_upp", *url),
             lambda: nas("studies", "delete", "made_up", *url),
             lambda: nas("db", "export", "nobody", "out.zip", *url),
+            lambda: nas("note", "made_up", "resnet50", "--star", "--tag", "[b]", "--comment", "=1+1", *url),
+            lambda: nas("pause", "made_up", *url),
+            lambda: nas("resume", "made_up", *url),
+            lambda: nas("stop", "made_up", *url),
         )
     )()
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from data_builders import grid, write_market
 from fuzz.harness import Account, Said, nas, parts, stop_before_work
+from fuzz.texts import CAMPAIGN_FILE, RECIPE_FILES, RICH_SPACE, RICH_STUDY, RULES_FILE, TIED_SPACE
 from fuzz.yaml_mutations import mutated
 
 from nas import training
@@ -23,61 +24,6 @@ from nas.search.definition import merge
 CHUNKS = 4
 SPACES, STUDIES, RULES, RECIPES = 800, 800, 200, 100
 
-RICH_SPACE = """
-name: rich
-description: every kind of key and rule
-backbones: {resnet18: {width: [0.25, 0.5], last_stride: 1}, mobilenet_v3_small: {}}
-sites: {stages: [1, 2, 3], place: last}
-blocks:
-  cnl: {width: [full, half], fuse: [gate, add], zero_init: [auto, true]}
-  se: {reduction: [4, 16]}
-  hac: {}
-recipe:
-  loss: [ce, circle]
-  base_lr: {log: [1.0e-5, 1.0e-2], points: 5}
-rules:
-  - sites: {block: cnl, sites: [4, 6, 8]}
-  - forbid: {blocks: [se], sites: 1-3}
-  - max_blocks: 3
-  - min_blocks: {count: 1, block: cnl}
-  - min_distance: 2
-  - distinct_stages: true
-    strength: preference
-  - mix: {max_types: 2}
-  - blocks: [cnl, se, hac]
-  - stage_ends: {block: cnl}
-    strength: preference
-  - block_preference: {better: cnl, worse: hac}
-    strength: preference
-    backbone: resnet18
-  - params: {block: cnl, param: fuse, values: [gate]}
-  - cost: {placements: {se: [4, 8]}}
-  - recipe_range: {key: base_lr, low: 1.0e-4, high: 1.0e-2}
-"""
-RULES_FILE = """
-format: 1
-provenance: {study: quickstart}
-findings:
-  - rule: {sites: {block: cnl, sites: [4, 6, 8]}}
-    verdict: adopted
-    reason: better
-    evidence: {effect: 0.01, low: 0.001, high: 0.02, p: 0.01, p_adjusted: 0.03,
-               trainings: 20, training_ids: [1, 2], method: permutation}
-  - rule: {min_distance: 2, strength: preference}
-    verdict: rejected
-    reason: worse
-    evidence: {effect: -0.01, low: -0.02, high: 0.0, p: 0.4, p_adjusted: 0.6,
-               trainings: 8, training_ids: [], method: permutation}
-"""
-RECIPE_FILE = """
-extends: quickstart
-epochs: 60
-base_lr: 3.5e-4
-loss: circle
-triplet: {margin: 0.3}
-milestones: [20, 40]
-augmentation: {pad: 10}
-"""
 CANDIDATES = (
     "resnet50+cnl@6,8,14",
     "resnet50(width=0.25)+hac@4",
@@ -85,20 +31,27 @@ CANDIDATES = (
     "mobilenet_v3_small",
     "resnet50+cnl@6,8[loss=ce]",
 )
+TABLE = """candidate,map,latency_ms,params
+resnet18+se@3,0.5,9.5,11e6
+resnet18+cnl@3,0.6,9.7,11e6
+resnet18,0.4,9,11e6
+"""
+
 Act = Callable[[Path, random.Random], Iterator[Said]]
 
 
 def spaces() -> list[str]:
-    return [path.read_text() for path in sorted(shipped("search_spaces").glob("*.yaml"))] + [RICH_SPACE] * 3
+    return [path.read_text() for path in sorted(shipped("search_spaces").glob("*.yaml"))] + [RICH_SPACE, TIED_SPACE] * 2
 
 
 def studies() -> list[str]:
-    """The shipped studies, and each of their profiles written out."""
+    """The shipped studies, each of their profiles written out, a study with the keys that they lack, and a campaign."""
     texts = [path.read_text() for path in sorted(shipped("studies").glob("*.yaml"))]
     texts = [text for text in texts if "stages" in yaml.safe_load(text)]  # a campaign's names other files
     data = [yaml.safe_load(text) for text in texts]
     profiles = [merge(study, changes) for study in data for changes in study["profiles"].values()]
-    return texts + [yaml.safe_dump({**study, "profiles": {}}, sort_keys=False) for study in profiles]
+    written_out = [yaml.safe_dump({**study, "profiles": {}}, sort_keys=False) for study in profiles]
+    return [*texts, *written_out, *[RICH_STUDY, CAMPAIGN_FILE] * 3]
 
 
 def read_space(path: Path, rng: random.Random) -> Iterator[Said]:
@@ -152,6 +105,9 @@ def make_cheap(folder: Path, patch: pytest.MonkeyPatch) -> None:
     drawn = read_folders(images, "generated", example="0001_c1s1_000001_00.jpg").packable
     (images / MANIFEST).write_text(content_id(dict(enumerate(drawn)), fresh=True))
     patch.setattr("nas.data.readers.generated.generated_folder", lambda *_: images)
+    (folder.parent / "table.csv").write_text(TABLE)
+    (folder.parent / "good.yaml").write_text(RICH_STUDY)
+    (folder.parent / "other.yaml").write_text(RICH_STUDY.replace("name: rich", "name: other"))
     (folder.parent / "search_spaces").mkdir()
     for path in shipped("search_spaces").glob("*.yaml"):
         shutil.copy(path, folder.parent / "search_spaces")
@@ -191,13 +147,12 @@ def test_damaged_rules_files(chunk: int, cases: int, folder: Path, settle: Calla
 @parts(RECIPES)
 def test_damaged_recipe_files(chunk: int, cases: int, folder: Path, settle: Callable[[Account], None]) -> None:
     account = Account("damaged recipe files")
-    damage(account, folder, [RECIPE_FILE], read_recipe, cases, 4_000 + chunk)
+    damage(account, folder, list(RECIPE_FILES), read_recipe, cases, 4_000 + chunk)
     settle(account)
 
 
 def test_the_files_that_are_damaged_are_good_ones(folder: Path, cheap_studies: None) -> None:
     (folder / "rules.yaml").write_text(RULES_FILE)
-    (folder / "recipe.yaml").write_text(RECIPE_FILE)
     for text in spaces():
         (folder / "space.yaml").write_text(text)
         assert nas("space", "validate", "space.yaml").code == 0
@@ -207,4 +162,6 @@ def test_the_files_that_are_damaged_are_good_ones(folder: Path, cheap_studies: N
         # Benchmarks' images are not here; all before them is good.
         assert said.code == 0 or "the folder data/" in said.err, said.err
     assert nas("rules", "check", "rules.yaml", "quickstart").code == 0
-    assert "nowhere" in nas("train", "resnet18", "--recipe", "recipe.yaml", "--data", "nowhere").err
+    for text in RECIPE_FILES:
+        (folder / "recipe.yaml").write_text(text)
+        assert "nowhere" in nas("train", "resnet18", "--recipe", "recipe.yaml", "--data", "nowhere").err
