@@ -637,7 +637,7 @@ def study_from(data: Mapping[str, Any], profile: str | None = None) -> StudyDefi
     Raises:
         StudyError: a key or value is not valid; names its place.
     """
-    return _study(YamlSource("study", dict(data)), profile, None)
+    return _study(YamlSource("study", dict(data) if isinstance(data, Mapping) else data), profile, None)
 
 
 Written: TypeAlias = str | Path | Mapping[str, Any] | StudyDefinition

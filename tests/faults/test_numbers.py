@@ -89,3 +89,9 @@ def test_numbers_that_would_take_the_machine_s_memory_are_refused(changes: dict[
 def test_a_protocol_can_be_measured(changes: dict[str, Any]) -> None:
     with pytest.raises(NasError):
         LatencyProtocol.from_dict(changes)
+
+
+@pytest.mark.parametrize("data", [["a"], 5, None, "x", {"a"}])
+def test_what_is_no_mapping_is_no_study(data: Any) -> None:
+    with pytest.raises(NasError, match="study: expected keys and values"):
+        study_from(data)
