@@ -86,7 +86,8 @@ class PackedSplit:
 class PreparedData:
     """A view of a data set at one image size, ready to train on and evaluate with.
 
-    `dataset_id` names set, view, size and identity share: equal ids mean equal images and labels.
+    `dataset_id` names set, view, size and identity share: equal ids mean equal images and labels. `cache` is where
+    hashes of the images' files are kept; the default cache when None.
     """
 
     train: PackedSplit
@@ -96,6 +97,7 @@ class PreparedData:
     dataset_id: str
     size: Size
     name: str
+    cache: Path | None = None
 
     def to(self, device: str | torch.device) -> PreparedData:
         """Move the pixels of all splits to a device when they fit there (see `fits`), else leave them."""
@@ -163,6 +165,7 @@ def prepare(
         dataset_id=prepared_id(dataset, size, identities_share, seed),
         size=(int(size[0]), int(size[1])),
         name=dataset.name,
+        cache=dataset.cache,
     )
     return prepared.to(device)
 

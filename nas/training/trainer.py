@@ -241,7 +241,7 @@ class Trainer:
     def _seen(self) -> Tensor | None:
         """Images that the weights were trained on; None where their files are not there to be told apart."""
         try:
-            own = torch.from_numpy(image_keys(self.data.train.records))
+            own = torch.from_numpy(image_keys(self.data.train.records, self.data.cache))
         except DataError:
             return None
         return own if self.seen_before is None else torch.unique(torch.cat([own, self.seen_before]))

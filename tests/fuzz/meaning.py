@@ -615,12 +615,8 @@ def arguments(folder: Path, rng: random.Random) -> Judged:
         return judged(lambda: None if entry(value) is not None else "nothing came back", good=False, bad=None)
     try:
         entry(value)
-    except (
-        NasError,
-        TypeError,
-        AttributeError,
-        ValueError,
-    ):  # what type checkers refuse, Python may refuse in its own words
+    # What type checkers refuse, Python may refuse in its own words.
+    except (NasError, TypeError, AttributeError, ValueError):
         return Judged(False)
     return Judged(True)
 

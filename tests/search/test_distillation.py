@@ -128,8 +128,9 @@ def test_whom_a_teacher_has_seen_is_known_by_image(tmp_path: Path) -> None:
 
 def test_what_a_source_has_seen_is_seen_by_what_goes_on_from_it(tmp_path: Path) -> None:
     other = {"generated": {**DATA["generated"], "seed": 5}}
-    nas.train("resnet18(width=0.125)+se@3", other, RECIPE, out="source.pt")
-    nas.train("resnet18(width=0.125)+se@3", DATA, RECIPE, out="tuned.pt", transfer="source.pt")
+    nas.train("resnet18(width=0.125)+se@3", other, RECIPE, out="source.pt", cache="kept")
+    nas.train("resnet18(width=0.125)+se@3", DATA, RECIPE, out="tuned.pt", transfer="source.pt", cache="kept")
+    assert not Path(".nas").exists()
     one, both = load_checkpoint("source.pt").seen, load_checkpoint("tuned.pt").seen
     assert one is not None
     assert both is not None
