@@ -280,8 +280,8 @@ def _can_look(backbone: str) -> bool:
 
 
 def find_topology(backbone: str, last_stride: int | None = None) -> Topology | None:
-    """As `get_topology`; None for a foreign backbone that cannot be looked at here and none told of."""
-    if is_foreign(backbone) and not _can_look(backbone) and backbone not in _told:
+    """As `get_topology`; None for a foreign backbone that cannot be looked at here, and is told of by none or twice."""
+    if is_foreign(backbone) and not _can_look(backbone) and None in _told.get(backbone, {1: None}).values():
         return None
     return get_topology(backbone, last_stride)
 
@@ -306,7 +306,10 @@ def get_topology(backbone: str, last_stride: int | None = None) -> Topology:
     if backbone in _BACKBONES:
         return _from_table(backbone, last_stride or 1)
     if backbone in _told and not _can_look(backbone):
-        told = _told[backbone]
+        told = {stride: sites for stride, sites in _told[backbone].items() if sites is not None}
+        if len(told) < len(_told[backbone]):
+            hint = "Look at one of them at a time, or name the code of one with --trust."
+            raise SpaceError(f"stored spaces that were read here tell different sites of {backbone}", hint)
         return told.get(last_stride or min(told)) or next(iter(told.values()))
     if own_code.is_own(backbone):
         own_code.require_trusted([backbone], "a candidate or space")
@@ -315,8 +318,8 @@ def get_topology(backbone: str, last_stride: int | None = None) -> Topology:
     return look_at(backbone, last_stride)
 
 
-_told: dict[str, dict[int, Topology]] = {}
-"""Sites of foreign backbones by last stride, as stored spaces tell them to those who cannot look."""
+_told: dict[str, dict[int, Topology | None]] = {}
+"""Sites of foreign backbones by last stride, as stored spaces tell them to those who cannot look; None: not alike."""
 
 
 def tell_sites(topologies: Mapping[int, Topology]) -> dict[str, Any]:
@@ -338,9 +341,11 @@ def be_told(space: object) -> None:
         raise SpaceError(f"the stored sites of backbones are damaged: {found!r:.100}")
     for name, tables in found.items():
         try:
-            _told[name] = {int(stride): _from_rows(name, rows) for stride, rows in tables.items()}
+            told = {int(stride): _from_rows(name, rows) for stride, rows in tables.items()}
         except (TypeError, ValueError, AttributeError, LookupError, OverflowError) as error:
             raise SpaceError(f"the stored sites of {name!r} are damaged: {tables!r:.100}") from error
+        known = _told.setdefault(name, {})
+        known.update({n: sites if known.get(n, sites) == sites else None for n, sites in told.items()})
 
 
 def _from_rows(backbone: str, rows: Sequence[Sequence[Any]]) -> Topology:

@@ -131,7 +131,9 @@ class Studies(RepositoryPart):
             if row is None:
                 known = session.scalars(select(Study.name)).all()
                 raise StudyError(unknown_name("study", name, known), f"database: {self.database.url}")
-            return self._study_info(row)
+            info = self._study_info(row)
+            be_told(info.definition.get("space"))
+            return info
 
         return self.read(work)
 
@@ -143,7 +145,6 @@ class Studies(RepositoryPart):
     def _study_info(self, row: Row[Any]) -> StudyInfo:
         if not isinstance(row.definition, dict):
             raise damaged(self.database.url, f"the definition of the study {row.name!r} is {row.definition!r:.60}")
-        be_told(row.definition.get("space"))
         return StudyInfo(**row._mapping)
 
     def set_study_latency(self, study_id: int, protocol_id: str, device: str) -> None:

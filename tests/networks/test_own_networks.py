@@ -363,6 +363,23 @@ def test_in_a_space_file(own: Path) -> None:
             DesignSpace.from_dict({**stored, "found_sites": damaged})
 
 
+def test_two_spaces_that_tell_different_sites_of_one_name_tell_none() -> None:
+    name = "edited_nets:Trunk"
+    first = {"found_sites": {name: {"1": [(0, 8, 2, "bn1"), (1, 8, 2, "stages.0")]}}}
+    second = {"found_sites": {name: {"1": [(0, 8, 2, "bn1"), (1, 16, 4, "stages.0")]}}}
+    try:
+        for _ in range(2):
+            sites.be_told(first)  # as often as it likes: it says the same
+        assert get_topology(name).site(2).channels == 8
+        sites.be_told(second)
+        assert sites.find_topology(name) is None
+        assert Candidate.parse(f"{name}+se@2").backbone == name  # it can still be named
+        with pytest.raises(SpaceError, match=f"tell different sites of {name}"):
+            get_topology(name)
+    finally:
+        sites._told.clear()
+
+
 def test_spaces_of_shipped_backbones_and_notations_need_no_torch() -> None:
     code = (
         "import sys; from nas.spaces import Candidate, DesignSpace;"
