@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nas import training
 from nas.data.readers import PUBLISHED
-from nas.data.sampler import PKSampler
 from nas.errors import DataError
 from nas.search.context import FINAL, SELECT, SOURCE, StudyContext
 from nas.search.definition import StageDefinition
@@ -23,6 +24,7 @@ from nas.search.launchers.local import usable_cores
 from nas.search.stages import HANDLERS, Preview
 from nas.search.stages.shrink import fidelity_of
 from nas.spaces import Candidate, DesignSpace
+from nas.training.batches import sampler_of
 from nas.training.failures import is_out_of_memory
 from nas.training.fidelity import Fidelity
 
@@ -277,9 +279,9 @@ class _Costs:
         dataset = self._dataset(view)
         if dataset is None:
             return self._published(view, ("train",))
-        labels, cameras = ([getattr(r, name) for r in dataset.train] for name in ("identity", "camera"))
+        labels, cameras = (np.array([getattr(r, name) for r in dataset.train]) for name in ("identity", "camera"))
         try:
-            return int(PKSampler(labels, cameras, recipe.identities, recipe.images).plan(0).size)
+            return int(sampler_of(recipe, labels, cameras).plan(0).size)
         except DataError:
             return len(dataset.train)
 

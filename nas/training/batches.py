@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from nas.data.augment import BatchAugmenter, Draws
@@ -61,7 +62,7 @@ class TrainingBatches:
 
     def __init__(self, split: PackedSplit, recipe: Recipe, seed: int, device: torch.device) -> None:
         self.split, self.seed, self.device = split, seed, device
-        self._sampler = _sampler(split, recipe, seed)
+        self._sampler = sampler_of(recipe, split.labels.cpu().numpy(), split.cameras.cpu().numpy(), seed)
         self._augment = BatchAugmenter(recipe.augmentation, split.size, device)
         self._labels = split.labels.to(device)
         self._layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
@@ -108,14 +109,18 @@ class TrainingBatches:
         return _Half(indices, self._drawn[1][step - first], pixels)
 
 
-def _sampler(split: PackedSplit, recipe: Recipe, seed: int) -> Any:
-    """`PKSampler`, or one's own: a class with its arguments, whose `plan(epoch)` gives (batches, images) places."""
+def sampler_of(recipe: Recipe, labels: ArrayLike, cameras: ArrayLike, seed: int = 0) -> Any:
+    """`PKSampler`, or one's own: a class with its arguments, whose `plan(epoch)` gives (batches, images) places.
+
+    Raises:
+        DataError: fewer identities than a batch needs, or a sampler of one's own that makes no batches.
+    """
     make = find_part("sampler", recipe.sampler, {"pk": PKSampler})
     p, k, aware = recipe.identities, recipe.images, recipe.camera_aware
     if make is PKSampler:
-        return PKSampler(split.labels, split.cameras, p, k, seed=seed, camera_aware=aware)
+        return PKSampler(labels, cameras, p, k, seed=seed, camera_aware=aware)
+    labels = np.asarray(labels)
     try:
-        labels, cameras = split.labels.cpu().numpy(), split.cameras.cpu().numpy()
         made = make(labels, cameras, p, k, seed=seed, camera_aware=aware)
         plan = np.asarray(made.plan(0))
     except (TypeError, AttributeError, ValueError) as error:

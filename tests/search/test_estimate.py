@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from nas import training
 from nas.search.context import StudyContext
 from nas.search.definition import StudyDefinition
 from nas.search.estimate import StudyEstimate, estimate
+from nas.spaces import own_code
 from nas.storage import Repository, open_database
 from nas.training import Speed
 
@@ -56,6 +59,25 @@ def test_a_search_trains_without_the_identities_that_are_held_out(dry: Dry) -> N
     found = dry(stages)
     assert found.images == pytest.approx(9697, rel=1e-3)
     assert found.stages[0].hours == pytest.approx(4 * (9702 * 10 / 100 + 3234 / 300) / 3600)
+
+
+def test_a_sampler_of_ones_own_draws_what_it_draws(dry: Dry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "halves.py").write_text(
+        "import numpy as np\n\nclass Half:\n"
+        "    def __init__(self, labels, cameras, p, k, seed=0, camera_aware=False):\n        self.p = p\n"
+        "    def plan(self, epoch):\n        return np.zeros((3, self.p), int)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(own_code, "_trusted", set())
+    own_code.trust(["halves:Half"])
+    rows = [SimpleNamespace(identity=n // 8, camera=n % 2) for n in range(128)]
+    known = SimpleNamespace(train=rows, query=rows[:10], gallery=rows[:20])
+    monkeypatch.setattr(StudyContext, "dataset", lambda self, view: known)
+    stages = [{"sweep": {"blocks": 1, "candidates": 4, "baselines": False}}]
+    recipe = {"extends": "quickstart", "identities": 8, "images": 4}
+    assert dry(stages, recipe=recipe).images == 3 * 8 * 4
+    assert len(rows) == 128  # hands of the last identities wait for the next epoch
+    assert dry(stages, recipe={**recipe, "sampler": "halves:Half"}).images == 3 * 8
 
 
 def test_fresh_draws_have_the_fidelity_of_the_sweep(dry: Dry) -> None:
