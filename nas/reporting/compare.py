@@ -17,6 +17,7 @@ from nas.errors import StudyError
 from nas.reporting.numbers import fixed, p_value, plural
 from nas.reporting.paper import gap
 from nas.reporting.study_data import StudyData, records_of
+from nas.results.columns import MAP, Metric
 from nas.results.differences import verdict_of
 from nas.results.intervals import Estimate
 from nas.results.levels import Level
@@ -40,6 +41,7 @@ class Comparison:
         shift: mean of the differences over networks, with its standard error; not known where numbers are not compared.
         tau, p: Kendall's rank correlation over these, NaN below four networks.
         both, only_first, only_second: sentences of adopted rules.
+        metric: what the first is judged by; columns and shift are of it.
     """
 
     names: tuple[str, str]
@@ -51,6 +53,7 @@ class Comparison:
     both: tuple[str, ...]
     only_first: tuple[str, ...]
     only_second: tuple[str, ...]
+    metric: Metric = MAP
 
     def sentence(self) -> str:
         """What is to be said first."""
@@ -64,7 +67,11 @@ class Comparison:
         apart = f"; numbers are not compared, for there differ: {', '.join(self.differs)}" if self.differs else ""
         low, high = self.shift.interval()
         ends = "" if math.isnan(low) else f" [{low:+.4f}, {high:+.4f}], 95 % over networks"
-        moved = "" if math.isnan(self.shift.value) else f"; {first} minus {second}: {self.shift.value:+.4f} mAP{ends}"
+        moved = (
+            ""
+            if math.isnan(self.shift.value)
+            else f"; {first} minus {second}: {self.shift.value:+.4f} {self.metric.words}{ends}"
+        )
         return f"{shared}; {order}{moved}{apart}."
 
     def to_dict(self) -> dict[str, Any]:
@@ -73,6 +80,7 @@ class Comparison:
             "studies": list(self.names),
             "differs": list(self.differs),
             "networks": records_of(self.networks),
+            "metric": self.metric.words,
             "shift": {"value": self.shift.value, "interval": list(self.shift.interval())},
             "kendall_tau": self.tau,
             "p": self.p,
@@ -93,7 +101,9 @@ def compare_studies(first: StudyData, second: StudyData) -> Comparison:
             raise StudyError(f"study {data.name!r} has no finished training to compare", "run it first")
     differs = _differs(first, second, *levels)  # type: ignore[arg-type]
     tables = [data.candidates(level)[list(_NUMBERS)] for data, level in zip((first, second), levels, strict=True)]
-    networks = _networks(tables[0].merge(tables[1], on="notation", suffixes=("_first", "_second")), not differs)
+    networks = _networks(
+        tables[0].merge(tables[1], on="notation", suffixes=("_first", "_second")), not differs, first.metric
+    )
     tau, p = math.nan, math.nan
     if len(networks) >= LEAST:
         found = kendalltau(networks["map_first"], networks["map_second"])
@@ -112,16 +122,22 @@ def compare_studies(first: StudyData, second: StudyData) -> Comparison:
         tuple(words for key, words in rules[0].items() if key in rules[1]),
         tuple(words for key, words in rules[0].items() if key not in rules[1]),
         tuple(words for key, words in rules[1].items() if key not in rules[0]),
+        first.metric,
     )
 
 
 def _differs(first: StudyData, second: StudyData, a: Level, b: Level) -> list[str]:
-    pairs = {"images": (a.data, b.data), "split": (a.split, b.split), "recipe": (a.recipe, b.recipe)}
+    pairs: dict[str, tuple[object, object]] = {
+        "images": (a.data, b.data),
+        "split": (a.split, b.split),
+        "recipe": (a.recipe, b.recipe),
+    }
     pairs |= {"fidelity": (a.fidelity, b.fidelity), "start": (a.start, b.start)}
+    pairs |= {"what trainings are judged by": (first.metric, second.metric)}
     return [name for name, (mine, other) in pairs.items() if mine != other]
 
 
-def _networks(both: pd.DataFrame, comparable: bool) -> pd.DataFrame:
+def _networks(both: pd.DataFrame, comparable: bool, metric: Metric) -> pd.DataFrame:
     rows = []
     for row in records_of(both):
         values = [row[f"{name}_{side}"] for side in ("first", "second") for name in ("map_mean", "map_sd", "seeds")]
@@ -135,7 +151,7 @@ def _networks(both: pd.DataFrame, comparable: bool) -> pd.DataFrame:
                 "difference": found.value if comparable else math.nan,
                 "low": ends[0] if comparable else math.nan,
                 "high": ends[1] if comparable else math.nan,
-                "verdict": verdict_of(ends) if comparable else "",
+                "verdict": verdict_of(ends, metric=metric) if comparable else "",
                 "latency_ms_first": row["latency_ms_first"],
                 "latency_ms_second": row["latency_ms_second"],
             }

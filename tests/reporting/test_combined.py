@@ -112,3 +112,15 @@ def test_two_studies_share_networks_order_and_rules(full: StudyData) -> None:
     assert apart.networks["difference"].isna().all()
     assert "numbers are not compared" in apart.sentence()
     assert apart.only_first == found.both
+
+
+def test_two_studies_of_another_metric_are_compared_in_its_words_and_direction(full: StudyData) -> None:
+    error = {"judged": "error", "metrics": {"error": {"unit": "%", "better": "less"}}}
+    judged = full.results.assign(error=full.results["map"])
+    one = renamed(full, "one", results=judged, definition={**full.definition, "objective": error})
+    more = renamed(one, "more", results=judged.assign(error=judged["error"] + 0.1))
+    found = compare_studies(more, one)
+    assert "more minus one: +0.1000 error" in found.sentence()
+    assert "mAP" not in found.sentence()
+    assert set(found.networks["verdict"]) == {"worse", "not told apart"}  # those of one seed are not told apart
+    assert compare_studies(one, full).differs == ("what trainings are judged by",)
