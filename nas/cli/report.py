@@ -34,13 +34,14 @@ def report(
     db: Annotated[str | None, typer.Option("--db", metavar="URL", help="Database; default: the study's.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder; default: reports/STUDY.")] = None,
     formats: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--format",
             metavar="LIST",
-            help="Of html, md, csv, rules, latex, png, svg; pdf, slide: a summary.",
+            help="Of html, md, csv, rules, latex, png, svg; pdf, slide: a summary. Default: html, md, csv, rules; png "
+            "too where a browser is here to draw it.",
         ),
-    ] = "html,md,csv,rules",
+    ] = None,
     plotlyjs: Annotated[
         str, typer.Option(help="inline: one self-contained page; directory: plotly.min.js beside it.")
     ] = "inline",
@@ -62,7 +63,7 @@ def report(
         _over_several([search.find_study(named, given) for named in study], out, json)
         return
     name, url = search.find_study(study[0] if study else None, given)
-    wanted = [part.strip() for part in formats.split(",") if part.strip()]
+    wanted = None if formats is None else [part.strip() for part in formats.split(",") if part.strip()]
     with storage.open_database(url, create=False, read_only=True) as database:
         data = reporting.load_study_data(database, name)
         if rank_lists:

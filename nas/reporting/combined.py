@@ -23,6 +23,7 @@ from nas.reporting.html import render_html
 from nas.reporting.markdown import render_markdown
 from nas.reporting.numbers import count, plural
 from nas.reporting.paper import beside, paper_table
+from nas.reporting.stills import pictures_of
 from nas.reporting.story.paper import HOW, SOURCE, systems_beside, transfer_beside
 from nas.reporting.story.trust import file_name
 from nas.reporting.study_data import StudyData, mark_front, records_of
@@ -63,7 +64,7 @@ def combine(studies: Sequence[StudyData], title: str = "", question: str = "") -
 
 
 def write_combined(studies: Sequence[StudyData], folder: Path, title: str = "", question: str = "") -> dict[str, Path]:
-    """Writes the report: `report.html`, `report.md`, `paper.csv` and the tables behind the figures.
+    """Writes the report: `report.html`, `report.md`, `paper.csv`, figures as tables and, if possible, pictures.
 
     Raises:
         StudyError: see `combine`.
@@ -73,7 +74,7 @@ def write_combined(studies: Sequence[StudyData], folder: Path, title: str = "", 
     write_figure_tables(document.figures, folder / "figures")
     written = {
         "html": write_text(folder / "report.html", render_html(document)),
-        "md": write_text(folder / "report.md", render_markdown(document, {})),
+        "md": write_text(folder / "report.md", render_markdown(document, pictures_of(document.figures, folder))),
         "figures": folder / "figures",
     }
     both = systems(studies)

@@ -7,8 +7,10 @@ by `markup`; the page forbids itself every outside connection.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.resources import files
+from pathlib import PurePosixPath
+from types import MappingProxyType
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
@@ -70,14 +72,25 @@ def theme_css() -> str:
     )
 
 
-def render_html(document: Document, *, plotlyjs: str = "inline", layout: str | None = None) -> str:
+def render_html(
+    document: Document,
+    *,
+    plotlyjs: str = "inline",
+    layout: str | None = None,
+    pictures: Mapping[str, PurePosixPath] = MappingProxyType({}),
+) -> str:
     """The page.
 
     Args:
         document: the report.
         plotlyjs: `inline` embeds plotly.js (4.8 MB), `directory` links to `plotly.min.js` beside the page.
         layout: `summary` for one page without navigation; None: the report's.
+        pictures: figure name -> its still beside the page, for readers without scripts or plotly.js.
     """
+
+    def figure(block: FigureBlock) -> Element:
+        return figure_html(block, pictures.get(block.name), shown=plotlyjs == "directory")
+
     drawn = any(isinstance(block.drawing, go.Figure) for block in document.figures)
     head = tag(
         "head",
@@ -90,7 +103,7 @@ def render_html(document: Document, *, plotlyjs: str = "inline", layout: str | N
     body = tag(
         "body",
         tag("a", "Skip to the report", class_="skip", href="#report"),
-        tag("div", _navigation(document), _main(document), class_="page"),
+        tag("div", _navigation(document), _main(document, figure), class_="page"),
         _data_script("settings", {"dark": style.DARK, "config": style.CONFIG}),
         [_data_script(f"figure-{f.name}", f.drawing) for f in document.figures if isinstance(f.drawing, go.Figure)],
         _plotly_script(plotlyjs) if drawn else None,
@@ -123,11 +136,11 @@ def _navigation(document: Document) -> Element:
     return tag("nav", tag("p", "nas report", class_="brand"), tag("ol", links), aria_label="Sections")
 
 
-def _main(document: Document) -> Element:
+def _main(document: Document, figure: DrawFigure) -> Element:
     title = tag("div", tag("h1", document.title), tag("p", document.subtitle, class_="subtitle"))
     top = tag("header", title, tag("button", "Theme", class_="theme", type="button"), class_="top")
     footer = tag("footer", f"Made by nas {__version__}. This page is complete in itself and loads nothing.")
-    return tag("main", top, [section_html(section, figure_html) for section in document.sections], footer, id="report")
+    return tag("main", top, [section_html(section, figure) for section in document.sections], footer, id="report")
 
 
 def section_html(section: Section, figure: DrawFigure) -> Element:
@@ -138,13 +151,21 @@ def section_html(section: Section, figure: DrawFigure) -> Element:
     return tag("section", tag("h2", section.title), blocks, id=section.anchor)
 
 
-def figure_html(block: FigureBlock) -> Element:
-    """A figure that `report.js` draws when it comes near the view, or the sentence in its place."""
+def figure_html(block: FigureBlock, still: PurePosixPath | None = None, *, shown: bool = False) -> Element:
+    """A figure that `report.js` draws when it comes near the view, or the sentence in its place.
+
+    Until it is drawn its still stands there, where there is one: shown, or as a link where the page may load nothing.
+    """
     heading = tag("h3", block.title)
     if isinstance(block.drawing, str):
         return tag("figure", heading, tag("p", inline(block.drawing), class_="empty"), id=f"fig-{block.name}")
     height = f"height:{block.drawing.layout.height or 440}px"
-    plot = tag("div", class_="plot", data_figure=block.name, role="img", aria_label=block.title, style=height)
+    instead: Element | None = None
+    if still is not None and shown:
+        instead = tag("img", src=str(still), alt=block.title, loading="lazy")
+    elif still is not None:
+        instead = tag("noscript", "Without scripts: ", tag("a", f"the picture {still}", href=str(still)))
+    plot = tag("div", instead, class_="plot", data_figure=block.name, role="img", aria_label=block.title, style=height)
     return tag("figure", heading, plot, tag("figcaption", inline(block.caption)), id=f"fig-{block.name}")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
 from nas.files.shown import latex_text
@@ -11,6 +13,9 @@ from nas.reporting.study_data import StudyData
 from nas.reporting.tables import systems_rows
 from nas.spaces.labels import short_label
 from nas.spaces.rule_formats import as_latex
+
+PAGE_ROWS, PAGE_RULES = 40, 18
+"""What fits on a page: rows of a table, and rules, which take several lines each."""
 
 
 def render_latex(data: StudyData) -> str:
@@ -51,25 +56,34 @@ def front_latex(data: StudyData) -> str:
 
 
 def rules_latex(data: StudyData) -> str:
-    """All findings with evidence and verdict, as `nas rules export` writes them."""
+    """All findings with evidence and verdict, as `nas rules export` writes them, a page at a time."""
     rules = rule_set(data)
-    caption = "Rules with their effect on mAP, 95\\,\\% intervals and verdicts."
-    head = [r"\begin{table}[t]", r"\centering", rf"\caption{{{caption}}}", r"\label{tab:rules}"]
-    return "\n".join([*head, as_latex(rules).rstrip(), r"\end{table}"]) if len(rules) else ""
+    caption = "Rules with their effect on mAP, 95\\,\\% intervals and verdicts"
+    tables = []
+    for place in range(0, len(rules), PAGE_RULES):
+        page = replace(rules, findings=rules.findings[place : place + PAGE_RULES])
+        head = [r"\begin{table*}[t]", r"\centering", rf"\caption{{{caption}{' (continued)' if place else ''}.}}"]
+        head += [] if place else [r"\label{tab:rules}"]
+        tables.append("\n".join([*head, as_latex(page).rstrip(), r"\end{table*}"]))
+    return "\n\n".join(tables)
 
 
 def _table(shown: pd.DataFrame, columns: str, caption: str, label: str, bold: pd.Series | None = None) -> str:
     """The table environment; nothing for a table without rows. `bold` says which rows' mAP is."""
     if shown.empty:
         return ""
+    if (left := len(shown) - PAGE_ROWS) > 0:
+        caption = f"{caption} The first {PAGE_ROWS} of {len(shown)} rows; pareto.csv has the other {left}."
+        shown, bold = shown.head(PAGE_ROWS), None if bold is None else bold.head(PAGE_ROWS)
     styler = shown.style.hide(axis="index").format(latex_text).format_index(latex_text, axis=1)
     if bold is not None:
         styler = styler.apply(lambda _: ["textbf:--rwrap" if top else "" for top in bold], subset=["mAP"])
-    return styler.to_latex(
+    text = styler.to_latex(
         hrules=True,
         column_format=columns,
         position="t",
         position_float="centering",
         caption=latex_text(caption),
         label=f"tab:{label}",
-    ).rstrip()
+    )
+    return text.replace(r"\begin{tabular}", "\\footnotesize\\setlength{\\tabcolsep}{3pt}\n\\begin{tabular}").rstrip()

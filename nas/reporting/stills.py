@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 import plotly.graph_objects as go
 
 from nas.errors import StudyError
+from nas.progress import Progress, silent
 from nas.reporting.document import FigureBlock
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -32,29 +33,41 @@ def find_browser() -> str | None:
     return given or next((path for name in _BROWSERS if (path := shutil.which(name))), None)
 
 
-def write_stills(
-    figures: Sequence[FigureBlock], folder: Path, formats: Sequence[str], *, relative_to: Path
+def pictures_of(
+    figures: Sequence[FigureBlock],
+    report: Path,
+    formats: Sequence[str] = ("png",),
+    progress: Progress = silent,
+    *,
+    needed: bool = False,
 ) -> dict[str, PurePosixPath]:
-    """Writes folder/NAME.FORMAT for every drawn figure, light theme.
+    """Writes report/figures/NAME.FORMAT for every drawn figure, light theme.
 
     Args:
         figures: the report's figures.
-        folder: where to.
+        report: the report's folder.
         formats: of `png` and `svg`.
-        relative_to: the report's folder.
+        progress: told after every still.
+        needed: False where a report without pictures does as well.
 
     Returns:
-        figure name -> path of its first still, relative to the report.
+        figure name -> path of its first still, relative to the report; empty where none was drawn.
 
     Raises:
-        StudyError: kaleido or a browser is missing.
+        StudyError: they are needed, and kaleido or a browser is missing or fails.
     """
     drawn = [figure for figure in figures if isinstance(figure.drawing, go.Figure)]
-    folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(figure, folder / f"{figure.name}.{fmt}") for figure in drawn for fmt in formats]
-    _draw([figure.drawing for figure, _ in jobs], [path for _, path in jobs])
-    first = {figure.name: folder / f"{figure.name}.{formats[0]}" for figure in drawn}
-    return {name: PurePosixPath(path.relative_to(relative_to).as_posix()) for name, path in first.items()}
+    jobs = [(figure, f"figures/{figure.name}.{fmt}") for figure in drawn for fmt in formats]
+    if not jobs:
+        return {}
+    (report / "figures").mkdir(parents=True, exist_ok=True)
+    try:
+        _draw([figure.drawing for figure, _ in jobs], [report / path for _, path in jobs], progress)
+    except StudyError:
+        if needed:
+            raise
+        return {}
+    return {figure.name: PurePosixPath(path) for figure, path in reversed(jobs)}
 
 
 def write_still(figure: go.Figure, path: Path) -> Path:
@@ -67,7 +80,7 @@ def write_still(figure: go.Figure, path: Path) -> Path:
     return path
 
 
-def _draw(figures: Sequence[go.Figure], paths: Sequence[Path]) -> None:
+def _draw(figures: Sequence[go.Figure], paths: Sequence[Path], progress: Progress = silent) -> None:
     """One browser for all stills."""
     if missing := stills_missing():
         raise StudyError(f"no stills: {missing}", "write html instead of png and svg; it is complete without them")
@@ -75,11 +88,14 @@ def _draw(figures: Sequence[go.Figure], paths: Sequence[Path]) -> None:
     os.environ.setdefault("BROWSER_PATH", find_browser() or "")
     kaleido.start_sync_server(n=1, silence_warnings=True)
     try:
-        for figure, path in zip(figures, paths, strict=True):
+        for done, (figure, path) in enumerate(zip(figures, paths, strict=True), start=1):
             fmt = path.suffix[1:]
             size = {"width": WIDTH_PX, "height": int(figure.layout.height or 440)}
             image = kaleido.calc_fig_sync(figure, opts={"format": fmt, "scale": 2 if fmt == "png" else 1, **size})
             path.write_bytes(_reproducible(image) if fmt == "svg" else image)
+            progress(done, len(paths), path.name)
+    except Exception as error:  # a browser and what drives it fail in more ways than their libraries name
+        raise StudyError(f"no stills: the browser failed ({error})", "html is complete without them") from error
     finally:
         kaleido.stop_sync_server(silence_warnings=True)
 

@@ -46,8 +46,9 @@ def as_markdown(rules: RuleSet) -> str:
 
 
 def as_latex(rules: RuleSet) -> str:
-    """For a paper: one table (needs the package booktabs)."""
-    lines = [f"% {rules.name}: {_origin(rules)}", r"\begin{tabular}{p{0.4\linewidth}lllrll}", r"\toprule"]
+    """For a paper: one table as wide as the page (`table*` of two columns; needs the package booktabs)."""
+    lines = [f"% {rules.name}: {_origin(rules)}", r"\footnotesize\setlength{\tabcolsep}{3pt}"]
+    lines += [r"\begin{tabular}{@{}p{0.31\linewidth}p{0.14\linewidth}rrrlp{0.15\linewidth}@{}}", r"\toprule"]
     lines += [_latex_row(_COLUMNS)]
     for verdict, findings in _groups(rules):
         lines += [r"\midrule", rf"\multicolumn{{{len(_COLUMNS)}}}{{l}}{{\emph{{{_HEADINGS[verdict]}}}}} \\"]

@@ -9,6 +9,7 @@ import pytest
 from search_builders import study_file
 
 from nas.cli.main import main
+from nas.reporting import stills
 
 STAGES = [{"profile": {}}, {"sweep": {"design": "stratified", "candidates": 6}}, {"confirm": {"seeds": 1}}]
 
@@ -17,6 +18,8 @@ STAGES = [{"profile": {}}, {"sweep": {"design": "stratified", "candidates": 6}},
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NAS_DATABASE", raising=False)
+    monkeypatch.setattr(stills, "_BROWSERS", ())  # pictures take seconds; their own test draws them
+    monkeypatch.delenv("BROWSER_PATH", raising=False)
     return tmp_path
 
 

@@ -32,7 +32,7 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     definition, repository, context = open_study(path)
     work(context)
     data = reporting.load_study_data(repository.database, definition.name)
-    reporting.write_report(data, folder / "report")
+    reporting.write_report(data, folder / "report", ("html", "md", "csv", "rules"))
     return folder / "report", definition.database
 
 

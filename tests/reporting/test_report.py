@@ -6,21 +6,27 @@ import csv
 import io
 import json
 import re
+import shutil
+import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 
 from nas import RuleSet
 from nas.errors import StudyError
-from nas.reporting import write_report
+from nas.progress import Progress
+from nas.reporting import stills, write_report
 from nas.reporting.document import Beside, Bullets, Paragraph
 from nas.reporting.figures import FIGURES
 from nas.reporting.files import PARETO_COLUMNS, RECORD, pareto_table
 from nas.reporting.html import render_html
-from nas.reporting.latex import render_latex
+from nas.reporting.latex import PAGE_ROWS, _table, render_latex
 from nas.reporting.markdown import render_markdown
 from nas.reporting.stills import stills_missing
 from nas.reporting.story import tell
@@ -241,6 +247,30 @@ def test_latex_is_balanced_and_escaped(full: StudyData, hostile: StudyData) -> N
     assert r"$\pm$" in render_latex(full)
 
 
+def test_latex_tables_end_with_the_page(full: StudyData) -> None:
+    many = replace(full, findings=[dict(full.findings[0], note=str(i)) for i in range(40)])
+    text = render_latex(many)
+    assert text.count(r"\begin{table*}") == 3
+    assert text.count("(continued)") == 2
+    assert text.count(r"\label{tab:rules}") == 1
+    rows = _table(pd.DataFrame({"mAP": [str(i) for i in range(60)]}), "l", "Systems.", "systems")
+    assert rows.count(r" \\") == 1 + PAGE_ROWS
+    assert f"The first {PAGE_ROWS} of 60 rows; pareto.csv has the other 20." in rows
+
+
+def test_latex_tables_fit_a_column_and_a_page(full: StudyData, hostile: StudyData, tmp_path: Path) -> None:
+    if shutil.which("pdflatex") is None:
+        pytest.skip("no pdflatex")
+    head = r"\documentclass[twocolumn]{article}\usepackage[utf8]{inputenc}\usepackage{booktabs}\begin{document}"
+    for name, data in {"full": full, "hostile": hostile}.items():
+        (tmp_path / f"{name}.tex").write_text("\n".join([head, render_latex(data), r"\end{document}"]))
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", name]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-2000:]
+        wide = [float(points) for points in re.findall(r"Overfull .hbox \(([\d.]+)pt", done.stdout)]
+        assert max(wide, default=0.0) < 1 or name == "hostile", done.stdout
+
+
 def test_an_unknown_format_names_the_known_ones(full: StudyData, folder: Path) -> None:
     with pytest.raises(StudyError, match="did you mean 'html'"):
         write_report(full, folder, ("htlm",))
@@ -264,6 +294,56 @@ def test_progress_is_told(full: StudyData, folder: Path) -> None:
     told: list[tuple[int, int]] = []
     write_report(full, folder, ("md", "csv"), progress=lambda done, total, what="": told.append((done, total)))
     assert told == [(1, 2), (2, 2)]
+
+
+@pytest.fixture
+def drawer(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """In place of a browser: stills are empty files, and noted."""
+    drawn: list[Path] = []
+
+    def draw(figures: Sequence[go.Figure], paths: Sequence[Path], progress: Progress) -> None:
+        for done, path in enumerate(paths, start=1):
+            path.touch()
+            drawn.append(path)
+            progress(done, len(paths), path.name)
+
+    monkeypatch.setattr(stills, "_draw", draw)
+    return drawn
+
+
+def test_markdown_has_its_pictures_where_nothing_is_asked_for(
+    full: StudyData, folder: Path, drawer: list[Path]
+) -> None:
+    told: list[tuple[int, int]] = []
+    written = write_report(full, folder, progress=lambda done, total, what="": told.append((done, total)))
+    assert written["png"] == folder / "figures"
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert text.count("](figures/") == len(drawer) >= 16
+    assert "](figures/pareto_front.png)" in text
+    assert told == [(done, len(drawer) + 4) for done in range(1, len(drawer) + 5)]
+    assert 'href="figures/pareto_front.png"' in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_page_whose_plotly_lies_beside_it_shows_stills_without_it(
+    full: StudyData, folder: Path, drawer: list[Path]
+) -> None:
+    write_report(full, folder, ("html", "png"), plotlyjs="directory")
+    assert '<img src="figures/pareto_front.png"' in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_browser_that_fails_costs_the_pictures_not_the_report(
+    full: StudyData, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: object, **options: object) -> None:
+        raise ValueError("the browser is gone")
+
+    kaleido = SimpleNamespace(start_sync_server=lambda **o: None, stop_sync_server=lambda **o: None, calc_fig_sync=fail)
+    monkeypatch.setattr(stills, "import_module", lambda name: kaleido)
+    monkeypatch.setattr(stills, "stills_missing", lambda: None)
+    assert set(write_report(full, folder)) == {"figures", "html", "md", "csv", "rules"}
+    assert "Drawn in report.html" in (folder / "report.md").read_text(encoding="utf-8")
+    with pytest.raises(StudyError, match="the browser is gone"):
+        write_report(full, folder, ("md", "png"))
 
 
 @pytest.mark.slow

@@ -20,6 +20,8 @@
     });
   }
   function draw(plot) {
+    if (typeof Plotly === "undefined") return undefined; // plotly.min.js is not beside the page: stills stay
+    if (!plot.dataset.drawn) plot.replaceChildren();
     const source = document.getElementById("figure-" + plot.dataset.figure).textContent;
     const figure = JSON.parse(themed(source));
     if (plot.clientWidth < 560) {
