@@ -35,6 +35,7 @@ class StudyView:
         self._remaining = search.Remaining(context, workers)
         self._console = out or console()
         self._live: Live | None = None
+        self._left: float | None = None
         self._begun = self._last_line = time.monotonic()
         self._told: dict[str, str] = {}
         self._told_ended = 0
@@ -51,13 +52,15 @@ class StudyView:
         if self._live is not None:
             self._live.__exit__(kind, error, trace)
 
-    def update(self, status: dict[str, Any]) -> None:
-        """Shows one snapshot of `Repository.status`."""
+    def update(self, status: dict[str, Any]) -> float | None:
+        """Shows one snapshot of `Repository.status`; gives the seconds left, None while they are not known."""
+        self._left = self._remaining.seconds_left(status)
         if self._live is not None:
             self._live.update(self._table(status))
-            return
-        for line in self._events(status):
-            note(line)
+        else:
+            for line in self._events(status):
+                note(line)
+        return self._left
 
     def stopping(self) -> None:
         """Says at once what an interrupted run still finishes."""
@@ -82,8 +85,7 @@ class StudyView:
 
     def _summary(self, status: dict[str, Any]) -> str:
         ended = sum(here.ended for here in self._remaining.stages(status))
-        left = self._remaining.seconds_left(status)
-        eta = "" if left is None else f", at most about {duration(left)} left"
+        eta = "" if self._left is None else f", at most about {duration(self._left)} left"
         return f"{ended} trainings, {duration(time.monotonic() - self._begun)} elapsed{eta}"
 
     def _events(self, status: dict[str, Any]) -> list[str]:
@@ -105,8 +107,6 @@ class StudyView:
         ended = sum(here.ended for here in self._remaining.stages(status))
         if ended > self._told_ended and time.monotonic() - self._last_line > QUIET_EVERY_S:
             lines.append(f"{current} {self._summary(status)}")
-        else:
-            self._remaining.seconds_left(status)  # it learns from every look
         if lines:
             self._last_line, self._told_ended = time.monotonic(), ended
         return lines

@@ -98,11 +98,11 @@ def run(
         told = Watch(repository, definition.name, callbacks)
         with StudyView(context, count) if progress else nullcontext() as view, _told_of_its_end(told):
 
-            def seen(status: dict[str, Any]) -> None:
+            def seen(status: dict[str, Any]) -> float | None:
                 told.update(status)
-                if view is not None:
-                    view.update(status)
+                left = None if view is None else view.update(status)
                 watch()
+                return left
 
             stopping = (lambda: None) if view is None else view.stopping
             if launcher is None:

@@ -36,7 +36,7 @@ def work_here(
     context: StudyContext,
     count: int,
     lease_s: float,
-    watch: Callable[[dict[str, Any]], None],
+    watch: Callable[[dict[str, Any]], object],
     interrupted: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Runs a registered study to its end; returns its last status.

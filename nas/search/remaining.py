@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +39,8 @@ class Remaining:
         self._measure_s = 0.0 if context.replay is not None else context.protocol.time_budget_s + MEASURE_OVERHEAD_S
         self._workers = workers
         self._before: tuple[int, float] | None = None  # trainings finished before this run, and their seconds
-        self._busy_s, self._seen = 0.0, time.monotonic()
+        self._begun = self._seen = 0.0
+        self._places_s = 0.0  # seconds of this run in which a training could run, over all places for one
 
     def stages(self, status: Mapping[str, Any]) -> list[StageProgress]:
         """Ended and expected trainings a stage; what is planned counts more than what was expected."""
@@ -55,11 +55,10 @@ class Remaining:
     def seconds_left(self, status: Mapping[str, Any]) -> float | None:
         """Seconds to the end, were every stage to take all it may; None while nothing is known.
 
-        A stage that has trained takes its own mean, another its epochs at the mean seconds an epoch of the others;
-        both times what a run takes beside its trainings (planning, timing, start), once that has been seen.
+        A stage that has trained takes its own mean, another its epochs at the seconds an epoch of the stage that is
+        most like it; both times what a run takes beside its trainings (planning, timing, start), once that was seen.
         """
         self._watch(status)
-        per_epoch = self._seconds_an_epoch(status)
         left = 0.0
         for stage, preview, here in zip(status["stages"], self._previews, self.stages(status), strict=True):
             if stage["status"] in ("finished", "failed"):
@@ -70,7 +69,7 @@ class Remaining:
             open_trainings = here.total - here.ended - self._halves(status, here)
             if open_trainings <= 0:
                 continue
-            each = stage["mean_seconds"] or (None if per_epoch is None else per_epoch * preview.epochs)
+            each = stage["mean_seconds"] or self._of_another(status, preview.epochs)
             if each is None:
                 return None
             left += open_trainings * each * self._overhead(status) / min(self._workers, math.ceil(open_trainings))
@@ -82,29 +81,41 @@ class Remaining:
             return 0.0
         return float(sum(row["epoch"] / row["epochs"] for row in status["running"] if row["epochs"]))
 
-    def _seconds_an_epoch(self, status: Mapping[str, Any]) -> float | None:
+    def _of_another(self, status: Mapping[str, Any], epochs: int) -> float | None:
+        """Seconds of a training of so many epochs, by the stage that trained nearest to as many; the later of two.
+
+        What a training takes beside its epochs (building, evaluation) weighs most in the shortest ones.
+        """
         trained = [
-            (stage["seconds"] or 0.0, stage["trainings"]["finished"] * preview.epochs)
-            for stage, preview in zip(status["stages"], self._previews, strict=True)
+            (abs(math.log(preview.epochs / epochs)), -place, stage["mean_seconds"] * epochs / preview.epochs)
+            for place, (stage, preview) in enumerate(zip(status["stages"], self._previews, strict=True))
+            if stage["mean_seconds"] and preview.epochs and epochs
         ]
-        epochs = sum(count for _, count in trained)
-        return sum(seconds for seconds, count in trained if count) / epochs if epochs else None
+        return min(trained)[2] if trained else None
 
     def _watch(self, status: Mapping[str, Any]) -> None:
-        now = time.monotonic()
+        now = float(status["now"])
         if self._before is None:
-            self._before = _finished(status)
-        elif status["running"]:
-            self._busy_s += now - self._seen
+            self._before, self._begun = _finished(status), now
+        else:
+            self._places_s += (now - self._seen) * self._places(status)
         self._seen = now
 
+    def _places(self, status: Mapping[str, Any]) -> int:
+        """Trainings that could run now: one alone keeps one worker busy, however many there are."""
+        stages = zip(status["stages"], self.stages(status), strict=True)
+        return min(
+            self._workers, sum(here.total - here.ended for stage, here in stages if stage["status"] == "running")
+        )
+
     def _overhead(self, status: Mapping[str, Any]) -> float:
-        """Time of this run over that of its trainings, at least 1."""
+        """Time of this run's places over that of its trainings, those that still run included; at least 1."""
         assert self._before is not None
         count, seconds = (now - then for now, then in zip(_finished(status), self._before, strict=True))
         if count < FINISHED_TO_BELIEVE or seconds <= 0:
             return 1.0
-        return max(1.0, self._busy_s * min(self._workers, max(1, len(status["running"]))) / seconds)
+        running = sum(self._seen - max(self._begun, row["started_at"]) for row in status["running"])
+        return max(1.0, self._places_s / (seconds + running))
 
 
 def _finished(status: Mapping[str, Any]) -> tuple[int, float]:

@@ -38,6 +38,7 @@ from nas.training.fidelity import Fidelity
 if TYPE_CHECKING:
     from nas.storage import Repository, StudyInfo
 
+TOLD_EVERY_S = 10.0  # how often at least those who only look are told the time left
 AWAY_S = 5.0  # what is said last to a database that is away is tried for so long
 
 
@@ -137,7 +138,7 @@ def _terminate_as_interrupt() -> Iterator[None]:
 def run_workers(
     repository: Repository,
     launcher: Launcher,
-    watch: Callable[[dict[str, Any]], None],
+    watch: Callable[[dict[str, Any]], float | None],
     interrupted: Callable[[], None] = lambda: None,
     log: str = "",
 ) -> dict[str, Any]:
@@ -146,7 +147,8 @@ def run_workers(
     Args:
         repository: the database, for polling.
         launcher: has not started anything yet.
-        watch: called with the study's status at every look.
+        watch: called with the study's status at every look; gives the seconds left, where they are known, which
+            everybody else reads too.
         interrupted: called at once on Ctrl-C or SIGTERM, before workers are asked to end.
         log: where this runner writes what it says, for `nas status`; empty at a terminal.
 
@@ -154,7 +156,7 @@ def run_workers(
         StudyError: the study cannot go on; the sentence says what to do.
         KeyboardInterrupt: after all workers have checkpointed and given back what they had.
     """
-    pool, task, told = Pool(launcher), launcher.task, None
+    pool, task, told, told_at = Pool(launcher), launcher.task, None, 0.0
     here = {"launcher": launcher.name, "host": socket.gethostname(), "pid": os.getpid(), "log": log}
     with _terminate_as_interrupt():
         status = repository.status(task.study)
@@ -165,10 +167,12 @@ def run_workers(
                 time.sleep(launcher.poll_s)
                 status = repository.status(task.study)
                 alive = pool.check(status, partial(_take_back, repository, status, task.max_attempts))
-                if (jobs := [asdict(job) for job in alive]) != told:
-                    repository.set_launch(status["study_id"], {**here, "jobs": jobs})
-                    told = jobs
-                watch({**status, "launch": {**here, "jobs": jobs}})
+                jobs = [asdict(job) for job in alive]
+                left = watch({**status, "launch": {**here, "jobs": jobs}})
+                if jobs != told or status["now"] - told_at > TOLD_EVERY_S:
+                    ends_at = None if left is None else status["now"] + left
+                    repository.set_launch(status["study_id"], {**here, "jobs": jobs, "ends_at": ends_at})
+                    told, told_at = jobs, status["now"]
                 if status["wish"] == "stop now":
                     launcher.end()
                 if status["wish"] == "stop now" or not (alive or status["wish"] == "pause"):

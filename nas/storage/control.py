@@ -22,7 +22,8 @@ class Wish:
             checkpoint, give the training back, end.
         why: one sentence; empty when a person wished it.
         failed: whether the study ends as one that failed.
-        launch: how its workers were started: `launcher`, `host`, `pid`, `log`, `jobs`.
+        launch: how its workers were started: `launcher`, `host`, `pid`, `log`, `jobs`, and `ends_at`: the
+            database's time at which it is expected to end at the latest.
     """
 
     wish: str = "run"

@@ -8,6 +8,7 @@ import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from nas.reporting.dashboard.pages import WITH_CONTROLS, studies  # noqa: E402
 from nas.reporting.dashboard.pages.comparison import pair_of, studies_layout, together, with_lists  # noqa: E402
 from nas.reporting.dashboard.pages.explorer import draw_front, filters_of, tabulate_front  # noqa: E402
 from nas.reporting.dashboard.pages.rule_choice import adopted, chosen_rules, rule_options  # noqa: E402
-from nas.reporting.dashboard.progress import seconds_left  # noqa: E402
+from nas.reporting.dashboard.progress import seconds_left, study_state  # noqa: E402
 from nas.reporting.dashboard.routing import PAGES, href, read_route  # noqa: E402
 from nas.reporting.dashboard.source import StudySource  # noqa: E402
 from nas.reporting.figures import FIGURES  # noqa: E402
@@ -289,10 +290,36 @@ def test_the_reader_chooses_rules_without_touching_the_study(full: StudyData) ->
 
 def test_time_left_is_open_work_over_workers() -> None:
     stage = {"mean_seconds": 100.0, "trainings": {"waiting": 8, "running": 2, "finished": 5, "failed": 0}}
-    status = {"stages": [stage], "trainings": {"running": 2}}
+    status = {"stages": [stage], "trainings": {"running": 2}, "launch": {}, "now": 100.0}
     assert seconds_left(status, [{"state": "working"}, {"state": "working"}, {"state": "silent"}]) == pytest.approx(450)
-    assert seconds_left({"stages": [stage], "trainings": {"running": 0}}, []) is None
-    assert seconds_left({"stages": [], "trainings": {"running": 1}}, []) is None
+    assert seconds_left(status | {"trainings": {"running": 0}}, []) is None
+    assert seconds_left(status | {"stages": [], "trainings": {"running": 1}}, []) is None
+
+
+def test_time_left_is_what_the_terminal_says() -> None:
+    status = {"stages": [], "trainings": {"running": 0}, "launch": {"ends_at": 190.0}, "now": 100.0}
+    assert seconds_left(status, []) == 90.0
+    assert seconds_left(status | {"now": 200.0}, []) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({}, "not begun"),
+        ({"stages": [{"status": "running"}]}, "stopped"),
+        ({"stages": [{"status": "running"}], "launch": {"pid": 1}}, "running"),
+        ({"stages": [{"status": "running"}], "launch": {"pid": 1}, "wish": "pause"}, "paused"),
+        ({"doing": {"w": "timing network 3 of 19: resnet50+cnl@4"}}, "measuring"),
+        ({"doing": {"w": "measurement: waiting for the machine, held by process 7", "v": "timing"}}, "waiting"),
+        ({"trainings": {"running": 1, "failed": 0}}, "running"),
+        ({"finished": True}, "finished"),
+        ({"finished": True, "trainings": {"running": 0, "failed": 2}}, "finished with failures"),
+        ({"stages": [{"status": "failed"}]}, "failed"),
+    ],
+)
+def test_the_state_of_a_study_is_what_it_does(changes: dict[str, Any], word: str) -> None:
+    still = {"stages": [{"status": "waiting"}], "trainings": {"running": 0, "failed": 0}, "doing": {}, "launch": {}}
+    assert study_state(still | {"finished": False, "wish": "run"} | changes).text == word
 
 
 @pytest.mark.parametrize(

@@ -7,20 +7,30 @@ from typing import Any
 
 from nas.reporting.document import Badge, Bar
 from nas.reporting.numbers import count, plural
+from nas.search import time_left
 
+_DOING = {"waiting": "waiting", "timing": "measuring"}
+"""What workers say of themselves beside trainings, in a word; a wait outweighs the rest."""
 _ORDER = (("finished", "good"), ("failed", "bad"), ("running", "warn"))
 
 
 def study_state(status: Mapping[str, Any]) -> Badge:
-    """Finished, running, waiting or failed, in one word."""
+    """In a word or two: not begun, running, measuring, waiting, paused, stopped, failed, finished (with failures)."""
+    failed = status["trainings"]["failed"]
     if status["finished"]:
-        return Badge("finished", "good")
+        return Badge("finished with failures", "warn") if failed else Badge("finished", "good")
     if any(stage["status"] == "failed" for stage in status["stages"]):
         return Badge("failed", "bad")
     if status["trainings"]["running"]:
         return Badge("running", "warn")
+    if doing := list(status["doing"].values()):
+        return Badge(
+            next((word for key, word in _DOING.items() if any(key in said for said in doing)), "running"), "warn"
+        )
+    if status["launch"]:
+        return Badge("paused", "quiet") if status["wish"] == "pause" else Badge("running", "warn")
     begun = any(stage["status"] != "waiting" for stage in status["stages"])
-    return Badge("paused" if begun else "waiting", "quiet")
+    return Badge("stopped" if begun else "not begun", "quiet")
 
 
 def progress_bar(counts: Mapping[str, int], name: str) -> Bar | str:
@@ -33,10 +43,12 @@ def progress_bar(counts: Mapping[str, int], name: str) -> Bar | str:
 
 
 def seconds_left(status: Mapping[str, Any], workers: Sequence[Mapping[str, Any]]) -> float | None:
-    """Time the planned trainings still need: open ones by the mean time of their stage over the number of workers.
+    """What the running process says, as in its terminal; else open trainings by their stage's mean, over the workers.
 
     None before a training has finished, or while nobody works.
     """
+    if (said := time_left(status)) is not None:
+        return said
     busy = max(sum(worker["state"] == "working" for worker in workers), status["trainings"]["running"])
     means = [stage["mean_seconds"] for stage in status["stages"] if stage["mean_seconds"]]
     if not busy or not means:

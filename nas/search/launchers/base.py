@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from nas.errors import StudyError
+from nas.progress import duration
 from nas.search.worker import HUNG, RENEW
 
 RESTARTS = 5  # crashes in a row, without a finished training between them, that are forgiven
@@ -226,6 +227,12 @@ _SIGNAL_WORDS = {
 }
 
 
+def time_left(status: Mapping[str, Any]) -> float | None:
+    """What the process that runs a study said last of the time left, less what has passed; None: it said nothing."""
+    ends_at = status["launch"].get("ends_at")
+    return None if ends_at is None else max(0.0, float(ends_at) - float(status["now"]))
+
+
 def launch_lines(status: Mapping[str, Any]) -> list[str]:
     """Sentences on what is wished of a study and where its workers are, of `Repository.status`."""
     launch, wish = status["launch"], status["wish"]
@@ -233,6 +240,8 @@ def launch_lines(status: Mapping[str, Any]) -> list[str]:
     if launch:
         log = f", log {launch['log']}" if launch.get("log") else ""
         lines.append(f"run by process {launch['pid']} on {launch['host']}, workers through {launch['launcher']}{log}")
+        if (left := time_left(status)) is not None:
+            lines.append(f"at most about {duration(left)} left")
     for job in launch.get("jobs", []):
         waits = f", {job['reason']}" if job["reason"] else ""
         lines.append(f"{launch['launcher']} {job['id']}: {job['state']}{waits}, log {job['log']}")
