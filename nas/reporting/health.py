@@ -91,7 +91,7 @@ def _seeds(data: StudyData) -> list[Limit]:
         price = "" if found.seconds_needed is None else f", about {duration(found.seconds_needed)} more of training"
         cure = f"`seeds: {found.seeds_needed}` shows half of that{price}."
     seen = f"{found.visible:.4f} {data.metric.words} or more with {POWER:.0%} power"
-    fact = f"{plural(found.seeds, 'seed')} each show a difference of {seen}."
+    fact = f"{plural(found.seeds, 'seed')} each {'shows' if found.seeds == 1 else 'show'} a difference of {seen}."
     return [Limit("too few trainings", fact, "Smaller ones, if there are any, are missed.", cure)]
 
 
