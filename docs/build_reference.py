@@ -336,6 +336,29 @@ def _sections(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
                 yield kind
 
 
+VARIABLES = {
+    "NAS_DATABASE": ("database of every command that takes `--db`, with its password", "the study's `database`"),
+    "NAS_CACHE": ("folder of packed images", "`.nas/cache` in the current folder"),
+    "NAS_HOME": ("folder of checkpoints and logs", "`.nas` in the current folder"),
+    "NAS_LOCKS": (
+        "folder of the locks by which measurements and trainings of one machine wait for each other; whoever shares a "
+        "machine shares it",
+        "`nas-locks` in the system's temporary folder",
+    ),
+    "NAS_LAUNCHER": (
+        "user-wide file of where workers start",
+        "`nas/launcher.yaml` in `$XDG_CONFIG_HOME`, or in `~/.config`",
+    ),
+    "NAS_DASHBOARD_TOKEN": ("token that `nas dashboard` asks its readers for", "one is made where one is needed"),
+    "NAS_DEBUG": ("anything: a fault of the program shows its traceback", "one sentence"),
+    "BROWSER_PATH": ("browser that draws PNG, SVG, PDF and the slide", "the first Chromium or Chrome found"),
+    "RAY_ADDRESS": ("Ray cluster of `--on ray`", "this machine"),
+    "CUDA_VISIBLE_DEVICES": ("cards that torch may use, as everywhere", "all"),
+    "CC": ("compiler of the latency backend `compile`", "`cc`, `gcc` or `clang`"),
+}
+"""Environment variables that a person may set: meaning, and what holds where they are not set."""
+
+
 def commands_page(command: Any) -> str:
     """Every command with its arguments and options.
 
@@ -346,7 +369,9 @@ def commands_page(command: Any) -> str:
         "`nas COMMAND --help` says the same in the terminal. `--json` writes one JSON document to stdout; messages go\n"
         "to stderr. Exit codes: 0 done, 2 the input is wrong, 1 a fault of the program, 130 interrupted."
     )
-    return page("The command line", intro, *_commands(command, ["nas"]))
+    rows = [(f"`{name}`", meaning, default) for name, (meaning, default) in VARIABLES.items()]
+    variables = "## Environment variables\n\n" + table(("variable", "meaning", "where it is not set"), rows)
+    return page("The command line", intro, *_commands(command, ["nas"]), variables)
 
 
 def _commands(command: Any, path: list[str]) -> Iterator[str]:

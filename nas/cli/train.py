@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from nas.training import EpochRecord, Recipe, TrainingResult
 
 INTERRUPTED = 130
+JUDGED_ON = {"final": "test split", "select": "validation identities, held out of the training split"}
+"""What the numbers of a view are read on."""
 
 
 def register(app: typer.Typer) -> None:
@@ -85,7 +87,8 @@ def train(
         note(str(stopped))
         raise typer.Exit(INTERRUPTED) from stopped
     document = _training_document(candidate=parsed.notation, recipe=final, data=prepared, result=result)
-    emit_json(document) if json else _tell_training(result)
+    document["data"]["judged_on"] = judged_on = JUDGED_ON[view]
+    emit_json(document) if json else _tell_training(result, judged_on)
 
 
 def _assignment(text: str) -> tuple[str, Any]:
@@ -148,7 +151,8 @@ def _epoch_document(record: EpochRecord) -> dict[str, Any]:
     }
 
 
-def _tell_training(result: TrainingResult) -> None:
+def _tell_training(result: TrainingResult, judged_on: str) -> None:
+    emit(f"Judged on the {judged_on}:")
     tell_metrics(result.metrics)
     emit(
         f"{len(result.epochs)} epochs in {duration(result.seconds)}, {result.images_per_second:.0f} images/s "

@@ -46,6 +46,7 @@ def test_train_prints_one_json_document(cache: Path, tmp_path: Path, capsys: pyt
     assert main(train_arguments(cache, tmp_path / "a.pt", "--json", "--set", "base_lr=2e-3")) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["candidate"] == CANDIDATE
+    assert document["data"]["judged_on"] == "test split"
     assert document["recipe"]["base_lr"] == 2e-3
     assert [epoch["epoch"] for epoch in document["epochs"]] == [1, 2]
     assert 0 < document["metrics"]["map"] <= 1
@@ -56,7 +57,7 @@ def test_train_prints_one_json_document(cache: Path, tmp_path: Path, capsys: pyt
 def test_train_again_only_scores_again(checkpoint: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = checkpoint.read_bytes()
     assert main(train_arguments(cache, checkpoint)) == 0
-    assert "mAP" in capsys.readouterr().out
+    assert "Judged on the test split:\nmAP" in capsys.readouterr().out
     assert checkpoint.read_bytes() == before
 
 

@@ -101,3 +101,12 @@ def test_notebooks_are_kept_without_what_they_printed() -> None:
     for path in (DOCS / "notebooks").glob("*.ipynb"):
         cells = json.loads(path.read_text())["cells"]
         assert not [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")], path.name
+
+
+def test_every_environment_variable_is_documented() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "nas").rglob("*.py")]
+    named = {name for text in sources for name in re.findall(r"\bNAS_[A-Z]+(?:_[A-Z]+)*\b", text)}
+    read = {name for text in sources for name in re.findall(r"environ(?:\.get\(|\[)\"([A-Z_]+)\"", text)}
+    ours = {"PYTHONPATH", "SLURM_CPUS_PER_TASK", "XDG_CONFIG_HOME", "CUBLAS_WORKSPACE_CONFIG"}  # set or told by others
+    assert "NAS_LOCKS" in named & read
+    assert set(builder().VARIABLES) == (named | read) - ours
