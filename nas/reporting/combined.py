@@ -7,6 +7,8 @@ and one protocol on one device. What differs is shown apart, and said.
 from __future__ import annotations
 
 import json
+import math
+import os
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ import pandas as pd
 from nas.errors import NasError, StudyError
 from nas.files.shown import csv_text
 from nas.files.whole import write_text
-from nas.reporting.document import Block, Cell, Document, FigureBlock, Paragraph, Section, Table, code, words
+from nas.reporting.document import Block, Cell, Document, FigureBlock, Link, Paragraph, Section, Table, code, words
 from nas.reporting.figures.pareto_front import ParetoFront
 from nas.reporting.files import begin_report, write_figure_tables
 from nas.reporting.html import render_html
@@ -47,8 +49,8 @@ class Together:
     words: str
 
 
-def combine(studies: Sequence[StudyData], title: str = "", question: str = "") -> Document:
-    """The report over several studies, finished or not.
+def combine(studies: Sequence[StudyData], title: str = "", question: str = "", folder: Path | None = None) -> Document:
+    """The report over several studies, finished or not; `folder` is where it will lie, for links from it.
 
     Raises:
         StudyError: fewer than two studies, or one of them twice.
@@ -56,7 +58,7 @@ def combine(studies: Sequence[StudyData], title: str = "", question: str = "") -
     names = [data.name for data in studies]
     if len(names) < 2 or len(set(names)) < len(names):
         raise StudyError("one report over several studies needs two different ones", "name each study once")
-    sections = [_overview(studies, question), *_fronts(studies), *_table_one(studies)]
+    sections = [_overview(studies, question, folder), *_fronts(studies), *_table_one(studies)]
     transfer = transfer_beside(studies)
     done = sum(len(data.finished) for data in studies)
     subtitle = f"{plural(len(studies), 'study', 'studies')}, {plural(done, 'finished training')}"
@@ -69,7 +71,7 @@ def write_combined(studies: Sequence[StudyData], folder: Path, title: str = "", 
     Raises:
         StudyError: see `combine`.
     """
-    document = combine(studies, title, question)
+    document = combine(studies, title, question, folder)
     begin_report(folder)
     write_figure_tables(document.figures, folder / "figures")
     written = {
@@ -95,14 +97,20 @@ def systems(studies: Sequence[StudyData]) -> pd.DataFrame:
     return both.iloc[place.argsort(kind="stable")].reset_index(drop=True)
 
 
-def _overview(studies: Sequence[StudyData], question: str) -> Section:
+def _own_report(data: StudyData, folder: Path | None) -> Cell:
+    """Where the report of one study is written; a link where it lies."""
+    path = Path("reports") / file_name(data.name) / "report.html"
+    return Link(str(path), os.path.relpath(path, folder)) if folder is not None and path.is_file() else str(path)
+
+
+def _overview(studies: Sequence[StudyData], question: str, folder: Path | None) -> Section:
     rows: list[list[Cell]] = [
         [
             code(data.name),
             words(_question(data)),
-            words(data.answer.sentence),
+            data.answer.sentence,
             count(len(data.finished)),
-            f"reports/{file_name(data.name)}/report.html",
+            _own_report(data, folder),
         ]
         for data in studies
     ]
@@ -146,21 +154,28 @@ def together(studies: Sequence[StudyData]) -> list[Together]:
 
 def _comparable(data: StudyData) -> Hashable:
     level = data.quoted
-    mine = None if level is None else (level.data, level.split, level.epochs, level.start)
+    epochs = None if level is None or math.isnan(level.epochs) else level.epochs  # a table does not know them
+    mine = None if level is None else (data.table or level.data, level.split, epochs, level.start)
     protocol = {key: value for key, value in data.latency_protocol.items() if key not in _NOT_TIMED_WITH}
-    return mine, json.dumps(protocol, sort_keys=True, default=str), str(data.environment.get("device") or "")
+    return (
+        mine,
+        json.dumps(protocol, sort_keys=True, default=str),
+        str((data.environment.get("timed on") or data.environment).get("device") or ""),
+    )
 
 
 def _shared(data: StudyData) -> str:
     level = data.quoted
-    return f"{level.words if level else ''}; {data.batch_words}"
+    said = (level.words if level else "", "" if data.table is not None else data.batch_words)
+    return "; ".join(part for part in said if part)
 
 
 def _front(group: Together, place: int) -> FigureBlock:
     figure, first = ParetoFront(), group.studies[0]
     tables = [figure.table(data).assign(study=data.name) for data in group.studies]
     merged = pd.concat(tables, ignore_index=True).sort_values("seeds", ascending=False, kind="stable")
-    merged = mark_front(merged.drop_duplicates(["notation", "study"]), first.cost)
+    again = merged.duplicated("notation") & merged["n_blocks"].eq(0)  # a plain network stands once, with most seeds
+    merged = mark_front(merged[~again].drop_duplicates(["notation", "study"]), first.cost)
     merged.attrs = tables[0].attrs
     names = ", ".join(data.name for data in group.studies)
     title = f"{names}: {group.words}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from nas.errors import StudyError
 from nas.reporting.combined import combine, systems, together
 from nas.reporting.compare import compare_studies
+from nas.reporting.document import Link, Table
 from nas.reporting.markdown import render_markdown
 from nas.reporting.paper import as_paper, beside, deviations, gap, speeds_beside, standing
 from nas.reporting.story.paper import beside_the_paper
@@ -97,6 +99,30 @@ def test_studies_under_two_protocols_stand_apart_and_it_is_said(full: StudyData)
         combine([full, full])
 
 
+def test_studies_on_one_table_stand_together_and_devices_apart(full: StudyData) -> None:
+    table = {"objective": {"table": "t.csv"}, "latency": {}}
+    split = full.results.assign(split="table", epochs=np.nan, fidelity="full")
+    one, two = (renamed(full, name, definition={**full.definition, **table}, results=split) for name in ("one", "two"))
+    assert [len(group.studies) for group in together([one, two])] == [2]
+    places = [{"timed on": {"device": name}} for name in ("Xavier", "Orin")]
+    timed = [renamed(full, f"on-{i}", environment=place) for i, place in enumerate(places)]
+    assert [len(group.studies) for group in together(timed)] == [1, 1]
+
+
+def test_the_report_of_a_study_is_a_link_where_it_lies(
+    full: StudyData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reports" / "one").mkdir(parents=True)
+    (tmp_path / "reports" / "one" / "report.html").touch()
+    found = combine([renamed(full, "one"), renamed(full, "two")], folder=Path("reports/both"))
+    (table,) = [block for block in found.sections[0].blocks if isinstance(block, Table)]
+    assert [row[-1] for row in table.rows] == [
+        Link("reports/one/report.html", "../one/report.html"),
+        "reports/two/report.html",
+    ]
+
+
 def test_two_studies_share_networks_order_and_rules(full: StudyData) -> None:
     noise = np.random.default_rng(1).normal(0, 1e-5, len(full.results))
     again = renamed(full, "again", results=full.results.assign(map=full.results["map"] + noise))
@@ -114,13 +140,13 @@ def test_two_studies_share_networks_order_and_rules(full: StudyData) -> None:
     assert apart.only_first == found.both
 
 
-def test_two_studies_of_another_metric_are_compared_in_its_words_and_direction(full: StudyData) -> None:
+def test_two_studies_of_another_metric_are_compared_in_its_words(full: StudyData) -> None:
     error = {"judged": "error", "metrics": {"error": {"unit": "%", "better": "less"}}}
-    judged = full.results.assign(error=full.results["map"])
-    one = renamed(full, "one", results=judged, definition={**full.definition, "objective": error})
-    more = renamed(one, "more", results=judged.assign(error=judged["error"] + 0.1))
+    definition = {**full.definition, "objective": error}
+    one = renamed(full, "one", definition=definition)
+    more = renamed(one, "more", results=full.results.assign(map=full.results["map"] + 0.1))
     found = compare_studies(more, one)
-    assert "more minus one: +0.1000 error" in found.sentence()
+    assert "more minus one: +0.1000 -error" in found.sentence()  # stored so that more is better, and named so
     assert "mAP" not in found.sentence()
-    assert set(found.networks["verdict"]) == {"worse", "not told apart"}  # those of one seed are not told apart
+    assert set(found.networks["verdict"]) <= {"better", "not told apart"}
     assert compare_studies(one, full).differs == ("what trainings are judged by",)

@@ -470,6 +470,14 @@ def test_few_epochs_have_ticks_of_their_own(full: StudyData) -> None:
     assert drawn(TrainingCurves(), few).layout.xaxis.dtick == 1
 
 
+def test_hours_that_did_not_pass_have_no_axis(full: StudyData) -> None:
+    told = replace(full, results=full.results.assign(seconds=0.0))
+    drawing = Hypervolume()(told)
+    assert isinstance(drawing, go.Figure)
+    assert {trace.xaxis for trace in drawing.data} == {"x"}
+    assert "Hours of training" in Hypervolume()(full).to_json()  # type: ignore[union-attr]
+
+
 def test_an_area_of_zero_is_a_sentence(full: StudyData) -> None:
     poor = full.results.assign(map=full.results["map"] - 0.2 * (full.results["n_blocks"] > 0))
     assert "encloses no area yet" in str(Hypervolume()(replace(full, results=poor)))

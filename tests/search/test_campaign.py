@@ -10,9 +10,11 @@ import pytest
 import yaml
 from search_builders import study_file
 
+import nas
 from nas.cli.main import main
 from nas.errors import StudyError
 from nas.project.layout import shipped
+from nas.reporting import stills
 from nas.search.campaign import is_campaign, load_campaign
 
 SWEEP = [{"sweep": {"blocks": 1, "candidates": 4}}]
@@ -79,6 +81,23 @@ def test_several_studies_run_in_order_to_one_report(
     assert main(["compare", "first", "second", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["differs"] == []
     assert main(["compare", "first", "first"]) == 2
+
+
+@pytest.mark.slow
+def test_the_gallery_of_the_documentation_runs_from_an_empty_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stills, "_BROWSERS", ())  # the pictures of the documentation are drawn by its command
+    monkeypatch.delenv("BROWSER_PATH", raising=False)
+    gallery = Path(nas.__file__).parents[1] / "benchmarks" / "placement_table" / "gallery.yaml"
+    assert main(["run", str(gallery), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [study["trainings"]["failed"] for study in told["studies"]] == [0, 0]
+    text = (tmp_path / "reports" / "gallery" / "report.md").read_text()
+    assert "numbers of different figures are not compared" not in text  # one table: one figure
+    page = (tmp_path / "reports" / "gallery" / "report.html").read_text()
+    assert 'href="../gallery_single/report.html"' in page
 
 
 def test_the_budget_is_of_all_together(

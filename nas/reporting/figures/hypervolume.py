@@ -60,10 +60,12 @@ class Hypervolume(StudyFigure):
                 f"{table.attrs.get('ceiling_is', '')}, so the front encloses no area yet."
             )
         figure = style.new_figure(400)
-        figure.set_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.05)
+        axes = [("trainings", "Finished trainings"), ("hours", "Hours of training")]
+        axes = axes if table["hours"].max() > 0 else axes[:1]  # a table's trainings took no time here
+        figure.set_subplots(1, len(axes), shared_yaxes=True, horizontal_spacing=0.05)
         for i, stage in enumerate(dict.fromkeys(table["stage"])):
             rows = _with_previous(table, stage)
-            for column, axis in (("trainings", 1), ("hours", 2)):
+            for axis, (column, _) in enumerate(axes, start=1):
                 trace = go.Scatter(
                     x=rows[column],
                     y=rows["hypervolume"],
@@ -75,8 +77,8 @@ class Hypervolume(StudyFigure):
                     hovertemplate=f"%{{y:.4f}} mAP {unit} after %{{x:.4~g}}<extra>%{{fullData.name}}</extra>",
                 )
                 figure.add_trace(trace, row=1, col=axis)
-        figure.update_xaxes(title_text="Finished trainings", row=1, col=1)
-        figure.update_xaxes(title_text="Hours of training", row=1, col=2)
+        for axis, (_, title) in enumerate(axes, start=1):
+            figure.update_xaxes(title_text=title, row=1, col=axis)
         figure.update_yaxes(title_text=f"Hypervolume (mAP x {unit})", row=1, col=1, rangemode="tozero")
         return figure
 

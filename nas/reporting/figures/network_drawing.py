@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
-from nas.reporting.numbers import fixed
+from nas.reporting.numbers import fixed, is_missing
 from nas.reporting.placements import placements_of, topology_of
 from nas.reporting.study_data import StudyData, rows_of
 from nas.spaces.labels import backbone_title, block_title, short_label
@@ -128,7 +128,8 @@ def _add_blocks(figure: go.Figure, rows: pd.DataFrame, block: str) -> None:
 
 
 def _add_label(figure: go.Figure, row: int, first: pd.Series) -> None:
-    numbers = f"mAP {fixed(first['map_mean'], 4)}, {fixed(first['latency_ms'], 2)} ms"
+    numbers = f"mAP {fixed(first['map_mean'], 4)}"
+    numbers += "" if is_missing(first["latency_ms"]) else f", {fixed(first['latency_ms'], 2)} ms"
     known = first["map_mean"] == first["map_mean"]
     figure.add_annotation(
         x=0.5,

@@ -61,7 +61,8 @@ class SpeedByPosition(StudyFigure):
         for i, row in enumerate(rows_of(table[table["site"].isna()].drop_duplicates("notation"))):
             line = (row.batches_per_s, short_label(row.notation), "dash" if i == 0 else "dot")
             add_level_line(figure, str(table.attrs.get("backbone", "resnet50")), *line)
-        figure.update_yaxes(title_text=f"Speed (batches/s, {table.attrs.get('batch', 'batch')})", minallowed=0)
+        batch = "" if table.attrs.get("given") else f", {table.attrs.get('batch', 'batch')}"
+        figure.update_yaxes(title_text=f"Speed (batches/s{batch})", minallowed=0)
         return figure
 
     def caption(self, table: pd.DataFrame) -> str:
