@@ -137,7 +137,7 @@ def _navigation(document: Document) -> Element:
 
 
 def _main(document: Document, figure: DrawFigure) -> Element:
-    title = tag("div", tag("h1", document.title), tag("p", document.subtitle, class_="subtitle"))
+    title = tag("div", tag("h1", document.title), tag("p", inline(document.subtitle), class_="subtitle"))
     top = tag("header", title, tag("button", "Theme", class_="theme", type="button"), class_="top")
     footer = tag("footer", f"Made by nas {__version__}. This page is complete in itself and loads nothing.")
     return tag("main", top, [section_html(section, figure) for section in document.sections], footer, id="report")

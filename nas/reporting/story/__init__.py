@@ -23,6 +23,7 @@ from nas.reporting.story import (
     tuned,
 )
 from nas.reporting.study_data import StudyData
+from nas.reporting.words import words
 
 _PARTS = (
     question.question,
@@ -56,8 +57,8 @@ def _told(data: StudyData) -> Document:
     sections = [section for part in _PARTS if (section := part(data)) is not None]
     finished = len(data.finished)
     subtitle = f"{plural(finished, 'finished training')} of {plural(len(data.trainings), 'planned one')}"
-    title = str(data.definition.get("title") or "")
-    subtitle = f"{title} · {subtitle}" if title else subtitle
+    title = words(data.definition.get("title") or "")
+    subtitle = " · ".join(part for part in (title, subtitle, *setting.head(data)) if part)
     return Document(title=data.name, subtitle=subtitle, sections=sections)
 
 

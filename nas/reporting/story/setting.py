@@ -6,11 +6,36 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from nas.reporting.document import Block, Facts, Paragraph, Section, Table, code
+import pandas as pd
+
+from nas.progress import duration
+from nas.reporting.document import Block, Facts, Paragraph, Section, Table, code, words
 from nas.reporting.numbers import count
 from nas.reporting.study_data import StudyData
 
 _SPLITS = ("train", "query", "gallery")
+
+
+def head(data: StudyData) -> list[str]:
+    """When and for how long it ran, on what, on which images, in which space: what stands under the title."""
+    finished = data.finished
+    said = []
+    ends = finished["finished_at"].dropna()
+    if len(ends) and data.table is None:
+        begun = (finished["finished_at"] - pd.to_timedelta(finished["seconds"].astype(float), unit="s")).min()
+        wall, spent = (ends.max() - begun).total_seconds(), float(finished["seconds"].sum())
+        ran = f"{begun:%Y-%m-%d %H:%M} to {ends.max():%Y-%m-%d %H:%M} UTC ({duration(wall)})"
+        said.append(f"{ran}, {duration(spent)} of training" if wall == wall else f"{ends.max():%Y-%m-%d %H:%M} UTC")
+    machine = data.environment.get("trained on") or {}
+    said += [f"on {words(machine.get('gpu') or machine['cpu'])}"] if machine.get("gpu") or machine.get("cpu") else []
+    splits = data.dataset.get("splits") or {}
+    sizes = [f"{count(_at(splits, name, 'images'))} {name}" for name in _SPLITS if name in splits]
+    named = data.table or data.dataset.get("name") or data.definition.get("data")
+    if named:
+        said.append(f"data {value_words(named)}" + (f" ({', '.join(sizes)} images)" if sizes else ""))
+    if data.spaces:
+        said.append(f"a space of {count(data.spaces[0].get('size'))} candidates")
+    return said
 
 
 def data_section(data: StudyData) -> Section:
