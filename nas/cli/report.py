@@ -73,7 +73,9 @@ def report(
                 data = replace(data, maps=reporting.make_maps(database, data, images=maps, progress=progress))
     folder = out or Path("reports") / reporting.file_name(name)
     with progress_bar("Report", enabled=not json) as progress:
-        written = reporting.write_report(data, folder, wanted, plotlyjs=plotlyjs, progress=progress)
+        written = reporting.write_report(
+            reporting.with_samples(data), folder, wanted, plotlyjs=plotlyjs, progress=progress
+        )
     if json:
         emit_json({"study": name, "files": {kind: str(path) for kind, path in written.items()}})
         return

@@ -29,6 +29,7 @@ from nas.reporting.loading import load_study_data
 from nas.reporting.markup import tag
 from nas.reporting.report import write_report
 from nas.reporting.rules_file import rule_set
+from nas.reporting.samples import with_samples
 from nas.reporting.story.question import answered
 from nas.reporting.study_data import StudyData
 from nas.reporting.style import said
@@ -238,7 +239,7 @@ class Study:
 
     def report(self, folder: str | Path, *formats: str) -> dict[str, Path]:
         """Writes the report; see `nas.reporting.write_report`."""
-        return write_report(self.data(), Path(folder), formats or None)
+        return write_report(with_samples(self.data()), Path(folder), formats or None)
 
     def __repr__(self) -> str:
         return f"Study({self.name!r}, database {masked(self.url)!r})"

@@ -81,6 +81,7 @@ class StudyData:
         rank_lists: candidate notation -> list of rank lists, where they were kept.
         maps: candidate notation -> picture of where it looks, as a data address.
         notes: candidate id -> what a person noted of it.
+        samples: picture of a few images of the data set, as a data address; empty where they are not here.
     """
 
     name: str
@@ -98,6 +99,7 @@ class StudyData:
     rank_lists: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     maps: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, NoteInfo] = field(default_factory=dict)
+    samples: str = ""
     _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:

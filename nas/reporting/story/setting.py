@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from nas.progress import duration
-from nas.reporting.document import Block, Facts, Paragraph, Section, Table, code, words
+from nas.reporting.document import Block, Facts, Paragraph, Picture, Section, Table, code, words
 from nas.reporting.numbers import count
 from nas.reporting.study_data import StudyData
 
@@ -56,6 +56,7 @@ def data_section(data: StudyData) -> Section:
             if split in splits
         ]
         blocks.append(Table(["split", "images", "identities", "cameras"], rows, numeric=frozenset({1, 2, 3})))
+    blocks += [Picture(data.samples, "one image each of a few persons of the set")] if data.samples else []
     blocks.append(Paragraph(_view_words(data)))
     return Section("data", "Data", blocks, folded=True)
 

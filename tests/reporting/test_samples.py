@@ -1,0 +1,44 @@
+"""Five images of the data set in a report: of five persons, and none where none are."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from nas.reporting.samples import HEIGHT_PX, SAMPLES, WIDTH_PX, with_samples
+from nas.reporting.story.setting import data_section
+from nas.reporting.study_data import StudyData
+
+
+def frames(folder: Path, persons: int) -> Path:
+    """A CSV of as many persons, each in a grey of their own, two images each."""
+    lines = ["path,identity,camera,split"]
+    for person in range(persons):
+        for camera in (1, 2):
+            name = f"{person}_{camera}.png"
+            Image.new("RGB", (20, 40), (20 * person,) * 3).save(folder / name)
+            lines.append(
+                f"{name},{person},{camera},{'train' if person < persons - 2 else 'query' if camera < 2 else 'gallery'}"
+            )
+    (folder / "labels.csv").write_text("\n".join(lines))
+    return folder / "labels.csv"
+
+
+def test_five_persons_are_shown_as_far_apart_as_they_are(tmp_path: Path) -> None:
+    data = with_samples(StudyData("own", {"data": {"csv": str(frames(tmp_path, 11))}}))
+    with Image.open(io.BytesIO(base64.b64decode(data.samples.partition(",")[2]))) as strip:
+        assert strip.size == (SAMPLES * WIDTH_PX, HEIGHT_PX)
+        greys = [strip.getpixel((WIDTH_PX * i + 30, 60))[0] for i in range(SAMPLES)]  # type: ignore[index]
+    assert greys == pytest.approx([0, 40, 80, 120, 160], abs=4)
+    assert data.samples in str(data_section(data))
+
+
+def test_images_that_are_not_here_are_none(full: StudyData, empty: StudyData, tmp_path: Path) -> None:
+    assert with_samples(full).samples == with_samples(empty).samples == ""
+    replayed = {"data": {"csv": str(frames(tmp_path, 5))}, "objective": {"table": "t.csv"}}
+    assert with_samples(replace(full, definition=replayed)).samples == ""
