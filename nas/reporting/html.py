@@ -165,7 +165,9 @@ def figure_html(block: FigureBlock, still: PurePosixPath | None = None, *, shown
         instead = tag("img", src=str(still), alt=block.title, loading="lazy")
     elif still is not None:
         instead = tag("noscript", "Without scripts: ", tag("a", f"the picture {still}", href=str(still)))
-    plot = tag("div", instead, class_="plot", data_figure=block.name, role="img", aria_label=block.title, style=height)
+    plot = tag(
+        "div", instead, class_="plot", data_figure=block.name, role="group", aria_label=block.title, style=height
+    )
     return tag("figure", heading, plot, tag("figcaption", inline(block.caption)), id=f"fig-{block.name}")
 
 

@@ -43,6 +43,21 @@
   };
   document.addEventListener("input", (event) => { if (event.target.id === "find-study") find(); });
   new MutationObserver(find).observe(root, { childList: true, subtree: true });
+
+  // Dash calls its groups of checkboxes and radio buttons list boxes, and hides from screen readers what the keyboard
+  // reaches: the groups are named by what stands before them, and the keyboard reaches a dropdown's button only.
+  const spoken = () => {
+    document.querySelectorAll(".dash-checklist[role=listbox], .dash-radioitems[role=listbox]").forEach((list) => {
+      list.setAttribute("role", "group");
+      list.setAttribute("aria-label", list.previousElementSibling?.textContent || document.querySelector("h1")?.textContent || "choices");
+    });
+    document.querySelectorAll(".dash-checklist .dash-options-list-option, .dash-radioitems .dash-options-list-option").forEach((option) => {
+      option.removeAttribute("role");
+      option.removeAttribute("aria-selected");
+    });
+    document.querySelectorAll(".dash-dropdown-focus-target[tabindex='0']").forEach((target) => target.setAttribute("tabindex", "-1"));
+  };
+  new MutationObserver(spoken).observe(root, { childList: true, subtree: true, attributeFilter: ["role", "aria-selected"] });
   const asked = (query) => { history.replaceState(history.state, "", location.pathname + "?" + new URLSearchParams(query)); return ""; };
 
   window.nas = {
