@@ -8,6 +8,7 @@ estimates and say so.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -80,10 +81,15 @@ class StudyEstimate:
 
     @property
     def hours_together(self) -> float | None:
-        """Hours until the end where the study's workers share the trainings; latencies are timed one by one."""
+        """Hours until the end where the study's workers share the trainings; latencies are timed one by one.
+
+        What is left over keeps some workers idle: the one training of a start takes as long with two of them.
+        """
         if self.hours is None:
             return None
-        return sum((s.hours or 0.0) / (1 if s.kind == "profile" else self.workers) for s in self.stages)
+        numbers = [stage.preview.trainings for stage in self.stages]
+        shares = [math.ceil(n / self.workers) / n if n else 1.0 for n in numbers]
+        return sum((stage.hours or 0.0) * share for stage, share in zip(self.stages, shares, strict=True))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for `--json`."""

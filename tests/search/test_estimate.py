@@ -111,10 +111,16 @@ def test_nothing_is_timed_where_nothing_trains(dry: Dry) -> None:
 
 
 def test_workers_share_trainings_but_not_latencies(dry: Dry) -> None:
-    stages = [{"profile": {}}, {"sweep": {"blocks": 1, "candidates": 4}}]
+    stages = [{"profile": {}}, {"sweep": {"blocks": 1, "candidates": 7, "baselines": False}}]
     found = dry(stages, workers=4)
     profile, sweep = found.stages
-    assert found.hours_together == pytest.approx((profile.hours or 0) + (sweep.hours or 0) / 4)
+    assert sweep.preview.trainings == 7
+    assert found.hours_together == pytest.approx((profile.hours or 0) + (sweep.hours or 0) * 2 / 7)  # 4, then 3
+
+
+def test_one_training_takes_as_long_with_two_workers(dry: Dry) -> None:
+    found = dry([{"sweep": {"blocks": 1, "candidates": 1, "baselines": False}}], workers=2)
+    assert found.hours_together == found.hours
 
 
 def test_the_probe_keeps_its_limit() -> None:
