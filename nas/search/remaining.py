@@ -114,7 +114,7 @@ class Remaining:
         count, seconds = (now - then for now, then in zip(_finished(status), self._before, strict=True))
         if count < FINISHED_TO_BELIEVE or seconds <= 0:
             return 1.0
-        running = sum(self._seen - max(self._begun, row["started_at"]) for row in status["running"])
+        running = sum(self._seen - max(self._begun, float(row["started_at"])) for row in status["running"])
         return max(1.0, self._places_s / (seconds + running))
 
 

@@ -64,7 +64,7 @@ def page_of(data: StudyData) -> Outline:
 def test_every_asked_file_is_written(full: StudyData, folder: Path) -> None:
     written = write_report(full, folder, ("html", "md", "csv", "rules", "latex"))
     assert {path.name for path in folder.iterdir()} == {
-        "report.html", "report.md", "pareto.csv", "rules.yaml", "tables.tex", "figures",
+        "report.html", "report.md", "pareto.csv", "rules.yaml", "tables.tex", "figures", ".nas-report",
     }  # fmt: skip
     assert written["html"] == folder / "report.html"
     assert not list(folder.rglob("*.partial"))
