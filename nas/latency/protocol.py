@@ -46,6 +46,25 @@ class Beside:
 
 
 @dataclass(frozen=True)
+class DeployedHead:
+    """What a network makes its embedding with, where that is not pooling by the mean and the BNNeck.
+
+    Attributes:
+        name: of the head, as recipes name it.
+        pooling: `gap` or `gem`.
+        settings: what the head takes, by name.
+    """
+
+    name: str
+    pooling: str = "gap"
+    settings: tuple[tuple[str, Any], ...] = ()
+
+    def arguments(self) -> dict[str, Any]:
+        """As `build_network` takes it."""
+        return {"head": self.name, "pooling": self.pooling, "head_settings": dict(self.settings)}
+
+
+@dataclass(frozen=True)
 class LatencyProtocol:
     """What is timed, with what, how often.
 
@@ -76,6 +95,8 @@ class LatencyProtocol:
         isolated: whether the figure is meant for a machine that does nothing else.
         load: a network that works on the same device meanwhile, in a process of its own, in the same backend, precision
             and batch: a `Beside` or a mapping of `network` and `period_ms`; None: none.
+        head: of the network: a `DeployedHead` or a mapping of `name`, `pooling` and `settings`, in a study that of its
+            recipe; None: the mean and the BNNeck.
     """
 
     device: str = "cpu"
@@ -98,12 +119,14 @@ class LatencyProtocol:
     islands: bool | None = None
     isolated: bool = True
     load: Beside | None = None
+    head: DeployedHead | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "input", _input_size(self.input))
         object.__setattr__(self, "time_budget_s", _number(self.time_budget_s))
         object.__setattr__(self, "warmup_s", None if self.warmup_s is None else _number(self.warmup_s))
         object.__setattr__(self, "load", _beside(self.load))
+        object.__setattr__(self, "head", _head(self.head))
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("form", self.form, FORMS)
         if self.device != "cpu" and self.device.partition(":")[0] != "cuda":
@@ -148,7 +171,8 @@ class LatencyProtocol:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON; `from_dict` reads it back."""
-        return asdict(self) | {"input": list(self.input)}
+        head = self.head and {**asdict(self.head), "settings": dict(self.head.settings)}
+        return asdict(self) | {"input": list(self.input), "head": head}
 
     @property
     def id(self) -> str:
@@ -161,7 +185,7 @@ class LatencyProtocol:
         own = self.resolved().to_dict()
         if self.on_gpu:
             own |= {"device": "cuda", "threads": None, "time_budget_s": LatencyProtocol.time_budget_s}
-        left_out = [key for key in ("warmup_s", "tf32", "opset", "islands", "load") if own[key] is None]
+        left_out = [key for key in ("warmup_s", "tf32", "opset", "islands", "load", "head") if own[key] is None]
         if self.opset == FORMER_OPSET:
             left_out.append("opset")
         return hash_of_data({key: value for key, value in own.items() if key not in left_out})
@@ -199,9 +223,10 @@ class LatencyProtocol:
         layout = " channels last" if own.channels_last else " throughout" if own.islands is False else ""
         warm = f"{own.warmup} batches" if own.warmup is not None else f"{own.warmup_s:g} s"
         beside = f", beside {self.load.network} every {self.load.period_ms:g} ms" if self.load else ""
+        head = f", head {self.head.name} after {self.head.pooling}" if self.head else ""
         return (
             f"{self.backend} {self.precision}{units}{layout} on {self.device}, batch {self.batch} of "
-            f"3x{height}x{width}, {warm} of warm-up, {count}{builds}{beside}"
+            f"3x{height}x{width}{head}, {warm} of warm-up, {count}{builds}{beside}"
         )
 
 
@@ -214,6 +239,19 @@ def _beside(value: Any) -> Beside | None:
     if not 0 < period < math.inf:
         raise LatencyError(f"latency: load: period_ms must be above 0, not {value['period_ms']!r}")
     return Beside(str(value["network"]), period)
+
+
+def _head(value: Any) -> DeployedHead | None:
+    if value is None or isinstance(value, DeployedHead):
+        found = value
+    else:
+        try:
+            given = dict(value)
+            settings = tuple(sorted((str(key), value) for key, value in dict(given.pop("settings", {})).items()))
+            found = DeployedHead(**given, settings=settings)
+        except (TypeError, ValueError) as error:
+            raise LatencyError("latency: head must be {name: ..., pooling: ..., settings: {...}}") from error
+    return None if found == DeployedHead("bnneck") else found
 
 
 def _input_size(value: Any) -> tuple[int, int]:

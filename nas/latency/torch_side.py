@@ -94,7 +94,11 @@ def load_network(subject: Subject, protocol: LatencyProtocol) -> tuple[nn.Module
 def network_of(candidate: Candidate, protocol: LatencyProtocol) -> nn.Module:
     """A candidate's network in evaluation mode, its normalisation folded where the protocol says so."""
     network = build_network(
-        candidate, input_size=protocol.input, form="plain" if protocol.form == "plain" else "fast", seed=0
+        candidate,
+        input_size=protocol.input,
+        form="plain" if protocol.form == "plain" else "fast",
+        seed=0,
+        **(protocol.head.arguments() if protocol.head else {}),
     ).eval()
     return fold_batchnorm(network) if protocol.fold_batchnorm else network
 

@@ -50,6 +50,7 @@ def check_study(definition: StudyDefinition, repository: Repository | None = Non
     context = StudyParts(definition, repository)
     _ = context.space, context.recipe, context.reference
     context.recipe.with_overrides({key: domain.first for key, domain in context.space.recipe.items()})
+    _check_head(context)
     _check_stages(context)
     training_device(definition)
     if context.times:
@@ -65,6 +66,16 @@ def check_study(definition: StudyDefinition, repository: Repository | None = Non
         _check_weights(context, fetch)
         _check_data(context)
         _check_teachers(context)
+
+
+def _check_head(context: StudyParts) -> None:
+    """Networks are timed and counted once an architecture, with the one head that they are deployed with."""
+    varied = sorted({"head", "pooling"} & set(context.space.recipe))
+    if varied and context.trains:
+        raise StudyError(
+            f"recipe: {varied[0]} cannot vary in a space: times and sizes are of one head for the whole study",
+            "write a study for each, and compare them with `nas compare`",
+        )
 
 
 def _check_table_start(context: StudyParts) -> None:

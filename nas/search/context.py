@@ -12,11 +12,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas import data, latency
+from nas import data, latency, networks
 from nas.errors import StudyError
 from nas.files.hashes import hash_of_data
 from nas.files.places import located
-from nas.latency.protocol import LatencyProtocol
+from nas.latency.protocol import DeployedHead, LatencyProtocol
 from nas.progress import Progress
 from nas.results.costs import COSTS
 from nas.search import handing
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nas.data import PreparedData, ReidDataset
+    from nas.networks.complexity import Complexity
     from nas.storage import Repository, StageInfo
 
 SELECT, FINAL = "select", "final"
@@ -103,9 +104,22 @@ class StudyParts:
     @cached_property
     def protocol(self) -> LatencyProtocol:
         """How networks are timed in this study."""
-        found = latency_protocol(self.definition)
+        found = replace(latency_protocol(self.definition), head=self.head)
         own = found.device == "cuda" and self.measures_here and self.device.startswith("cuda:")
         return replace(found, device=self.device) if own else found
+
+    @property
+    def head(self) -> DeployedHead | None:
+        """The head that networks of this study are deployed with; None: the BNNeck, and where others train them."""
+        if not self.trains:
+            return None
+        recipe = self.recipe
+        return DeployedHead(recipe.head_name, recipe.pooling, tuple(sorted(recipe.head_settings.items())))
+
+    def complexity(self, candidate: Candidate) -> Complexity:
+        """Sizes of a candidate as it is deployed, for images of the size that is timed."""
+        head = {} if self.head is None else self.head.arguments()
+        return networks.complexity(candidate, self.definition.latency.input, **head)
 
     @property
     def measures_here(self) -> bool:

@@ -7,11 +7,10 @@ any of these units.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from nas import networks
 from nas.errors import LatencyError, NasError
 from nas.results.additive import AdditiveModel, Once, Row, cross_validate, twins
 from nas.results.cost_tables import parse_once, time_quote
@@ -21,6 +20,7 @@ from nas.spaces import Candidate
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nas.networks.complexity import Complexity
     from nas.search.context import StudyContext
     from nas.search.definition import TrainingStage
 
@@ -40,14 +40,14 @@ class CostModel:
         unit: a name of `nas.results.costs.COSTS`.
         known: cost of each network that was measured, or that a table gives, in the unit of its column.
         additive: predicts the others; None where nothing can be predicted, or before a baseline was measured.
-        input_size: height and width that sizes are counted for; None: a table says all there is.
+        count: sizes of a candidate as it is deployed; None: a table says all there is.
         slow_downs: whether what is known are slow-downs already, not times.
     """
 
     unit: str
     known: dict[Candidate, Quote]
     additive: AdditiveModel | None = None
-    input_size: tuple[int, int] | None = None
+    count: Callable[[Candidate], Complexity] | None = None
     slow_downs: bool = False
     _counted: dict[Candidate, Quote] = field(default_factory=dict)
 
@@ -59,15 +59,15 @@ class CostModel:
             unit: what is counted; None: the study's `cost`.
         """
         unit = unit or context.definition.cost
-        cost, size = COSTS[unit], context.definition.latency.input
+        cost = COSTS[unit]
         if context.replay is not None:
             given = context.replay.given
             if unit == "slowdown_percent" and unit in given:
                 return cls(unit, _quotes(given, unit), slow_downs=True)
             known = _quotes(given, cost.column) if cost.column in given else {}
-            return cls(unit, known, None, size if cost.kind == "counted" and not known else None)
+            return cls(unit, known, None, context.complexity if cost.kind == "counted" and not known else None)
         if cost.kind == "counted" and not context.tells(unit):
-            return cls(unit, {}, None, size)
+            return cls(unit, {}, None, context.complexity)
         known = _quotes(context.repository.costs(context.definition.name), cost.column)
         if unit in ("peak_memory_mb", "latency_p95_ms"):  # blocks share memory, percentiles are no sums
             return cls(unit, known)
@@ -95,15 +95,15 @@ class CostModel:
         known = self.known.get(network, UNKNOWN)
         if known.value is not None:
             return known
-        if self.input_size is not None:
-            return self._count(network, self.input_size)
+        if self.count is not None:
+            return self._count(network, self.count)
         predicted = None if self.additive is None else self.additive.predict(network)
         return known if predicted is None else Quote(predicted, how="predicted", why=_doubt(known))
 
-    def _count(self, network: Candidate, input_size: tuple[int, int]) -> Quote:
+    def _count(self, network: Candidate, count: Callable[[Candidate], Complexity]) -> Quote:
         if network not in self._counted:
             try:
-                found = networks.complexity(network, input_size=input_size)
+                found = count(network)
             except NasError as error:
                 self._counted[network] = Quote(why=error.message)
             else:

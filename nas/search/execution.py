@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas import networks, training
+from nas import training
 from nas.data.records import require_same_data
 from nas.errors import StudyError, TrainingError
 from nas.results.costs import COSTS
@@ -143,7 +143,7 @@ class Execution:
         architecture = candidate.architecture
         if architecture.id in self._sized:
             return
-        size = networks.complexity(architecture, input_size=self._context.definition.latency.input)
+        size = self._context.complexity(architecture)
         self._context.repository.set_complexity(architecture.id, size.params, size.macs, asdict(size))
         self._sized.add(architecture.id)
 

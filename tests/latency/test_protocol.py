@@ -60,6 +60,19 @@ def test_ids_of_records_made_before_some_keys_existed_stay() -> None:
     assert LatencyProtocol(backend="onnxruntime").id != "3ac1c1bc5abfd1cd"
 
 
+def test_another_head_is_another_protocol_and_the_usual_one_changes_no_id() -> None:
+    usual = LatencyProtocol(head={"name": "bnneck", "pooling": "gap", "settings": {}})  # type: ignore[arg-type]
+    assert (usual.head, usual.id) == (None, LatencyProtocol().id)
+    heads = [{"name": "fc"}, {"name": "fc", "settings": {"features": 64}}, {"name": "bnneck", "pooling": "gem"}]
+    protocols = [LatencyProtocol.from_dict({"head": head}) for head in heads]
+    assert len({usual.id, *(one.id for one in protocols)}) == 4
+    for one in protocols:
+        assert LatencyProtocol.from_record(json.loads(json.dumps(one.to_dict()))) == one
+    assert "head fc after gap" in protocols[0].sentence()
+    with pytest.raises(LatencyError, match="head must be"):
+        LatencyProtocol.from_dict({"head": "fc"})
+
+
 @pytest.mark.parametrize(
     ("settings", "key", "value"),
     [

@@ -48,6 +48,13 @@ def test_a_network_of_ones_own_is_folded_where_it_can_be() -> None:
     assert fold_any(branching) is branching
 
 
+def test_the_head_is_the_protocols() -> None:
+    fc = LatencyProtocol(batch=2, input=(64, 32), head={"name": "fc", "settings": {"features": 24}})  # type: ignore[arg-type]
+    plain = LatencyProtocol(batch=2, input=(64, 32))
+    found = [as_subject("resnet18(width=0.125)").make(one).embedding_dim for one in (fc, plain)]
+    assert found == [24, 64]
+
+
 def test_a_subject_is_named_after_its_network() -> None:
     assert as_subject("resnet50+cnl@14,8[loss=circle]").name == "resnet50+cnl@8,14"
     assert as_subject(Branching).name == "Branching"

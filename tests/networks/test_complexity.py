@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -51,6 +53,23 @@ def test_equal_to_what_a_real_forward_counts(backbone: str) -> None:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.zeros(1, 3, 64, 32))
     found = complexity(candidate, (64, 32), form="plain")
+    assert found.macs == counter.get_total_flops() // 2
+    assert found.params == count_params(network)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"head": "plain", "pooling": "gem"},
+        {"head": "fc", "head_settings": {"features": 24}},
+        {"head": "pcb", "head_settings": {"parts": 2, "features": 8}},
+    ],
+)
+def test_the_head_counts_as_it_is_deployed(head: dict[str, Any]) -> None:
+    network = build_network("resnet18(width=0.25)+se@3", input_size=(64, 32), **head).eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(1, 3, 64, 32))
+    found = complexity("resnet18(width=0.25)+se@3", (64, 32), **head)
     assert found.macs == counter.get_total_flops() // 2
     assert found.params == count_params(network)
 

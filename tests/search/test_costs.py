@@ -10,11 +10,13 @@ import pytest
 from latency_builders import make_record
 from search_builders import open_study, small_space, study_file, true_ms, work
 
-from nas.errors import LatencyError
+from nas.errors import LatencyError, StudyError
+from nas.latency.protocol import DeployedHead
 from nas.networks import complexity
+from nas.search.checks import check_study
 from nas.search.context import StudyContext
 from nas.search.costs import CostModel, Limits
-from nas.search.definition import SearchStage
+from nas.search.definition import SearchStage, load_study
 from nas.spaces import Candidate
 
 BASELINE, ONE, TWO = (Candidate.parse(f"resnet50{blocks}") for blocks in ("", "+cnl@8", "+cnl@8,14"))
@@ -37,6 +39,29 @@ def context(tmp_path: Path) -> StudyContext:
             device="robot",
         )
     return context
+
+
+def test_networks_are_timed_and_counted_with_the_head_that_the_recipe_names(tmp_path: Path) -> None:
+    head = {"fc": {"features": 64}}
+    recipe = {"extends": "strong_baseline", "head": head}
+    path = study_file(tmp_path, ["profile"], objective=None, cost="params", recipe=recipe)
+    _, _, context = open_study(path)
+    assert context.protocol.head == DeployedHead("fc", "gap", (("features", 64),))
+    counted = CostModel.of(context).cost(BASELINE)
+    assert counted == complexity(BASELINE, head="fc", head_settings=head["fc"]).params != complexity(BASELINE).params
+    assert context.complexity(BASELINE).params == counted
+    other = tmp_path / "other"
+    other.mkdir()
+    _, _, usual = open_study(study_file(other, ["profile"], objective=None))
+    assert usual.protocol.head is None
+    assert CostModel.of(usual, "params").cost(BASELINE) == complexity(BASELINE).params
+
+
+def test_a_head_that_varies_in_a_space_is_refused(tmp_path: Path) -> None:
+    path = study_file(tmp_path, ["profile"], objective=None)
+    (tmp_path / "space.yaml").write_text(small_space(recipe={"pooling": ["gap", "gem"]}).to_yaml())
+    with pytest.raises(StudyError, match="recipe: pooling cannot vary in a space: times and sizes are of one head"):
+        check_study(load_study(path))
 
 
 @pytest.mark.parametrize(
