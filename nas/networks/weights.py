@@ -233,7 +233,17 @@ def load_plain(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
+_NETWORKS = ("state_dict", "model", "state_dict_ema", "model_ema", "ema")
+"""Where training programs put a network, and its averaged twin."""
+
+
 def _tensors(loaded: Any, path: Path) -> dict[str, Tensor]:
+    held = [key for key in _NETWORKS if isinstance(loaded, Mapping) and _holds_tensors(loaded.get(key))]
+    if len(held) > 1:
+        raise SourceError(
+            f"weights file {path} holds several networks: {', '.join(held)}",
+            f"Save the one that you mean: torch.save(torch.load(FILE)[{held[-1]!r}], OTHER).",
+        )
     for key in ("state_dict", "model"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]
@@ -241,6 +251,14 @@ def _tensors(loaded: Any, path: Path) -> dict[str, Tensor]:
     if not state:
         raise SourceError(f"weights file {path} holds no state dictionary of tensors", _WANTED)
     return state
+
+
+def _holds_tensors(value: Any) -> bool:
+    """Whether there are tensors in a mapping, or in the mapping in it that wrappers call module or state_dict."""
+    if not isinstance(value, Mapping):
+        return False
+    inner = next((value[key] for key in ("module", "state_dict") if isinstance(value.get(key), Mapping)), value)
+    return any(isinstance(tensor, Tensor) for tensor in inner.values())
 
 
 def _reason(error: Exception) -> str:

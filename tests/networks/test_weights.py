@@ -11,7 +11,7 @@ import torch
 import torchvision.models
 from torchvision.models import ResNet18_Weights, resnet18
 
-from nas.errors import TrainingError
+from nas.errors import SourceError, TrainingError
 from nas.networks import build_network, find_weights, load_weights, require_weights
 from nas.networks.backbones import build_backbone
 from nas.networks.weights import cached_path, read_state, weight_names
@@ -196,3 +196,17 @@ def test_prefixes_of_wrappers_are_taken_off_however_nested(tmp_path: Path, prefi
     trunk = build_backbone("resnet18", width=1.0, last_stride=2)
     load_weights(trunk, tmp_path / "a.pth", "resnet18")
     assert torch.equal(trunk.state_dict()["conv1.weight"], published.state_dict()["conv1.weight"])
+
+
+@pytest.mark.parametrize(
+    "keys", [("state_dict", "state_dict_ema"), ("model", "model_ema"), ("model", "state_dict"), ("state_dict", "ema")]
+)
+def test_a_file_of_two_networks_is_refused(keys: tuple[str, str], tmp_path: Path) -> None:
+    """A network and its average, as training programs save them: one was taken without a word."""
+    state = resnet18().state_dict()
+    one, other = keys
+    torch.save({one: state, other: {"module": state} if other == "ema" else state}, tmp_path / "w.pth")
+    with pytest.raises(SourceError, match=rf"holds several networks: (state_dict|{one}), "):
+        read_state(tmp_path / "w.pth")
+    torch.save({one: state, "optimizer": {"state": {0: torch.zeros(2)}}, "ema": None}, tmp_path / "w.pth")
+    assert read_state(tmp_path / "w.pth").keys() == state.keys()
