@@ -3,6 +3,7 @@
     nas run studies/placement_table_pedestrians.yaml
     python benchmarks/placement_table.py sqlite:///placement_table_pedestrians.db
     python benchmarks/placement_table.py URL --study placement_table_pedestrians placement_table_published
+    python benchmarks/placement_table.py URL --add         # another machine, another start: to the table as it is
     python benchmarks/placement_table.py --picture docs/images/placement_table.png
 
 The database is only read, and may be in use: trainings that have not ended are left out and counted. Several databases
@@ -102,14 +103,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("urls", nargs="*", help="databases of the study")
     parser.add_argument("--study", nargs="*", help="names of the studies, where a database has several")
+    parser.add_argument("--add", action="store_true", help="keep the trainings that the table has already")
     parser.add_argument("--name", default="pedestrians", help="name of the table")
     parser.add_argument("--picture", type=Path, help="PNG to draw from the table")
     arguments = parser.parse_args()
     if arguments.urls:
         studies = [Study.open(url, name) for url in arguments.urls for name in arguments.study or [None]]
         table = pd.concat([table_of(study) for study in studies], ignore_index=True)
-        table = table.drop_duplicates(SAME)  # controls that studies of one database share
         file = FOLDER / f"{arguments.name}.csv"
+        if arguments.add and file.exists():
+            table = pd.concat([placement_table(arguments.name)[list(COLUMNS)], table], ignore_index=True)
+        table = table.drop_duplicates(SAME)  # controls that studies of one database share
         written(table, file)
         left = sum(int((~study.results()["status"].isin(ENDED)).sum()) for study in studies)
         print(f"{file}: {len(table)} trainings of {table['notation'].nunique()} networks; {left} have not ended")

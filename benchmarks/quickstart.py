@@ -25,11 +25,11 @@ import threading
 import time
 from datetime import date
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 import yaml
 from scipy.stats import binomtest
+from scipy.stats import t as student
 
 import nas
 from nas import search, storage
@@ -135,12 +135,12 @@ def table_says(sentence: str) -> str:
     block = sentence.partition(":")[0].strip().lower()
     rows = placement_table("pedestrians").query("role == 'candidate' and status == 'finished' and n_blocks == 1")
     rows = rows[(rows["block"] == block) & rows["site"].le(8)]
-    groups = [rows.loc[rows["form"] == form, "map"] for form in ("identity", "published")]
-    if "put in as the identity" not in sentence or any(len(group) < 2 for group in groups):
+    forms = rows.pivot(index=["site", "seed"], columns="form", values="map").dropna()
+    if "put in as the identity" not in sentence or not {"identity", "published"} <= set(forms) or len(forms) < 2:
         return "not asked"
-    difference = groups[0].mean() - groups[1].mean()
-    error = (groups[0].var() / len(groups[0]) + groups[1].var() / len(groups[1])) ** 0.5
-    reach = NormalDist().inv_cdf(0.975) * error
+    paired = (forms["identity"] - forms["published"]).groupby("site").mean()
+    difference = paired.mean()
+    reach = student.ppf(0.975, len(paired) - 1) * paired.sem()
     verdict = "false" if difference + reach < 0 else "holds" if difference - reach > 0 else "not told"
     return f"{verdict}: {difference:+.4f} [{difference - reach:+.4f}, {difference + reach:+.4f}]"
 
@@ -150,7 +150,7 @@ def about_map(row: dict[str, Any]) -> list[dict[str, Any]]:
     return [rule for rule in row["rules"] if rule["verdict"] == "adopted" and "mAP" in rule["sentence"]]
 
 
-def page(rows: list[dict[str, Any]], machine: dict[str, Any]) -> str:
+def page(rows: list[dict[str, Any]], machine: dict[str, Any], note: str = "") -> str:
     """The result as Markdown."""
     with_rule = sum(bool(about_map(row)) for row in rows)
     adopted = [rule for row in rows for rule in about_map(row)]
@@ -176,13 +176,14 @@ def page(rows: list[dict[str, Any]], machine: dict[str, Any]) -> str:
         said = "; ".join(f"{rule['sentence']} ({rule['table']})" for rule in about_map(row)) or "none"
         cells = (*(row[key] for key in ("seed", "first_words_s", "plain_s", "whole_s", "trainings")), said)
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", *([note, ""] if note else [])])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(1, 11)))
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "quickstart")
+    parser.add_argument("--note", help="a sentence to stand below the table from now on")
     parser.add_argument("--keep", type=Path, help="folder in which to run and leave everything, for one seed")
     arguments = parser.parse_args()
     import torch
@@ -195,14 +196,15 @@ def main() -> None:
         "date": date.today().isoformat(),
     }
     file = arguments.out.with_suffix(".json")
-    rows = json.loads(file.read_text())["rows"] if file.exists() else []
+    former = json.loads(file.read_text()) if file.exists() else {}
+    rows, note = former.get("rows", []), arguments.note or former.get("note", "")
     for seed in arguments.seeds:
         if any(row["seed"] == seed for row in rows):
             continue
         with tempfile.TemporaryDirectory() as temporary:
             rows.append(run_seed(seed, arguments.keep or Path(temporary)))
-        file.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
-        arguments.out.with_suffix(".md").write_text(page(rows, machine))
+        file.write_text(json.dumps({"machine": machine, "note": note, "rows": rows}, indent=1) + "\n")
+        arguments.out.with_suffix(".md").write_text(page(rows, machine, note))
         print(rows[-1], flush=True)
 
 

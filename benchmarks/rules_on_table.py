@@ -317,8 +317,7 @@ def search_task(judged: Judged, seed: int) -> Task:
 
 def costs_of(judged: Judged, space: DesignSpace) -> dict[str, float]:
     """Predicted time relative to the plain network where all singles were timed, else parameters."""
-    timed = judged.rows.drop_duplicates("notation").set_index("notation")
-    ratios = timed["time_ratio"].dropna()
+    ratios = judged.rows.dropna(subset=["time_ratio"]).drop_duplicates("notation").set_index("notation")["time_ratio"]
     candidates = [*space.enumerate(), *space.baselines()]
     model = AdditiveModel.fit([(n, v) for n, v in ratios.items()]) if len(ratios) else None
     predicted = {c.notation: model.predict(c) if model is not None else None for c in candidates}
