@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas import data, latency, networks
+from nas import data, latency, networks, training
 from nas.errors import StudyError
 from nas.files.hashes import hash_of_data
 from nas.files.places import located
@@ -186,7 +186,7 @@ class StudyParts:
         return any(stage.kind == "profile" for stage in self.definition.named_stages())
 
     def code_of(self, candidate: Candidate, recipe: Recipe) -> str:
-        """Hash of the source of own blocks, backbone, head, losses, and of one's own trainer; "" without any.
+        """Hash of the source of own blocks, backbone, head, losses, teachers, and one's own trainer; "" without any.
 
         Args:
             candidate: what is trained.
@@ -194,6 +194,8 @@ class StudyParts:
         """
         names = frozenset(filter(own_code.is_own, (candidate.backbone, *candidate.blocks))) | self.recipe.own_code
         names |= own_code.named_in(dict(candidate.recipe)) | recipe.own_code
+        if recipe.distil is not None:
+            names |= training.taught_code(self.here(recipe))
         if names not in self._codes:
             blocks, trainer = own_code.code_hash(names), "" if self.trainer is None else self.trainer.code
             self._codes[names] = hash_of_data([blocks, trainer]) if trainer else blocks
@@ -364,10 +366,11 @@ def reference_candidate(notation: str, baseline: Candidate) -> Candidate:
 def latency_protocol(definition: StudyDefinition) -> LatencyProtocol:
     """The measuring protocol of a study file, with `auto` resolved on this machine."""
     given = definition.latency.model_dump(
-        exclude={"reference", "margin", "on", "wait_for_device", "max_relative_error", "device"}
+        exclude={"reference", "margin", "on", "wait_for_device", "max_relative_error", "device", "subject"}
     )
     values = {key: value for key, value in given.items() if value is not None}
-    return LatencyProtocol.from_dict({**values, "device": latency_device(definition)})
+    values |= {"heads": definition.latency.subject.heads, "device": latency_device(definition)}
+    return LatencyProtocol.from_dict(values)
 
 
 def latency_device(definition: StudyDefinition) -> str:

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas import training
 from nas.errors import StorageError, StudyError
 from nas.search import own_function
 from nas.search.context import FINAL, SELECT, SOURCE, SPLITS, StudyContext, StudyParts, cache_folder, training_device
@@ -31,9 +32,11 @@ from nas.search.mirror import Mirror
 from nas.search.stages.base import TUNE, register_dataset
 from nas.search.stages.shrink import store_space
 from nas.search.starts import CONTROL
+from nas.spaces import own_code
 from nas.storage.checkpoint_store import CheckpointStore
 from nas.storage.collection import collect_checkpoints
 from nas.training.fidelity import Fidelity
+from nas.training.recipe import files_of
 
 if TYPE_CHECKING:
     from nas.storage import Repository, StudyInfo
@@ -56,6 +59,9 @@ def register(definition: StudyDefinition, repository: Repository) -> int:
     if is_handed_recipe(definition.recipe):
         stored["recipe"] = parts.recipe.to_dict()
     stored["code"] = own_function.code_hashes(stored)
+    recipes = [parts.here(recipe) for recipe in (parts.recipe, parts.source_recipe)] if parts.trains else []
+    stored["code"] |= {name: own_code.code_hash([name]) for recipe in recipes for name in training.taught_code(recipe)}
+    stored["sources"] = {name: content for recipe in recipes for name, content in files_of(recipe).items()}
     known = next((s for s in repository.studies() if s.name == definition.name), None)
     grown = Growth() if known is None else _grown(StudyContext(definition, repository, known.id), known, stored)
     stored["history"] = _history(known, grown)
@@ -96,6 +102,14 @@ def _grown(context: StudyContext, known: StudyInfo, stored: dict[str, Any]) -> G
             "give the study another name: its results would be those of two different blocks "
             "(finished trainings of unchanged ones are shared, not repeated)",
         )
+    sources = known.definition.get("sources", {})
+    replaced = sorted(name for name, content in sources.items() if stored["sources"].get(name, content) != content)
+    if replaced:
+        raise StudyError(
+            f"{', '.join(replaced)} is not the file that study {known.name!r} was started with",
+            "bring the old file back, or give the study another name: half of its trainings would be of each file",
+        )
+    stored["sources"] = {**sources, **stored["sources"]}
     plain = json.loads(json.dumps(stored))
     return growth(
         stored_definition(known.definition), stored_definition(plain), lambda: _same_data(context, known.name)

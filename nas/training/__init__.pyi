@@ -18,10 +18,14 @@ from .results import TrainingResult as TrainingResult
 from .run import final_recipe as final_recipe
 from .run import train as train
 from .scoring import embed as embed
+from .scoring import own_metrics as own_metrics
 from .scoring import score as score
 from .scoring import score_embeddings as score_embeddings
 from .speed import Speed as Speed
 from .speed import probe as probe
 from .start import check_start as check_start
 from .teachers import check_teachers as check_teachers
+from .teachers import taught_code as taught_code
+from .transfer import check_source as check_source
+from .transfer import finished_source as finished_source
 from .transfer import source_file as source_file

@@ -446,6 +446,20 @@ def with_teachers(recipe: Recipe) -> Recipe:
     return recipe.with_overrides({"distil": {"sha256": found}})
 
 
+def files_of(recipe: Recipe) -> dict[str, list[str]]:
+    """SHA-256 of the files here that trainings begin from or learn of, by name; not those that each candidate has."""
+    sources = recipe.weights.values() if isinstance(recipe.weights, dict) else [recipe.weights]
+    paths = [Path(source).expanduser() for source in sources if source is not None]
+    if recipe.transfer is not None:
+        paths = [] if recipe.transfer.from_pretraining else [recipe.transfer.source]
+    paths += [] if recipe.distil is None else recipe.distil.teacher
+    found: dict[str, list[str]] = {}
+    for path in filter(Path.is_file, dict.fromkeys(paths)):
+        at = path.stat()
+        found.setdefault(path.name, []).append(_hash(path, at.st_mtime_ns, at.st_size))
+    return found
+
+
 def with_weights(recipe: Recipe, candidate: Candidate) -> Recipe:
     """The recipe with the SHA-256 of the file that a candidate's first weights, or its transfer, come from.
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 
 from nas.errors import TrainingError
 from nas.networks import ReidNetwork
-from nas.training.checkpoints import Checkpoint, load_checkpoint, network_from_checkpoint
+from nas.spaces.own_code import is_own
+from nas.training.checkpoints import PUBLISHED, Checkpoint, load_checkpoint, network_from_checkpoint
 from nas.training.losses import Taught
-from nas.training.recipe import Recipe
+from nas.training.recipe import Recipe, with_teachers
 
 
 def check_teachers(
@@ -58,12 +60,32 @@ def _checked(saved: Checkpoint, recipe: Recipe, path: Path, data_id: str | None,
             f"{what} was trained without cross_entropy, so that its logits are no probabilities",
             "Write loss: features or loss: relations.",
         )
-    if data_id not in (None, saved.dataset_id):
+    if saved.dataset_id == PUBLISHED or data_id not in (None, saved.dataset_id):
         raise TrainingError(
             f"{what} learned other identities than those trained here, so that its logits mean others",
             "Train it on the same data and view, or write loss: features or loss: relations.",
         )
     return saved
+
+
+def taught_code(recipe: Recipe) -> frozenset[str]:
+    """The `module:name` of backbone, blocks and head of the teachers: an edited one says something else.
+
+    Raises:
+        SourceError: a teacher is missing.
+    """
+    with_teachers(recipe)  # that they are here
+    found = set[str]()
+    for path in () if recipe.distil is None else recipe.distil.teacher:
+        at = path.stat()
+        found |= _code(path, at.st_mtime_ns, at.st_size)
+    return frozenset(found)
+
+
+@lru_cache
+def _code(path: Path, changed: int, size: int) -> frozenset[str]:
+    saved = load_checkpoint(path)
+    return frozenset(filter(is_own, (saved.candidate.backbone, *saved.candidate.blocks, saved.recipe.head_name)))
 
 
 def load_teachers(recipe: Recipe, data_id: str) -> list[ReidNetwork]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nas.errors import TrainingError
 from nas.networks import ReidNetwork
 from nas.spaces.candidate import Candidate
-from nas.training.checkpoints import copy_weights, load_checkpoint
+from nas.training.checkpoints import Checkpoint, copy_weights, load_checkpoint
 from nas.training.settings import Transfer
 
 
@@ -40,20 +40,45 @@ def source_file(transfer: Transfer, candidate: Candidate) -> Path:
     return transfer.file_of(candidate.architecture.id)
 
 
+def check_source(path: Path, candidate: Candidate) -> Checkpoint:
+    """The checkpoint that a transfer goes on from: of the same network (its recipe may differ), trained to its end.
+
+    Raises:
+        TrainingError: the file cannot be read, or holds another network, or half a training; says which.
+    """
+    source = finished_source(path)
+    if source.candidate.architecture != candidate.architecture:
+        raise TrainingError(
+            f"{path} holds {source.candidate.architecture}, not {candidate.architecture}",
+            "Transfer goes on with the same network on other data; use a start to add blocks to a plain network.",
+        )
+    return source
+
+
+def finished_source(path: Path) -> Checkpoint:
+    """A checkpoint of a whole training.
+
+    Raises:
+        TrainingError: the file cannot be read, or holds half a training.
+    """
+    source = load_checkpoint(path)
+    if not source.finished:
+        raise TrainingError(
+            f"{path} is not trained to its end: {source.epoch} of {source.recipe.total_epochs} epochs",
+            "Finish its training first.",
+        )
+    return source
+
+
 def load_source(network: ReidNetwork, path: Path) -> Tensor | None:
-    """Copies all weights but the classifier's from a checkpoint of the same candidate (its recipe may differ).
+    """Copies all weights but the classifier's from the source of a transfer.
 
     Returns:
         The images that the source has seen (`Checkpoint.seen`).
 
     Raises:
-        TrainingError: the file cannot be read, or holds another network; names both.
+        TrainingError: see `check_source`.
     """
-    source = load_checkpoint(path)
-    if source.candidate.architecture != network.candidate.architecture:
-        raise TrainingError(
-            f"{path} holds {source.candidate.architecture}, not {network.candidate.architecture}",
-            "Transfer goes on with the same network on other data; use a start to add blocks to a plain network.",
-        )
+    source = check_source(path, network.candidate)
     copy_weights(network, source.weights, str(path), skip=lambda name: name.startswith("classifier."))
     return source.seen

@@ -18,7 +18,9 @@ from nas.data.records import image_keys
 from nas.data.views import prepared_id
 from nas.errors import StudyError, TrainingError
 from nas.search.checks import check_study
+from nas.search.context import StudyParts
 from nas.search.definition import load_study
+from nas.spaces import Candidate, own_code
 from nas.training import load_checkpoint
 from nas.training.checkpoints import save_checkpoint
 
@@ -136,6 +138,34 @@ def test_what_a_source_has_seen_is_seen_by_what_goes_on_from_it(tmp_path: Path) 
     assert both is not None
     assert len(both) == 2 * len(one)
     assert set(one.tolist()) < set(both.tolist())
+
+
+def test_a_teacher_that_was_replaced_does_not_go_on_with_a_study() -> None:
+    teacher("one.pt")
+    path = study(teacher="one.pt", loss="relations")
+    open_study(path)
+    save_checkpoint(replace(load_checkpoint("one.pt"), seed=7), Path("one.pt"))
+    with pytest.raises(StudyError, match=r"one\.pt is not the file that study 'taught' was started with"):
+        open_study(path)
+
+
+def test_the_code_of_a_teacher_is_part_of_its_students(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    block = Path(__file__).parents[2] / "docs" / "how-to" / "own-block.md"
+    source = block.read_text().split("```python")[1].split("```")[0]
+    name = next(line for line in source.splitlines() if line.startswith("class ")).split()[1].split("(")[0]
+    Path("taught_blocks.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    own_code.trust([f"taught_blocks:{name}"])
+    teacher("one.pt")
+    taught = Candidate.parse(f"resnet18(width=0.125)+taught_blocks:{name}@3")
+    save_checkpoint(replace(load_checkpoint("one.pt"), candidate=taught), Path("one.pt"))
+    path, codes = study(teacher="one.pt", loss="relations"), []
+    for edit in ("", "# edited\n"):
+        with Path("taught_blocks.py").open("a") as file:
+            file.write(edit)
+        context = StudyParts(load_study(path), None)  # type: ignore[arg-type]
+        codes.append(context.code_of(context.baselines[0], context.recipe))
+    assert codes[0] != codes[1] != ""
 
 
 @pytest.mark.slow

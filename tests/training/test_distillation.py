@@ -205,6 +205,7 @@ def test_what_cannot_teach_is_refused_in_a_sentence(
         "size": replace(saved, input_size=(64, 32)),
         "terms": replace(saved, recipe=saved.recipe.with_overrides({"loss": "triplet"})),
         "data": replace(saved, dataset_id="others"),
+        "published": replace(saved, dataset_id="published"),
         "colours": replace(saved, recipe=saved.recipe.with_overrides({"augmentation.mean": [0.5, 0.5, 0.5]})),
     }
     for name, checkpoint in spoilt.items():
@@ -219,6 +220,8 @@ def test_what_cannot_teach_is_refused_in_a_sentence(
         chosen = final_recipe_of(recipe, tmp_path / f"{name}.pt")
         with pytest.raises(TrainingError, match=said):
             train(STUDENT, chosen, data, seed=0)
+    with pytest.raises(TrainingError, match="learned other identities"):  # before the images are known
+        check_teachers(final_recipe_of(recipe, tmp_path / "published.pt"))
     for name in ("terms", "data"):  # embeddings need neither
         others = final_recipe_of(recipe, tmp_path / f"{name}.pt", loss="relations")
         assert len(check_teachers(others, "here")) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from training.conftest import make_split
 from nas.data.prepared import PreparedData
 from nas.errors import TrainingError
 from nas.networks import build_network
-from nas.training.checkpoints import load_checkpoint, network_from_checkpoint
+from nas.training.checkpoints import load_checkpoint, network_from_checkpoint, save_checkpoint
 from nas.training.ema import AveragedWeights
 from nas.training.failures import TrainingInterrupted
 from nas.training.recipe import Recipe
@@ -251,3 +252,9 @@ def test_averaged_weights_are_scored_and_kept(data: PreparedData, recipe: Recipe
 def test_source_weights_need_a_fitting_network(source: Path) -> None:
     with pytest.raises(TrainingError, match="not resnet18"):
         load_source(build_network("resnet18(width=0.5)", num_classes=3, input_size=(32, 16)), source)
+
+
+def test_half_a_training_is_no_source(source: Path, robot_data: PreparedData, recipe: Recipe, tmp_path: Path) -> None:
+    save_checkpoint(replace(load_checkpoint(source), epoch=0), tmp_path / "half.pt")
+    with pytest.raises(TrainingError, match=r"half\.pt is not trained to its end: 0 of \d+ epochs"):
+        train(BASELINE, transfer_recipe(recipe, tmp_path / "half.pt", 1), robot_data, seed=1)

@@ -16,7 +16,7 @@ from nas.reporting.story.setting import value_words
 from nas.reporting.study_data import StudyData, rows_of
 from nas.results.costs import COSTS
 
-NOT_IN_FILE = ("code", "file", "history", "precision")
+NOT_IN_FILE = ("code", "file", "history", "precision", "sources")
 """What a database keeps beside the keys of a study file."""
 _SHOWN = 200
 
