@@ -136,25 +136,38 @@ def _caller(path: str, called: Container[str]) -> str:
 
 
 class _Followed(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Numbers the tensors that come from the images, and keeps what each was made of."""
+    """Numbers the tensors that come from the images, and keeps what each was made of.
+
+    What is written in place, into a tensor or a view of it, changes all that share its memory: they take its number.
+    """
 
     def __init__(self, images: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.sources: list[set[int]] = [set()]
-        self.nodes = {id(images): 0}
-        self._kept = [images]  # alive, so that no other tensor takes its identity
+        self._nodes = {id(images): 0}
+        self._written: dict[int, int] = {}
+        self._kept = [images]  # alive, so that no other tensor takes its identity or memory
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        given = (x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor))
-        sources = {self.nodes[id(x)] for x in given if id(x) in self.nodes}
+        given = (self.node(x) for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor))
+        sources = {node for node in given if node is not None}
         if sources:
             self.sources.append(sources)
             for made in tree_leaves(out):
                 if isinstance(made, Tensor):
-                    self.nodes[id(made)] = len(self.sources) - 1
+                    self._nodes[id(made)] = len(self.sources) - 1
                     self._kept.append(made)
+            for argument, value in zip(func._schema.arguments, args, strict=False):
+                if argument.is_write and isinstance(value, Tensor):
+                    self._written[_memory(value)] = len(self.sources) - 1
+                    self._kept.append(value)
         return out
+
+    def node(self, tensor: Tensor) -> int | None:
+        """The number of a tensor as it is now; None where it does not come from the images."""
+        found = self._nodes.get(id(tensor)), self._written.get(_memory(tensor))
+        return max((node for node in found if node is not None), default=None)
 
     def whole(self, last: int) -> frozenset[int]:
         """Tensors that every way from the images to the last tensor leads through."""
@@ -172,6 +185,10 @@ class _Followed(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return frozenset(found)
 
 
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
 def look_through(module: nn.Module, input_shape: tuple[int, int, int] = INPUT) -> Trace:
     """Runs a network once, in evaluation mode, and tells what all of the signal passes through.
 
@@ -184,8 +201,9 @@ def look_through(module: nn.Module, input_shape: tuple[int, int, int] = INPUT) -
 
     def after(path: str) -> Any:
         def note(called: nn.Module, inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and id(output) in flow.nodes:
-                calls.append((path, called, output, flow.nodes[id(output)]))
+            node = flow.node(output) if isinstance(output, Tensor) else None
+            if node is not None:
+                calls.append((path, called, output, node))
 
         return note
 
@@ -204,7 +222,8 @@ def look_through(module: nn.Module, input_shape: tuple[int, int, int] = INPUT) -
         for hook in hooks:
             hook.remove()
     _check_map(output, input_shape)
-    whole = flow.whole(flow.nodes[id(output)]) if id(output) in flow.nodes else frozenset()
+    last = flow.node(output)
+    whole = frozenset() if last is None else flow.whole(last)
     return Trace([Call(p, m, node, t.shape) for p, m, t, node in calls], whole, output.shape, input_shape)
 
 

@@ -389,6 +389,32 @@ def test_spaces_of_shipped_backbones_and_notations_need_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+class _IntoViews(nn.Module):
+    """A residual unit whose shortcut is added to a view, and one whose halves are written into an empty map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.first, self.second = (nn.Conv2d(i, 8, 3, padding=1) for i in (3, 8, 8))
+        self.left, self.right = nn.Conv2d(8, 4, 1), nn.Conv2d(8, 4, 1)
+        self.last = nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        y = self.first(x)
+        y[:, :] += x
+        z = self.second(y)
+        halves = torch.zeros(z.shape, device=z.device, dtype=z.dtype)
+        halves[:, :4] = self.left(z)
+        halves[:, 4:] = self.right(z)
+        found: Tensor = self.last(halves)
+        return found
+
+
+def test_what_is_written_into_views_is_followed() -> None:
+    """No block sees all of the signal after `first`, around which the shortcut leads, nor in one of two halves."""
+    assert [site.path for site in find_sites(_IntoViews())] == ["stem", "second", "last"]
+
+
 def test_sites_of_any_module() -> None:
     class Doubled(nn.Module):
         def __init__(self) -> None:
