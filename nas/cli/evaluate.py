@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -67,6 +68,9 @@ def evaluate(
         Path | None,
         typer.Option(help="Distances of pairs of one and two persons: drawn (.html, .png) or binned (.csv)."),
     ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A metric of your own: module:function, or an entry point.")
+    ] = None,
     force: Force = False,
     device: Device = "auto",
     cache: Cache = None,
@@ -92,9 +96,6 @@ def evaluate(
     check_outputs((per_query, histogram, rank_lists, roc), (checkpoint,), force=force)
     place = pick_device(device)
     loaded = training.load_checkpoint(checkpoint)
-    if loaded.dataset_id == training.PUBLISHED:
-        size = "x".join(map(str, loaded.input_size))
-        note(f"{checkpoint} is read as {loaded.candidate} with head {loaded.recipe.head_name}, for images of {size}")
     prepared = prepare_data(data, view, loaded.input_size, cache, use="evaluate")
     network = training.network_from_checkpoint(loaded, place)
     with progress_bar("embed", enabled=not json) as progress:
@@ -109,6 +110,7 @@ def evaluate(
         rerank=retrieval.Rerank() if rerank else None,
         per_query=not multi_query,
     )
+    metrics = replace(metrics, own=training.own_metrics(metric or (), embeddings, prepared))
     classic = retrieval.single_shot(six, single_shot) if single_shot else None
     table = reporting.query_table(metrics, prepared)
     shown = table.nsmallest(worst, "ap", keep="first") if worst else table.head(0)
@@ -181,7 +183,7 @@ def _evaluation_document(
 
 def _tell_evaluation(metrics: RetrievalMetrics, worst: pd.DataFrame, rates: dict[str, float]) -> None:
     tell_metrics(metrics)
-    for name, value in rates.items():
+    for name, value in {**metrics.own, **rates}.items():
         emit(f"{name.replace('_', ' ')}: {value:.4f}")
     if len(worst):
         rows = worst[["ap", "first_rank", "identity", "camera", "path"]].round(4).to_numpy().tolist()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -113,7 +113,7 @@ def require_sources(
     if start is not None:
         training.check_start(load_checkpoint(start), network, None, str(start))
     if final.transfer is not None and not final.transfer.from_pretraining:
-        load_checkpoint(training.source_file(final.transfer, network))
+        training.check_source(training.source_file(final.transfer, network), network)
     if start is None and final.transfer is None:
         training.require_pretrained([network], final, progress)
 
@@ -245,6 +245,7 @@ def evaluate(
     *,
     view: str = "final",
     rerank: bool = False,
+    metrics: Sequence[str] = (),
     device: str = "auto",
     cache: str | Path | None = None,
     progress: Progress | None = None,
@@ -256,6 +257,7 @@ def evaluate(
         data: see `Data`.
         view: as for `train`.
         rerank: k-reciprocal re-ranking (20, 6, 0.3).
+        metrics: of one's own, `module:function` or an entry point's name; in `metrics.own` of what comes back.
         device: `auto`, `cpu`, `cuda`, `cuda:1`.
         cache: folder for packed images.
         progress: told the images embedded.
@@ -268,8 +270,9 @@ def evaluate(
     place = usable_device(device)
     network = training.network_from_checkpoint(source, place)
     embeddings = training.embed(network, found.to(place), source.recipe.augmentation, progress)
-    metrics = training.score_embeddings(embeddings, found, rerank=rerank, per_query=True)
-    return Evaluation(metrics, source, found, embeddings)
+    scores = training.score_embeddings(embeddings, found, rerank=rerank, per_query=True)
+    own = training.own_metrics(metrics, embeddings, found)
+    return Evaluation(replace(scores, own=own), source, found, embeddings)
 
 
 def extract(

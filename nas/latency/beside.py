@@ -79,7 +79,7 @@ def main(settings: str) -> None:
     if protocol.load is None:
         raise LatencyError("there is no load in this protocol")
     period = protocol.load.period_ms / 1000.0
-    own = replace(protocol, load=None, head=None)  # the other network's is none of this one's
+    own = replace(protocol, load=None, head=None, heads=1)  # the other network's is none of this one's
     session = get_backend(own.backend).open(as_subject(protocol.load.network), own, 0)
     warm_up([session.run], 3, None)
     over = threading.Event()

@@ -14,6 +14,7 @@ from typing import Any
 
 from nas.errors import LatencyError, unknown_name
 from nas.files.hashes import hash_of_data
+from nas.spaces import own_code
 
 INT8 = "int8"
 PRECISIONS = ("fp32", "fp16", "bf16", INT8)
@@ -70,8 +71,8 @@ class LatencyProtocol:
 
     Attributes:
         device: `cpu`, `cuda` or `cuda:N`; a far device uses its own (`cuda` on a Jetson).
-        backend: a name of `nas.latency.backends.BACKENDS`: eager, compile, cuda_graphs, onnxruntime, ...; auto:
-            cuda_graphs on a GPU (eager would time how fast Python starts kernels), eager on a CPU.
+        backend: a name of `nas.latency.backends.BACKENDS` (eager, compile, cuda_graphs, onnxruntime, ...), or of one's
+            own; auto: cuda_graphs on a GPU (eager would time how fast Python starts kernels), eager on a CPU.
         precision: number format of weights and activations: fp32, fp16, bf16, or int8 (quantised by ONNX Runtime, and
             run in it on a CPU).
         batch: images a batch.
@@ -97,6 +98,8 @@ class LatencyProtocol:
             and batch: a `Beside` or a mapping of `network` and `period_ms`; None: none.
         head: of the network: a `DeployedHead` or a mapping of `name`, `pooling` and `settings`, in a study that of its
             recipe; None: the mean and the BNNeck.
+        heads: heads on one trunk: the network's own, and others like it with weights of their own.
+        code: hash of the source of a backend of one's own; written by the program.
     """
 
     device: str = "cpu"
@@ -120,6 +123,8 @@ class LatencyProtocol:
     isolated: bool = True
     load: Beside | None = None
     head: DeployedHead | None = None
+    heads: int = 1
+    code: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "input", _input_size(self.input))
@@ -138,7 +143,9 @@ class LatencyProtocol:
                 f"latency: int8 is timed in ONNX Runtime on a CPU, not in {self.backend} on {self.device}",
                 "write backend: onnxruntime and device: cpu",
             )
-        for name in ("batch", "batches", "min_batches", "threads", "builds"):
+        if self.code is None and own_code.is_own(self.backend) and own_code.is_trusted(self.backend):
+            object.__setattr__(self, "code", own_code.code_hash([self.backend]))
+        for name in ("batch", "batches", "min_batches", "threads", "builds", "heads"):
             _at_least(name, getattr(self, name), 1)
         _at_least("warmup", self.warmup, 0)
         _at_least("opset", self.opset, 9)
@@ -186,6 +193,7 @@ class LatencyProtocol:
         if self.on_gpu:
             own |= {"device": "cuda", "threads": None, "time_budget_s": LatencyProtocol.time_budget_s}
         left_out = [key for key in ("warmup_s", "tf32", "opset", "islands", "load", "head") if own[key] is None]
+        left_out += [key for key, usual in (("heads", 1), ("code", None)) if own[key] == usual]
         if self.opset == FORMER_OPSET:
             left_out.append("opset")
         return hash_of_data({key: value for key, value in own.items() if key not in left_out})
@@ -224,6 +232,7 @@ class LatencyProtocol:
         warm = f"{own.warmup} batches" if own.warmup is not None else f"{own.warmup_s:g} s"
         beside = f", beside {self.load.network} every {self.load.period_ms:g} ms" if self.load else ""
         head = f", head {self.head.name} after {self.head.pooling}" if self.head else ""
+        beside += f", one trunk with {self.heads} heads" if self.heads > 1 else ""
         return (
             f"{self.backend} {self.precision}{units}{layout} on {self.device}, batch {self.batch} of "
             f"3x{height}x{width}{head}, {warm} of warm-up, {count}{builds}{beside}"

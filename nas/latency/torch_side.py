@@ -19,7 +19,7 @@ from nas.errors import LatencyError
 from nas.latency.device_agent.machine import usable_cpus
 from nas.latency.protocol import INT8, LatencyProtocol
 from nas.latency.subject import Subject
-from nas.networks import build_network, fold_batchnorm
+from nas.networks import ReidNetwork, build_network, fold_batchnorm
 from nas.spaces import Candidate
 
 INPUT_SEED = 0
@@ -100,7 +100,29 @@ def network_of(candidate: Candidate, protocol: LatencyProtocol) -> nn.Module:
         seed=0,
         **(protocol.head.arguments() if protocol.head else {}),
     ).eval()
-    return fold_batchnorm(network) if protocol.fold_batchnorm else network
+    network = fold_batchnorm(network) if protocol.fold_batchnorm else network
+    return network if protocol.heads == 1 else _SharedTrunk(network, protocol.heads).eval()
+
+
+class _SharedTrunk(nn.Module):
+    """One trunk for several tasks: a network whose last map goes through other heads like its own, too."""
+
+    def __init__(self, network: ReidNetwork, heads: int) -> None:
+        super().__init__()
+        self.network = network
+        self.others = nn.ModuleList(
+            nn.Sequential(*copy.deepcopy((network.pool, network.bnneck))) for _ in range(heads - 1)
+        )
+        generator = torch.Generator().manual_seed(INPUT_SEED)
+        for values in self.others.state_dict().values():  # equal heads would be computed once by some runtimes
+            if values.is_floating_point():
+                values.mul_(1 + 0.1 * torch.rand(values.shape, generator=generator))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) to the embeddings of all heads, side by side, (B, heads * D)."""
+        features = self.network.feature_map(images)
+        own = self.network.bnneck(self.network.pool(features))
+        return torch.cat([own, *(head(features) for head in self.others)], 1)
 
 
 def network_from(make: Callable[[], nn.Module], protocol: LatencyProtocol) -> nn.Module:

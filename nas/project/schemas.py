@@ -69,7 +69,7 @@ def _study() -> Schema:
     study, item = definitions.pop("StudyDefinition"), definitions["StageItem"]
     definitions["Recipe"] = _recipe_changes(definitions["Recipe"])
     definitions["Data"] = _data()
-    definitions["LatencySettings"]["properties"]["backend"]["enum"] = [AUTO, *BACKENDS]
+    definitions["LatencySettings"]["properties"]["backend"] |= {"examples": [AUTO, *BACKENDS]}
     definitions["SearchStage"]["properties"]["sampler"]["enum"] = list(SAMPLERS)
     definitions["StageItem"] = _stage(item)
     for name in NAMING_STAGES:

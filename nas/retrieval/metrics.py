@@ -6,7 +6,8 @@ removed first; ranks count from 1 among what is left. How ranks are found is `ra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,7 @@ class RetrievalMetrics:
         queries: all queries asked. valid_queries: those with a right answer left.
         protocol: how it was measured, in words; names re-ranking where used.
         per_query: results of single queries, when asked for.
+        own: metrics of one's own, by name.
     """
 
     map: float
@@ -86,6 +88,7 @@ class RetrievalMetrics:
     valid_queries: int
     protocol: str
     per_query: PerQuery | None = None
+    own: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def rank1(self) -> float:
@@ -106,7 +109,7 @@ class RetrievalMetrics:
         """Plain numbers for JSON: mAP, mINP, CMC at 1, 5, 10, 20 and counts."""
         ranks = {f"rank{k}": self.cmc[k - 1] for k in (1, 5, 10, 20) if k <= len(self.cmc)}
         counts = {"queries": self.queries, "valid_queries": self.valid_queries, "skipped_queries": self.skipped_queries}
-        return {"map": self.map, "minp": self.minp, **ranks, **counts, "protocol": self.protocol}
+        return {"map": self.map, "minp": self.minp, **ranks, **self.own, **counts, "protocol": self.protocol}
 
     @classmethod
     def from_per_query(cls, found: PerQuery, max_rank: int, protocol: str, keep: bool) -> RetrievalMetrics:

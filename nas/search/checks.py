@@ -13,6 +13,7 @@ from nas.data.records import DISTRACTOR, image_keys
 from nas.data.views import prepared_id
 from nas.errors import StudyError, TrainingError, unknown_name
 from nas.latency.backends import get_backend
+from nas.results.columns import RESULTS
 from nas.search.context import FINAL, SELECT, SOURCE, StudyParts, training_device
 from nas.search.definition import RuleTestStage, RungStage, StudyDefinition
 from nas.search.far_device import check_far_device
@@ -25,6 +26,7 @@ from nas.search.stages.tune import check_tunable
 from nas.search.starts import CHECKPOINT, start_file
 from nas.spaces import Candidate
 from nas.spaces.notation import format_block
+from nas.spaces.plugins import find_part, metric_name
 
 if TYPE_CHECKING:
     from nas.data import ReidDataset
@@ -59,6 +61,7 @@ def check_study(definition: StudyDefinition, repository: Repository | None = Non
         _check_table_start(context)
     if context.trainer is not None:
         context.trainer.check()
+    _check_metrics(context)
     if not context.trains:
         return
     if any(stage.kind != "profile" for stage in definition.named_stages()):
@@ -76,6 +79,20 @@ def _check_head(context: StudyParts) -> None:
             f"recipe: {varied[0]} cannot vary in a space: times and sizes are of one head for the whole study",
             "write a study for each, and compare them with `nas compare`",
         )
+
+
+def _check_metrics(context: StudyParts) -> None:
+    """Metrics of one's own are there, and are called as nothing else is."""
+    names = context.definition.metrics
+    if names and not context.trains:
+        raise StudyError("metrics: networks are not trained here", "declare them: objective: {..., metrics: [...]}")
+    taken = {column.name for column in RESULTS}
+    for name in names:
+        find_part("metric", name, {})
+        column = metric_name(name)
+        if column in taken:
+            raise StudyError(f"metrics: {column} is the name of another column", "give the function another name")
+        taken.add(column)
 
 
 def _check_table_start(context: StudyParts) -> None:
@@ -231,7 +248,7 @@ def _check_weights(context: StudyParts, fetch: bool) -> None:
         if "{id}" not in str(recipe.transfer.source):  # else each candidate has its own
             source, said = recipe.transfer.source, f"recipe: transfer: {recipe.transfer.source}"
             for view in _views(context):
-                _check_unseen(context, training.load_checkpoint(source), view, said)
+                _check_unseen(context, training.finished_source(source), view, said)
     elif recipe.transfer is None:
         plain = (*context.baselines, context.reference, *_tested_baselines(context))
         training.require_pretrained(plain, recipe, fetch=fetch)

@@ -49,10 +49,20 @@ class LoadSettings(Settings):
     period_ms: PositiveFloat = Field(description="from the start of one of its batches to the next")
 
 
+class SubjectSettings(Settings):
+    """What is timed of a network."""
+
+    heads: Annotated[int, Field(ge=1, le=64)] = Field(
+        1, description="heads on its trunk: its own, and others like it, as where one network serves several tasks"
+    )
+
+
 class LatencySettings(Settings):
     """How networks are timed; the whole protocol is stored with every figure."""
 
-    backend: str = Field("auto", description="eager, compile, cuda_graphs, onnxruntime, tensorrt, openvino, ...")
+    backend: str = Field(
+        "auto", description="eager, compile, cuda_graphs, onnxruntime, tensorrt, openvino, ..., or module:Class"
+    )
     device: str = Field("auto", description="cpu, cuda, auto, or the name of a far device")
     precision: Literal["fp32", "fp16", "bf16", "int8"] = Field(
         "fp32", description="number format of the timed network; int8: in onnxruntime on a CPU"
@@ -68,6 +78,7 @@ class LatencySettings(Settings):
     time_budget_s: PositiveFloat | None = Field(None, description="seconds of timed batches a network")
     threads: PositiveInt | None = Field(None, description="CPU threads; null: all cores")
     builds: Annotated[int, Field(gt=0, le=1_000)] = Field(1, description="engine builds a network")
+    subject: SubjectSettings = Field(SubjectSettings(), description="what is timed of a network")
     load: LoadSettings | None = Field(None, description="a second network that shares the device meanwhile")
     reference: str = Field("resnet101", description="network a good placement must beat in time and mAP")
     margin: float = Field(0.01, ge=0, description="share of its time up to which two networks count as equally fast")
@@ -453,6 +464,9 @@ class StudyDefinition(Settings):
     cost: Literal[OBJECTIVES] = Field("latency_ms", description="what is paid for mAP on the front")  # type: ignore[valid-type]
     more_costs: list[Literal[OBJECTIVES]] = Field(  # type: ignore[valid-type]
         [], description="further costs that are paid: the front and the samplers nsga2, nsga3, tpe and gp hold them too"
+    )
+    metrics: list[str] = Field(
+        [], description="numbers of your own, computed beside mAP: module:function, or an entry point's name"
     )
     database: str = Field("sqlite:///nas.db", description="SQLAlchemy URL; SQLite file or PostgreSQL")
     checkpoints: str | None = Field(None, description="folder or fsspec URL; null: .nas/checkpoints")

@@ -106,6 +106,7 @@ class Execution:
             should_stop=should_stop,
             init_from=self._start_file(claim),
             moved=split_start(claim.start)[1],
+            metrics=self._context.definition.metrics,
             stop_epoch=claim.stop_epoch,
         )
         uri, sha256 = self._files.finish(claim, result.checkpoint)
@@ -113,7 +114,7 @@ class Execution:
             map=result.metrics.map,
             rank1=result.metrics.rank1,
             minp=result.metrics.minp,
-            metrics=_plain(asdict(result.metrics)) | {"precision": result.precision},
+            metrics=_plain(asdict(result.metrics)) | {"precision": result.precision, "told": dict(result.metrics.own)},
             seconds=result.seconds,
             images_per_s=result.images_per_second,
             epochs=result.epochs[-1].epoch if result.epochs else None,

@@ -107,7 +107,7 @@ def load(name: str, what: str = "block") -> Any:
         hint = "Install the module, or start the command in the folder that holds it."
         raise SpaceError(f"{what} {name!r}: module {module_name!r} cannot be imported: {error}", hint) from error
     except AttributeError as error:
-        kind = "function" if what == "objective" else "class"
+        kind = "function" if what in ("objective", "metric") else "class"
         raise SpaceError(f"{what} {name!r}: module {module_name!r} has no {kind} {class_name!r}") from error
 
 

@@ -17,7 +17,9 @@ from nas.spaces import own_code
 GROUPS: Mapping[str, str] = {
     "augmentation": "nas.augmentations",
     "head": "nas.heads",
+    "latency backend": "nas.latency_backends",
     "loss": "nas.losses",
+    "metric": "nas.metrics",
     "reader": "nas.readers",
     "sampler": "nas.samplers",
 }
@@ -65,6 +67,15 @@ def unknown_part(kind: str, name: str, shipped: Iterable[str]) -> str:
     """The sentence for a name that leads nowhere."""
     known = [*shipped, *(point.name for point in _installed(kind))]
     return f"{unknown_name(kind, name, known)}; one of your own is written as module:name"
+
+
+def metric_name(name: str) -> str:
+    """What a metric is called in tables: its function, or entry point.
+
+    >>> metric_name("my_metrics:mean_rank")
+    'mean_rank'
+    """
+    return name.rpartition(":")[2]
 
 
 def _installed(kind: str) -> Any:

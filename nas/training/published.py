@@ -101,8 +101,8 @@ def read_published(path: str | Path) -> Published:
     weights = _completed(weights, candidate, recipe, path)
     early = _EARLY if parts.project == EARLY else ""
     log.warning(
-        "%s is taken for a %s network, %s on images of %dx%d: strides, stem and size of images are in no such file%s",
-        *(path, parts.project, candidate, *INPUT, early),
+        "%s is read as %s with head %s, for images of %dx%d, as %s has it: no such file tells strides, stem and size%s",
+        *(path, candidate, recipe.head_name, *INPUT, parts.project, early),
     )
     return Published(candidate, recipe, weights, len(parts.classifier))
 

@@ -6,7 +6,7 @@ Decides when to stop, what to write and what to keep; the steps themselves are `
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -54,6 +54,7 @@ def train(
     stop_epoch: int | None = None,
     init_from: Path | None = None,
     moved: int = 0,
+    metrics: Sequence[str] = (),
     on_epoch: OnEpoch | None = None,
     between_steps: Callable[[], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -79,6 +80,7 @@ def train(
         init_from: the start: the checkpoint of a trained plain network (None: from scratch); with
             `transfer: {from: pretrained}` the source network's.
         moved: number of a control; each but 0 moves the start's weights by its own draw at rounding level.
+        metrics: of one's own, computed beside mAP (`own_metrics`).
         on_epoch: told about each epoch.
         between_steps: called before each step, not timed; may wait, and may raise to end the training.
         should_stop: asked before each step; when true the training is written down and `TrainingInterrupted` raised.
@@ -102,7 +104,18 @@ def train(
     try:
         with reproducible(seed, place, deterministic=recipe.deterministic, strict=strict), _current(place):
             return _Run(
-                candidate, recipe, data, seed, place, start, checkpoint, on_epoch, between_steps, should_stop, progress
+                candidate,
+                recipe,
+                data,
+                seed,
+                place,
+                start,
+                checkpoint,
+                metrics,
+                on_epoch,
+                between_steps,
+                should_stop,
+                progress,
             ).go(stop_epoch or recipe.total_epochs, resume, resume_from, precision)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -169,6 +182,7 @@ class _Run:
         device: torch.device,
         start: Start,
         checkpoint: Path | None,
+        metrics: Sequence[str],
         on_epoch: OnEpoch | None,
         between_steps: Callable[[], None] | None,
         should_stop: Callable[[], bool] | None,
@@ -181,6 +195,7 @@ class _Run:
         self.between_steps = between_steps or (lambda: None)
         self.should_stop = should_stop or (lambda: False)
         self.progress = progress or silent
+        self.metrics = metrics
         self.saved_at = time.monotonic()
         self.sha256: str | None = None
 
@@ -297,7 +312,7 @@ class _Run:
     def _score(self) -> RetrievalMetrics:
         half = self.recipe.evaluation_precision == "training"
         with autocast(self.trainer.precision if half else "fp32", self.trainer.device):
-            return score(self.trainer.scored_network, self.data, self.recipe)
+            return score(self.trainer.scored_network, self.data, self.recipe, metrics=self.metrics)
 
     def _result(self) -> TrainingResult:
         begun = time.perf_counter()

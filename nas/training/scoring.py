@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from nas.data.augmentation import Augmentation
 from nas.data.prepared import PreparedData
+from nas.errors import TrainingError
 from nas.networks import ReidNetwork
 from nas.progress import Progress
 from nas.retrieval import RetrievalMetrics, evaluate
 from nas.retrieval.reranking import Rerank
+from nas.spaces.plugins import find_part, metric_name
 from nas.training.extraction import check_features, embed_split
 from nas.training.recipe import Recipe
 
@@ -59,7 +63,37 @@ def score_embeddings(
 
 
 def score(
-    network: ReidNetwork, data: PreparedData, recipe: Recipe, *, progress: Progress | None = None
+    network: ReidNetwork,
+    data: PreparedData,
+    recipe: Recipe,
+    *,
+    metrics: Sequence[str] = (),
+    progress: Progress | None = None,
 ) -> RetrievalMetrics:
-    """mAP, CMC and mINP of a network as the recipe evaluates it."""
-    return score_embeddings(embed(network, data, recipe.augmentation, progress), data, rerank=recipe.rerank)
+    """mAP, CMC and mINP of a network as the recipe evaluates it, and metrics of one's own."""
+    embeddings = embed(network, data, recipe.augmentation, progress)
+    found = score_embeddings(embeddings, data, rerank=recipe.rerank)
+    return replace(found, own=own_metrics(metrics, embeddings, data))
+
+
+def own_metrics(names: Sequence[str], embeddings: Embeddings, data: PreparedData) -> dict[str, float]:
+    """Numbers by the name of their function, or entry point.
+
+    Each function takes features, identities and cameras of query and of gallery, six tensors on the CPU, and gives a
+    number.
+
+    Raises:
+        SpaceError: there is no such metric.
+        TrainingError: it raises, or gives no finite number.
+    """
+    found: dict[str, float] = {}
+    for name in names:
+        metric = find_part("metric", name, {})
+        try:
+            value = float(metric(*(values.cpu() for values in embeddings.with_persons(data))))
+        except Exception as error:  # whatever somebody's own code raises
+            raise TrainingError(f"metric {name} raised {type(error).__name__}: {error}") from error
+        if not math.isfinite(value):
+            raise TrainingError(f"metric {name} gave {value}, which is no number")
+        found[metric_name(name)] = value
+    return found

@@ -150,13 +150,13 @@ def test_evaluate_for_people_and_with_reranking(
 
 
 def test_evaluate_says_how_a_published_network_is_read(
-    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     torch.save({"state_dict": torchreid_network("osnet_x0_25").state_dict()}, tmp_path / "zoo.pth.tar")
     arguments = ["evaluate", str(tmp_path / "zoo.pth.tar"), "--data", DATA, "--cache", str(cache), "--device", "cpu"]
     assert main([*arguments, "--json"]) == 0
     captured = capsys.readouterr()
-    assert "zoo.pth.tar is read as osnet_x0_25 with head fc, for images of 256x128" in captured.err
+    assert "zoo.pth.tar is read as osnet_x0_25 with head fc, for images of 256x128, as torchreid has it" in caplog.text
     document = json.loads(captured.out)
     assert (document["candidate"], document["trained_on"]) == ("osnet_x0_25", "published")
     assert 0 < document["metrics"]["map"] <= 1

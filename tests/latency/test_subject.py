@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -68,3 +70,17 @@ def test_the_batch_is_always_the_same() -> None:
     assert first.shape == (2, 3, 32, 16)
     assert sample_input(LatencyProtocol(precision="bf16", batch=1, input=(8, 8))).dtype == torch.bfloat16
     assert sample_input(LatencyProtocol(channels_last=True, batch=1)).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_one_trunk_with_two_heads() -> None:
+    """The first head's embedding is the network's own; the second head is another one."""
+    own = as_subject("resnet18(width=0.125)+se@3").make(SMALL)
+    both = as_subject("resnet18(width=0.125)+se@3").make(replace(SMALL, heads=2))
+    images = sample_input(SMALL)
+    with torch.inference_mode():
+        one, two = own(images), both(images)
+    assert two.shape == (2, 2 * one.shape[1])
+    torch.testing.assert_close(two[:, : one.shape[1]], one)
+    assert not torch.allclose(two[:, one.shape[1] :], one)
+    assert LatencyProtocol(heads=2).id != LatencyProtocol().id
+    assert "one trunk with 2 heads" in LatencyProtocol(heads=2).sentence()

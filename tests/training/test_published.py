@@ -121,7 +121,7 @@ def test_networks_with_batch_normalisation_as_neck(form: str, tmp_path: Path, ca
     torch.testing.assert_close(ours(tmp_path / "a.pth"), normalised(pooled, by, prefix), rtol=1e-4, atol=1e-4)
     stem = "no_relu" if form == "strong baseline" else "no_padding"
     assert found.candidate.notation == f"resnet18(stem={stem})"
-    said = "taken for a strong baseline network" if form == "strong baseline" else "taken for a FastReID"
+    said = f"with head bnneck, for images of 256x128, as {'strong baseline' if 'strong' in form else 'FastReID'}"
     assert said in caplog.text
     assert ("padded in the earliest versions" in caplog.text) == (form == "fastreid before 1.0")
     assert (found.recipe.pooling, found.num_classes) == ("gap" if form == "strong baseline" else "gem", 7)

@@ -10,9 +10,10 @@ import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from nas.errors import LatencyError, unknown_name
+from nas.errors import LatencyError, SpaceError
 from nas.latency.backends.base import LatencyBackend, Session
 from nas.latency.protocol import LatencyProtocol
+from nas.spaces.plugins import find_part
 
 BACKENDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -32,12 +33,25 @@ def get_backend(name: str) -> LatencyBackend:
     """The backend of that name.
 
     Raises:
-        LatencyError: for an unknown name; lists the known ones.
+        LatencyError: for an unknown name, and lists the known ones; or one's own is no backend.
     """
     if name not in BACKENDS:
-        raise LatencyError(unknown_name("latency backend", name, BACKENDS))
+        return _own(name)
     backend: LatencyBackend = importlib.import_module(BACKENDS[name][0]).make(name)
     return backend
+
+
+def _own(name: str) -> LatencyBackend:
+    """A backend of one's own: a class without arguments, `module:Class` or an entry point."""
+    try:
+        made: LatencyBackend = find_part("latency backend", name, BACKENDS)()
+    except SpaceError as error:
+        raise LatencyError(error.message, error.hint) from error
+    except TypeError as error:
+        raise LatencyError(f"latency backend {name} cannot be made without arguments: {error}") from error
+    if missing := [what for what in ("unavailable", "versions", "open") if not callable(getattr(made, what, None))]:
+        raise LatencyError(f"latency backend {name} has no {' and no '.join(missing)}", "see docs/how-to/own-device.md")
+    return made
 
 
 def available_backends(device: str = "cpu") -> dict[str, str | None]:
