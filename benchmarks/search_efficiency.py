@@ -3,6 +3,7 @@
     python benchmarks/search_efficiency.py --out benchmarks/results/search_efficiency
     python benchmarks/search_efficiency.py --variants --seeds 3 --trainings 50 100 --out ...
     python benchmarks/search_efficiency.py --table results.csv --space space.yaml
+    python benchmarks/search_efficiency.py --overhead 1000
     python benchmarks/search_efficiency.py --quick
 
 Trainings are single and noisy; fronts are scored by true means: hypervolume (moocore) as a share of that of the best
@@ -13,7 +14,9 @@ front a local search on the true values finds. Two scores:
 
 All strategies see the same space through `nas.search.proposals.propose`, four proposals at a time, so every proposal
 is feasible and new. Optuna's samplers without that would not get anywhere here: one suggestion in some 100 000 has few
-enough blocks. With `--log` a run that was cut off goes on where it was. Seconds are CPU seconds of this process.
+enough blocks. `--overhead` runs a search through ask and tell, as a program that holds the loop does, and tells what
+each training costs beside the sampler's own proposal. With `--log` a run that was cut off goes on where it was. Seconds
+are CPU seconds of this process.
 """
 
 from __future__ import annotations
@@ -21,12 +24,15 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import moocore
 import numpy as np
@@ -34,7 +40,10 @@ import pandas as pd
 from search_tasks import TASKS, Task, table_task
 from search_variants import VARIANTS
 
+import nas
+from nas.search import proposals
 from nas.search.proposals import SAMPLERS, Observation, Proposal, Request, propose
+from nas.search.stages import search as search_stage
 from nas.spaces import DesignSpace
 
 BATCH = 4
@@ -273,6 +282,53 @@ def proposal_seconds(name: str = OURS, rows: int = 2000, repeats: int = 5) -> li
     return seconds
 
 
+def overhead(trainings: int, out: Path | None = None) -> str:
+    """Milliseconds of ask and tell a training, the sampler's proposals left out: Markdown, and a file where asked."""
+    task, spent, name = TASKS["steps"](0), 0.0, OURS
+    proposing = proposals.propose
+
+    def timed(*given: Any, **named: Any) -> Any:
+        nonlocal spent
+        begun = time.process_time()
+        try:
+            return proposing(*given, **named)
+        finally:
+            spent += time.process_time() - begun
+
+    objective = nas.Objective(None, costs=["latency_ms"])
+    stages = [{"search": {"trainings": trainings, "sampler": name, "batch": BATCH}}]
+    rows: list[tuple[int, float, float]] = []
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(search_stage, "propose", timed):
+        study = nas.Study.create(
+            {"name": "overhead", "space": task.space, "objective": objective, "stages": stages},
+            db=f"sqlite:///{folder}/overhead.db",
+        )
+        done, begun, before = 0, time.process_time(), 0.0
+        while trial := study.ask():
+            cost = float(task.cost_ms([trial.candidate])[0])
+            study.tell(trial, {"map": task.train(trial.candidate, done), "latency_ms": cost})
+            done += 1
+            if done % (trainings // 10 or 1) == 0:
+                now = time.process_time()
+                part = (now - begun - (spent - before)) / (trainings // 10 or 1)
+                rows.append((done, 1000 * part, 1000 * (spent - before) / (trainings // 10 or 1)))
+                begun, before = now, spent
+    lines = [f"| {n} | {own:.1f} | {proposal:.1f} |" for n, own, proposal in rows]
+    text = "\n".join(
+        [
+            "# Ask and tell: what a training costs beside its proposal",
+            f"`python benchmarks/search_efficiency.py --overhead {trainings}`, {date.today()}; SQLite in a file,"
+            f" sampler `{name}`, {BATCH} proposals at a time, means of the trainings since the row before, milliseconds"
+            " of processor time of the whole process (the heartbeat's thread too).",
+            *(f"- {key}: {value}" for key, value in machine().items()),
+            "\n| trainings | ask and tell, ms | proposal, ms |\n|---|---|---|\n" + "\n".join(lines) + "\n",
+        ]
+    )
+    if out is not None:
+        out.with_suffix(".md").write_text(text)
+    return text
+
+
 def machine() -> dict[str, str]:
     """Where and with what this ran."""
     names = ("numpy", "scipy", "optuna", "moocore")
@@ -349,10 +405,14 @@ def main() -> None:
     parser.add_argument("--trainings", type=int, nargs="+", default=[50, 100, 200, 400])
     parser.add_argument("--variants", action="store_true", help="compare what else was tried")
     parser.add_argument("--quick", action="store_true", help="one small task, for tests")
+    parser.add_argument("--overhead", type=int, metavar="N", help="times ask and tell over N trainings, and no more")
     parser.add_argument("--log", type=Path, help="JSON lines; a run that was cut off goes on from here")
     parser.add_argument("--logged", action="store_true", help="reports all scores of the log and searches nothing")
     parser.add_argument("--out", type=Path, help="writes OUT.md and OUT.json")
     args = parser.parse_args()
+    if args.overhead:
+        print(overhead(args.overhead, args.out))
+        return
     plan = planned(args)
     found = logged(args.log) if args.logged else carried_out(plan, args.log)
     rows, repeats = (200, 2) if args.quick or args.variants else (2000, 5)
