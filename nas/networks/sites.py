@@ -186,7 +186,8 @@ class _Followed(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _memory(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    place: int = tensor.untyped_storage()._cdata
+    return place
 
 
 def look_through(module: nn.Module, input_shape: tuple[int, int, int] = INPUT) -> Trace:

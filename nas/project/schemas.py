@@ -69,7 +69,8 @@ def _study() -> Schema:
     study, item = definitions.pop("StudyDefinition"), definitions["StageItem"]
     definitions["Recipe"] = _recipe_changes(definitions["Recipe"])
     definitions["Data"] = _data()
-    definitions["LatencySettings"]["properties"]["backend"] |= {"examples": [AUTO, *BACKENDS]}
+    own: Schema = {"pattern": r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"}
+    definitions["LatencySettings"]["properties"]["backend"] |= {"anyOf": [{"enum": [AUTO, *BACKENDS]}, own]}
     definitions["SearchStage"]["properties"]["sampler"]["enum"] = list(SAMPLERS)
     definitions["StageItem"] = _stage(item)
     for name in NAMING_STAGES:
