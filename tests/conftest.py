@@ -15,7 +15,6 @@ MAY_BE_MISSING = (
     "TensorRT",
     "Python 3.",
     "C++ compiler",
-    "pdflatex",
     "as root",
     "another user",
     "beside the project",
