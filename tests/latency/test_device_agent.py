@@ -112,17 +112,19 @@ def test_a_jetson_is_recognised(tmp_path: Path) -> None:
         {
             "proc/device-tree/model": "Jetson-AGX\x00",
             "etc/nv_tegra_release": "# R35 (release), REVISION: 4.1, GCID: 33958178, BOARD: t186ref",
+            "etc/nvpmodel.conf": "< POWER_MODEL ID=0 NAME=MAXN >\n< POWER_MODEL ID=2 NAME=MODE_15W >",
+            "var/lib/nvpmodel/status": "pmode:0002",
             "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "schedutil",
         },
     )
     found = read_machine(str(root))
-    assert (found["board"], found["governor"]) == ("Jetson-AGX", "schedutil")
+    assert (found["board"], found["governor"], found["power_mode"]) == ("Jetson-AGX", "schedutil", "MODE_15W")
     assert found["jetson_release"] == "# R35 (release), REVISION: 4.1"
 
 
 def test_nothing_is_read_where_nothing_is(tmp_path: Path) -> None:
     found = read_machine(str(tmp_path))
-    assert (found["board"], found["governor"], found["jetson_release"]) == (None, None, None)
+    assert {found[key] for key in ("board", "governor", "jetson_release", "power_mode")} == {None}
     assert read_temperatures(str(tmp_path)) is None
     assert power_rails(str(tmp_path)) == {}
     assert PowerMeter({}).mean_mw() is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import platform
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -53,7 +54,18 @@ def read_machine(root: str = "/") -> dict[str, Any]:
         "governor": governor,
         "board": read_text(os.path.join(root, "proc/device-tree/model")),
         "jetson_release": (read_text(os.path.join(root, "etc/nv_tegra_release")) or "").split(", GCID")[0] or None,
+        "power_mode": power_mode(root),
     }
+
+
+def power_mode(root: str = "/") -> str | None:
+    """The power mode of a Jetson by the name that its table gives it, as MAXN or 15W; None elsewhere."""
+    state = re.search(r"pmode:0*(\d+)", read_text(os.path.join(root, "var/lib/nvpmodel/status")) or "")
+    if state is None:
+        return None
+    table = read_text(os.path.join(root, "etc/nvpmodel.conf")) or ""
+    names = dict(re.findall(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)", table))
+    return names.get(state.group(1), "mode " + state.group(1))
 
 
 def read_temperatures(root: str = "/") -> dict[str, float] | None:
