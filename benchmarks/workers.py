@@ -8,9 +8,9 @@ by the speed-up. Workers begin somewhere in the middle of a training, so that a 
 swing. At the end trainings take no time at all: the rate that is reached then says at which speed-up the database is
 the limit.
 
-Not like the real thing: workers of a process are threads that share its 15 connections (as behind PgBouncer) and one
-Python, and everything runs on one machine, so that the players take processor time from the database. All of it makes
-the figures worse than they would be, except the network, which is missing.
+Not like the real thing: nothing is copied to Optuna's tables, which real workers do between trainings; workers of a
+process are threads that share its 15 connections (as behind PgBouncer) and one Python; everything runs on one machine,
+so that the players take processor time from the database and no network is between them.
 """
 
 from __future__ import annotations
@@ -174,10 +174,12 @@ def measure(server: PrivatePostgres, folder: Path, workers: int, seconds: float,
         "trainings_per_s": done / window,
         "calls": sum(row[3] for row in rows),
         "ms_a_call": 1000 * busy / max(1, sum(row[3] for row in rows)),
+        "database_ms_a_training": 1000 * busy / max(1, done),
         "slowest_call_s": max(row[4] for row in rows),
         "server_cpu_ms_a_training": 1000 * (_server_seconds(server) - before) / max(1, done),
         "share_lost_in_calls": busy / (len(rows) * window),
         "share_lost_without_work": idle / (len(rows) * window),
+        "share_lost": (busy + idle) / (len(rows) * window),
         "planning_s": planning,
         "planned": planned,
     }
