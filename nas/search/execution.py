@@ -6,6 +6,7 @@ worker's decision.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from nas import training
 from nas.data.records import require_same_data
-from nas.errors import StudyError, TrainingError
+from nas.errors import StorageError, StudyError, TrainingError
 from nas.results.costs import COSTS
 from nas.search.context import StudyContext
 from nas.search.objectives import Told, Trainer
 from nas.search.starts import CHECKPOINT, file_of, split_start
 from nas.spaces import Candidate
+from nas.storage import Repository
 from nas.storage.records import ClaimedTraining, TrainingOutcome
 from nas.training.fidelity import Fidelity
 from nas.training.recipe import load_recipe
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from nas.search.checkpoints import CheckpointFiles
     from nas.training import EpochRecord
 
+log = logging.getLogger("nas.worker")
 
 CONTROL_SEEDS = 1_000_003
 """Controls of one seed are this far apart in the seeds that one's own trainer gets: no study counts so far."""
@@ -49,6 +52,7 @@ class Execution:
         self._files = files
         self._between_steps = between_steps
         self._sized: set[str] = set()
+        self._undelivered: list[dict[str, Any]] = []
 
     def run(self, claim: ClaimedTraining, should_stop: Callable[[], bool]) -> TrainingOutcome:
         """Trains and evaluates; raises what the training raises."""
@@ -93,22 +97,26 @@ class Execution:
         data = self._context.prepared(claim.view, Fidelity(**claim.fidelity))
         checkpoint = self._files.begin(claim)
         # The stored recipe is final: the candidate's own values and the fidelity are already in it.
-        result = training.train(
-            candidate.architecture,
-            recipe,
-            data,
-            seed=claim.seed,
-            checkpoint=checkpoint,
-            device=self._context.device,
-            precision=self._context.precision,
-            on_epoch=lambda record: self._note_epoch(claim, record),
-            between_steps=lambda: self._pause(claim),
-            should_stop=should_stop,
-            init_from=self._start_file(claim),
-            moved=split_start(claim.start)[1],
-            metrics=self._context.definition.metrics,
-            stop_epoch=claim.stop_epoch,
-        )
+        try:
+            result = training.train(
+                candidate.architecture,
+                recipe,
+                data,
+                seed=claim.seed,
+                checkpoint=checkpoint,
+                device=self._context.device,
+                precision=self._context.precision,
+                on_epoch=lambda record: self._note_epoch(claim, record),
+                between_steps=lambda: self._pause(claim),
+                should_stop=should_stop,
+                init_from=self._start_file(claim),
+                moved=split_start(claim.start)[1],
+                metrics=self._context.definition.metrics,
+                stop_epoch=claim.stop_epoch,
+            )
+        finally:
+            self._deliver(claim)
+        self._context.repository.record_epochs(claim.id, self._undelivered)
         uri, sha256 = self._files.finish(claim, result.checkpoint)
         return TrainingOutcome(
             map=result.metrics.map,
@@ -137,7 +145,18 @@ class Execution:
             self._context.repository.record_checkpoint(claim.id, claim.owner, *shared)
 
     def _note_epoch(self, claim: ClaimedTraining, record: EpochRecord) -> None:
-        self._context.repository.record_epochs(claim.id, [asdict(record)])
+        """Stores an epoch; while the database is away the training goes on, and its epochs wait to be delivered."""
+        self._undelivered.append(asdict(record))
+        self._deliver(claim)
+
+    def _deliver(self, claim: ClaimedTraining) -> None:
+        at_once = Repository(self._context.repository.database, patience_s=0.0)
+        try:
+            at_once.record_epochs(claim.id, self._undelivered)
+        except StorageError as error:
+            log.warning("%d epoch(s) of %s wait for the database: %s", len(self._undelivered), claim.notation, error)
+        else:
+            self._undelivered.clear()
 
     def _store_size(self, candidate: Candidate) -> None:
         """Parameters and MACs of the network, once an architecture."""

@@ -30,6 +30,7 @@ from nas.storage.urls import parse_url, shown
 BUSY_TIMEOUT_S = 60.0
 OPEN_PATIENCE_S = 10.0
 CONNECT_TIMEOUT_S = 10
+SILENCE_S = 30  # a server whose system does not even acknowledge packets for so long is away
 _BEGIN = "nas_begin"
 T = TypeVar("T")
 
@@ -220,9 +221,15 @@ def postgresql_arguments(url: URL) -> dict[str, Any]:
     transactions.
 
     A database in SQL_ASCII would answer with bytes; PgBouncer gives each transaction another server connection, where
-    a statement prepared on the one before does not exist (our statements gain nothing by being prepared).
+    a statement prepared on the one before does not exist (our statements gain nothing by being prepared). A network
+    that swallows packets is noticed within a minute; by itself the system waits a quarter of an hour for an answer.
     """
     settings = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "nas", "client_encoding": "utf8"}
+    settings |= {
+        "tcp_user_timeout": 1000 * SILENCE_S,
+        "keepalives_idle": SILENCE_S,
+        "keepalives_interval": SILENCE_S // 3,
+    }
     return {**settings, "prepare_threshold": None, **dict(url.query)}
 
 

@@ -14,22 +14,28 @@ from typing import Any
 import pytest
 from fault_builders import FaultStudy, until, workers_of
 from search_builders import open_study, study_file, work
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
-from nas.errors import DataError, SpaceError, StudyError, TrainingError, causes
+from nas.errors import DataError, SpaceError, StorageError, StudyError, TrainingError, causes
 from nas.latency.isolation import exclusive_measurement
 from nas.networks.weights import find_weights, read_state
+from nas.project import diagnosis
 from nas.search.checkpoints import CheckpointFiles
 from nas.search.context import StudyContext
 from nas.search.execution import Execution
 from nas.search.joining import join
 from nas.search.launchers import local as running
 from nas.search.launchers.base import Pool, WorkerTask, exit_words
+from nas.search.launchers.choice import launcher_for, launchers_here
 from nas.search.launchers.local import LocalLauncher
 from nas.search.worker import HUNG, Worker
 from nas.spaces import DesignSpace, own_code
 from nas.storage.checkpoint_store import CheckpointStore
+from nas.storage.models import Epoch
 from nas.training.failures import Diverged, OutOfMemory, TrainingInterrupted, fault_of
 from nas.training.recipe import load_recipe, with_teachers
+from nas.training.results import EpochRecord
 
 STAGES: list[Any] = [{"sweep": {"design": "stratified", "candidates": 3, "baselines": False}}]
 
@@ -49,6 +55,7 @@ def raised_from(error: Exception, cause: Exception) -> Exception:
         (raised_from(TrainingError("cannot be written"), OSError(30, "Read-only file system")), "surroundings"),
         (DataError("images are missing"), "surroundings"),
         (StudyError("the far device is unknown"), "surroundings"),
+        (StorageError("the checkpoint store s3://bucket/nas cannot be used"), "surroundings"),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), "device"),
         (RuntimeError("CUDA error: uncorrectable ECC error encountered"), "device"),
         (OutOfMemory("out of memory on cuda"), "candidate"),
@@ -59,6 +66,28 @@ def raised_from(error: Exception, cause: Exception) -> Exception:
 )
 def test_every_end_has_one_whose_fault_it_is(error: BaseException, fault: str) -> None:
     assert fault_of(error) == fault
+
+
+def test_epochs_of_a_time_without_the_database_are_delivered_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training waited for the database at the end of each epoch, and was given up after five minutes."""
+    _, repository, context = open_study(study_file(tmp_path, STAGES))
+    Worker(context, None).advance()  # type: ignore[arg-type]
+    claim = repository.claim_training(context.study_id, "me", 60.0)
+    assert claim is not None
+    execution = Execution(context, None)  # type: ignore[arg-type]
+
+    def away() -> None:
+        raise OperationalError("SELECT 1", {}, Exception("server closed the connection unexpectedly"))
+
+    with monkeypatch.context() as outage:
+        outage.setattr(repository.database, "write", away)
+        for epoch in (1, 2):
+            execution._note_epoch(claim, EpochRecord(epoch, 0.1, {"id": 1.0}, 2.0, 8))
+    assert repository.rows(select(Epoch.epoch)) == []
+    execution._note_epoch(claim, EpochRecord(3, 0.1, {"id": 0.5}, 2.0, 8))
+    assert [row.epoch for row in repository.rows(select(Epoch.epoch).order_by(Epoch.epoch))] == [1, 2, 3]
 
 
 def test_files_that_are_not_there_are_no_candidate_s_fault(tmp_path: Path) -> None:
@@ -251,6 +280,30 @@ def test_workers_take_the_cards_in_turn(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(running.subprocess, "Popen", lambda command, **_: seen.append(command))
     LocalLauncher(WorkerTask("study", "sqlite:///x.db"), 3, tmp_path, ("cuda:0", "cuda:1")).submit(3)
     assert [command[command.index("--device") + 1] for command in seen] == ["cuda:0", "cuda:1", "cuda:0"]
+
+
+def test_several_workers_share_each_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr(running.subprocess, "Popen", lambda command, **_: seen.append(command))
+    monkeypatch.setattr("nas.search.launchers.choice.worker_devices", lambda _: ["cuda:0", "cuda:1"])
+    monkeypatch.setenv("NAS_LAUNCHER", "")
+    shared = {"local": {"workers_per_device": 2}}
+    definition, _, _ = open_study(study_file(tmp_path, STAGES, workers=1, launcher=shared))
+    launcher = launcher_for(definition, definition.database)(WorkerTask("study", "sqlite:///x.db"))
+    launcher.submit(launcher.most)
+    assert [command[command.index("--device") + 1] for command in seen] == ["cuda:0", "cuda:1"] * 2
+
+
+def test_launchers_that_cannot_be_used_here_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.search.launchers.choice.importlib.util.find_spec", lambda name: None)
+    assert launchers_here() == {
+        "local": None,
+        "slurm": "submitit is not installed: pip install 'nas-reid[slurm]'",
+        "ray": "ray is not installed: pip install 'nas-reid[ray]'",
+    }
+    told = {check.name: (check.state, check.detail) for check in diagnosis._launchers()}
+    assert told["workers on slurm"] == ("missing", "submitit is not installed: pip install 'nas-reid[slurm]'")
+    assert told["workers on local"] == ("ok", "available")
 
 
 def spoken_by_a_child(folder: Path, words: str | None, monkeypatch: pytest.MonkeyPatch) -> StudyError:

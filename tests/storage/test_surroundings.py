@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -19,6 +20,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from storage_builders import fill, finish_all, outcome
 
+from nas.commands import running
 from nas.errors import StorageError, StudyError
 from nas.files.whole import write_atomically
 from nas.storage import Repository, open_database
@@ -26,7 +28,7 @@ from nas.storage.administration import rename_study
 from nas.storage.checks import check_database
 from nas.storage.optuna_storage import _patiently, mirror_trials
 from nas.storage.retry import as_storage_error, with_retries
-from nas.storage.urls import parse_url
+from nas.storage.urls import network_file_system, parse_url
 
 NAME = "made_up/0-sweep"
 
@@ -130,6 +132,20 @@ def _nobody(path: Path) -> Iterator[Callable[[], str]]:
     finally:
         ours.close()
         os.waitpid(child, 0)
+
+
+@pytest.mark.parametrize(("kind", "said"), [("nfs4", "nfs4"), ("fuse.sshfs", "fuse.sshfs"), ("ext4", None)])
+def test_a_file_on_a_network_file_system_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, said: str | None
+) -> None:
+    mounts = [SimpleNamespace(mountpoint="/", fstype="ext4"), SimpleNamespace(mountpoint=str(tmp_path), fstype=kind)]
+    monkeypatch.setattr("nas.storage.urls.psutil.disk_partitions", lambda all: mounts)
+    assert network_file_system(f"sqlite:///{tmp_path}/study.db") == said
+    assert network_file_system("postgresql://user@host/nas") is None
+    told: list[str] = []
+    running._warn_of_network(f"sqlite:///{tmp_path}/study.db", told.append)
+    assert bool(told) is (said is not None)
+    assert all("initdb -D" in told[1] for _ in told)
 
 
 # -- clocks
