@@ -22,6 +22,7 @@ from nas.data.cache import default_cache, one_worker, writing
 from nas.data.content import DIGITS, digests, unreadable_error
 from nas.data.images import Pixels, Size, read_image
 from nas.data.records import ImageRecord, Records
+from nas.data.shared_packs import fetch_pack, share_pack
 from nas.errors import DataError
 from nas.files.hashes import hash_of_data
 from nas.files.whole import HashingWriter, write_text
@@ -107,6 +108,9 @@ def _make_pack(path: Path, records: Records, size: Size, cache: Path | None, pro
     with writing(path.parent, pack_bytes(len(records), size)), one_worker(path, len(records), progress):
         if is_sound(path, len(records), size, cache):
             return
+        fetch_pack(path, _hash_file(path))
+        if is_sound(path, len(records), size, cache):
+            return
         partial = path.with_suffix(".partial")
         try:
             with partial.open("wb") as file:
@@ -119,6 +123,7 @@ def _make_pack(path: Path, records: Records, size: Size, cache: Path | None, pro
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
+        share_pack(path, _hash_file(path))
 
 
 def _write_rows(file: HashingWriter, records: Records, size: Size, progress: Progress) -> None:

@@ -6,6 +6,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+BUCKETS = ("s3", "s3a", "gs", "gcs", "abfs", "az")
+"""Stores without folders: nothing is made before a file is put, least of all a bucket by a mistyped name."""
+
 
 def folders_of(file: str | Path | None) -> tuple[Path, ...]:
     """Where paths of a study are looked for: beside its file, in the folder above it, in the current folder."""

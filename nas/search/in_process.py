@@ -26,6 +26,7 @@ def make_worker(context: StudyContext, number: int, lease_s: float) -> Worker:
     device = "cpu" if definition.objective is not None else training_device(definition)
     own = replace(context, owner=worker_name(number), device=device, _datasets={}, _codes={})
     store = CheckpointStore(definition.checkpoints or str(cache_folder() / "checkpoints"))
+    store.check()
     files = CheckpointFiles(store, cache_folder() / "work", shared=definition.checkpoints is not None)
     worker = Worker(own, files, lease_s, embedded=True)
     own.stopping = lambda: worker.stopping

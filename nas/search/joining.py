@@ -199,6 +199,7 @@ def _worker(
     )
     _check_precision(context)
     store = CheckpointStore(definition.checkpoints or str(cache_folder() / "checkpoints"))
+    store.check()
     shared = definition.checkpoints is not None
     worker = Worker(context, CheckpointFiles(store, cache_folder() / "work", shared=shared), lease_s, parent)
     context.stopping = lambda: worker.stopping

@@ -6,6 +6,7 @@ checkpoints stay is decided in `nas.storage.collection`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -19,8 +20,9 @@ from typing import Any
 
 from fsspec.core import url_to_fs
 
-from nas.errors import StorageError
+from nas.errors import NasError, StorageError
 from nas.files.hashes import sha256_of
+from nas.files.places import BUCKETS
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+-]*(/[A-Za-z0-9][A-Za-z0-9._=+-]*)*\Z")
 _PARTIAL = ".partial-"
@@ -60,26 +62,44 @@ class CheckpointStore:
     def __init__(self, root: str | Path) -> None:
         self.root = str(root) if "://" in str(root) else str(Path(root).expanduser().absolute())
         self._fs, self._base = _file_system(self.root)
-        self._is_local = "://" not in self.root or self.root.startswith("file://")
+        self._is_local = _is_local(self.root)
+        self._in_bucket = self.root.split("://")[0] in BUCKETS
 
     def put(self, path: Path, key: str) -> tuple[str, str]:
         """Copies a file into the store; returns its address and hash. An older file of that key is replaced.
 
         Raises:
-            StorageError: the key leaves the store or the store cannot be written.
+            StorageError: the key leaves the store or a store elsewhere cannot be written.
             OSError: no space left, or the file cannot be read; the store is as before.
         """
         target = self._path(key)
         sha256 = sha256_of(path)
-        self._fs.makedirs(self._fs._parent(target), exist_ok=True)
         partial = f"{target}{_PARTIAL}{uuid.uuid4().hex}"
-        try:
-            self._upload(path, partial)
-            self._fs.mv(partial, target) if not self._is_local else os.replace(partial, target)
-        except BaseException:
-            self._discard(partial)
-            raise
+        with _reaching(self.root):
+            if not self._in_bucket:
+                self._fs.makedirs(self._fs._parent(target), exist_ok=True)
+            try:
+                self._upload(path, partial)
+                self._fs.mv(partial, target) if not self._is_local else os.replace(partial, target)
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    self._discard(partial)
+                raise
         return self.uri(key), sha256
+
+    def check(self) -> None:
+        """Refuses a store elsewhere that cannot be reached, before anything is worked out that should go there.
+
+        Raises:
+            StorageError: with the reason of its file system; there is no such bucket.
+        """
+        if self._is_local:
+            return
+        bucket = self._base.split("/")[0]
+        with _reaching(self.root):
+            found = self._fs.exists(bucket if self._in_bucket else self._base)
+        if self._in_bucket and not found:
+            raise StorageError(f"the checkpoint store {self.root} has no bucket {bucket!r}", "make it, or name another")
 
     def fetch(self, uri: str, path: Path, sha256: str | None = None) -> Path:
         """Copies a stored file to `path` (whole or not at all) and checks its hash.
@@ -100,7 +120,8 @@ class CheckpointStore:
     def exists(self, uri: str) -> bool:
         """Whether a file is there (of this store, or any other address)."""
         fs, path = _file_system(uri)
-        return bool(fs.exists(path))
+        with _reaching(uri):
+            return bool(fs.exists(path))
 
     def is_intact(self, uri: str, sha256: str) -> bool:
         """Whether a file is there and has this hash (reads it whole)."""
@@ -121,9 +142,10 @@ class CheckpointStore:
             StorageError: the address is not in this store.
         """
         path = self._path(self.key(uri))
-        if not self._fs.exists(path):
-            return False
-        self._fs.rm_file(path)
+        with _reaching(self.root):
+            if not self._fs.exists(path):
+                return False
+            self._fs.rm_file(path)
         return True
 
     def files(self) -> Iterator[StoredFile]:
@@ -174,7 +196,8 @@ class CheckpointStore:
     def _download(self, uri: str, path: Path) -> None:
         fs, source = _file_system(uri)
         try:
-            fs.get_file(source, str(path))
+            with _reaching(uri, FileNotFoundError):
+                fs.get_file(source, str(path))
         except FileNotFoundError as error:
             if not path.parent.is_dir():
                 raise
@@ -185,9 +208,9 @@ class CheckpointStore:
             self._fs.rm_file(path)
 
     def _listing(self) -> dict[str, Any]:
-        if not self._fs.exists(self._base):
-            return {}
-        found: dict[str, Any] = self._fs.find(self._base, detail=True)
+        self._fs.invalidate_cache()
+        with _reaching(self.root):
+            found: dict[str, Any] = self._fs.find(self._base, detail=True) if self._fs.exists(self._base) else {}
         return found
 
     def __repr__(self) -> str:
@@ -203,9 +226,29 @@ def _changed_at(info: dict[str, Any]) -> float:
     return time.time()
 
 
+def _is_local(address: str) -> bool:
+    return "://" not in address or address.startswith("file://")
+
+
+@contextlib.contextmanager
+def _reaching(address: str, *kept: type[Exception]) -> Iterator[None]:
+    """Turns what file systems elsewhere raise, each its own kinds, into one; a folder's errors stay the system's."""
+    try:
+        yield
+    except Exception as error:
+        if _is_local(address) or isinstance(error, (NasError, *kept)):
+            raise
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise StorageError(
+            f"the checkpoint store {address} cannot be used: {said}",
+            "see that it can be reached from here, and that its credentials are in the environment",
+        ) from error
+
+
 def _file_system(url: str) -> tuple[Any, str]:
     try:
         fs, path = url_to_fs(url)
     except (ImportError, ValueError) as error:
         raise StorageError(f"the checkpoint store {url.split('://')[0]}:// cannot be used: {error}") from error
+    fs.invalidate_cache()  # of listings: other machines write and delete too
     return fs, str(path).rstrip("/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -13,7 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from data_builders import write_image
+from fsspec.core import url_to_fs
+from moto_server import serving
 
 from nas.data import packed
 from nas.data.cache import default_cache, one_worker
@@ -47,6 +51,38 @@ def test_a_pack_opens_without_the_images_being_decoded_again(tmp_path: Path, mon
     first = open_pack(records, SIZE, tmp_path / "cache")
     monkeypatch.setattr(packed, "read_image", lambda *_: pytest.fail("an image file was read"))
     assert (open_pack(records, SIZE, tmp_path / "cache") == first).all()
+
+
+@pytest.mark.parametrize("kind", ["folder", "s3"])
+def test_a_pack_that_another_machine_made_is_copied(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = pictures(tmp_path)
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
+        if kind == "s3":
+            server = serving(patch)
+            place = next(server)
+            stack.callback(lambda: next(server, None))
+        else:
+            place = str(tmp_path / "shared")
+        patch.setenv("NAS_PACKS", place)
+        here = open_pack(records, SIZE, tmp_path / "one").clone()
+        monkeypatch.setattr(packed, "read_image", None)
+        assert torch.equal(open_pack(records, SIZE, tmp_path / "two"), here)
+        monkeypatch.undo()
+        fs, folder = url_to_fs(place)
+        name = pack_path(records, SIZE, tmp_path / "one").name
+        fs.pipe_file(f"{folder}/{name}", fs.cat_file(f"{folder}/{name}")[:-1] + b"?")  # damaged on its way
+        assert torch.equal(open_pack(records, SIZE, tmp_path / "three"), here)
+
+
+def test_a_shared_place_that_cannot_be_used_costs_the_packing_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    places = (("nonsense://x", "NAS_PACKS cannot be used"), (str(tmp_path / "file"), "was not copied"))
+    for cache, (place, said) in enumerate(places):
+        monkeypatch.setenv("NAS_PACKS", place)
+        assert len(open_pack(pictures(tmp_path), SIZE, tmp_path / str(cache))) == 5
+        assert said in caplog.text
 
 
 def test_writing_to_a_pack_in_memory_leaves_the_file_alone(tmp_path: Path) -> None:

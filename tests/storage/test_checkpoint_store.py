@@ -3,19 +3,70 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
+from moto_server import serving
 
 from nas.errors import StorageError
 from nas.files.hashes import sha256_of
 from nas.storage.checkpoint_store import CheckpointStore
 
 
-@pytest.fixture(params=["folder", "file", "memory"])
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """An address on an S3 server."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield from serving(patch)
+
+
+@pytest.fixture(params=["folder", "file", "memory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> CheckpointStore:
+    if request.param == "s3":
+        return CheckpointStore(f"{request.getfixturevalue('s3')}/{tmp_path.name}")
     roots = {"file": f"file://{tmp_path}/store", "memory": f"memory://{tmp_path.name}/store"}
     return CheckpointStore(roots.get(request.param, tmp_path / "store"))
+
+
+def test_what_another_machine_does_to_a_store_is_seen(s3: str, file: Path, tmp_path: Path) -> None:
+    """s3fs remembers listings: a checkpoint that another machine had deleted was still there."""
+    store = CheckpointStore(f"{s3}/seen")
+    uri, _ = store.put(file, "a.pt")
+    assert [found.key for found in store.files()] == ["a.pt"]
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    client = boto3.client("s3")
+    client.copy_object(Bucket=bucket, Key=f"{key}.other", CopySource=f"{bucket}/{key}")
+    client.delete_object(Bucket=bucket, Key=key)
+    assert not store.exists(uri)
+    assert [found.key for found in store.files()] == ["a.pt.other"]
+
+
+def test_a_store_that_cannot_be_used_is_one_sentence(s3: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    CheckpointStore(s3).check()
+    mistyped = CheckpointStore("s3://nas-tets/nas")
+    with pytest.raises(StorageError, match="has no bucket 'nas-tets'"):
+        mistyped.check()
+    with pytest.raises(StorageError, match="the checkpoint store s3://nas-tets/nas cannot be used"):
+        mistyped.put(file, "a.pt")
+    monkeypatch.setattr("nas.storage.checkpoint_store.url_to_fs", _refusing)
+    refused = CheckpointStore(s3)
+    for call in (refused.check, lambda: refused.put(file, "a.pt"), lambda: refused.exists(refused.uri("a.pt"))):
+        with pytest.raises(StorageError, match="cannot be used: Unable to locate credentials"):
+            call()
+
+
+def _refusing(url: str) -> tuple[object, str]:
+    class Refusing:
+        def __getattr__(self, name: str) -> object:
+            def call(*arguments: object, **options: object) -> None:
+                if name != "invalidate_cache":
+                    raise RuntimeError("Unable to locate credentials")  # botocore's is no OSError either
+
+            return call
+
+    return Refusing(), url.removeprefix("s3://")
 
 
 @pytest.fixture
@@ -92,7 +143,7 @@ def test_a_broken_write_leaves_the_old_file(
 
     monkeypatch.setattr(store, "_upload", no_space)
     file.write_bytes(b"newer")
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises((OSError, StorageError), match="No space"):
         store.put(file, "b.pt")
     assert store.is_intact(uri, sha256)
     assert store.sweep_partial(older_than_s=-1) == 0
