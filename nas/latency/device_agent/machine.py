@@ -64,7 +64,7 @@ def power_mode(root: str = "/") -> str | None:
     if state is None:
         return None
     table = read_text(os.path.join(root, "etc/nvpmodel.conf")) or ""
-    names = dict(re.findall(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)", table))
+    names: dict[str, str] = dict(re.findall(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)", table))
     return names.get(state.group(1), "mode " + state.group(1))
 
 
