@@ -23,11 +23,11 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from nas.results.answer import Answer, answer_of
-from nas.results.power import Design, visible_difference
+from nas.results.power import ComparisonDesign, visible_difference
 
 PLAIN = "resnet50"
 SINGLE_SD, SHARED_SD = 0.0020, 0.010
-DESIGNS = (Design(5, 3),)
+DESIGNS = (ComparisonDesign(5, 3),)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Row:
     right_high: float
 
 
-def simulated(design: Design, gain: float, rng: np.random.Generator) -> tuple[pd.DataFrame, str]:
+def simulated(design: ComparisonDesign, gain: float, rng: np.random.Generator) -> tuple[pd.DataFrame, str]:
     """A confirm stage of that design, and the name of the placement that is better by `gain`."""
     names = [f"resnet50+{block}@{site}" for block in ("se", "hac") for site in range(1, 18)][: design.candidates]
     shift = rng.normal(0.0, SHARED_SD, design.blocks)
@@ -75,7 +75,7 @@ def names(found: Answer, wanted: str) -> bool:
     return found.kind == "better" and wanted in (found.named, *found.equal)
 
 
-def said(design: Design, gain: float, studies: int, seed: int) -> Iterator[tuple[Answer, str]]:
+def said(design: ComparisonDesign, gain: float, studies: int, seed: int) -> Iterator[tuple[Answer, str]]:
     """The answers of simulated studies, and the good placement of each."""
     rng = np.random.default_rng(seed)
     for _ in range(studies):
@@ -83,7 +83,7 @@ def said(design: Design, gain: float, studies: int, seed: int) -> Iterator[tuple
         yield answer_of(table), good
 
 
-def measure(design: Design, studies: int, seed: int) -> Row:
+def measure(design: ComparisonDesign, studies: int, seed: int) -> Row:
     """Both halves for one design."""
     visible = visible_difference(SINGLE_SD, design)
     false = sum(found.kind == "better" for found, _ in said(design, 0.0, studies, seed))

@@ -17,7 +17,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from nas.search.proposals import Observation, Proposal, Request
 from nas.search.proposals.features import Features
 from nas.search.proposals.model import Beliefs, ModelSettings, level_and_scale
-from nas.search.proposals.placement import PlacementSampler, Settings
+from nas.search.proposals.placement import PlacementSampler, PlacementSettings
 from nas.spaces import Candidate
 
 Floats = npt.NDArray[np.float64]
@@ -85,7 +85,7 @@ def replicating(request: Request) -> list[Proposal]:
     """Every fourth training repeats a candidate of the front of the means, the one with fewest trainings."""
     fresh = PlacementSampler()(replace(request, count=request.count - 1))
     known = [o for o in request.history if o.map is not None and o.cost is not None]
-    if len(known) < Settings().start:
+    if len(known) < PlacementSettings().start:
         return fresh
     points = np.array([[-float(o.map or 0.0), float(o.cost or 0.0)] for o in known])
     front = [o for o, keep in zip(known, moocore.is_nondominated(points), strict=True) if keep]
@@ -94,7 +94,7 @@ def replicating(request: Request) -> list[Proposal]:
 
 
 def _with(**changes: object) -> PlacementSampler:
-    return PlacementSampler(replace(Settings(), **changes))  # type: ignore[arg-type]
+    return PlacementSampler(replace(PlacementSettings(), **changes))  # type: ignore[arg-type]
 
 
 def _without(*groups: str) -> PlacementSampler:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nas.data.checks import DataReport
     from nas.data.pedestrians.settings import PedestrianSettings
     from nas.data.records import ReidDataset, SplitCounts
-    from nas.data.summary import DataSummary, Spread
+    from nas.data.summary import CountSpread, DataSummary
 
 SOURCE_HELP = (
     "A folder, a CSV, NAME:PATH (market1501, duke, cuhk03, msmt17, omniglot, folders, csv), "
@@ -188,7 +188,7 @@ def _count_rows(counts: dict[str, SplitCounts]) -> list[tuple[object, ...]]:
     return [(split, c.identities, c.images, c.cameras, c.distractors) for split, c in counts.items()]
 
 
-def _spread(spread: Spread | None) -> str:
+def _spread(spread: CountSpread | None) -> str:
     if spread is None:
         return "none"
     return f"{spread.mean:.2f} on average, {spread.least}-{spread.most}, median {spread.median:g}"

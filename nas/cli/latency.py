@@ -19,7 +19,7 @@ from nas.errors import LatencyError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nas.latency.exchange import Collected
+    from nas.latency.exchange import Returned
     from nas.latency.placement_table import PlacementTable
     from nas.latency.protocol import LatencyProtocol
     from nas.results.additive import Once
@@ -192,7 +192,7 @@ def bridge(
         opset=opset,
     )
     wanted = [candidate for text in networks or [] for candidate in _networks(text, reference)]
-    everything = latency.Collected()
+    everything = latency.Returned()
     with _open(db, create=bool(wanted)) as database:
         repository = storage.Repository(database)
         carrier = latency.Bridge(repository, folder, device)
@@ -387,7 +387,7 @@ def _as_json(table: PlacementTable, device: str, protocol: LatencyProtocol, find
     }
 
 
-def _collected(found: Collected) -> dict[str, Any]:
+def _collected(found: Returned) -> dict[str, Any]:
     return {
         "records": {candidate.notation: record.to_dict() for candidate, record in found.records.items()},
         "failures": {candidate.notation: why for candidate, why in found.failures.items()},

@@ -12,7 +12,7 @@ from nas.cli.common import EXIT_OUR_FAULT, Json, console, emit_json, line, note
 from nas.files.whole import write_text
 
 if TYPE_CHECKING:
-    from nas.project.diagnosis import Check
+    from nas.project.diagnosis import MachineCheck
 
 NAME_WIDTH = 28
 MARKS = {"ok": "[green]ok[/]", "missing": "[yellow]missing[/]", "broken": "[bold red]broken[/]"}
@@ -77,7 +77,7 @@ def doctor(json: Json = False) -> None:
         raise typer.Exit(EXIT_OUR_FAULT)
 
 
-def _show(check: Check) -> None:
+def _show(check: MachineCheck) -> None:
     out = console(stderr=False)
     out.print(f"{check.name:<{NAME_WIDTH}}  {MARKS[check.state]}  ", end="")
     out.print(check.detail, markup=False)

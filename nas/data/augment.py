@@ -21,7 +21,7 @@ from nas.data.images import Size
 from nas.errors import DataError
 from nas.spaces.plugins import make_part
 
-__all__ = ["Augmentation", "BatchAugmenter", "Draws"]
+__all__ = ["Augmentation", "BatchAugmenter", "BatchDraws"]
 
 ERASING_ATTEMPTS = 100
 """Draws until an erased rectangle fits into the image, as in Zhong et al. 2020."""
@@ -30,7 +30,7 @@ PAD_HEIGHT = 256
 
 
 @dataclass(frozen=True)
-class Draws:
+class BatchDraws:
     """The random numbers of one batch of B images; every tensor is on the CPU.
 
     flip: bool (B,). top, left: int64 (B,), corner of the crop in the padded image.
@@ -85,16 +85,16 @@ class BatchAugmenter:
         )
         return torch.addcmul(self._shift, lines, self._scale).view(_nhwc(images)).permute(0, 3, 1, 2)
 
-    def draw(self, batch: int, generator: torch.Generator | None = None) -> Draws:
+    def draw(self, batch: int, generator: torch.Generator | None = None) -> BatchDraws:
         """The random numbers for a batch; the same for the same state of a CPU generator."""
         return self._draws([self._numbers(batch, generator)])
 
-    def draw_all(self, batch: int, seeds: Sequence[int]) -> list[Draws]:
+    def draw_all(self, batch: int, seeds: Sequence[int]) -> list[BatchDraws]:
         """`draw` for the batches of several steps, each from a seed of its own, worked out together."""
         generator = torch.Generator()
         found = self._draws([self._numbers(batch, generator.manual_seed(seed)) for seed in seeds])
         parts = [value.split(batch) for value in vars(found).values()]
-        return [Draws(*values) for values in zip(*parts, strict=True)]
+        return [BatchDraws(*values) for values in zip(*parts, strict=True)]
 
     def _numbers(self, batch: int, generator: torch.Generator | None) -> tuple[Tensor, ...]:
         """The draws of a batch before they mean anything; images are the last dimension but one of the boxes'."""
@@ -109,7 +109,7 @@ class BatchAugmenter:
             else torch.zeros(batch, dtype=torch.int64),
         )
 
-    def _draws(self, numbers: Sequence[tuple[Tensor, ...]]) -> Draws:
+    def _draws(self, numbers: Sequence[tuple[Tensor, ...]]) -> BatchDraws:
         a, joined = (
             self.augmentation,
             [torch.cat(parts, dim) for parts, dim in zip(zip(*numbers, strict=True), (1, 1, 0, 1, 0), strict=True)],
@@ -121,9 +121,9 @@ class BatchAugmenter:
         sigma = torch.where(uniform[1] < a.blur, low + (high - low) * uniform[2], 0.0)
         erase = _erase_boxes(rectangles, a, self.size)
         erase[uniform[3] >= a.erasing] = 0
-        return Draws(uniform[0] < a.flip, corner[0], corner[1], colour.clamp_(min=0), sigma, erase, own)
+        return BatchDraws(uniform[0] < a.flip, corner[0], corner[1], colour.clamp_(min=0), sigma, erase, own)
 
-    def apply(self, images: Tensor, draws: Draws) -> Tensor:
+    def apply(self, images: Tensor, draws: BatchDraws) -> Tensor:
         """Apply given draws to uint8 (B, 3, H, W): the deterministic half."""
         on_cpu = self.device.type == "cpu"
         images = images.to(self.device, non_blocking=True)
@@ -170,7 +170,7 @@ def _erase_boxes(rectangles: Tensor, a: Augmentation, size: Size) -> Tensor:
     return found
 
 
-def move_windows(images: Tensor, draws: Draws, pad: int) -> Tensor:
+def move_windows(images: Tensor, draws: BatchDraws, pad: int) -> Tensor:
     """Flip, pad with black and crop uint8 (B, 3, H, W), one copied window an image."""
     source = images.permute(0, 2, 3, 1).numpy()
     moved = torch.zeros(_nhwc(images), dtype=images.dtype)
@@ -192,7 +192,7 @@ def _overlap(offset: int, length: int) -> tuple[slice, slice]:
     return slice(first - offset, last - offset), slice(first, last)
 
 
-def move_by_index(images: Tensor, draws: Draws, pad: int) -> Tensor:
+def move_by_index(images: Tensor, draws: BatchDraws, pad: int) -> Tensor:
     """The same as `move_windows` for a GPU: every pixel is looked up where it comes from."""
     batch, _, height, width = images.shape
     device = images.device

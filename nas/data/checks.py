@@ -101,7 +101,7 @@ def warnings_of(dataset: ReidDataset) -> list[DataFinding]:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ImageLook:
     """What opening an image showed: why it cannot be read, or whether all its pixels are alike."""
 
     record: ImageRecord
@@ -109,7 +109,7 @@ class Look:
     constant: bool
 
 
-def look_at_images(dataset: ReidDataset, progress: Progress | None = None) -> list[Look]:
+def look_at_images(dataset: ReidDataset, progress: Progress | None = None) -> list[ImageLook]:
     """Opens every image of a set, each file and box once."""
     tell = progress or silent
     records = list(dict.fromkeys(r for records in dataset.splits.values() for r in records))
@@ -122,12 +122,12 @@ def look_at_images(dataset: ReidDataset, progress: Progress | None = None) -> li
     return found
 
 
-def _look(record: ImageRecord) -> Look:
+def _look(record: ImageRecord) -> ImageLook:
     try:
         pixels = read_image(record)
     except DataError as error:
-        return Look(record, error.message.split("cannot be read: ", 1)[-1], constant=False)
-    return Look(record, None, bool((pixels == pixels[0, 0]).all()))
+        return ImageLook(record, error.message.split("cannot be read: ", 1)[-1], constant=False)
+    return ImageLook(record, None, bool((pixels == pixels[0, 0]).all()))
 
 
 def _uses(dataset: ReidDataset) -> Iterator[DataFinding]:
@@ -160,7 +160,7 @@ def _left_out(dataset: ReidDataset) -> Iterator[DataFinding]:
         yield DataFinding("note", f"Not read from the folders: {reasons}.")
 
 
-def _constant(looks: Sequence[Look]) -> Iterator[DataFinding]:
+def _constant(looks: Sequence[ImageLook]) -> Iterator[DataFinding]:
     found = tuple(str(look.record.path) for look in looks if look.constant)
     if found:
         yield DataFinding(
@@ -233,7 +233,7 @@ def require_evaluation(dataset: ReidDataset) -> None:
         )
 
 
-def _unreadable(looks: Sequence[Look]) -> Iterator[DataFinding]:
+def _unreadable(looks: Sequence[ImageLook]) -> Iterator[DataFinding]:
     found = tuple(f"{look.record.path}: {look.unreadable}" for look in looks if look.unreadable)
     if found:
         yield DataFinding(

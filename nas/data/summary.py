@@ -14,7 +14,7 @@ from nas.errors import DataError
 
 
 @dataclass(frozen=True)
-class Spread:
+class CountSpread:
     """Smallest, median, mean and largest of some counts."""
 
     least: int
@@ -23,7 +23,7 @@ class Spread:
     most: int
 
     @classmethod
-    def of(cls, counts: list[int]) -> Spread | None:
+    def of(cls, counts: list[int]) -> CountSpread | None:
         """None when there is nothing to count.
 
         >>> Spread.of([1, 2, 6])
@@ -50,9 +50,9 @@ class DataSummary:
     id: str
     splits: dict[str, SplitCounts]
     junk: dict[str, int]
-    images_a_person: Spread | None
-    cameras_a_person: Spread | None
-    positives: Spread | None
+    images_a_person: CountSpread | None
+    cameras_a_person: CountSpread | None
+    positives: CountSpread | None
     batches: int | None
     pack_bytes: int
 
@@ -71,9 +71,9 @@ def summarise(dataset: ReidDataset, size: Size = (256, 128), p: int = 16, k: int
         id=dataset.id,
         splits=dataset.counts(),
         junk=dict(dataset.junk),
-        images_a_person=Spread.of(list(images.values())),
-        cameras_a_person=Spread.of(list(cameras.values())),
-        positives=Spread.of(positives_a_query(dataset)),
+        images_a_person=CountSpread.of(list(images.values())),
+        cameras_a_person=CountSpread.of(list(cameras.values())),
+        positives=CountSpread.of(positives_a_query(dataset)),
         batches=_batches(dataset, p, k),
         pack_bytes=total * size[0] * size[1] * 3,
     )

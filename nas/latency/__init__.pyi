@@ -3,7 +3,7 @@ from .backends import unavailable as unavailable
 from .cost_rules import cost_findings as cost_findings
 from .environment import device_name as device_name
 from .exchange import Bridge as Bridge
-from .exchange import Collected as Collected
+from .exchange import Returned as Returned
 from .exchange import request_jobs as request_jobs
 from .exchange import retry_failed as retry_failed
 from .isolation import exclusive_measurement as exclusive_measurement

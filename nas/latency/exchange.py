@@ -58,7 +58,7 @@ class Requested:
 
 
 @dataclass
-class Collected:
+class Returned:
     """What came back from a device.
 
     Attributes:
@@ -178,7 +178,7 @@ def answer_jobs(
     plain: Candidate,
     stopping: Callable[[], bool] = lambda: False,
     measure_one: Callable[..., LatencyRecord] = measure,
-) -> Collected:
+) -> Returned:
     """Times on this machine what waits for a device, one job after the other; every backend that is here.
 
     Args:
@@ -189,7 +189,7 @@ def answer_jobs(
         stopping: asked between jobs.
         measure_one: as `nas.latency.measure`.
     """
-    done, store = Collected(), RepositoryStore(repository)
+    done, store = Returned(), RepositoryStore(repository)
     for job in _open_jobs(repository, device):
         if stopping() or not repository.take_latency_job(job["id"], owner, HANGING_S):
             continue
@@ -240,7 +240,7 @@ class Bridge:
                 f"the exchange folder cannot be reached: {error}", "a path, or an address such as sftp://USER@HOST/PATH"
             ) from error
 
-    def carry(self) -> tuple[int, Collected]:
+    def carry(self) -> tuple[int, Returned]:
         """Writes what waits and takes what came back; the number of jobs that lie in the folder, and what was filed.
 
         Doing it twice changes nothing.
@@ -304,8 +304,8 @@ class Bridge:
         if self._files.exists(path):
             self._files.rm(path, recursive=True)
 
-    def _take_results(self) -> Collected:
-        done, folder = Collected(), self._path("results")
+    def _take_results(self) -> Returned:
+        done, folder = Returned(), self._path("results")
         if not self._files.isdir(folder):
             return done
         jobs = {_job_name(job): job for job in self._repository.latency_jobs(device=self._device)}
@@ -317,7 +317,7 @@ class Bridge:
                 done.unusable.append((posixpath.basename(path), error.message))
         return done
 
-    def _settle(self, job: dict[str, Any], payload: dict[str, Any], done: Collected) -> None:
+    def _settle(self, job: dict[str, Any], payload: dict[str, Any], done: Returned) -> None:
         if job["status"] not in _OPEN:
             return
         candidate = Candidate.parse(job["notation"])

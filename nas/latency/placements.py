@@ -29,7 +29,7 @@ UNSURE = 0.02  # a ratio known to no better than this is worth a word: the cheap
 _DRAWS = 8  # tries to find networks with several blocks that are new; small spaces have no more
 
 
-class Space(Protocol):
+class Profilable(Protocol):
     """What a profile needs of a design space."""
 
     def baselines(self) -> list[Candidate]:
@@ -53,7 +53,7 @@ class Planned(NamedTuple):
 
 
 def plan_profile(
-    space: Space,
+    space: Profilable,
     references: Sequence[str | Candidate] = ("resnet101",),
     checks: int = CHECKS,
     seed: int = 0,
@@ -94,7 +94,7 @@ def plan_profile(
     return list({planned_.candidate: planned_ for planned_ in reversed(planned)}.values())[::-1]
 
 
-def _several(space: Space, wanted: int, rng: random.Random) -> list[Candidate]:
+def _several(space: Profilable, wanted: int, rng: random.Random) -> list[Candidate]:
     """Random networks with two blocks or more; a space that hardly has any gives fewer."""
     found: dict[Candidate, None] = {}
     for _ in range(_DRAWS if wanted else 0):
@@ -121,7 +121,7 @@ def reference_of(candidate: Candidate, plain: Candidate) -> Candidate | None:
 
 
 @dataclass
-class Profile:
+class ProfileOutcome:
     """The outcome of a profile.
 
     Attributes:
@@ -169,7 +169,7 @@ def profile(
     should_stop: Callable[[], bool] | None = None,
     measure_one: Measure | None = None,
     device: str | None = None,
-) -> Profile:
+) -> ProfileOutcome:
     """Measures what the store does not have yet, and the references that takes.
 
     Args:
@@ -190,7 +190,7 @@ def profile(
     ) -> LatencyRecord:
         return measure(candidate, how, reference=reference, reference_ms=reference_ms, under_load=under_load)
 
-    result = Profile(protocol, device or device_name(protocol), list(planned))
+    result = ProfileOutcome(protocol, device or device_name(protocol), list(planned))
     session = _Session(result, store, measure_one or here, plain or planned[0].candidate, progress or silent)
     session.run(should_stop or (lambda: False))
     return result
@@ -200,7 +200,7 @@ class _Session:
     """One run of a profile: measures and stores, one network after the other."""
 
     def __init__(
-        self, result: Profile, store: LatencyStore, one: Measure, plain: Candidate, progress: Progress
+        self, result: ProfileOutcome, store: LatencyStore, one: Measure, plain: Candidate, progress: Progress
     ) -> None:
         self.result, self.store, self.one, self.plain, self.progress = result, store, one, plain, progress
 

@@ -34,7 +34,7 @@ FORMER_OPSET = 13  # of records made before the operator set was a part of the p
 
 
 @dataclass(frozen=True)
-class Beside:
+class Neighbour:
     """A network that works on the same device meanwhile.
 
     Attributes:
@@ -95,7 +95,7 @@ class LatencyProtocol:
             versions treat such islands differently.
         isolated: whether the figure is meant for a machine that does nothing else.
         load: a network that works on the same device meanwhile, in a process of its own, in the same backend, precision
-            and batch: a `Beside` or a mapping of `network` and `period_ms`; None: none.
+            and batch: a `Neighbour` or a mapping of `network` and `period_ms`; None: none.
         head: of the network: a `DeployedHead` or a mapping of `name`, `pooling` and `settings`, in a study that of its
             recipe; None: the mean and the BNNeck.
         heads: heads on one trunk: the network's own, and others like it with weights of their own.
@@ -121,7 +121,7 @@ class LatencyProtocol:
     opset: int | None = None
     islands: bool | None = None
     isolated: bool = True
-    load: Beside | None = None
+    load: Neighbour | None = None
     head: DeployedHead | None = None
     heads: int = 1
     code: str | None = None
@@ -239,15 +239,15 @@ class LatencyProtocol:
         )
 
 
-def _beside(value: Any) -> Beside | None:
-    if value is None or isinstance(value, Beside):
+def _beside(value: Any) -> Neighbour | None:
+    if value is None or isinstance(value, Neighbour):
         return value
     if not isinstance(value, Mapping) or set(value) != {"network", "period_ms"}:
         raise LatencyError("latency: load must be {network: NOTATION, period_ms: N}")
     period = _number(value["period_ms"])
     if not 0 < period < math.inf:
         raise LatencyError(f"latency: load: period_ms must be above 0, not {value['period_ms']!r}")
-    return Beside(str(value["network"]), period)
+    return Neighbour(str(value["network"]), period)
 
 
 def _head(value: Any) -> DeployedHead | None:

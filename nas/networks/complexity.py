@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from nas.networks.blocks import FeatureShape, Form, get_block
-from nas.networks.counting import Cost, count_cost
+from nas.networks.counting import ImageCost, count_cost
 from nas.networks.head import make_head
 from nas.networks.survey import survey
 from nas.spaces.blocks import Params
@@ -84,7 +84,7 @@ def _head_cost(shape: FeatureShape, name: str, pooling: str, settings: Params) -
 
 
 @lru_cache(maxsize=4096)
-def _block_cost(name: str, params: Params, shape: FeatureShape, form: Form) -> Cost:
+def _block_cost(name: str, params: Params, shape: FeatureShape, form: Form) -> ImageCost:
     with torch.device("meta"):
         block = get_block(name).build(shape, form=form, **dict(params)).eval()
         return count_cost(block, torch.empty(1, shape.channels, shape.height, shape.width))

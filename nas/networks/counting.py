@@ -17,7 +17,7 @@ from torch.utils.flop_counter import flop_registry
 
 
 @dataclass(frozen=True)
-class Cost:
+class ImageCost:
     """What one image costs.
 
     Attributes:
@@ -30,8 +30,8 @@ class Cost:
     macs: int
     activation_elements: int
 
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(
+    def __add__(self, other: ImageCost) -> ImageCost:
+        return ImageCost(
             self.params + other.params,
             self.macs + other.macs,
             self.activation_elements + other.activation_elements,
@@ -61,7 +61,7 @@ def _first_tensor(out: Any) -> Tensor:
     return first if isinstance(first, Tensor) else torch.empty(0)
 
 
-def count_cost(module: nn.Module, x: Tensor) -> Cost:
+def count_cost(module: nn.Module, x: Tensor) -> ImageCost:
     """Cost of `module(x)` for a batch of one; neither needs data (device `meta` will do).
 
     >>> count_cost(nn.Conv2d(3, 8, 1, bias=False, device="meta"), torch.empty(1, 3, 4, 4, device="meta"))
@@ -69,7 +69,7 @@ def count_cost(module: nn.Module, x: Tensor) -> Cost:
     """
     with torch.no_grad(), _Counter() as counter:
         module(x)
-    return Cost(count_params(module), counter.macs, counter.activation_elements)
+    return ImageCost(count_params(module), counter.macs, counter.activation_elements)
 
 
 def count_params(module: nn.Module) -> int:

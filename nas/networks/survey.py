@@ -10,7 +10,7 @@ import torch
 
 from nas.errors import SpaceError
 from nas.networks.backbones import Structure, build_backbone, look, structure
-from nas.networks.counting import Cost, count_cost
+from nas.networks.counting import ImageCost, count_cost
 from nas.networks.shapes import FeatureShape
 from nas.networks.sites import INPUT, FoundSite
 from nas.spaces.blocks import Params
@@ -32,7 +32,7 @@ class Survey:
 
     sites: tuple[FoundSite, ...]
     out: FeatureShape
-    cost: Cost
+    cost: ImageCost
 
 
 def backbone_settings(params: Params) -> dict[str, Any]:

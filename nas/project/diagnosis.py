@@ -22,7 +22,7 @@ LEAST_FREE_GB = 5.0
 
 
 @dataclass(frozen=True)
-class Check:
+class MachineCheck:
     """One finding: `missing` is optional equipment, `broken` keeps studies from running."""
 
     name: str
@@ -31,7 +31,7 @@ class Check:
     advice: str = ""
 
 
-def diagnose() -> Iterator[Check]:
+def diagnose() -> Iterator[MachineCheck]:
     """All checks, needed things first, each when it is made: some load libraries and take seconds."""
     for look in (_python, _torch, _gpu, _database, _disk, _browser, *map(_optional, OPTIONAL)):
         yield _safely(look)
@@ -39,56 +39,58 @@ def diagnose() -> Iterator[Check]:
     yield from _latency_backends()
 
 
-def _safely(look: Callable[[], Check]) -> Check:
+def _safely(look: Callable[[], MachineCheck]) -> MachineCheck:
     try:
         return look()
     except Exception as error:
         # A doctor must finish the round whatever one organ does.
-        return Check(getattr(look, "__name__", "check").strip("_"), "broken", f"{type(error).__name__}: {error}")
+        return MachineCheck(getattr(look, "__name__", "check").strip("_"), "broken", f"{type(error).__name__}: {error}")
 
 
-def _python() -> Check:
+def _python() -> MachineCheck:
     good = sys.version_info >= (3, 11)
     advice = "" if good else "3.11 or newer is needed"
-    return Check("Python", "ok" if good else "broken", platform.python_version(), advice)
+    return MachineCheck("Python", "ok" if good else "broken", platform.python_version(), advice)
 
 
-def _torch() -> Check:
+def _torch() -> MachineCheck:
     torch = importlib.import_module("torch")
     vision = importlib.import_module("torchvision")
     detail = f"{torch.__version__}, torchvision {vision.__version__}, {torch.get_num_threads()} threads"
-    return Check("torch", "ok", detail)
+    return MachineCheck("torch", "ok", detail)
 
 
-def _gpu() -> Check:
+def _gpu() -> MachineCheck:
     torch = importlib.import_module("torch")
     if not torch.cuda.is_available():
         advice = "fine for the quickstart, slow for real data"
-        return Check("GPU", "missing", "no CUDA device; networks train on the CPU", advice)
+        return MachineCheck("GPU", "missing", "no CUDA device; networks train on the CPU", advice)
     free, total = torch.cuda.mem_get_info()
     memory = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
-    return Check("GPU", "ok", f"{torch.cuda.get_device_name()}, {memory}")
+    return MachineCheck("GPU", "ok", f"{torch.cuda.get_device_name()}, {memory}")
 
 
-def _database() -> Check:
-    return Check("SQLite", "ok", sqlite3.sqlite_version)
+def _database() -> MachineCheck:
+    return MachineCheck("SQLite", "ok", sqlite3.sqlite_version)
 
 
-def _disk() -> Check:
+def _disk() -> MachineCheck:
     free = shutil.disk_usage(Path.cwd()).free / 1e9
     state: State = "ok" if free > LEAST_FREE_GB else "missing"
     writable = os.access(Path.cwd(), os.W_OK)
     if not writable:
-        return Check("disk", "broken", "this folder cannot be written", "change to a folder of yours")
-    return Check("disk", state, f"{free:.0f} GB free here", "" if state == "ok" else "studies need a few GB")
+        return MachineCheck("disk", "broken", "this folder cannot be written", "change to a folder of yours")
+    return MachineCheck("disk", state, f"{free:.0f} GB free here", "" if state == "ok" else "studies need a few GB")
 
 
-def _browser() -> Check:
+def _browser() -> MachineCheck:
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
     path = os.environ.get("BROWSER_PATH") or next((p for p in map(shutil.which, names) if p), None)
     if path is None:
-        return Check("browser", "missing", "no Chromium: reports come without PNG and SVG stills", "install chromium")
-    return Check("browser", "ok", str(path))
+        return MachineCheck(
+            "browser", "missing", "no Chromium: reports come without PNG and SVG stills", "install chromium"
+        )
+    return MachineCheck("browser", "ok", str(path))
 
 
 # (name, module, what it is for, extra of the package)
@@ -102,29 +104,29 @@ OPTIONAL = (
 )
 
 
-def _optional(entry: tuple[str, str, str, str]) -> Callable[[], Check]:
+def _optional(entry: tuple[str, str, str, str]) -> Callable[[], MachineCheck]:
     name, module, purpose, extra = entry
 
-    def look() -> Check:
+    def look() -> MachineCheck:
         try:
             found = importlib.import_module(module)
         except ImportError:
-            return Check(name, "missing", f"needed for {purpose}", f"pip install 'nas-reid[{extra}]'")
-        return Check(name, "ok", f"{module} {getattr(found, '__version__', '')}".strip())
+            return MachineCheck(name, "missing", f"needed for {purpose}", f"pip install 'nas-reid[{extra}]'")
+        return MachineCheck(name, "ok", f"{module} {getattr(found, '__version__', '')}".strip())
 
     look.__name__ = name
     return look
 
 
-def _launchers() -> list[Check]:
+def _launchers() -> list[MachineCheck]:
     """Where `nas run --on` can start workers from here."""
     return [
-        Check(f"workers on {name}", "ok" if why is None else "missing", "available" if why is None else why)
+        MachineCheck(f"workers on {name}", "ok" if why is None else "missing", "available" if why is None else why)
         for name, why in search.launchers_here().items()
     ]
 
 
-def _latency_backends() -> list[Check]:
+def _latency_backends() -> list[MachineCheck]:
     """What can time networks on the CPU and, where there is one, on the GPU: a backend may be there for one of them."""
     import torch
 
@@ -132,9 +134,11 @@ def _latency_backends() -> list[Check]:
     try:
         found = {device: available_backends(device) for device in devices}
     except NasError as error:
-        return [Check("latency", "broken", str(error))]
+        return [MachineCheck("latency", "broken", str(error))]
     return [
-        Check(f"latency: {name} on {device}", "ok" if why is None else "missing", "available" if why is None else why)
+        MachineCheck(
+            f"latency: {name} on {device}", "ok" if why is None else "missing", "available" if why is None else why
+        )
         for device in devices
         for name, why in found[device].items()
     ]

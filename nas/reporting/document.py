@@ -115,7 +115,7 @@ class Code:
 
 
 @dataclass(frozen=True)
-class Beside:
+class SideBySide:
     """Figures side by side where there is room."""
 
     blocks: Sequence[FigureBlock]
@@ -129,7 +129,7 @@ class Picture:
     words: str
 
 
-Block = Paragraph | Bullets | Facts | Tiles | Table | FigureBlock | Code | Beside | Picture
+Block = Paragraph | Bullets | Facts | Tiles | Table | FigureBlock | Code | SideBySide | Picture
 
 
 @dataclass(frozen=True)
@@ -154,5 +154,5 @@ class Document:
     def figures(self) -> list[FigureBlock]:
         """All figures in order, those without a drawing too."""
         blocks = [block for section in self.sections for block in section.blocks]
-        single = [block.blocks if isinstance(block, Beside) else [block] for block in blocks]
+        single = [block.blocks if isinstance(block, SideBySide) else [block] for block in blocks]
         return [block for part in single for block in part if isinstance(block, FigureBlock)]

@@ -21,7 +21,6 @@ from nas.reporting import style
 from nas.reporting.document import (
     Badge,
     Bar,
-    Beside,
     Block,
     Bullets,
     Cell,
@@ -33,6 +32,7 @@ from nas.reporting.document import (
     Paragraph,
     Picture,
     Section,
+    SideBySide,
     Stacked,
     Table,
     Tiles,
@@ -176,7 +176,7 @@ def block_html(block: Block, figure: DrawFigure = figure_html) -> object:
     match block:
         case FigureBlock():
             return figure(block)
-        case Beside():
+        case SideBySide():
             return tag("div", [block_html(part, figure) for part in block.blocks], class_="beside")
         case Paragraph():
             return tag("p", inline(block.text), class_=None if block.style == "normal" else block.style)

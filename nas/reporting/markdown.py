@@ -9,7 +9,6 @@ from pathlib import PurePosixPath
 from nas.files.shown import markdown_text, shown
 from nas.reporting.document import (
     Bar,
-    Beside,
     Block,
     Bullets,
     Cell,
@@ -19,6 +18,7 @@ from nas.reporting.document import (
     FigureBlock,
     Paragraph,
     Picture,
+    SideBySide,
     Stacked,
     Table,
     Tiles,
@@ -44,7 +44,7 @@ def block_markdown(block: Block, pictures: Mapping[str, PurePosixPath]) -> str:
     match block:
         case FigureBlock():
             return _figure(block, pictures)
-        case Beside():
+        case SideBySide():
             return "\n\n".join(_figure(part, pictures) for part in block.blocks)
         case Paragraph():
             text = markdown_text(block.text)

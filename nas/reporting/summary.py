@@ -13,7 +13,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from nas.errors import StudyError
-from nas.reporting.document import Beside, Block, Document, FigureBlock, Section
+from nas.reporting.document import Block, Document, FigureBlock, Section, SideBySide
 from nas.reporting.html import render_html
 from nas.reporting.stills import find_browser
 from nas.reporting.story.drawn import figure_block
@@ -28,7 +28,7 @@ FIGURE_PX = 390
 
 def summary(data: StudyData) -> Document:
     """What one page holds: the answer, what limits it, the adopted rules, and two pictures."""
-    figures = Beside([_short(figure_block(name, data)) for name in ("pareto_front", "placement_map")])
+    figures = SideBySide([_short(figure_block(name, data)) for name in ("pareto_front", "placement_map")])
     blocks: list[Block] = [*answered(data), figures]
     title = str(data.definition.get("title") or data.name)
     return Document(title=title, subtitle=f"study {data.name}", sections=[Section("answer", "The answer", blocks)])

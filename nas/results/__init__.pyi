@@ -14,6 +14,6 @@ from .differences import to_controls as to_controls
 from .levels import Level as Level
 from .levels import quoted_level as quoted_level
 from .levels import widest_level as widest_level
-from .power import Design as Design
+from .power import ComparisonDesign as ComparisonDesign
 from .power import blocks_needed as blocks_needed
 from .power import visible_difference as visible_difference

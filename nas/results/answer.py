@@ -22,7 +22,7 @@ from nas.results.costs import COSTS, Quote, Ratio, ratio
 from nas.results.differences import to_controls
 from nas.results.levels import Level, candidates, levels, quoted_level
 from nas.results.noise import noise_of
-from nas.results.power import POWER, Design, blocks_needed, visible_difference
+from nas.results.power import POWER, ComparisonDesign, blocks_needed, visible_difference
 from nas.spaces.labels import short_label
 
 Kind = Literal["no result", "no control", "one seed", "better", "none better"]
@@ -145,7 +145,7 @@ def _none_better(
     level: Level,
     metric: Metric,
     common: Mapping[str, Any],
-    design: tuple[float, Design],
+    design: tuple[float, ComparisonDesign],
     seconds_each: float,
 ) -> Answer:
     """How large a difference is still possible, and what it would take to see a smaller one."""
@@ -166,11 +166,11 @@ def _none_better(
     return replace(found, sentence=_none_better_words(found, metric))
 
 
-def _design(table: pd.DataFrame, level: Level, metric: Metric, known: pd.DataFrame) -> tuple[float, Design]:
+def _design(table: pd.DataFrame, level: Level, metric: Metric, known: pd.DataFrame) -> tuple[float, ComparisonDesign]:
     """The noise of one training, and the level as a plan."""
     blocks = max(1, int(known["blocks"].max()))
     control = max(1, round(float(known["control_trainings"].max()) / blocks))
-    return noise_of(level.rows(table), metric).single.sd, Design(len(known), blocks, control)
+    return noise_of(level.rows(table), metric).single.sd, ComparisonDesign(len(known), blocks, control)
 
 
 def _seconds_each(rows: pd.DataFrame) -> float:

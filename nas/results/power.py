@@ -22,7 +22,7 @@ MOST_BLOCKS = 1000
 
 
 @dataclass(frozen=True)
-class Design:
+class ComparisonDesign:
     """Candidates compared to one control, all trained once in each block.
 
     Attributes:
@@ -51,7 +51,7 @@ class Design:
         return math.sqrt((1.0 + 1.0 / self.control) / self.blocks)
 
 
-def visible_difference(sd: float, design: Design, power: float = POWER) -> float:
+def visible_difference(sd: float, design: ComparisonDesign, power: float = POWER) -> float:
     """The smallest true difference to the control whose simultaneous 95 % interval excludes 0 with that power.
 
     Solves P(T > q) = power for T ~ noncentral t(df, difference / error); NaN where the noise is not known or the design
@@ -78,7 +78,7 @@ def _visible(df: int, compared: int, shared: float, power: float) -> float:
     return float(brentq(lambda shift: nct.sf(quantile, df, shift) - power, 0.0, most))
 
 
-def blocks_needed(sd: float, wished: float, design: Design, power: float = POWER) -> int | None:
+def blocks_needed(sd: float, wished: float, design: ComparisonDesign, power: float = POWER) -> int | None:
     """Seeds each network must be trained in to see a wished difference; None where that is not known or too many.
 
     Args:

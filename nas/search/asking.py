@@ -21,7 +21,7 @@ from nas.search.execution import own_outcome
 from nas.search.in_process import make_worker
 from nas.search.joining import stored_definition
 from nas.search.mirror import Mirror
-from nas.search.objectives import Trainer
+from nas.search.objectives import OwnTrainer
 from nas.search.runner import register
 from nas.search.starts import CHECKPOINT, file_of
 from nas.search.worker import IDLE_S, LEASE_S, Worker
@@ -97,7 +97,7 @@ class Asker:
                 f"study {self.study!r} does not ask: its trainings are done by `nas run`",
                 "create one with nas.Study.create, without an objective",
             )
-        self._trainer: Trainer = context.trainer
+        self._trainer: OwnTrainer = context.trainer
         self._worker: Worker = make_worker(context, 0, self.lease_s)
         self._mirror = Mirror(self._worker.context)
         self._mirror.reconcile()

@@ -22,7 +22,7 @@ from nas.results.costs import COSTS
 from nas.search import handing
 from nas.search.definition import PretrainStage, StudyDefinition, TrainingStage
 from nas.search.environment import environment
-from nas.search.objectives import Trainer
+from nas.search.objectives import OwnTrainer
 from nas.search.replay import ReplayTable
 from nas.search.starts import identity_forms
 from nas.spaces import Candidate, DesignSpace, own_code
@@ -151,10 +151,10 @@ class StudyParts:
         return ReplayTable.read(path, self.baselines[0].notation, self.definition.cost, objective.seconds)
 
     @cached_property
-    def trainer(self) -> Trainer | None:
+    def trainer(self) -> OwnTrainer | None:
         """Somebody's own trainer in place of ours."""
         objective = self.definition.objective
-        return Trainer(objective) if objective is not None and objective.is_own else None
+        return OwnTrainer(objective) if objective is not None and objective.is_own else None
 
     @property
     def trains(self) -> bool:

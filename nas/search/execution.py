@@ -18,7 +18,7 @@ from nas.data.records import require_same_data
 from nas.errors import StorageError, StudyError, TrainingError
 from nas.results.costs import COSTS
 from nas.search.context import StudyContext
-from nas.search.objectives import Told, Trainer
+from nas.search.objectives import OwnTrainer, Told
 from nas.search.starts import CHECKPOINT, file_of, split_start
 from nas.spaces import Candidate
 from nas.storage import Repository
@@ -66,7 +66,7 @@ class Execution:
         return self._trained(candidate, claim, should_stop)
 
     def _own(
-        self, trainer: Trainer, candidate: Candidate, claim: ClaimedTraining, should_stop: Callable[[], bool]
+        self, trainer: OwnTrainer, candidate: Candidate, claim: ClaimedTraining, should_stop: Callable[[], bool]
     ) -> TrainingOutcome:
         """One's own trainer; a control, which is a network trained again, gets a seed of its own."""
         paid = (self._context.definition.cost, *self._context.definition.more_costs)

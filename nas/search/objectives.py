@@ -70,7 +70,7 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Trainer:
+class OwnTrainer:
     """The objective of a study, ready to run."""
 
     settings: ObjectiveSettings

@@ -27,7 +27,7 @@ from nas.search.definition import START, StudyDefinition
 from nas.search.growth import Growth, growth, reopen
 from nas.search.handing import is_handed_recipe
 from nas.search.joining import stored_definition
-from nas.search.launchers.base import Job, Launcher, Pool, end_words
+from nas.search.launchers.base import Job, JobPool, Launcher, end_words
 from nas.search.mirror import Mirror
 from nas.search.stages.base import TUNE, register_dataset
 from nas.search.stages.shrink import store_space
@@ -170,7 +170,7 @@ def run_workers(
         StudyError: the study cannot go on; the sentence says what to do.
         KeyboardInterrupt: after all workers have checkpointed and given back what they had.
     """
-    pool, task, told, told_at = Pool(launcher), launcher.task, None, 0.0
+    pool, task, told, told_at = JobPool(launcher), launcher.task, None, 0.0
     here = {"launcher": launcher.name, "host": socket.gethostname(), "pid": os.getpid(), "log": log}
     with _terminate_as_interrupt():
         status = repository.status(task.study)

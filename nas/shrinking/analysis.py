@@ -55,7 +55,7 @@ class FamilyTests(NamedTuple):
 
 
 @dataclass
-class Asked:
+class QuestionCount:
     """How many questions a stage asks in all; known when every family has asked, and before any concludes.
 
     Attributes:
@@ -65,7 +65,7 @@ class Asked:
     number: int = 1
 
 
-class Answer(NamedTuple):
+class Judgement(NamedTuple):
     """A verdict and why."""
 
     verdict: str
@@ -95,7 +95,7 @@ class Analysis:
     reference: Reference | None = None
     seed: int = 0
     stage: str | None = None
-    asked: Asked = field(default_factory=Asked)
+    asked: QuestionCount = field(default_factory=QuestionCount)
     seconds: float = math.nan
 
     @property
@@ -176,11 +176,11 @@ class Analysis:
         seed_sd = self.sample.seed_sd
         return method if np.isnan(seed_sd) else f"{method}; seed sd {seed_sd:.4f}"
 
-    def finding(self, rule: Rule, answer: Answer, evidence: Evidence) -> Finding:
+    def finding(self, rule: Rule, answer: Judgement, evidence: Evidence) -> Finding:
         """A finding with its verdict."""
         return Finding(rule=rule, evidence=evidence, verdict=answer.verdict, reason=answer.reason)
 
-    def judge(self, difference: Estimate | None, p_adjusted: float, trainings: int, of: str) -> Answer:
+    def judge(self, difference: Estimate | None, p_adjusted: float, trainings: int, of: str) -> Judgement:
         """The verdict on a difference that should be positive: adopted, rejected, or not enough data.
 
         Args:
@@ -196,14 +196,14 @@ class Analysis:
             needed = self._in_proportion(settings.min_trainings / max(trainings, 1))
             return self.not_enough(f"{trainings} trainings tell of it", needed)
         if p_adjusted <= settings.alpha and difference.value >= settings.margin:
-            return Answer("adopted", f"adjusted p = {p_adjusted:.2g} over all hypotheses of the stage")
+            return Judgement("adopted", f"adjusted p = {p_adjusted:.2g} over all hypotheses of the stage")
         if p_adjusted <= settings.alpha and difference.value > 0:
-            return Answer("rejected", f"smaller than the margin of {settings.margin:g} mAP")
+            return Judgement("rejected", f"smaller than the margin of {settings.margin:g} mAP")
         if p_adjusted <= settings.alpha:
-            return Answer("rejected", "the effect goes the other way")
+            return Judgement("rejected", "the effect goes the other way")
         return self.unseen([difference], f"no effect seen (adjusted p = {p_adjusted:.2g})")
 
-    def unseen(self, differences: Sequence[Estimate], none: str) -> Answer:
+    def unseen(self, differences: Sequence[Estimate], none: str) -> Judgement:
         """The verdict where nothing was found: rejected if what is worth having would have been seen.
 
         Args:
@@ -213,11 +213,11 @@ class Analysis:
         seen = max(visible(difference, self.level) for difference in differences)
         worth = self.settings.worth
         if seen <= worth:
-            return Answer("rejected", none)
+            return Judgement("rejected", none)
         why = f"an effect below {seen:.4f} mAP is not seen with {100 * POWER:.0f} % power"
         return self.not_enough(why, self._in_proportion((seen / worth) ** 2), f" to see {worth:g}")
 
-    def untold(self, of: str) -> Answer:
+    def untold(self, of: str) -> Judgement:
         """The verdict where the sample cannot tell an effect at all.
 
         Args:
@@ -232,7 +232,7 @@ class Analysis:
             return self.not_enough("the candidates of the sample do not differ in this", None)
         return self.not_enough(f"{candidates} finished candidates for {len(rich.terms)} terms", needed)
 
-    def not_enough(self, why: str, needed: int | None, aim: str = "") -> Answer:
+    def not_enough(self, why: str, needed: int | None, aim: str = "") -> Judgement:
         """Not enough data, and what it would take.
 
         Args:
@@ -241,18 +241,20 @@ class Analysis:
             aim: what they are for.
         """
         if needed is None:
-            return Answer("not enough data", f"{why}; other candidates are needed, not more of the same")
+            return Judgement("not enough data", f"{why}; other candidates are needed, not more of the same")
         said, held, sampled = _rounded_up(needed), self.space.size(), len(self.fit.residuals)
         each = float(self.sample.finished.sum()) / max(1, len(self.sample))
         if said > held:  # then only more trainings of each can help
             if not aim:
-                return Answer("not enough data", f"{why}; the {_number(held)} of the space are too few to tell it")
+                return Judgement("not enough data", f"{why}; the {_number(held)} of the space are too few to tell it")
             seeds = _rounded_up(math.ceil(needed * each / held))
             more = self._price(seeds * held - sampled * each)
             every = f"the space has {_number(held)}: each in about {seeds} seeds (`seeds: {seeds}`{more})"
-            return Answer("not enough data", f"{why}; {every} is needed{aim}")
+            return Judgement("not enough data", f"{why}; {every} is needed{aim}")
         more = self._price(each * (said - sampled))
-        return Answer("not enough data", f"{why}; about {said} candidates (`candidates: {said}`{more}) are needed{aim}")
+        return Judgement(
+            "not enough data", f"{why}; about {said} candidates (`candidates: {said}`{more}) are needed{aim}"
+        )
 
     def _price(self, trainings: float) -> str:
         """What so many more trainings take."""

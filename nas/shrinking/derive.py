@@ -16,11 +16,11 @@ import pandas as pd
 
 from nas.progress import Progress, silent
 from nas.results.placement_costs import Times, placement_costs, time_of
-from nas.shrinking.analysis import Analysis, Asked, FamilyTests, Key, Reference
+from nas.shrinking.analysis import Analysis, FamilyTests, Key, QuestionCount, Reference
 from nas.shrinking.families import FAMILY_TESTS
 from nas.shrinking.multiplicity import adjust
 from nas.shrinking.reach import keep_reach, reach_of
-from nas.shrinking.sample import Sample, Trainings, draw_samples
+from nas.shrinking.sample import FinishedTrainings, Sample, draw_samples
 from nas.shrinking.settings import RuleFamily, ShrinkSettings
 from nas.shrinking.settle import settle
 from nas.shrinking.sight import Sight, sights, tested
@@ -144,7 +144,7 @@ def analyses_of(
     seed: int,
 ) -> list[Analysis]:
     """One analysis a backbone of the space; see `derive` for the arguments."""
-    samples, asked = draw_samples(table), Asked()
+    samples, asked = draw_samples(table), QuestionCount()
     compared = _reference(samples, reference, table, latency) if reference else None
     return [
         Analysis(
@@ -170,7 +170,7 @@ def _asked(space: DesignSpace, sample: Sample) -> list[Candidate]:
 def empty_sample(backbone: str) -> Sample:
     """The sample of a backbone nobody trained."""
     nothing, none = np.zeros(0), np.zeros(0, dtype=np.int64)
-    return Sample(backbone, (), nothing, none, none, Trainings(none, none, nothing), float("nan"), nothing, ())
+    return Sample(backbone, (), nothing, none, none, FinishedTrainings(none, none, nothing), float("nan"), nothing, ())
 
 
 def _reference(

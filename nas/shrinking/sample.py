@@ -33,7 +33,7 @@ NEEDED = ("notation", "map", "status")
 
 
 @dataclass(frozen=True)
-class Trainings:
+class FinishedTrainings:
     """The finished trainings behind a sample.
 
     Attributes:
@@ -73,12 +73,12 @@ class Trainings:
         np.add.at(counts, (self.candidate, self.block), 1.0)
         return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0))
 
-    def take(self, rows: npt.NDArray[np.intp], candidates: int) -> Trainings:
+    def take(self, rows: npt.NDArray[np.intp], candidates: int) -> FinishedTrainings:
         """The trainings of some of the candidates, numbered anew."""
         number = np.full(candidates, -1)
         number[rows] = np.arange(len(rows))
         kept = number[self.candidate] >= 0
-        return Trainings(number[self.candidate[kept]], self.block[kept], self.score[kept])
+        return FinishedTrainings(number[self.candidate[kept]], self.block[kept], self.score[kept])
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Sample:
     score: Floats
     finished: Ints
     failed: Ints
-    trained: Trainings
+    trained: FinishedTrainings
     seed_sd: float
     latency_ms: Floats
     training_ids: tuple[tuple[int, ...], ...]
@@ -246,7 +246,7 @@ def _collect(rows: pd.DataFrame, parsed: dict[str, Candidate]) -> Sample:
         score=mean,
         finished=finished.astype(np.int64),
         failed=np.bincount(code[~done], minlength=len(texts)).astype(np.int64),
-        trained=Trainings(code[done].astype(np.int64), block[done], score[done]),
+        trained=FinishedTrainings(code[done].astype(np.int64), block[done], score[done]),
         seed_sd=(noise.single if noise.single.known or block.any() else noise.whole).sd,
         latency_ms=_latencies(rows, code, len(texts)),
         training_ids=_grouped_ids(ids, code, len(texts)),

@@ -14,7 +14,7 @@ from nas.storage.models import Control, DatasetRow, Environment, Stage, StageTra
 
 
 @dataclass(frozen=True)
-class Wish:
+class ControlWish:
     """What workers of a study do.
 
     Attributes:
@@ -61,11 +61,11 @@ class Spent:
 class Controls(RepositoryPart):
     """Wishes, launches and budgets."""
 
-    def wish(self, study_id: int) -> Wish:
+    def wish(self, study_id: int) -> ControlWish:
         """What is wished of a study."""
         query = select(Control.wish, Control.why, Control.failed, Control.launch).filter_by(study_id=study_id)
         row = self.read(lambda session: session.execute(query).one_or_none())
-        return Wish() if row is None else Wish(*row)
+        return ControlWish() if row is None else ControlWish(*row)
 
     def set_wish(self, study_id: int, wish: str, *, why: str = "", failed: bool = False) -> None:
         """Wishes something of a study; its workers see it before their next training and at each sign of life."""

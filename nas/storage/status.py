@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from nas.storage.base import AnySelect, counted
 from nas.storage.clock import database_now
-from nas.storage.control import Wish
+from nas.storage.control import ControlWish
 from nas.storage.models import (
     TRAINING_STATUSES,
     CandidateRow,
@@ -42,8 +42,8 @@ class Status(Studies):
             (distinct ones, over all stages), `failures` {kind: count}, `running` (list of
             `training_id`, `owner`, `notation`, `started_at`, `heartbeat_at`, `lease_until`,
             `attempts`, `seed`, `fidelity_label`, `epoch` reached and `epochs` to do), `doing` {worker: what
-            it waits for or does beside trainings}, `wish`, `why`, `failed` and `launch` (see `Wish`) and `finished`
-            (whether every stage is).
+            it waits for or does beside trainings}, `wish`, `why`, `failed` and `launch` (see `ControlWish`) and
+            `finished` (whether every stage is).
         """
         self.study(study)
         return self.read(lambda session: _summary(session, study))
@@ -98,7 +98,7 @@ def _summary(session: Session, study: str) -> dict[str, Any]:
     control = select(Control.wish, Control.why, Control.failed, Control.launch)
     wished = session.execute(control.join(Study, Study.id == Control.study_id).where(Study.name == study)).one_or_none()
     return {
-        **asdict(Wish() if wished is None else Wish(*wished)),
+        **asdict(ControlWish() if wished is None else ControlWish(*wished)),
         "study": study,
         "study_id": session.scalar(select(Study.id).filter_by(name=study)),
         "now": session.scalar(select(database_now())),

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from nas.data.augment import BatchAugmenter, Draws
+from nas.data.augment import BatchAugmenter, BatchDraws
 from nas.data.devices import card
 from nas.data.prepared import PackedSplit
 from nas.data.sampler import PKSampler
@@ -43,7 +43,7 @@ class _Half:
     not all of them."""
 
     indices: Tensor
-    draws: Draws
+    draws: BatchDraws
     pixels: Tensor | None
 
 
@@ -66,7 +66,7 @@ class TrainingBatches:
         self._augment = BatchAugmenter(recipe.augmentation, split.size, device)
         self._labels = split.labels.to(device)
         self._layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
-        self._drawn: tuple[tuple[int, int], list[Draws]] = ((0, 0), [])
+        self._drawn: tuple[tuple[int, int], list[BatchDraws]] = ((0, 0), [])
         self._helper: ThreadPoolExecutor | None = None
         if self.device.type == "cuda":
             # Without a reference back to this: a circle would hold the pixels after the training.

@@ -38,7 +38,7 @@ from nas.training.settings import (
     Orthogonality,
     PairwiseCircle,
     Positive,
-    Section,
+    SettingsSection,
     Share,
     Transfer,
     Triplet,
@@ -101,7 +101,7 @@ Settings = dict[str, bool | int | float | str | None]
 """What a head or a loss takes, by name."""
 
 
-class Recipe(Section):
+class Recipe(SettingsSection):
     """Everything that decides how a candidate is trained. Frozen; unknown keys are refused.
 
     >>> Recipe().epochs, Recipe().base_lr, Recipe().batch
@@ -595,7 +595,7 @@ def _sentence(error: ValidationError) -> str:
     return f"recipe: {what}" if not path else f"recipe: {path}: {what} (it is {first['input']!r})"
 
 
-_OPTIONAL: Mapping[str, type[Section]] = {"transfer": Transfer, "distil": Distillation}
+_OPTIONAL: Mapping[str, type[SettingsSection]] = {"transfer": Transfer, "distil": Distillation}
 
 
 def _known_keys(path: tuple[int | str, ...]) -> list[str]:

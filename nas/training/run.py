@@ -32,7 +32,7 @@ from nas.training.reproducible import reproducible
 from nas.training.results import EpochRecord, TrainingResult
 from nas.training.schedule import learning_rate
 from nas.training.scoring import score
-from nas.training.start import Start, start_from
+from nas.training.start import StartingPoint, start_from
 from nas.training.trainer import Trainer
 from nas.training.transfer import load_source, source_file
 
@@ -96,7 +96,7 @@ def train(
     candidate = as_candidate(candidate)
     recipe = final_recipe(candidate, recipe, fidelity, warm=init_from is not None and recipe.transfer is None)
     _check_arguments(recipe, data, stop_epoch, init_from)
-    start = Start(init_from, moved)
+    start = StartingPoint(init_from, moved)
     place = torch.device(usable_device(device))
     own = recipe.own_code or any(map(own_code.is_own, candidate.blocks))
     strict = not (own or is_foreign(candidate.backbone))
@@ -180,7 +180,7 @@ class _Run:
         data: PreparedData,
         seed: int,
         device: torch.device,
-        start: Start,
+        start: StartingPoint,
         checkpoint: Path | None,
         metrics: Sequence[str],
         on_epoch: OnEpoch | None,

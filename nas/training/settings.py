@@ -19,20 +19,20 @@ LossForm = Literal["paper", "released"]
 """A loss as its paper states it, or as its authors' released code computes it, where the two differ."""
 
 
-class Section(BaseModel):
+class SettingsSection(BaseModel):
     """Base of all sections: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
 
-class CrossEntropy(Section):
+class CrossEntropy(SettingsSection):
     """Identity classification on the feature after the BNNeck."""
 
     weight: NonNegative = Field(1.0, description="factor of the term in the loss")
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.1, description="eps/C form")
 
 
-class Triplet(Section):
+class Triplet(SettingsSection):
     """Batch-hard triplet on the feature before the BNNeck, Euclidean, not normalised."""
 
     weight: NonNegative = Field(1.0, description="factor of the term in the loss")
@@ -40,21 +40,21 @@ class Triplet(Section):
     soft_margin: bool = Field(False, description="softplus instead of the margin")
 
 
-class WeightedTriplet(Section):
+class WeightedTriplet(SettingsSection):
     """Weighted regularised triplet (AGW): no margin, no mining."""
 
     weight: NonNegative = Field(1.0, description="factor of the term in the loss")
     form: LossForm = Field("paper", description="released: as the authors' code computes it, see losses")
 
 
-class Center(Section):
+class Center(SettingsSection):
     """Center loss; its gradient on the centres is divided by the weight, so `lr` alone sets their speed."""
 
     weight: Positive = Field(5e-4, description="factor of the term in the loss")
     lr: Positive = Field(0.5, description="learning rate of plain SGD on the centres")
 
 
-class PairwiseCircle(Section):
+class PairwiseCircle(SettingsSection):
     """Circle loss, pairwise form, on L2-normalised features."""
 
     weight: NonNegative = Field(1.0, description="factor of the term in the loss")
@@ -63,7 +63,7 @@ class PairwiseCircle(Section):
     feature: Literal["pooled", "embedding"] = Field("embedding", description="before or after the BNNeck")
 
 
-class CircleSoftmax(Section):
+class CircleSoftmax(SettingsSection):
     """Circle loss, class-level form, on the cosines between embedding and classifier weights."""
 
     weight: NonNegative = Field(1.0, description="factor of the term in the loss")
@@ -71,7 +71,7 @@ class CircleSoftmax(Section):
     margin: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.35, description="relaxation m of the published loss")
 
 
-class ArcFace(Section):
+class ArcFace(SettingsSection):
     """Additive angular margin on the cosines between embedding and classifier weights."""
 
     weight: NonNegative = Field(1.0, description="factor of the term in the loss")
@@ -79,7 +79,7 @@ class ArcFace(Section):
     margin: Annotated[float, Field(ge=0.0, lt=3.14)] = Field(0.5, description="angle m in radians")
 
 
-class CosFace(Section):
+class CosFace(SettingsSection):
     """Additive margin on the cosines between embedding and classifier weights."""
 
     weight: NonNegative = Field(1.0, description="factor of the term in the loss")
@@ -87,7 +87,7 @@ class CosFace(Section):
     margin: Annotated[float, Field(ge=0.0, lt=2.0)] = Field(0.35, description="margin m of the published loss")
 
 
-class Contrastive(Section):
+class Contrastive(SettingsSection):
     """Contrastive loss on L2-normalised features, over all pairs of a batch."""
 
     weight: NonNegative = Field(1.0, description="factor of the term in the loss")
@@ -95,7 +95,7 @@ class Contrastive(Section):
     feature: Literal["pooled", "embedding"] = Field("pooled", description="before or after the neck")
 
 
-class Orthogonality(Section):
+class Orthogonality(SettingsSection):
     """Spectral orthogonality: spread of the eigenvalues of F F^T (final feature map) or W W^T (convolutions)."""
 
     weight: NonNegative = Field(description="factor of the term in the loss")
@@ -109,7 +109,7 @@ def _one_or_several(item: dict[str, Any]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item, "minItems": 1}]})
 
 
-class Distillation(Section):
+class Distillation(SettingsSection):
     """The network also learns what trained teachers say of the same images."""
 
     teacher: Annotated[tuple[Path, ...], _one_or_several({"type": "string"})] = Field(
@@ -145,7 +145,7 @@ HEAD_SETTINGS: Mapping[str, tuple[str, ...]] = {
 PRETRAINED = "pretrained"
 
 
-class Transfer(Section):
+class Transfer(SettingsSection):
     """Two-step fine-tuning: first the new classifier alone, then everything."""
 
     source: Path = Field(

@@ -26,7 +26,7 @@ _MOVED = 0x40FED
 
 
 @dataclass(frozen=True)
-class Start:
+class StartingPoint:
     """Where a training begins.
 
     Attributes:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from nas.data.augment import (
     BatchAugmenter,
-    Draws,
+    BatchDraws,
     erase_by_mask,
     erase_windows,
     move_by_index,
@@ -39,7 +39,7 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def one_at_a_time(pixels: np.ndarray, draws: Draws, index: int, pad: int) -> np.ndarray:
+def one_at_a_time(pixels: np.ndarray, draws: BatchDraws, index: int, pad: int) -> np.ndarray:
     """The strong baseline's pipeline on one image (H, W, 3), with Pillow and NumPy: (3, H, W) normalised."""
     image = Image.fromarray(pixels)
     if draws.flip[index]:

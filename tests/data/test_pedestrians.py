@@ -14,7 +14,7 @@ from nas.data.pedestrians import generate
 from nas.data.pedestrians.figure import JOINTS, Figure
 from nas.data.pedestrians.generate import Shot, Studio, contact_sheet, generated_folder, write_set
 from nas.data.pedestrians.people import draw_people
-from nas.data.pedestrians.raster import Colour, Part, Solids, draw, paint
+from nas.data.pedestrians.raster import Colour, Solid, Solids, draw, paint
 from nas.data.pedestrians.settings import PedestrianSettings
 from nas.errors import DataError
 
@@ -93,7 +93,7 @@ def test_the_person_fills_the_middle_and_not_the_corners(monkeypatch: pytest.Mon
 
 def column(colour: Colour, at: tuple[float, float, float]) -> Solids:
     """An upright part in view coordinates, 0.6 long."""
-    part = Part("ground", "ground", (0.2, 0.2), paint(colour), above=(0, 0, 0.7), below=(0, 0, 0.1))
+    part = Solid("ground", "ground", (0.2, 0.2), paint(colour), above=(0, 0, 0.7), below=(0, 0, 0.1))
     return Figure([part]).placed(np.zeros((len(JOINTS), 3)), 0.0, 0.0, at)
 
 

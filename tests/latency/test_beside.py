@@ -7,14 +7,14 @@ import pytest
 from nas.errors import LatencyError
 from nas.latency import LatencyProtocol, measure
 from nas.latency.jobs import make_job
-from nas.latency.protocol import Beside
+from nas.latency.protocol import Neighbour
 from nas.spaces import Candidate
 
 SMALL = "resnet18(width=0.125)"
 
 
 def protocol(network: str = SMALL, period_ms: float = 20.0) -> LatencyProtocol:
-    beside = Beside(network, period_ms)
+    beside = Neighbour(network, period_ms)
     return LatencyProtocol(batch=1, input=(32, 16), batches=20, warmup=1, threads=1, load=beside)
 
 
@@ -28,7 +28,7 @@ def test_the_other_network_runs_meanwhile_and_says_how_it_went() -> None:
     assert load["batches"] >= 1
     assert load["median_ms"] > 0
     assert 0 <= load["late"] <= 1
-    assert record.protocol.load == Beside(SMALL, 20.0)
+    assert record.protocol.load == Neighbour(SMALL, 20.0)
     assert record.ratio == pytest.approx(1.0, rel=1.0)
 
 

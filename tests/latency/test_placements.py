@@ -11,7 +11,7 @@ from latency_builders import DEVICE, PROTOCOL, PlantedDevice, SmallSpace, make_p
 from nas.errors import SpaceError
 from nas.latency import LatencyRecord
 from nas.latency.placement_table import PlacementTable
-from nas.latency.placements import Planned, Profile, plan_profile, profile
+from nas.latency.placements import Planned, ProfileOutcome, plan_profile, profile
 from nas.latency.store import MemoryStore
 from nas.results.additive import cross_validate
 from nas.spaces import Candidate, DesignSpace
@@ -142,7 +142,7 @@ def test_a_network_brings_its_reference() -> None:
 def test_ratios_that_are_not_sure_are_said() -> None:
     sure = make_pair([[(31.0, 30.0), (30.9, 30.0)] * 10])
     unsure = make_pair([[(31.0, 30.0)] * 20 + [(45.0, 30.0)] * 20])
-    found = Profile(PROTOCOL, DEVICE, [], {Candidate.parse("resnet50+se@8"): sure})
+    found = ProfileOutcome(PROTOCOL, DEVICE, [], {Candidate.parse("resnet50+se@8"): sure})
     assert found.warnings == []
     found.records[Candidate.parse("resnet50+se@4")] = unsure
     assert found.warnings[0].startswith("1 of 2 networks are known to no better than 2% of the reference's time")

@@ -22,7 +22,7 @@ from nas import RuleSet
 from nas.errors import StudyError
 from nas.progress import Progress
 from nas.reporting import stills, write_report
-from nas.reporting.document import Beside, Bullets, Paragraph
+from nas.reporting.document import Bullets, Paragraph, SideBySide
 from nas.reporting.figures import FIGURES
 from nas.reporting.files import PARETO_COLUMNS, RECORD, pareto_table
 from nas.reporting.html import render_html
@@ -95,7 +95,7 @@ def test_the_first_screen_is_answer_limits_front_and_map(full: StudyData) -> Non
     assert isinstance(heading, Paragraph)
     assert "rules adopted" in heading.text
     assert isinstance(adopted, Bullets)
-    assert isinstance(figures, Beside)
+    assert isinstance(figures, SideBySide)
     assert [figure.name for figure in figures.blocks] == ["pareto_front", "placement_map"]
     shown = render_html(tell(broken))
     assert shown.index('class="lead"') < shown.index('class="health"') < shown.index('class="beside"')

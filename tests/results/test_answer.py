@@ -12,7 +12,7 @@ from results_builders import planted, trained
 from nas.progress import duration
 from nas.results.answer import answer_of, cost_words
 from nas.results.costs import Ratio
-from nas.results.power import Design, visible_difference
+from nas.results.power import ComparisonDesign, visible_difference
 
 PLAIN = "resnet50"
 BLOCKS = [f"resnet50+se@{site}" for site in range(1, 6)]
@@ -165,7 +165,7 @@ def test_the_answer_is_plain_data_for_scripts() -> None:
 @pytest.mark.slow
 def test_small_form_of_the_benchmark() -> None:
     """Nothing matters: at most 5 % of studies name one. One as good as the design sees: at least 80 % name it."""
-    gain = visible_difference(0.003, Design(candidates=5, blocks=3))
+    gain = visible_difference(0.003, ComparisonDesign(candidates=5, blocks=3))
     rng = np.random.default_rng(11)
     seeds = rng.integers(0, 2**31, 24)
     false = sum(answer_of(study(0.0, sd=0.003, seed=seed)).kind == "better" for seed in seeds)

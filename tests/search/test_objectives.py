@@ -18,7 +18,7 @@ import nas
 from nas.cli.main import main
 from nas.errors import NasError, SpaceError, StudyError, TrainingError
 from nas.search import own_function
-from nas.search.objectives import Trainer, filled, run_command
+from nas.search.objectives import OwnTrainer, filled, run_command
 from nas.search.settings import ObjectiveSettings
 from nas.spaces import Candidate, own_code
 from nas.training.failures import Diverged, TrainingInterrupted
@@ -146,13 +146,13 @@ def test_what_is_given_is_a_result_or_one_sentence(given: Any, kind: type[NasErr
     def f(candidate: Candidate) -> Any:
         return given
 
-    trainer = Trainer(ObjectiveSettings(python=own_function.register(f)))
+    trainer = OwnTrainer(ObjectiveSettings(python=own_function.register(f)))
     with pytest.raises(kind, match=said.replace("objective f", "objective .*f")):
         trainer.run(ONE, 0, Fidelity(), None)
 
 
 def test_a_cost_that_is_declared_must_come_and_be_one() -> None:
-    trainer = Trainer(ObjectiveSettings(ask=True, costs=["energy_j"]))
+    trainer = OwnTrainer(ObjectiveSettings(ask=True, costs=["energy_j"]))
     assert trainer.read({"map": 0.5, "energy_j": 2}).costs == {"energy_j": 2.0}
     with pytest.raises(StudyError, match="gave no 'energy_j', only map"):
         trainer.read({"map": 0.5})
@@ -198,7 +198,7 @@ def test_functions_are_given_what_they_name() -> None:
 
     for function in (everything, anything, only):
         settings = ObjectiveSettings(python=own_function.register(function))
-        Trainer(settings).run(ONE, 3, Fidelity(epochs=2), Path("a.pt"))
+        OwnTrainer(settings).run(ONE, 3, Fidelity(epochs=2), Path("a.pt"))
     assert seen == [(ONE, 3, 2, Path("a.pt")), ["candidate", "fidelity", "seed", "start"], (ONE, 3)]
 
 
@@ -295,7 +295,7 @@ def test_a_command_in_a_database_is_run_only_where_it_is_trusted(
 )
 def test_a_command_that_gives_no_result_is_one_sentence(code: str, kind: type[NasError], said: str) -> None:
     with pytest.raises(kind, match=said):
-        Trainer(ObjectiveSettings(command=[sys.executable, "-c", code])).run(ONE, 0, Fidelity(), None)
+        OwnTrainer(ObjectiveSettings(command=[sys.executable, "-c", code])).run(ONE, 0, Fidelity(), None)
 
 
 def test_a_command_is_ended_with_its_children(folder: Path) -> None:

@@ -14,7 +14,7 @@ from nas.search.proposals import Observation, Request, propose
 from nas.search.proposals.failures import success_chances
 from nas.search.proposals.features import Features, hats
 from nas.search.proposals.model import Model
-from nas.search.proposals.placement import ACQUISITIONS, PlacementSampler, Settings
+from nas.search.proposals.placement import ACQUISITIONS, PlacementSampler, PlacementSettings
 from nas.spaces import Candidate, DesignSpace
 from nas.spaces.rules import MaxBlocks
 
@@ -67,7 +67,7 @@ def test_every_acquisition_gives_new_feasible_candidates(acquisition: str) -> No
     space = small_space()
     history = trained(space.sample(20, 2))
     request = Request(space, history, 6, seed=4, cost=true_ms)
-    sampler = PlacementSampler(Settings(acquisition=acquisition))
+    sampler = PlacementSampler(PlacementSettings(acquisition=acquisition))
     found = [p.candidate for p in sampler(request)]
     assert found == [p.candidate for p in sampler(request)]
     assert len({c.id for c in found} | request.known) == 26

@@ -26,7 +26,7 @@ from nas.search.context import StudyContext
 from nas.search.execution import Execution
 from nas.search.joining import join
 from nas.search.launchers import local as running
-from nas.search.launchers.base import Pool, WorkerTask, exit_words
+from nas.search.launchers.base import JobPool, WorkerTask, exit_words
 from nas.search.launchers.choice import launcher_for, launchers_here
 from nas.search.launchers.local import LocalLauncher
 from nas.search.worker import HUNG, Worker
@@ -316,7 +316,7 @@ def spoken_by_a_child(folder: Path, words: str | None, monkeypatch: pytest.Monke
     if words is not None:
         workers._words_file(0).write_text(words)
     with pytest.raises(StudyError) as error:
-        Pool(workers).check({"trainings": {"finished": 0}, "stages": [], "wish": "run"}, lambda _: None)
+        JobPool(workers).check({"trainings": {"finished": 0}, "stages": [], "wish": "run"}, lambda _: None)
     return error.value
 
 

@@ -19,7 +19,7 @@ from nas.training.failures import TrainingInterrupted
 from nas.training.recipe import Recipe
 from nas.training.run import train
 from nas.training.settings import Transfer
-from nas.training.start import Start, start_from
+from nas.training.start import StartingPoint, start_from
 from nas.training.trainer import Trainer
 from nas.training.transfer import load_source, only_trainable, source_file
 
@@ -212,7 +212,7 @@ def test_a_fine_tuning_goes_on_from_its_start_and_is_resumed_from_no_other(
     for name in ("backbone.conv1.weight", "classifier.weight"):
         torch.testing.assert_close(weights[name], plain[name], atol=1e-6, rtol=0)
     assert found.epochs[0].losses["cross_entropy"] < 2.6
-    assert load_checkpoint(path).start == Start(source).id
+    assert load_checkpoint(path).start == StartingPoint(source).id
     for start, moved in ((None, 0), (source, 1)):
         with pytest.raises(TrainingError, match="belongs to another training: its start is"):
             train(IDENTITY, still, data, seed=1, init_from=start, moved=moved, checkpoint=path)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.data.pedestrians.people import Appearance
-from nas.data.pedestrians.raster import ALONG, AROUND, STEPS, Bytes, Colour, Part, Solids, checks, front, paint, rings
+from nas.data.pedestrians.raster import ALONG, AROUND, STEPS, Bytes, Colour, Solid, Solids, checks, front, paint, rings
 
 Point = NDArray[np.float64]
 
@@ -56,7 +56,7 @@ class Stance:
 class Figure:
     """Parts hung on joints; made once, placed at every moment that is drawn."""
 
-    def __init__(self, parts: Sequence[Part], height: float = 1.0) -> None:
+    def __init__(self, parts: Sequence[Solid], height: float = 1.0) -> None:
         self._ends = np.array([(JOINTS.index(p.a), JOINTS.index(p.b)) for p in parts]).T
         self._offsets = np.array([(p.above, p.below) for p in parts], float).transpose(1, 0, 2) * height
         places = np.linspace(0, 1, STEPS)
@@ -124,38 +124,38 @@ def _darker(colour: Colour, share: float = 0.75) -> Colour:
     return red, green, blue
 
 
-def _head(p: Appearance) -> Iterator[Part]:
+def _head(p: Appearance) -> Iterator[Solid]:
     hair = p.upper if p.hair_style == "hood" else p.hair
     grown = (ALONG < 0.27) | (np.abs(AROUND) > 1.15) & (HAIRLINE.get(p.hair_style, 1.1) > ALONG)
     eyes = (front(0.65, 0.42, 0.52), _darker(p.skin, 0.45))
     face = paint(p.skin, eyes, (grown & (p.hair_style != "bald"), hair))
     egg = (0.027, 0.048, 0.059, 0.062, 0.060, 0.049, 0.029)
-    yield Part("head", "head", egg, face, above=(0, 0.012, 0.115), deep=1.12)
-    yield Part("head", "neck", (0.026, 0.030), paint(p.skin), below=(0, 0, -0.03))
+    yield Solid("head", "head", egg, face, above=(0, 0.012, 0.115), deep=1.12)
+    yield Solid("head", "neck", (0.026, 0.030), paint(p.skin), below=(0, 0, -0.03))
     if p.hair_style in LOOSE_HAIR:
         top, end, radii = LOOSE_HAIR[p.hair_style]
         colour = {"cap": p.bag, "hood": _darker(p.upper)}.get(p.hair_style, p.hair)
         deep = 1.12 if p.hair_style == "cap" else None
-        yield Part("head", "head", radii, paint(colour), (0, *top), (0, *end), deep)
+        yield Solid("head", "head", radii, paint(colour), (0, *top), (0, *end), deep)
     if p.hair_style == "cap":
-        yield Part("head", "head", (0.03, 0.02), paint(p.bag), (0, 0.05, 0.086), (0, 0.095, 0.076), bulge=0.2)
+        yield Solid("head", "head", (0.03, 0.02), paint(p.bag), (0, 0.05, 0.086), (0, 0.095, 0.076), bulge=0.2)
 
 
-def _torso(p: Appearance) -> Iterator[Part]:
+def _torso(p: Appearance) -> Iterator[Solid]:
     s, g = p.shoulders, p.girth
     profile = (0.040, 0.080 * s, 0.103 * s, 0.105 * s, 0.104 * s * g**0.5, 0.098 * g, 0.095 * g, 0.098 * g, 0.100 * g)
     cloth = _upper_cloth(p)
-    yield Part("neck", "pelvis", profile, cloth, below=(0, 0, -0.03), deep=0.62 * g**0.5, capped=False, lift=0.02)
+    yield Solid("neck", "pelvis", profile, cloth, below=(0, 0, -0.03), deep=0.62 * g**0.5, capped=False, lift=0.02)
     if p.upper_kind == "coat":
         coat, wide = paint(p.upper, (front(0.12), _darker(p.upper, 0.6))), (0.098 * g, 0.108 * g, 0.118 * g, 0.125 * g)
-        yield Part("pelvis", "pelvis", wide, coat, below=(0, 0, -0.24), deep=0.75, capped=False, lift=0.06)
+        yield Solid("pelvis", "pelvis", wide, coat, below=(0, 0, -0.24), deep=0.75, capped=False, lift=0.06)
     cloth, _ = _lower_cloth(p)
     if skirt := {"skirt": 0.20, "long skirt": 0.36}.get(p.lower_kind):
         flare = (0.090 * g, 0.103 * g, 0.11 * g + 0.1 * skirt)
-        yield Part("pelvis", "pelvis", flare, cloth, (0, 0, 0.02), (0, 0, -skirt), deep=0.96, capped=False, lift=0.06)
+        yield Solid("pelvis", "pelvis", flare, cloth, (0, 0, 0.02), (0, 0, -skirt), deep=0.96, capped=False, lift=0.06)
     else:
         hips = (0.094 * g, 0.09 * g)
-        yield Part("pelvis", "pelvis", hips, paint(p.lower), (0, 0, 0.05), (0, 0, -0.02), deep=0.7)
+        yield Solid("pelvis", "pelvis", hips, paint(p.lower), (0, 0, 0.05), (0, 0, -0.02), deep=0.7)
 
 
 def _upper_cloth(p: Appearance) -> Bytes:
@@ -192,7 +192,7 @@ def _lower_cloth(p: Appearance) -> tuple[Bytes, Bytes]:
     return base, base
 
 
-def _leg(p: Appearance, side: str) -> Iterator[Part]:
+def _leg(p: Appearance, side: str) -> Iterator[Solid]:
     g, long = p.girth, p.lower_kind == "trousers"
     thigh, shin = _lower_cloth(p)
     if "skirt" in p.lower_kind:
@@ -202,30 +202,30 @@ def _leg(p: Appearance, side: str) -> Iterator[Part]:
     if not long:
         shin = paint(p.skin, ((0.4 if p.boots else 1.0) < ALONG, p.shoes))
     loose = 1.0 if long else 0.82
-    yield Part(f"hip_{side}", f"knee_{side}", (0.064 * g, 0.058 * g, 0.046 * g), thigh)
-    yield Part(f"knee_{side}", f"ankle_{side}", (0.045 * g * loose, 0.043 * g * loose, 0.037 * loose), shin)
-    yield Part(f"ankle_{side}", f"toe_{side}", (0.030, 0.029, 0.020), paint(p.shoes))
+    yield Solid(f"hip_{side}", f"knee_{side}", (0.064 * g, 0.058 * g, 0.046 * g), thigh)
+    yield Solid(f"knee_{side}", f"ankle_{side}", (0.045 * g * loose, 0.043 * g * loose, 0.037 * loose), shin)
+    yield Solid(f"ankle_{side}", f"toe_{side}", (0.030, 0.029, 0.020), paint(p.shoes))
 
 
-def _arm(p: Appearance, side: str) -> Iterator[Part]:
+def _arm(p: Appearance, side: str) -> Iterator[Solid]:
     reach, count = SLEEVES[p.upper_kind], {"stripes": 3.0, "wide stripes": 1.5}.get(p.upper_pattern)
     sleeve = p.upper_second if p.upper_pattern == "sleeves" else p.upper
     striped = (rings(count or 1) & (count is not None), p.upper_second)
     loose = (0.5 + 0.5 * p.girth) * (1.0 if reach < 2 else 1.18)
     upper = paint(sleeve, striped, (reach < ALONG, p.skin))
-    yield Part(f"shoulder_{side}", f"elbow_{side}", (0.031 * loose, 0.033 * loose, 0.028 * loose), upper)
+    yield Solid(f"shoulder_{side}", f"elbow_{side}", (0.031 * loose, 0.033 * loose, 0.028 * loose), upper)
     lower = paint(sleeve, striped) if reach >= 2 else paint(p.skin)
-    yield Part(f"elbow_{side}", f"hand_{side}", (0.029 * loose, 0.027 * loose, 0.022 * loose), lower)
-    yield Part(f"hand_{side}", f"hand_{side}", (0.021, 0.017), paint(p.skin), below=(0, 0.006, -0.02))
+    yield Solid(f"elbow_{side}", f"hand_{side}", (0.029 * loose, 0.027 * loose, 0.022 * loose), lower)
+    yield Solid(f"hand_{side}", f"hand_{side}", (0.021, 0.017), paint(p.skin), below=(0, 0.006, -0.02))
 
 
-def _bag(p: Appearance) -> Iterator[Part]:
+def _bag(p: Appearance) -> Iterator[Solid]:
     cloth = paint(p.bag, (rings(2, 0.12), _darker(p.bag, 0.6)))
     if p.bag_kind == "backpack":
         radii = (0.05, 0.082, 0.086, 0.086, 0.07)
-        yield Part("neck", "neck", radii, cloth, (0, -0.105, -0.02), (0, -0.105, -0.22), deep=0.62)
+        yield Solid("neck", "neck", radii, cloth, (0, -0.105, -0.02), (0, -0.105, -0.22), deep=0.62)
     elif p.bag_kind == "handbag":
-        yield Part("hand_l", "hand_l", (0.045, 0.052, 0.05), cloth, (0, 0, -0.04), (0, 0, -0.115), bulge=0.5)
+        yield Solid("hand_l", "hand_l", (0.045, 0.052, 0.05), cloth, (0, 0, -0.04), (0, 0, -0.115), bulge=0.5)
     elif p.bag_kind != "none":
         x = (1.0 if p.bag_kind.endswith("left") else -1.0) * 0.115 * p.girth
-        yield Part("pelvis", "pelvis", (0.052, 0.06, 0.056), cloth, (x, 0, 0.03), (x, 0, -0.07), bulge=0.6)
+        yield Solid("pelvis", "pelvis", (0.052, 0.06, 0.056), cloth, (x, 0, 0.03), (x, 0, -0.07), bulge=0.6)

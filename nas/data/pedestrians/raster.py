@@ -1,6 +1,6 @@
 """Draws solids of revolution into a picture, all of one picture at once, nearer ones over farther ones.
 
-Every body part and thing is a `Part`: an axis between two points, a radius along it, a texture around
+Every body part and thing is a `Solid`: an axis between two points, a radius along it, a texture around
 it. For each pixel the place along the axis and around it is computed, so patterns stick to the body and
 turn with it. What depends on the axis or the angle alone is looked up in small tables.
 
@@ -33,7 +33,7 @@ SMALLEST_RADIUS = 0.3
 """In pixels: what is thinner would vanish between their centres."""
 
 
-class Part(NamedTuple):
+class Solid(NamedTuple):
     """A solid between two joints of a figure.
 
     a, b: names of the joints. radii: at equal steps from a to b. texture: (STEPS, SECTORS, 3). above,

@@ -9,7 +9,7 @@ from PIL import Image
 
 from nas.data.pedestrians.figure import Figure
 from nas.data.pedestrians.people import LOWER, UPPER, colours, pick
-from nas.data.pedestrians.raster import Bytes, Floats, Part, checks, paint, rings
+from nas.data.pedestrians.raster import Bytes, Floats, Solid, checks, paint, rings
 
 GROUND = colours("96948e 787674 b0a492 687a54 8a6c5c")
 WALL = colours("c4bcac 946858 a8b2ba 7a8074 d6d2cc 5a6068")
@@ -85,23 +85,23 @@ def draw_thing(rng: np.random.Generator) -> Figure:
     return Figure(pick(THING_KINDS, rng)(rng))
 
 
-def _upright(top: float, end: float, radii: tuple[float, ...], texture: Bytes, x: float = 0, **more: bool) -> Part:
-    return Part("ground", "ground", radii, texture, (x, 0, top), (x, 0, end), **more)
+def _upright(top: float, end: float, radii: tuple[float, ...], texture: Bytes, x: float = 0, **more: bool) -> Solid:
+    return Solid("ground", "ground", radii, texture, (x, 0, top), (x, 0, end), **more)
 
 
-def _post(rng: np.random.Generator) -> list[Part]:
+def _post(rng: np.random.Generator) -> list[Solid]:
     wide, striped = rng.uniform(0.02, 0.05), rng.random() < 0.4
     bands = rings(rng.uniform(4, 9)) & striped
     return [_upright(1.3, -0.1, (wide, wide), paint(pick(THINGS, rng), (bands, pick(THINGS, rng))))]
 
 
-def _bin(rng: np.random.Generator) -> list[Part]:
+def _bin(rng: np.random.Generator) -> list[Solid]:
     tall, wide, texture = rng.uniform(0.25, 0.45), rng.uniform(0.10, 0.17), paint(pick(THINGS, rng))
     lid = _upright(tall + 0.02, tall, (wide * 0.6, wide), texture)
     return [_upright(tall, -0.08, (wide, wide * 0.94, wide * 0.9), texture, capped=False), lid]
 
 
-def _bush(rng: np.random.Generator) -> list[Part]:
+def _bush(rng: np.random.Generator) -> list[Solid]:
     leaves = []
     for _ in range(6):
         green = (int(rng.integers(40, 84)), int(rng.integers(84, 130)), int(rng.integers(36, 70)))
@@ -110,17 +110,17 @@ def _bush(rng: np.random.Generator) -> list[Part]:
     return leaves
 
 
-def _sign(rng: np.random.Generator) -> list[Part]:
+def _sign(rng: np.random.Generator) -> list[Solid]:
     up, wide = rng.uniform(0.45, 0.75), rng.uniform(0.07, 0.11)
     board = paint(pick(THINGS, rng), (rings(3, 0.4), pick(UPPER, rng)))
     pole = _upright(up, -0.1, (0.014, 0.014), paint((90, 90, 92)))
     return [pole, _upright(up + 0.16, up, (wide, wide), board, capped=False)]
 
 
-def _trolley(rng: np.random.Generator) -> list[Part]:
+def _trolley(rng: np.random.Generator) -> list[Solid]:
     tall, cloth = rng.uniform(0.2, 0.3), paint(pick(LOWER, rng), (rings(2, 0.25), pick(UPPER, rng)))
     handle = _upright(tall + 0.2, tall, (0.01, 0.01), paint((60, 60, 62)), 0.05)
     return [_upright(tall, 0.03, (0.10, 0.105, 0.10), cloth), handle]
 
 
-THING_KINDS: tuple[Callable[[np.random.Generator], list[Part]], ...] = (_post, _bin, _bush, _sign, _trolley)
+THING_KINDS: tuple[Callable[[np.random.Generator], list[Solid]], ...] = (_post, _bin, _bush, _sign, _trolley)

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from nas.errors import SpaceError
-from nas.networks.backbones.foreign import Features, build_foreign, foreign_class, refusal, weight_tags
+from nas.networks.backbones.foreign import FeaturesFirst, build_foreign, foreign_class, refusal, weight_tags
 from nas.networks.backbones.ibn import ibn_trunk
 from nas.networks.backbones.mobile import mobilenet_trunk, shufflenet_trunk
 from nas.networks.backbones.osnet import osnet_trunk
@@ -119,7 +119,7 @@ def _structure(name: str, made_by: Any) -> Structure:  # an edited class of the 
         raise SpaceError(f"blocks cannot be placed in {name}: {error.message}", error.hint) from error
     called = {call.path.partition(".")[0] for call in trace.calls}
     own = {path.partition(".")[0] for path, _ in trunk.named_parameters() if "." in path}
-    unused = own - called if isinstance(trunk, Features) else set()
+    unused = own - called if isinstance(trunk, FeaturesFirst) else set()
     left = tuple(sorted(unused - _run_in_training(trunk))) if unused else ()
     return Structure(sites, strided_modules(trace, sites), left)
 

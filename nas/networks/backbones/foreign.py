@@ -12,7 +12,7 @@ from nas.spaces import own_code
 from nas.spaces.sites import TIMM
 
 
-class Features(nn.Module):
+class FeaturesFirst(nn.Module):
     """Ahead of a network's own class: its features are what comes out."""
 
     forward_features: Any
@@ -32,9 +32,9 @@ def _new_ahead(kind: type[nn.Module]) -> nn.Module:
 
 
 def _ahead(network: nn.Module) -> nn.Module:
-    """The network with `Features` ahead of its class."""
+    """The network with `FeaturesFirst` ahead of its class."""
     kind = type(network)
-    network.__class__ = type(kind.__name__, (Features, kind), {"__module__": kind.__module__})
+    network.__class__ = type(kind.__name__, (FeaturesFirst, kind), {"__module__": kind.__module__})
     return network
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.errors import SpaceError, TrainingError, unknown_name
-from nas.networks.counting import Cost, count_cost
+from nas.networks.counting import ImageCost, count_cost
 from nas.networks.shapes import FeatureShape
 from nas.spaces.blocks import IDENTITY, PUBLISHED, START, UNIT_GATE, BlockSpec
 
@@ -133,7 +133,7 @@ class AttentionBlock(nn.Module):
         return cls._counted(shape, form, params).macs
 
     @classmethod
-    def _counted(cls, shape: FeatureShape, form: Form, params: Mapping[str, Any]) -> Cost:
+    def _counted(cls, shape: FeatureShape, form: Form, params: Mapping[str, Any]) -> ImageCost:
         with torch.device("meta"):
             block = cls.build(shape, form=form, **params).eval()
             return count_cost(block, torch.empty(1, shape.channels, shape.height, shape.width))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nas.errors import NasError
-from nas.reporting.document import Badge, Beside, Block, Cell, Paragraph, Section, Table, words
+from nas.reporting.document import Badge, Block, Cell, Paragraph, Section, SideBySide, Table, words
 from nas.reporting.figures import LatencySpread, NetworkDrawing, RankLists, TrainingCurves
 from nas.reporting.numbers import MISSING, count, fixed, interval, is_missing, mean_sd, scaled, signed
 from nas.reporting.story.drawn import figure_block
@@ -31,7 +31,7 @@ def beside(data: StudyData, first: str, second: str) -> list[Section]:
 def lists_beside(data: StudyData, first: str, second: str) -> list[Block]:
     """Rank lists of both for the same queries, where they were made."""
     named = enumerate((first, second))
-    return [Beside([figure_block(RankLists(n), data, f"rank_lists_{i}", short_label(n)) for i, n in named])]
+    return [SideBySide([figure_block(RankLists(n), data, f"rank_lists_{i}", short_label(n)) for i, n in named])]
 
 
 def _accuracy(data: StudyData, first: str, second: str) -> list[Block]:

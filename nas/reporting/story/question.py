@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nas.reporting.document import Beside, Block, Bullets, Paragraph, Section, Table, Tiles, code, words
+from nas.reporting.document import Block, Bullets, Paragraph, Section, SideBySide, Table, Tiles, code, words
 from nas.reporting.findings import finding_table
 from nas.reporting.health import health
 from nas.reporting.numbers import count, fixed, interval, plural, signed
@@ -23,7 +23,7 @@ MOST_RULES = 5
 
 def question(data: StudyData) -> Section:
     """The first screen: the answer, what limits it, the front beside the map of differences; then what was asked."""
-    figures = Beside([figure_block("pareto_front", data), figure_block("placement_map", data)])
+    figures = SideBySide([figure_block("pareto_front", data), figure_block("placement_map", data)])
     blocks = [*answered(data), figures, Paragraph(_question_words(data)), _tiles(data)]
     return Section("question", "The answer", blocks)
 

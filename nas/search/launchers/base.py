@@ -124,7 +124,7 @@ class Launcher(Protocol):
 
 
 @dataclass
-class Pool:
+class JobPool:
     """Keeps as many workers as there is work for, and counts how they end.
 
     Attributes:

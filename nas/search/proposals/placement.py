@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Settings:
+class PlacementSettings:
     """What can be chosen about the strategy; the defaults won on planted landscapes.
 
     Attributes:
@@ -78,8 +78,8 @@ class PlacementSampler:
         surrogate: what believes; for comparisons.
     """
 
-    def __init__(self, settings: Settings | None = None, surrogate: Fit | None = None) -> None:
-        self._settings = settings or Settings()
+    def __init__(self, settings: PlacementSettings | None = None, surrogate: Fit | None = None) -> None:
+        self._settings = settings or PlacementSettings()
         self._fit = surrogate or self._linear
 
     def _linear(self, request: Request, observed: Sequence[Observation]) -> Surrogate:
@@ -99,7 +99,9 @@ class PlacementSampler:
 class _Batch:
     """The model of the observations and the pool it is asked about."""
 
-    def __init__(self, request: Request, observed: Sequence[Observation], settings: Settings, model: Surrogate) -> None:
+    def __init__(
+        self, request: Request, observed: Sequence[Observation], settings: PlacementSettings, model: Surrogate
+    ) -> None:
         self._request = request
         self._observed = observed
         self._settings = settings

@@ -13,7 +13,7 @@ from nas.search.stages.profile import Profile
 from nas.search.stages.rule_test import RuleTest
 from nas.search.stages.search import Search
 from nas.search.stages.shrink import Shrink
-from nas.search.stages.start import Start
+from nas.search.stages.start import TrainStarts
 from nas.search.stages.sweep import Sweep
 from nas.search.stages.tune import Tune
 
@@ -25,7 +25,7 @@ HANDLERS: dict[str, StageHandler] = {
     "profile": Profile(),
     "tune": Tune(),
     "pretrain": Pretrain(),
-    "start": Start(),
+    "start": TrainStarts(),
     "sweep": WithGiven(Sweep()),
     "shrink": WithGiven(Shrink()),
     "auto_shrink": WithGiven(AutoShrink()),

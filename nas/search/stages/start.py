@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nas.storage import StageInfo
 
 
-class Start:
+class TrainStarts:
     """Handler of `start` stages."""
 
     def advance(self, context: StudyContext, stage: StageInfo, settings: StartStage) -> bool:

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from nas.results.intervals import Estimate
-from nas.shrinking.analysis import Analysis, Answer, FamilyTests, Key
+from nas.shrinking.analysis import Analysis, FamilyTests, Judgement, Key
 from nas.shrinking.design import used_sites
 from nas.shrinking.equivalence import turned
 from nas.spaces.findings import Finding
@@ -54,7 +54,7 @@ def _conclude(
     evidence = analysis.evidence(
         rows, difference, p=p_values[key], p_adjusted=adjusted[key], latency_ms=_cost(analysis, better, worse)
     )
-    answer: Answer = analysis.judge(difference, adjusted[key], min(_support(analysis, b) for b in pair), "block")
+    answer: Judgement = analysis.judge(difference, adjusted[key], min(_support(analysis, b) for b in pair), "block")
     return analysis.finding(
         BlockPreference(better=better, worse=worse, strength="preference", backbone=analysis.scope), answer, evidence
     )

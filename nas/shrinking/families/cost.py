@@ -13,7 +13,7 @@ import numpy as np
 
 from nas.results.intervals import Estimate
 from nas.results.slower import Beside, beside_reference
-from nas.shrinking.analysis import Analysis, Answer, FamilyTests, Flags, Key, Reference
+from nas.shrinking.analysis import Analysis, FamilyTests, Flags, Judgement, Key, Reference
 from nas.shrinking.equivalence import turned
 from nas.spaces.findings import Finding
 from nas.spaces.rules import Cost
@@ -91,15 +91,17 @@ def _conclude(
     findings = []
     if untrained or no_better:
         reason = "; ".join(_why(reference, untrained, no_better, gains))
-        findings.append(_finding(analysis, reference, untrained + no_better, slow, Answer("adopted", reason), beside))
+        findings.append(
+            _finding(analysis, reference, untrained + no_better, slow, Judgement("adopted", reason), beside)
+        )
     better = [c for c in maybe if (d := beside[c]) is not None and d.p_above() <= 0.05]
     unclear = [c for c in maybe if c not in better]
     if better:
-        answer = Answer("rejected", f"slower than {reference.notation}, but better")
+        answer = Judgement("rejected", f"slower than {reference.notation}, but better")
         findings.append(_finding(analysis, reference, better, slow, answer, beside))
     if unclear:
         why = f"{reference.notation} was not trained" if reference.score is None else "may be better than the reference"
-        findings.append(_finding(analysis, reference, unclear, slow, Answer("not enough data", why), beside))
+        findings.append(_finding(analysis, reference, unclear, slow, Judgement("not enough data", why), beside))
     return findings
 
 
@@ -108,7 +110,9 @@ def _untold(analysis: Analysis, reference: Reference, unsure: Sequence[Beside]) 
     if not unsure:
         return []
     why = next((b.quote.why for b in unsure if b.quote.why), "the intervals of their times do not tell")
-    answer = Answer("not enough data", f"not known whether {len(unsure)} are slower than {reference.notation}: {why}")
+    answer = Judgement(
+        "not enough data", f"not known whether {len(unsure)} are slower than {reference.notation}: {why}"
+    )
     slow = {(b.pattern, b.site): b for b in unsure}
     return [_finding(analysis, reference, list(slow), slow, answer, dict.fromkeys(slow))]
 
@@ -127,7 +131,7 @@ def _finding(
     reference: Reference,
     keys: list[Placed],
     placed: Mapping[Placed, Beside],
-    answer: Answer,
+    answer: Judgement,
     beside: Mapping[Placed, Estimate | None],
 ) -> Finding:
     known = [d for key in keys if (d := beside[key]) is not None]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.results.intervals import Estimate
-from nas.shrinking.analysis import REGRESSION, Analysis, Answer, FamilyTests, Key
+from nas.shrinking.analysis import REGRESSION, Analysis, FamilyTests, Judgement, Key
 from nas.shrinking.equivalence import turned
 from nas.spaces.findings import Finding
 from nas.spaces.rules import MaxBlocks
@@ -124,16 +124,16 @@ def _passes(analysis: Analysis, next_one: Mapping[int, Estimate | None], limit: 
     return added.value <= analysis.settings.margin and not still_gains
 
 
-def _answer(analysis: Analysis, limit: int, added: Estimate | None, passed: bool, trainings: int) -> Answer:
+def _answer(analysis: Analysis, limit: int, added: Estimate | None, passed: bool, trainings: int) -> Judgement:
     settings = analysis.settings
     if passed:
-        return Answer(
+        return Judgement(
             "adopted", f"block {limit + 1} brings less than those before, and less than {settings.worth:g} mAP"
         )
     if added is None or trainings < settings.min_trainings:
         return analysis.untold("count")
     if added.interval()[0] > 0:
-        return Answer("rejected", f"block {limit + 1} still adds {added.value:+.4f} mAP")
+        return Judgement("rejected", f"block {limit + 1} still adds {added.value:+.4f} mAP")
     return analysis.unseen([added], f"block {limit + 1} brings no less than those before it")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.results.intervals import Estimate
-from nas.shrinking.analysis import Analysis, Answer, FamilyTests, Key
+from nas.shrinking.analysis import Analysis, FamilyTests, Judgement, Key
 from nas.shrinking.design import Term, block_params, is_range, range_position, recipe_values
 from nas.shrinking.null import range_null
 from nas.shrinking.winners import good_range, resample_size, score_weights
@@ -77,7 +77,7 @@ def _factor(analysis: Analysis, factor: Term, p_values: Mapping[Key, float], adj
     evidence = analysis.evidence(rows, gain, p=p_values[key], p_adjusted=adjusted[key])
     answer = analysis.judge(gain, adjusted[key], evidence.trainings, factor[0])
     if answer.verdict == "adopted" and not dropped:
-        answer = Answer(
+        answer = Judgement(
             "rejected", "values differ, but none is shown to be worse than the best by more than the margin"
         )
     chosen = [names[i] for i in (kept if dropped else [best])]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from nas.results.intervals import Estimate
-from nas.shrinking.analysis import Analysis, Answer, FamilyTests, Key
+from nas.shrinking.analysis import Analysis, FamilyTests, Judgement, Key
 from nas.shrinking.design import families_of, mixed
 from nas.shrinking.equivalence import turned
 from nas.spaces.findings import Finding
@@ -46,7 +46,7 @@ def _gain(analysis: Analysis, difference: Estimate | None, p_adjusted: float, p:
     answer = analysis.judge(difference, p_adjusted, evidence.trainings, "mix")
     share = analysis.costs.slowdown(cost) if cost is not None else None
     if answer.verdict == "adopted" and share is not None and share > analysis.settings.max_slowdown:
-        answer = Answer(
+        answer = Judgement(
             "rejected", f"not worth it under {analysis.settings.max_slowdown:.0%} slow-down: costs {share:.1%}"
         )
     return analysis.finding(_rule(analysis, preferred=True), answer, evidence)

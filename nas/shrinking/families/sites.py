@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy.stats import fisher_exact
 
 from nas.results.intervals import Estimate
-from nas.shrinking.analysis import REGRESSION, Analysis, Answer, FamilyTests, Key
+from nas.shrinking.analysis import REGRESSION, Analysis, FamilyTests, Judgement, Key
 from nas.shrinking.design import Term
 from nas.shrinking.effects import Fit
 from nas.shrinking.equivalence import no_worse
@@ -194,7 +194,7 @@ def _adopted(analysis: Analysis, group: SiteEffects, kept: set[int], p: float, w
     """An adopted finding; `p` is the largest adjusted p among the sites that decided."""
     rule = _rule(analysis, group, kept)
     rule = rule if hard else rule.model_copy(update={"strength": "preference"})
-    answer = Answer("adopted", f"{why} (adjusted p <= {p:.2g})")
+    answer = Judgement("adopted", f"{why} (adjusted p <= {p:.2g})")
     return analysis.finding(rule, answer, _evidence(analysis, group, kept, p))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.results.intervals import Estimate
-from nas.shrinking.analysis import Analysis, Answer, FamilyTests, Key
+from nas.shrinking.analysis import Analysis, FamilyTests, Judgement, Key
 from nas.spaces.findings import Finding
 from nas.spaces.rules import StageEnds
 
@@ -30,7 +30,7 @@ def stage_ends(analysis: Analysis) -> FamilyTests:
         answer = analysis.judge(difference, adjusted[KEY], analysis.sample.support(rows), "site")
         weakest = _weakest(analysis, by_stage)
         if answer.verdict == "adopted" and (weakest is None or weakest < analysis.settings.margin):
-            answer = Answer("rejected", "rests on one stage: without it the premium is gone")
+            answer = Judgement("rejected", "rests on one stage: without it the premium is gone")
         evidence = analysis.evidence(
             rows, difference, p=_p(difference), p_adjusted=adjusted[KEY], latency_ms=_cost(analysis)
         )
