@@ -75,7 +75,7 @@ def complexity(
 
 
 @lru_cache(maxsize=256)
-def _head_cost(shape: FeatureShape, name: str, pooling: str, settings: Params) -> Cost:
+def _head_cost(shape: FeatureShape, name: str, pooling: str, settings: Params) -> ImageCost:
     # On the CPU: a head of one's own may look at values.
     with torch.random.fork_rng(devices=[]):
         made = make_head(name, shape, pooling, dict(settings))
