@@ -13,7 +13,7 @@ from nas.errors import StudyError
 from nas.storage.base import chunks
 from nas.storage.checkpoint_store import CheckpointStore
 from nas.storage.clock import database_now
-from nas.storage.models import CandidateRow, Stage, StageTraining, Study, Training
+from nas.storage.models import CandidateRow, Stage, StageTraining, StudyRow, Training
 from nas.storage.optuna_storage import delete_mirror, rename_mirror
 from nas.storage.repository import Repository
 from nas.storage.studies import check_study_name
@@ -93,9 +93,9 @@ def rename_study(repository: Repository, old: str, new: str) -> None:
     check_study_name(new)
 
     def work(session: Session) -> None:
-        if session.scalar(select(Study.id).where(Study.name == new, Study.id != study_id)) is not None:
+        if session.scalar(select(StudyRow.id).where(StudyRow.name == new, StudyRow.id != study_id)) is not None:
             raise StudyError(f"there is a study {new!r} already")
-        study = session.get_one(Study, study_id)
+        study = session.get_one(StudyRow, study_id)
         study.name = new
         if "name" in study.definition:
             study.definition = {**study.definition, "name": new}
@@ -187,7 +187,7 @@ def _delete(session: Session, study_id: int, keep_trainings: bool) -> None:
     session.execute(delete(StageTraining).where(StageTraining.stage_id.in_(stages)))
     for piece in chunks(going):
         session.execute(delete(Training).where(Training.id.in_(piece)))
-    session.execute(delete(Study).where(Study.id == study_id))
+    session.execute(delete(StudyRow).where(StudyRow.id == study_id))
     unused = ~exists(select(Training.id).where(Training.candidate_id == CandidateRow.id))
     for names in chunks(sorted(set(candidates))):
         session.execute(delete(CandidateRow).where(CandidateRow.id.in_(names), unused))

@@ -21,14 +21,14 @@ from nas.storage.models import (
     Device,
     Environment,
     Epoch,
-    Finding,
+    FindingRow,
     Latency,
     Note,
     RecipeRow,
-    Space,
+    SpaceRow,
     Stage,
     StageTraining,
-    Study,
+    StudyRow,
     Training,
 )
 
@@ -42,17 +42,17 @@ PASSING = {
 }
 TABLES: tuple[type[Base], ...] = (
     Environment,
-    Space,
+    SpaceRow,
     CandidateRow,
     RecipeRow,
     DatasetRow,
     Device,
-    Study,
+    StudyRow,
     Stage,
     Training,
     StageTraining,
     Epoch,
-    Finding,
+    FindingRow,
     Latency,
     Note,
 )
@@ -89,17 +89,17 @@ def belongs(session: Session, model: type[Base], study_id: int) -> ColumnElement
     stages = select(Stage.id).where(Stage.study_id == study_id)
     links = select(StageTraining.training_id).where(StageTraining.stage_id.in_(stages))
     conditions: dict[type[Base], Any] = {
-        Study: lambda: Study.id == study_id,
+        StudyRow: lambda: StudyRow.id == study_id,
         Stage: lambda: Stage.study_id == study_id,
         StageTraining: lambda: StageTraining.stage_id.in_(stages),
         Training: lambda: Training.id.in_(links),
         Epoch: lambda: Epoch.training_id.in_(links),
-        Finding: lambda: Finding.study_id == study_id,
+        FindingRow: lambda: FindingRow.study_id == study_id,
         Note: lambda: Note.study_id == study_id,
         CandidateRow: lambda: CandidateRow.id.in_(_used(Training.candidate_id, links)),
         RecipeRow: lambda: RecipeRow.id.in_(_used(Training.recipe_id, links)),
         DatasetRow: lambda: DatasetRow.id.in_(_used(Training.dataset_id, links)),
-        Space: lambda: Space.id.in_(_spaces(session, study_id)),
+        SpaceRow: lambda: SpaceRow.id.in_(_spaces(session, study_id)),
         Latency: lambda: _latency(study_id, links),
         Device: lambda: Device.id.in_(select(Latency.device).where(_latency(study_id, links))),
         Environment: lambda: _environment(study_id, links),
@@ -115,8 +115,8 @@ def _used(column: Any, links: Any) -> Any:
 def _latency(study_id: int, links: Any) -> ColumnElement[bool]:
     """Of the study's architectures, and all of its own protocol and device (its profile)."""
     architectures = select(CandidateRow.architecture_id).where(CandidateRow.id.in_(_used(Training.candidate_id, links)))
-    protocol = select(Study.protocol_id).where(Study.id == study_id).scalar_subquery()
-    device = select(Study.device).where(Study.id == study_id).scalar_subquery()
+    protocol = select(StudyRow.protocol_id).where(StudyRow.id == study_id).scalar_subquery()
+    device = select(StudyRow.device).where(StudyRow.id == study_id).scalar_subquery()
     return or_(
         Latency.architecture_id.in_(architectures), (Latency.protocol_id == protocol) & (Latency.device == device)
     )
@@ -126,17 +126,17 @@ def _environment(study_id: int, links: Any) -> ColumnElement[bool]:
     return or_(
         Environment.id.in_(_used(Training.environment_id, links)),
         Environment.id.in_(select(Latency.environment_id).where(_latency(study_id, links))),
-        Environment.id.in_(select(Study.environment_id).where(Study.id == study_id)),
+        Environment.id.in_(select(StudyRow.environment_id).where(StudyRow.id == study_id)),
     )
 
 
 def _spaces(session: Session, study_id: int) -> list[str]:
     """The spaces of a study and its stages, with all they were shrunk from or to."""
     stages = session.execute(select(Stage.space_id, Stage.result).where(Stage.study_id == study_id)).all()
-    line: set[str | None] = {session.scalar(select(Study.space_id).where(Study.id == study_id))}
+    line: set[str | None] = {session.scalar(select(StudyRow.space_id).where(StudyRow.id == study_id))}
     for space_id, result in stages:
         line.update((space_id, (result or {}).get("space_id")))
-    parents = {row.id: row.parent_id for row in session.execute(select(Space.id, Space.parent_id))}
+    parents = {row.id: row.parent_id for row in session.execute(select(SpaceRow.id, SpaceRow.parent_id))}
     found: set[str] = set()
     while known := {space for space in line if space is not None and space in parents} - found:
         found |= known

@@ -29,14 +29,14 @@ from nas.storage.models import (
     Device,
     Environment,
     Epoch,
-    Finding,
+    FindingRow,
     Latency,
     Note,
     RecipeRow,
-    Space,
+    SpaceRow,
     Stage,
     StageTraining,
-    Study,
+    StudyRow,
     Training,
 )
 from nas.storage.repository import Repository
@@ -69,7 +69,7 @@ def import_study(
     if name is not None:
         check_study_name(name)
     with open_archive(path, ids) as archive:
-        study = name or str(archive.rows(Study)[0]["name"])
+        study = name or str(archive.rows(StudyRow)[0]["name"])
         if any(known.name == study for known in repository.studies()):
             raise StudyError(f"the database holds a study {study!r} already", "give another name: --name NAME")
         files = {} if store is None else _unpack_checkpoints(archive, store, progress)
@@ -94,27 +94,27 @@ class _Import:
 
     def __init__(self, session: Session, archive: Archive, study: str, files: Mapping[str, str]) -> None:
         self._session, self._archive, self._study, self._files = session, archive, study, files
-        self._ids: dict[type[Base], dict[int, int]] = {Study: {}, Stage: {}, Training: {}}
+        self._ids: dict[type[Base], dict[int, int]] = {StudyRow: {}, Stage: {}, Training: {}}
 
     def run(self) -> Archived:
         for model in (Environment, CandidateRow, RecipeRow, DatasetRow, Device):
             self._insert(model, self._archive.rows(model))
         self._spaces()
-        (study,) = self._archive.rows(Study)
+        (study,) = self._archive.rows(StudyRow)
         definition = {**study["definition"], **({"name": self._study} if "name" in study["definition"] else {})}
-        self._new(Study, {**study, "name": self._study, "definition": definition})
+        self._new(StudyRow, {**study, "name": self._study, "definition": definition})
         for row in self._archive.rows(Stage):
-            self._new(Stage, {**row, "study_id": self._ids[Study][row["study_id"]]})
+            self._new(Stage, {**row, "study_id": self._ids[StudyRow][row["study_id"]]})
         settled = self._trainings()
         self._links()
         epochs = [{**row, "training_id": self._ids[Training][row["training_id"]]} for row in self._archive.rows(Epoch)]
         self._insert(Epoch, epochs)
-        study_id = self._ids[Study][study["id"]]
+        study_id = self._ids[StudyRow][study["id"]]
         self._insert(Note, [{**row, "study_id": study_id} for row in self._archive.rows(Note)])
-        for row in self._archive.rows(Finding):
-            owners = {"study_id": self._ids[Study][row["study_id"]], "stage_id": self._ids[Stage][row["stage_id"]]}
+        for row in self._archive.rows(FindingRow):
+            owners = {"study_id": self._ids[StudyRow][row["study_id"]], "stage_id": self._ids[Stage][row["stage_id"]]}
             finding = renumbered(row["finding"], self._ids[Training])
-            self._session.execute(insert(Finding).values({**_without_id(row), **owners, "finding": finding}))
+            self._session.execute(insert(FindingRow).values({**_without_id(row), **owners, "finding": finding}))
         timed = self._latencies()
         counts = {model.__tablename__: len(self._archive.rows(model)) for model in TABLES}
         path = str(self._archive.path)
@@ -129,12 +129,12 @@ class _Import:
         self._ids[model][row["id"]] = int(self._session.scalars(statement).one())
 
     def _spaces(self) -> None:
-        left = {row["id"]: row for row in self._archive.rows(Space)}
+        left = {row["id"]: row for row in self._archive.rows(SpaceRow)}
         while left:  # parents first: a space refers to the one it was shrunk from
             ready = [row for row in left.values() if row["parent_id"] not in left]
             if not ready:
                 raise self._archive.bad("its spaces descend from each other")
-            insert_missing(self._session, Space, ready)
+            insert_missing(self._session, SpaceRow, ready)
             left = {key: row for key, row in left.items() if row not in ready}
 
     def _trainings(self) -> list[int]:
@@ -205,17 +205,17 @@ class _Import:
 
     def _touched(self, settled: list[int], timed: list[Row]) -> tuple[str, ...]:
         """What other studies of this database see of the import."""
-        others = Study.id != next(iter(self._ids[Study].values()))
+        others = StudyRow.id != next(iter(self._ids[StudyRow].values()))
         asked = (
-            select(Study.name, func.count())
-            .join(Stage, Stage.study_id == Study.id)
+            select(StudyRow.name, func.count())
+            .join(Stage, Stage.study_id == StudyRow.id)
             .join(StageTraining, StageTraining.stage_id == Stage.id)
             .where(StageTraining.training_id.in_(settled), others)
-            .group_by(Study.name)
-            .order_by(Study.name)
+            .group_by(StudyRow.name)
+            .order_by(StudyRow.name)
         )
         said = [f"{count} trainings that {name!r} waited for" for name, count in self._session.execute(asked)]
-        speak = select(Study.name, Study.protocol_id, Study.device).where(others).order_by(Study.name)
+        speak = select(StudyRow.name, StudyRow.protocol_id, StudyRow.device).where(others).order_by(StudyRow.name)
         for name, protocol, device in self._session.execute(speak):
             count = sum((row["protocol_id"], row["device"]) == (protocol, device) for row in timed)
             if count:

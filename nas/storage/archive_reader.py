@@ -38,9 +38,9 @@ from nas.storage.models import (
     Latency,
     Note,
     RecipeRow,
-    Space,
+    SpaceRow,
     Stage,
-    Study,
+    StudyRow,
     Training,
 )
 
@@ -166,7 +166,7 @@ class Archive:
     # -- what the rows say
 
     def _check(self) -> None:
-        studies = self.rows(Study)
+        studies = self.rows(StudyRow)
         if len(studies) != 1:
             raise self.bad(f"it holds {len(studies)} studies, not one")
         if not is_study_name(studies[0]["name"]):
@@ -178,7 +178,7 @@ class Archive:
             self._same("environment", row["id"], content_id(row["facts"]))
         for row in self.rows(CandidateRow):
             self._check_candidate(row)
-        for row in () if self._early else self.rows(Space):
+        for row in () if self._early else self.rows(SpaceRow):
             self._check_space(row)
         for what, model, id_, content in _NAMED:
             for row in self.rows(model) if what in self._ids else ():

@@ -18,7 +18,7 @@ from nas.storage.base import AnySelect, chunks
 from nas.storage.checkpoint_store import CheckpointStore
 from nas.storage.claims import NOBODY, longer_than_given
 from nas.storage.clock import database_now
-from nas.storage.models import CandidateRow, RecipeRow, Stage, StageTraining, Training, Worker
+from nas.storage.models import CandidateRow, RecipeRow, Stage, StageTraining, Training, WorkerRow
 from nas.storage.repository import Repository
 
 SILENT_WORKER_S = 600.0
@@ -156,10 +156,10 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "silent_worker",
         "{n} workers were not heard of for ten minutes and did not say goodbye",
-        lambda: select(Worker.id).where(
-            Worker.stopped_at.is_(None), Worker.heartbeat_at < database_now() - SILENT_WORKER_S
+        lambda: select(WorkerRow.id).where(
+            WorkerRow.stopped_at.is_(None), WorkerRow.heartbeat_at < database_now() - SILENT_WORKER_S
         ),
-        lambda ids: update(Worker).where(Worker.id.in_(ids)).values(stopped_at=Worker.heartbeat_at),
+        lambda ids: update(WorkerRow).where(WorkerRow.id.in_(ids)).values(stopped_at=WorkerRow.heartbeat_at),
         harmless=True,
     ),
 )

@@ -22,7 +22,17 @@ from nas.errors import StorageError
 from nas.files.plain import clean, clean_text, finite
 from nas.storage.base import AnySelect, RepositoryPart, insert_or_update
 from nas.storage.clock import database_now
-from nas.storage.models import CandidateRow, DatasetRow, Epoch, RecipeRow, Stage, StageTraining, Study, Training, Worker
+from nas.storage.models import (
+    CandidateRow,
+    DatasetRow,
+    Epoch,
+    RecipeRow,
+    Stage,
+    StageTraining,
+    StudyRow,
+    Training,
+    WorkerRow,
+)
 from nas.storage.records import ClaimedTraining, TrainingOutcome
 
 MAX_ATTEMPTS = 3  # an error of the machine passes by then; one of the candidate would come for ever
@@ -75,7 +85,7 @@ class Claims(RepositoryPart):
         )
 
         def work(session: Session) -> bool:
-            session.execute(update(Worker).where(Worker.id == owner).values(heartbeat_at=now))
+            session.execute(update(WorkerRow).where(WorkerRow.id == owner).values(heartbeat_at=now))
             return session.scalar(beat) is not None
 
         return self.write(work)
@@ -311,7 +321,7 @@ def _description() -> AnySelect:
             Training.owner,
             Training.attempts.label("attempt"),
             Training.lease_until,
-            Study.name.label("study"),
+            StudyRow.name.label("study"),
             Stage.id.label("stage_id"),
             Stage.name.label("stage"),
             *(getattr(StageTraining, name) for name in ("role", "sampler", "batch", "position", "sampler_attrs")),
@@ -343,7 +353,7 @@ def _description() -> AnySelect:
         )
         .join(StageTraining, StageTraining.training_id == Training.id)
         .join(Stage, Stage.id == StageTraining.stage_id)
-        .join(Study, Study.id == Stage.study_id)
+        .join(StudyRow, StudyRow.id == Stage.study_id)
         .join(CandidateRow, CandidateRow.id == Training.candidate_id)
         .join(RecipeRow, RecipeRow.id == Training.recipe_id)
         .join(DatasetRow, DatasetRow.id == Training.dataset_id)

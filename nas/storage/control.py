@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from nas.files.plain import clean, clean_text
 from nas.storage.base import RepositoryPart, chunks, counted, insert_or_update
-from nas.storage.models import Control, DatasetRow, Environment, Stage, StageTraining, Study, Training
+from nas.storage.models import Control, DatasetRow, Environment, Stage, StageTraining, StudyRow, Training
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Controls(RepositoryPart):
 
 
 def _spent(session: Session, study_id: int, stage_id: int | None) -> Spent:
-    begun = select(Study.created_at).where(Study.id == study_id).scalar_subquery()
+    begun = select(StudyRow.created_at).where(StudyRow.id == study_id).scalar_subquery()
     links = select(StageTraining.training_id).join(Stage, Stage.id == StageTraining.stage_id)
     links = links.where(Stage.study_id == study_id if stage_id is None else Stage.id == stage_id)
     here = (

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from nas.files.plain import clean, clean_text
 from nas.storage.base import RepositoryPart
-from nas.storage.models import Finding, Stage
+from nas.storage.models import FindingRow, Stage
 
 
 class Findings(RepositoryPart):
@@ -26,22 +26,22 @@ class Findings(RepositoryPart):
         rows = [_row(study_id, stage_id, position, finding) for position, finding in enumerate(findings)]
 
         def work(session: Session) -> None:
-            session.execute(delete(Finding).where(Finding.stage_id == stage_id))
+            session.execute(delete(FindingRow).where(FindingRow.stage_id == stage_id))
             if rows:
-                session.execute(insert(Finding), rows)
+                session.execute(insert(FindingRow), rows)
 
         self.write(work)
 
     def findings(self, study_id: int, *, stage_id: int | None = None) -> list[dict[str, Any]]:
         """The findings of a study, stage by stage; each with `stage_id` and `stage` (its name) added."""
         query = (
-            select(Finding.finding, Stage.id, Stage.name)
-            .join(Stage, Stage.id == Finding.stage_id)
-            .where(Finding.study_id == study_id)
-            .order_by(Stage.position, Finding.position)
+            select(FindingRow.finding, Stage.id, Stage.name)
+            .join(Stage, Stage.id == FindingRow.stage_id)
+            .where(FindingRow.study_id == study_id)
+            .order_by(Stage.position, FindingRow.position)
         )
         if stage_id is not None:
-            query = query.where(Finding.stage_id == stage_id)
+            query = query.where(FindingRow.stage_id == stage_id)
         rows = self.rows(query)
         return [{**finding, "stage_id": id_, "stage": name} for finding, id_, name in rows]
 

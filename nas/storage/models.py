@@ -75,7 +75,7 @@ class Environment(Base):
     created_at: Mapped[float] = _created()
 
 
-class Space(Base):
+class SpaceRow(Base):
     """A design space and the space it was shrunk from (its lineage)."""
 
     __tablename__ = "nas_space"
@@ -89,7 +89,7 @@ class Space(Base):
     created_at: Mapped[float] = _created()
 
 
-class Study(Base):
+class StudyRow(Base):
     """One study: its file's content, seed and the space it starts from."""
 
     __tablename__ = "nas_study"
@@ -314,7 +314,7 @@ class Device(Base):
     created_at: Mapped[float] = _created()
 
 
-class Worker(Base):
+class WorkerRow(Base):
     """A process that works, or worked, on a study; `id` is the owner's name in its claims."""
 
     __tablename__ = "nas_worker"
@@ -400,7 +400,7 @@ class Latency(Base):
     __table_args__ = (Index(None, "architecture_id", "protocol_id", "device"),)
 
 
-class Finding(Base):
+class FindingRow(Base):
     """One tested rule of one stage with its evidence and verdict: adopted, rejected or not enough data."""
 
     __tablename__ = "nas_rule"

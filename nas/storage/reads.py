@@ -16,13 +16,13 @@ from nas.storage.models import (
     DatasetRow,
     Environment,
     Epoch,
-    Finding,
+    FindingRow,
     Latency,
     Note,
-    Space,
+    SpaceRow,
     Stage,
     StageTraining,
-    Study,
+    StudyRow,
     Training,
 )
 from nas.storage.studies import Studies
@@ -44,15 +44,15 @@ class Reads(Studies):
             )
             .join(StageTraining, StageTraining.training_id == Training.id)
             .join(Stage, Stage.id == StageTraining.stage_id)
-            .join(Study, Study.id == Stage.study_id)
-            .where(Study.name == study)
+            .join(StudyRow, StudyRow.id == Stage.study_id)
+            .where(StudyRow.name == study)
         )
         stages = (
             select(func.count(Stage.id), func.max(Stage.started_at), func.max(Stage.finished_at))
-            .join(Study, Study.id == Stage.study_id)
-            .where(Study.name == study)
+            .join(StudyRow, StudyRow.id == Stage.study_id)
+            .where(StudyRow.name == study)
         )
-        last = (func.max(Latency.id), func.max(Finding.id), func.max(Note.changed_at))
+        last = (func.max(Latency.id), func.max(FindingRow.id), func.max(Note.changed_at))
         others = select(*(select(number).scalar_subquery() for number in last))
         return "|".join(str(value) for query in (counts, stages, others) for value in self.rows(query)[0])
 
@@ -125,7 +125,7 @@ class Reads(Studies):
         info = self.study(study)
         stages = self.stages(info.id)
         wanted = [info.space_id, *(stage.space_id for stage in stages), *proposed]
-        columns = (Space.id, Space.name, Space.size, Space.parent_id, Space.rules, Space.definition)
+        columns = (SpaceRow.id, SpaceRow.name, SpaceRow.size, SpaceRow.parent_id, SpaceRow.rules, SpaceRow.definition)
         rows = {row.id: row for row in self.rows(select(*columns))}
         found: dict[str, dict[str, Any]] = {}
         for space_id in wanted:
@@ -152,8 +152,8 @@ def trainings_of(study: str) -> AnySelect:
     return (
         select(StageTraining.training_id)
         .join(Stage, Stage.id == StageTraining.stage_id)
-        .join(Study, Study.id == Stage.study_id)
-        .where(Study.name == study)
+        .join(StudyRow, StudyRow.id == Stage.study_id)
+        .where(StudyRow.name == study)
     )
 
 

@@ -18,9 +18,9 @@ from nas.storage.models import (
     Epoch,
     Stage,
     StageTraining,
-    Study,
+    StudyRow,
     Training,
-    Worker,
+    WorkerRow,
 )
 from nas.storage.records import StudyInfo
 from nas.storage.studies import Studies
@@ -96,11 +96,13 @@ def _summary(session: Session, study: str) -> dict[str, Any]:
     stages = [_stage(row) for row in session.execute(_stages_query(study))]
     running = session.execute(_running_query(study)).all()
     control = select(Control.wish, Control.why, Control.failed, Control.launch)
-    wished = session.execute(control.join(Study, Study.id == Control.study_id).where(Study.name == study)).one_or_none()
+    wished = session.execute(
+        control.join(StudyRow, StudyRow.id == Control.study_id).where(StudyRow.name == study)
+    ).one_or_none()
     return {
         **asdict(ControlWish() if wished is None else ControlWish(*wished)),
         "study": study,
-        "study_id": session.scalar(select(Study.id).filter_by(name=study)),
+        "study_id": session.scalar(select(StudyRow.id).filter_by(name=study)),
         "now": session.scalar(select(database_now())),
         "stages": stages,
         "trainings": _distinct_counts(session, study),
@@ -132,10 +134,10 @@ def _stages_query(study: str) -> AnySelect:
             func.avg(Training.seconds).filter(Training.status == "finished").label("mean_seconds"),
             *[_count(status).label(f"n_{status}") for status in TRAINING_STATUSES],
         )
-        .join(Study, Study.id == Stage.study_id)
+        .join(StudyRow, StudyRow.id == Stage.study_id)
         .outerjoin(StageTraining, StageTraining.stage_id == Stage.id)
         .outerjoin(Training, Training.id == StageTraining.training_id)
-        .where(Study.name == study)
+        .where(StudyRow.name == study)
         .group_by(Stage.id)
         .order_by(Stage.position)
     )
@@ -152,8 +154,8 @@ def _of_study(study: str) -> AnySelect:
     return (
         select(StageTraining.training_id)
         .join(Stage, Stage.id == StageTraining.stage_id)
-        .join(Study, Study.id == Stage.study_id)
-        .where(Study.name == study)
+        .join(StudyRow, StudyRow.id == Stage.study_id)
+        .where(StudyRow.name == study)
     )
 
 
@@ -179,9 +181,11 @@ def _epoch_reached() -> ScalarSelect[int]:
 def _workers_query(study: str) -> AnySelect:
     """Workers that did not say they ended and gave a sign of life lately."""
     return (
-        select(Worker.id, Worker.details)
-        .join(Study, Study.id == Worker.study_id)
-        .where(Study.name == study, Worker.stopped_at.is_(None), Worker.heartbeat_at > database_now() - SILENT_S)
+        select(WorkerRow.id, WorkerRow.details)
+        .join(StudyRow, StudyRow.id == WorkerRow.study_id)
+        .where(
+            StudyRow.name == study, WorkerRow.stopped_at.is_(None), WorkerRow.heartbeat_at > database_now() - SILENT_S
+        )
     )
 
 

@@ -16,11 +16,11 @@ from nas.files.plain import JsonDict, clean, content_id
 from nas.spaces.sites import be_told
 from nas.storage.base import RepositoryPart, insert_missing
 from nas.storage.clock import database_now
-from nas.storage.models import STAGE_STATUSES, Environment, Space, Stage, Study
+from nas.storage.models import STAGE_STATUSES, Environment, SpaceRow, Stage, StudyRow
 from nas.storage.records import SpaceInfo, StageInfo, StudyInfo
 from nas.storage.retry import damaged
 
-_STUDY_COLUMNS = [getattr(Study, field.name) for field in fields(StudyInfo)]
+_STUDY_COLUMNS = [getattr(StudyRow, field.name) for field in fields(StudyInfo)]
 _STAGE_COLUMNS = [getattr(Stage, field.name) for field in fields(StageInfo)]
 LONGEST_PLANNING_S = 600.0
 _UNCHANGED: Any = object()
@@ -71,8 +71,8 @@ class Studies(RepositoryPart):
         }
 
         def work(session: Session) -> None:
-            insert_missing(session, Space, [row])
-            stored = session.get_one(Space, space_id)
+            insert_missing(session, SpaceRow, [row])
+            stored = session.get_one(SpaceRow, space_id)
             if stored.definition != row["definition"]:  # filed under this id by an archive: what is known here holds
                 stored.definition, stored.size = row["definition"], row["size"]
 
@@ -80,7 +80,7 @@ class Studies(RepositoryPart):
 
     def space(self, space_id: str) -> SpaceInfo | None:
         """A stored space."""
-        row = self.read(lambda session: session.get(Space, space_id))
+        row = self.read(lambda session: session.get(SpaceRow, space_id))
         return None if row is None else _space_info(row)
 
     def lineage(self, space_id: str) -> list[SpaceInfo]:
@@ -111,8 +111,8 @@ class Studies(RepositoryPart):
         }
 
         def work(session: Session) -> int:
-            insert_missing(session, Study, [row])
-            study = session.scalars(select(Study).filter_by(name=name)).one()
+            insert_missing(session, StudyRow, [row])
+            study = session.scalars(select(StudyRow).filter_by(name=name)).one()
             if study.definition != row["definition"]:
                 study.definition, study.seed, study.space_id = row["definition"], seed, space_id
             return study.id
@@ -127,9 +127,9 @@ class Studies(RepositoryPart):
         """
 
         def work(session: Session) -> StudyInfo:
-            row = session.execute(select(*_STUDY_COLUMNS).where(Study.name == name)).one_or_none()
+            row = session.execute(select(*_STUDY_COLUMNS).where(StudyRow.name == name)).one_or_none()
             if row is None:
-                known = session.scalars(select(Study.name)).all()
+                known = session.scalars(select(StudyRow.name)).all()
                 raise StudyError(unknown_name("study", name, known), f"database: {self.database.url}")
             info = self._study_info(row)
             be_told(info.definition.get("space"))
@@ -139,7 +139,7 @@ class Studies(RepositoryPart):
 
     def studies(self) -> list[StudyInfo]:
         """All studies, oldest first."""
-        rows = self.read(lambda session: session.execute(select(*_STUDY_COLUMNS).order_by(Study.id)).all())
+        rows = self.read(lambda session: session.execute(select(*_STUDY_COLUMNS).order_by(StudyRow.id)).all())
         return [self._study_info(row) for row in rows]
 
     def _study_info(self, row: Row[Any]) -> StudyInfo:
@@ -150,7 +150,7 @@ class Studies(RepositoryPart):
     def set_study_latency(self, study_id: int, protocol_id: str, device: str) -> None:
         """Says which latency figures the study speaks of: one protocol on one device."""
         values = {"protocol_id": protocol_id, "device": device}
-        self.run(update(Study).filter_by(id=study_id).values(values))
+        self.run(update(StudyRow).filter_by(id=study_id).values(values))
 
     def ensure_stage(self, study_id: int, position: int, name: str, kind: str, settings: JsonDict) -> int:
         """Stores a stage or finds it again; returns its id.
@@ -263,7 +263,7 @@ def clean_or(value: object) -> Any:
     return value if value is _UNCHANGED else clean(value)
 
 
-def _space_info(row: Space) -> SpaceInfo:
+def _space_info(row: SpaceRow) -> SpaceInfo:
     return SpaceInfo(row.id, row.name, int(row.size), row.parent_id, row.definition, row.rules, row.created_at)
 
 

@@ -15,7 +15,7 @@ from nas.results.columns import RESULT_COLUMNS
 from nas.results.cost_tables import beside_told, given_table, time_table, with_costs
 from nas.storage.base import AnySelect
 from nas.storage.latencies import NEWEST_FIRST
-from nas.storage.models import CandidateRow, DatasetRow, Epoch, Latency, Stage, StageTraining, Study, Training
+from nas.storage.models import CandidateRow, DatasetRow, Epoch, Latency, Stage, StageTraining, StudyRow, Training
 from nas.storage.reads import trainings_of
 from nas.storage.retry import damaged
 from nas.storage.studies import Studies
@@ -158,8 +158,8 @@ class Tables(Studies):
             .join(Training, Training.dataset_id == DatasetRow.id)
             .join(StageTraining, StageTraining.training_id == Training.id)
             .join(Stage, Stage.id == StageTraining.stage_id)
-            .join(Study, Study.id == Stage.study_id)
-            .where(Study.name == study, DatasetRow.name == "table")
+            .join(StudyRow, StudyRow.id == Stage.study_id)
+            .where(StudyRow.name == study, DatasetRow.name == "table")
             .limit(1)
         )
         return next((str(row.id) for row in self.rows(query)), None)
@@ -211,7 +211,7 @@ def _told_query(study: str) -> AnySelect:
 def _results_query(study: str) -> AnySelect:
     return (
         select(
-            Study.name.label("study"),
+            StudyRow.name.label("study"),
             Stage.name.label("stage"),
             Stage.kind.label("stage_kind"),
             StageTraining.role,
@@ -242,10 +242,10 @@ def _results_query(study: str) -> AnySelect:
             Training.finished_at,
             Stage.space_id,
         )
-        .join(Stage, Stage.study_id == Study.id)
+        .join(Stage, Stage.study_id == StudyRow.id)
         .join(StageTraining, StageTraining.stage_id == Stage.id)
         .join(Training, Training.id == StageTraining.training_id)
         .join(CandidateRow, CandidateRow.id == Training.candidate_id)
-        .where(Study.name == study)
+        .where(StudyRow.name == study)
         .order_by(Stage.position, StageTraining.batch, StageTraining.position, Training.id)
     )

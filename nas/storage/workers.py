@@ -12,7 +12,7 @@ from nas.files.plain import JsonDict, clean, clean_text
 from nas.storage.base import RepositoryPart, insert_or_update
 from nas.storage.claims import CLOCK_SLACK_S
 from nas.storage.clock import database_now
-from nas.storage.models import Worker
+from nas.storage.models import WorkerRow
 
 LONGEST_NAME = 200
 """Longest name of a worker, in characters; its column holds 255."""
@@ -49,18 +49,18 @@ class Workers(RepositoryPart):
             "heartbeat_at": database_now(),
             "stopped_at": None,
         }
-        self.write(lambda session: insert_or_update(session, Worker, [row], ("id",)))
+        self.write(lambda session: insert_or_update(session, WorkerRow, [row], ("id",)))
 
     def worker_alive(self, worker_id: str) -> None:
         """A sign of life of an idle worker (`heartbeat` gives one while it trains)."""
-        beat = update(Worker).where(Worker.id == worker_id).values(heartbeat_at=database_now())
+        beat = update(WorkerRow).where(WorkerRow.id == worker_id).values(heartbeat_at=database_now())
         self.run(beat)
 
     def worker_says(self, worker_id: str, words: str) -> None:
         """What a worker waits for or does beside trainings; "" when it is over."""
 
         def say(session: Session) -> None:
-            row = session.get(Worker, worker_id)
+            row = session.get(WorkerRow, worker_id)
             if row is not None:
                 row.details = {**row.details, "doing": clean_text(words)}
 
@@ -68,7 +68,7 @@ class Workers(RepositoryPart):
 
     def worker_stopped(self, worker_id: str) -> None:
         """Says that a worker ended by itself."""
-        ended = update(Worker).where(Worker.id == worker_id).values(stopped_at=database_now())
+        ended = update(WorkerRow).where(WorkerRow.id == worker_id).values(stopped_at=database_now())
         self.run(ended)
 
     def workers(self, study_id: int, *, silent_after_s: float = 120.0) -> list[dict[str, Any]]:
@@ -79,9 +79,9 @@ class Workers(RepositoryPart):
             `silent_s` (since the last sign of life, by the database's clock) and `state`:
             "working", "silent" or "stopped".
         """
-        columns = [column for column in Worker.__table__.columns if column.key != "study_id"]
-        silent = (database_now() - Worker.heartbeat_at).label("silent_s")
-        query = select(*columns, silent).where(Worker.study_id == study_id).order_by(Worker.started_at.desc())
+        columns = [column for column in WorkerRow.__table__.columns if column.key != "study_id"]
+        silent = (database_now() - WorkerRow.heartbeat_at).label("silent_s")
+        query = select(*columns, silent).where(WorkerRow.study_id == study_id).order_by(WorkerRow.started_at.desc())
         rows = [dict(row._mapping) for row in self.rows(query)]
         return [{**row, "state": _state(row, silent_after_s)} for row in rows]
 
