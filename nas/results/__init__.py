@@ -14,7 +14,7 @@ Tables in, tables or small frozen dataclasses out; no torch, no database, no dra
 - `additive`: `AdditiveModel`, `twins`: what a placement adds; `placement_costs`: what blocks and sites cost, for rules.
 - `fronts`: `on_front`, `layers`, `crowding`, `hypervolume`, `staircase`: who is on the front.
 - `choice`: `most_accurate`, `knee`: which candidate for a budget, with the runners-up that are not told apart.
-- `power`: `Design`, `visible_difference`, `blocks_needed`: what a design can see.
+- `power`: `ComparisonDesign`, `visible_difference`, `blocks_needed`: what a design can see.
 - `answer`: `answer_of`, `Answer`: what a study may say in one sentence.
 """
 

@@ -57,7 +57,7 @@ def visible_difference(sd: float, design: ComparisonDesign, power: float = POWER
     Solves P(T > q) = power for T ~ noncentral t(df, difference / error); NaN where the noise is not known or the design
     leaves no degrees of freedom.
 
-    >>> 0.005 < visible_difference(0.002, Design(candidates=5, blocks=3)) < 0.008
+    >>> 0.005 < visible_difference(0.002, ComparisonDesign(candidates=5, blocks=3)) < 0.008
     True
 
     Args:

@@ -42,7 +42,7 @@ def test_doctor_finds_what_studies_need(capsys: pytest.CaptureFixture[str]) -> N
 def test_doctor_ends_with_what_to_do(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["doctor"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "You can start: nas run studies/quickstart.yaml"
-    broken = diagnosis.Check("disk", "broken", "this folder cannot be written")
+    broken = diagnosis.MachineCheck("disk", "broken", "this folder cannot be written")
     monkeypatch.setattr(diagnosis, "_disk", lambda: broken)
     assert main(["doctor"]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "Put right first: disk."
