@@ -175,8 +175,7 @@ def auto(bench: Bench, budget: int, seed: int) -> tuple[list[Rule], bool]:
             bench, table, space, seed + len(rounds), step.draws, families=step.families, alpha=step.alpha
         )
         table, undone = pd.concat([table, fresh]), undone or fell
-        shrunk = len(fresh) > 0 and not fell
-        rounds.append(RoundOutcome(bench.used - before, tuple(findings), shrunk, step.alpha))
+        rounds.append(RoundOutcome(bench.used - before, tuple(findings), step.alpha))
         adopted |= {finding.rule: finding for finding in findings if finding.adopted}
 
 

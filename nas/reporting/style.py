@@ -9,8 +9,11 @@ without protanopia, deuteranopia or tritanopia (simulated as by Machado et al. 2
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -179,6 +182,32 @@ def new_figure(height: int = 440) -> go.Figure:
     figure = go.Figure()
     figure.update_layout(template=template(), height=height, uirevision="keep")
     return figure
+
+
+def differences_map(
+    values: npt.NDArray[np.float64],
+    x: Sequence[object],
+    y: Sequence[object],
+    hover: Sequence[Sequence[str]],
+    gap: float,
+) -> go.Heatmap:
+    """A grid of differences in mAP: no difference is the colour of no effect, empty cells stay empty."""
+    limit = max(float(np.nanmax(np.abs(values))), 1e-6)
+    return go.Heatmap(
+        z=values,
+        x=x,
+        y=y,
+        zmid=0,
+        zmin=-limit,
+        zmax=limit,
+        colorscale=[list(stop) for stop in DIVERGING],
+        customdata=hover,
+        hovertemplate="%{customdata}<extra></extra>",
+        hoverongaps=False,
+        xgap=gap,
+        ygap=gap,
+        colorbar=colour_bar("mAP"),
+    )
 
 
 def said(sentence: str) -> go.Figure:

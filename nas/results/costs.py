@@ -83,9 +83,6 @@ COSTS: Mapping[str, Cost] = {
 }
 """Everything that mAP can be paid with, by name."""
 
-PAID: tuple[str, ...] = tuple(dict.fromkeys(cost.column for cost in COSTS.values()))
-"""Columns of the results table that a front can be drawn over."""
-
 
 # -- what one network costs
 

@@ -32,8 +32,6 @@ from nas.training.fidelity import Fidelity
 if TYPE_CHECKING:
     from nas.storage import ClaimedTraining, Database, Repository
 
-ASK = {"ask": True}
-
 
 @dataclass(frozen=True)
 class Asked:

@@ -62,13 +62,11 @@ class RoundOutcome:
     Attributes:
         trainings: trainings it took, fresh draws too.
         findings: its findings, after confirmation.
-        shrunk: whether a child space was accepted.
         alpha: false discovery rate it was allowed.
     """
 
     trainings: int
     findings: tuple[Finding, ...]
-    shrunk: bool
     alpha: float
 
     @property

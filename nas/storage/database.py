@@ -122,10 +122,6 @@ class Database:
         found: T = self._attached[name][0]
         return found
 
-    def attached(self, name: str) -> Any:
-        """What was attached under a name, or None."""
-        return self._attached.get(name, (None,))[0]
-
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """Held by one process at a time among all that use this database; freed when its holder dies."""

@@ -25,9 +25,6 @@ class TrainingInterrupted(TrainingError):  # noqa: N818
     kind: ClassVar[str] = "killed"
 
 
-FAILURE_KINDS = ("out_of_memory", "diverged", "data", "killed", "timeout", "error")
-"""All values a stored failure can have; `timeout` is the worker's word, the others are `failure_kind`'s."""
-
 Fault = Literal["stopped", "surroundings", "device", "candidate"]
 """Whose fault the end of a training is: see `fault_of`."""
 

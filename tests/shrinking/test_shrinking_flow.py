@@ -133,7 +133,7 @@ def test_what_a_person_excluded_stays_excluded(space: DesignSpace) -> None:
 
 def outcome(passed: int, undecided: int = 0, trainings: int = 100) -> RoundOutcome:
     findings = [found(MaxBlocks(count=2))] * passed + [found(MaxBlocks(count=3), "not enough data")] * undecided
-    return RoundOutcome(trainings, tuple(findings), bool(passed), 0.02)
+    return RoundOutcome(trainings, tuple(findings), 0.02)
 
 
 def test_the_first_round_spends_half(space: DesignSpace) -> None:
@@ -188,7 +188,7 @@ def test_auto_on_a_landscape_finds_rules_and_ends() -> None:
         fresh = landscape_table(landscape, drawn, [len(rounds)], first_id=len(table) + 1)
         table = pd.concat([table, fresh])
         findings = derive_findings(table, space, alpha=step.alpha)
-        rounds.append(RoundOutcome(len(fresh), tuple(findings), True, step.alpha))
+        rounds.append(RoundOutcome(len(fresh), tuple(findings), step.alpha))
         space = propose_child(space, findings) or space
     assert len(rounds) > 1
     assert space.size() < parent.size() / 100

@@ -84,7 +84,7 @@ def test_rounds_share_one_false_discovery_rate(space: DesignSpace, budget: AutoS
             break
         used = step.candidates + step.replicated + 2 * step.draws
         spent += used
-        rounds.append(RoundOutcome(used, (ADOPTED,), True, step.alpha))
+        rounds.append(RoundOutcome(used, (ADOPTED,), step.alpha))
         looks.append(Look(spent, step.alpha))
     assert len(rounds) > 2
     assert errors(looks)[-1] <= ALPHA + 0.001

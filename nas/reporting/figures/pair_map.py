@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -53,26 +52,8 @@ class PairMap(StudyFigure):
         backbone = str(table.attrs.get("backbone", "resnet50"))
         sites = list(range(1, site_count(backbone) + 1))
         grid = table.pivot_table(index="second", columns="first", values="effect").reindex(index=sites, columns=sites)
-        values = grid.to_numpy()
-        limit = max(float(np.nanmax(np.abs(values))), 1e-6)
         figure = style.new_figure(520)
-        figure.add_trace(
-            go.Heatmap(
-                z=values,
-                x=sites,
-                y=sites,
-                zmid=0,
-                zmin=-limit,
-                zmax=limit,
-                colorscale=[list(stop) for stop in style.DIVERGING],
-                customdata=_hover(table, sites),
-                hovertemplate="%{customdata}<extra></extra>",
-                hoverongaps=False,
-                xgap=1.5,
-                ygap=1.5,
-                colorbar=style.colour_bar("mAP"),
-            )
-        )
+        figure.add_trace(style.differences_map(grid.to_numpy(), sites, sites, _hover(table, sites), 1.5))
         figure.update_xaxes(title_text="Position of the first block (site)", tickmode="linear", dtick=1, showgrid=False)
         figure.update_yaxes(
             title_text="Position of the second block (site)",

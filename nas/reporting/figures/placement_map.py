@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -69,24 +68,7 @@ class PlacementMap(StudyFigure):
         figure = style.new_figure(150 + 42 * len(rows))
         grid = table.pivot_table(index="row", columns="site", values="effect").reindex(rows)
         grid = grid.reindex(columns=range(1, site_count(str(table.attrs.get("backbone", "resnet50"))) + 1))
-        limit = max(float(np.nanmax(np.abs(grid.to_numpy()))), 1e-6)
-        figure.add_trace(
-            go.Heatmap(
-                z=grid.to_numpy(),
-                x=list(grid.columns),
-                y=rows,
-                zmid=0,
-                zmin=-limit,
-                zmax=limit,
-                colorscale=[list(stop) for stop in style.DIVERGING],
-                customdata=_hover(table, grid),
-                hovertemplate="%{customdata}<extra></extra>",
-                hoverongaps=False,
-                xgap=2,
-                ygap=2,
-                colorbar=style.colour_bar("mAP"),
-            )
-        )
+        figure.add_trace(style.differences_map(grid.to_numpy(), list(grid.columns), rows, _hover(table, grid), 2))
         told = table[(table["low"] > 0) | (table["high"] < 0)]
         figure.add_trace(
             go.Scatter(

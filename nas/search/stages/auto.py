@@ -149,7 +149,7 @@ class Round:
         done = self.state.rounds[number]
         trainings = int(rows.loc[rows["batch"] == number, "training_id"].nunique())
         findings = tuple(self.step.findings(number))
-        return RoundOutcome(trainings, findings, done.space_id == done.child_id, done.plan.alpha)
+        return RoundOutcome(trainings, findings, done.plan.alpha)
 
     def open(self, step: AutoStep) -> None:
         """Begins the round."""
