@@ -8,8 +8,6 @@ Optuna's `delete_study` fail in silence on PostgreSQL). Instants are seconds sin
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -50,7 +48,7 @@ class Base(DeclarativeBase):
     """All tables of ours; `Base.metadata` is what Alembic compares with the database."""
 
     metadata = MetaData(naming_convention=NAMES)
-    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON, float: Double, str: Text}  # noqa: RUF012
+    type_annotation_map = {dict[str, object]: JSON, list[object]: JSON, float: Double, str: Text}  # noqa: RUF012
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
@@ -71,7 +69,7 @@ class Environment(Base):
 
     __tablename__ = "nas_environment"
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    facts: Mapped[dict[str, Any]]
+    facts: Mapped[dict[str, object]]
     created_at: Mapped[float] = _created()
 
 
@@ -84,8 +82,8 @@ class SpaceRow(Base):
     # An exact count of candidates outgrows 64 bits, so it is kept as decimal digits.
     size: Mapped[str]
     parent_id: Mapped[str | None] = mapped_column(String(64), ForeignKey("nas_space.id", ondelete="SET NULL"))
-    definition: Mapped[dict[str, Any]]
-    rules: Mapped[list[Any]]
+    definition: Mapped[dict[str, object]]
+    rules: Mapped[list[object]]
     created_at: Mapped[float] = _created()
 
 
@@ -95,7 +93,7 @@ class StudyRow(Base):
     __tablename__ = "nas_study"
     id: Mapped[int] = _serial()
     name: Mapped[str] = mapped_column(unique=True)
-    definition: Mapped[dict[str, Any]]
+    definition: Mapped[dict[str, object]]
     seed: Mapped[int] = mapped_column(BigInteger)
     space_id: Mapped[str | None] = mapped_column(String(64), ForeignKey("nas_space.id", ondelete="SET NULL"))
     # Which latency figures the study speaks of: one protocol on one device.
@@ -114,10 +112,10 @@ class Stage(Base):
     position: Mapped[int]
     name: Mapped[str]
     kind: Mapped[str]
-    settings: Mapped[dict[str, Any]]
+    settings: Mapped[dict[str, object]]
     status: Mapped[str] = mapped_column(String(16), default="waiting")
     space_id: Mapped[str | None] = mapped_column(String(64), ForeignKey("nas_space.id", ondelete="SET NULL"))
-    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    result: Mapped[dict[str, object] | None] = mapped_column(JSON(none_as_null=True))
     planner: Mapped[str | None]
     planner_until: Mapped[float | None]
     started_at: Mapped[float | None]
@@ -138,10 +136,10 @@ class CandidateRow(Base):
     notation: Mapped[str]
     backbone: Mapped[str]
     n_blocks: Mapped[int]
-    definition: Mapped[dict[str, Any]]
+    definition: Mapped[dict[str, object]]
     params: Mapped[int | None] = mapped_column(BigInteger)
     macs: Mapped[int | None] = mapped_column(BigInteger)
-    complexity: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    complexity: Mapped[dict[str, object] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[float] = _created()
 
 
@@ -156,7 +154,7 @@ class Note(Base):
         String(64), ForeignKey("nas_candidate.id", ondelete="CASCADE"), primary_key=True
     )
     star: Mapped[bool] = mapped_column(Boolean, default=False)
-    tags: Mapped[list[Any]] = mapped_column(default=list)
+    tags: Mapped[list[object]] = mapped_column(default=list)
     comment: Mapped[str] = mapped_column(default="")
     changed_at: Mapped[float] = _created()
 
@@ -166,7 +164,7 @@ class RecipeRow(Base):
 
     __tablename__ = "nas_recipe"
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    definition: Mapped[dict[str, Any]]
+    definition: Mapped[dict[str, object]]
     created_at: Mapped[float] = _created()
 
 
@@ -180,11 +178,11 @@ class DatasetRow(Base):
     __tablename__ = "nas_dataset"
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     name: Mapped[str]
-    spec: Mapped[dict[str, Any]]
-    counts: Mapped[dict[str, Any]]
+    spec: Mapped[dict[str, object]]
+    counts: Mapped[dict[str, object]]
     known_by: Mapped[str] = mapped_column(String(32), default=BY_CONTENT, server_default=BY_CONTENT)
     # What a person should know of the images: {fact, consequence} each; NULL where nobody looked.
-    warnings: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
+    warnings: Mapped[list[object] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[float] = _created()
 
 
@@ -202,7 +200,7 @@ class Training(Base):
     # Which weights it starts from, by content: "scratch", "plain:<hash>" or "checkpoint:<hash>".
     start: Mapped[str] = mapped_column(String(128), default=SCRATCH, server_default=SCRATCH)
     seed: Mapped[int] = mapped_column(BigInteger)
-    fidelity: Mapped[dict[str, Any]]
+    fidelity: Mapped[dict[str, object]]
     epochs: Mapped[int | None]
     # The rung at which it stops; NULL: the end of its schedule.
     stop_epoch: Mapped[int | None]
@@ -230,7 +228,7 @@ class Training(Base):
     map: Mapped[float | None]
     rank1: Mapped[float | None]
     minp: Mapped[float | None]
-    metrics: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    metrics: Mapped[dict[str, object] | None] = mapped_column(JSON(none_as_null=True))
     seconds: Mapped[float | None]
     images_per_s: Mapped[float | None]
     checkpoint_uri: Mapped[str | None]
@@ -269,7 +267,7 @@ class StageTraining(Base):
     sampler: Mapped[str] = mapped_column(String(64))
     batch: Mapped[int]
     position: Mapped[int]
-    sampler_attrs: Mapped[dict[str, Any]]
+    sampler_attrs: Mapped[dict[str, object]]
     # Follows the training's status, so that the next one to do is found by walking one small index.
     is_open: Mapped[bool] = mapped_column(Boolean)
     created_at: Mapped[float] = _created()
@@ -298,7 +296,7 @@ class Epoch(Base):
     training_id: Mapped[int] = mapped_column(BigId, ForeignKey("nas_training.id", ondelete="CASCADE"), primary_key=True)
     epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     lr: Mapped[float | None]
-    losses: Mapped[dict[str, Any]]
+    losses: Mapped[dict[str, object]]
     seconds: Mapped[float | None]
     images: Mapped[int | None]
 
@@ -308,7 +306,7 @@ class Device(Base):
 
     __tablename__ = "nas_device"
     id: Mapped[str] = mapped_column(Text, primary_key=True)
-    description: Mapped[dict[str, Any]]
+    description: Mapped[dict[str, object]]
     owner: Mapped[str | None]
     lease_until: Mapped[float | None]
     created_at: Mapped[float] = _created()
@@ -323,7 +321,7 @@ class WorkerRow(Base):
     host: Mapped[str]
     pid: Mapped[int | None]
     device: Mapped[str | None]
-    details: Mapped[dict[str, Any]]
+    details: Mapped[dict[str, object]]
     started_at: Mapped[float] = mapped_column(default=database_now())
     heartbeat_at: Mapped[float] = mapped_column(default=database_now())
     stopped_at: Mapped[float | None]
@@ -340,7 +338,7 @@ class Control(Base):
     why: Mapped[str] = mapped_column(default="")
     # Whether the study ends as one that failed: exit code 2.
     failed: Mapped[bool] = mapped_column(Boolean, default=False)
-    launch: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    launch: Mapped[dict[str, object]] = mapped_column(default=dict)
     __table_args__ = (_one_of("wish", WISHES),)
 
 
@@ -379,7 +377,7 @@ class Latency(Base):
     architecture_id: Mapped[str] = mapped_column(String(64))
     notation: Mapped[str]
     protocol_id: Mapped[str] = mapped_column(String(64))
-    protocol: Mapped[dict[str, Any]]
+    protocol: Mapped[dict[str, object]]
     device: Mapped[str] = mapped_column(Text, ForeignKey("nas_device.id"))
     measured: Mapped[bool] = mapped_column(Boolean)
     median_ms: Mapped[float]
@@ -392,7 +390,7 @@ class Latency(Base):
     peak_memory_mb: Mapped[float | None]
     isolated: Mapped[bool | None] = mapped_column(Boolean)
     drift: Mapped[float | None]
-    record: Mapped[dict[str, Any]]
+    record: Mapped[dict[str, object]]
     environment_id: Mapped[str | None] = mapped_column(String(64), ForeignKey("nas_environment.id"))
     # Name and hash of the archive that brought it; figures measured for this database come before these.
     imported: Mapped[str | None]
@@ -413,6 +411,6 @@ class FindingRow(Base):
     verdict: Mapped[str]
     reason: Mapped[str]
     sentence: Mapped[str]
-    finding: Mapped[dict[str, Any]]
+    finding: Mapped[dict[str, object]]
     created_at: Mapped[float] = _created()
     __table_args__ = (UniqueConstraint("stage_id", "position"),)
