@@ -20,7 +20,7 @@ import pandas as pd
 from nas.errors import StudyError, unknown_name
 from nas.results.columns import MAP, Metric, finished
 from nas.results.differences import Verdict, verdict_of
-from nas.results.intervals import Estimate
+from nas.results.intervals import Estimate, mean_of
 from nas.results.noise import block_effects, noise_of
 from nas.spaces.blocks import get_block_spec
 from nas.spaces.candidate import Candidate
@@ -113,14 +113,8 @@ def group_differences(
     for first, second in combinations(dict.fromkeys(compare), 2):
         known = first in wide and second in wide
         gaps = (wide[first] - wide[second]).dropna().to_numpy(dtype=np.float64) if known else np.zeros(0)
-        found.append(PairOfGroups(first, second, by, len(gaps), _mean_of(gaps)))
+        found.append(PairOfGroups(first, second, by, len(gaps), mean_of(gaps)))
     return found
-
-
-def _mean_of(gaps: np.ndarray) -> Estimate:
-    if len(gaps) < 2:
-        return Estimate(float(gaps.mean()) if len(gaps) else math.nan)
-    return Estimate(float(gaps.mean()), float(gaps.std(ddof=1)) / math.sqrt(len(gaps)), len(gaps) - 1)
 
 
 def _check(compare: Sequence[str], by: str) -> None:

@@ -103,19 +103,22 @@ def student_quantile(df: float, confidence: float = CONFIDENCE) -> float:
     return float(student.ppf(0.5 + confidence / 2, df)) if df > 0 else math.nan
 
 
-def mean_interval(values: npt.ArrayLike, confidence: float = CONFIDENCE) -> Interval:
+def mean_of(values: npt.ArrayLike) -> Estimate:
+    """The mean of independent values; NaN are left out."""
+    known = np.asarray(values, dtype=np.float64)
+    known = known[np.isfinite(known)]
+    if len(known) < 2:
+        return Estimate(float(known.mean()) if len(known) else math.nan)
+    return Estimate(float(known.mean()), float(known.std(ddof=1)) / math.sqrt(len(known)), len(known) - 1)
+
+
+def mean_interval(values: npt.ArrayLike) -> Interval:
     """Student's interval of the mean of independent values.
 
     >>> mean_interval([0.63])
     (nan, nan)
     """
-    known = np.asarray(values, dtype=np.float64)
-    known = known[np.isfinite(known)]
-    if len(known) < 2:
-        return UNKNOWN
-    return Estimate(float(known.mean()), float(known.std(ddof=1)) / math.sqrt(len(known)), len(known) - 1).interval(
-        confidence
-    )
+    return mean_of(values).interval()
 
 
 def half_widths(sd: npt.ArrayLike, n: npt.ArrayLike, confidence: float = CONFIDENCE) -> Floats:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from nas.results.intervals import Estimate
 from nas.shrinking.analysis import Analysis, FamilyTests, Judgement, Key
 from nas.shrinking.design import Term, block_params, is_range, range_position, recipe_values
+from nas.shrinking.equivalence import mean_difference
 from nas.shrinking.null import range_null
 from nas.shrinking.winners import good_range, resample_size, score_weights
 from nas.spaces.findings import Finding
@@ -161,10 +162,7 @@ def _range(
 def _mean_difference(scores: Floats, inside: Flags) -> Estimate | None:
     """Mean of the finished inside minus outside, unequal variances."""
     a, b = (scores[side & np.isfinite(scores)] for side in (inside, ~inside))
-    if len(a) < 3 or len(b) < 3:
-        return None
-    variance = a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b)
-    return Estimate(float(a.mean() - b.mean()), float(np.sqrt(variance)), float(min(len(a), len(b)) - 1))
+    return mean_difference(a, b) if min(len(a), len(b)) > 2 else None
 
 
 def _rounded(value: float) -> float:
