@@ -58,16 +58,16 @@ class Augmentation(BaseModel):
 
     @field_validator("own")
     @classmethod
-    def _known(cls, value: Any) -> Any:
+    def _known(cls, value: Any) -> object:
         for name in value:
             if not is_part("augmentation", name, ()):
                 raise ValueError(unknown_part("augmentation", name, ()))
         return value
 
     @model_serializer(mode="wrap")
-    def _without_nothing(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_nothing(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
         """Without `own` where there is none: recipes of before it keep their ids."""
-        data: dict[str, Any] = serialise(self)
+        data: dict[str, object] = serialise(self)
         return data if self.own else {key: value for key, value in data.items() if key != "own"}
 
     @model_validator(mode="after")

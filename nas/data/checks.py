@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from nas.data.content import digests
 from nas.data.images import read_image
@@ -52,7 +52,7 @@ class DataReport:
         """Whether there is no finding of level error."""
         return all(f.level != "error" for f in self.findings)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data for JSON."""
         return {
             "name": self.name,

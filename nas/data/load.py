@@ -54,7 +54,7 @@ class _Loading:
     def __init__(self, folders: Sequence[Path], cache: Path | None, progress: Progress | None) -> None:
         self.folders, self.cache, self.progress = folders, cache, progress
 
-    def load(self, spec: Any) -> ReidDataset:
+    def load(self, spec: object) -> ReidDataset:
         if isinstance(spec, Mapping) and set(spec) == {"joined"}:
             return self.load(spec["joined"])
         if isinstance(spec, Mapping):
@@ -63,7 +63,7 @@ class _Loading:
             raise DataError(f"data must be a mapping like {{market1501: PATH}} or a list of them, not {spec!r}")
         return reduce(join, [self.load(part) for part in spec])
 
-    def _cross(self, spec: Mapping[str, Any]) -> ReidDataset:
+    def _cross(self, spec: Mapping[str, object]) -> ReidDataset:
         train, test = self.load(spec["train"]), self.load(spec["test"])
         if not test.query or not test.gallery:
             raise DataError(f"{test.name} has no query and gallery images to evaluate on")
@@ -75,7 +75,7 @@ class _Loading:
             fixed_id=None,
         )
 
-    def _single(self, spec: Mapping[str, Any]) -> ReidDataset:
+    def _single(self, spec: Mapping[str, object]) -> ReidDataset:
         known = [*READERS, GENERATED]
         named = [str(key) for key in spec if is_part("reader", str(key), known)]
         if len(named) != 1:
@@ -90,12 +90,12 @@ class _Loading:
             return self._generated(spec[GENERATED], options)
         return self._read(named[0], spec[named[0]], options)
 
-    def _generated(self, settings: Any, options: Mapping[str, Any]) -> ReidDataset:
+    def _generated(self, settings: object, options: Mapping[str, object]) -> ReidDataset:
         if options or not isinstance(settings, Mapping | None):
             raise DataError("generated data takes one mapping: {generated: {train_identities: 64, seed: 0}}")
         return read_generated(settings or {}, self.cache, self.progress)
 
-    def _read(self, name: str, path: Any, options: Mapping[str, Any]) -> ReidDataset:
+    def _read(self, name: str, path: object, options: Mapping[str, object]) -> ReidDataset:
         reader = find_part("reader", name, READERS)
         for key in options if isinstance(reader, Reader) else ():
             if key not in reader.options:
@@ -107,7 +107,7 @@ class _Loading:
         return replace(found, cache=self.cache)
 
 
-def _own(name: str, reader: Any, path: Path, options: Mapping[str, Any]) -> ReidDataset:
+def _own(name: str, reader: Any, path: Path, options: Mapping[str, object]) -> ReidDataset:
     """What a reader of one's own makes of a path."""
     try:
         found = reader(path, **options)
@@ -143,7 +143,7 @@ def join(one: ReidDataset, other: ReidDataset) -> ReidDataset:
     )
 
 
-def parse_source(text: str) -> dict[str, Any]:
+def parse_source(text: str) -> dict[str, object]:
     """The spec behind a word on the command line: `market1501:PATH`, a bare path, or `generated:key=value,...`.
 
     >>> parse_source("duke:data/duke")
@@ -172,7 +172,7 @@ def _assignment(text: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def guess_source(path: Path) -> dict[str, Any]:
+def guess_source(path: Path) -> dict[str, object]:
     """The spec of an unnamed path, from what lies there: a CSV, lists of MSMT17, variants of CUHK03, folders."""
     if path.suffix.lower() in (".csv", ".tsv"):
         return {"csv": str(path)}
@@ -194,7 +194,7 @@ def guess_source(path: Path) -> dict[str, Any]:
     )
 
 
-def _plain(spec: Any) -> Any:
+def _plain(spec: object) -> object:
     if isinstance(spec, Mapping):
         return {str(key): _plain(value) for key, value in spec.items()}
     if isinstance(spec, Sequence) and not isinstance(spec, str):

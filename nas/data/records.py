@@ -93,7 +93,7 @@ class ReidDataset:
     query: Records
     gallery: Records
     root: Path
-    spec: Mapping[str, Any] = field(default_factory=dict)
+    spec: Mapping[str, object] = field(default_factory=dict)
     junk: Mapping[str, int] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
     sources: tuple[Records, ...] = ()

@@ -94,7 +94,7 @@ class PKSampler:
         start = int(rng.integers(len(by_camera)))
         return np.roll(by_camera, start)[: count * self.k].reshape(self.k, count).T
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Where the sampler is: seed, epoch, batches already drawn in it."""
         return {"seed": self.seed, "epoch": self.epoch, "position": self.position}
 

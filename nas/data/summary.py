@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass
 from statistics import mean, median
-from typing import Any
 
 from nas.data.images import Size
 from nas.data.records import DISTRACTOR, ReidDataset, SplitCounts
@@ -56,7 +55,7 @@ class DataSummary:
     batches: int | None
     pack_bytes: int
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data for JSON."""
         return asdict(self)
 

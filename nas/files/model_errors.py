@@ -122,7 +122,7 @@ def _inside(kind: object, location: Location) -> Iterator[type[BaseModel]]:
             yield from models_at(inner, location[1:])
 
 
-def _alternatives(annotation: object) -> Iterator[Any]:
+def _alternatives(annotation: object) -> Iterator[object]:
     """The members of a union, without `Annotated` around them."""
     origin = typing.get_origin(annotation)
     if origin is Annotated:

@@ -187,7 +187,7 @@ class _RefusedError(MarkedYAMLError):
 class _Constructor(RoundTripConstructor):
     """Knows data only: no tags but YAML's own for plain data, no key twice, no key that is a list or a mapping."""
 
-    def construct_object(self, node: Node, deep: bool = False) -> Any:
+    def construct_object(self, node: Node, deep: bool = False) -> object:
         if str(node.tag) not in _TAGS:
             raise _RefusedError(problem=f"the tag {node.tag} is not allowed", problem_mark=node.start_mark)
         if not isinstance(node, _TAGS[str(node.tag)]):
@@ -310,7 +310,7 @@ class _Walk:
         self.name, self.error = name, error
         self.marks: dict[Location, Mark] = {}
 
-    def plain(self, value: object, location: Location, mark: Mark) -> Any:
+    def plain(self, value: object, location: Location, mark: Mark) -> object:
         self.marks[location] = (mark[0] + 1, mark[1] + 1)
         if len(self.marks) > _MAX_VALUES:
             raise self.error(f"{self.name} has more than {_MAX_VALUES} values")

@@ -8,7 +8,6 @@ import re
 import string
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from nas import data
 from nas.data import ReidDataset
@@ -98,7 +97,7 @@ def own_study(source: str, project: Path) -> tuple[Path, str]:
     return path, text
 
 
-def _text(source: str, spec: Mapping[str, Any], dataset: ReidDataset, identities: int, path: Path) -> str:
+def _text(source: str, spec: Mapping[str, object], dataset: ReidDataset, identities: int, path: Path) -> str:
     height, width = _input(dataset)
     hold_out = identities >= FEWEST_TO_HOLD_OUT
     why = (
@@ -134,7 +133,7 @@ def _name(source: str) -> str:
     return name if is_study_name(name) else "own"
 
 
-def _seen_from(project: Path, value: Any) -> Any:
+def _seen_from(project: Path, value: object) -> object:
     """A path as the study sees it, which is run from the project's folder."""
     if not isinstance(value, str) or not Path(value).exists() or Path(value).is_absolute():
         return value

@@ -112,7 +112,7 @@ def answer_of(table: pd.DataFrame, cost: str = "latency_ms", metric: Metric = MA
 
 
 def _better(
-    table: pd.DataFrame, level: Level, better: pd.DataFrame, cost: str, metric: Metric, common: Mapping[str, Any]
+    table: pd.DataFrame, level: Level, better: pd.DataFrame, cost: str, metric: Metric, common: Mapping[str, object]
 ) -> Answer:
     """Names the cheapest of the better networks that are not told apart from the best of them."""
     summary = candidates(table, level, metric).set_index("notation")
@@ -144,7 +144,7 @@ def _none_better(
     known: pd.DataFrame,
     level: Level,
     metric: Metric,
-    common: Mapping[str, Any],
+    common: Mapping[str, object],
     design: tuple[float, ComparisonDesign],
     seconds_each: float,
 ) -> Answer:

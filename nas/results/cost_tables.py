@@ -23,7 +23,7 @@ are the 95 % interval of the time, `latency_p5_ms` and `latency_p95_ms` percenti
 _WORDS = ("latency_measured", "latency_how", "latency_unknown")
 
 
-def time_table(records: Iterable[Mapping[str, Any]], limit: float = DISTURBED) -> pd.DataFrame:
+def time_table(records: Iterable[Mapping[str, object]], limit: float = DISTURBED) -> pd.DataFrame:
     """Costs that records hold, one row an architecture, by `architecture_id`; columns `notation` and `COST_COLUMNS`.
 
     Args:
@@ -37,7 +37,7 @@ def time_table(records: Iterable[Mapping[str, Any]], limit: float = DISTURBED) -
     return pd.DataFrame.from_dict(rows, orient="index", columns=["notation", *COST_COLUMNS])
 
 
-def _row(record: Mapping[str, Any], quote: Quote) -> dict[str, Any]:
+def _row(record: Mapping[str, Any], quote: Quote) -> dict[str, object]:
     ms, energy, measured = quote.value, record.get("energy_mj"), bool(record.get("measured", True))
     scale = math.nan if ms is None else ms / float(record["median_ms"])
     return {

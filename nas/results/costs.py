@@ -176,7 +176,7 @@ def without_drift(ms: float, drift: float | None) -> float:
     return ms / (1.0 + (drift or 0.0))
 
 
-def read_times(records: Mapping[str, Mapping[str, Any]], limit: float = DISTURBED) -> dict[str, Quote]:
+def read_times(records: Mapping[str, Mapping[str, object]], limit: float = DISTURBED) -> dict[str, Quote]:
     """Times of networks, ms a batch, of one protocol and device.
 
     Args:

@@ -8,26 +8,32 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
+from nas.retrieval.counting import AnyFloats
+from nas.retrieval.metrics import Ints
+
 numba = importlib.import_module("numba")
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 STRIP = 1024
 """Distances compared at a time with every right answer, so that they stay in the first-level cache."""
 
 
-def _jit(loop: Callable[..., Any]) -> Callable[..., Any]:
+def _jit(loop: Callable[P, T]) -> Callable[P, T]:
     try:
-        compiled: Callable[..., Any] = numba.njit(nogil=True, cache=True, error_model="numpy")(loop)
+        compiled: Callable[P, T] = numba.njit(nogil=True, cache=True, error_model="numpy")(loop)
     except RuntimeError:  # there is no folder to keep compiled code in
         compiled = numba.njit(nogil=True, error_model="numpy")(loop)
     return compiled
 
 
 # Plain loops over a slice, with a counter as narrow as the values: numba turns these into vector instructions.
-def _smaller(values: Any, limit: Any) -> Any:
+def _smaller(values: AnyFloats, limit: object) -> np.int32:
     count = np.int32(0)
     for i in range(len(values)):
         if values[i] < limit:
@@ -35,7 +41,7 @@ def _smaller(values: Any, limit: Any) -> Any:
     return count
 
 
-def _upto(values: Any, limit: Any) -> Any:
+def _upto(values: AnyFloats, limit: object) -> np.int32:
     count = np.int32(0)
     for i in range(len(values)):
         if values[i] <= limit:
@@ -43,7 +49,7 @@ def _upto(values: Any, limit: Any) -> Any:
     return count
 
 
-def _not_finite(values: Any) -> Any:
+def _not_finite(values: AnyFloats) -> np.int32:
     count = np.int32(0)
     for i in range(len(values)):
         if not (abs(values[i]) < np.inf):
@@ -54,7 +60,7 @@ def _not_finite(values: Any) -> Any:
 smaller, upto, not_finite = _jit(_smaller), _jit(_upto), _jit(_not_finite)
 
 
-def _line(values: Any, divisor: Any, offset: Any, line: Any) -> None:
+def _line(values: AnyFloats, divisor: AnyFloats, offset: AnyFloats, line: AnyFloats) -> None:
     for i in range(len(values)):
         line[i] = values[i] / divisor[i] + offset[i]
 
@@ -62,8 +68,8 @@ def _line(values: Any, divisor: Any, offset: Any, line: Any) -> None:
 make_line = _jit(_line)
 
 
-def _one(row: Any, first: Any, last: Any, places: Any, removed: Any, found: Any) -> int:
-    wrong = 0
+def _one(row: AnyFloats, first: int, last: int, places: Ints, removed: Ints, found: Ints) -> int | np.int32:
+    wrong: int | np.int32 = 0
     for begin in range(0, len(row), STRIP):
         strip = row[begin : begin + STRIP]
         wrong += not_finite(strip)
@@ -83,17 +89,17 @@ one = _jit(_one)
 
 
 def _count(
-    distances: Any,
-    divisor: Any,
-    offset: Any,
-    rows: Any,
-    starts: Any,
-    places: Any,
-    removed_starts: Any,
-    removed_places: Any,
-    found: Any,
-) -> int:
-    wrong = 0
+    distances: AnyFloats,
+    divisor: AnyFloats,
+    offset: AnyFloats,
+    rows: Ints,
+    starts: Ints,
+    places: Ints,
+    removed_starts: Ints,
+    removed_places: Ints,
+    found: Ints,
+) -> int | np.int32:
+    wrong: int | np.int32 = 0
     line = np.empty(len(divisor), distances.dtype)  # of one query: it stays in the second-level cache
     for query in range(len(rows)):
         row, first, last = distances[rows[query]], starts[query], starts[query + 1]

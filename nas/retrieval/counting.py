@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from nas.retrieval.matching import Matches
 from nas.retrieval.metrics import Ints
 
-AnyFloats = NDArray[np.floating[Any]]
+AnyFloats = NDArray[np.floating]
 Kernel = Callable[[AnyFloats, AnyFloats, AnyFloats, Ints, Ints, Ints, Ints, Ints, Ints], int]
 
 WORTH_COMPILING = 50_000_000

@@ -12,7 +12,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nas.errors import NasError, StudyError
 from nas.search.context import StudyContext
@@ -131,7 +131,7 @@ class Asker:
                     )
             self._over.wait(IDLE_S)
 
-    def tell(self, asked: Asked, result: Any = None, *, failed: str | None = None) -> bool:
+    def tell(self, asked: Asked, result: object = None, *, failed: str | None = None) -> bool:
         """Stores what a training gave, or why it failed; False where it had ended otherwise meanwhile.
 
         Args:

@@ -73,7 +73,7 @@ class Callback:
     is told of in a warning and the study goes on.
     """
 
-    def study_began(self, study: str, definition: Mapping[str, Any]) -> None:
+    def study_began(self, study: str, definition: Mapping[str, object]) -> None:
         """Before anything else; `definition` is the study file as plain data."""
 
     def stage(self, name: str, kind: str, status: str) -> None:
@@ -85,7 +85,7 @@ class Callback:
     def epoch(self, event: EpochEvent) -> None:
         """A training has done an epoch."""
 
-    def rule(self, stage: str, sentence: str, evidence: Mapping[str, Any]) -> None:
+    def rule(self, stage: str, sentence: str, evidence: Mapping[str, object]) -> None:
         """A shrink stage adopted a rule."""
 
     def study_ended(self, study: str, finished: bool) -> None:
@@ -101,7 +101,7 @@ class Watch:
         callbacks: who is told.
     """
 
-    def __init__(self, repository: Repository, study: str, callbacks: Sequence[Any]) -> None:
+    def __init__(self, repository: Repository, study: str, callbacks: Sequence[object]) -> None:
         self._repository, self._study, self._callbacks = repository, study, list(callbacks)
         info = repository.study(study)
         self._id = info.id
@@ -110,7 +110,7 @@ class Watch:
         results = self._results()
         self._trainings = dict(zip(results["training_id"], results["status"], strict=True))
         self._epochs = {int(i): 0 for i in self._trainings}
-        self._known: Any = None
+        self._known: object = None
         self._tell("study_began", study, info.definition)
 
     def update(self, status: dict[str, Any]) -> None:
@@ -170,7 +170,7 @@ class Watch:
                 numbers = {name: getattr(row, name) for name in ("lr", "loss", "seconds")}
                 self._tell("epoch", EpochEvent(training, epoch, _finite(numbers)))
 
-    def _adopted(self) -> dict[tuple[str, str], Mapping[str, Any]]:
+    def _adopted(self) -> dict[tuple[str, str], Mapping[str, object]]:
         """Evidence of the adopted rules, by stage and sentence."""
         rows = [row for row in self._repository.findings(self._id) if row.get("verdict") == "adopted"]
         return {(str(row["stage"]), rule_from_dict(row["rule"]).sentence()): row.get("evidence") or {} for row in rows}
@@ -181,7 +181,7 @@ class Watch:
                 self._rules.add((stage, sentence))
                 self._tell("rule", stage, sentence, evidence)
 
-    def _tell(self, what: str, *values: Any) -> None:
+    def _tell(self, what: str, *values: object) -> None:
         for callback in list(self._callbacks):
             method = getattr(callback, what, None)
             if method is None:
@@ -192,7 +192,7 @@ class Watch:
                 log.warning("%s.%s raised %s: %s", type(callback).__name__, what, type(error).__name__, error)
 
 
-def _event(row: Any, status: str, told: Mapping[int, Mapping[Hashable, Any]]) -> TrainingEvent:
+def _event(row: Any, status: str, told: Mapping[int, Mapping[Hashable, object]]) -> TrainingEvent:
     known = status in ENDED
     numbers = {name: getattr(row, name) for name in NUMBERS} if known else {}
     return TrainingEvent(

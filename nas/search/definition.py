@@ -118,7 +118,7 @@ OBJECTIVES = tuple(COSTS)
 """What mAP can be paid with; `nas.results.costs` says what each is."""
 
 
-def _readable_start(written: Any) -> Any:
+def _readable_start(written: object) -> object:
     parse_starts(written)
     return written
 
@@ -146,14 +146,16 @@ class TrainingStage(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _named(cls, data: Any) -> Any:
+    def _named(cls, data: object) -> object:
         """A list under `candidates` names networks, where a stage's own key of that name is a number."""
         own = cls.model_fields.get("candidates")
-        is_list = isinstance(data, Mapping) and isinstance(data.get("candidates"), (list, tuple))
-        if not is_list or (own is not None and own.annotation == list[str]):
+        listed = data.get("candidates") if isinstance(data, Mapping) else None
+        if not isinstance(data, Mapping) or not isinstance(listed, (list, tuple)):
+            return data
+        if own is not None and own.annotation == list[str]:
             return data
         rest = {key: value for key, value in data.items() if key != "candidates"}
-        return {**rest, "named": [*rest.get("named", ()), *data["candidates"]]}
+        return {**rest, "named": [*rest.get("named", ()), *listed]}
 
     @property
     def limited_costs(self) -> list[str]:
@@ -190,7 +192,7 @@ class SweepStage(RungStage):
         None, description="number of candidates, not with exhaustive; or a list: these networks, in notation"
     )
     seeds: PositiveInt = Field(1, description="trainings a candidate, each with its own seed")
-    rules: list[Annotated[dict[str, Any], AsData]] = Field(
+    rules: list[Annotated[dict[str, object], AsData]] = Field(
         [], description="rules that its candidates keep beside the space's"
     )
     prefer: bool = Field(
@@ -300,19 +302,19 @@ class TuneStage(Settings):
 class PretrainStage(Settings):
     """Source networks for two-step fine-tuning: trained on other data, read on this study's test split as they are."""
 
-    data: dict[str, Any] | list[dict[str, Any]] = Field(description="the source data set(s)")
+    data: dict[str, object] | list[dict[str, object]] = Field(description="the source data set(s)")
     candidates: Annotated[list[str], Field(min_length=1)] = Field(description="networks to train, in notation")
-    recipe: str | dict[str, Any] | None = Field(None, description="null: the study's recipe, without `transfer`")
+    recipe: str | dict[str, object] | None = Field(None, description="null: the study's recipe, without `transfer`")
     seeds: PositiveInt = Field(1, description="source trainings a network; fine-tunings share them out by seed")
 
 
 class RuleTestStage(TrainingStage):
     """Do the rules hold in other spaces? Networks that follow them against networks that do not, with a test."""
 
-    spaces: Annotated[list[str | dict[str, Any]], Field(min_length=1)] = Field(
+    spaces: Annotated[list[str | dict[str, object]], Field(min_length=1)] = Field(
         description="space files (or spaces), any backbones; each backbone is tested by itself"
     )
-    rules: str | list[dict[str, Any]] | dict[str, Any] | None = Field(
+    rules: str | list[dict[str, object]] | dict[str, object] | None = Field(
         None,
         description="a rules file (or its content), or rules learned on the space's backbone; null: what this study "
         "adopted so far",
@@ -376,7 +378,7 @@ class StageItem(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _short_forms(cls, item: Any) -> Any:
+    def _short_forms(cls, item: object) -> object:
         if isinstance(item, str):
             item = {item: {}}
         item = {_KIND_OF[type(item)]: item} if type(item) in _KIND_OF else item
@@ -430,7 +432,7 @@ class StageDefinition:
     kind: str
     settings: Any
 
-    def stored(self) -> dict[str, Any]:
+    def stored(self) -> dict[str, object]:
         """Settings as plain JSON data."""
         return dict(self.settings.model_dump(mode="json"))
 
@@ -445,14 +447,14 @@ class StudyDefinition(Settings):
     question: str | StudyQuestion = Field(
         "", description="what the study wants to know; opens the report; {compare: [...]} is answered with numbers"
     )
-    space: Annotated[str | dict[str, Any], AsData] = Field(
+    space: Annotated[str | dict[str, object], AsData] = Field(
         description="a search-space file, or the space itself; {within: SPACE, study: NAME, fallback: RULES} takes the"
         " rules that another study of the database adopted, {within: SPACE, rules: FILE} those of a file"
     )
     data: dict[str, Any] | list[dict[str, Any]] = Field(
         {"generated": {}}, description="data set(s); {train: ..., test: ...} crosses domains"
     )
-    recipe: Annotated[str | dict[str, Any], AsData] = Field(
+    recipe: Annotated[str | dict[str, object], AsData] = Field(
         "strong_baseline",
         description="a recipe's name, or {extends: name, ...}; {study: NAME, extends: name, ...} takes the values that"
         " another study of the database tuned",
@@ -490,7 +492,9 @@ class StudyDefinition(Settings):
         None, description="a training that takes longer has failed, a block that hangs too; null: no limit"
     )
     stages: list[StageItem] = Field(description="in order, see the stage kinds", min_length=1)
-    profiles: dict[str, dict[str, Any]] = Field({}, description="named changes to this file, `nas run --profile NAME`")
+    profiles: dict[str, dict[str, object]] = Field(
+        {}, description="named changes to this file, `nas run --profile NAME`"
+    )
     source: str | None = Field(None, exclude=True)
 
     @field_validator("device")
@@ -545,7 +549,7 @@ class StudyDefinition(Settings):
             found.append(StageDefinition(len(found), name, item.kind, item.settings))
         return found
 
-    def starts_of(self, settings: Any) -> tuple[Start, ...]:
+    def starts_of(self, settings: object) -> tuple[Start, ...]:
         """Where the trainings of a stage start."""
         if not isinstance(settings, TrainingStage):
             return (Start(),)
@@ -596,7 +600,7 @@ class StudyDefinition(Settings):
             raise StudyError(said, "it is looked for there, in the folder above, and in the current one")
         return path
 
-    def stored(self) -> dict[str, Any]:
+    def stored(self) -> dict[str, object]:
         """The definition as it is kept in the database, so that workers elsewhere can read it back."""
         left_out = {"workers", "launcher", "database", "source", "profiles", "stages"}
         data = self.model_dump(mode="json", exclude=left_out)
@@ -645,7 +649,7 @@ def load_study(path: str | Path, profile: str | None = None) -> StudyDefinition:
     return _study(load_yaml(path, StudyError), profile, str(path))
 
 
-def study_from(data: Mapping[str, Any], profile: str | None = None) -> StudyDefinition:
+def study_from(data: Mapping[str, object], profile: str | None = None) -> StudyDefinition:
     """A study from the content of a study file, written in Python; relative paths start from the current folder.
 
     Raises:
@@ -654,7 +658,7 @@ def study_from(data: Mapping[str, Any], profile: str | None = None) -> StudyDefi
     return _study(YamlSource("study", dict(data) if isinstance(data, Mapping) else data), profile, None)
 
 
-Written: TypeAlias = str | Path | Mapping[str, Any] | StudyDefinition
+Written: TypeAlias = str | Path | Mapping[str, object] | StudyDefinition
 """A study file, its content as a dictionary, or the definition itself."""
 
 
@@ -715,7 +719,7 @@ def _with_table(study: StudyDefinition, objective: ObjectiveSettings | None) -> 
     return objective.model_copy(update={"table": str(found)})
 
 
-def _with_files(study: StudyDefinition, space: str | dict[str, Any]) -> str | dict[str, Any]:
+def _with_files(study: StudyDefinition, space: str | dict[str, object]) -> str | dict[str, object]:
     """A space that takes rules from elsewhere, with the paths of its files from the root."""
     if isinstance(space, str) or "within" not in space:
         return space
@@ -727,12 +731,13 @@ def _with_files(study: StudyDefinition, space: str | dict[str, Any]) -> str | di
     return {**space, **paths}
 
 
-def _found(study: StudyDefinition, start: Any) -> Any:
+def _found(study: StudyDefinition, start: object) -> object:
     """A start as it is written, with the paths of checkpoints from the root."""
     if isinstance(start, (list, tuple)):
         return [_found(study, item) for item in start]
-    is_path = isinstance(start, str) and start not in ("scratch", "plain")
-    return str(study.beside(start).resolve()) if is_path else start
+    if not isinstance(start, str) or start in ("scratch", "plain"):
+        return start
+    return str(study.beside(start).resolve())
 
 
 def _read(study: StudyDefinition, stage: RuleTestStage) -> RuleTestStage:
@@ -741,7 +746,7 @@ def _read(study: StudyDefinition, stage: RuleTestStage) -> RuleTestStage:
     return stage.model_copy(update={"spaces": spaces, "rules": rules})
 
 
-def _profile(source: YamlSource, name: str) -> Mapping[str, Any]:
+def _profile(source: YamlSource, name: str) -> Mapping[str, object]:
     profiles = source.data.get("profiles") or {}
     if not isinstance(profiles, Mapping):
         raise StudyError(f"{source.path}: `profiles` must map names to changes, not be {profiles!r}")
@@ -753,7 +758,7 @@ def _profile(source: YamlSource, name: str) -> Mapping[str, Any]:
     return changes
 
 
-def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
     """A study file with a profile laid over it: keys are replaced, `latency` and `validation` key by key.
 
     >>> merge({"seed": 1, "latency": {"batch": 16, "builds": 3}}, {"latency": {"batch": 4}})
@@ -761,6 +766,7 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     """
     merged = {**base, **changes}
     for key in ("latency", "validation"):
-        if isinstance(base.get(key), Mapping) and isinstance(changes.get(key), Mapping):
-            merged[key] = {**base[key], **changes[key]}
+        below, above = base.get(key), changes.get(key)
+        if isinstance(below, Mapping) and isinstance(above, Mapping):
+            merged[key] = {**below, **above}
     return merged

@@ -92,7 +92,7 @@ def origin(definition: StudyDefinition, repository: Repository) -> list[str]:
     if is_handed_space(definition.space):
         told.append(f"Space: {handed_space(definition, repository).description}")
     if is_handed_recipe(definition.recipe):
-        study = dict(definition.recipe)["study"]  # type: ignore[arg-type]
+        study = str(dict(definition.recipe)["study"])  # type: ignore[arg-type]
         known = _known(repository, study) is not None
         words = f"as study {study!r} tuned it" if known else f"as it is: study {study!r}, which tunes it, was not run"
         told.append(f"Recipe: {handed_recipe(definition, repository).name}, {words}.")
@@ -160,7 +160,7 @@ def stated_rules(definition: StudyDefinition, written: str | Sequence[Any] | Map
     return RuleSet.of([rule_from_dict(data) for data in listed], name="stated")
 
 
-def _space(definition: StudyDefinition, written: str | Mapping[str, Any]) -> DesignSpace:
+def _space(definition: StudyDefinition, written: object) -> DesignSpace:
     is_file = isinstance(written, str)
     return DesignSpace.from_yaml(definition.beside(written)) if is_file else DesignSpace.from_dict(written)  # type: ignore[arg-type]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -24,7 +24,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
-    def __init__(self, /, **keys: Any) -> None:
+    def __init__(self, /, **keys: object) -> None:
         try:
             super().__init__(**keys)
         except ValidationError as problem:
@@ -34,7 +34,7 @@ class Settings(BaseModel):
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
 
-def _written(value: Any) -> Any:
+def _written(value: object) -> object:
     """Objects of Python as a file writes them: spaces, recipes, paths."""
     if isinstance(value, Path):
         return str(value)
@@ -79,7 +79,7 @@ class ObjectiveSettings(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _names(cls, data: Any) -> Any:
+    def _names(cls, data: object) -> object:
         """Names alone are metrics without a unit; the first is judged by, whatever order a database gives them back."""
         if not isinstance(data, Mapping):
             return data
@@ -110,7 +110,7 @@ class ObjectiveSettings(Settings):
         return self.table is None
 
 
-def _objective(written: Any) -> Any:
+def _objective(written: object) -> object:
     """A function, an `Objective` or the keys of one, as plain data."""
     if callable(written) and not hasattr(written, "to_dict"):
         return {"python": own_function.register(written)}
@@ -144,20 +144,20 @@ class Objective:
 
     def __init__(
         self,
-        trainer: Callable[..., Any] | str | Sequence[str] | None,
+        trainer: Callable[..., object] | str | Sequence[str] | None,
         *,
         metrics: Sequence[str] | Mapping[str, Mapping[str, str]] = ("map",),
         costs: Sequence[str] = (),
     ) -> None:
         if trainer is None:
-            kind: dict[str, Any] = {"ask": True}
+            kind: dict[str, object] = {"ask": True}
         elif callable(trainer):
             kind = {"python": own_function.register(trainer)}
         else:
             kind = {"python": trainer} if isinstance(trainer, str) else {"command": list(trainer)}
         self.settings = ObjectiveSettings(**kind, metrics=metrics, costs=list(costs))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """As a study file writes it."""
         return self.settings.model_dump(mode="json", exclude_defaults=True) | {
             "metrics": {name: settings.model_dump() for name, settings in self.settings.metrics.items()}

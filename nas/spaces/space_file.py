@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import (
     BaseModel,
@@ -44,22 +44,23 @@ class BackboneDomain:
     """
 
     name: str
-    params: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    params: tuple[tuple[str, tuple[object, ...]], ...] = ()
 
     @classmethod
-    def of(cls, name: str, data: Any) -> BackboneDomain:
+    def of(cls, name: str, data: object) -> BackboneDomain:
         """A backbone's domain from what a person wrote: for each parameter a value or a list.
 
         Raises:
             SpaceError: for an unknown backbone or parameter, or an illegal value.
         """
         get_topology(name)
-        if not isinstance(data or {}, Mapping):
+        given = data or {}
+        if not isinstance(given, Mapping):
             raise SpaceError(f"backbone {name!r} needs parameters with their values, or {{}}, not {data!r}")
-        for key in data or {}:
+        for key in given:
             if key not in BACKBONE_DEFAULTS:
                 raise SpaceError(unknown_name("backbone parameter", str(key), BACKBONE_DEFAULTS))
-        domain = cls(name, tuple(sorted((str(key), Domain.of(values).values) for key, values in (data or {}).items())))
+        domain = cls(name, tuple(sorted((str(key), Domain.of(values).values) for key, values in given.items())))
         domain.variants()
         return domain
 
@@ -79,12 +80,12 @@ class BackboneDomain:
         strides = dict.fromkeys(int(dict(params)["last_stride"]) for params in self.variants())
         return {stride: get_topology(self.name, stride) for stride in strides}
 
-    def to_data(self) -> dict[str, Any]:
+    def to_data(self) -> dict[str, object]:
         """As a space file writes it."""
         return {name: values[0] if len(values) == 1 else list(values) for name, values in self.params}
 
 
-def _backbones(data: Any) -> Any:
+def _backbones(data: object) -> object:
     if isinstance(data, str):
         data = [data]
     if isinstance(data, (list, tuple)):
@@ -95,7 +96,7 @@ def _backbones(data: Any) -> Any:
     return {name: made[name] for name in [*BACKBONES, *sorted(made.keys() - set(BACKBONES))] if name in made}
 
 
-def _blocks(data: Any) -> Any:
+def _blocks(data: object) -> object:
     if isinstance(data, str):
         data = [data]
     if isinstance(data, (list, tuple)):
@@ -107,7 +108,7 @@ def _blocks(data: Any) -> Any:
     return dict(sorted(made.items(), key=lambda row: (order.index(row[0]) if row[0] in order else len(order), row[0])))
 
 
-def _recipe(data: Any) -> Any:
+def _recipe(data: object) -> object:
     if data is None:
         data = {}
     if not isinstance(data, Mapping):
@@ -125,7 +126,7 @@ def _recipe(data: Any) -> Any:
     return domains
 
 
-def _made(kind: type[BackboneDomain] | type[BlockDomain], name: str, body: Any) -> BackboneDomain | BlockDomain:
+def _made(kind: type[BackboneDomain] | type[BlockDomain], name: str, body: object) -> BackboneDomain | BlockDomain:
     """A domain; what is wrong with one of its keys is said at that key."""
     if isinstance(body, kind):
         return body
@@ -137,13 +138,16 @@ def _made(kind: type[BackboneDomain] | type[BlockDomain], name: str, body: Any) 
     return kind.of(name, body)
 
 
-def _parts(name: str, body: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
-    yield (name,), {} if isinstance(body, Mapping) else body
-    for key in body if isinstance(body, Mapping) else ():
-        yield (name, str(key)), {key: body[key]}
+def _parts(name: str, body: object) -> Iterator[tuple[tuple[str, ...], object]]:
+    if not isinstance(body, Mapping):
+        yield (name,), body
+        return
+    yield (name,), {}
+    for key, value in body.items():
+        yield (name, str(key)), {key: value}
 
 
-def _text(item: Any, position: int) -> str:
+def _text(item: object, position: int) -> str:
     if not isinstance(item, str):
         raise at_location(SpaceError(f"a name is needed here, not {item!r}"), (position,), item)
     return item
@@ -177,7 +181,7 @@ _DOMAIN_SCHEMA = {
 }
 
 
-def _named(value: dict[str, Any]) -> dict[str, Any]:
+def _named(value: Mapping[str, BackboneDomain]) -> dict[str, object]:
     return {name: domain.to_data() for name, domain in value.items()}
 
 
@@ -243,7 +247,7 @@ class SpaceFile(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _is_told(cls, data: Any) -> Any:
+    def _is_told(cls, data: object) -> object:
         be_told(data)
         return data
 

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from nas.errors import StorageError, StudyError
 from nas.progress import Progress, silent
 from nas.storage.archive import TABLES, Archived
-from nas.storage.archive_reader import NOTHING, Archive, Check, Row, open_archive
+from nas.storage.archive_reader import NOTHING, Archive, ArchiveRow, IdOf, open_archive
 from nas.storage.base import chunks, insert_missing
 from nas.storage.checkpoint_store import CheckpointStore
 from nas.storage.models import (
@@ -52,7 +52,7 @@ def import_study(
     *,
     name: str | None = None,
     store: CheckpointStore | None = None,
-    ids: Mapping[str, Check] = NOTHING,
+    ids: Mapping[str, IdOf] = NOTHING,
     progress: Progress = silent,
 ) -> Archived:
     """Brings a study from an archive into a database, all or nothing.
@@ -120,11 +120,11 @@ class _Import:
         path = str(self._archive.path)
         return Archived(self._study, counts, len(self._files), path, self._touched(settled, timed))
 
-    def _insert(self, model: type[Base], rows: list[Row]) -> None:
+    def _insert(self, model: type[Base], rows: list[ArchiveRow]) -> None:
         for piece in chunks(rows):
             insert_missing(self._session, model, piece)
 
-    def _new(self, model: type[Base], row: Row) -> None:
+    def _new(self, model: type[Base], row: ArchiveRow) -> None:
         statement = insert(model).values(_without_id(row)).returning(model.__table__.c.id)
         self._ids[model][row["id"]] = int(self._session.scalars(statement).one())
 
@@ -152,7 +152,7 @@ class _Import:
                 stage.result = renumbered(stage.result, ids)
         return settled
 
-    def _training_piece(self, piece: Iterable[Row]) -> list[int]:
+    def _training_piece(self, piece: Iterable[ArchiveRow]) -> list[int]:
         rows = {tuple(row[name] for name in KEY_NAMES): row for row in piece}
         insert_missing(self._session, Training, [self._training(row) for row in rows.values()])
         query = select(*KEY, Training.id, Training.status).where(tuple_(*KEY).in_(list(rows)))
@@ -165,7 +165,7 @@ class _Import:
                 settled.append(id_)
         return settled
 
-    def _training(self, row: Row) -> Row:
+    def _training(self, row: ArchiveRow) -> ArchiveRow:
         uri = self._files.get(row["checkpoint_sha256"] or "")
         return {
             **_without_id(row),
@@ -193,7 +193,7 @@ class _Import:
         closed = update(StageTraining).where(StageTraining.is_open, StageTraining.training_id.in_(ended))
         self._session.execute(closed.values(is_open=False))
 
-    def _latencies(self) -> list[Row]:
+    def _latencies(self) -> list[ArchiveRow]:
         """Files the latencies that are new, marked; returns them."""
         names = ("architecture_id", "protocol_id", "device", "measured", "measured_at")
         here = {tuple(row) for row in self._session.execute(select(*[getattr(Latency, name) for name in names]))}
@@ -203,7 +203,7 @@ class _Import:
             self._session.execute(insert(Latency), list(piece))
         return new
 
-    def _touched(self, settled: list[int], timed: list[Row]) -> tuple[str, ...]:
+    def _touched(self, settled: list[int], timed: list[ArchiveRow]) -> tuple[str, ...]:
         """What other studies of this database see of the import."""
         others = StudyRow.id != next(iter(self._ids[StudyRow].values()))
         asked = (
@@ -223,7 +223,7 @@ class _Import:
         return tuple(said)
 
 
-def _without_id(row: Row) -> Row:
+def _without_id(row: ArchiveRow) -> ArchiveRow:
     return {key: value for key, value in row.items() if key != "id"}
 
 

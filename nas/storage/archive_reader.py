@@ -17,9 +17,9 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import JSON, Boolean, Double, Integer
+from sqlalchemy import JSON, Boolean, Column, Double, Integer
 
 from nas.errors import NasError, StorageError
 from nas.files.hashes import sha256_of
@@ -49,9 +49,10 @@ LARGEST_DATABASE = 8 << 30
 LARGEST_TEXT = 16 << 20
 # Databases of ours pack 10 to 20 times; rows are read into memory, so that one which packs much better is refused.
 MOST_PACKED, ALWAYS_READ = 100, 64 << 20
-Row: TypeAlias = dict[str, Any]
-Check: TypeAlias = Callable[[Mapping[str, Any]], str]
-NOTHING: Mapping[str, Check] = {}
+T = TypeVar("T")
+ArchiveRow: TypeAlias = dict[str, Any]
+IdOf: TypeAlias = Callable[[Mapping[str, object]], str]
+NOTHING: Mapping[str, IdOf] = {}
 _NAMED = (("recipe", RecipeRow, "id", "definition"), ("protocol", Latency, "protocol_id", "protocol"))
 _TOLD = {"fact", "consequence"}  # what a warning of images says
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, sqlite3.Error, ValueError)
@@ -67,7 +68,7 @@ class Archive:
         label: its name and the start of its hash, as imported rows are marked.
     """
 
-    def __init__(self, path: Path, file: zipfile.ZipFile, folder: Path, ids: Mapping[str, Check]) -> None:
+    def __init__(self, path: Path, file: zipfile.ZipFile, folder: Path, ids: Mapping[str, IdOf]) -> None:
         self.path = path
         self.label = f"{path.name} {sha256_of(path)[:16]}"
         self._file = file
@@ -88,7 +89,7 @@ class Archive:
             f"{self.path} is not an archive of a study: {why}", "make one with: nas db export STUDY FILE"
         )
 
-    def rows(self, model: type[Base]) -> list[Row]:
+    def rows(self, model: type[Base]) -> list[ArchiveRow]:
         """The rows of one table, without those who worked on them."""
         return self._tables[model]
 
@@ -125,7 +126,7 @@ class Archive:
 
     # -- the database
 
-    def _read(self, path: Path) -> dict[type[Base], list[Row]]:
+    def _read(self, path: Path) -> dict[type[Base], list[ArchiveRow]]:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_TEXT)
             for setting in ("trusted_schema=OFF", "cell_size_check=ON", "query_only=ON"):
@@ -138,13 +139,13 @@ class Archive:
                 raise self.bad("a row refers to one that is not in it")
             return {model: list(self._rows(connection, model)) for model in TABLES}
 
-    def _rows(self, connection: sqlite3.Connection, model: type[Base]) -> Iterator[Row]:
+    def _rows(self, connection: sqlite3.Connection, model: type[Base]) -> Iterator[ArchiveRow]:
         columns = columns_of(model)
         listed = ", ".join(f'"{column.key}"' for column in columns)
         for values in connection.execute(f"SELECT {listed} FROM {model.__tablename__} ORDER BY rowid"):
             yield {c.key: self._value(model, c, value) for c, value in zip(columns, values, strict=True)}
 
-    def _value(self, model: type[Base], column: Any, value: Any) -> Any:
+    def _value(self, model: type[Base], column: Column[Any], value: Any) -> object:
         try:
             if value is None and column.nullable:
                 return None
@@ -199,30 +200,30 @@ class Archive:
             if not isinstance(told, list) or not all(isinstance(one, dict) and one.keys() >= _TOLD for one in told):
                 raise self.bad(f"the warnings {told!r:.40}")
 
-    def _check_candidate(self, row: Row) -> None:
+    def _check_candidate(self, row: ArchiveRow) -> None:
         candidate = self._made("candidate", Candidate.from_dict, row["definition"])
         said = (row["id"], row["architecture_id"], row["notation"], row["backbone"], row["n_blocks"])
         made = (candidate.id, candidate.architecture.id, candidate.notation, candidate.backbone)
         self._same("candidate", said, (*made, len(candidate.placements)))
 
-    def _check_space(self, row: Row) -> None:
+    def _check_space(self, row: ArchiveRow) -> None:
         if not own_code.named_in(row["definition"]):  # no code of another person is run to look at it
             space = self._made("space", DesignSpace.from_dict, row["definition"])
             self._same("space", (row["id"], row["size"]), (space.id, str(space.size())))
 
-    def _made(self, what: str, make: Callable[[Mapping[str, Any]], Any], definition: Mapping[str, Any]) -> Any:
+    def _made(self, what: str, make: Callable[[Mapping[str, object]], T], definition: Mapping[str, object]) -> T:
         try:
             return make(definition)
         except (NasError, TypeError, ValueError, KeyError) as error:
             raise self.bad(f"a {what} cannot be read ({error})") from error
 
-    def _same(self, what: str, said: Any, made: Any) -> None:
+    def _same(self, what: str, said: object, made: object) -> None:
         if said != made:
             raise self.bad(f"the {what} {said!r:.90} is another one by its content: {made!r:.90}")
 
 
 @contextmanager
-def open_archive(path: Path, ids: Mapping[str, Check] = NOTHING) -> Iterator[Archive]:
+def open_archive(path: Path, ids: Mapping[str, IdOf] = NOTHING) -> Iterator[Archive]:
     """Opens an archive and looks at all that is in it.
 
     Args:
@@ -244,14 +245,14 @@ def open_archive(path: Path, ids: Mapping[str, Check] = NOTHING) -> Iterator[Arc
         yield archive
 
 
-def _fresh_shape() -> tuple[frozenset[tuple[str, ...]], dict[str, list[tuple[Any, ...]]]]:
+def _fresh_shape() -> tuple[frozenset[tuple[str, ...]], dict[str, list[tuple[object, ...]]]]:
     with open_database("sqlite://") as fresh, fresh.engine.connect() as connection:
         driver = connection.connection.driver_connection
         assert driver is not None
         return _shape(driver)
 
 
-def _shape(connection: sqlite3.Connection) -> tuple[frozenset[tuple[str, ...]], dict[str, list[tuple[Any, ...]]]]:
+def _shape(connection: sqlite3.Connection) -> tuple[frozenset[tuple[str, ...]], dict[str, list[tuple[object, ...]]]]:
     """All objects of a database, and the columns of its tables: hidden and generated ones count too."""
     objects = frozenset(connection.execute("SELECT type, name, tbl_name FROM sqlite_master").fetchall())
     tables = sorted(name for kind, name, _ in objects if kind == "table")

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -191,14 +191,14 @@ class Recipe(SettingsSection):
 
     @field_validator("weights", mode="before")
     @classmethod
-    def _no_weights(cls, value: Any) -> Any:
+    def _no_weights(cls, value: object) -> object:
         if isinstance(value, Mapping):
             return {name: _none_if_none(source) for name, source in value.items()}
         return _none_if_none(value)
 
     @field_validator("weights")
     @classmethod
-    def _known_backbones(cls, value: Any) -> Any:
+    def _known_backbones(cls, value: object) -> object:
         for name in value if isinstance(value, dict) else ():
             if not (name in BACKBONES or is_foreign(name)):
                 raise ValueError(unknown_name("backbone", name, BACKBONES))
@@ -213,7 +213,7 @@ class Recipe(SettingsSection):
 
     @field_validator("head")
     @classmethod
-    def _known_head(cls, value: Any) -> Any:
+    def _known_head(cls, value: str | dict[str, Settings]) -> str | dict[str, Settings]:
         if isinstance(value, dict) and len(value) != 1:
             raise ValueError("give one head, as {pcb: {parts: 6}}")
         name, settings = _head(value)
@@ -237,7 +237,7 @@ class Recipe(SettingsSection):
 
     @field_validator("loss", mode="before")
     @classmethod
-    def _join_terms(cls, value: Any) -> Any:
+    def _join_terms(cls, value: object) -> object:
         return "+".join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
     @field_validator("loss")
@@ -340,11 +340,11 @@ class Recipe(SettingsSection):
             del content["transfer"]["from"]
         return hash_of_text(json.dumps(content, sort_keys=True))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """JSON data that `load_recipe` turns back into an equal recipe."""
         return self.model_dump(mode="json", by_alias=True)
 
-    def with_overrides(self, overrides: Mapping[str, Any]) -> Recipe:
+    def with_overrides(self, overrides: Mapping[str, object]) -> Recipe:
         """A copy with some fields changed; `a.b` reaches into a section.
 
         >>> Recipe().with_overrides({"base_lr": 1e-3, "triplet.margin": 0.5}).triplet.margin
@@ -363,7 +363,7 @@ class Recipe(SettingsSection):
         """
         if fidelity is None:
             return self
-        changes: dict[str, Any] = {} if fidelity.input is None else {"input": fidelity.input}
+        changes: dict[str, object] = {} if fidelity.input is None else {"input": fidelity.input}
         if fidelity.epochs is not None and fidelity.epochs != self.epochs:
             changes |= self._shrunk_schedule(fidelity.epochs)
         given = {"base_lr": fidelity.base_lr, "warmup_epochs": fidelity.warmup_epochs}
@@ -387,7 +387,7 @@ class Recipe(SettingsSection):
         own = {"base_lr": FINE_TUNING_RATE * self.base_lr, "warmup_epochs": int(epochs > 1)}
         return self.with_overrides(schedule | {"epochs": epochs} | own).at(given)
 
-    def _shrunk_schedule(self, epochs: int) -> dict[str, Any]:
+    def _shrunk_schedule(self, epochs: int) -> dict[str, object]:
         share = epochs / self.epochs
         return {
             "epochs": epochs,
@@ -411,7 +411,7 @@ def with_paths(recipe: Recipe, find: Callable[[Path], Path], candidate: Candidat
         find: gives the place of what a path names.
         candidate: whose transfer is meant where its path holds `{id}`.
     """
-    changes: dict[str, Any] = {}
+    changes: dict[str, object] = {}
     if recipe.distil is not None:
         changes["distil"] = {"teacher": [str(find(path)) for path in recipe.distil.teacher]}
     if recipe.transfer is not None and not recipe.transfer.from_pretraining:
@@ -504,7 +504,7 @@ def _head(value: str | Mapping[str, Settings]) -> tuple[str, Settings]:
     return (value, {}) if isinstance(value, str) else next(iter(value.items()))
 
 
-def _none_if_none(value: Any) -> Any:
+def _none_if_none(value: object) -> object:
     return None if value in ("none", "null", "") else value
 
 
@@ -528,7 +528,7 @@ def loss_terms(loss: str) -> tuple[str, ...]:
     return terms
 
 
-def load_recipe(spec: str | Mapping[str, Any] | Recipe) -> Recipe:
+def load_recipe(spec: str | Mapping[str, object] | Recipe) -> Recipe:
     """A recipe from its name, from `{extends: NAME, key: value, ...}`, or itself.
 
     >>> load_recipe({"extends": "strong_baseline", "epochs": 60}).epochs
@@ -548,7 +548,7 @@ def load_recipe(spec: str | Mapping[str, Any] | Recipe) -> Recipe:
     return base.with_overrides(changes)
 
 
-def _merged(base: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(base: dict[str, object], overrides: Mapping[str, object]) -> dict[str, object]:
     """`base` with overrides laid over it, section by section; a head comes whole, in the place of another."""
     for key, value in overrides.items():
         step, rest = _first_step(str(key), base)
@@ -562,7 +562,7 @@ def _merged(base: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any
     return base
 
 
-def _first_step(path: str, known: Mapping[str, Any]) -> tuple[str, str]:
+def _first_step(path: str, known: Mapping[str, object]) -> tuple[str, str]:
     """The first key of a path `a.b`, and the rest; `package.module:name` is one key.
 
     >>> _first_step("own_losses.my.parts:focal.weight", {"own_losses": {}})
@@ -577,7 +577,7 @@ def _first_step(path: str, known: Mapping[str, Any]) -> tuple[str, str]:
     return named[0], path[named.end() :].removeprefix(".")
 
 
-def _validated(data: Mapping[str, Any]) -> Recipe:
+def _validated(data: Mapping[str, object]) -> Recipe:
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
@@ -105,7 +105,7 @@ class Orthogonality(SettingsSection):
 TeacherLoss = Literal["logits", "features", "relations"]
 
 
-def _one_or_several(item: dict[str, Any]) -> WithJsonSchema:
+def _one_or_several(item: dict[str, object]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item, "minItems": 1}]})
 
 
@@ -124,7 +124,7 @@ class Distillation(SettingsSection):
 
     @field_validator("teacher", "loss", mode="before")
     @classmethod
-    def _several(cls, given: Any) -> Any:
+    def _several(cls, given: object) -> object:
         return [given] if isinstance(given, (str, Path)) else given
 
     @field_validator("loss")

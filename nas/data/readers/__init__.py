@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from nas.data.readers.csv_file import read_csv
 from nas.data.readers.cuhk03 import read_cuhk03
@@ -35,7 +34,7 @@ class Reader:
     options: tuple[str, ...] = ()
     published: Mapping[str, SplitSizes] = field(default_factory=dict)
 
-    def __call__(self, path: Path, options: Mapping[str, Any]) -> ReidDataset:
+    def __call__(self, path: Path, options: Mapping[str, object]) -> ReidDataset:
         """Read the set at `path`."""
         return self.read(path, **options)
 

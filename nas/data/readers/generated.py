@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -18,7 +17,7 @@ from nas.progress import Progress
 
 
 def read_generated(
-    options: Mapping[str, Any], cache: Path | None = None, progress: Progress | None = None
+    options: Mapping[str, object], cache: Path | None = None, progress: Progress | None = None
 ) -> ReidDataset:
     """Draw (once) and read the set with these settings; `DataError` names a key that is wrong."""
     settings = parse_settings(options)
@@ -33,7 +32,7 @@ def read_generated(
     return dataset
 
 
-def parse_settings(options: Mapping[str, Any]) -> PedestrianSettings:
+def parse_settings(options: Mapping[str, object]) -> PedestrianSettings:
     """Settings from a study file's mapping."""
     for key in options:
         if key not in PedestrianSettings.model_fields:

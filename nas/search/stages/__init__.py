@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nas.search.stages.auto import AutoShrink
 from nas.search.stages.base import Preview, StageHandler
@@ -37,6 +37,6 @@ HANDLERS: dict[str, StageHandler] = {
 __all__ = ["HANDLERS", "Preview", "StageHandler", "settings_of"]
 
 
-def settings_of(definition: StudyDefinition, stage: StageInfo) -> Any:
+def settings_of(definition: StudyDefinition, stage: StageInfo) -> object:
     """The settings model of a stored stage."""
     return definition.named_stages()[stage.position].settings

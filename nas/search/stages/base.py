@@ -368,13 +368,13 @@ def anchors(context: StudyContext, space: DesignSpace, **common: Any) -> list[Wi
     return found
 
 
-def started(context: StudyContext, settings: Any, wishes: Iterable[Wish]) -> list[Wish]:
+def started(context: StudyContext, settings: object, wishes: Iterable[Wish]) -> list[Wish]:
     """Wishes with the starts of their stage, dealt out to the replicates."""
     starts = context.definition.starts_of(settings)
     return [replace(wish, start=starts[wish.replicate % len(starts)]) for wish in wishes]
 
 
-def controls(baselines: Sequence[Candidate], candidates: int, **common: Any) -> list[Wish]:
+def controls(baselines: Sequence[Candidate], candidates: int, **common: object) -> list[Wish]:
     """Wishes for the plain networks, trained on as the candidates are: what these are held against.
 
     Args:
@@ -390,7 +390,9 @@ def controls(baselines: Sequence[Candidate], candidates: int, **common: Any) -> 
     ]
 
 
-def beside(context: StudyContext, space: DesignSpace, settings: Any, candidates: int, **common: Any) -> list[Wish]:
+def beside(
+    context: StudyContext, space: DesignSpace, settings: object, candidates: int, **common: object
+) -> list[Wish]:
     """What a stage trains beside its candidates: controls from a warm start, else the networks without attention."""
     if any(start.is_warm for start in context.definition.starts_of(settings)):
         return controls(space.baselines(), candidates, **common)
