@@ -58,9 +58,11 @@ def register(definition: StudyDefinition, repository: Repository) -> int:
     stored["file"] = str(definition.folder / Path(definition.source or definition.name).name)
     if is_handed_recipe(definition.recipe):
         stored["recipe"] = parts.recipe.to_dict()
-    stored["code"] = own_function.code_hashes(stored)
+    code = own_function.code_hashes(stored)
     recipes = [parts.here(recipe) for recipe in (parts.recipe, parts.source_recipe)] if parts.trains else []
-    stored["code"] |= {name: own_code.code_hash([name]) for recipe in recipes for name in training.taught_code(recipe)}
+    stored["code"] = code | {
+        name: own_code.code_hash([name]) for recipe in recipes for name in training.taught_code(recipe)
+    }
     stored["sources"] = {name: content for recipe in recipes for name, content in files_of(recipe).items()}
     known = next((s for s in repository.studies() if s.name == definition.name), None)
     grown = Growth() if known is None else _grown(StudyContext(definition, repository, known.id), known, stored)

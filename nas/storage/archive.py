@@ -135,7 +135,8 @@ def _spaces(session: Session, study_id: int) -> list[str]:
     stages = session.execute(select(Stage.space_id, Stage.result).where(Stage.study_id == study_id)).all()
     line: set[str | None] = {session.scalar(select(StudyRow.space_id).where(StudyRow.id == study_id))}
     for space_id, result in stages:
-        line.update((space_id, (result or {}).get("space_id")))
+        left = (result or {}).get("space_id")
+        line.update((space_id, left if isinstance(left, str) else None))
     parents = {row.id: row.parent_id for row in session.execute(select(SpaceRow.id, SpaceRow.parent_id))}
     found: set[str] = set()
     while known := {space for space in line if space is not None and space in parents} - found:

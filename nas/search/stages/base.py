@@ -374,7 +374,7 @@ def started(context: StudyContext, settings: object, wishes: Iterable[Wish]) -> 
     return [replace(wish, start=starts[wish.replicate % len(starts)]) for wish in wishes]
 
 
-def controls(baselines: Sequence[Candidate], candidates: int, **common: object) -> list[Wish]:
+def controls(baselines: Sequence[Candidate], candidates: int, **common: Any) -> list[Wish]:
     """Wishes for the plain networks, trained on as the candidates are: what these are held against.
 
     Args:
@@ -390,9 +390,7 @@ def controls(baselines: Sequence[Candidate], candidates: int, **common: object) 
     ]
 
 
-def beside(
-    context: StudyContext, space: DesignSpace, settings: object, candidates: int, **common: object
-) -> list[Wish]:
+def beside(context: StudyContext, space: DesignSpace, settings: object, candidates: int, **common: Any) -> list[Wish]:
     """What a stage trains beside its candidates: controls from a warm start, else the networks without attention."""
     if any(start.is_warm for start in context.definition.starts_of(settings)):
         return controls(space.baselines(), candidates, **common)
