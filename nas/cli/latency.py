@@ -45,6 +45,7 @@ Batches = Annotated[
 ]
 Budget = Annotated[float, typer.Option("--budget", help="Seconds of timing a build on a CPU.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: all.")]
+Dla = Annotated[int | None, typer.Option(min=0, help="Core of a board's accelerator (TensorRT, fp16).")]
 Tf32 = Annotated[bool, typer.Option("--tf32", help="Let an fp32 network use a GPU's TF32 units.")]
 Layout = Annotated[
     bool | None, typer.Option("--channels-last/--channels-first", help="Layout in PyTorch; default: last on a GPU.")
@@ -77,6 +78,7 @@ def profile(
     builds: Builds = 1,
     threads: Threads = None,
     tf32: Tf32 = False,
+    dla: Dla = None,
     channels_last: Layout = None,
     opset: Opset = None,
     reference: Reference = "resnet101",
@@ -105,6 +107,7 @@ def profile(
         builds=builds,
         threads=threads,
         tf32=tf32 or None,
+        dla=dla,
         channels_last=channels_last,
         opset=opset,
     )

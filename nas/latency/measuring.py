@@ -119,6 +119,7 @@ class _Run:
     times: list[list[tuple[float, ...]]] = field(default_factory=list)
     build_seconds: list[float | None] = field(default_factory=list)
     memory_mb: float | None = None
+    dla_layers: str | None = None
     energies: list[float] = field(default_factory=list)
     loads: list[Load] = field(default_factory=list)
     states: dict[str, Any] = field(default_factory=dict)
@@ -138,6 +139,7 @@ class _Run:
         session = self.backend.open(self.subject, self.protocol, build)
         opened.callback(session.close)
         self.build_seconds.append(time.perf_counter() - begun)
+        self.dla_layers = getattr(session, "dla_layers", None)
         if memory:
             self.memory_mb = session.peak_memory_mb()
         if self.other is None:
@@ -197,6 +199,8 @@ def _record(run: _Run) -> LatencyRecord:
     environment["others_cpu_share"] = max(shares, default=None)
     if run.beside:
         environment["load"] = run.beside
+    if run.dla_layers is not None:
+        environment["dla_layers"] = run.dla_layers
     if protocol.on_gpu:
         environment["others_gpu_share"] = max(
             (s for load in run.loads if (s := load.gpu_share) is not None), default=None

@@ -75,6 +75,12 @@ class EngineSession:
                 first = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 raise LatencyError(f"{subject.name} does not run in {protocol.backend}: {first}") from error
 
+    @property
+    def dla_layers(self) -> str | None:
+        """How many layers a board's accelerator takes; None without one."""
+        found: str | None = getattr(self._engine, "dla_layers", None)
+        return found
+
     def run(self) -> None:
         """One batch."""
         self._engine.run()

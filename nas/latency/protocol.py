@@ -93,6 +93,8 @@ class LatencyProtocol:
         opset: ONNX operator set of the backends that run from a file; None: 17.
         islands: of those backends in fp16, whether blocks keep sums and softmax in fp32; None: yes. Engines of other
             versions treat such islands differently.
+        dla: core of a board's deep-learning accelerator (DLA) that a TensorRT engine in fp16 is built for; what it
+            cannot run, the GPU does; None: the GPU alone.
         isolated: whether the figure is meant for a machine that does nothing else.
         load: a network that works on the same device meanwhile, in a process of its own, in the same backend, precision
             and batch: a `Neighbour` or a mapping of `network` and `period_ms`; None: none.
@@ -120,6 +122,7 @@ class LatencyProtocol:
     tf32: bool | None = None
     opset: int | None = None
     islands: bool | None = None
+    dla: int | None = None
     isolated: bool = True
     load: Neighbour | None = None
     head: DeployedHead | None = None
@@ -148,6 +151,12 @@ class LatencyProtocol:
         for name in ("batch", "batches", "min_batches", "threads", "builds", "heads"):
             _at_least(name, getattr(self, name), 1)
         _at_least("warmup", self.warmup, 0)
+        _at_least("dla", self.dla, 0)
+        if self.dla is not None and (self.backend != "tensorrt" or self.precision != "fp16"):
+            raise LatencyError(
+                f"latency: dla is for TensorRT in fp16, not for {self.backend} in {self.precision}",
+                "write backend: tensorrt, precision: fp16 and device: cuda",
+            )
         _at_least("opset", self.opset, 9)
         if self.warmup_s is not None and not 0 <= self.warmup_s <= MAX_WARMUP_S:
             raise LatencyError(f"latency: warmup_s must be from 0 to {MAX_WARMUP_S:g} seconds, not {self.warmup_s!r}")
@@ -192,7 +201,7 @@ class LatencyProtocol:
         own = self.resolved().to_dict()
         if self.on_gpu:
             own |= {"device": "cuda", "threads": None, "time_budget_s": LatencyProtocol.time_budget_s}
-        left_out = [key for key in ("warmup_s", "tf32", "opset", "islands", "load", "head") if own[key] is None]
+        left_out = [key for key in ("warmup_s", "tf32", "opset", "islands", "dla", "load", "head") if own[key] is None]
         left_out += [key for key, usual in (("heads", 1), ("code", None)) if own[key] == usual]
         if self.opset == FORMER_OPSET:
             left_out.append("opset")
@@ -229,12 +238,13 @@ class LatencyProtocol:
         builds = f" x {self.builds} builds" if self.builds > 1 else ""
         units = {True: " with TF32", False: " without TF32", None: ""}[own.tf32]
         layout = " channels last" if own.channels_last else " throughout" if own.islands is False else ""
+        place = self.device if self.dla is None else f"DLA core {self.dla} of {self.device}"
         warm = f"{own.warmup} batches" if own.warmup is not None else f"{own.warmup_s:g} s"
         beside = f", beside {self.load.network} every {self.load.period_ms:g} ms" if self.load else ""
         head = f", head {self.head.name} after {self.head.pooling}" if self.head else ""
         beside += f", one trunk with {self.heads} heads" if self.heads > 1 else ""
         return (
-            f"{self.backend} {self.precision}{units}{layout} on {self.device}, batch {self.batch} of "
+            f"{self.backend} {self.precision}{units}{layout} on {place}, batch {self.batch} of "
             f"3x{height}x{width}{head}, {warm} of warm-up, {count}{builds}{beside}"
         )
 

@@ -69,6 +69,7 @@ class LatencySettings(Settings):
     )
     batch: PositiveInt = Field(16, description="images a batch")
     input: tuple[PositiveInt, PositiveInt] = Field((256, 128), description="height and width, px")
+    dla: int | None = Field(None, description="core of a board's accelerator (TensorRT, fp16); null: the GPU alone")
     tf32: bool | None = Field(None, description="whether fp32 may use a GPU's TF32 units; null: no")
     channels_last: bool | None = Field(None, description="layout in PyTorch; null: channels last on a GPU")
     opset: PositiveInt | None = Field(None, description="ONNX operator set of backends that run from a file; null: 17")

@@ -157,8 +157,8 @@ class FakeCuda:
         self.sizes = []
 
 
-def fake_tensorrt(*, modern: bool, readable: bool = True) -> Any:
-    """As much of TensorRT as an engine needs: 8.0's bindings or 10's named tensors."""
+def fake_tensorrt(*, modern: bool, readable: bool = True, cores: int = 0, taken: int = 0) -> Any:
+    """As much of TensorRT as an engine needs: 8.0's bindings or 10's named tensors; accelerators and what they take."""
     shapes = {"images": (2, 3, 64, 32), "embeddings": (2, 128)}
     names, calls = list(shapes), []
 
@@ -185,6 +185,7 @@ def fake_tensorrt(*, modern: bool, readable: bool = True) -> Any:
     class Config:
         def __init__(self) -> None:
             self.flags: list[str] = []
+            self.can_run_on_DLA = lambda layer: layer < taken
             if modern:
                 self.set_memory_pool_limit = lambda *a: None
 
@@ -193,12 +194,13 @@ def fake_tensorrt(*, modern: bool, readable: bool = True) -> Any:
 
     class Builder:
         config = Config()
+        num_DLA_cores = cores  # noqa: N815 - TensorRT's name
 
         def __init__(self, logger: Any) -> None: ...
 
         def create_network(self, flags: int) -> Any:
             calls.append(("flags", flags))
-            return SimpleNamespace()
+            return SimpleNamespace(num_layers=10, get_layer=lambda i: i)
 
         def create_builder_config(self) -> Config:
             return self.config
@@ -228,7 +230,8 @@ def fake_tensorrt(*, modern: bool, readable: bool = True) -> Any:
         OnnxParser=Parser,
         Runtime=lambda logger: SimpleNamespace(deserialize_cuda_engine=lambda plan: Engine()),
         NetworkDefinitionCreationFlag=SimpleNamespace() if modern else SimpleNamespace(EXPLICIT_BATCH=0),
-        BuilderFlag=SimpleNamespace() if modern else SimpleNamespace(FP16="fp16"),
+        BuilderFlag=SimpleNamespace(**({} if modern else {"FP16": "fp16"}), GPU_FALLBACK="fallback"),
+        DeviceType=SimpleNamespace(DLA="dla"),
         calls=calls,
     )
 
@@ -270,6 +273,23 @@ def test_later_tensorrt_runs_by_names_and_takes_precision_from_the_file(tensorrt
 def test_tensorrt_says_what_it_cannot_read(tensorrt: Any) -> None:
     with pytest.raises(EngineError, match="cannot read the network: unsupported node"):
         TensorRTEngine("network.onnx", "cuda", fp16=False)
+
+
+@pytest.mark.parametrize("tensorrt", [{"modern": False, "cores": 2, "taken": 7}], indirect=True)
+def test_an_engine_for_an_accelerator_tells_how_much_of_the_network_it_takes(tensorrt: Any) -> None:
+    protocol = {"backend": "tensorrt", "device": "cuda", "precision": "fp16", "dla": 1}
+    engine = engines.open_engine("network.onnx", protocol)
+    config = tensorrt.Builder.config
+    assert (config.default_device_type, config.DLA_core, config.flags) == ("dla", 1, ["fp16", "fallback"])
+    assert engine.dla_layers == "7 of 10"
+    with pytest.raises(EngineError, match="this board has 2 DLA cores: there is no core 2"):
+        TensorRTEngine("network.onnx", "cuda", fp16=True, dla=2)
+
+
+@pytest.mark.parametrize("tensorrt", [{"modern": True, "cores": 1, "taken": 0}], indirect=True)
+def test_what_the_accelerator_cannot_run_at_all_is_not_told_as_its_time(tensorrt: Any) -> None:
+    with pytest.raises(EngineError, match="all of it would run on the GPU"):
+        TensorRTEngine("network.onnx", "cuda", fp16=True, dla=0)
 
 
 def test_without_the_cuda_runtime_there_is_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:

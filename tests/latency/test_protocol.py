@@ -123,6 +123,17 @@ def test_half_precision_throughout_is_another_form_of_engines_alone() -> None:
     assert LatencyProtocol(islands=False).id == LatencyProtocol().id
 
 
+def test_an_accelerator_is_part_of_the_identity_and_tensorrts_alone() -> None:
+    engine = {"backend": "tensorrt", "device": "cuda", "precision": "fp16"}
+    gpu, core = LatencyProtocol.from_dict(engine), LatencyProtocol.from_dict({**engine, "dla": 0})
+    assert gpu.id != core.id != LatencyProtocol.from_dict({**engine, "dla": 1}).id
+    assert LatencyProtocol.from_dict(core.to_dict()) == core
+    assert "on DLA core 0 of cuda" in core.sentence()
+    for wrong in ({"precision": "fp32"}, {"backend": "cuda_graphs"}, {"dla": -1}, {"dla": True}):
+        with pytest.raises(LatencyError, match="dla"):
+            LatencyProtocol.from_dict({**engine, "dla": 0, **wrong})
+
+
 @pytest.mark.parametrize("settings", [{}, {"backend": "openvino"}, {"backend": "onnxruntime", "device": "cuda"}])
 def test_int8_is_for_onnx_runtime_on_a_cpu(settings: dict[str, Any]) -> None:
     with pytest.raises(LatencyError, match="int8 is timed in ONNX Runtime on a CPU"):

@@ -26,6 +26,8 @@ NAMES: dict[str, frozenset[str]] = {
     **dict.fromkeys(["BuilderFlag", "set_flag", "build_serialized_network", "deserialize_cuda_engine"], ALL),
     **dict.fromkeys(["create_execution_context", "nbytes", "create_optimization_profile", "set_shape"], ALL),
     "add_optimization_profile": ALL,
+    **dict.fromkeys(["num_DLA_cores", "DLA_core", "default_device_type", "DeviceType", "DLA", "GPU_FALLBACK"], ALL),
+    **dict.fromkeys(["can_run_on_DLA", "num_layers", "get_layer"], ALL),
     "EXPLICIT_BATCH": ALL - {"11.4"},
     "FP16": ALL - {"11.4"},
     "set_memory_pool_limit": SINCE_8_5,
@@ -82,9 +84,10 @@ def test_every_name_that_is_used_is_in_the_table() -> None:
         "allocate",
         "get",
         "synchronize",
+        "dla_layers",
     }
     for node in ast.walk(ast.parse(ENGINES.read_text())):
-        if isinstance(node, ast.ClassDef) and node.name == "TensorRTEngine":
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name in ("TensorRTEngine", "_on_accelerator"):
             found = {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
             assert {name for name in found - own if not name.startswith("_")} - {"close"} <= set(NAMES)
 

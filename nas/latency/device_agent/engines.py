@@ -142,15 +142,23 @@ class TensorRTEngine:
         path: the ONNX file; its inputs have fixed shapes.
         device: `cuda` or `cuda:N`.
         fp16: allow half precision. TensorRT 11 takes precisions from the file alone: export it in half precision.
+        dla: core of the board's deep-learning accelerator; None: the GPU. What it cannot run, the GPU does.
+
+    Attributes:
+        dla_layers: how many of how many layers of the network the accelerator can run; None without one.
     """
 
-    def __init__(self, path: str, device: str, fp16: bool) -> None:
+    dla_layers: str | None = None
+
+    def __init__(self, path: str, device: str, fp16: bool, dla: int | None = None) -> None:
         import tensorrt as trt
 
         self._cuda = CudaRuntime(device_number(device))
         logger = trt.Logger(trt.Logger.ERROR)
-        plan = self._build(trt, trt.Builder(logger), logger, path, fp16)
+        plan = self._build(trt, trt.Builder(logger), logger, path, fp16, dla)
         self._runtime = trt.Runtime(logger)
+        if dla is not None:
+            self._runtime.DLA_core = dla
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         self._context = self._engine.create_execution_context()
         self._plan_bytes = int(plan.nbytes)
@@ -158,8 +166,7 @@ class TensorRTEngine:
         self._named = hasattr(self._engine, "num_io_tensors")
         self._bindings = self._bind()
 
-    @staticmethod
-    def _build(trt: Any, builder: Any, logger: Any, path: str, fp16: bool) -> Any:
+    def _build(self, trt: Any, builder: Any, logger: Any, path: str, fp16: bool, dla: int | None) -> Any:
         explicit = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
         network = builder.create_network(0 if explicit is None else 1 << int(explicit))
         parser = trt.OnnxParser(network, logger)
@@ -171,6 +178,8 @@ class TensorRTEngine:
             config.max_workspace_size = 1 << 30
         if fp16 and hasattr(trt.BuilderFlag, "FP16"):
             config.set_flag(trt.BuilderFlag.FP16)
+        if dla is not None:
+            self.dla_layers = _on_accelerator(trt, builder, config, network, dla)
         plan = builder.build_serialized_network(network, config)
         if plan is None:
             raise EngineError("TensorRT could not build an engine")
@@ -216,6 +225,25 @@ class TensorRTEngine:
         self._cuda.close()
 
 
+def _on_accelerator(trt: Any, builder: Any, config: Any, network: Any, core: int) -> str:
+    """Lets an engine be built for a core of the accelerator; tells how many layers it takes.
+
+    Raises:
+        EngineError: no such core, or it can run nothing of the network: what was timed would be the GPU.
+    """
+    cores = builder.num_DLA_cores
+    if core >= cores:
+        raise EngineError(f"this board has {cores} DLA cores: there is no core {core}")
+    config.default_device_type = trt.DeviceType.DLA
+    config.DLA_core = core
+    config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
+    layers = network.num_layers
+    taken = sum(bool(config.can_run_on_DLA(network.get_layer(i))) for i in range(layers))
+    if not taken:
+        raise EngineError("the DLA can run no layer of the network: all of it would run on the GPU")
+    return f"{taken} of {layers}"
+
+
 def normal_noise(values: int, code: str = "f", seed: int = 0) -> bytes:
     """`values` normal numbers as little-endian bytes of a `struct` code; a block of 65 536 repeated."""
     random_ = random.Random(seed)
@@ -235,7 +263,7 @@ def open_engine(path: str, protocol: dict[str, Any]) -> Any:
         if backend in ("onnxruntime", "onnxruntime-tensorrt"):
             return OnnxRuntimeEngine(path, device, protocol["threads"], backend.endswith("tensorrt"), fp16)
         if backend == "tensorrt":
-            return TensorRTEngine(path, device, fp16)
+            return TensorRTEngine(path, device, fp16, protocol.get("dla"))
     except ImportError as error:
         raise EngineError(f"{error.name} is not installed on this device") from None
     raise EngineError(f"backend {backend!r} does not run from an ONNX file")

@@ -39,13 +39,13 @@ def measure_job(
     protocol = job["protocol"]
     others = [others_share(lambda: time.sleep(0.2))]
     warm = read_temperatures()
-    builds, seconds, memory, energy = [], [], None, None
+    builds, seconds, memory, energy, dla = [], [], None, None, None
     for _ in range(protocol["builds"]):
         with time_limit(HANGING_S), contextlib.ExitStack() as opened:
             begun = time.perf_counter()
             engines = [opened.enter_context(contextlib.closing(open_engine(path, protocol))) for path in paths]
             seconds.append((time.perf_counter() - begun) / len(engines))
-            memory = engines[0].peak_memory_mb()
+            memory, dla = engines[0].peak_memory_mb(), getattr(engines[0], "dla_layers", None)
             runs = [engine.run for engine in engines]
             warm_up(runs, max(protocol["warmup"] or 0, 1), protocol.get("warmup_s"))
 
@@ -60,6 +60,8 @@ def measure_job(
         figures.update(pool_pairs(builds), reference=job["reference"])
     known = [share for share in others if share is not None]
     environment = dict(read_machine(), libraries=engine_versions(), others_cpu_share=max(known) if known else None)
+    if dla is not None:
+        environment["dla_layers"] = dla
     states = {"before": warm, "after": read_temperatures()}
     return dict(
         figures,
