@@ -32,6 +32,7 @@ from nas.search.definition import (
     StageItem,
     StudyDefinition,
     StudyQuestion,
+    SubjectSettings,
     ValidationSettings,
 )
 from nas.search.launchers.settings import LauncherSettings, LocalSettings, RaySettings, SlurmSettings
@@ -266,6 +267,7 @@ def study_page() -> str:
         section("Keys", StudyDefinition, leave_out=("source",)),
         section("StudyQuestion", StudyQuestion),
         section("LatencySettings", LatencySettings),
+        section("SubjectSettings", SubjectSettings),
         section("LoadSettings", LoadSettings),
         section("ValidationSettings", ValidationSettings),
         section("ObjectiveSettings", ObjectiveSettings),
@@ -339,6 +341,10 @@ def _sections(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
 VARIABLES = {
     "NAS_DATABASE": ("database of every command that takes `--db`, with its password", "the study's `database`"),
     "NAS_CACHE": ("folder of packed images", "`.nas/cache` in the current folder"),
+    "NAS_PACKS": (
+        "folder or fsspec address from which machines take packed images; the first that packs brings them there",
+        "each machine packs its own",
+    ),
     "NAS_HOME": ("folder of checkpoints and logs", "`.nas` in the current folder"),
     "NAS_LOCKS": (
         "folder of the locks by which measurements and trainings of one machine wait for each other; whoever shares a "

@@ -25,8 +25,8 @@ class CountSpread:
     def of(cls, counts: list[int]) -> CountSpread | None:
         """None when there is nothing to count.
 
-        >>> Spread.of([1, 2, 6])
-        Spread(least=1, median=2, mean=3, most=6)
+        >>> CountSpread.of([1, 2, 6])
+        CountSpread(least=1, median=2, mean=3, most=6)
         """
         return cls(min(counts), median(counts), mean(counts), max(counts)) if counts else None
 

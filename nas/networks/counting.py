@@ -65,7 +65,7 @@ def count_cost(module: nn.Module, x: Tensor) -> ImageCost:
     """Cost of `module(x)` for a batch of one; neither needs data (device `meta` will do).
 
     >>> count_cost(nn.Conv2d(3, 8, 1, bias=False, device="meta"), torch.empty(1, 3, 4, 4, device="meta"))
-    Cost(params=24, macs=384, activation_elements=128)
+    ImageCost(params=24, macs=384, activation_elements=128)
     """
     with torch.no_grad(), _Counter() as counter:
         module(x)

@@ -17,7 +17,7 @@ from nas.reporting.summary import summary, write_summary
 def test_a_summary_holds_answer_figures_and_rules(full: StudyData) -> None:
     (section,) = summary(full).sections
     kinds = [type(block).__name__ for block in section.blocks]
-    assert "Beside" in kinds
+    assert "SideBySide" in kinds
     assert any(full.answer.sentence in str(block) for block in section.blocks)
     adopted = sum(finding["verdict"] == "adopted" for finding in full.findings)
     assert (" adopted:" in str(section.blocks)) == bool(adopted)

@@ -229,7 +229,7 @@ def test_ids_of_before_heads_and_these_losses_stay() -> None:
     [
         ({"head": "pbc"}, "unknown head 'pbc'.*did you mean 'pcb'"),
         ({"head": {"pcb": {"part": 3}}}, "unknown setting of pcb 'part'; did you mean 'parts'"),
-        ({"head": {"pcb": {"parts": 0}}}, "parts of pcb must be a whole number of at least 1"),
+        ({"head": {"pcb": {"parts": 0}}}, "parts of pcb must be a whole number from 1 to 65536"),
         ({"head": {"pcb": {}, "fc": {}}}, "give one head"),
         ({"loss": "arcfase"}, "unknown loss 'arcfase'; did you mean 'arcface'"),
         ({"own_losses": {"a:B": {"gamma": 2}}}, "own_losses has settings of a:B, which loss does not name"),
