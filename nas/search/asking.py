@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import threading
 import time
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ from nas.training.fidelity import Fidelity
 
 if TYPE_CHECKING:
     from nas.storage import ClaimedTraining, Database, Repository
+
+log = logging.getLogger("nas.asking")
 
 
 @dataclass(frozen=True)
@@ -194,10 +197,13 @@ class Asker:
         return Asked(claim.id, candidate, claim.seed, fidelity, path, claim.stage)
 
     def _live(self) -> None:
-        """Signs of life for what is open, three times a lease."""
+        """Signs of life for what is open, three times a lease; a database that is away may come back."""
         while not self._over.wait(self.lease_s / 3):
             with self._lock:
                 mine = list(self._open)
-            for training in mine:
-                self._repository.heartbeat(training, self._worker.context.owner)
-            self._repository.worker_alive(self._worker.context.owner)
+            try:
+                for training in mine:
+                    self._repository.heartbeat(training, self._worker.context.owner)
+                self._repository.worker_alive(self._worker.context.owner)
+            except NasError as away:  # who asks or tells is told
+                log.warning("no sign of life could be given: %s", away)

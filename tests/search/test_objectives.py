@@ -18,9 +18,11 @@ import nas
 from nas.cli.main import main
 from nas.errors import NasError, SpaceError, StudyError, TrainingError
 from nas.search import own_function
+from nas.search.asking import Asker
 from nas.search.objectives import OwnTrainer, filled, run_command
 from nas.search.settings import ObjectiveSettings
 from nas.spaces import Candidate, own_code
+from nas.storage import Repository, open_database
 from nas.training.failures import Diverged, TrainingInterrupted
 from nas.training.fidelity import Fidelity
 
@@ -357,6 +359,34 @@ def test_what_was_asked_must_be_told_and_failures_are_results() -> None:
         told.tell(other, score(other.candidate, other.seed))
     assert told.ask() is None
     assert told.status()["failures"] == {"diverged": 1, "error": 1}
+
+
+def test_a_loop_stays_alive_over_a_database_that_was_away(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its signs of life ended for good with the first that could not be given, and its trainings went to others."""
+    asking()
+    with open_database("sqlite:///nas.db") as database:
+        asker = Asker(database, "own", lease_s=0.3)
+        asked = asker.ask()
+        assert asked is not None
+        repository = Repository(database)
+        (before,) = repository.workers(repository.study("own").id)
+        files = [file for end in ("", "-wal", "-shm") if (file := folder / f"nas.db{end}").exists()]
+        for file in files:
+            file.rename(f"{file}.away")
+        _soon(lambda: "no sign of life" in caplog.text)
+        for file in files:
+            Path(f"{file}.away").rename(file)
+        number = repository.study("own").id
+        _soon(lambda: repository.workers(number)[0]["heartbeat_at"] > before["heartbeat_at"])
+        assert asker.tell(asked, score(asked.candidate, asked.seed))
+        asker.close()
+
+
+def _soon(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def test_another_program_goes_on_where_one_stopped() -> None:
