@@ -58,7 +58,7 @@ def look_at(page: Any, path: str, width: int, theme: str) -> None:
         page.wait_for_function("document.querySelectorAll('figure .js-plotly-plot .main-svg').length >= 2")
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 390)])
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), pytest.param("dark", 390, marks=pytest.mark.slow)])
 def test_every_page_is_drawn(theme: str, width: int, site: str, open_page: Open) -> None:
     page = open_page(site, width=width, theme=theme)
     page.get_by_role("heading", name="Studies").wait_for()

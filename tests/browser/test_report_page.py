@@ -31,8 +31,10 @@ def read_through(page: Any) -> None:
         figure.locator(".main-svg").first.wait_for(state="attached")
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("name", ["full", "empty", "hostile", "beside"])
+@pytest.mark.parametrize("width", [1280, pytest.param(390, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["full", *(pytest.param(n, marks=pytest.mark.slow) for n in ("empty", "hostile", "beside"))]
+)
 def test_a_report_opens_offline(name: str, width: int, reports: Path, open_page: Callable[..., Any]) -> None:
     page = open_page((reports / name / "report.html").as_uri(), width=width, offline=True)
     read_through(page)

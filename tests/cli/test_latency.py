@@ -62,6 +62,7 @@ def stored() -> int:
         return len(Repository(database).latencies())
 
 
+@pytest.mark.slow
 def test_a_profile_is_made_shown_and_resumed() -> None:
     first: Any = json.loads(done("profile", "space.yaml", *QUICK, "--json").stdout)
     rows = {row["notation"]: row for row in first["placements"]}

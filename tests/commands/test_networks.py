@@ -100,6 +100,7 @@ def test_an_export_says_where_it_goes(trained: TrainingResult, folder: Path) -> 
     assert report.parity.min_cosine > 0.9999
 
 
+@pytest.mark.slow
 def test_an_export_to_int8_says_what_it_costs(
     trained: TrainingResult, evaluated: Evaluation, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from docs_snippets import PAGES, ROOT, Runner, check_mention, mentions, snippets
 
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-LONG = ("docs/how-to/own-device.md", "docs/tutorial.md")
+LONG = ("docs/how-to/exporting.md", "docs/how-to/own-device.md", "docs/how-to/own-trainer.md", "docs/tutorial.md")
 """Pages whose commands measure or train for minutes."""
 RUN = [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in NAMES]
 

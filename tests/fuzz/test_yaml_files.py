@@ -151,6 +151,7 @@ def test_damaged_recipe_files(chunk: int, cases: int, folder: Path, settle: Call
     settle(account)
 
 
+@pytest.mark.slow
 def test_the_files_that_are_damaged_are_good_ones(folder: Path, cheap_studies: None) -> None:
     (folder / "rules.yaml").write_text(RULES_FILE)
     for text in spaces():

@@ -11,6 +11,7 @@ FILES = sorted((Path(__file__).parent / "inside").glob("*.py"))
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.slow
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_on_the_standin(file: Path) -> None:
     gpu_standin.inside(file)

@@ -236,6 +236,7 @@ def test_wrong_input_is_one_sentence(tmp_path: Path) -> None:
         export_network(network(""), tmp_path / "net.onnx", crops=torch.zeros(2, 3, 8, 8))
 
 
+@pytest.mark.slow
 def test_int8_holds_integers_and_answers_for_any_batch(trained: ReidNetwork, tmp_path: Path) -> None:
     import onnx
 
@@ -256,6 +257,7 @@ def test_int8_holds_integers_and_answers_for_any_batch(trained: ReidNetwork, tmp
         assert 0.98 < float(cosine.min()) < 0.99999  # another arithmetic, the same answers
 
 
+@pytest.mark.slow
 def test_int8_takes_its_ranges_from_the_images_it_is_given(trained: ReidNetwork, tmp_path: Path) -> None:
     report = export_network(trained, tmp_path / "n.onnx", precision="int8", crops=CROPS, calibration=CROPS)
     assert report.parity.mean_cosine > 0.99

@@ -131,6 +131,7 @@ def test_a_block_that_is_the_identity_changes_nothing_and_a_copy_has_its_own() -
         assert not torch.equal(copied(x), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mobilenetv4_conv_small_035", "convnext_atto"])
 def test_exported(name: str, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")

@@ -31,7 +31,7 @@ def test_report_as_json(stored: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     [
         (["report", "market1510"], "did you mean"),
         (["report", "market1501", "--format", "word"], "unknown report format"),
-        (["report", "market1501", "--plotlyjs", "cdn"], "include plotly.js"),
+        pytest.param(["report", "market1501", "--plotlyjs", "cdn"], "include plotly.js", marks=pytest.mark.slow),
     ],
 )
 def test_wrong_input_is_one_sentence(

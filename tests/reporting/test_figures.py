@@ -349,6 +349,7 @@ def test_error_distribution_of_parent_and_child(full: StudyData) -> None:
         assert (np.diff(curve["error"]) >= 0).all()
 
 
+@pytest.mark.slow
 def test_importances_find_the_position_that_matters() -> None:
     build, rng = ResultsBuilder(), np.random.default_rng(0)
     for _ in range(150):

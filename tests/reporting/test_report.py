@@ -178,12 +178,14 @@ def test_markdown_tables_have_equal_columns(full: StudyData, hostile: StudyData)
             assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1, table
 
 
+@pytest.mark.slow
 def test_a_warning_when_the_test_split_selects(full: StudyData) -> None:
     chosen = replace(full, definition={**full.definition, "select_on": "test"})
     assert "selects on the test split" in render_markdown(tell(chosen))
     assert "selects on the test split" not in render_markdown(tell(full))
 
 
+@pytest.mark.slow
 def test_a_warning_when_nothing_was_confirmed(full: StudyData) -> None:
     searching = replace(full, results=full.results[full.results["split"] == "val"])
     assert "nothing has been confirmed on the test split" in render_markdown(tell(searching))

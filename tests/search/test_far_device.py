@@ -102,6 +102,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_study_waits_for_its_device_whose_agent_is_killed_on_the_way(
     tmp_path: Path, board: Callable[[], subprocess.Popen[str]]
 ) -> None:
@@ -131,6 +132,7 @@ def test_a_study_waits_for_its_device_whose_agent_is_killed_on_the_way(
     assert {row.device for row in repository.latencies().itertuples()} == {"robot"}
 
 
+@pytest.mark.slow
 def test_a_study_that_goes_on_gets_late_figures(tmp_path: Path, board: Callable[[], subprocess.Popen[str]]) -> None:
     repository, context = open_far(tmp_path, wait_for_device=False)
     work(context)

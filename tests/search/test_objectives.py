@@ -57,6 +57,7 @@ def here(objective: Any = TOLD, **changes: Any) -> nas.Study:
 # -- functions
 
 
+@pytest.mark.slow
 def test_a_function_is_searched_shrunk_and_confirmed_with_its_own_costs() -> None:
     stages = [
         {"sweep": {"design": "stratified", "candidates": 40, "seeds": 2}},

@@ -40,6 +40,7 @@ def test_a_study_runs_through_its_stages(tmp_path: Path) -> None:
     assert results[results["stage"] == "search"]["candidate_id"].nunique() == 12
 
 
+@pytest.mark.slow
 def test_the_same_file_gives_the_same_candidates_and_numbers(tmp_path: Path) -> None:
     seen = []
     for name in ("a", "b"):
@@ -130,6 +131,7 @@ def test_rungs_promote_the_better_part(tmp_path: Path) -> None:
     assert by_rung[120] <= by_rung[40] <= by_rung[10]
 
 
+@pytest.mark.slow
 def test_shrinking_proposes_confirms_and_hands_on_the_child(tmp_path: Path) -> None:
     stages = [
         {"sweep": {"design": "exhaustive", "blocks": 1, "seeds": 3}},

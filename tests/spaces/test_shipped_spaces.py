@@ -53,6 +53,7 @@ def test_each_key_is_explained_where_it_stands(file: Path) -> None:
             assert "#" in line or "#" in "".join(following), f"{key} is not explained"
 
 
+@pytest.mark.slow
 def test_files_follow_the_schema() -> None:
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
     schema = DesignSpace.json_schema()
