@@ -11,7 +11,7 @@ help:            ## this list
 
 system:          ## Debian packages for stills, browser tests, PostgreSQL, Slurm and nginx tests and the stand-in for CUDA (as root)
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium faketime munge nginx-light pgbouncer postgresql slurm-client slurmctld slurmd fonts-dejavu-core g++ git make python3-dev python3-venv
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium cmake faketime munge nginx-light pgbouncer postgresql slurm-client slurmctld slurmd fonts-dejavu-core g++ git make python3-dev python3-venv
 
 $(BIN)/nas: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -58,7 +58,8 @@ def test_one_person_is_followed_through_frames(network: Path, tmp_path: Path) ->
             Image.fromarray(picture).save(tmp_path / "frames" / f"{number:03d}.png")
         Image.fromarray(picture).save(tmp_path / "frames" / "last.png")  # nobody was detected there
     person = f"{places[0]},8,{places[0] + WIDTH},{8 + HEIGHT}"
-    command = [FOLDER / "follow.py", network, tmp_path / "frames", tmp_path / "boxes.csv", "--person", person]
+    files = (FOLDER / "follow.py", network, tmp_path / "frames", tmp_path / "boxes.csv")
+    command = [*map(str, files), "--person", person]
     said = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=True).stdout
     *rows, last = csv.DictReader(said.splitlines())
     assert [int(row["left"]) for row in rows] == places
