@@ -111,10 +111,17 @@ class StudyParts:
     @property
     def head(self) -> DeployedHead | None:
         """The head that networks of this study are deployed with; None: the BNNeck, and where others train them."""
-        if not self.trains:
+        if not self.trains or self._timed_with_the_bnneck:
             return None
         recipe = self.recipe
         return DeployedHead(recipe.head_name, recipe.pooling, tuple(sorted(recipe.head_settings.items())))
+
+    @cached_property
+    def _timed_with_the_bnneck(self) -> bool:
+        """Whether the study was begun so, as all were once: with its recipe's head its times would be of two kinds."""
+        known = () if self.repository is None else self.repository.studies()
+        timed = [study.protocol_id for study in known if study.name == self.definition.name]
+        return timed == [latency_protocol(self.definition).id]
 
     def complexity(self, candidate: Candidate) -> Complexity:
         """Sizes of a candidate as it is deployed, for images of the size that is timed."""

@@ -14,7 +14,7 @@ from nas.errors import LatencyError, StudyError
 from nas.latency.protocol import DeployedHead
 from nas.networks import complexity
 from nas.search.checks import check_study
-from nas.search.context import StudyContext
+from nas.search.context import StudyContext, latency_protocol
 from nas.search.costs import CostModel, Limits
 from nas.search.definition import SearchStage, load_study
 from nas.spaces import Candidate
@@ -55,6 +55,21 @@ def test_networks_are_timed_and_counted_with_the_head_that_the_recipe_names(tmp_
     _, _, usual = open_study(study_file(other, ["profile"], objective=None))
     assert usual.protocol.head is None
     assert CostModel.of(usual, "params").cost(BASELINE) == complexity(BASELINE).params
+
+
+def test_a_study_that_was_begun_with_the_bnneck_goes_on_with_it(tmp_path: Path) -> None:
+    """Its times would vanish: those it has are of another protocol, and a profile that has ended is not made again."""
+    space = small_space(recipe={"pooling": ["gap", "gem"]})
+    path = study_file(tmp_path, ["profile"], objective=None, recipe="agw")
+    (tmp_path / "space.yaml").write_text(space.to_yaml())
+    definition, repository, context = open_study(path)
+    assert context.protocol.head == DeployedHead("bnneck", "gem")
+    former = latency_protocol(definition).id
+    repository.set_study_latency(context.study_id, former, context.device_name)
+    _, _, again = open_study(path)
+    assert again.protocol.id == again.repository.study("replayed").protocol_id == former
+    assert again.complexity(BASELINE) == complexity(BASELINE)
+    check_study(definition, repository)  # which refuses such a space to a new study
 
 
 def test_a_head_that_varies_in_a_space_is_refused(tmp_path: Path) -> None:
