@@ -51,7 +51,6 @@ class Execution:
         self._context = context
         self._files = files
         self._between_steps = between_steps
-        self._sized: set[str] = set()
         self._undelivered: list[dict[str, Any]] = []
 
     def run(self, claim: ClaimedTraining, should_stop: Callable[[], bool]) -> TrainingOutcome:
@@ -159,13 +158,11 @@ class Execution:
             self._undelivered.clear()
 
     def _store_size(self, candidate: Candidate) -> None:
-        """Parameters and MACs of the network, once an architecture."""
-        architecture = candidate.architecture
-        if architecture.id in self._sized:
-            return
+        """Parameters and MACs of the network as the study deploys it."""
+        architecture, repository = candidate.architecture, self._context.repository
         size = self._context.complexity(architecture)
-        self._context.repository.set_complexity(architecture.id, size.params, size.macs, asdict(size))
-        self._sized.add(architecture.id)
+        protocol_id = repository.study(self._context.definition.name).protocol_id
+        repository.set_complexity(architecture.id, size.params, size.macs, asdict(size), protocol_id=protocol_id)
 
     def _replayed(
         self, candidate: Candidate, claim: ClaimedTraining, should_stop: Callable[[], bool]

@@ -127,6 +127,10 @@ class Stage(Base):
     )
 
 
+BY_PROTOCOL = "by_protocol"
+"""Key of a candidate's sizes under which those of each latency protocol stand, by its id: heads and images differ."""
+
+
 class CandidateRow(Base):
     """One candidate (backbone, placements, recipe part); `architecture_id` leaves the recipe out."""
 

@@ -9,13 +9,23 @@ from statistics import fmean
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Float, Integer, Numeric, String, select
+from sqlalchemy import ColumnElement, Float, Integer, Numeric, String, func, select
 
 from nas.results.columns import RESULT_COLUMNS
 from nas.results.cost_tables import beside_told, given_table, time_table, with_costs
 from nas.storage.base import AnySelect
 from nas.storage.latencies import NEWEST_FIRST
-from nas.storage.models import CandidateRow, DatasetRow, Epoch, Latency, Stage, StageTraining, StudyRow, Training
+from nas.storage.models import (
+    BY_PROTOCOL,
+    CandidateRow,
+    DatasetRow,
+    Epoch,
+    Latency,
+    Stage,
+    StageTraining,
+    StudyRow,
+    Training,
+)
 from nas.storage.reads import trainings_of
 from nas.storage.retry import damaged
 from nas.storage.studies import Studies
@@ -91,7 +101,7 @@ class Tables(Studies):
         Raises:
             StudyError: there is no study of this name.
         """
-        query = _results_query(study)
+        query = _results_query(study, protocol_id or self.study(study).protocol_id)
         costs = self.costs(study, protocol_id=protocol_id, device=device)
         return with_costs(self._frame(query), costs).reindex(columns=list(RESULT_COLUMNS))
 
@@ -208,7 +218,22 @@ def _told_query(study: str) -> AnySelect:
     )
 
 
-def _results_query(study: str) -> AnySelect:
+def _sizes(protocol_id: str | None) -> list[ColumnElement[Any]]:
+    """Sizes as a protocol's studies deploy a network; of those that stored none, as it was counted last."""
+    stored = CandidateRow.complexity
+    last: list[tuple[str, str, ColumnElement[Any]]] = [
+        ("params", "params", CandidateRow.params.expression),
+        ("macs", "macs", CandidateRow.macs.expression),
+        ("activations", "activation_elements", stored["activation_elements"].as_float()),
+    ]
+    if protocol_id is None or not protocol_id.isalnum():
+        return [size.label(name) for name, _, size in last]
+    return [
+        func.coalesce(stored[(BY_PROTOCOL, protocol_id, key)].as_float(), size).label(name) for name, key, size in last
+    ]
+
+
+def _results_query(study: str, protocol_id: str | None = None) -> AnySelect:
     return (
         select(
             StudyRow.name.label("study"),
@@ -234,9 +259,7 @@ def _results_query(study: str) -> AnySelect:
             Training.map,
             Training.rank1,
             Training.minp,
-            CandidateRow.params,
-            CandidateRow.macs,
-            CandidateRow.complexity["activation_elements"].as_float().label("activations"),
+            *_sizes(protocol_id),
             Training.seconds,
             Training.images_per_s,
             Training.finished_at,

@@ -11,13 +11,22 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import func, select, tuple_, update
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
 from nas.errors import StorageError
 from nas.files.plain import JsonDict, clean, clean_text
 from nas.storage.base import RepositoryPart, chunks, counted, insert_missing, insert_or_update
-from nas.storage.models import TRAINING_STATUSES, CandidateRow, DatasetRow, RecipeRow, Stage, StageTraining, Training
+from nas.storage.models import (
+    BY_PROTOCOL,
+    TRAINING_STATUSES,
+    CandidateRow,
+    DatasetRow,
+    RecipeRow,
+    Stage,
+    StageTraining,
+    Training,
+)
 from nas.storage.records import TrainingRequest
 
 log = logging.getLogger(__name__)
@@ -50,11 +59,31 @@ class Trainings(RepositoryPart):
         ]
         self.write(lambda session: insert_missing(session, CandidateRow, stored))
 
-    def set_complexity(self, architecture_id: str, params: int, macs: int, details: JsonDict | None = None) -> None:
-        """Stores parameters and multiply-adds of an architecture, for all its candidates."""
-        values = {"params": params, "macs": macs, "complexity": clean(details or {})}
-        changed = update(CandidateRow).filter_by(architecture_id=architecture_id).values(values)
-        self.run(changed)
+    def set_complexity(
+        self,
+        architecture_id: str,
+        params: int,
+        macs: int,
+        details: JsonDict | None = None,
+        *,
+        protocol_id: str | None = None,
+    ) -> None:
+        """Stores parameters and multiply-adds of an architecture, for all its candidates.
+
+        Studies deploy it with heads and for images of their own: those of each protocol are kept beside the last.
+        """
+        told = clean({"params": params, "macs": macs, **(details or {})})
+
+        def work(session: Session) -> None:
+            rows = select(CandidateRow).filter_by(architecture_id=architecture_id).order_by(CandidateRow.id)
+            for row in session.scalars(rows.with_for_update()):
+                others = (row.complexity or {}).get(BY_PROTOCOL)
+                own = {} if protocol_id is None else {protocol_id: told}
+                kept = {**(others if isinstance(others, dict) else {}), **own}
+                row.params, row.macs = params, macs
+                row.complexity = {**told, **({BY_PROTOCOL: kept} if kept else {})}
+
+        self.write(work)
 
     def ensure_dataset(
         self,

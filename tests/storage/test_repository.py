@@ -49,6 +49,20 @@ def test_results_tell_what_is_known_and_nothing_else(repository: Repository) -> 
     assert repository.results("made_up", device="cpu").set_index("training_id").loc[ids[1], "latency_ms"] == 1.0
 
 
+def test_studies_that_deploy_a_network_otherwise_have_sizes_of_their_own(repository: Repository) -> None:
+    """The one that trained it last overwrote the other's: 25 million parameters with one head, 26 with another."""
+    sizes = {"usual": 25_000_000, "wider": 26_000_000}
+    for name, params in sizes.items():
+        study_id, _, _ = fill(repository, 1, study=name)
+        repository.set_study_latency(study_id, name, "gpu")
+        told = {"activation_elements": params // 10}
+        repository.set_complexity("a000000000000000", params, 4_000_000_000, told, protocol_id=name)
+    fill(repository, 1, study="unsized")
+    for name, params in {**sizes, "unsized": 26_000_000}.items():
+        row = repository.results(name).iloc[0]
+        assert row[["params", "macs", "activations"]].tolist() == [params, 4e9, params / 10]
+
+
 def test_results_count_latencies_without_the_machines_drift(repository: Repository) -> None:
     study_id, _, ids = fill(repository, 1)
     repository.set_study_latency(study_id, "p", "gpu")
