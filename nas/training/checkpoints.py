@@ -85,8 +85,8 @@ class Checkpoint:
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs of the recipe are done."""
-        return self.epoch >= self.recipe.total_epochs
+        """Whether it is what a training leaves behind: all epochs of the recipe are done, or `keep: best` kept it."""
+        return self.epoch >= self.recipe.total_epochs or (self.recipe.keep == "best" and not self.training)
 
 
 def _versions() -> dict[str, str]:

@@ -204,6 +204,7 @@ def test_keep_best_keeps_the_best_epoch_but_scores_the_last(
     assert result.checkpoint == best_path(tmp_path / "a.pt")
     assert load_checkpoint(best_path(tmp_path / "a.pt")).epoch == 2
     assert [p.name for p in tmp_path.iterdir()] == ["a.best.pt"]
+    assert load_checkpoint(best_path(tmp_path / "a.pt")).finished  # other trainings may go on from it
 
 
 def test_evaluating_on_the_way_changes_nothing(data: PreparedData, recipe: Recipe) -> None:
