@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -28,7 +29,7 @@ from nas.training.fresh import initialise_classifier, zero_residual_branches
 from nas.training.losses import LossInputs, TotalLoss
 from nas.training.optimisers import centre_optimiser, network_optimiser, set_learning_rate
 from nas.training.precision import autocast, gradient_scaler, resolve_precision
-from nas.training.recipe import IDENTITY_TERMS, Recipe
+from nas.training.recipe import IDENTITY_TERMS, Recipe, with_paths
 from nas.training.results import EpochRecord
 from nas.training.teachers import ask_teachers, load_teachers
 from nas.training.transfer import only_trainable
@@ -280,21 +281,27 @@ class Trainer:
         self.sums, self.seconds = dict(state["sums"]), float(state["seconds"])
 
     def _check_same(self, saved: Checkpoint, what: str) -> None:
-        # Until 0.2 recipes named the file of first weights by its path alone.
-        recipe = self.recipe if saved.recipe.begins else self.recipe.with_overrides({"begins": ""})
+        theirs, mine = saved.recipe, self.recipe
+        if not theirs.begins:  # paths stand for the files, as until 0.2 and where a start takes their place
+            theirs, mine = (_by_names(recipe, self.candidate) for recipe in (theirs, mine))
         pairs = {
             "candidate": (saved.candidate.notation, self.candidate.notation),
-            "recipe": (saved.recipe.id, recipe.id),
+            "recipe": (theirs.id, mine.id),
             "data": (saved.dataset_id, self.data.dataset_id),
             "seed": (saved.seed, self.seed),
             "start": (saved.start, self.start),
         }
-        for name, (theirs, mine) in pairs.items():
-            if theirs != mine:
+        for name, (its, ours) in pairs.items():
+            if its != ours:
                 raise TrainingError(
-                    f"{what} belongs to another training: its {name} is {theirs}, not {mine}",
+                    f"{what} belongs to another training: its {name} is {its}, not {ours}",
                     "Give another checkpoint file, or do not resume.",
                 )
+
+
+def _by_names(recipe: Recipe, candidate: Candidate) -> Recipe:
+    """A recipe with the names of its files alone: where they lie differs from machine to machine."""
+    return with_paths(recipe.with_overrides({"begins": ""}), lambda path: Path(path.name), candidate)
 
 
 def _stream(seed: int) -> int:

@@ -341,6 +341,23 @@ def test_a_checkpoint_of_another_training_is_refused(
     assert len(fresh.epochs) == 2
 
 
+def test_a_training_is_taken_up_where_the_files_of_its_recipe_lie_elsewhere(
+    data: PreparedData, recipe: Recipe, tmp_path: Path
+) -> None:
+    """As another worker finds them: those that a start takes the place of are known by their names alone."""
+    source, path = tmp_path / "source.pt", tmp_path / "a.pt"
+    train("resnet18(width=0.25)", recipe, data, seed=3, checkpoint=source)
+
+    def warm(weights: str, stop: int | None = None) -> TrainingResult:
+        own = recipe.with_overrides({"weights": weights})
+        return train(CANDIDATE, own, data, seed=3, checkpoint=path, init_from=source, stop_epoch=stop)
+
+    warm("w.pth", 1)
+    with pytest.raises(TrainingError, match="belongs to another training: its recipe"):
+        warm("other.pth")
+    assert len(warm("/somewhere/w.pth").epochs) == 2
+
+
 def test_a_checkpoint_knows_what_it_is(data: PreparedData, recipe: Recipe, tmp_path: Path) -> None:
     train(CANDIDATE, recipe, data, seed=3, checkpoint=tmp_path / "a.pt")
     saved = load_checkpoint(tmp_path / "a.pt")
