@@ -257,14 +257,15 @@ def _check_weights(context: StudyParts, fetch: bool) -> None:
 def _check_unseen(context: StudyParts, saved: Checkpoint, view: str, what: str) -> None:
     """A network that hands on what it learned was not trained on images that candidates are judged on.
 
-    Persons whom it knows from other images are not found.
+    Persons whom it knows from other images are not found. An image that lies in both splits of the set tells nothing.
     """
     dataset = context.dataset(view)
     if saved.seen is None:  # of before 0.2, or of published networks: only a whole set can be told
         found = view == SELECT and saved.dataset_id == prepared_id(context.dataset(FINAL), saved.input_size)
     else:
         judged = tuple(r for r in (*dataset.query, *dataset.gallery) if r.identity != DISTRACTOR)
-        found = bool(np.isin(image_keys(judged, dataset.cache), saved.seen.numpy()).any())
+        alone = np.setdiff1d(image_keys(judged, dataset.cache), image_keys(dataset.train, dataset.cache))
+        found = bool(np.isin(alone, saved.seen.numpy()).any())
     if found:
         told = "selected on" if view == SELECT else "judged on"
         own = "train it with `nas train --view select`, which holds out validation: {share: 0.25, seed: 0}"

@@ -56,8 +56,8 @@ class Checkpoint:
         records: the epochs so far.
         versions: package and torch that wrote it.
         start: what it started from, by content; `scratch` for fresh or published weights.
-        seen: int64, `nas.data.records.image_keys` of all images it was trained on, what it started from included; None
-            where that is not known.
+        seen: int64, `nas.data.records.image_keys` of the images it was trained on, and of those that what it started
+            from tells of (checkpoints of before 0.2 and published networks tell none); None where none are known.
     """
 
     candidate: Candidate

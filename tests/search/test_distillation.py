@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from nas.data import dataset_view, load_dataset
 from nas.data.records import image_keys
 from nas.data.views import prepared_id
 from nas.errors import StudyError, TrainingError
-from nas.search.checks import check_study
+from nas.search.checks import _check_unseen, check_study
 from nas.search.context import StudyParts
 from nas.search.definition import load_study
 from nas.spaces import Candidate, own_code
@@ -138,6 +140,17 @@ def test_what_a_source_has_seen_is_seen_by_what_goes_on_from_it(tmp_path: Path) 
     assert both is not None
     assert len(both) == 2 * len(one)
     assert set(one.tolist()) < set(both.tolist())
+
+
+def test_an_image_that_lies_in_both_splits_gives_no_teacher_away() -> None:
+    """`nas data check` warns of it; that a teacher was trained on the training split is as it must be."""
+    dataset = dataset_view(load_dataset(DATA), "select")
+    both = replace(dataset, query=(*dataset.query, dataset.train[0]))
+    context: Any = SimpleNamespace(dataset=lambda view: both)
+    for records, leaks in ((dataset.train, False), (dataset.query[:1], True)):
+        saved: Any = SimpleNamespace(seen=torch.from_numpy(image_keys(records)))
+        with pytest.raises(StudyError, match="was trained on the persons") if leaks else nullcontext():
+            _check_unseen(context, saved, "select", "a teacher")
 
 
 def test_a_teacher_that_was_replaced_does_not_go_on_with_a_study() -> None:
