@@ -287,7 +287,7 @@ class _Costs:
             return self._published(view, ("train",))
         labels, cameras = (np.array([getattr(r, name) for r in dataset.train]) for name in ("identity", "camera"))
         try:
-            return int(sampler_of(recipe, labels, cameras).plan(0).size)
+            return int(np.size(sampler_of(recipe, labels, cameras).plan(0)))
         except DataError:
             return len(dataset.train)
 

@@ -97,7 +97,7 @@ class TrainingBatches:
         return found
 
     def _half(self, epoch: int, step: int) -> _Half:
-        indices = torch.from_numpy(self._sampler.plan(epoch - 1)[step - 1])
+        indices = torch.as_tensor(self._sampler.plan(epoch - 1)[step - 1])
         first = (step - 1) // DRAWN_AT_ONCE * DRAWN_AT_ONCE + 1
         if self._drawn[0] != (epoch, first):
             last = min(first + DRAWN_AT_ONCE, self.steps(epoch) + 1)

@@ -139,6 +139,7 @@ def sampler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         SAMPLER
         + "\n\nclass Far(BesideEachOther):\n    def plan(self, epoch):\n        return super().plan(epoch) + 1000\n"
         "\n\nclass Flat(BesideEachOther):\n    def plan(self, epoch):\n        return super().plan(epoch)[0]\n"
+        "\n\nclass Listed(BesideEachOther):\n    def plan(self, epoch):\n        return super().plan(epoch).tolist()\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     sys.modules.pop("my_batches", None)
@@ -153,12 +154,13 @@ def batches(split: PackedSplit, name: str) -> TrainingBatches:
 
 
 def test_a_sampler_of_one_s_own_makes_the_batches(sampler: Path, data: PreparedData) -> None:
-    own_code.trust([f"my_batches:{name}" for name in ("BesideEachOther", "Far", "Flat")])
+    own_code.trust([f"my_batches:{name}" for name in ("BesideEachOther", "Far", "Flat", "Listed")])
     found = batches(data.train, "my_batches:BesideEachOther")
     persons = len(data.train.labels.unique())
     assert found.steps(1) == persons // 2
     first, again = found.get(1, 1), batches(data.train, "my_batches:BesideEachOther").get(1, 1)
     assert torch.equal(first.images, again.images)
+    assert torch.equal(first.images, batches(data.train, "my_batches:Listed").get(1, 1).images)
     assert sorted(first.labels.bincount()[first.labels.unique()].tolist()) == [4, 4]
     recipe = load_recipe({"sampler": "my_batches:BesideEachOther"})
     assert recipe.own_code == {"my_batches:BesideEachOther"}
