@@ -77,7 +77,7 @@ class Trainings(RepositoryPart):
         def work(session: Session) -> None:
             rows = select(CandidateRow).filter_by(architecture_id=architecture_id).order_by(CandidateRow.id)
             for row in session.scalars(rows.with_for_update()):
-                others = (row.complexity or {}).get(BY_PROTOCOL)
+                others = row.complexity.get(BY_PROTOCOL) if isinstance(row.complexity, dict) else None
                 own = {} if protocol_id is None else {protocol_id: told}
                 kept = {**(others if isinstance(others, dict) else {}), **own}
                 row.params, row.macs = params, macs
