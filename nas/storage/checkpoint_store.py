@@ -97,9 +97,15 @@ class CheckpointStore:
             return
         bucket = self._base.split("/")[0]
         with _reaching(self.root):
-            found = self._fs.exists(bucket if self._in_bucket else self._base)
-        if self._in_bucket and not found:
-            raise StorageError(f"the checkpoint store {self.root} has no bucket {bucket!r}", "make it, or name another")
+            if self._fs.exists(bucket if self._in_bucket else self._base) or not self._in_bucket:
+                return
+            try:  # s3fs takes a server that is away, and keys that may not ask for a whole bucket, for no bucket
+                self._fs.ls(self._base)
+            except FileNotFoundError as error:
+                if error.__cause__ is None:  # not the server's word: nothing was put there yet
+                    return
+                told = f"the checkpoint store {self.root} has no bucket {bucket!r}"
+                raise StorageError(told, "make it, or name another") from error
 
     def fetch(self, uri: str, path: Path, sha256: str | None = None) -> Path:
         """Copies a stored file to `path` (whole or not at all) and checks its hash.

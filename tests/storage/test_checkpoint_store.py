@@ -50,6 +50,19 @@ def test_a_store_that_cannot_be_used_is_one_sentence(s3: str, file: Path, monkey
         mistyped.check()
     with pytest.raises(StorageError, match="the checkpoint store s3://nas-tets/nas cannot be used"):
         mistyped.put(file, "a.pt")
+    with monkeypatch.context() as narrow:  # keys of one folder: 403 for the bucket
+        for place in (f"{s3}/nothing/yet", s3):
+            limited = CheckpointStore(place)
+            narrow.setattr(limited._fs, "exists", lambda path: False)
+            limited.check()
+
+            def denied(path: str) -> None:
+                raise PermissionError("Access Denied")
+
+            with narrow.context() as nothing:
+                nothing.setattr(limited._fs, "ls", denied)
+                with pytest.raises(StorageError, match="cannot be used: Access Denied"):
+                    limited.check()
     monkeypatch.setattr("nas.storage.checkpoint_store.url_to_fs", _refusing)
     refused = CheckpointStore(s3)
     for call in (refused.check, lambda: refused.put(file, "a.pt"), lambda: refused.exists(refused.uri("a.pt"))):
