@@ -15,6 +15,7 @@ from nas.errors import TrainingError
 from nas.networks import ReidNetwork
 from nas.progress import Progress
 from nas.retrieval import RetrievalMetrics, evaluate
+from nas.retrieval.distances import full_precision
 from nas.retrieval.reranking import Rerank
 from nas.spaces.plugins import find_part, metric_name
 from nas.training.extraction import check_features, embed_split
@@ -90,7 +91,8 @@ def own_metrics(names: Sequence[str], embeddings: Embeddings, data: PreparedData
     for name in names:
         metric = find_part("metric", name, {})
         try:
-            value = float(metric(*(values.cpu() for values in embeddings.with_persons(data))))
+            with full_precision("cpu"):  # as mAP, where `evaluation_precision: training` is for the embeddings
+                value = float(metric(*(values.cpu() for values in embeddings.with_persons(data))))
         except Exception as error:  # whatever somebody's own code raises
             raise TrainingError(f"metric {name} raised {type(error).__name__}: {error}") from error
         if not math.isfinite(value):

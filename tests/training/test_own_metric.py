@@ -24,11 +24,12 @@ CODE, TOML = (
 )
 NAME = "my_metrics:separation"
 WRONG = "\n\ndef lost(*given):\n    return float('nan')\n\n\ndef fails(*given):\n    return given[7]\n"
+BYTES = "\n\ndef bytes_each(q, *given):\n    return (q @ q.T).element_size()\n"
 
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    (tmp_path / "my_metrics.py").write_text(CODE + WRONG)
+    (tmp_path / "my_metrics.py").write_text(CODE + WRONG + BYTES)
     monkeypatch.syspath_prepend(str(tmp_path))
     sys.modules.pop("my_metrics", None)
     own_code._trusted.clear()
@@ -53,8 +54,10 @@ def test_by_its_function(module: Path, data: PreparedData) -> None:
     )
     with pytest.raises(SpaceError, match=f"uses code that was not named here: {NAME}"):
         own_metrics([NAME], embeddings, data)
-    own_code.trust([NAME, "my_metrics:lost", "my_metrics:fails", "my_metrics:none"])
+    own_code.trust([NAME, "my_metrics:lost", "my_metrics:fails", "my_metrics:none", "my_metrics:bytes_each"])
     assert own_metrics([NAME], embeddings, data) == {"separation": pytest.approx(by_hand(embeddings, data), abs=1e-5)}
+    with torch.autocast("cpu", torch.bfloat16):  # as in a training with `evaluation_precision: training`
+        assert own_metrics(["my_metrics:bytes_each"], embeddings, data) == {"bytes_each": 4}
     with pytest.raises(TrainingError, match="metric my_metrics:lost gave nan, which is no number"):
         own_metrics(["my_metrics:lost"], embeddings, data)
     with pytest.raises(TrainingError, match="metric my_metrics:fails raised IndexError"):
