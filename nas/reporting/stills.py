@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
+import signal
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
@@ -18,6 +22,8 @@ from nas.reporting.document import FigureBlock
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 WIDTH_PX = 980
+START_S = 60.0
+"""Within this time a browser has to answer."""
 
 
 def stills_missing() -> str | None:
@@ -86,18 +92,32 @@ def _draw(figures: Sequence[go.Figure], paths: Sequence[Path], progress: Progres
         raise StudyError(f"no stills: {missing}", "write html instead of png and svg; it is complete without them")
     kaleido = import_module("kaleido")  # an extra: only a still needs it
     os.environ.setdefault("BROWSER_PATH", find_browser() or "")
-    kaleido.start_sync_server(n=1, silence_warnings=True)
-    try:
-        for done, (figure, path) in enumerate(zip(figures, paths, strict=True), start=1):
-            fmt = path.suffix[1:]
-            size = {"width": WIDTH_PX, "height": int(figure.layout.height or 440)}
-            image = kaleido.calc_fig_sync(figure, opts={"format": fmt, "scale": 2 if fmt == "png" else 1, **size})
-            path.write_bytes(_reproducible(image) if fmt == "svg" else image)
-            progress(done, len(paths), path.name)
+
+    async def drawn() -> None:
+        browser = kaleido.Kaleido(n=1)
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(START_S):
+                    await stack.enter_async_context(browser)
+                for done, (figure, path) in enumerate(zip(figures, paths, strict=True), start=1):
+                    fmt = path.suffix[1:]
+                    options = {"format": fmt, "scale": 2 if fmt == "png" else 1}
+                    options |= {"width": WIDTH_PX, "height": int(figure.layout.height or 440)}
+                    image = await browser.calc_fig(figure, opts=options)
+                    path.write_bytes(_reproducible(image) if fmt == "svg" else image)
+                    progress(done, len(paths), path.name)
+            except BaseException:  # one that does not answer would not end by itself either
+                with suppress(AttributeError, ProcessLookupError):
+                    os.killpg(browser.subprocess.pid, signal.SIGKILL)
+                    browser.subprocess.wait()
+                await browser.close()
+                raise
+
+    try:  # not kaleido's own server: it waits for ever for a browser that did not start
+        with ThreadPoolExecutor(1) as aside:  # in a notebook this thread has a loop already
+            aside.submit(lambda: asyncio.run(drawn())).result()
     except Exception as error:  # a browser and what drives it fail in more ways than their libraries name
         raise StudyError(f"no stills: the browser failed ({error})", "html is complete without them") from error
-    finally:
-        kaleido.stop_sync_server(silence_warnings=True)
 
 
 def _reproducible(svg: bytes) -> bytes:

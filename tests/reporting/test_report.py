@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -257,7 +256,7 @@ def test_latex_tables_end_with_the_page(full: StudyData) -> None:
     assert text.count(r"\label{tab:rules}") == 1
     rows = _table(pd.DataFrame({"mAP": [str(i) for i in range(60)]}), "l", "Systems.", "systems")
     assert rows.count(r" \\") == 1 + PAGE_ROWS
-    assert f"The first {PAGE_ROWS} of 60 rows; pareto.csv has the other 20." in rows
+    assert f"The first {PAGE_ROWS} of 60 rows." in rows
 
 
 def test_latex_tables_fit_a_column_and_a_page(full: StudyData, hostile: StudyData, tmp_path: Path) -> None:
@@ -271,6 +270,12 @@ def test_latex_tables_fit_a_column_and_a_page(full: StudyData, hostile: StudyDat
         assert done.returncode == 0, done.stdout[-2000:]
         wide = [float(points) for points in re.findall(r"Overfull .hbox \(([\d.]+)pt", done.stdout)]
         assert max(wide, default=0.0) < 1 or name == "hostile", done.stdout
+
+
+def test_when_it_ran_is_said_where_nobody_timed_the_trainings(full: StudyData) -> None:
+    untimed = replace(full, results=full.results.assign(seconds=float("nan")))
+    ended = full.finished["finished_at"].max()
+    assert f"{ended:%Y-%m-%d %H:%M} UTC" in tell(untimed).subtitle
 
 
 def test_an_unknown_format_names_the_known_ones(full: StudyData, folder: Path) -> None:
@@ -336,16 +341,24 @@ def test_a_page_whose_plotly_lies_beside_it_shows_stills_without_it(
 def test_a_browser_that_fails_costs_the_pictures_not_the_report(
     full: StudyData, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*given: object, **options: object) -> None:
-        raise ValueError("the browser is gone")
-
-    kaleido = SimpleNamespace(start_sync_server=lambda **o: None, stop_sync_server=lambda **o: None, calc_fig_sync=fail)
-    monkeypatch.setattr(stills, "import_module", lambda name: kaleido)
-    monkeypatch.setattr(stills, "stills_missing", lambda: None)
+    monkeypatch.setenv("BROWSER_PATH", "/bin/false")
     assert set(write_report(full, folder)) == {"figures", "html", "md", "csv", "rules"}
     assert "Drawn in report.html" in (folder / "report.md").read_text(encoding="utf-8")
-    with pytest.raises(StudyError, match="the browser is gone"):
+    with pytest.raises(StudyError, match="no stills: the browser failed"):
         write_report(full, folder, ("md", "png"))
+
+
+@pytest.mark.slow
+def test_a_browser_that_never_answers_is_not_waited_for(
+    full: StudyData, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = tmp_path / "browser"
+    silent.write_text("#!/bin/sh\nsleep 600\n")
+    silent.chmod(0o755)
+    monkeypatch.setenv("BROWSER_PATH", str(silent))
+    monkeypatch.setattr(stills, "START_S", 2.0)
+    assert "md" in write_report(full, folder)
+    assert not (folder / "figures" / "pareto_front.png").exists()
 
 
 @pytest.mark.slow
