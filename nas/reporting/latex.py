@@ -72,8 +72,8 @@ def _table(shown: pd.DataFrame, columns: str, caption: str, label: str, bold: pd
     """The table environment; nothing for a table without rows. `bold` says which rows' mAP is."""
     if shown.empty:
         return ""
-    if (left := len(shown) - PAGE_ROWS) > 0:
-        caption = f"{caption} The first {PAGE_ROWS} of {len(shown)} rows; pareto.csv has the other {left}."
+    if len(shown) > PAGE_ROWS:
+        caption = f"{caption} The first {PAGE_ROWS} of {len(shown)} rows."
         shown, bold = shown.head(PAGE_ROWS), None if bold is None else bold.head(PAGE_ROWS)
     styler = shown.style.hide(axis="index").format(latex_text).format_index(latex_text, axis=1)
     if bold is not None:

@@ -23,9 +23,11 @@ def head(data: StudyData) -> list[str]:
     ends = finished["finished_at"].dropna()
     if len(ends) and data.table is None:
         begun = (finished["finished_at"] - pd.to_timedelta(finished["seconds"].astype(float), unit="s")).min()
-        wall, spent = (ends.max() - begun).total_seconds(), float(finished["seconds"].sum())
-        ran = f"{begun:%Y-%m-%d %H:%M} to {ends.max():%Y-%m-%d %H:%M} UTC ({duration(wall)})"
-        said.append(f"{ran}, {duration(spent)} of training" if wall == wall else f"{ends.max():%Y-%m-%d %H:%M} UTC")
+        ran = f"{ends.max():%Y-%m-%d %H:%M} UTC"
+        if not pd.isna(begun):
+            wall, spent = (ends.max() - begun).total_seconds(), float(finished["seconds"].sum())
+            ran = f"{begun:%Y-%m-%d %H:%M} to {ran} ({duration(wall)}), {duration(spent)} of training"
+        said.append(ran)
     machine = data.environment.get("trained on") or {}
     said += [f"on {words(machine.get('gpu') or machine['cpu'])}"] if machine.get("gpu") or machine.get("cpu") else []
     splits = data.dataset.get("splits") or {}
