@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -36,6 +38,24 @@ def test_five_persons_are_shown_as_far_apart_as_they_are(tmp_path: Path) -> None
         greys = [strip.getpixel((WIDTH_PX * i + 30, 60))[0] for i in range(SAMPLES)]  # type: ignore[index]
     assert greys == pytest.approx([0, 40, 80, 120, 160], abs=4)
     assert data.samples in str(data_section(data))
+
+
+def test_images_are_looked_for_beside_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As its trainings look for them; a report that was written from another folder had none."""
+    frames(tmp_path, 5)
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    definition = {"data": {"csv": "labels.csv"}, "file": str(tmp_path / "studies" / "own.yaml")}
+    assert with_samples(StudyData("own", definition)).samples
+
+
+def test_a_reader_that_fails_in_its_own_way_costs_the_images_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def reader(path: Path) -> None:
+        raise KeyError(path)
+
+    monkeypatch.setitem(sys.modules, "my_sets", SimpleNamespace(depot=reader))  # type: ignore[arg-type]
+    assert with_samples(StudyData("own", {"data": {"my_sets:depot": "here"}})).samples == ""
 
 
 def test_images_that_are_not_here_are_none(full: StudyData, empty: StudyData, tmp_path: Path) -> None:
