@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from nas.storage import Repository, StudyInfo
 
 TOLD_EVERY_S = 10.0  # how often at least those who only look are told the time left
+BELIEVED_S = 120.0  # how long it is believed beyond the next looks: one that was killed cannot take it back
 AWAY_S = 5.0  # what is said last to a database that is away is tried for so long
 
 
@@ -187,7 +188,9 @@ def run_workers(
                 left = watch({**status, "launch": {**here, "jobs": jobs}})
                 if jobs != told or status["now"] - told_at > TOLD_EVERY_S:
                     ends_at = None if left is None else status["now"] + left
-                    repository.set_launch(status["study_id"], {**here, "jobs": jobs, "ends_at": ends_at})
+                    until = status["now"] + 3 * launcher.poll_s + BELIEVED_S
+                    now = {"jobs": jobs, "ends_at": ends_at, "until": until}
+                    repository.set_launch(status["study_id"], here | now)
                     told, told_at = jobs, status["now"]
                 if status["wish"] == "stop now":
                     launcher.end()

@@ -22,8 +22,8 @@ class ControlWish:
             checkpoint, give the training back, end.
         why: one sentence; empty when a person wished it.
         failed: whether the study ends as one that failed.
-        launch: how its workers were started: `launcher`, `host`, `pid`, `log`, `jobs`, and `ends_at`: the
-            database's time at which it is expected to end at the latest.
+        launch: how its workers were started: `launcher`, `host`, `pid`, `log`, `jobs`, and by the database's time
+            `ends_at`, when it is expected to end at the latest, and `until`, how long this holds unless said again.
     """
 
     wish: str = "run"

@@ -99,11 +99,14 @@ def _summary(session: Session, study: str) -> dict[str, Any]:
     wished = session.execute(
         control.join(StudyRow, StudyRow.id == Control.study_id).where(StudyRow.name == study)
     ).one_or_none()
+    said = ControlWish() if wished is None else ControlWish(*wished)
+    now = session.scalars(select(database_now())).one()
     return {
-        **asdict(ControlWish() if wished is None else ControlWish(*wished)),
+        **asdict(said),
+        "launch": said.launch if now <= said.launch.get("until", now) else {},
         "study": study,
         "study_id": session.scalar(select(StudyRow.id).filter_by(name=study)),
-        "now": session.scalar(select(database_now())),
+        "now": now,
         "stages": stages,
         "trainings": _distinct_counts(session, study),
         "failures": counted(session.execute(_failures_query(study))),

@@ -147,6 +147,17 @@ def test_stop_pause_and_resume_are_wishes_that_workers_follow(
     assert main(["stop", "nobody", *url]) == 2
 
 
+def test_a_run_that_was_killed_is_not_said_to_go_on(tmp_path: Path) -> None:
+    """It tells every ten seconds that it is there; nobody can take back what a killed one said last."""
+    _, repository, context = open_study(study_file(tmp_path, SWEEP))
+    now = repository.status("replayed")["now"]
+    here = {"launcher": "local", "host": "here", "pid": 7, "log": "", "jobs": [], "ends_at": now + 900}
+    repository.set_launch(context.study_id, here | {"until": now + 60})
+    assert launch_lines(repository.status("replayed"))[0].startswith("run by process 7")
+    repository.set_launch(context.study_id, here | {"until": now - 1})
+    assert launch_lines(repository.status("replayed")) == []
+
+
 def test_stop_now_reaches_a_training_through_its_sign_of_life(tmp_path: Path) -> None:
     _, repository, context = open_study(study_file(tmp_path, SWEEP, seconds=60.0))
     worker = Worker(context, _Files(), lease_s=0.3)  # type: ignore[arg-type]
