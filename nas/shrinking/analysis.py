@@ -194,7 +194,7 @@ class Analysis:
             return self.untold(of)
         if trainings < settings.min_trainings:
             needed = self._in_proportion(settings.min_trainings / max(trainings, 1))
-            return self.not_enough(f"{trainings} trainings tell of it", needed)
+            return self.not_enough(f"{trainings} trainings tell of it", needed, f" to have {settings.min_trainings}")
         if p_adjusted <= settings.alpha and difference.value >= settings.margin:
             return Judgement("adopted", f"adjusted p = {p_adjusted:.2g} over all hypotheses of the stage")
         if p_adjusted <= settings.alpha and difference.value > 0:
@@ -244,7 +244,7 @@ class Analysis:
             return Judgement("not enough data", f"{why}; other candidates are needed, not more of the same")
         said, held, sampled = _rounded_up(needed), self.space.size(), len(self.fit.residuals)
         each = float(self.sample.finished.sum()) / max(1, len(self.sample))
-        if said > held:  # then only more trainings of each can help
+        if said > held and not self.space.continuous:  # then only more trainings of each can help
             if not aim:
                 return Judgement("not enough data", f"{why}; the {_number(held)} of the space are too few to tell it")
             seeds = _rounded_up(math.ceil(needed * each / held))

@@ -17,7 +17,7 @@ from nas.search.checks import check_study
 from nas.search.definition import load_study
 from nas.shrinking.derive import derive
 from nas.shrinking.planning import PlannedSweep, answerable, planned_sights
-from nas.shrinking.settings import RuleFamily
+from nas.shrinking.settings import RuleFamily, ShrinkSettings
 from nas.shrinking.sight import Sight
 from nas.spaces import DesignSpace
 from nas.testing.landscapes import landscape_table
@@ -120,6 +120,25 @@ def test_no_more_candidates_are_asked_for_than_the_space_has() -> None:
     assert needed > 2
     assert f"the space has 17 candidates: each in about {needed} seeds" in finding.reason
     assert f"about {duration(36 * (17 * needed - 34))} more of training" in finding.reason
+
+
+def test_a_space_with_values_from_an_interval_has_no_last_candidate() -> None:
+    """Its size counts the rest only; 17 were said to be all there are."""
+    few = {"name": "few", "backbones": ["resnet50"], "sites": "1-8", "blocks": ["cnl", "se"]}
+    space = DesignSpace.from_dict(few | {"rules": [{"max_blocks": 1}], "recipe": {"base_lr": {"log": [1e-4, 1e-3]}}})
+    rows = landscape_table(make_landscape(seed_sd=0.005), space.sample(34, 1), seeds=[1])
+    (finding,) = derive(rows, space, families=["block_preference"]).findings
+    assert "`candidates: " in finding.reason
+
+
+def test_more_seeds_give_more_trainings_where_all_candidates_are_trained() -> None:
+    """The candidates were said to be too few to tell it, which a second seed of each puts right."""
+    few = {"name": "few", "backbones": ["resnet50"], "sites": "1-8", "blocks": ["cnl", "se"]}
+    space = DesignSpace.from_dict(few | {"rules": [{"max_blocks": 1}]})
+    singles = [*space.baselines(), *space.enumerate(1)]
+    rows = landscape_table(make_landscape(seed_sd=0.005), singles, seeds=[1])
+    (finding,) = derive(rows, space, families=["block_preference"], settings=ShrinkSettings(min_trainings=12)).findings
+    assert finding.reason.startswith("8 trainings tell of it; the space has 17 candidates: each in about 2 seeds")
 
 
 def test_a_sweep_is_planned_in_the_part_that_it_draws_from(space: DesignSpace) -> None:
