@@ -20,9 +20,8 @@ import pandas as pd
 
 from nas import Study
 from nas.reporting import StudyData
-from nas.reporting.document import FigureBlock
 from nas.reporting.figures import FIGURES
-from nas.reporting.stills import write_stills
+from nas.reporting.stills import write_still
 from nas.results.cost_tables import parse_once, time_quote
 from nas.results.costs import Quote, ratio
 from nas.spaces import get_block_spec
@@ -93,10 +92,10 @@ def picture(name: str, file: Path) -> None:
     """The map of the single placements as a PNG, made from the CSV."""
     table = placement_table(name)
     table = table[table["form"].ne("published")]  # forms are not mixed in one picture
-    figure = FIGURES["placement_map"](kind="single")
-    drawn = figure(StudyData.from_results(table, name))
-    block = FigureBlock(file.stem, figure.title, drawn, "")
-    write_stills([block], file.parent, ["png"], relative_to=file.parent)
+    drawn = FIGURES["placement_map"](kind="single")(StudyData.from_results(table, name))
+    if isinstance(drawn, str):
+        raise SystemExit(drawn)
+    write_still(drawn, file)
 
 
 def main() -> None:
