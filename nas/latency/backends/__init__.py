@@ -50,7 +50,9 @@ def _own(name: str) -> LatencyBackend:
     except TypeError as error:
         raise LatencyError(f"latency backend {name} cannot be made without arguments: {error}") from error
     if missing := [what for what in ("unavailable", "versions", "open") if not callable(getattr(made, what, None))]:
-        raise LatencyError(f"latency backend {name} has no {' and no '.join(missing)}", "see docs/how-to/own-device.md")
+        raise LatencyError(
+            f"latency backend {name} has no {' and no '.join(missing)}", "see docs/how-to/own-latency-backend.md"
+        )
     return made
 
 
