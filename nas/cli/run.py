@@ -174,7 +174,7 @@ def _rule_lines(rules: list[dict[str, Any]]) -> list[str]:
 def _report(study: Study) -> dict[str, str]:
     written = study.report(Path("reports") / study.name)
     note("Report:")
-    for path in written.values():
+    for path in dict.fromkeys(written.values()):
         note(f"  {path}")
     return {key: str(path) for key, path in written.items()}
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from search_builders import study_file
 
+from nas.cli import run
 from nas.cli.main import main
 from nas.reporting import stills
 
@@ -21,6 +23,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(stills, "_BROWSERS", ())  # pictures take seconds; their own test draws them
     monkeypatch.delenv("BROWSER_PATH", raising=False)
     return tmp_path
+
+
+def test_the_folder_of_tables_and_pictures_is_named_once(capfd: pytest.CaptureFixture[str]) -> None:
+    files = {"figures": Path("reports/a/figures"), "png": Path("reports/a/figures"), "md": Path("reports/a/r.md")}
+    run._report(SimpleNamespace(name="a", report=lambda folder: files))  # type: ignore[arg-type]
+    assert capfd.readouterr().err.splitlines() == ["Report:", "  reports/a/figures", "  reports/a/r.md"]
 
 
 def test_a_study_runs_reports_and_resumes(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
