@@ -94,7 +94,7 @@ def _draw(figures: Sequence[go.Figure], paths: Sequence[Path], progress: Progres
     os.environ.setdefault("BROWSER_PATH", find_browser() or "")
 
     async def drawn() -> None:
-        browser = kaleido.Kaleido(n=1)
+        browser = kaleido.Kaleido(n=1, mathjax=False)  # by itself it loads MathJax from the network
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(START_S):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -346,6 +347,22 @@ def test_a_browser_that_fails_costs_the_pictures_not_the_report(
     assert "Drawn in report.html" in (folder / "report.md").read_text(encoding="utf-8")
     with pytest.raises(StudyError, match="no stills: the browser failed"):
         write_report(full, folder, ("md", "png"))
+
+
+def test_no_still_asks_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page that figures are drawn in loaded MathJax from a stranger's server."""
+    kaleido, given = pytest.importorskip("kaleido"), {}
+
+    def start(**options: Any) -> None:
+        given.update(options)
+        raise RuntimeError("not here")
+
+    monkeypatch.setattr(kaleido, "Kaleido", start)
+    monkeypatch.setattr(stills, "stills_missing", lambda: None)
+    with pytest.raises(StudyError, match="not here"):
+        stills.write_still(go.Figure(), tmp_path / "a.png")
+    pages = {key: value for key, value in given.items() if key in ("mathjax", "plotly")}
+    assert "http" not in kaleido.PageGenerator(**pages).generate_index()
 
 
 @pytest.mark.slow
