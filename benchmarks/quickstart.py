@@ -2,8 +2,9 @@
 
     python benchmarks/quickstart.py --seeds 1 2 3 --out benchmarks/results/quickstart
 
-Each seed is a whole `nas run studies/quickstart.yaml` in a folder of its own, with `seed:` changed: another plain
-network, other draws. Seeds that are in the result file are not run again. Judged are
+Each seed is a whole `nas run studies/quickstart.yaml` in a folder of its own, with `seed:` changed: other
+batches and draws. The plain network is trained in a seed of its own, and so is the same on one kind of processor. Seeds
+that are in the result file are not run again. Judged are
 
 - seconds to the first words, to the plain network's mAP, and to the end;
 - the rules that were adopted, and whether the table of real placement trainings (`benchmarks/placement_table`) excludes
