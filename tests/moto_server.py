@@ -18,6 +18,7 @@ def serving(patch: pytest.MonkeyPatch) -> Iterator[str]:
     """
     import boto3
     from moto.server import ThreadedMotoServer
+    from s3fs import S3FileSystem
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
@@ -27,6 +28,7 @@ def serving(patch: pytest.MonkeyPatch) -> Iterator[str]:
     settings |= {"AWS_ACCESS_KEY_ID": "of-a-test", "AWS_SECRET_ACCESS_KEY": "of-a-test"}
     for name, value in settings.items():
         patch.setenv(name, value)
+    S3FileSystem.clear_instance_cache()  # one that another test left in this process goes to that test's server
     boto3.client("s3").create_bucket(Bucket=BUCKET)
     yield f"s3://{BUCKET}/nas"
     server.stop()
