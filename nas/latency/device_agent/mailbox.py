@@ -11,7 +11,7 @@ from typing import Any
 
 from nas.latency.device_agent.engines import EngineError
 
-FORMAT = 2
+FORMAT = 3  # an agent of format 2 would pass over `dla`, and time the GPU in the accelerator's name
 LARGEST_JOB = 64 << 20  # bytes of a job's file: networks travel without weights and take some kilobytes
 
 
