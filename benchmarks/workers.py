@@ -4,9 +4,10 @@
 
 A played worker does with the database all that a real one does - looks at wishes, claims, gives signs of life, stores
 epochs, stores the result, plans when it finds nothing - and sleeps in place of training: `--training` seconds, divided
-by the speed-up. Workers begin somewhere in the middle of a training, so that a short window shows a study in full
-swing. At the end trainings take no time at all: the rate that is reached then says at which speed-up the database is
-the limit.
+by the speed-up. The window begins when every worker has claimed its first training and is somewhere in the middle of
+it, so that it shows a study in full swing; how long it takes until all that start in one moment have claimed is told
+beside it. At the end trainings take no time at all: the rate that is reached then says at which speed-up the database
+is the limit.
 
 Not like the real thing: nothing is copied to Optuna's tables, which real workers do between trainings; workers of a
 process are threads that share its 15 connections (as behind PgBouncer) and one Python; everything runs on one machine,
@@ -28,6 +29,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,7 @@ from nas.search.context import StudyContext
 from nas.search.definition import load_study
 from nas.search.runner import register
 from nas.search.worker import LEASE_S, LONGEST_IDLE_S, Worker
-from nas.storage import Repository, TrainingOutcome, open_database
+from nas.storage import ClaimedTraining, Repository, TrainingOutcome, open_database
 
 PROCESSES = 8
 EPOCHS = 20
@@ -67,21 +69,28 @@ class Player:
         self.calls += 1
         self.slowest = max(self.slowest, took)
 
-    def play(self, until: float, first: float) -> None:
-        """Works until an instant; `first` is the share of the first training that is left."""
+    def play(self, gate: threading.Barrier, window: float, first: float) -> None:
+        """Works for a window behind the gate; `first` is the share of the first training that is left then."""
+        claim = self._claim()
+        gate.wait()
+        self.in_calls = self.slowest = 0.0
+        self.calls = 0
+        until = time.monotonic() + window
         while time.monotonic() < until:
-            with self._timed():
-                self.repository.wish(self.study)
-            with self._timed():
-                claim = self.repository.claim_training(self.study, self.name, LEASE_S)
             if claim is None:
                 self._wait_for_work(until)
-                continue
-            if self._train(claim.id, until, first):
+            elif self._train(claim.id, until, first):
                 with self._timed():
                     self.repository.finish_training(claim.id, self.name, TrainingOutcome(map=0.5, seconds=self.seconds))
                 self.done += 1
             first = 1.0
+            claim = self._claim() if time.monotonic() < until else None
+
+    def _claim(self) -> ClaimedTraining | None:
+        with self._timed():
+            self.repository.wish(self.study)
+        with self._timed():
+            return self.repository.claim_training(self.study, self.name, LEASE_S)
 
     def _wait_for_work(self, until: float) -> None:
         begun = time.monotonic()
@@ -116,8 +125,10 @@ class Player:
         return True
 
 
-def play(number: int, players: int, file: str, url: str, seconds: float, window: float, out: Any) -> None:
-    """One process of played workers; its counts go to `out`."""
+def play(
+    number: int, players: int, file: str, url: str, seconds: float, window: float, others: Barrier, out: Any
+) -> None:
+    """One process of played workers, which begin when those of all processes have claimed; its counts go to `out`."""
     random.seed(number)
     os.chdir(Path(file).parent)
     definition = load_study(file)
@@ -126,13 +137,20 @@ def play(number: int, players: int, file: str, url: str, seconds: float, window:
         context = StudyContext(definition, repository, repository.study(definition.name).id, owner=f"planner{number}")
         planner, lock = Worker(context, None), threading.Lock()  # type: ignore[arg-type]
         found = [Player(planner, lock, f"w{number}-{i}", seconds) for i in range(players)]
-        until = time.monotonic() + window
-        threads = [threading.Thread(target=p.play, args=(until, random.random())) for p in found]
+        begun = time.monotonic()
+        claimed: list[float] = []
+
+        def all_claimed() -> None:
+            others.wait()
+            claimed.append(time.monotonic() - begun)
+
+        gate = threading.Barrier(players, action=all_claimed)
+        threads = [threading.Thread(target=p.play, args=(gate, window, random.random())) for p in found]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    out.put([(p.done, p.in_calls, p.idle, p.calls, p.slowest) for p in found])
+    out.put([(p.done, p.in_calls, p.idle, p.calls, p.slowest, claimed[0]) for p in found])
 
 
 def measure(server: PrivatePostgres, folder: Path, workers: int, seconds: float, window: float) -> dict[str, Any]:
@@ -151,15 +169,15 @@ def measure(server: PrivatePostgres, folder: Path, workers: int, seconds: float,
         Worker(context, None).advance()  # type: ignore[arg-type]
         planning = time.monotonic() - begun
         planned = repository.status(definition.name)["trainings"]["waiting"]
-    before = _server_seconds(server)
-    out: Any = multiprocessing.get_context("spawn").Queue()
-    arguments = (workers // PROCESSES, str(file), url, seconds, window, out)
-    processes = [
-        multiprocessing.get_context("spawn").Process(target=play, args=(number, *arguments))
-        for number in range(PROCESSES)
-    ]
+    spawn = multiprocessing.get_context("spawn")
+    out: Any = spawn.Queue()
+    start = spawn.Barrier(PROCESSES + 1)
+    arguments = (workers // PROCESSES, str(file), url, seconds, window, start, out)
+    processes = [spawn.Process(target=play, args=(number, *arguments)) for number in range(PROCESSES)]
     for process in processes:
         process.start()
+    start.wait()
+    before = _server_seconds(server)
     rows = [row for _ in processes for row in out.get(timeout=window + 300)]
     for process in processes:
         process.join()
@@ -180,6 +198,7 @@ def measure(server: PrivatePostgres, folder: Path, workers: int, seconds: float,
         "share_lost_in_calls": busy / (len(rows) * window),
         "share_lost_without_work": idle / (len(rows) * window),
         "share_lost": (busy + idle) / (len(rows) * window),
+        "all_claimed_s": max(row[5] for row in rows),
         "planning_s": planning,
         "planned": planned,
     }
@@ -229,12 +248,50 @@ def main(arguments: list[str] | None = None) -> int:
         "cores": os.cpu_count(),
         "load_at_the_end": psutil.getloadavg()[0],
         "epochs_a_training": EPOCHS,
+        "training_s": given.training,
         "rows": rows,
         "saturates_at_speed": most * given.training / given.workers,
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    out.with_suffix(".md").write_text(page(result))
     return 0
+
+
+def page(result: dict[str, Any]) -> str:
+    """The result as Markdown."""
+    rows = result["rows"]
+    one = next(iter(rows.values()))
+    lines = [
+        "# What many workers cost the database",
+        "",
+        f"{one['workers']} played workers in {PROCESSES} processes on one PostgreSQL, all on {result['cores']} cores "
+        f"({result['cpu']}; load {result['load_at_the_end']:.1f} at the end), {result['date']}; windows of "
+        f"{one['window_s']:g} s, {result['epochs_a_training']} epochs stored per training, a sign of life every "
+        f"{LEASE_S / 3:g} s.",
+        "",
+        "| speed | trainings per s | calls | ms per call | slowest call, s | waited for it, ms per training | "
+        "server's processor time, ms per training | worker time lost | until all that start at once have claimed, s |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for name, row in rows.items():
+        lines.append(
+            f"| {name} | {row['trainings_per_s']:.1f} | {row['calls']} | {row['ms_a_call']:.1f} | "
+            f"{row['slowest_call_s']:.2f} | {row['database_ms_a_training']:.0f} | "
+            f"{row['server_cpu_ms_a_training']:.1f} | {100 * row['share_lost']:.2f} % | {row['all_claimed_s']:.1f} |"
+        )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Speed 1 is a training of {result['training_s']:g} s; lost is time waited for the database or for work, "
+            "of all worker time in the window. Without any training time the database and the players together reach "
+            f"{rows['no training time']['trainings_per_s']:.1f} trainings per second: the database is the limit from "
+            f"{result['saturates_at_speed']:.0f} times the real speed on. Planning {one['planned']} trainings in one "
+            f"go took {one['planning_s']:.1f} s.",
+            "",
+        ]
+    )
 
 
 if __name__ == "__main__":
