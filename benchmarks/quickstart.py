@@ -4,11 +4,13 @@
 
 Each seed is a whole `nas run studies/quickstart.yaml` in a folder of its own, with `seed:` changed: other
 batches and draws. The plain network is trained in a seed of its own, and so is the same on one kind of processor. Seeds
-that are in the result file are not run again. Judged are
+that are in the result file are not run again; the page is written anew, against the table as it is. With `--keep`
+each seed leaves its files in the folder, under `seed-N`. Judged are
 
 - seconds to the first words, to the plain network's mAP, and to the end;
 - the rules that were adopted, and whether the table of real placement trainings (`benchmarks/placement_table`) excludes
-  them: a rule about a block's form is false where the 95 % interval of the table's own contrast lies below zero;
+  them: a rule about a block's form is false where the 95 % interval of the table's own contrast lies below zero. The
+  table's trainings in the study's own seeds, from the same plain network, are left out of that;
 - the time that the terminal said was left, from a quarter of the way on, against what then passed.
 """
 
@@ -79,7 +81,8 @@ def run_seed(seed: int, folder: Path) -> dict[str, Any]:
         "whole_s": round(whole_s, 1),
         "trainings": result["trainings"]["finished"],
         "answer": result["answer"]["sentence"],
-        "rules": [judged(rule, starts(folder)) for rule in result["rules"]],
+        "rules": result["rules"],
+        "blocks": sorted(blocks(folder)),
         "estimates": len(late),
         "estimates_within": good,
     }
@@ -115,47 +118,42 @@ def watch(
     return guesses, plain_s
 
 
-def starts(folder: Path) -> set[str]:
-    """The plain networks that a seed's trainings started from, by content."""
+def blocks(folder: Path) -> set[tuple[str, int]]:
+    """Plain network, by content, and seed of a study's trainings."""
     with storage.open_database(f"sqlite:///{folder / 'quickstart.db'}", create=False, read_only=True) as database:
         rows = storage.Repository(database).results("quickstart")
-    return {str(start).partition("+")[0] for start in rows["start"]}
+    return set(zip(rows["start"].astype(str).str.partition("+")[0], rows["seed"].astype(int), strict=True))
 
 
-def judged(rule: dict[str, Any], own: set[str]) -> dict[str, Any]:
-    """A rule with what the table of real trainings says of it; of its own trainings, that it proves nothing."""
-    if rule["verdict"] != "adopted":
-        return {**rule, "table": None}
-    table = {start.partition("+")[0] for start in placement_table("pedestrians")["start"]} - {"scratch"}
-    same = "these are the table's own trainings; " if own & table else ""
-    return {**rule, "table": same + table_says(rule["sentence"])}
-
-
-def table_says(sentence: str) -> str:
+def table_says(sentence: str, own: set[tuple[str, int]]) -> str:
     """`holds`, `false` or `not told` for a rule about a block's form; `not asked` for others."""
     block = sentence.partition(":")[0].strip().lower()
     rows = placement_table("pedestrians").query("role == 'candidate' and status == 'finished' and n_blocks == 1")
     rows = rows[(rows["block"] == block) & rows["site"].le(8)]
-    forms = rows.pivot(index=["site", "seed"], columns="form", values="map").dropna()
+    rows = rows[[pair not in own for pair in zip(rows["start"], rows["seed"], strict=True)]]
+    forms = rows.pivot(index=["site", "start", "seed"], columns="form", values="map").dropna()
     if "put in as the identity" not in sentence or not {"identity", "published"} <= set(forms) or len(forms) < 2:
         return "not asked"
     paired = (forms["identity"] - forms["published"]).groupby("site").mean()
     difference = paired.mean()
     reach = student.ppf(0.975, len(paired) - 1) * paired.sem()
     verdict = "false" if difference + reach < 0 else "holds" if difference - reach > 0 else "not told"
-    return f"{verdict}: {difference:+.4f} [{difference - reach:+.4f}, {difference + reach:+.4f}]"
+    seeds = forms.index.droplevel("site").nunique()
+    return f"{verdict}: {difference:+.4f} [{difference - reach:+.4f}, {difference + reach:+.4f}], {seeds} other seeds"
 
 
-def about_map(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """The adopted rules of a seed that say something about mAP."""
-    return [rule for rule in row["rules"] if rule["verdict"] == "adopted" and "mAP" in rule["sentence"]]
+def about_map(row: dict[str, Any]) -> list[str]:
+    """The adopted rules of a seed about mAP, with what the table says, the seed's own trainings left out."""
+    own = {(start, seed) for start, seed in row["blocks"]}
+    said = [r["sentence"] for r in row["rules"] if r["verdict"] == "adopted" and "mAP" in r["sentence"]]
+    return [f"{sentence} ({table_says(sentence, own)})" for sentence in said]
 
 
 def page(rows: list[dict[str, Any]], machine: dict[str, Any], note: str = "") -> str:
     """The result as Markdown."""
     with_rule = sum(bool(about_map(row)) for row in rows)
-    adopted = [rule for row in rows for rule in about_map(row)]
-    false = sum("false:" in str(rule["table"]) for rule in adopted)
+    adopted = [judged for row in rows for judged in about_map(row)]
+    false = sum("false:" in judged for judged in adopted)
     share = binomtest(with_rule, len(rows)).proportion_ci(method="wilson")
     close = sum(row["estimates_within"] for row in rows) / max(1, sum(row["estimates"] for row in rows))
     lines = [
@@ -174,7 +172,7 @@ def page(rows: list[dict[str, Any]], machine: dict[str, Any], note: str = "") ->
         "|--:|--:|--:|--:|--:|---|",
     ]
     for row in rows:
-        said = "; ".join(f"{rule['sentence']} ({rule['table']})" for rule in about_map(row)) or "none"
+        said = "; ".join(about_map(row)) or "none"
         cells = (*(row[key] for key in ("seed", "first_words_s", "plain_s", "whole_s", "trainings")), said)
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return "\n".join([*lines, "", *([note, ""] if note else [])])
@@ -185,7 +183,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(1, 11)))
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "quickstart")
     parser.add_argument("--note", help="a sentence to stand below the table from now on")
-    parser.add_argument("--keep", type=Path, help="folder in which to run and leave everything, for one seed")
+    parser.add_argument("--keep", type=Path, help="folder in which to run and leave everything")
     arguments = parser.parse_args()
     import torch
 
@@ -203,10 +201,12 @@ def main() -> None:
         if any(row["seed"] == seed for row in rows):
             continue
         with tempfile.TemporaryDirectory() as temporary:
-            rows.append(run_seed(seed, arguments.keep or Path(temporary)))
+            folder = (arguments.keep or Path(temporary)) / f"seed-{seed}"
+            folder.mkdir(parents=True)
+            rows.append(run_seed(seed, folder))
         file.write_text(json.dumps({"machine": machine, "note": note, "rows": rows}, indent=1) + "\n")
-        arguments.out.with_suffix(".md").write_text(page(rows, machine, note))
         print(rows[-1], flush=True)
+    arguments.out.with_suffix(".md").write_text(page(rows, machine, note))  # the table may have grown
 
 
 if __name__ == "__main__":
