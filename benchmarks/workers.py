@@ -127,62 +127,6 @@ class Player:
         return True
 
 
-def play(self, gate: threading.Barrier, window: float, first: float) -> None:
-        """Works for a window behind the gate; `first` is the share of the first training that is left then."""
-        claim = self._claim()
-        gate.wait()
-        self.in_calls = self.slowest = 0.0
-        self.calls = 0
-        until = time.monotonic() + window
-        while time.monotonic() < until:
-            if claim is None:
-                self._wait_for_work(until)
-            elif self._train(claim.id, until, first):
-                with self._timed():
-                    self.repository.finish_training(claim.id, self.name, TrainingOutcome(map=0.5, seconds=self.seconds))
-                self.done += 1
-            first = 1.0
-            claim = self._claim() if time.monotonic() < until else None
-
-    def _claim(self) -> ClaimedTraining | None:
-        with self._timed():
-            self.repository.wish(self.study)
-        with self._timed():
-            return self.repository.claim_training(self.study, self.name, LEASE_S)
-
-    def _wait_for_work(self, until: float) -> None:
-        begun = time.monotonic()
-        if self.planning.acquire(blocking=False):
-            try:
-                self.planner.advance()
-            finally:
-                self.planning.release()
-        time.sleep(min(LONGEST_IDLE_S, max(0.0, until - time.monotonic()), 0.5))
-        self.idle += time.monotonic() - begun
-
-    def _train(self, training: int, until: float, first: float) -> bool:
-        """Sleeps as a training does, with its epochs and signs of life; False when the time is over before its end."""
-        begun = time.monotonic()
-        end = begun + self.seconds * first
-        beat, epoch = begun + LEASE_S / 3, 0
-        while (now := time.monotonic()) < end:
-            if now >= until:
-                return False
-            due = begun + (epoch + 1) * self.seconds / EPOCHS
-            time.sleep(max(0.0, min(due, beat, end, until) - now))
-            now = time.monotonic()
-            if now >= due and now < end:
-                epoch += 1
-                with self._timed():
-                    self.repository.record_epochs(training, [{"epoch": epoch, "lr": 0.1, "losses": {"id": 1.0}}])
-            if now >= beat:
-                beat += LEASE_S / 3
-                with self._timed():
-                    self.repository.heartbeat(training, self.name)
-                    self.repository.wish(self.study)
-        return True
-
-
 def play(
     number: int, players: int, file: str, url: str, seconds: float, window: float, others: Barrier, out: Any
 ) -> None:
