@@ -45,15 +45,16 @@ from nas.latency.device_agent.program import unpack
 from nas.latency.device_agent.statistics import pool_pairs
 from nas.latency.device_agent.timing import clocked, time_rounds, warm_up
 from nas.latency.environment import device_name, read_environment
-from nas.latency.isolation import exclusive_measurement, training_presence
+from nas.latency.isolation import TrainingPresence, exclusive_measurement
 from nas.latency.jobs import pack
 from nas.latency.load import LoadMeter
 from nas.latency.onnx_file import exported
-from nas.latency.placements import Planned, plan_profile, profile
-from nas.latency.store import MemoryStore
+from nas.latency.placements import plan_profile, profile
+from nas.latency.store import RepositoryStore
 from nas.latency.subject import as_subject
 from nas.results.additive import AdditiveModel, FitError, Row, cross_validate
 from nas.spaces import Candidate, DesignSpace
+from nas.storage import Repository, open_database
 
 PAPER = {
     "resnet50+cnl@6,8,14": 100 * (1000 / 25.89 / 36.917 - 1),
@@ -81,7 +82,7 @@ def spread(protocol: LatencyProtocol, repeats: int) -> Answer:
 
 def lock(calls: int = 2000) -> Answer:
     """What asking for a waiting measurement costs a training, between any two steps."""
-    with training_presence() as presence:
+    with TrainingPresence() as presence:
         begun = time.perf_counter()
         for _ in range(calls):
             presence.give_way()
@@ -134,8 +135,8 @@ def additive(protocol: LatencyProtocol, networks: int, seed: int) -> Answer:
     rng = random.Random(seed)
     several = [c for blocks in (2, 3, 4, 5) for c in space.sample(-(-networks // 4), rng, blocks=blocks)][:networks]
     rng.shuffle(several)
-    planned = [*plan_profile(space, references=(), checks=6, seed=seed), *(Planned(c, "single") for c in several)]
-    store = MemoryStore()
+    planned = [*plan_profile(space, references=(), checks=6, seed=seed), *(c.architecture for c in several)]
+    store = RepositoryStore(Repository(open_database("sqlite://")))
     found = profile(planned, protocol, store, tell("additive"))
     rows = [Row(candidate, record.median_ms) for candidate, record in found.records.items()]
     singles = [row for row in rows if len(row.candidate.placements) < 2]

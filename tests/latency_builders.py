@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from nas.latency import LatencyProtocol, LatencyRecord
 from nas.latency.record import pooled
-from nas.spaces import Candidate, get_topology
+from nas.latency.store import RepositoryStore
+from nas.spaces import Candidate, DesignSpace, get_topology
+from nas.storage import Repository, open_database
 
 PROTOCOL = LatencyProtocol(batch=2, input=(32, 16), batches=4)
 DEVICE = "planted device"
@@ -87,18 +89,12 @@ class PlantedDevice:
         return make_pair(pairs, candidate.notation, reference.notation).beside(reference_ms)
 
 
-@dataclass
-class SmallSpace:
-    """Single placements of some blocks at some sites of a backbone."""
+def small_space(*blocks: str) -> DesignSpace:
+    """Single placements of some blocks (se and cnl) at all sites of ResNet-50."""
+    given = {"name": "small", "backbones": ["resnet50"], "sites": "1-17", "blocks": list(blocks or ("se", "cnl"))}
+    return DesignSpace.from_dict({**given, "rules": [{"max_blocks": 1}]})
 
-    blocks: Sequence[str] = ("se", "cnl")
-    sites: Sequence[int] = range(1, 18)
-    backbone: str = "resnet50"
 
-    def baselines(self) -> list[Candidate]:
-        """The backbone alone."""
-        return [Candidate.make(self.backbone)]
-
-    def singles(self) -> list[Candidate]:
-        """One block at one site."""
-        return [Candidate.make(self.backbone, [(site, block)]) for block in self.blocks for site in self.sites]
+def memory_store() -> RepositoryStore:
+    """A database of its own that is gone with it."""
+    return RepositoryStore(Repository(open_database("sqlite://")))

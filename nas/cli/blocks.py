@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas import networks, spaces
-from nas.cli.common import Force, Json, add_group, emit, emit_json, parse_size, print_table
-from nas.cli.latency import beside
-from nas.cli.space import open_space
+from nas import networks, search, spaces
+from nas.cli.common import Force, Json, Size, emit, emit_json, parse_size, print_table
+from nas.cli.space import Space, open_space
 from nas.files.outputs import check_outputs
 
 if TYPE_CHECKING:
@@ -21,13 +20,7 @@ if TYPE_CHECKING:
 _SITES = (1, 2, 5, 9, 15)  # one of each shape in ResNet-50
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the command group."""
-    about = "Attention blocks: list them, describe one.\n\nExample: nas blocks list"
-    add_group(app, "blocks", about, {"list": list_blocks, "describe": describe, "limit": limit})
-
-
-def list_blocks(json: Json = False) -> None:
+def list_(json: Json = False) -> None:
     """List all blocks: those of the package and those of installed packages (entry point `nas.blocks`).
 
     Example: nas blocks list
@@ -49,28 +42,28 @@ def describe(
     Example: nas blocks describe cnl
     """
     spec, block = spaces.get_block_spec(name), networks.get_block(name)
-    details = _declaration(spec) | _networks_part(block)
+    costs = [_cost(block, site) for site in _SITES]
     if json:
-        emit_json(details)
+        emit_json(_declaration(spec) | _networks_part(block) | {"costs": costs})
         return
     emit(f"{spec.title} ({spec.name}), {spec.family}\n{spec.summary}\n{_definition(block)}\n")
     legal = [(p.name, _legal(p), _default(p), p.doc) for p in spec.settings]
     print_table(("hyperparameter", "values", "default", "meaning"), legal)
     emit("")
-    emit(f"parameters   {details['params_formula']}\nMACs         {details['macs_formula']}")
-    emit(f"at insertion {_insertion(details)}\nshapes       {details['shapes']}")
-    emit(f"forms        {', '.join(details['forms'])}\nsource       {spec.source}\n")
-    costs = [(c["site"], c["shape"], c["params"], c["macs_plain"], c["macs_fast"]) for c in details["costs"]]
-    print_table(("site", "CxHxW", "parameters", "MACs, plain", "MACs, fast"), costs, "Defaults in ResNet-50 at 256x128")
+    emit(f"parameters   {block.params_text}\nMACs         {block.macs_text}")
+    emit(f"at insertion {_insertion(block)}\nshapes       {_shapes(block)}")
+    emit(f"forms        {', '.join(block.forms)}\nsource       {spec.source}\n")
+    rows = [list(cost.values()) for cost in costs]
+    print_table(("site", "CxHxW", "parameters", "MACs, plain", "MACs, fast"), rows, "Defaults in ResNet-50 at 256x128")
 
 
 def limit(
-    space: Annotated[str, typer.Argument(metavar="SPACE", help="Space file, or the name of a shipped one.")],
+    space: Space,
     measure: Annotated[str, typer.Option(help="params, macs or activations.")] = "params",
     than: Annotated[
         str, typer.Option(help="A network no placement may exceed, or a number such as 30e6.")
     ] = "resnet101",
-    input_size: Annotated[str, typer.Option("--input", metavar="HxW", help="Height x width in pixels.")] = "256x128",
+    input_size: Size = "256x128",
     out: Annotated[Path | None, typer.Option(help="Rules file to write (.yaml or .json).")] = None,
     force: Force = False,
     json: Json = False,
@@ -84,7 +77,7 @@ def limit(
     findings = []
     for baseline in chosen.baselines():
         singles = [c for c in chosen.singles() if c.baseline == baseline.architecture]
-        most = number if number is not None else beside(than, [baseline])
+        most = number if number is not None else search.reference_candidate(than, baseline)
         findings.append(networks.size_finding(singles, measure, most, parse_size(input_size)))
     rules = spaces.RuleSet(tuple(findings), spaces.Provenance(), f"{chosen.name}-{measure}")
     if out is not None:
@@ -103,7 +96,7 @@ def _number(text: str) -> int | None:
         return None
 
 
-def _declaration(spec: BlockSpec) -> dict[str, Any]:
+def _declaration(spec: BlockSpec) -> dict[str, object]:
     """What a specification says, as plain data."""
     params = [
         {"name": p.name, "choices": list(p.choices), "default": p.default, "doc": p.doc, "active_if": p.active_if}
@@ -119,7 +112,7 @@ def _declaration(spec: BlockSpec) -> dict[str, Any]:
     }
 
 
-def _networks_part(block: type[AttentionBlock]) -> dict[str, Any]:
+def _networks_part(block: type[AttentionBlock]) -> dict[str, object]:
     """What the class says beyond its specification, with defaults."""
     return {
         "params_formula": block.params_text,
@@ -129,7 +122,6 @@ def _networks_part(block: type[AttentionBlock]) -> dict[str, Any]:
         "tied_to_input_size": block.tied_to_input_size(),
         "shapes": _shapes(block),
         "forms": list(block.forms),
-        "costs": [_cost(block, site) for site in _SITES],
     }
 
 
@@ -149,10 +141,10 @@ def _identity_settings(block: type[AttentionBlock]) -> list[str]:
     ]
 
 
-def _insertion(details: dict[str, Any]) -> str:
-    if details["identity_at_insertion"]:
+def _insertion(block: type[AttentionBlock]) -> str:
+    if block.identity_at_insertion():
         return "the identity: trained features pass through unchanged"
-    others = details["identity_with"]
+    others = _identity_settings(block)
     return "not the identity" + (f"; the identity with {' or '.join(others)}" if others else "")
 
 
@@ -160,17 +152,15 @@ def _shapes(block: type[AttentionBlock]) -> str:
     return "any C, H, W; tied to the one it is built for" if block.tied_to_input_size() else "any C, H, W"
 
 
-def _cost(block: type[AttentionBlock], number: int) -> dict[str, Any]:
+def _cost(block: type[AttentionBlock], number: int) -> dict[str, int | str | None]:
     shape = networks.FeatureShape(*spaces.get_topology("resnet50").site(number).shape())
     refusal = block.refusal(shape, **block.complete({}))
-    if refusal is not None:
-        return {"site": number, "shape": refusal, "params": None, "macs_plain": None, "macs_fast": None}
     return {
         "site": number,
-        "shape": str(shape),
-        "params": block.params_formula(shape),
-        "macs_plain": block.macs_formula(shape, form="plain"),
-        "macs_fast": block.macs_formula(shape, form="fast"),
+        "shape": refusal or str(shape),
+        "params": None if refusal else block.params_formula(shape),
+        "macs_plain": None if refusal else block.macs_formula(shape, form="plain"),
+        "macs_fast": None if refusal else block.macs_formula(shape, form="fast"),
     }
 
 

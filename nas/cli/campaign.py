@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nas.reporting import StudyData
     from nas.search import Campaign, StudyDefinition
     from nas.search.estimate import StudyEstimate
+    from nas.storage import Database
 
 UrlOf = Callable[["StudyDefinition"], str]
 RunOne = Callable[["StudyDefinition", Callable[[], None]], dict[str, Any]]
@@ -90,7 +91,7 @@ def load_studies(named: list[tuple[str, str]], *, missing: bool = True) -> list[
     """
     found = []
     with ExitStack() as opened:
-        bases: dict[str, Any] = {}
+        bases: dict[str, Database | None] = {}
         for name, url in named:
             if url not in bases:
                 try:
@@ -99,8 +100,9 @@ def load_studies(named: list[tuple[str, str]], *, missing: bool = True) -> list[
                     if missing:
                         raise
                     bases[url] = None
-            if bases[url] is not None and name in {study.name for study in storage.Repository(bases[url]).studies()}:
-                found.append(reporting.load_study_data(bases[url], name))
+            base = bases[url]
+            if base is not None and name in {study.name for study in storage.Repository(base).studies()}:
+                found.append(reporting.load_study_data(base, name))
             else:
                 note(f"Study {name!r} has not begun, so it is not in the report.")
     return found
@@ -113,7 +115,7 @@ def dry_run(campaign: Campaign, estimate: Callable[[StudyDefinition], StudyEstim
         emit_json({"campaign": campaign.name, "studies": [{"study": s.name, **e.to_dict()} for s, e in found]})
         return
     rows = [
-        (s.name, f"{e.space_size:,}", e.trainings or "", _time(e.hours), _time(e.hours_together), e.basis)
+        (s.name, f"{e.space_size:,}", e.trainings or "", hours(e.hours), hours(e.hours_together), e.basis)
         for s, e in found
     ]
     headings = ("study", "candidates", "trainings", "one worker", "its workers", "speed from")
@@ -121,8 +123,9 @@ def dry_run(campaign: Campaign, estimate: Callable[[StudyDefinition], StudyEstim
     known = [e.hours_together for _, e in found]
     total = None if any(h is None for h in known) else sum(h for h in known if h is not None)
     budget = "" if campaign.hours is None else f", within a budget of {campaign.hours:g} h"
-    note(f"{sum(e.trainings for _, e in found)} trainings at most, about {_time(total)}{budget}.")
+    note(f"{sum(e.trainings for _, e in found)} trainings at most, about {hours(total)}{budget}.")
 
 
-def _time(hours: float | None) -> str:
-    return "?" if hours is None else duration(hours * 3600)
+def hours(number: float | None) -> str:
+    """Hours as a person says them."""
+    return "?" if number is None else duration(number * 3600)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -23,17 +23,23 @@ from nas.files.plain import clean
 from nas.files.shown import json_text, printable, shown
 from nas.progress import duration as duration
 
+
+def database_option(about: str) -> object:
+    """`--db URL`, or by the environment; `about` says so."""
+    return typer.Option("--db", metavar="URL", envvar="NAS_DATABASE", show_envvar=False, show_default=False, help=about)
+
+
+Url = Annotated[str | None, database_option("Database; default: $NAS_DATABASE, or the study's.")]
+Study = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study, or its file.")]
+OneStudy = Annotated[
+    str | None,
+    typer.Argument(metavar="STUDY", help="Name of a study, its file, or a database; default: the only one here."),
+]
+Size = Annotated[str, typer.Option("--input", metavar="HxW", help="Height x width of the images in pixels.")]
+Notation = Annotated[str, typer.Argument(metavar="CANDIDATE", help="A network, such as resnet50+cnl@6,8,14.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that exist already.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 EXIT_DONE, EXIT_OUR_FAULT, EXIT_USER, EXIT_INTERRUPTED = 0, 1, 2, 130
-
-
-def add_group(app: typer.Typer, name: str, about: str, commands: Mapping[str, Callable[..., object]]) -> None:
-    """Adds a group of commands, by their names; `about` ends with an example."""
-    group = typer.Typer(help=about, no_args_is_help=True)
-    for word, function in commands.items():
-        group.command(word)(function)
-    app.add_typer(group, name=name)
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -63,7 +69,7 @@ def print_error(error: NasError) -> None:
         out.print(printable(error.hint), markup=False)
 
 
-def emit_json(value: Any) -> None:
+def emit_json(value: object) -> None:
     """Writes one JSON document to stdout."""
     sys.stdout.write(json_text(json.dumps(clean(value), indent=2, ensure_ascii=False)) + "\n")
 

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
 from nas import search
-from nas.cli.common import note
+from nas.cli.common import OneStudy, Url, note
 from nas.errors import NasError
 from nas.reporting import dashboard as pages
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("dashboard")(dashboard)
-
-
 def dashboard(
-    of: Annotated[
-        str | None,
-        typer.Argument(metavar="STUDY", help="Name of a study, its file, or a database; default: the only one here."),
-    ] = None,
-    db: Annotated[str | None, typer.Option("--db", metavar="URL", help="Database; default: $NAS_DATABASE.")] = None,
+    study: OneStudy = None,
+    db: Url = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; any but this machine's own needs a token.")
     ] = "127.0.0.1",
@@ -42,7 +33,7 @@ def dashboard(
 
     Example: nas dashboard quickstart
     """
-    url = search.find_database(of, db or os.environ.get("NAS_DATABASE"))
+    url = search.find_database(study, db)
     if find_spec("dash") is None:
         raise NasError("the dashboard needs dash", "pip install 'nas-reid[dashboard]'")
     pages.serve(url, host=host, port=port, token=token, refresh_s=refresh, tell=note, below=below)

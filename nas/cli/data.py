@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +11,6 @@ from nas import data
 from nas.cli.common import (
     EXIT_USER,
     Json,
-    add_group,
     console,
     emit,
     emit_json,
@@ -35,12 +34,6 @@ SOURCE_HELP = (
 Source = Annotated[str, typer.Argument(help=SOURCE_HELP)]
 Cache = Annotated[Path | None, typer.Option("--cache", help="Folder for packs and generated sets.", show_default=False)]
 FILES_SHOWN = 20
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands."""
-    about = "Look at, draw and pack image sets.\n\nExample: nas data synth data/pedestrians"
-    add_group(app, "data", about, {"check": check, "info": info, "synth": synth, "pack": pack})
 
 
 def check(
@@ -124,20 +117,20 @@ def pack(
     Example: nas data pack market1501:data/Market-1501-v15.09.15 --size 256x128
     """
     pixels, dataset = parse_size(size), _load(source, cache)
-    packs: list[dict[str, Any]] = []
+    packs: list[tuple[str, int, int, str]] = []
     for split, records in dataset.splits.items():
         if not records:
             continue
         with progress_bar(f"pack {split}") as progress:
             data.open_pack(records, pixels, cache, progress)
         path = data.pack_path(records, pixels, cache)
-        packs.append(
-            {"split": split, "images": len(records), "bytes": data.pack_bytes(len(records), pixels), "file": str(path)}
-        )
+        packs.append((split, len(records), data.pack_bytes(len(records), pixels), str(path)))
     if json:
-        emit_json({"name": dataset.name, "size": list(pixels), "packs": packs})
+        keys = ("split", "images", "bytes", "file")
+        found = [dict(zip(keys, pack, strict=True)) for pack in packs]
+        emit_json({"name": dataset.name, "size": list(pixels), "packs": found})
         return
-    rows = [(p["split"], p["images"], f"{p['bytes'] / 1e6:.1f} MB", p["file"]) for p in packs]
+    rows = [(split, images, f"{size / 1e6:.1f} MB", file) for split, images, size, file in packs]
     print_table(("split", "images", "size", "file"), rows)
 
 

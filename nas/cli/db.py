@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas import search, storage, training
-from nas.cli.common import EXIT_USER, Json, add_group, emit, emit_json, note, print_table, progress_bar
+from nas.cli.common import EXIT_USER, Json, database_option, emit, emit_json, note, print_table, progress_bar
 from nas.errors import StorageError
 from nas.files.outputs import check_outputs
 
@@ -20,24 +19,12 @@ if TYPE_CHECKING:
     from nas.storage.checkpoint_store import CheckpointStore
 
 DEFAULT_URL = "sqlite:///nas.db"
-Url = Annotated[
-    str | None,
-    typer.Option("--db", metavar="URL", help="sqlite:///FILE or postgresql://USER@HOST/NAME; default: $NAS_DATABASE."),
+DatabaseUrl = Annotated[
+    str, database_option("sqlite:///FILE or postgresql://USER@HOST/NAME; default: $NAS_DATABASE, or nas.db here.")
 ]
 Checkpoints = Annotated[
     str | None, typer.Option("--checkpoints", metavar="FOLDER", help="Checkpoint store: a folder or an fsspec URL.")
 ]
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands."""
-    about = "Look after a database of studies.\n\nExample: nas db check"
-    add_group(app, "db", about, {"info": info, "upgrade": upgrade, "check": check, "export": export, "import": import_})
-
-
-def database_url(given: str | None) -> str:
-    """The database a command works on: `--db`, else $NAS_DATABASE, else nas.db in this folder."""
-    return given or os.environ.get("NAS_DATABASE") or DEFAULT_URL
 
 
 def checkpoint_store(given: str | None) -> CheckpointStore:
@@ -45,12 +32,12 @@ def checkpoint_store(given: str | None) -> CheckpointStore:
     return storage.CheckpointStore(given or search.cache_folder() / "checkpoints")
 
 
-def info(db: Url = None, json: Json = False) -> None:
+def info(db: DatabaseUrl = DEFAULT_URL, json: Json = False) -> None:
     """Show what a database is and holds; changes nothing, also when it is older or newer.
 
     Example: nas db info --db sqlite:///nas.db
     """
-    found = storage.describe_database(database_url(db))
+    found = storage.describe_database(db)
     if json:
         emit_json(found)
         return
@@ -71,19 +58,18 @@ def _schema_words(found: dict[str, Any]) -> str:
     return "older: run `nas db upgrade`" if older else "newer than this version of nas: upgrade nas"
 
 
-def upgrade(db: Url = None, json: Json = False) -> None:
+def upgrade(db: DatabaseUrl = DEFAULT_URL, json: Json = False) -> None:
     """Make a new database, or bring an old one to the newest schema with its data.
 
     Example: nas db upgrade --db postgresql://robot@server/nas
     """
-    url = database_url(db)
     try:
-        before = storage.describe_database(url)["schema"]
+        before = storage.describe_database(db)["schema"]
     except StorageError:
         before = None  # not there yet, or wrong in a way that opening it says better
-    with storage.open_database(url) as database:
+    with storage.open_database(db) as database:
         shown = database.url
-    after = storage.describe_database(url)["schema"]
+    after = storage.describe_database(db)["schema"]
     if json:
         emit_json({"url": shown, "before": before, "after": after})
         return
@@ -92,7 +78,7 @@ def upgrade(db: Url = None, json: Json = False) -> None:
 
 
 def check(
-    db: Url = None,
+    db: DatabaseUrl = DEFAULT_URL,
     repair: Annotated[bool, typer.Option("--repair", help="Put right what can be put right.")] = False,
     deep: Annotated[bool, typer.Option("--deep", help="Read every checkpoint and compare its hash.")] = False,
     checkpoints: Checkpoints = None,
@@ -106,7 +92,7 @@ def check(
     """
     store = checkpoint_store(checkpoints)
     with (
-        storage.open_database(database_url(db), create=False) as database,
+        storage.open_database(db, create=False) as database,
         progress_bar("check", enabled=not json) as progress,
     ):
         repository = storage.Repository(database)
@@ -142,7 +128,7 @@ def _show_problems(rows: list[tuple[str, str]], repaired: int, repair: bool) -> 
 def export(
     study: Annotated[str, typer.Argument(help="Name of a study in the database.")],
     file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="The archive to write.")],
-    db: Url = None,
+    db: DatabaseUrl = DEFAULT_URL,
     with_checkpoints: Annotated[bool, typer.Option(help="Put the checkpoints into the archive too.")] = True,
     json: Json = False,
 ) -> None:
@@ -152,7 +138,7 @@ def export(
     """
     store = checkpoint_store(None) if with_checkpoints else None
     with (
-        storage.open_database(database_url(db), create=False, read_only=True) as database,
+        storage.open_database(db, create=False, read_only=True) as database,
         progress_bar("export") as progress,
     ):
         check_outputs((file,), (database.path,), force=storage.is_archive(file))
@@ -162,7 +148,7 @@ def export(
 
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="An archive made by `nas db export`.")],
-    db: Url = None,
+    db: DatabaseUrl = DEFAULT_URL,
     name: Annotated[str | None, typer.Option(help="What to call the study here; default: its own name.")] = None,
     with_checkpoints: Annotated[bool, typer.Option(help="Take the checkpoints out of the archive too.")] = True,
     checkpoints: Checkpoints = None,
@@ -174,7 +160,7 @@ def import_(
     """
     with storage.open_archive(file, IDS):  # refused before a database is made
         store = checkpoint_store(checkpoints) if with_checkpoints else None
-    with storage.open_database(database_url(db)) as database, progress_bar("import") as progress:
+    with storage.open_database(db) as database, progress_bar("import") as progress:
         done = storage.import_study(
             storage.Repository(database), file, name=name, store=store, ids=IDS, progress=progress
         )
@@ -183,11 +169,11 @@ def import_(
         note(f"It also brought {sentence}.")
 
 
-def _recipe_id(definition: Mapping[str, Any]) -> str:
+def _recipe_id(definition: Mapping[str, object]) -> str:
     return training.load_recipe(dict(definition)).id
 
 
-def _protocol_id(definition: Mapping[str, Any]) -> str:
+def _protocol_id(definition: Mapping[str, object]) -> str:
     from nas.latency import LatencyProtocol
 
     return LatencyProtocol.from_record(definition).id

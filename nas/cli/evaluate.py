@@ -5,23 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nas import data as images
 from nas import reporting, retrieval, training
 from nas.cli.common import Force, Json, emit, emit_json, note, print_table, progress_bar
-from nas.cli.inputs import (
-    Cache,
-    CheckpointFile,
-    Data,
-    Device,
-    View,
-    pick_device,
-    prepare_data,
-    tell_metrics,
-    write_whole,
-)
+from nas.cli.inputs import Cache, CheckpointFile, Data, Device, View, prepare_data, tell_metrics, write_whole
 from nas.errors import DataError, NasError
 from nas.files.outputs import check_outputs
 from nas.files.shown import csv_text
@@ -37,11 +28,6 @@ if TYPE_CHECKING:
     from nas.training.scoring import Embeddings
 
 FALSE_POSITIVE_RATES = (1e-2, 1e-3, 1e-4)
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("evaluate")(evaluate)
 
 
 def evaluate(
@@ -94,7 +80,7 @@ def evaluate(
             "Leave --per-query, --worst and --rank-lists out.",
         )
     check_outputs((per_query, histogram, rank_lists, roc), (checkpoint,), force=force)
-    place = pick_device(device)
+    place = images.usable_device(device)
     loaded = training.load_checkpoint(checkpoint)
     prepared = prepare_data(data, view, loaded.input_size, cache, use="evaluate")
     network = training.network_from_checkpoint(loaded, place)
@@ -169,7 +155,7 @@ def _draw_rank_lists(
 
 def _evaluation_document(
     loaded: Checkpoint, data: PreparedData, metrics: RetrievalMetrics, worst: pd.DataFrame, rates: dict[str, float]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     return {
         "candidate": loaded.candidate.notation,
         "epoch": loaded.epoch,

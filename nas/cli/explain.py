@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nas import networks, spaces, storage, training
-from nas.cli.common import Json, emit, emit_json, note, parse_size, print_table
-from nas.cli.db import Url
+from nas.cli.common import Json, Notation, Size, emit, emit_json, note, parse_size, print_table
 from nas.cli.inputs import write_whole
 from nas.errors import NasError
 
@@ -19,15 +18,10 @@ if TYPE_CHECKING:
     from nas.spaces import Candidate
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("explain")(explain)
-
-
 def explain(
-    candidate: Annotated[str, typer.Argument(metavar="CANDIDATE", help="A network, such as resnet50+cnl@6,8,14.")],
-    input_size: Annotated[str, typer.Option("--input", metavar="HxW", help="Height x width in pixels.")] = "256x128",
-    db: Url = None,
+    candidate: Notation,
+    input_size: Size = "256x128",
+    db: Annotated[str | None, typer.Option("--db", metavar="URL", help="Database with results of it.")] = None,
     maps: Annotated[
         Path | None, typer.Option(metavar="PNG", help="Draw where a trained network looks: Grad-CAM, and its blocks.")
     ] = None,
@@ -44,15 +38,24 @@ def explain(
     network, size = spaces.Candidate.parse(candidate), parse_size(input_size)
     if maps is not None:
         _draw_maps(network, maps, checkpoint, image or [])
-    details: dict[str, Any] = {"candidate": network.notation, "id": network.id, "input": list(size)}
-    details |= {"blocks": _blocks(network, size), "cost": _cost(network, size)}
+    blocks, cost = _blocks(network, size), _cost(network, size)
     insertion = networks.check_insertion(network, size)
-    details["insertion"] = {"difference": insertion.difference, "largest": insertion.largest}
-    details["results"] = [] if db is None else _known(network, db)
+    results = [] if db is None else _known(network, db)
     if json:
-        emit_json(details)
+        about = {"candidate": network.notation, "id": network.id, "input": list(size), "blocks": blocks, "cost": cost}
+        changed = {"difference": insertion.difference, "largest": insertion.largest}
+        emit_json({**about, "insertion": changed, "results": results})
         return
-    _tell(details, insertion.sentence())
+    emit(f"{network.notation}  (id {network.id})")
+    if blocks:
+        placed = [(b["site"], b["shape"], b["block"], "yes" if b["identity"] else "no") for b in blocks]
+        print_table(("site", "CxHxW", "block", "starts as the identity"), placed)
+    costs = [(c["what"], f"{c['network']:,}", f"{c['blocks']:,}") for c in cost]
+    print_table(("cost", "network", "of which blocks"), costs, f"One image of {size[0]}x{size[1]}")
+    if blocks:
+        emit(f"at insertion: {insertion.sentence()}")
+    if results:
+        print_table(("study", "stage", "fidelity", "split", "trainings", "mAP", "ms"), [_row(r) for r in results])
 
 
 def _draw_maps(network: Candidate, maps: Path, checkpoint: Path | None, images: list[Path]) -> None:
@@ -69,7 +72,7 @@ def _draw_maps(network: Candidate, maps: Path, checkpoint: Path | None, images: 
     note(f"maps: {maps}")
 
 
-def _blocks(network: Candidate, size: tuple[int, int]) -> list[dict[str, Any]]:
+def _blocks(network: Candidate, size: tuple[int, int]) -> list[dict[str, object]]:
     """Each block with the map it works on."""
     sites = networks.survey(network.backbone, network.backbone_params, size).sites
     return [
@@ -83,7 +86,7 @@ def _blocks(network: Candidate, size: tuple[int, int]) -> list[dict[str, Any]]:
     ]
 
 
-def _cost(network: Candidate, size: tuple[int, int]) -> list[dict[str, Any]]:
+def _cost(network: Candidate, size: tuple[int, int]) -> list[dict[str, object]]:
     whole, plain = networks.complexity(network, size), networks.complexity(network.baseline, size)
     names = {"params": "parameters", "macs": "MACs", "activation_elements": "activations"}
     return [
@@ -92,7 +95,7 @@ def _cost(network: Candidate, size: tuple[int, int]) -> list[dict[str, Any]]:
     ]
 
 
-def _known(network: Candidate, url: str) -> list[dict[str, Any]]:
+def _known(network: Candidate, url: str) -> list[dict[str, object]]:
     """mAP and latency by study, stage and fidelity."""
     with storage.open_database(url, create=False, read_only=True) as database:
         repository = storage.Repository(database)
@@ -101,7 +104,7 @@ def _known(network: Candidate, url: str) -> list[dict[str, Any]]:
     return [row for table in found for row in _levels(table)]
 
 
-def _levels(rows: pd.DataFrame) -> list[dict[str, Any]]:
+def _levels(rows: pd.DataFrame) -> list[dict[str, object]]:
     keys = ["study", "stage", "fidelity", "split"]
     return [
         dict(zip(keys, map(str, level), strict=True))
@@ -114,23 +117,7 @@ def _levels(rows: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _tell(details: dict[str, Any], insertion: str) -> None:
-    emit(f"{details['candidate']}  (id {details['id']})")
-    if details["blocks"]:
-        placed = [(b["site"], b["shape"], b["block"], "yes" if b["identity"] else "no") for b in details["blocks"]]
-        print_table(("site", "CxHxW", "block", "starts as the identity"), placed)
-    size = "x".join(map(str, details["input"]))
-    costs = [(c["what"], f"{c['network']:,}", f"{c['blocks']:,}") for c in details["cost"]]
-    print_table(("cost", "network", "of which blocks"), costs, f"One image of {size}")
-    if details["blocks"]:
-        emit(f"at insertion: {insertion}")
-    if details["results"]:
-        known = [
-            (r["study"], r["stage"], r["fidelity"], r["split"], r["trainings"], f"{r['map']:.4f}", _ms(r["latency_ms"]))
-            for r in details["results"]
-        ]
-        print_table(("study", "stage", "fidelity", "split", "trainings", "mAP", "ms"), known)
-
-
-def _ms(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+def _row(result: dict[str, object]) -> tuple[object, ...]:
+    named = (result[key] for key in ("study", "stage", "fidelity", "split", "trainings"))
+    ms = result["latency_ms"]
+    return (*named, f"{result['map']:.4f}", "" if ms is None else f"{ms:.2f}")

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nas import commands
 from nas.cli.common import Json, emit, emit_json, note, progress_bar
-from nas.cli.inputs import DATA_HELP
+from nas.cli.inputs import DATA_HELP, CheckpointFile
 from nas.errors import TrainingError
 
 if TYPE_CHECKING:
-    from nas.commands import Int8Export
     from nas.networks.export import ExportReport
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("export")(export)
-
-
 def export(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="File written by a training.")],
+    checkpoint: CheckpointFile,
     format: Annotated[str, typer.Option("--format", help="onnx, torch-export or tensorrt.")] = "onnx",
     out: Annotated[Path | None, typer.Option("--out", help="File to write; default: beside the checkpoint.")] = None,
     precision: Annotated[
@@ -79,29 +73,21 @@ def export(
             opset=opset,
             progress=progress,
         )
-    cost = report if isinstance(report, commands.Int8Export) else None
     if json:
-        emit_json(_plain(report) | ({} if cost is None else _cost(cost)))
+        emit_json(_document(report))
         return
     _tell(report)
-    if cost is not None:
-        emit(cost.sentence())
+    if isinstance(report, commands.Int8Export):
+        emit(report.sentence())
 
 
-def _cost(made: Int8Export) -> dict[str, Any]:
-    accuracy = {"before": made.before.to_dict(), "after": made.after.to_dict()}
-    return {"accuracy": accuracy, "calibration_images": made.calibration}
-
-
-def _plain(report: ExportReport) -> dict[str, Any]:
-    return {
-        "path": str(report.path),
-        "format": report.format,
-        "precision": report.precision,
-        "size_bytes": report.size_bytes,
-        "parity": asdict(report.parity),
-        "metadata": report.metadata,
-    }
+def _document(report: ExportReport) -> dict[str, object]:
+    told = ("path", "format", "precision", "size_bytes", "metadata")
+    document = {**{name: getattr(report, name) for name in told}, "parity": asdict(report.parity)}
+    if isinstance(report, commands.Int8Export):
+        document["accuracy"] = {"before": report.before.to_dict(), "after": report.after.to_dict()}
+        document["calibration_images"] = report.calibration
+    return document
 
 
 def _tell(report: ExportReport) -> None:

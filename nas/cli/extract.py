@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nas import data, training
 from nas.cli.common import Force, Json, emit, emit_json, note, progress_bar
-from nas.cli.inputs import CheckpointFile, Device, pick_device, write_whole
+from nas.cli.inputs import CheckpointFile, Device, write_whole
 from nas.errors import DataError, NasError
 from nas.files.outputs import check_outputs
 from nas.files.whole import write_text
 
-
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("extract")(extract)
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def extract(
@@ -36,7 +35,7 @@ def extract(
     """
     if out.suffix not in (".npy", ".parquet"):
         raise NasError(f"features are written as .npy or .parquet, not {out.name}", "Give --out features.npy.")
-    place = pick_device(device)
+    place = data.usable_device(device)
     names = out.with_suffix(".txt") if out.suffix == ".npy" else None
     paths = [path for given in images for path in _image_paths(given)]
     if not paths:
@@ -89,7 +88,7 @@ def _written_name(path: Path) -> str:
     return name
 
 
-def _write_features(out: Path, features: Any, paths: list[str]) -> None:
+def _write_features(out: Path, features: NDArray[np.float32], paths: list[str]) -> None:
     import numpy as np
 
     if out.suffix == ".npy":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -48,12 +48,7 @@ def prepare_data(
         return data.prepare(viewed, size, cache, progress=progress, use=use)
 
 
-def pick_device(name: str) -> str:
-    """The device of that name, checked; `auto` is the GPU where torch can use one."""
-    return data.usable_device(name)
-
-
-def write_whole(path: Path, write: Callable[[Any], object]) -> None:
+def write_whole(path: Path, write: Callable[[BytesIO], object]) -> None:
     """Writes a file whole or not at all."""
     # Writers of pictures and tables seek and tell; the whole file passes through memory.
     buffer = BytesIO()

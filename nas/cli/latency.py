@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from nas import latency, reporting, results, spaces, storage
-from nas.cli.common import Json, add_group, emit_json, note, parse_size, print_table, progress_bar
-from nas.cli.space import find_file, open_space
+from nas import commands, latency, reporting, results, spaces, storage
+from nas.cli.common import Json, Size, database_option, emit_json, note, parse_size, print_table, progress_bar
+from nas.cli.space import Space, find_file, open_space
 from nas.errors import LatencyError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nas.files.plain import JsonDict
     from nas.latency.exchange import Returned
     from nas.latency.placement_table import PlacementTable
     from nas.latency.protocol import LatencyProtocol
@@ -28,9 +29,7 @@ if TYPE_CHECKING:
 
 DEFAULT_DATABASE = "sqlite:///.nas/latency.db"
 
-Url = Annotated[
-    str | None, typer.Option("--db", metavar="URL", help=f"Database; default: $NAS_DATABASE or {DEFAULT_DATABASE}.")
-]
+DatabaseUrl = Annotated[str, database_option(f"Database; default: $NAS_DATABASE, or {DEFAULT_DATABASE}.")]
 Backend = Annotated[
     str,
     typer.Option(help="eager, compile, cuda_graphs, onnxruntime, tensorrt, openvino; auto: cuda_graphs or eager."),
@@ -38,7 +37,6 @@ Backend = Annotated[
 Where = Annotated[str, typer.Option("--on", help="Where it runs: cpu, cuda or cuda:N.")]
 Precision = Annotated[str, typer.Option(help="fp32, fp16, bf16 or int8 (onnxruntime on a CPU).")]
 Batch = Annotated[int, typer.Option(min=1, help="Images a batch.")]
-Size = Annotated[str, typer.Option("--input", metavar="HxW", help="Height x width of the images in pixels.")]
 Builds = Annotated[int, typer.Option(min=1, help="Engine builds a network.")]
 Batches = Annotated[
     int | None, typer.Option(min=1, help="Batches timed a build; default 1000 on a GPU, by budget on a CPU.")
@@ -59,15 +57,9 @@ Margin = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the command group."""
-    about = "Measure what placements cost, here or on a device elsewhere.\n\nExample: nas latency profile quickstart"
-    add_group(app, "latency", about, {"profile": profile, "show": show, "bridge": bridge})
-
-
 def profile(
-    space: Annotated[str, typer.Argument(metavar="SPACE", help="Space file, or the name of a shipped one.")],
-    db: Url = None,
+    space: Space,
+    db: DatabaseUrl = DEFAULT_DATABASE,
     backend: Backend = "auto",
     on: Where = "cpu",
     precision: Precision = "fp32",
@@ -96,36 +88,37 @@ def profile(
 
     Example: nas latency profile search_spaces/resnet50_attention.yaml --backend onnxruntime
     """
-    protocol = latency.LatencyProtocol(
-        device=on,
-        backend=backend,
-        precision=precision,
-        batch=batch,
-        input=parse_size(input_size),
-        batches=batches,
-        time_budget_s=budget,
-        builds=builds,
-        threads=threads,
-        tf32=tf32 or None,
-        dla=dla,
-        channels_last=channels_last,
-        opset=opset,
-    )
-    _require_backend(protocol)
-    chosen = open_space(space)
-    limits = [] if reference == "none" else [beside(reference, chosen.baselines())]
+    settings = {
+        "device": on,
+        "backend": backend,
+        "precision": precision,
+        "batch": batch,
+        "input": parse_size(input_size),
+        "batches": batches,
+        "time_budget_s": budget,
+        "builds": builds,
+        "threads": threads,
+        "tf32": tf32 or None,
+        "dla": dla,
+        "channels_last": channels_last,
+        "opset": opset,
+    }
+    protocol, chosen = commands.protocol_of(None, settings), open_space(space)
+    limits = commands.references(reference, chosen.baselines())
     planned = latency.plan_profile(chosen, limits, checks, several=several)
     note(f"{len(planned)} networks: {protocol.sentence()}")
     with _open(db, create=True) as database, progress_bar("Measuring") as tell:
         store = latency.RepositoryStore(storage.Repository(database))
-        found = latency.profile(planned, protocol, store, tell, under_load=under_load)
+        found = latency.profile(
+            planned, protocol, store, tell, measure_one=partial(latency.measure, under_load=under_load)
+        )
     _tell(found.warnings, {c.notation: why for c, why in found.failures.items()})
     table = latency.PlacementTable(found.records)
     _report(table, found.device, protocol, limits, margin, json=json)
 
 
 def show(
-    db: Url = None,
+    db: DatabaseUrl = DEFAULT_DATABASE,
     device: Annotated[str | None, typer.Option(help="Only figures of this device.")] = None,
     protocol: Annotated[str | None, typer.Option(metavar="ID", help="Only figures of this protocol.")] = None,
     reference: Reference = "resnet101",
@@ -147,7 +140,7 @@ def show(
             raise LatencyError("the newest figure was deleted just now", "run the command again")
         how, device = latency.LatencyProtocol.from_record(found.record["protocol"]), str(newest["device"])
         table = latency.PlacementTable(latency.RepositoryStore(repository).find(None, how, device))
-    limits = [] if reference == "none" else [beside(reference, list(table.baselines))]
+    limits = commands.references(reference, list(table.baselines))
     _report(table, device, how, [c for c in limits if c in table.records], margin, json=json)
     if figure is not None:
         _draw(table, how, figure)
@@ -161,7 +154,7 @@ def bridge(
     networks: Annotated[
         list[str] | None, typer.Argument(metavar="[SPACE|CANDIDATE]...", help="To measure besides what waits.")
     ] = None,
-    db: Url = None,
+    db: DatabaseUrl = DEFAULT_DATABASE,
     backend: Backend = "tensorrt",
     on: Where = "cuda",
     precision: Precision = "fp16",
@@ -200,8 +193,8 @@ def bridge(
         repository = storage.Repository(database)
         carrier = latency.Bridge(repository, folder, device)
         with progress_bar("Exporting", enabled=bool(wanted)) as tell:
-            asked = latency.request_jobs(repository, wanted, protocol, device, tell)
-        _tell([], {candidate.notation: why for candidate, why in asked.refused.items()})
+            refused = latency.request_jobs(repository, wanted, protocol, device, tell)
+        _tell([], {candidate.notation: why for candidate, why in refused.items()})
         if retry:
             note(f"{latency.retry_failed(repository, device)} network(s) wait for {device!r} again")
         before = None
@@ -233,31 +226,15 @@ def _refuse_unusable(unusable: list[tuple[str, str]]) -> None:
 # -- inputs
 
 
-def _require_backend(protocol: LatencyProtocol) -> None:
-    reason = latency.unavailable(protocol)
-    if reason is not None:
-        raise LatencyError(f"backend {protocol.backend!r} cannot measure on {protocol.device}: {reason}", "nas doctor")
-
-
-def beside(reference: str, baselines: list[Candidate]) -> Candidate:
-    """The reference network, as wide as the baselines unless it says a width itself."""
-    given = spaces.Candidate.parse(reference)
-    if "(" in reference or not baselines or not given.backbone.startswith("resnet"):
-        return given
-    return spaces.Candidate.make(given.backbone, given.placements, dict(baselines[0].backbone_params))
-
-
 def _networks(text: str, reference: str) -> list[Candidate]:
     """The networks of a space's profile, or one candidate."""
     if not find_file(text, "search_spaces").is_file():
         return [spaces.Candidate.parse(text)]
     space = open_space(text)
-    limits = [] if reference == "none" else [beside(reference, space.baselines())]
-    return [planned.candidate for planned in latency.plan_profile(space, limits)]
+    return latency.plan_profile(space, commands.references(reference, space.baselines()))
 
 
-def _open(url: str | None, *, create: bool) -> Database:
-    url = url or os.environ.get("NAS_DATABASE") or DEFAULT_DATABASE
+def _open(url: str, *, create: bool) -> Database:
     if create and url == DEFAULT_DATABASE:
         Path(".nas").mkdir(exist_ok=True)
     return storage.open_database(url, create=create)
@@ -376,7 +353,7 @@ def _print_builds(table: PlacementTable) -> None:
         note(f"Builds of one network differ by {median(noise):.2f} % (sd, median of {len(noise)} networks)")
 
 
-def _as_json(table: PlacementTable, device: str, protocol: LatencyProtocol, findings: list[Finding]) -> dict[str, Any]:
+def _as_json(table: PlacementTable, device: str, protocol: LatencyProtocol, findings: list[Finding]) -> JsonDict:
     return {
         "device": device,
         "protocol": protocol.to_dict(),
@@ -390,7 +367,7 @@ def _as_json(table: PlacementTable, device: str, protocol: LatencyProtocol, find
     }
 
 
-def _collected(found: Returned) -> dict[str, Any]:
+def _collected(found: Returned) -> JsonDict:
     return {
         "records": {candidate.notation: record.to_dict() for candidate, record in found.records.items()},
         "failures": {candidate.notation: why for candidate, why in found.failures.items()},

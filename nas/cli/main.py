@@ -17,13 +17,39 @@ from nas.cli.common import EXIT_DONE, EXIT_INTERRUPTED, EXIT_OUR_FAULT, EXIT_USE
 from nas.errors import NasError
 from nas.spaces import own_code
 
-# Part of `nas --help` -> modules of its commands; each has `register(app)` and imports only typer at module level.
-COMMAND_MODULES = {
-    "Begin": ("project",),
-    "Studies": ("run", "control", "report", "compare", "dashboard", "studies", "note", "rules"),
-    "One network by hand": ("explain", "train", "evaluate", "extract", "export"),
-    "Spaces, blocks, images, devices, databases": ("space", "blocks", "data", "latency", "db", "schema"),
+# Part of `nas --help` -> module of its commands -> their words: a command is the function of its word, with an
+# underscore behind it where the word means something else already. Modules import only typer at module level.
+COMMANDS: dict[str, dict[str, tuple[str, ...]]] = {
+    "Begin": {"project": ("init", "doctor")},
+    "Studies": {
+        "run": ("run", "worker", "status"),
+        "control": ("stop", "pause", "resume", "note"),
+        "report": ("report", "compare"),
+        "dashboard": ("dashboard",),
+        "studies": ("list", "delete", "rename", "retry"),
+        "rules": ("show", "export", "apply", "admits", "check", "schema"),
+    },
+    "One network by hand": {name: (name,) for name in ("explain", "train", "evaluate", "extract", "export")},
+    "Spaces, blocks, images, devices, databases": {
+        "space": ("show", "sites", "size", "sample", "validate", "explain", "schema"),
+        "blocks": ("list", "describe", "limit"),
+        "data": ("check", "info", "synth", "pack"),
+        "latency": ("profile", "show", "bridge"),
+        "db": ("info", "upgrade", "check", "export", "import"),
+        "project": ("schema",),
+    },
 }
+GROUPS = {
+    "studies": "List, delete and rename studies.\n\nExample: nas studies --db sqlite:///nas.db",
+    "rules": "Show, export and apply rules.\n\nExample: nas rules show quickstart",
+    "space": "Look at a design space.\n\nExample: nas space show quickstart",
+    "blocks": "Attention blocks: list them, describe one.\n\nExample: nas blocks list",
+    "data": "Look at, draw and pack image sets.\n\nExample: nas data synth data/pedestrians",
+    "latency": "Measure what placements cost, here or on a device elsewhere.\n\n"
+    "Example: nas latency profile quickstart",
+    "db": "Look after a database of studies.\n\nExample: nas db check",
+}
+"""Modules whose commands stand behind the module's name, and what its help says."""
 FIRST_STEPS = """Start with:
 
   nas init my-project      lay out a folder with search spaces and studies
@@ -47,19 +73,19 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    for part, modules in COMMAND_MODULES.items():
-        for name in modules:
-            _register(app, name, part)
+    for part, modules in COMMANDS.items():
+        for name, words in modules.items():
+            module = importlib.import_module(f"nas.cli.{name}")
+            to = app
+            if name in GROUPS:
+                to = typer.Typer(help=GROUPS[name], no_args_is_help=not hasattr(module, "alone"))
+                app.add_typer(to, name=name, rich_help_panel=part)
+            if hasattr(module, "alone"):  # what the group's name alone does
+                to.callback(invoke_without_command=True)(module.alone)
+            for word in words:
+                function = getattr(module, f"{word}_", None) or getattr(module, word)
+                to.command(word, rich_help_panel=part if to is app else None)(function)
     return app
-
-
-def _register(app: typer.Typer, module: str, part: str) -> None:
-    commands, groups = len(app.registered_commands), len(app.registered_groups)
-    importlib.import_module(f"nas.cli.{module}").register(app)
-    for command in app.registered_commands[commands:]:
-        command.rich_help_panel = part
-    for group in app.registered_groups[groups:]:
-        group.rich_help_panel = part
 
 
 def _options(

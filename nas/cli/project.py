@@ -1,4 +1,4 @@
-"""`nas init` and `nas doctor`: a project folder of one's own, and what works on this machine."""
+"""`nas init`, `nas doctor`, `nas schema`: a folder of one's own, what works on this machine, what files may say."""
 
 from __future__ import annotations
 
@@ -16,12 +16,6 @@ if TYPE_CHECKING:
 
 NAME_WIDTH = 28
 MARKS = {"ok": "[green]ok[/]", "missing": "[yellow]missing[/]", "broken": "[bold red]broken[/]"}
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands."""
-    app.command("init")(init)
-    app.command("doctor")(doctor)
 
 
 def init(
@@ -75,6 +69,14 @@ def doctor(json: Json = False) -> None:
         line(f"Put right first: {', '.join(broken)}." if broken else "You can start: nas run studies/quickstart.yaml")
     if broken:
         raise typer.Exit(EXIT_OUR_FAULT)
+
+
+def schema(kind: Annotated[str, typer.Argument(metavar="KIND", help="space, study, recipe or rules.")]) -> None:
+    """Print the JSON schema of a kind of file; `nas init` writes those of spaces and studies beside them.
+
+    Example: nas schema study > study.schema.json
+    """
+    emit_json(project.file_schema(kind))
 
 
 def _show(check: MachineCheck) -> None:

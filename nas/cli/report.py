@@ -1,26 +1,21 @@
-"""`nas report`: the static report of a study, finished or not."""
+"""`nas report`, `nas compare`: the static report of a study, finished or not, or over several; two of them compared."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nas import reporting, search, storage
 from nas.cli.campaign import load_studies
-from nas.cli.common import Json, emit_json, note, progress_bar
+from nas.cli.common import Json, Study, Url, emit_json, line, note, print_table, progress_bar
+from nas.errors import StudyError
 
 if TYPE_CHECKING:
     from nas.reporting import StudyData
     from nas.storage import Database
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("report")(report)
 
 
 def report(
@@ -31,7 +26,7 @@ def report(
             help="Name of a study, its file, or a database; default: the only one here. Several: one report over all.",
         ),
     ] = None,
-    db: Annotated[str | None, typer.Option("--db", metavar="URL", help="Database; default: the study's.")] = None,
+    db: Url = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder; default: reports/STUDY.")] = None,
     formats: Annotated[
         str | None,
@@ -58,11 +53,10 @@ def report(
 
     Example: nas report quickstart --format html,md,latex,svg
     """
-    given = db or os.environ.get("NAS_DATABASE")
     if study is not None and len(study) > 1:
-        _over_several([search.find_study(named, given) for named in study], out, json)
+        _over_several([search.find_study(named, db) for named in study], out, json)
         return
-    name, url = search.find_study(study[0] if study else None, given)
+    name, url = search.find_study(study[0] if study else None, db)
     wanted = None if formats is None else [part.strip() for part in formats.split(",") if part.strip()]
     with storage.open_database(url, create=False, read_only=True) as database:
         data = reporting.load_study_data(database, name)
@@ -83,6 +77,39 @@ def report(
         note(f"  {path}")
 
 
+def compare(
+    first: Study,
+    second: Annotated[str, typer.Argument(metavar="STUDY", help="The study it is held against.")],
+    db: Url = None,
+    json: Json = False,
+) -> None:
+    """Hold two studies against each other: the networks both trained, their order, and their rules.
+
+    Example: nas compare market1501 market1501-cuhk03
+    """
+    named = [search.find_study(study, db) for study in (first, second)]
+    if named[0] == named[1]:
+        raise StudyError(f"study {named[0][0]!r} is compared with itself", "name two different ones")
+    studies = load_studies(named)
+    found = reporting.compare_studies(*studies)
+    if json:
+        emit_json(found.to_dict())
+        return
+    line(found.sentence())
+    rows = [
+        (r.notation, f"{r.map_first:.4f}", f"{r.map_second:.4f}", _difference(r), r.verdict)
+        for r in found.networks.itertuples()
+    ]
+    print_table(("network", found.names[0], found.names[1], "difference, 95 %", ""), rows)
+    for heading, sentences in (
+        ("Rules of both", found.both),
+        (f"Only of {found.names[0]}", found.only_first),
+        (f"Only of {found.names[1]}", found.only_second),
+    ):
+        for sentence in sentences:
+            line(f"{heading}: {sentence}")
+
+
 def _over_several(named: list[tuple[str, str]], out: Path | None, json: bool) -> None:
     """One report over several studies."""
     folder = out or Path("reports") / reporting.file_name("-".join(name for name, _ in named))
@@ -97,3 +124,9 @@ def _over_several(named: list[tuple[str, str]], out: Path | None, json: bool) ->
 def _with_rank_lists(database: Database, data: StudyData, queries: int, *, enabled: bool) -> StudyData:
     with progress_bar("Rank lists", enabled=enabled) as progress:
         return replace(data, rank_lists=reporting.make_rank_lists(database, data, queries=queries, progress=progress))
+
+
+def _difference(row: Any) -> str:
+    if row.difference != row.difference:
+        return ""
+    return f"{row.difference:+.4f}" + (f" [{row.low:+.4f}, {row.high:+.4f}]" if row.low == row.low else "")

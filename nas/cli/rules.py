@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas import reporting, search, spaces
-from nas.cli.common import EXIT_USER, Force, Json, add_group, emit, emit_json, note
-from nas.cli.space import open_space
+from nas.cli.common import EXIT_USER, Force, Json, Notation, emit, emit_json, note
+from nas.cli.space import Space, open_space
 from nas.errors import SpaceError, StudyError, unknown_name
 from nas.files.outputs import check_outputs
 from nas.files.whole import write_text
@@ -23,24 +23,12 @@ if TYPE_CHECKING:
 Rules = Annotated[
     str, typer.Argument(metavar="RULES", help="Rules file (YAML or JSON), a report's folder, or a study's name.")
 ]
-SpaceName = Annotated[str, typer.Argument(metavar="SPACE", help="Space file, or the name of a shipped one.")]
 Format = Annotated[str, typer.Option("--format", "-f", help="text, md, yaml, json or latex.")]
 Db = Annotated[
     str | None,
     typer.Option("--db", metavar="URL", help="Take the rules of a study from a database instead of its report."),
 ]
 Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="File to write; default: stdout.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands."""
-    about = "Show, export and apply rules.\n\nExample: nas rules show quickstart"
-    add_group(
-        app,
-        "rules",
-        about,
-        {"show": show, "export": export, "apply": apply, "admits": admits, "check": check, "schema": schema},
-    )
 
 
 def show(rules: Rules, format: Format = "text", db: Db = None, json: Json = False) -> None:
@@ -74,7 +62,7 @@ def _writer(name: str) -> Callable[[RuleSet], str]:
 
 def apply(
     rules: Rules,
-    space: SpaceName,
+    space: Space,
     source: Annotated[
         str | None, typer.Option("--from", metavar="BACKBONE", help="Where the rules were learned, if they do not say.")
     ] = None,
@@ -113,7 +101,7 @@ def apply(
 
 def admits(
     rules: Rules,
-    candidate: Annotated[str, typer.Argument(metavar="CANDIDATE", help="Such as resnet50+cnl@6,8,14.")],
+    candidate: Notation,
     json: Json = False,
 ) -> None:
     """Say whether the adopted rules admit a candidate, and why not; the exit code is 2 when they do not.
@@ -135,7 +123,7 @@ def admits(
         raise typer.Exit(EXIT_USER)
 
 
-def check(rules: Rules, space: SpaceName, json: Json = False) -> None:
+def check(rules: Rules, space: Space, json: Json = False) -> None:
     """Look for rules that cannot hold together in a space.
 
     Example: nas rules check quickstart resnet50_attention

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from json import dumps
 from pathlib import Path
@@ -17,24 +17,15 @@ import typer
 
 from nas import commands, reporting, search, storage
 from nas.cli import campaign as campaigns
-from nas.cli.common import Json, duration, emit_json, line, note, print_table
+from nas.cli.campaign import hours
+from nas.cli.common import Json, OneStudy, Url, duration, emit_json, line, note, print_table
 from nas.errors import NasError, StudyError
 
 if TYPE_CHECKING:
+    from nas.files.plain import JsonDict
     from nas.reporting import Study, StudyData
     from nas.search.definition import StudyDefinition
     from nas.search.estimate import StudyEstimate
-
-Url = Annotated[
-    str | None, typer.Option("--db", metavar="URL", help="Database; default: the study's, or $NAS_DATABASE.")
-]
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands."""
-    app.command("run")(run)
-    app.command("worker")(worker)
-    app.command("status")(status)
 
 
 def run(
@@ -130,8 +121,8 @@ def _one(definition: StudyDefinition, report: bool, **options: Any) -> dict[str,
     result: dict[str, Any] = {key: status[key] for key in ("study", "finished", "trainings")}
     if report:
         result["report"] = _report(done)
-    found = _found(done.data())
-    for words in _lines(found):
+    lines, found = _told(done.data())
+    for words in lines:
         note(words)
     return {**result, **found}
 
@@ -145,30 +136,22 @@ def _refuse_fruitless(study: str, trainings: dict[str, int]) -> None:
         )
 
 
-def _found(data: StudyData) -> dict[str, Any]:
-    """What a study may say so far as plain data: its answer, what limits it, its rules."""
-    limits = [limit.to_dict() for limit in reporting.health(data)]
-    return {"answer": data.answer.to_dict(), "health": limits, "rules": _rules(data.findings)}
+def _told(data: StudyData) -> tuple[list[str], JsonDict]:
+    """What a study may say so far - its answer, what limits it, its rules - in lines, and as plain data."""
+    limits, findings = reporting.health(data), reporting.finding_table(data.findings).to_dict("records")
+    # Rules with their numbers, verdict and why, adopted ones first.
+    rules = [{key: row[key] for key in ("sentence", "verdict", "reason")} for row in findings]
+    lines = [data.answer.sentence, *(f"Mind: {limit.words}" for limit in limits), *_rule_lines(rules)]
+    return lines, {"answer": data.answer.to_dict(), "health": [limit.to_dict() for limit in limits], "rules": rules}
 
 
-def _lines(found: Mapping[str, Any]) -> list[str]:
-    """The same for a terminal."""
-    limits = [" ".join(limit[part] for part in ("fact", "consequence", "cure")) for limit in found["health"]]
-    return [found["answer"]["sentence"], *(f"Mind: {words}" for words in limits), *_rule_lines(found["rules"])]
-
-
-def _rules(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What the study found about rules: sentence with its numbers, verdict and why, adopted ones first."""
-    found = reporting.finding_table(findings)
-    return [{key: row[key] for key in ("sentence", "verdict", "reason")} for row in found.to_dict("records")]
-
-
-def _rule_lines(rules: list[dict[str, Any]]) -> list[str]:
+def _rule_lines(rules: list[dict[str, str]]) -> list[str]:
     """The adopted rules, and how many were looked at."""
-    adopted = [rule["sentence"] for rule in rules if rule["verdict"] == "adopted"]
+    adopted = [f"Rule adopted: {rule['sentence']}" for rule in rules if rule["verdict"] == "adopted"]
+    if adopted or not rules:
+        return adopted
     rest = [f"{count} {verdict}" for verdict, count in Counter(rule["verdict"] for rule in rules).items()]
-    said = [f"Rule adopted: {sentence}" for sentence in adopted]
-    return said if adopted or not rules else [f"No rule is adopted of {len(rules)} looked at: {', '.join(rest)}."]
+    return [f"No rule is adopted of {len(rules)} looked at: {', '.join(rest)}."]
 
 
 def _report(study: Study) -> dict[str, str]:
@@ -212,24 +195,17 @@ def _problem(definition: StudyDefinition, url: str) -> NasError | None:
 
 def _tell_estimate(definition: StudyDefinition, found: StudyEstimate) -> None:
     rows = [
-        (s.name, s.kind, s.preview.trainings or "", s.preview.epochs or "", _hours(s.hours), s.preview.note)
+        (s.name, s.kind, s.preview.trainings or "", s.preview.epochs or "", hours(s.hours), s.preview.note)
         for s in found.stages
     ]
     print_table(("stage", "kind", "trainings", "epochs", "time", "what"), rows, title=f"Study {definition.name}")
     took = "for how long is not known"
     if found.hours is not None:
-        shared = "" if found.workers == 1 else f", {_hours(found.hours_together)} on the study's {found.workers}"
-        took = f"about {_hours(found.hours)} on one worker{shared}"
+        shared = "" if found.workers == 1 else f", {hours(found.hours_together)} on the study's {found.workers}"
+        took = f"about {hours(found.hours)} on one worker{shared}"
     note(f"Space: {found.space_size:,} candidates. At most {found.trainings} trainings, {took}.")
-    note(f"Speed: {_speed(found.images_per_s)} ({found.basis}).")
-
-
-def _hours(hours: float | None) -> str:
-    return "?" if hours is None else duration(hours * 3600)
-
-
-def _speed(images_per_s: float | None) -> str:
-    return "not needed" if images_per_s is None else f"{images_per_s:.0f} images/s"
+    speed = "not needed" if found.images_per_s is None else f"{found.images_per_s:.0f} images/s"
+    note(f"Speed: {speed} ({found.basis}).")
 
 
 def worker(
@@ -264,8 +240,7 @@ def worker(
 
     Example: nas worker market1501 --db postgresql://user@server/nas
     """
-    url = db or os.environ.get("NAS_DATABASE")
-    if url is None:
+    if db is None:
         raise StudyError("nas worker needs the study's database", "give --db URL, or set NAS_DATABASE")
     try:
         names = [*(studies or []), *(study or [])]
@@ -273,7 +248,7 @@ def worker(
             raise StudyError("nas worker needs studies", "name them, or give --all for all of the database; not both")
         done = search.join(
             names,
-            url,
+            db,
             name=name,
             threads=threads,
             device=device,
@@ -292,9 +267,7 @@ def worker(
 
 
 def status(
-    study: Annotated[
-        str | None, typer.Argument(help="Name of a study, its file, or a database; default: the only one here.")
-    ] = None,
+    study: OneStudy = None,
     db: Url = None,
     json: Json = False,
 ) -> None:
@@ -302,16 +275,16 @@ def status(
 
     Example: nas status quickstart
     """
-    name, url = search.find_study(study, db or os.environ.get("NAS_DATABASE"))
+    name, url = search.find_study(study, db)
     with storage.open_database(url, create=False, read_only=True) as database:
         stands = storage.Repository(database).status(name)
         if not json:
             _print_status(stands)
-        found = _found(reporting.load_study_data(database, name))
+        lines, found = _told(reporting.load_study_data(database, name))
     if json:
         emit_json({**stands, **found})
         return
-    for words in _lines(found):
+    for words in lines:
         line(f"  {words}")
 
 

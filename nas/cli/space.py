@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nas import networks, project, spaces
-from nas.cli.common import Json, add_group, emit, emit_json, note, parse_size, print_table
+from nas.cli.common import Json, Notation, emit, emit_json, note, parse_size, print_table
 from nas.errors import SpaceError, closest
 
 if TYPE_CHECKING:
@@ -17,25 +17,6 @@ if TYPE_CHECKING:
 
 Space = Annotated[str, typer.Argument(metavar="SPACE", help="Space file, or the name of a shipped one.")]
 Blocks = Annotated[int | None, typer.Option("--blocks", min=0, help="Only candidates with so many blocks.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands."""
-    about = "Look at a design space.\n\nExample: nas space show quickstart"
-    add_group(
-        app,
-        "space",
-        about,
-        {
-            "show": show,
-            "sites": sites,
-            "size": size,
-            "sample": sample,
-            "validate": validate,
-            "explain": explain,
-            "schema": schema,
-        },
-    )
 
 
 def show(
@@ -171,7 +152,7 @@ def validate(
 
 def explain(
     space: Space,
-    candidate: Annotated[str, typer.Argument(metavar="CANDIDATE", help="Such as resnet50+cnl@6,8,14.")],
+    candidate: Notation,
     json: Json = False,
 ) -> None:
     """Say whether a candidate is in a space, and if not, why and what the nearest one inside is.
@@ -245,7 +226,7 @@ def _topologies(space: DesignSpace) -> Iterator[tuple[Topology, float]]:
 
 def _site_rows(
     space: DesignSpace, topology: Topology, factor: float, height: int, width: int
-) -> Iterator[tuple[Any, ...]]:
+) -> Iterator[tuple[object, ...]]:
     options = space.options(topology.backbone)
     for site in topology.sites:
         channels, h, w = site.shape(height, width)
@@ -271,7 +252,7 @@ def _size_lines(space: DesignSpace) -> str:
     return "\n".join(lines)
 
 
-def _sizes(space: DesignSpace) -> dict[str, Any]:
+def _sizes(space: DesignSpace) -> dict[str, object]:
     by_blocks = {str(number): size for number, size in space.size_by_blocks().items()}
     return {
         "name": space.name,
@@ -282,7 +263,7 @@ def _sizes(space: DesignSpace) -> dict[str, Any]:
     }
 
 
-def _summary(space: DesignSpace, height: int, width: int) -> dict[str, Any]:
+def _summary(space: DesignSpace, height: int, width: int) -> dict[str, object]:
     keys = ("site", "after", "stage", "place", "shape", "stage_end", "blocks")
     sites = {
         str(arm.baseline): [

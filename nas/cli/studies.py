@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -11,32 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas import search, storage
-from nas.cli.common import Json, emit_json, note, print_table
-from nas.cli.db import Checkpoints, Url, checkpoint_store, database_url
+from nas.cli.common import Json, Url, emit_json, note, print_table
+from nas.cli.db import DEFAULT_URL, Checkpoints, checkpoint_store
 from nas.errors import StudyError
 
 if TYPE_CHECKING:
     from nas.storage.administration import Deletion
 
 Name = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study in the database.")]
+# Of the environment only the group is told: it must not overrule a --db that stands before the word.
+Own = Annotated[str | None, typer.Option("--db", metavar="URL", help="Database; default: that of `nas studies`.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the commands."""
-    group = typer.Typer(
-        help="List, delete and rename studies.\n\nExample: nas studies --db sqlite:///nas.db",
-        invoke_without_command=True,
-    )
-    group.callback()(listing)
-    group.command("list")(list_studies)
-    group.command("delete")(delete)
-    group.command("rename")(rename)
-    group.command("retry")(retry)
-    app.add_typer(group, name="studies")
-
-
-def listing(context: typer.Context, db: Url = None, json: Json = False) -> None:
+def alone(context: typer.Context, db: Url = None, json: Json = False) -> None:
     """List the studies of this folder or of a database; with a command, delete or rename one or retry its failures.
 
     Example: nas studies --db sqlite:///nas.db
@@ -44,16 +31,16 @@ def listing(context: typer.Context, db: Url = None, json: Json = False) -> None:
     if context.invoked_subcommand is not None:
         context.obj = db
         return
-    list_studies(context, db, json)
+    list_(context, db, json)
 
 
-def list_studies(context: typer.Context, db: Url = None, json: Json = False) -> None:
+def list_(context: typer.Context, db: Own = None, json: Json = False) -> None:
     """List the studies of all databases of this folder, or of one.
 
     Example: nas studies list
     """
     unread: list[str] = []
-    found = search.studies_here(db or context.obj or os.environ.get("NAS_DATABASE"), unread)
+    found = search.studies_here(db or context.obj, unread)
     for sentence in unread:
         note(f"{sentence}.")
     if json:
@@ -78,7 +65,7 @@ def _row(study: dict[str, Any]) -> tuple[object, ...]:
 def delete(
     context: typer.Context,
     study: Name,
-    db: Url = None,
+    db: Own = None,
     yes: Yes = False,
     keep_trainings: Annotated[bool, typer.Option("--keep-trainings", help="Keep finished trainings as facts.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Also while workers are running it.")] = False,
@@ -89,7 +76,7 @@ def delete(
 
     Example: nas studies delete quickstart
     """
-    with storage.open_database(database_url(db or context.obj), create=False) as database:
+    with storage.open_database(db or context.obj or DEFAULT_URL, create=False) as database:
         repository = storage.Repository(database)
         _confirm(_deletion_question(storage.preview_deletion(repository, study), keep_trainings), yes)
         store = checkpoint_store(checkpoints)
@@ -109,12 +96,12 @@ def _deletion_question(going: Deletion, keep_trainings: bool) -> str:
     return f"{what}, {own}, and {len(going.checkpoints)} checkpoints{shared}?"
 
 
-def rename(context: typer.Context, study: Name, new: str, db: Url = None, yes: Yes = False, json: Json = False) -> None:
+def rename(context: typer.Context, study: Name, new: str, db: Own = None, yes: Yes = False, json: Json = False) -> None:
     """Give a study another name.
 
     Example: nas studies rename quickstart first_try
     """
-    with storage.open_database(database_url(db or context.obj), create=False) as database:
+    with storage.open_database(db or context.obj or DEFAULT_URL, create=False) as database:
         repository = storage.Repository(database)
         repository.study(study)
         _confirm(f"Rename the study {study!r} to {new!r} (its file must get the new name too)?", yes)
@@ -128,7 +115,7 @@ def rename(context: typer.Context, study: Name, new: str, db: Url = None, yes: Y
 def retry(
     context: typer.Context,
     study: Name,
-    db: Url = None,
+    db: Own = None,
     kind: Annotated[list[str] | None, typer.Option(help="Only failures of this kind, such as out_of_memory.")] = None,
     json: Json = False,
 ) -> None:
@@ -136,7 +123,7 @@ def retry(
 
     Example: nas studies retry market1501 --kind out_of_memory
     """
-    with storage.open_database(database_url(db or context.obj), create=False) as database:
+    with storage.open_database(db or context.obj or DEFAULT_URL, create=False) as database:
         count = storage.retry_failed(storage.Repository(database), study, kind)
     if json:
         emit_json({"study": study, "waiting_again": count})

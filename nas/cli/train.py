@@ -5,32 +5,29 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nas import commands, files, spaces, training
-from nas.cli.common import Json, duration, emit, emit_json, note, progress_bar
-from nas.cli.inputs import Cache, Data, Device, View, pick_device, prepare_data, tell_metrics
+from nas import data as images
+from nas.cli.common import Json, Notation, duration, emit, emit_json, note, progress_bar
+from nas.cli.inputs import Cache, Data, Device, View, prepare_data, tell_metrics
 from nas.errors import TrainingError
 
 if TYPE_CHECKING:
     from nas.data.prepared import PreparedData
-    from nas.training import EpochRecord, Recipe, TrainingResult
+    from nas.training import Recipe, TrainingResult
 
 INTERRUPTED = 130
 JUDGED_ON = {"final": "test split", "select": "validation identities, held out of the training split"}
 """What the numbers of a view are read on."""
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("train")(train)
-
-
 def train(
-    candidate: Annotated[str, typer.Argument(metavar="CANDIDATE", help="e.g. resnet50+cnl@6,8,14")],
+    candidate: Notation,
     data: Data,
     recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file with one.")] = "strong_baseline",
     set_: Annotated[
@@ -52,7 +49,7 @@ def train(
 
     Example: nas train resnet50+cnl@6,8,14 --data market1501:data/Market-1501-v15.09.15
     """
-    place = pick_device(device)
+    place = images.usable_device(device)
     parsed = spaces.Candidate.parse(candidate)
     chosen = commands.recipe_of(recipe, transfer, dict(_assignment(change) for change in set_ or []))
     fidelity = training.Fidelity(epochs=epochs)
@@ -86,12 +83,13 @@ def train(
     except training.TrainingInterrupted as stopped:
         note(str(stopped))
         raise typer.Exit(INTERRUPTED) from stopped
-    document = _training_document(candidate=parsed.notation, recipe=final, data=prepared, result=result)
-    document["data"]["judged_on"] = judged_on = JUDGED_ON[view]
-    emit_json(document) if json else _tell_training(result, judged_on)
+    if json:
+        emit_json(_training_document(parsed.notation, final, prepared, JUDGED_ON[view], result))
+    else:
+        _tell_training(result, JUDGED_ON[view])
 
 
-def _assignment(text: str) -> tuple[str, Any]:
+def _assignment(text: str) -> tuple[str, object]:
     """`triplet.margin=0.5` as key and value; the value is read as YAML.
 
     >>> _assignment("milestones=[20, 35]")
@@ -123,31 +121,18 @@ def _polite_stop() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _training_document(candidate: str, recipe: Recipe, data: PreparedData, result: TrainingResult) -> dict[str, Any]:
+def _training_document(
+    candidate: str, recipe: Recipe, data: PreparedData, judged_on: str, result: TrainingResult
+) -> dict[str, object]:
+    told = ("seed", "seconds", "images_per_second", "precision", "checkpoint", "checkpoint_sha256")
     return {
         "candidate": candidate,
         "recipe": recipe.to_dict(),
         "recipe_id": recipe.id,
-        "data": {"name": data.name, "id": data.dataset_id},
-        "seed": result.seed,
+        "data": {"name": data.name, "id": data.dataset_id, "judged_on": judged_on},
         "metrics": result.metrics.to_dict(),
-        "epochs": [_epoch_document(record) for record in result.epochs],
-        "seconds": result.seconds,
-        "images_per_second": result.images_per_second,
-        "precision": result.precision,
-        "checkpoint": result.checkpoint,
-        "checkpoint_sha256": result.checkpoint_sha256,
-    }
-
-
-def _epoch_document(record: EpochRecord) -> dict[str, Any]:
-    return {
-        "epoch": record.epoch,
-        "lr": record.lr,
-        "losses": dict(record.losses),
-        "seconds": record.seconds,
-        "images": record.images,
-        "map": record.map,
+        "epochs": [asdict(epoch) for epoch in result.epochs],
+        **{name: getattr(result, name) for name in told},
     }
 
 

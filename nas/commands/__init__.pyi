@@ -1,5 +1,7 @@
 from .devices import measure as measure
 from .devices import profile as profile
+from .devices import protocol_of as protocol_of
+from .devices import references as references
 from .networks import Int8Export as Int8Export
 from .networks import evaluate as evaluate
 from .networks import export as export

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,13 @@ from nas.latency.placements import profile as run_profile
 from nas.latency.record import LatencyRecord
 from nas.progress import Progress
 from nas.search.context import reference_candidate
-from nas.spaces import DesignSpace
+from nas.spaces import Candidate, DesignSpace
 
 if TYPE_CHECKING:
     from nas.latency.placement_table import PlacementTable
 
 
-def protocol_of(written: latency.LatencyProtocol | None, settings: dict[str, Any]) -> latency.LatencyProtocol:
+def protocol_of(written: latency.LatencyProtocol | None, settings: Mapping[str, object]) -> latency.LatencyProtocol:
     """A protocol as given, or made from settings.
 
     Raises:
@@ -31,6 +31,13 @@ def protocol_of(written: latency.LatencyProtocol | None, settings: dict[str, Any
     if reason is not None:
         raise LatencyError(f"backend {chosen.backend!r} cannot measure on {chosen.device}: {reason}", "nas doctor")
     return chosen
+
+
+def references(notation: str | None, baselines: Sequence[Candidate]) -> list[Candidate]:
+    """The network that placements must not be slower than, as wide as the first baseline; none for None and `none`."""
+    if notation is None or notation == "none":
+        return []
+    return [reference_candidate(notation, baselines[0]) if baselines else Candidate.parse(notation)]
 
 
 def measure(
@@ -88,8 +95,7 @@ def profile(
     """
     how = protocol_of(protocol, settings)
     chosen = space if isinstance(space, DesignSpace) else DesignSpace.from_yaml(space)
-    limits = [] if reference is None else [reference_candidate(reference, chosen.baselines()[0])]
-    planned = plan_profile(chosen, limits, checks, several=several)
+    planned = plan_profile(chosen, references(reference, chosen.baselines()), checks, several=several)
     with storage.open_database(db or "sqlite://") as database:
         found = run_profile(planned, how, latency.RepositoryStore(storage.Repository(database)), progress)
     for warning in found.warnings:

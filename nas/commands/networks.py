@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nas.retrieval import RetrievalMetrics
     from nas.training.scoring import Embeddings
 
-Data = str | Path | Mapping[str, Any] | Sequence[Any] | ReidDataset | PreparedData
+Data = str | Path | Mapping[str, object] | Sequence[object] | ReidDataset | PreparedData
 """A folder, `NAME:PATH`, the `data` of a study file, several of them to join, or a set that is loaded already."""
 Trained = str | Path | Checkpoint | TrainingResult
 """A checkpoint file, or what a training gave."""
@@ -75,9 +75,9 @@ def dataset(data: Data, cache: Path | None = None, progress: Progress | None = N
 
 
 def recipe_of(
-    written: training.Recipe | Mapping[str, Any] | str | Path,
+    written: training.Recipe | Mapping[str, object] | str | Path,
     transfer: str | Path | None = None,
-    changes: Mapping[str, Any] | None = None,
+    changes: Mapping[str, object] | None = None,
 ) -> training.Recipe:
     """A recipe by name, from a YAML file or from its keys, with changes over it and the source of a transfer.
 
@@ -121,7 +121,7 @@ def require_sources(
 def train(
     candidate: Candidate | str,
     data: Data,
-    recipe: training.Recipe | Mapping[str, Any] | str | Path = "strong_baseline",
+    recipe: training.Recipe | Mapping[str, object] | str | Path = "strong_baseline",
     *,
     epochs: int | None = None,
     seed: int = 0,
@@ -307,7 +307,7 @@ def export(
     *,
     format: str = "onnx",
     precision: str = "fp32",
-    crops: Any = None,
+    crops: str | Path | None = None,
     data: Data | None = None,
     view: str | None = None,
     calibration: int | None = None,
@@ -358,7 +358,9 @@ def export(
     source = loaded(checkpoint)
     network = training.network_from_checkpoint(source)
 
-    def write(calibration: Tensor | None = None, accept: Any = None) -> ExportReport:
+    def write(
+        calibration: Tensor | None = None, accept: Callable[[networks.ExportedNetwork], None] | None = None
+    ) -> ExportReport:
         told = {} if calibration is None else {"calibration_images": str(len(calibration))}
         told |= {} if file is None else {"checkpoint_sha256": sha256_of(Path(str(file)))}
         augmentation = source.recipe.augmentation

@@ -23,7 +23,7 @@ def run(
     progress: bool = True,
     in_process: bool | None = None,
     lease_s: float = 60.0,
-    callbacks: Sequence[Any] = (),
+    callbacks: Sequence[object] = (),
     watch: Callable[[], object] = lambda: None,
     on: str | None = None,
     device: str | None = None,

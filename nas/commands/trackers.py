@@ -21,7 +21,7 @@ def _package(name: str, extra: str) -> Any:
         raise StudyError(f"{name} cannot be imported: {error}", f"pip install 'nas-reid[{extra}]'") from error
 
 
-def _facts(event: TrainingEvent) -> dict[str, Any]:
+def _facts(event: TrainingEvent) -> dict[str, object]:
     return {"candidate": event.notation, "seed": event.seed, "stage": event.stage, "fidelity": event.fidelity}
 
 
@@ -42,7 +42,7 @@ class TensorBoard(Callback):
         self._study: Any = None
         self._results = 0
 
-    def study_began(self, study: str, definition: Mapping[str, Any]) -> None:
+    def study_began(self, study: str, definition: Mapping[str, object]) -> None:
         self._folder /= study
         self._study = self._writer(str(self._folder / "study"))
 
@@ -67,7 +67,7 @@ class TensorBoard(Callback):
         for name, value in event.numbers.items():
             self._of(event.training).add_scalar(f"training/{name}", value, event.epoch)
 
-    def rule(self, stage: str, sentence: str, evidence: Mapping[str, Any]) -> None:
+    def rule(self, stage: str, sentence: str, evidence: Mapping[str, object]) -> None:
         self._study.add_text("rules", f"{stage}: {sentence}", self._results)
 
     def study_ended(self, study: str, finished: bool) -> None:
@@ -95,7 +95,7 @@ class MLflow(Callback):
         self._runs: dict[int, str] = {}
         self._experiment = ""
 
-    def study_began(self, study: str, definition: Mapping[str, Any]) -> None:
+    def study_began(self, study: str, definition: Mapping[str, object]) -> None:
         known = self._client.get_experiment_by_name(study)
         self._experiment = self._client.create_experiment(study) if known is None else known.experiment_id
 
@@ -116,7 +116,7 @@ class MLflow(Callback):
         for name, value in event.numbers.items():
             self._client.log_metric(self._of(event.training), f"training_{name}", value, step=event.epoch)
 
-    def rule(self, stage: str, sentence: str, evidence: Mapping[str, Any]) -> None:
+    def rule(self, stage: str, sentence: str, evidence: Mapping[str, object]) -> None:
         number = sum(name.startswith("rule_") for name in self._client.get_experiment(self._experiment).tags)
         self._client.set_experiment_tag(self._experiment, f"rule_{number + 1}", f"{stage}: {sentence}")
 
@@ -145,11 +145,11 @@ class WeightsAndBiases(Callback):
 
     def __init__(self, project: str, folder: str | Path = ".", mode: str = "offline") -> None:
         self._wandb = _package("wandb", "wandb")
-        self._where: dict[str, Any] = {"project": project, "dir": str(folder), "mode": mode}
+        self._where: dict[str, object] = {"project": project, "dir": str(folder), "mode": mode}
         self._epochs: dict[int, list[EpochEvent]] = {}
         self._study = ""
 
-    def study_began(self, study: str, definition: Mapping[str, Any]) -> None:
+    def study_began(self, study: str, definition: Mapping[str, object]) -> None:
         self._study = study
 
     def epoch(self, event: EpochEvent) -> None:

@@ -6,8 +6,8 @@ from .exchange import Bridge as Bridge
 from .exchange import Returned as Returned
 from .exchange import request_jobs as request_jobs
 from .exchange import retry_failed as retry_failed
+from .isolation import TrainingPresence as TrainingPresence
 from .isolation import exclusive_measurement as exclusive_measurement
-from .isolation import training_presence as training_presence
 from .light_onnx import without_weights as without_weights
 from .measuring import measure as measure
 from .placement_table import PlacementTable as PlacementTable

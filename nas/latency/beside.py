@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from statistics import median
-from typing import Any
 
 from nas.errors import LatencyError
 from nas.latency.protocol import LatencyProtocol
@@ -25,7 +24,7 @@ START_S = 300.0
 
 
 @contextlib.contextmanager
-def running_beside(protocol: LatencyProtocol) -> Iterator[dict[str, Any]]:
+def running_beside(protocol: LatencyProtocol) -> Iterator[dict[str, object]]:
     """Runs the protocol's `load` inside; afterwards the value yielded says what it did. Nothing without a load.
 
     Yields:
@@ -37,7 +36,7 @@ def running_beside(protocol: LatencyProtocol) -> Iterator[dict[str, Any]]:
     if protocol.load is None:
         yield {}
         return
-    found: dict[str, Any] = asdict(protocol.load)
+    found: dict[str, object] = asdict(protocol.load)
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "nas.latency.beside", json.dumps(protocol.to_dict())],
         stdin=subprocess.PIPE,
@@ -50,12 +49,12 @@ def running_beside(protocol: LatencyProtocol) -> Iterator[dict[str, Any]]:
     try:
         assert process.stdout is not None
         if process.stdout.readline() != "ready\n":
-            raise _failed(process, found["network"], "did not start")
+            raise _failed(process, protocol.load.network, "did not start")
         killer.cancel()
         yield found
         said, _ = process.communicate(timeout=60)  # closes its stdin, which ends it
         if process.returncode != 0:
-            raise _failed(process, found["network"], "ended")
+            raise _failed(process, protocol.load.network, "ended")
         found |= json.loads(said)
     finally:
         killer.cancel()

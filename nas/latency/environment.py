@@ -6,23 +6,23 @@ Stored with every record; None for what could not be read.
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 import nas
 from nas.errors import LatencyError
-from nas.latency.device_agent.machine import read_machine, read_temperatures
+from nas.latency.device_agent.machine import cpu_model, read_machine, read_temperatures, usable_cpus
 from nas.latency.gpu import gpu_index, gpu_model, gpu_uuid, read_clocks, read_gpu
 from nas.latency.protocol import LatencyProtocol
 
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt")
 
 
-def read_environment(protocol: LatencyProtocol, versions: dict[str, str] | None = None) -> dict[str, Any]:
+def read_environment(protocol: LatencyProtocol, versions: dict[str, str] | None = None) -> dict[str, object]:
     """Everything known about the machine that measures.
 
     Args:
@@ -67,7 +67,7 @@ def git_commit() -> str | None:
     return found.stdout.strip() or None
 
 
-def read_state(protocol: LatencyProtocol) -> dict[str, Any] | None:
+def read_state(protocol: LatencyProtocol) -> Mapping[str, object] | None:
     """Clocks, temperatures and throttling at this moment, or None where the device shows none of them."""
     index = gpu_index(protocol.device)
     if index is not None:
@@ -98,6 +98,5 @@ def device_name(protocol: LatencyProtocol) -> str:
                 f"the model of {protocol.device} cannot be read", "is there such a GPU? see `nas doctor`"
             )
         return model
-    machine = read_machine()
-    threads = protocol.threads or machine["cpus"]
-    return f"{machine['cpu']} ({threads} thread{'s' if threads > 1 else ''})"
+    threads = protocol.threads or usable_cpus()
+    return f"{cpu_model()} ({threads} thread{'s' if threads > 1 else ''})"

@@ -44,19 +44,6 @@ LARGEST_RESULT = 4 << 20  # bytes; a record takes some kilobytes
 _OPEN = ("waiting", "running")
 
 
-@dataclass(frozen=True)
-class Requested:
-    """Jobs left for a device.
-
-    Attributes:
-        ids: of the jobs, old and new.
-        refused: why some networks could not be sent this time, by architecture; they are not tried again.
-    """
-
-    ids: list[int]
-    refused: dict[Candidate, str]
-
-
 @dataclass
 class Returned:
     """What came back from a device.
@@ -79,7 +66,7 @@ def request_jobs(
     device: str,
     progress: Progress | None = None,
     plain: Candidate | None = None,
-) -> Requested:
+) -> dict[Candidate, str]:
     """Leaves a job for each network, and for the reference it is told in, that has none yet for device and protocol.
 
     Args:
@@ -90,48 +77,45 @@ def request_jobs(
         progress: told the networks written.
         plain: the plain network that others are timed in turns with; default: that of the first network's backbone.
 
+    Returns:
+        Why some networks could not be sent this time, by architecture; they are not tried again.
+
     Raises:
         LatencyError: when no network can be sent from here, because ONNX is not installed.
     """
-    _require_onnx(protocol)
+    require_onnx(protocol)
     tell, wanted = progress or silent, list(dict.fromkeys(candidate.architecture for candidate in networks))
-    if not wanted:
-        return Requested([], {})
-    first = plain or wanted[0].baseline
-    beside = {candidate: reference_of(candidate, first) for candidate in wanted}
-    # References first: jobs are done in their order, and the others' milliseconds are told in theirs.
-    needed = [reference for reference in beside.values() if reference is not None]
-    ordered = sorted(dict.fromkeys([*needed, *wanted]), key=lambda candidate: candidate not in needed)
-    known = {(job["architecture_id"], job["protocol_id"]): job["id"] for job in repository.latency_jobs(device=device)}
-    ids: list[int] = []
     refused: dict[Candidate, str] = {}
+    if not wanted:
+        return refused
+    first = plain or wanted[0].baseline
+    beside = [reference for candidate in wanted if (reference := reference_of(candidate, first)) is not None]
+    known = {(job["architecture_id"], job["protocol_id"]) for job in repository.latency_jobs(device=device)}
+    ordered = list(dict.fromkeys([*beside, *wanted]))  # jobs are done in their order; others' times are told in these
     for done, candidate in enumerate(ordered):
         tell(done, len(ordered), candidate.notation)
-        key = candidate.id, protocol.id
-        if key in known:
-            ids.append(known[key])
+        if (candidate.id, protocol.id) in known:
             continue
         try:
-            job = make_job(candidate, protocol, device, reference_of(candidate, first))
-            ids += repository.request_latency_jobs([job])
+            repository.request_latency_jobs([make_job(candidate, protocol, device, reference_of(candidate, first))])
         except NasError as error:
             # Kept as a failed job: making the file is slow, and a study asks many times.
             refused[candidate] = error.message
-            ids.append(_refuse(repository, candidate, protocol, device, error.message))
+            (job_id,) = repository.request_latency_jobs([describe_job(candidate, protocol, device)])
+            repository.finish_latency_job(job_id, None, error.message)
     tell(len(ordered), len(ordered), "")
-    return Requested(ids, refused)
+    return refused
 
 
-def _require_onnx(protocol: LatencyProtocol) -> None:
+def require_onnx(protocol: LatencyProtocol) -> None:
+    """Refuses a protocol whose jobs are ONNX files, where those cannot be written.
+
+    Raises:
+        LatencyError: ONNX is not installed.
+    """
     missing = installed("onnx") if protocol.backend in ENGINE_BACKENDS else None
     if missing:
         raise LatencyError(f"jobs for a device are ONNX files, and {missing}", "pip install 'nas-reid[latency]'")
-
-
-def _refuse(repository: Repository, candidate: Candidate, protocol: LatencyProtocol, device: str, reason: str) -> int:
-    (job_id,) = repository.request_latency_jobs([describe_job(candidate, protocol, device)])
-    repository.finish_latency_job(job_id, None, reason)
-    return job_id
 
 
 def still_open(

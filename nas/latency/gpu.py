@@ -11,13 +11,17 @@ import operator
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from types import ModuleType
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from nas import latency
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 @contextlib.contextmanager
-def _handle(index: int) -> Iterator[tuple[Any, Any] | None]:
+def _handle(index: int) -> Iterator[tuple[ModuleType, object] | None]:
     """The library and the device's handle, or None without driver or library."""
     try:
         import pynvml
@@ -34,7 +38,7 @@ def _handle(index: int) -> Iterator[tuple[Any, Any] | None]:
         pynvml.nvmlShutdown()
 
 
-def _find(nvml: Any, index: int) -> Any:
+def _find(nvml: ModuleType, index: int) -> object:
     """The handle of the device that programs here see at that index.
 
     NVML counts the machine's cards in its own order and knows no `CUDA_VISIBLE_DEVICES`: torch's UUID tells which card
@@ -59,8 +63,8 @@ def gpu_uuid(index: int) -> str | None:
 
 def gpu_model(index: int) -> str | None:
     """The card's model, such as `NVIDIA H200`: from torch, else through NVML."""
-    name = getattr(latency.card_properties(index), "name", None)
-    return str(name) if name else (read_gpu(index) or {}).get("name")
+    name = getattr(latency.card_properties(index), "name", None) or (read_gpu(index) or {}).get("name")
+    return None if name is None else str(name)
 
 
 def gpu_name_of_lock(index: int) -> str:
@@ -70,11 +74,22 @@ def gpu_name_of_lock(index: int) -> str:
     return str(uuid or gpu_uuid(index) or f"cuda-{_visible(index)}")
 
 
-def _read(nvml: Any, ask: Callable[[], Any]) -> Any:
+def _read(nvml: ModuleType, ask: Callable[[], Any]) -> Any:
     try:
         return ask()
     except nvml.NVMLError:
         return None
+
+
+def _of_the_card(question: Callable[Concatenate[ModuleType, object, P], T]) -> Callable[Concatenate[int, P], T | None]:
+    """A question to NVML about a card's handle as one about its index; None without driver, library or card."""
+
+    @functools.wraps(question)
+    def ask(index: int, *more: P.args, **named: P.kwargs) -> T | None:
+        with _handle(index) as found:
+            return None if found is None else question(*found, *more, **named)
+
+    return ask
 
 
 def gpu_index(device: str) -> int | None:
@@ -83,65 +98,54 @@ def gpu_index(device: str) -> int | None:
     return None if kind != "cuda" else int(number or 0)
 
 
-def read_gpu(index: int) -> dict[str, Any] | None:
-    """Name, driver, memory and power limit of a GPU, or None."""
-    with _handle(index) as found:
-        if found is None:
-            return None
-        nvml, handle = found
-        limit = _read(nvml, lambda: nvml.nvmlDeviceGetPowerManagementLimit(handle))
-        return {
-            "name": _read(nvml, lambda: nvml.nvmlDeviceGetName(handle)),
-            "driver": _read(nvml, nvml.nvmlSystemGetDriverVersion),
-            "memory_mb": _read(nvml, lambda: nvml.nvmlDeviceGetMemoryInfo(handle).total / 1e6),
-            "power_limit_w": None if limit is None else limit / 1000.0,
-        }
+@_of_the_card
+def read_gpu(nvml: ModuleType, card: object) -> dict[str, str | float | None]:
+    """Name, driver, memory and power limit of a GPU."""
+    limit = _read(nvml, lambda: nvml.nvmlDeviceGetPowerManagementLimit(card))
+    return {
+        "name": _read(nvml, lambda: nvml.nvmlDeviceGetName(card)),
+        "driver": _read(nvml, nvml.nvmlSystemGetDriverVersion),
+        "memory_mb": _read(nvml, lambda: nvml.nvmlDeviceGetMemoryInfo(card).total / 1e6),
+        "power_limit_w": None if limit is None else limit / 1000.0,
+    }
 
 
-def read_clocks(index: int) -> dict[str, Any] | None:
-    """Clocks in MHz, temperature in deg C and the throttle reasons (bit mask) of a GPU, or None."""
-    with _handle(index) as found:
-        if found is None:
-            return None
-        nvml, handle = found
-        return {
-            "sm_mhz": _read(nvml, lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
-            "memory_mhz": _read(nvml, lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM)),
-            "temperature": _read(nvml, lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
-            "throttle": _read(nvml, lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)),
-        }
+@_of_the_card
+def read_clocks(nvml: ModuleType, card: object) -> dict[str, int | None]:
+    """Clocks in MHz, temperature in deg C and the throttle reasons (bit mask) of a GPU."""
+    return {
+        "sm_mhz": _read(nvml, lambda: nvml.nvmlDeviceGetClockInfo(card, nvml.NVML_CLOCK_SM)),
+        "memory_mhz": _read(nvml, lambda: nvml.nvmlDeviceGetClockInfo(card, nvml.NVML_CLOCK_MEM)),
+        "temperature": _read(nvml, lambda: nvml.nvmlDeviceGetTemperature(card, nvml.NVML_TEMPERATURE_GPU)),
+        "throttle": _read(nvml, lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(card)),
+    }
 
 
-def read_energy_mj(index: int) -> float | None:
-    """Energy the GPU used since its driver was loaded, in millijoule, or None."""
-    with _handle(index) as found:
-        if found is None:
-            return None
-        nvml, handle = found
-        energy = _read(nvml, lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle))
-        return None if energy is None else float(energy)
+@_of_the_card
+def read_energy_mj(nvml: ModuleType, card: object) -> float | None:
+    """Energy the GPU used since its driver was loaded, in millijoule."""
+    energy = _read(nvml, lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(card))
+    return None if energy is None else float(energy)
 
 
-def others_gpu_share(index: int, begun: float, own_pid: int) -> float | None:
+@_of_the_card
+def others_gpu_share(nvml: ModuleType, card: object, begun: float, own_pid: int) -> float | None:
     """Share of a span in which others kept the GPU busy, 0 to 1; None when it cannot be told.
 
     By NVML's utilisation of every process, this one left out: a program that only holds a context (an idle notebook,
     a worker of ours that stepped aside) counts as nothing.
 
     Args:
-        index: of the card.
+        nvml: the library.
+        card: its handle of the GPU; who asks gives the index instead of the two.
         begun: seconds since the epoch at which the span began.
         own_pid: process that is left out. In a container NVML knows other numbers than the processes themselves; where
             this one is not among those it lists, nothing can be told while it works.
     """
-    with _handle(index) as found:
-        if found is None:
-            return None
-        nvml, handle = found
-        running = _read(nvml, lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle))
-        if running is None or own_pid not in {process.pid for process in running}:
-            return None
-        samples = _read(nvml, lambda: nvml.nvmlDeviceGetProcessUtilization(handle, int(begun * 1e6)))
+    running = _read(nvml, lambda: nvml.nvmlDeviceGetComputeRunningProcesses(card))
+    if running is None or own_pid not in {process.pid for process in running}:
+        return None
+    samples = _read(nvml, lambda: nvml.nvmlDeviceGetProcessUtilization(card, int(begun * 1e6)))
     by_process: dict[int, list[int]] = {}
     for sample in samples or []:
         if sample.pid != own_pid:
@@ -149,14 +153,11 @@ def others_gpu_share(index: int, begun: float, own_pid: int) -> float | None:
     return min(1.0, sum(sum(values) / len(values) for values in by_process.values()) / 100.0)
 
 
-def idle_gpu_share(index: int) -> float | None:
+@_of_the_card
+def idle_gpu_share(nvml: ModuleType, card: object) -> float | None:
     """How busy the GPU is while this process does nothing, so: by others, 0 to 1; None when not read."""
-    with _handle(index) as found:
-        if found is None:
-            return None
-        nvml, handle = found
-        rates = _read(nvml, lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
-        return None if rates is None else rates.gpu / 100.0
+    rates = _read(nvml, lambda: nvml.nvmlDeviceGetUtilizationRates(card))
+    return None if rates is None else rates.gpu / 100.0
 
 
 class GpuSampler:
@@ -168,7 +169,7 @@ class GpuSampler:
 
     def __init__(self, index: int | None) -> None:
         self._index, self._next = index, 0.0
-        self._readings: list[dict[str, Any]] = []
+        self._readings: list[dict[str, int | None]] = []
         self._open = contextlib.ExitStack()
 
     def __enter__(self) -> GpuSampler:
@@ -189,25 +190,20 @@ class GpuSampler:
         if reading is not None:
             self._readings.append(reading)
 
-    def summary(self) -> dict[str, Any] | None:
+    def summary(self) -> dict[str, object] | None:
         """Lowest and highest clock, highest temperature and every reason for throttling seen; None without readings."""
         if not self._readings:
             return None
-        found: dict[str, Any] = {"readings": len(self._readings)}
-        for name, summarise in (
-            ("sm_mhz", _range),
-            ("memory_mhz", _range),
-            ("temperature", max),
-            ("throttle", _any_bit),
-        ):
-            values = [reading[name] for reading in self._readings if reading[name] is not None]
+        found: dict[str, object] = {"readings": len(self._readings)}
+        for name, summarise in _SUMMARIES.items():
+            values = [value for reading in self._readings if (value := reading[name]) is not None]
             found[name] = summarise(values) if values else None
         return found
 
 
-def _range(values: list[int]) -> list[int]:
-    return [min(values), max(values)]
-
-
-def _any_bit(masks: list[int]) -> int:
-    return functools.reduce(operator.or_, masks)
+_SUMMARIES: dict[str, Callable[[list[int]], object]] = {
+    "sm_mhz": lambda values: [min(values), max(values)],
+    "memory_mhz": lambda values: [min(values), max(values)],
+    "temperature": max,
+    "throttle": lambda masks: functools.reduce(operator.or_, masks),
+}

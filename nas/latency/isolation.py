@@ -186,7 +186,13 @@ def held_by(lock: FileLock) -> str:
 
 
 class TrainingPresence:
-    """A training's shared hold on the machine and on its card; call `give_way` between steps."""
+    """Holds the machine, and a training's card, shared inside a `with` block; call `give_way` between steps.
+
+    Args:
+        timeout_s: the longest wait for measurements to end; None waits as long as it takes.
+        while_waiting: called many times a second while waiting, once with whom for (may raise to stop).
+        device: where it trains, `cpu`, `cuda` or `cuda:N`.
+    """
 
     def __init__(
         self,
@@ -197,7 +203,7 @@ class TrainingPresence:
         self._locks, self._device = _locks(device), device
         self._wait = _Wait(timeout_s, while_waiting, "training")
 
-    def enter(self) -> None:
+    def __enter__(self) -> TrainingPresence:
         """Waits until no measurement runs or waits, then takes the machine shared.
 
         Raises:
@@ -211,12 +217,13 @@ class TrainingPresence:
                 finally:
                     gate.release()
         except BaseException:
-            self.leave()
+            self.__exit__()
             raise
+        return self
 
-    def leave(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Gives the machine back."""
-        for _, machine in self._locks:
+        for _gate, machine in self._locks:
             machine.release()
 
     def give_way(self) -> float:
@@ -231,33 +238,14 @@ class TrainingPresence:
             import torch
 
             torch.cuda.synchronize(self._device)  # steps are still queued on the card
-        self.leave()
-        self.enter()
+        self.__exit__()
+        self.__enter__()
         return time.monotonic() - begun
 
     def _open(self, gate: FileLock) -> bool:
         free = gate.try_acquire(exclusive=False)
         gate.release()
         return free
-
-
-@contextlib.contextmanager
-def training_presence(
-    timeout_s: float | None = None, while_waiting: Callable[[str], None] | None = None, device: str = "cpu"
-) -> Iterator[TrainingPresence]:
-    """Holds the machine shared while a training runs.
-
-    Args:
-        timeout_s: the longest wait for measurements to end; None waits as long as it takes.
-        while_waiting: called many times a second while waiting, once with whom for (may raise to stop).
-        device: where it trains, `cpu`, `cuda` or `cuda:N`.
-    """
-    presence = TrainingPresence(timeout_s, while_waiting, device)
-    presence.enter()
-    try:
-        yield presence
-    finally:
-        presence.leave()
 
 
 @contextlib.contextmanager
@@ -279,10 +267,8 @@ def exclusive_measurement(
     (gate, own), *beside = _locks(device)
     wait = _Wait(timeout_s, while_waiting, "measurement")
     with contextlib.ExitStack() as held:
-        for lock, exclusive in [(gate, True), (own, True)]:
+        # Of a card's measurement the machine is held shared: one on the CPU must not run beside.
+        for lock, exclusive in ((gate, True), (own, True), *((machine, False) for _, machine in beside)):
             wait.for_lock(lock, exclusive=exclusive)
             held.callback(lock.release)
-        for _, machine in beside:  # a measurement on the CPU must not run beside
-            wait.for_lock(machine, exclusive=False)
-            held.callback(machine.release)
         yield

@@ -10,11 +10,10 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass
-from types import TracebackType
 
 import psutil
 
-from nas.latency.device_agent.machine import QUIET_SHARE
+from nas.latency.device_agent.machine import QUIET_SHARE, others_share, work_so_far
 from nas.latency.gpu import idle_gpu_share, others_gpu_share
 
 PROBE_S = 0.2  # twenty ticks of the kernel's clock a core: a share is known to some percent
@@ -54,18 +53,11 @@ class LoadMeter:
         self.load = Load(None)
 
     def __enter__(self) -> LoadMeter:
-        self._begun, self._at = time.monotonic(), time.time()
-        self._busy, self._own = _machine_busy_s(), _own_s()
+        self._at, self._begun = time.time(), work_so_far()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        span = time.monotonic() - self._begun
-        others = (_machine_busy_s() - self._busy) - (_own_s() - self._own)
-        share = None
-        if span > 0:
-            share = min(1.0, max(0.0, others / (span * (psutil.cpu_count() or 1))))
+    def __exit__(self, *_: object) -> None:
+        share = others_share(self._begun)
         self.load = Load(share, None if self._gpu is None else others_gpu_share(self._gpu, self._at, os.getpid()))
 
 
@@ -95,15 +87,3 @@ def probe(gpu: int | None = None, span_s: float | None = None) -> Load:
     with LoadMeter() as meter:
         time.sleep(span_s or (PROBE_S if gpu is None else GPU_PROBE_S))
     return Load(meter.load.cpu_share, None if gpu is None else idle_gpu_share(gpu))
-
-
-def _machine_busy_s() -> float:
-    times = psutil.cpu_times()
-    # Guest time is part of user time; waiting for disks is not work.
-    idle = times.idle + getattr(times, "iowait", 0.0) + getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
-    return float(sum(times) - idle)
-
-
-def _own_s() -> float:
-    own = os.times()
-    return own.user + own.system + own.children_user + own.children_system

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from nas import latency
 from nas.errors import LatencyError
@@ -23,7 +23,7 @@ from nas.latency.device_agent.machine import usable_cpus
 from nas.latency.device_agent.timing import HANGING_S, time_limit, time_rounds, warm_up
 from nas.latency.environment import device_name, read_environment, read_state
 from nas.latency.gpu import GpuSampler, gpu_index, read_energy_mj
-from nas.latency.isolation import DEFAULT_TIMEOUT_S, exclusive_measurement, training_presence
+from nas.latency.isolation import DEFAULT_TIMEOUT_S, TrainingPresence, exclusive_measurement
 from nas.latency.load import Load, LoadMeter, busiest, probe
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.record import LatencyRecord, pooled
@@ -79,31 +79,14 @@ def measure(
     reason = backend.unavailable(protocol)
     if reason is not None:
         raise LatencyError(f"latency backend {protocol.backend!r} cannot measure on {protocol.device}: {reason}")
-    hold = _Hold(protocol.device, lock_timeout_s, while_waiting, under_load)
+    run = _Run(subject, other, backend, protocol, progress or silent, under_load)
     with latency.numerics(protocol):
         try:
-            run = _Run(subject, other, backend, protocol, progress or silent, hold)
-            run.all_builds(memory=memory, limit_s=limit_s)
+            run.all_builds((lock_timeout_s, while_waiting, protocol.device), memory=memory, limit_s=limit_s)
         except (RuntimeError, MemoryError, OSError) as error:  # of the libraries: out of memory, cannot compile, ...
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise LatencyError(f"{subject.name} cannot be timed in {protocol.backend}: {first}") from error
     return _record(run).beside(reference_ms)
-
-
-@dataclass(frozen=True)
-class _Hold:
-    """How the machine is held: shared while an engine is built, like a training; alone while batches are timed."""
-
-    device: str
-    timeout_s: float | None
-    while_waiting: Callable[[str], None] | None
-    under_load: UnderLoad
-
-    def building(self) -> contextlib.AbstractContextManager[object]:
-        return training_presence(self.timeout_s, self.while_waiting, self.device)
-
-    def timing(self) -> contextlib.AbstractContextManager[object]:
-        return exclusive_measurement(self.timeout_s, self.while_waiting, self.device)
 
 
 @dataclass
@@ -115,22 +98,25 @@ class _Run:
     backend: LatencyBackend
     protocol: LatencyProtocol
     progress: Progress
-    hold: _Hold
+    under_load: UnderLoad
     times: list[list[tuple[float, ...]]] = field(default_factory=list)
     build_seconds: list[float | None] = field(default_factory=list)
     memory_mb: float | None = None
     dla_layers: str | None = None
     energies: list[float] = field(default_factory=list)
     loads: list[Load] = field(default_factory=list)
-    states: dict[str, Any] = field(default_factory=dict)
-    beside: dict[str, Any] = field(default_factory=dict)
+    states: dict[str, object] = field(default_factory=dict)
+    beside: dict[str, object] = field(default_factory=dict)
 
-    def all_builds(self, *, memory: bool, limit_s: float | None) -> None:
+    def all_builds(
+        self, hold: tuple[float | None, Callable[[str], None] | None, str], *, memory: bool, limit_s: float | None
+    ) -> None:
+        """The machine is held shared while an engine is built, like a training; alone while batches are timed."""
         for build in range(self.protocol.builds):
             with time_limit(limit_s), contextlib.ExitStack() as opened:
-                with self.hold.building():
+                with TrainingPresence(*hold):
                     sessions = self._open(build, opened, memory=memory and build == 0)
-                with self.hold.timing():
+                with exclusive_measurement(*hold):
                     self._time(sessions, build)
 
     def _open(self, build: int, opened: contextlib.ExitStack, *, memory: bool) -> list[Session]:
@@ -151,7 +137,7 @@ class _Run:
     def _time(self, sessions: list[Session], build: int) -> None:
         own, index = self.protocol.resolved(), gpu_index(self.protocol.device)
         if not self.loads:
-            self.loads.append(_check_load(index, self.hold.under_load))
+            self.loads.append(_check_load(index, self.under_load))
             self.states["before"] = read_state(self.protocol)
         warm_up([session.run for session in sessions], own.warmup, own.warmup_s)
         with running_beside(self.protocol) as beside, LoadMeter(index) as meter, GpuSampler(index) as sampler:

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from nas.latency.record import LatencyRecord
-from nas.results.additive import AdditiveModel, Once, Row, part_of, twins
+from nas.results.additive import AdditiveModel, Once, Part, Row, part_of, twins
 from nas.results.costs import Quote, ratio, read_times
 from nas.spaces import Candidate
 
@@ -72,7 +72,7 @@ class PlacementTable:
 
     def checks(self) -> list[ShapeCheck]:
         """Measured placements of equal tensors, each against the first of its kind."""
-        first: dict[Any, Candidate] = {}
+        first: dict[Part, Candidate] = {}
         found = []
         for candidate in sorted(self.singles, key=_first_site):
             representative = first.setdefault(part_of(candidate, candidate.placements[0]), candidate)
@@ -95,13 +95,13 @@ class PlacementTable:
         rows = sorted(self._rows(), key=_order)
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
-    def _rows(self) -> Iterator[dict[str, Any]]:
+    def _rows(self) -> Iterator[dict[str, object]]:
         for candidate, record in self.records.items():
             yield self._row(candidate, record, None)
         for candidate, measured in twins(self.records).items():
             yield self._row(candidate, self.records[measured], measured)
 
-    def _row(self, candidate: Candidate, record: LatencyRecord, same_as: Candidate | None) -> dict[str, Any]:
+    def _row(self, candidate: Candidate, record: LatencyRecord, same_as: Candidate | None) -> dict[str, object]:
         row = {
             "notation": candidate.notation,
             "role": ("baseline", "single", "several")[min(len(candidate.placements), 2)],
@@ -122,7 +122,7 @@ class PlacementTable:
         }
         return row | _place(candidate) | self._increment(candidate)
 
-    def _increment(self, candidate: Candidate) -> dict[str, Any]:
+    def _increment(self, candidate: Candidate) -> dict[str, object]:
         base = self.times.get(candidate.baseline)
         over = ratio(self.times[candidate], base) if base is not None and candidate.placements else None
         if base is None or base.value is None or over is None:
@@ -132,7 +132,7 @@ class PlacementTable:
         return {"increment_ms": value, "low_ms": low, "high_ms": high, "slowdown_percent": percent}
 
 
-def _place(candidate: Candidate) -> dict[str, Any]:
+def _place(candidate: Candidate) -> dict[str, object]:
     if len(candidate.placements) != 1:
         return {"block": None, "params": "", "site": 0, "channels": None, "stride": None}
     placement = candidate.placements[0]

@@ -11,55 +11,30 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
 
 from nas.errors import NasError
 from nas.latency.environment import device_name
-from nas.latency.measuring import UnderLoad, measure
+from nas.latency.measuring import measure
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.record import LatencyRecord
-from nas.latency.store import LatencyStore, Records
+from nas.latency.store import RepositoryStore
 from nas.progress import Progress, silent
 from nas.results.additive import Part, part_of
-from nas.spaces import Candidate, as_candidate
+from nas.spaces import Candidate, DesignSpace, as_candidate
 
-Role = Literal["baseline", "reference", "single", "check", "several"]
 CHECKS = 2  # equal shapes timed again: one would not tell a wrong shape from a disturbed figure
 UNSURE = 0.02  # a ratio known to no better than this is worth a word: the cheapest blocks cost about 2 %
 _DRAWS = 8  # tries to find networks with several blocks that are new; small spaces have no more
 
 
-class Profilable(Protocol):
-    """What a profile needs of a design space."""
-
-    def baselines(self) -> list[Candidate]:
-        """Networks without blocks, one a backbone."""
-
-    def singles(self) -> list[Candidate]:
-        """Every single placement."""
-
-    def sample(self, n: int, rng: random.Random) -> list[Candidate]:
-        """Random networks, all different."""
-
-    def size(self) -> int:
-        """How many networks there are."""
-
-
-class Planned(NamedTuple):
-    """A network to measure and why."""
-
-    candidate: Candidate
-    role: Role
-
-
 def plan_profile(
-    space: Profilable,
+    space: DesignSpace,
     references: Sequence[str | Candidate] = ("resnet101",),
     checks: int = CHECKS,
     seed: int = 0,
     several: int = 0,
     blocks: Collection[str] | None = None,
-) -> list[Planned]:
+) -> list[Candidate]:
     """The networks of a profile: baselines, references, one single placement a distinct shape, and checks.
 
     Args:
@@ -70,31 +45,22 @@ def plan_profile(
         seed: draws the checks and the order of the singles, so that a drift of the machine does not follow the sites.
         several: random networks with two blocks or more, to see (and to fit) what a sum of increments misses.
     """
-    baselines = [candidate.architecture for candidate in space.baselines()]
     first: dict[Part, Candidate] = {}
     others: list[Candidate] = []
     for single in dict.fromkeys(candidate.architecture for candidate in space.singles()):
         if blocks is not None and single.placements[0].block not in blocks:
             continue
-        part = part_of(single, single.placements[0])
-        if part in first:
+        if single != first.setdefault(part_of(single, single.placements[0]), single):
             others.append(single)
-        else:
-            first[part] = single
     rng = random.Random(seed)
     singles = rng.sample(list(first.values()), len(first))
     repeated = rng.sample(others, min(checks, len(others)))
-    planned = [
-        *(Planned(candidate, "baseline") for candidate in baselines),
-        *(Planned(as_candidate(reference).architecture, "reference") for reference in references),
-        *(Planned(candidate, "single") for candidate in singles),
-        *(Planned(candidate, "check") for candidate in repeated),
-        *(Planned(candidate, "several") for candidate in _several(space, several, rng)),
-    ]
-    return list({planned_.candidate: planned_ for planned_ in reversed(planned)}.values())[::-1]
+    plain = [*space.baselines(), *(as_candidate(reference) for reference in references)]
+    planned = [*(candidate.architecture for candidate in plain), *singles, *repeated]
+    return list(dict.fromkeys([*planned, *_several(space, several, rng)]))
 
 
-def _several(space: Profilable, wanted: int, rng: random.Random) -> list[Candidate]:
+def _several(space: DesignSpace, wanted: int, rng: random.Random) -> list[Candidate]:
     """Random networks with two blocks or more; a space that hardly has any gives fewer."""
     found: dict[Candidate, None] = {}
     for _ in range(_DRAWS if wanted else 0):
@@ -127,15 +93,13 @@ class ProfileOutcome:
     Attributes:
         protocol: how it was measured.
         device: on what.
-        planned: what was to be measured, in order.
         records: what was measured, by architecture.
         failures: why some were not, by architecture.
     """
 
     protocol: LatencyProtocol
     device: str
-    planned: list[Planned]
-    records: Records = field(default_factory=dict)
+    records: dict[Candidate, LatencyRecord] = field(default_factory=dict)
     failures: dict[Candidate, str] = field(default_factory=dict)
 
     @property
@@ -155,57 +119,45 @@ class ProfileOutcome:
         ]
 
 
-Measure = Callable[[Candidate, LatencyProtocol, Candidate | None, float | None], LatencyRecord]
-
-
 def profile(
-    planned: Sequence[Planned],
+    networks: Sequence[Candidate],
     protocol: LatencyProtocol,
-    store: LatencyStore,
+    store: RepositoryStore,
     progress: Progress | None = None,
     *,
     plain: Candidate | None = None,
-    under_load: UnderLoad = "mark",
-    should_stop: Callable[[], bool] | None = None,
-    measure_one: Measure | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    measure_one: Callable[..., LatencyRecord] = measure,
     device: str | None = None,
 ) -> ProfileOutcome:
     """Measures what the store does not have yet, and the references that takes.
 
     Args:
-        planned: of `plan_profile`.
+        networks: of `plan_profile`.
         protocol: how to measure.
         store: where records are found and kept.
         progress: told the networks done.
-        plain: the network that plain networks are timed in turns with; default: the first planned.
-        under_load: see `nas.latency.measure`.
+        plain: the network that plain networks are timed in turns with; default: the first of `networks`.
         should_stop: asked between networks; True ends the profile early, with what is there.
-        measure_one: measures one network in turns with a reference whose best-known time is given (tests, other
-            devices); default `nas.latency.measure`.
+        measure_one: as `nas.latency.measure`, told candidate, protocol, reference and its best-known time.
         device: name records are kept under; default this machine's.
     """
-
-    def here(
-        candidate: Candidate, how: LatencyProtocol, reference: Candidate | None, reference_ms: float | None
-    ) -> LatencyRecord:
-        return measure(candidate, how, reference=reference, reference_ms=reference_ms, under_load=under_load)
-
-    result = ProfileOutcome(protocol, device or device_name(protocol), list(planned))
-    session = _Session(result, store, measure_one or here, plain or planned[0].candidate, progress or silent)
-    session.run(should_stop or (lambda: False))
+    result = ProfileOutcome(protocol, device or device_name(protocol))
+    _Session(result, store, measure_one, plain or networks[0], progress or silent).run(networks, should_stop)
     return result
 
 
+@dataclass(frozen=True)
 class _Session:
     """One run of a profile: measures and stores, one network after the other."""
 
-    def __init__(
-        self, result: ProfileOutcome, store: LatencyStore, one: Measure, plain: Candidate, progress: Progress
-    ) -> None:
-        self.result, self.store, self.one, self.plain, self.progress = result, store, one, plain, progress
+    result: ProfileOutcome
+    store: RepositoryStore
+    one: Callable[..., LatencyRecord]
+    plain: Candidate
+    progress: Progress
 
-    def run(self, should_stop: Callable[[], bool]) -> None:
-        wanted = [item.candidate for item in self.result.planned]
+    def run(self, wanted: Sequence[Candidate], should_stop: Callable[[], bool]) -> None:
         self._recall({*wanted, *(r for c in wanted if (r := reference_of(c, self.plain)) is not None), self.plain})
         todo, total = [c for c in wanted if c not in self.result.records], len(wanted)
         before = total - len(todo)
@@ -240,7 +192,7 @@ class _Session:
         known = None if reference is None else self.result.records.get(reference)
         try:
             ms = None if known is None else known.corrected_ms
-            record = self.one(candidate, self.result.protocol, reference, ms)
+            record = self.one(candidate, self.result.protocol, reference=reference, reference_ms=ms)
         except NasError as error:
             self.result.failures[candidate] = error.message
             return

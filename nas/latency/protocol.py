@@ -249,7 +249,7 @@ class LatencyProtocol:
         )
 
 
-def _beside(value: Any) -> Neighbour | None:
+def _beside(value: object) -> Neighbour | None:
     if value is None or isinstance(value, Neighbour):
         return value
     if not isinstance(value, Mapping) or set(value) != {"network", "period_ms"}:

@@ -98,10 +98,10 @@ class LatencyRecord:
     builds: tuple[BuildTiming, ...]
     peak_memory_mb: float | None = None
     energy_mj: float | None = None
-    clocks: dict[str, Any] | None = None
+    clocks: dict[str, object] | None = None
     isolated: bool = False
     drift: float | None = None
-    environment: dict[str, Any] | None = None
+    environment: dict[str, object] | None = None
     measured_at: str | None = None
     notation: str | None = None
     reference: str | None = None
@@ -148,7 +148,7 @@ class LatencyRecord:
         sd = None if self.sd_ms is None else self.sd_ms * factor
         return replace(self, **times, median_ms=self.ratio * best, sd_ms=sd, builds=builds, reference_ms=best)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data, for JSON: the fields, `batches_per_s` and `protocol_id`; `from_dict` reads it back."""
         return {
             **asdict(self),

@@ -1,4 +1,4 @@
-"""Where latency records are kept and found again: a study's database, or memory.
+"""Latency records, kept in a study's database and found again.
 
 Records are found by architecture, protocol and device; a figure of another protocol or device is another figure.
 """
@@ -6,8 +6,7 @@ Records are found by architecture, protocol and device; a figure of another prot
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.record import LatencyRecord
@@ -15,38 +14,6 @@ from nas.spaces import Candidate
 
 if TYPE_CHECKING:
     from nas.storage import Repository
-
-Records = dict[Candidate, LatencyRecord]
-
-
-class LatencyStore(Protocol):
-    """What a placement table is filled from and resumed from."""
-
-    def find(self, candidates: Iterable[Candidate] | None, protocol: LatencyProtocol, device: str) -> Records:
-        """The newest record of each architecture that has one; None asks for all."""
-
-    def save(self, candidate: Candidate, record: LatencyRecord) -> None:
-        """Keeps a record."""
-
-
-@dataclass
-class MemoryStore:
-    """Records kept while the program runs."""
-
-    records: dict[tuple[Candidate, str, str], LatencyRecord] = field(default_factory=dict)
-
-    def find(self, candidates: Iterable[Candidate] | None, protocol: LatencyProtocol, device: str) -> Records:
-        """See `LatencyStore`."""
-        wanted = None if candidates is None else {candidate.architecture for candidate in candidates}
-        return {
-            candidate: record
-            for (candidate, protocol_id, name), record in self.records.items()
-            if (protocol_id, name) == (protocol.id, device) and (wanted is None or candidate in wanted)
-        }
-
-    def save(self, candidate: Candidate, record: LatencyRecord) -> None:
-        """See `LatencyStore`."""
-        self.records[candidate.architecture, record.protocol.id, record.device_name] = record
 
 
 class RepositoryStore:
@@ -59,14 +26,16 @@ class RepositoryStore:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
 
-    def find(self, candidates: Iterable[Candidate] | None, protocol: LatencyProtocol, device: str) -> Records:
-        """See `LatencyStore`."""
+    def find(
+        self, candidates: Iterable[Candidate] | None, protocol: LatencyProtocol, device: str
+    ) -> dict[Candidate, LatencyRecord]:
+        """The newest record of each architecture that has one; None asks for all."""
         ids = None if candidates is None else [candidate.architecture.id for candidate in candidates]
         found = self._repository.find_latencies(ids, protocol.id, device)
         return {Candidate.parse(info.notation): LatencyRecord.from_dict(info.record) for info in found.values()}
 
     def save(self, candidate: Candidate, record: LatencyRecord) -> None:
-        """See `LatencyStore`."""
+        """Keeps a record."""
         architecture = candidate.architecture
         self._repository.store_latency(
             record.to_dict(),

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 from torch import nn
@@ -149,12 +148,12 @@ def sample_input(protocol: LatencyProtocol, device: str | torch.device = "cpu") 
     return images.contiguous(memory_format=torch.channels_last) if protocol.channels_last else images
 
 
-def torch_dtype(precision: str) -> Any:
+def torch_dtype(precision: str) -> torch.dtype:
     """The torch dtype of a precision; of int8, that of the network before it is quantised, and of its input."""
     return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, INT8: torch.float32}[precision]
 
 
-def card_properties(index: int) -> Any:
+def card_properties(index: int) -> object:
     """What torch knows of a card; None where it sees no such card."""
     if not torch.cuda.is_available() or index >= torch.cuda.device_count():
         return None

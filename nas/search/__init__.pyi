@@ -9,6 +9,7 @@ from .checks import check_study as check_study
 from .checks import insertion_warnings as insertion_warnings
 from .context import StudyContext as StudyContext
 from .context import cache_folder as cache_folder
+from .context import reference_candidate as reference_candidate
 from .context import training_device as training_device
 from .context import worker_devices as worker_devices
 from .definition import StudyDefinition as StudyDefinition

@@ -11,11 +11,8 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from nas.errors import StudyError
 from nas.latency.backends import get_backend
-from nas.latency.backends.base import installed
-from nas.latency.exchange import answer_jobs, request_jobs, still_open
-from nas.latency.jobs import ENGINE_BACKENDS
+from nas.latency.exchange import answer_jobs, request_jobs, require_onnx, still_open
 from nas.spaces import Candidate
 
 if TYPE_CHECKING:
@@ -31,11 +28,8 @@ def check_far_device(context: StudyParts) -> None:
     Raises:
         NasError: the backend is unknown, or cannot be written for from here.
     """
-    backend = context.protocol.backend
-    get_backend(backend)
-    missing = installed("onnx") if backend in ENGINE_BACKENDS else None
-    if missing:
-        raise StudyError(f"latency: jobs for a device are ONNX files, and {missing}", "pip install 'nas-reid[latency]'")
+    get_backend(context.protocol.backend)
+    require_onnx(context.protocol)
 
 
 def unmeasured(context: StudyContext, networks: Iterable[Candidate]) -> list[Candidate]:
@@ -48,7 +42,7 @@ def unmeasured(context: StudyContext, networks: Iterable[Candidate]) -> list[Can
 
 def ask_device(context: StudyContext, networks: Iterable[Candidate]) -> None:
     """Leaves a job for each network that has no figure yet; one that cannot be sent is told in the log, once."""
-    asked = request_jobs(
+    refused = request_jobs(
         context.repository,
         unmeasured(context, networks),
         context.protocol,
@@ -56,7 +50,7 @@ def ask_device(context: StudyContext, networks: Iterable[Candidate]) -> None:
         context.progress,
         plain=context.baselines[0],
     )
-    for candidate, reason in asked.refused.items():
+    for candidate, reason in refused.items():
         log.warning("%s cannot be timed on %s: %s", candidate.notation, context.device_name, reason)
 
 

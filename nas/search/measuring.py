@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nas.latency.measuring import measure
-from nas.latency.placements import Planned, profile
-from nas.latency.protocol import LatencyProtocol
-from nas.latency.record import LatencyRecord
+from nas.latency.placements import profile
 from nas.latency.store import RepositoryStore
 from nas.progress import Progress
 from nas.search.far_device import ask_device
@@ -23,7 +22,7 @@ log = logging.getLogger("nas.worker")
 
 def measure_networks(
     context: StudyContext,
-    planned: Sequence[Planned],
+    networks: Sequence[Candidate],
     stopping: Callable[[], bool],
     progress: Progress | None = None,
 ) -> bool:
@@ -32,27 +31,16 @@ def measure_networks(
     Each figure is stored at once, so that a killed worker loses one.
     """
 
-    def one(
-        candidate: Candidate, protocol: LatencyProtocol, reference: Candidate | None, reference_ms: float | None
-    ) -> LatencyRecord:
-        return measure(
-            candidate,
-            protocol,
-            reference=reference,
-            reference_ms=reference_ms,
-            lock_timeout_s=None,
-            while_waiting=lambda words: _wait_on(stopping, context.say, words),
-        )
-
+    waits = partial(_wait_on, stopping, context.say)
     try:
         found = profile(
-            planned,
+            networks,
             context.protocol,
             RepositoryStore(context.repository),
             progress,
             plain=context.baselines[0],
             should_stop=stopping,
-            measure_one=one,
+            measure_one=partial(measure, lock_timeout_s=None, while_waiting=waits),
             device=context.device_name,
         )
     except _StoppedError:
@@ -61,8 +49,7 @@ def measure_networks(
         log.warning(warning)
     for candidate, reason in found.failures.items():
         log.warning("latency of %s not measured: %s", candidate.notation, reason)
-    wanted = {item.candidate for item in planned}
-    return all(candidate in found.records or candidate in found.failures for candidate in wanted)
+    return all(candidate in found.records or candidate in found.failures for candidate in networks)
 
 
 class _StoppedError(Exception):
@@ -81,6 +68,6 @@ def measure_trained(context: StudyContext, candidate: Candidate, stopping: Calla
     if not context.times:
         return
     if context.measures_here:
-        measure_networks(context, [Planned(candidate.architecture, "single")], stopping)
+        measure_networks(context, [candidate.architecture], stopping)
         return
     ask_device(context, [candidate])

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nas.data.records import require_same_data
 from nas.errors import NasError, StudyError
-from nas.latency.isolation import training_presence
+from nas.latency.isolation import TrainingPresence
 from nas.search.budget import close_if_spent, may_begin, stage_budget
 from nas.search.checkpoints import CheckpointFiles
 from nas.search.context import FINAL, StudyContext
@@ -304,7 +304,7 @@ class Worker:
         if not self.context.times:
             yield lambda: None
             return
-        with training_presence(None, self._waits, self.context.device) as presence:
+        with TrainingPresence(None, self._waits, self.context.device) as presence:
             self._says("")
             yield presence.give_way
 

@@ -24,9 +24,7 @@ def test_list_names_every_block(capsys: pytest.CaptureFixture[str], monkeypatch:
 
 
 def test_list_as_json_needs_no_torch() -> None:
-    code = (
-        "import sys; from nas.cli.blocks import list_blocks; list_blocks(json=True); assert 'torch' not in sys.modules"
-    )
+    code = "import sys; from nas.cli.blocks import list_; list_(json=True); assert 'torch' not in sys.modules"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     rows = json.loads(found.stdout)
     assert [row["name"] for row in rows] == list(BLOCKS)

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
-from nas.cli import latency as commands
+from nas.cli.main import build_app
 from nas.errors import NasError
 from nas.latency.device_agent.mailbox import FolderMailbox
 from nas.latency.device_agent.program import serve
@@ -40,9 +39,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def nas(*arguments: str) -> Result:
-    app = typer.Typer()
-    commands.register(app)
-    return CliRunner().invoke(app, ["latency", *arguments])
+    return CliRunner().invoke(build_app(), ["latency", *arguments])
 
 
 def done(*arguments: str) -> Result:

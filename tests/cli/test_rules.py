@@ -7,19 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
-from nas.cli import rules as commands
+from nas.cli.main import build_app
 from nas.errors import SpaceError
 from nas.spaces import DesignSpace, Evidence, Finding, RuleSet, rule_from_dict
 from nas.spaces.ruleset import Provenance
 
 
 def nas(*arguments: str) -> Result:
-    app = typer.Typer()
-    commands.register(app)
-    return CliRunner().invoke(app, ["rules", *arguments])
+    return CliRunner().invoke(build_app(), ["rules", *arguments])
 
 
 def text(*arguments: str) -> str:

@@ -7,18 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
-from nas.cli import space as commands
+from nas.cli.main import build_app
 from nas.errors import SpaceError
 from nas.spaces import Candidate, DesignSpace
 
 
 def nas(*arguments: str) -> Result:
-    app = typer.Typer()
-    commands.register(app)
-    return CliRunner().invoke(app, ["space", *arguments])
+    return CliRunner().invoke(build_app(), ["space", *arguments])
 
 
 def text(*arguments: str) -> str:

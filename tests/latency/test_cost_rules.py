@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from latency_builders import DEVICE, PROTOCOL, PlantedDevice, SmallSpace, make_record
+from latency_builders import DEVICE, PROTOCOL, PlantedDevice, make_record, memory_store, small_space
 
 from nas.errors import LatencyError
 from nas.latency.cost_rules import cost_findings
 from nas.latency.placement_table import PlacementTable
 from nas.latency.placements import plan_profile, profile
-from nas.latency.store import MemoryStore
 from nas.spaces import Candidate, Finding
 
 
 def planted() -> PlacementTable:
     """RAGA adds 0.03 ms a channel: slower than resnet101 (20 ms above the baseline) from 1024 channels on."""
-    store = MemoryStore()
-    space = SmallSpace(blocks=("cnl", "raga"))
+    store = memory_store()
+    space = small_space("cnl", "raga")
     profile(plan_profile(space), PROTOCOL, store, measure_one=PlantedDevice(), device=DEVICE)
     return PlacementTable(store.find(None, PROTOCOL, DEVICE))
 

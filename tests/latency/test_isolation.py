@@ -16,12 +16,12 @@ import pytest
 import torch
 
 from nas.errors import LatencyError
-from nas.latency import exclusive_measurement, training_presence
+from nas.latency import TrainingPresence, exclusive_measurement
 from nas.latency.isolation import FileLock
 
 HOLD = """
 import sys, time
-from nas.latency.isolation import exclusive_measurement, training_presence
+from nas.latency.isolation import exclusive_measurement, TrainingPresence
 with {kind}():
     print("held", flush=True)
     time.sleep(60)
@@ -51,12 +51,12 @@ def hold(kind: str, started: list[subprocess.Popen[str]]) -> subprocess.Popen[st
 
 
 def test_trainings_share_the_machine(holder: list[subprocess.Popen[str]]) -> None:
-    hold("training_presence", holder)
-    with training_presence(timeout_s=5):
+    hold("TrainingPresence", holder)
+    with TrainingPresence(timeout_s=5):
         pass
 
 
-@pytest.mark.parametrize("kind", ["training_presence", "exclusive_measurement"])
+@pytest.mark.parametrize("kind", ["TrainingPresence", "exclusive_measurement"])
 def test_a_measurement_waits_and_says_for_whom(kind: str, holder: list[subprocess.Popen[str]]) -> None:
     process = hold(kind, holder)
     with pytest.raises(LatencyError) as caught, exclusive_measurement(timeout_s=0.1):
@@ -66,7 +66,7 @@ def test_a_measurement_waits_and_says_for_whom(kind: str, holder: list[subproces
         assert str(process.pid) in caught.value.message
 
 
-@pytest.mark.parametrize("kind", ["training_presence", "exclusive_measurement"])
+@pytest.mark.parametrize("kind", ["TrainingPresence", "exclusive_measurement"])
 def test_a_killed_holder_leaves_nothing_behind(kind: str, holder: list[subprocess.Popen[str]]) -> None:
     hold(kind, holder).kill()
     with exclusive_measurement(timeout_s=5):
@@ -82,7 +82,7 @@ def test_a_training_gives_way_and_goes_on() -> None:
             time.sleep(0.1)
             order.append("done")
 
-    with training_presence() as presence:
+    with TrainingPresence() as presence:
         assert presence.give_way() == 0.0
         thread = threading.Thread(target=measure)
         thread.start()
@@ -95,14 +95,14 @@ def test_a_training_gives_way_and_goes_on() -> None:
 
 
 def test_a_new_training_does_not_overtake_a_waiting_measurement() -> None:
-    with training_presence() as first:
+    with TrainingPresence() as first:
         waiting = threading.Thread(target=lambda: exclusive_measurement(timeout_s=10).__enter__())
         waiting.daemon = True
         waiting.start()
         time.sleep(0.1)
-        with pytest.raises(LatencyError), training_presence(timeout_s=0.1):
+        with pytest.raises(LatencyError), TrainingPresence(timeout_s=0.1):
             pass
-        first.leave()
+        first.__exit__()
     waiting.join(5)
 
 
@@ -113,7 +113,7 @@ def test_a_waiting_training_can_be_stopped() -> None:
     def stop(_words: str) -> None:
         raise StopError
 
-    with exclusive_measurement(), pytest.raises(StopError), training_presence(while_waiting=stop):
+    with exclusive_measurement(), pytest.raises(StopError), TrainingPresence(while_waiting=stop):
         pass
 
 
@@ -145,11 +145,11 @@ def two_cards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("two_cards")
 def test_a_measurement_on_one_card_lets_trainings_on_others_go_on() -> None:
-    with training_presence(device="cuda:1") as other, exclusive_measurement(timeout_s=1, device="cuda:0"):
+    with TrainingPresence(device="cuda:1") as other, exclusive_measurement(timeout_s=1, device="cuda:0"):
         assert other.give_way() == 0.0
-        with training_presence(1, device="cuda:1"):
+        with TrainingPresence(1, device="cuda:1"):
             pass
-        with pytest.raises(LatencyError, match="stayed busy"), training_presence(timeout_s=0.1, device="cuda:0"):
+        with pytest.raises(LatencyError, match="stayed busy"), TrainingPresence(timeout_s=0.1, device="cuda:0"):
             pass
 
 
@@ -160,9 +160,9 @@ def busy() -> pytest.RaisesExc[LatencyError]:
 @pytest.mark.usefixtures("two_cards")
 def test_a_measurement_on_the_cpu_waits_for_all_and_all_wait_for_it() -> None:
     for device in ("cuda:0", "cuda:1", "cpu"):
-        with training_presence(device=device), busy(), exclusive_measurement(timeout_s=0.1):
+        with TrainingPresence(device=device), busy(), exclusive_measurement(timeout_s=0.1):
             pass
-        with exclusive_measurement(timeout_s=1), busy(), training_presence(timeout_s=0.1, device=device):
+        with exclusive_measurement(timeout_s=1), busy(), TrainingPresence(timeout_s=0.1, device=device):
             pass
         with exclusive_measurement(timeout_s=1), busy(), exclusive_measurement(timeout_s=0.1, device=device):
             pass
@@ -182,7 +182,7 @@ def test_a_training_on_a_card_gives_way_to_the_cards_measurement(monkeypatch: py
         with exclusive_measurement(timeout_s=10, device="cuda:1"):
             done.set()
 
-    with training_presence(device="cuda:1") as presence:
+    with TrainingPresence(device="cuda:1") as presence:
         thread = threading.Thread(target=measure)
         thread.start()
         until = time.monotonic() + 5
@@ -201,7 +201,7 @@ def test_a_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "target").mkdir(mode=0o700)
     (tmp_path / "link").symlink_to(tmp_path / "target")
     monkeypatch.setenv("NAS_LOCKS", str(tmp_path / "link"))
-    with pytest.raises(LatencyError, match="it is a link or a file, not a folder") as caught, training_presence():
+    with pytest.raises(LatencyError, match="it is a link or a file, not a folder") as caught, TrainingPresence():
         pass
     assert "NAS_LOCKS" in str(caught.value.hint)
     assert (tmp_path / "target").stat().st_mode & 0o777 == 0o700, "its permissions stay"
@@ -209,7 +209,7 @@ def test_a_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     folder.mkdir()
     (folder / "machine").symlink_to(tmp_path / "victim")
     monkeypatch.setenv("NAS_LOCKS", str(folder))
-    with pytest.raises(LatencyError, match="cannot be used: machine"), training_presence():
+    with pytest.raises(LatencyError, match="cannot be used: machine"), TrainingPresence():
         pass
     assert not (tmp_path / "victim").exists()
 
@@ -218,7 +218,7 @@ def test_a_folder_that_others_may_tamper_with_is_not_used(tmp_path: Path, monkey
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     monkeypatch.setenv("NAS_LOCKS", str(tmp_path / "open"))
-    with pytest.raises(LatencyError, match="no sticky bit"), training_presence():
+    with pytest.raises(LatencyError, match="no sticky bit"), TrainingPresence():
         pass
 
 
@@ -226,7 +226,7 @@ def test_a_pipe_is_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     folder = tmp_path / "locks"
     folder.mkdir()
     os.mkfifo(folder / "gate")
-    with pytest.raises(LatencyError, match="gate is no file"), training_presence():
+    with pytest.raises(LatencyError, match="gate is no file"), TrainingPresence():
         pass
 
 
@@ -265,7 +265,7 @@ def test_a_long_wait_says_for_whom(
 ) -> None:
     monkeypatch.setattr("nas.latency.isolation.TELL_AFTER_S", 0.05)
     process = hold("exclusive_measurement", holder)
-    with pytest.raises(LatencyError), training_presence(timeout_s=0.3):
+    with pytest.raises(LatencyError), TrainingPresence(timeout_s=0.3):
         pass
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith(f"training: waiting for the machine, held by process {process.pid}, which runs since ")

@@ -20,8 +20,8 @@ def spin(seconds: float) -> None:
 
 def test_our_own_work_is_not_others(monkeypatch: pytest.MonkeyPatch) -> None:
     machine, own = iter([100.0, 103.0]), iter([10.0, 13.0])
-    monkeypatch.setattr("nas.latency.load._machine_busy_s", lambda: next(machine))
-    monkeypatch.setattr("nas.latency.load._own_s", lambda: next(own))
+    monkeypatch.setattr("nas.latency.device_agent.machine.busy_seconds", lambda: next(machine))
+    monkeypatch.setattr("nas.latency.device_agent.machine.own_seconds", lambda: next(own))
     with LoadMeter() as meter:
         pass
     assert meter.load.cpu_share == 0.0

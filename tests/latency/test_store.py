@@ -7,39 +7,36 @@ from dataclasses import replace
 import pytest
 from latency_builders import DEVICE, PROTOCOL, make_record
 
-from nas.latency.store import LatencyStore, MemoryStore, RepositoryStore
+from nas.latency.store import RepositoryStore
 from nas.spaces import Candidate
 from nas.storage import Repository
 
 PLAIN, PLACED = Candidate.parse("resnet50"), Candidate.parse("resnet50+cnl@8")
 
 
-@pytest.fixture(params=["memory", "database"])
-def store(request: pytest.FixtureRequest) -> LatencyStore:
-    if request.param == "memory":
-        return MemoryStore()
-    repository: Repository = request.getfixturevalue("sqlite_repository")
-    return RepositoryStore(repository)
+@pytest.fixture
+def store(sqlite_repository: Repository) -> RepositoryStore:
+    return RepositoryStore(sqlite_repository)
 
 
-def test_a_record_comes_back_whole(store: LatencyStore) -> None:
+def test_a_record_comes_back_whole(store: RepositoryStore) -> None:
     record = replace(make_record([[1.0, 2.0], [3.0]], "resnet50"), energy_mj=12.5, clocks={"before": None})
     store.save(PLAIN, record)
     assert store.find([PLAIN], PROTOCOL, DEVICE) == {PLAIN: record}
 
 
-def test_the_recipe_does_not_matter(store: LatencyStore) -> None:
+def test_the_recipe_does_not_matter(store: RepositoryStore) -> None:
     store.save(Candidate.parse("resnet50+cnl@8[loss=circle]"), make_record(1.0))
     assert list(store.find([Candidate.parse("resnet50+cnl@8[loss=ce]")], PROTOCOL, DEVICE)) == [PLACED]
 
 
-def test_the_newest_record_wins(store: LatencyStore) -> None:
+def test_the_newest_record_wins(store: RepositoryStore) -> None:
     for ms in (1.0, 2.0):
         store.save(PLAIN, make_record(ms))
     assert store.find(None, PROTOCOL, DEVICE)[PLAIN].median_ms == 2.0
 
 
-def test_another_protocol_or_device_is_another_figure(store: LatencyStore) -> None:
+def test_another_protocol_or_device_is_another_figure(store: RepositoryStore) -> None:
     store.save(PLAIN, make_record(1.0))
     assert store.find([PLAIN], replace(PROTOCOL, batch=8), DEVICE) == {}
     assert store.find([PLAIN], PROTOCOL, "another device") == {}

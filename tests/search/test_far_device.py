@@ -187,7 +187,7 @@ def test_what_would_fail_every_job_is_found_first(tmp_path: Path, monkeypatch: p
     check_far_device(context("onnxruntime"))
     with pytest.raises(LatencyError, match="did you mean 'onnxruntime'"):
         check_far_device(context("onnxruntim"))
-    monkeypatch.setattr("nas.search.far_device.installed", lambda *modules: "onnx is not installed")
-    with pytest.raises(StudyError, match="jobs for a device are ONNX files, and onnx is not installed"):
+    monkeypatch.setattr("nas.latency.exchange.installed", lambda *modules: "onnx is not installed")
+    with pytest.raises(LatencyError, match="jobs for a device are ONNX files, and onnx is not installed"):
         check_far_device(context("onnxruntime"))
     check_far_device(context("eager"))  # rebuilt on the device by this package, not sent

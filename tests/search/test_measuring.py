@@ -71,6 +71,5 @@ def test_a_worker_that_is_stopped_does_not_wait_for_the_machine(
     asked = iter([False, False, True])
     with open_database(f"sqlite:///{tmp_path}/study.db") as database:
         context: Any = Context(Repository(database))
-        planned = [measuring.Planned(Candidate.parse("resnet50"), "baseline")]
-        assert not measuring.measure_networks(context, planned, lambda: next(asked))
+        assert not measuring.measure_networks(context, [Candidate.parse("resnet50")], lambda: next(asked))
         assert context.said[0] == "waiting for process 7"

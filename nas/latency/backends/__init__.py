@@ -15,18 +15,18 @@ from nas.latency.backends.base import LatencyBackend, Session
 from nas.latency.protocol import LatencyProtocol
 from nas.spaces.plugins import find_part
 
-BACKENDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+BACKENDS: Mapping[str, str] = MappingProxyType(
     {
-        "eager": ("nas.latency.backends.eager", "PyTorch, operation by operation"),
-        "compile": ("nas.latency.backends.compiled", "PyTorch, torch.compile (Inductor)"),
-        "cuda_graphs": ("nas.latency.backends.cuda_graphs", "PyTorch, recorded as one CUDA graph"),
-        "onnxruntime": ("nas.latency.backends.onnx_runtime", "ONNX Runtime, CPU or CUDA provider"),
-        "onnxruntime-tensorrt": ("nas.latency.backends.onnx_runtime", "ONNX Runtime, TensorRT provider"),
-        "tensorrt": ("nas.latency.backends.tensorrt", "TensorRT engine"),
-        "openvino": ("nas.latency.backends.openvino", "OpenVINO, for Intel processors"),
+        "eager": "nas.latency.backends.eager:Eager",
+        "compile": "nas.latency.backends.compiled:Compile",
+        "cuda_graphs": "nas.latency.backends.cuda_graphs:CudaGraphs",
+        "onnxruntime": "nas.latency.backends.onnx_runtime:OnnxRuntime",
+        "onnxruntime-tensorrt": "nas.latency.backends.onnx_runtime:OnnxRuntimeTensorRT",
+        "tensorrt": "nas.latency.backends.tensorrt:TensorRT",
+        "openvino": "nas.latency.backends.openvino:OpenVino",
     }
 )
-"""Name -> module with a function `make(name)`, and a title."""
+"""Name -> module and class."""
 
 
 def get_backend(name: str) -> LatencyBackend:
@@ -37,7 +37,8 @@ def get_backend(name: str) -> LatencyBackend:
     """
     if name not in BACKENDS:
         return _own(name)
-    backend: LatencyBackend = importlib.import_module(BACKENDS[name][0]).make(name)
+    module, _, kind = BACKENDS[name].partition(":")
+    backend: LatencyBackend = getattr(importlib.import_module(module), kind)()
     return backend
 
 

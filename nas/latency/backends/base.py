@@ -1,6 +1,6 @@
 """What every backend offers, and what the PyTorch ones share.
 
-A new backend is a module with `make(name)` and a line in `nas.latency.backends.BACKENDS`:
+A new backend is a class and a line in `nas.latency.backends.BACKENDS`:
 
     class Mine:
         name = "mine"

@@ -15,7 +15,7 @@ import sysconfig
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -23,7 +23,7 @@ from torch._inductor import config
 from torch._inductor.cpp_builder import get_cpp_compiler
 from torch._inductor.exc import InvalidCxxCompiler
 
-from nas.latency.backends.base import LatencyBackend, Session, installed
+from nas.latency.backends.base import Session, installed
 from nas.latency.backends.eager import TorchSession, allocated_before
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.subject import Subject
@@ -51,7 +51,7 @@ class Compile:
             torch._dynamo.reset()
         before = allocated_before(protocol)
         network, images = load_network(subject, protocol)
-        compiled: Any = torch.compile(network)
+        compiled = torch.compile(network)
         # Later builds must not be read from Inductor's cache: their spread is what they are for.
         with _settings(anew=build > 0, freeze=not protocol.on_gpu), torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # among others that the caches are off, which is the purpose
@@ -64,7 +64,9 @@ class CompiledSession(TorchSession):
 
     open_sessions: ClassVar[int] = 0
 
-    def __init__(self, network: nn.Module, images: torch.Tensor, compiled: Callable[..., Any], before: int) -> None:
+    def __init__(
+        self, network: nn.Module, images: torch.Tensor, compiled: Callable[[torch.Tensor], object], before: int
+    ) -> None:
         super().__init__(network, images, compiled, before)
         CompiledSession.open_sessions += 1
 
@@ -97,8 +99,3 @@ def _has_compiler() -> bool:
         return bool(get_cpp_compiler())
     except (InvalidCxxCompiler, OSError):
         return False
-
-
-def make(name: str) -> LatencyBackend:
-    """The backend."""
-    return Compile()

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
 
 import torch
 from torch import nn
 
 from nas.errors import LatencyError
-from nas.latency.backends.base import LatencyBackend, Session
+from nas.latency.backends.base import Session
 from nas.latency.backends.eager import TorchSession, allocated_before
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.subject import Subject
@@ -70,7 +69,7 @@ def _captured(network: nn.Module, images: torch.Tensor, stream: torch.cuda.Strea
 class GraphSession(TorchSession):
     """A recorded graph, timed by the card's own events."""
 
-    def __init__(self, network: nn.Module, images: torch.Tensor, graph: Any, before: int) -> None:
+    def __init__(self, network: nn.Module, images: torch.Tensor, graph: torch.cuda.CUDAGraph, before: int) -> None:
         super().__init__(network, images, lambda _: graph.replay(), before)
         with torch.cuda.device(images.device):
             self._events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]  # type: ignore[no-untyped-call]
@@ -89,8 +88,3 @@ class GraphSession(TorchSession):
             last.record()
             last.synchronize()
         return float(first.elapsed_time(last)) / self._replays
-
-
-def make(name: str) -> LatencyBackend:
-    """The backend."""
-    return CudaGraphs()

@@ -8,12 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 from torch import nn
 
-from nas.latency.backends.base import LatencyBackend, Session
+from nas.latency.backends.base import Session
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.subject import Subject
 from nas.latency.torch_side import cuda_versions, load_network, no_cuda
@@ -33,12 +32,12 @@ class TorchSession:
         self,
         network: nn.Module,
         images: torch.Tensor,
-        forward: Callable[..., Any] | None = None,
+        forward: Callable[[torch.Tensor], object] | None = None,
         before: int = 0,
     ) -> None:
         self._network: nn.Module | None = network
         self._images = images
-        self._forward: Callable[..., Any] | None = network if forward is None else forward
+        self._forward: Callable[[torch.Tensor], object] | None = network if forward is None else forward
         self._before = before
 
     def run(self) -> None:
@@ -126,8 +125,3 @@ class Eager:
         """The network itself."""
         before = allocated_before(protocol)
         return TorchSession(*load_network(subject, protocol), before=before)
-
-
-def make(name: str) -> LatencyBackend:
-    """The backend."""
-    return Eager()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nas.latency.backends.base import LatencyBackend, Session, installed
+from nas.latency.backends.base import Session, installed
 from nas.latency.device_agent.engines import onnx_provider
 from nas.latency.onnx_file import EngineSession
 from nas.latency.protocol import LatencyProtocol
@@ -10,15 +10,9 @@ from nas.latency.subject import Subject
 
 
 class OnnxRuntime:
-    """A network in ONNX Runtime.
+    """A network in ONNX Runtime, with its CPU or CUDA provider."""
 
-    Args:
-        name: `onnxruntime`, or `onnxruntime-tensorrt` for its TensorRT provider.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._tensorrt = name.endswith("tensorrt")
+    name, _tensorrt = "onnxruntime", False
 
     def unavailable(self, protocol: LatencyProtocol) -> str | None:
         """The packages, the provider, and a number format it can be fed with."""
@@ -43,6 +37,7 @@ class OnnxRuntime:
         return EngineSession(subject, protocol)
 
 
-def make(name: str) -> LatencyBackend:
-    """The backend."""
-    return OnnxRuntime(name)
+class OnnxRuntimeTensorRT(OnnxRuntime):
+    """A network in ONNX Runtime with its TensorRT provider."""
+
+    name, _tensorrt = "onnxruntime-tensorrt", True

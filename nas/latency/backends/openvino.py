@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nas.errors import LatencyError
-from nas.latency.backends.base import LatencyBackend, Session, installed
+from nas.latency.backends.base import Session, installed
 from nas.latency.device_agent.machine import usable_cpus
 from nas.latency.onnx_file import exported
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.subject import Subject
 from nas.latency.torch_side import sample_input
+
+if TYPE_CHECKING:
+    import openvino
 
 PRECISION = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 
@@ -53,11 +56,12 @@ class OpenVinoSession:
         with exported(subject, protocol, precision="fp32") as path:
             compiled = openvino.Core().compile_model(path, "CPU", settings)
         _require_precision(compiled, protocol.precision)
-        self._request: Any = compiled.create_infer_request()
+        self._request: openvino.InferRequest | None = compiled.create_infer_request()
         self._request.set_input_tensor(openvino.Tensor(sample_input(protocol).float().numpy()))
 
     def run(self) -> None:
         """One batch."""
+        assert self._request is not None
         self._request.infer()
 
     def peak_memory_mb(self) -> float | None:
@@ -69,7 +73,7 @@ class OpenVinoSession:
         self._request = None
 
 
-def _require_precision(compiled: Any, precision: str) -> None:
+def _require_precision(compiled: openvino.CompiledModel, precision: str) -> None:
     """Refuses a network that runs in another precision than asked: in fp32 on a processor without fp16 units.
 
     Raises:
@@ -78,8 +82,3 @@ def _require_precision(compiled: Any, precision: str) -> None:
     used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
     if used != PRECISION[precision]:
         raise LatencyError(f"OpenVINO would run in {used} on this processor, not in {PRECISION[precision]}")
-
-
-def make(name: str) -> LatencyBackend:
-    """The backend."""
-    return OpenVino()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes.util
 from importlib import metadata
 
-from nas.latency.backends.base import LatencyBackend, Session, installed
+from nas.latency.backends.base import Session, installed
 from nas.latency.gpu import gpu_index, read_gpu
 from nas.latency.onnx_file import EngineSession
 from nas.latency.protocol import LatencyProtocol
@@ -42,8 +42,3 @@ class TensorRT:
     def open(self, subject: Subject, protocol: LatencyProtocol, build: int) -> Session:
         """Builds an engine."""
         return EngineSession(subject, protocol)
-
-
-def make(name: str) -> LatencyBackend:
-    """The backend."""
-    return TensorRT()

@@ -15,6 +15,7 @@ from nas.latency.device_agent.machine import (
     power_rails,
     read_machine,
     read_temperatures,
+    work_so_far,
 )
 from nas.latency.device_agent.statistics import pool_builds, pool_pairs
 from nas.latency.device_agent.timing import HANGING_S, clocked, time_limit, time_rounds, warm_up
@@ -37,8 +38,9 @@ def measure_job(
         TimeoutError: when a build takes longer than an hour.
     """
     protocol = job["protocol"]
-    others = [others_share(lambda: time.sleep(0.2))]
-    warm = read_temperatures()
+    before, warm = work_so_far(), read_temperatures()
+    time.sleep(0.2)
+    others = [others_share(before)]
     builds, seconds, memory, energy, dla = [], [], None, None, None
     for _ in range(protocol["builds"]):
         with time_limit(HANGING_S), contextlib.ExitStack() as opened:
@@ -46,14 +48,10 @@ def measure_job(
             engines = [opened.enter_context(contextlib.closing(open_engine(path, protocol))) for path in paths]
             seconds.append((time.perf_counter() - begun) / len(engines))
             memory, dla = engines[0].peak_memory_mb(), getattr(engines[0], "dla_layers", None)
-            runs = [engine.run for engine in engines]
-            warm_up(runs, max(protocol["warmup"] or 0, 1), protocol.get("warmup_s"))
-
-            def step(runs: Sequence[Callable[[], Any]] = runs) -> None:
-                settings = protocol["batches"], protocol["time_budget_s"], protocol["min_batches"]
-                builds.append(time_rounds([clocked(run) for run in runs], *settings, on_round=on_round))
-
-            others.append(others_share(step))
+            warm_up([engine.run for engine in engines], max(protocol["warmup"] or 0, 1), protocol.get("warmup_s"))
+            settings, before = (protocol[key] for key in ("batches", "time_budget_s", "min_batches")), work_so_far()
+            builds.append(time_rounds([clocked(engine.run) for engine in engines], *settings, on_round=on_round))
+            others.append(others_share(before))
             energy = energy_of(engines[0].run, PowerMeter(power_rails()))
     figures = pool_builds([[times[0] for times in build] for build in builds], seconds)
     if len(paths) > 1:
@@ -78,7 +76,7 @@ def measure_job(
     )
 
 
-def energy_of(run: Callable[[], Any], meter: PowerMeter, seconds: float = ENERGY_S) -> float | None:
+def energy_of(run: Callable[[], object], meter: PowerMeter, seconds: float = ENERGY_S) -> float | None:
     """Millijoule a batch of a network that runs alone for some seconds; None where no monitor is read."""
     if not meter.reads():
         return None

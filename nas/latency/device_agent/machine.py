@@ -8,7 +8,6 @@ import platform
 import re
 import time
 from collections.abc import Callable
-from typing import Any
 
 QUIET_SHARE = 0.10  # others may keep this share of the processors busy before a figure counts as disturbed
 
@@ -39,7 +38,7 @@ def usable_cpus() -> int:
         return os.cpu_count() or 1
 
 
-def read_machine(root: str = "/") -> dict[str, Any]:
+def read_machine(root: str = "/") -> dict[str, object]:
     """What can be read about the machine without any library; None for what cannot.
 
     Args:
@@ -98,15 +97,18 @@ def own_seconds() -> float:
     return own.user + own.system + own.children_user + own.children_system
 
 
-def others_share(work: Callable[[], Any]) -> float | None:
-    """Share of the machine's processor time that others used while `work` ran, 0 to 1; None when not read."""
-    begun, busy, own = time.monotonic(), busy_seconds(), own_seconds()
-    work()
-    span, busy_after = time.monotonic() - begun, busy_seconds()
-    if busy is None or busy_after is None or span <= 0:
+def work_so_far() -> tuple[float, float | None, float]:
+    """The time now, and what all processors together and this process worked until now, in seconds."""
+    return time.monotonic(), busy_seconds(), own_seconds()
+
+
+def others_share(since: tuple[float, float | None, float]) -> float | None:
+    """Share of the machine's processor time that others used since a `work_so_far`, 0 to 1; None when not read."""
+    (begun, busy, own), (now, busy_now, own_now) = since, work_so_far()
+    if busy is None or busy_now is None or now <= begun:
         return None
-    others = (busy_after - busy) - (own_seconds() - own)
-    return min(1.0, max(0.0, others / (span * (os.cpu_count() or 1))))
+    others = (busy_now - busy) - (own_now - own)
+    return min(1.0, max(0.0, others / ((now - begun) * (os.cpu_count() or 1))))
 
 
 def power_rails(root: str = "/") -> dict[str, Callable[[], float | None]]:
@@ -151,7 +153,7 @@ class PowerMeter:
         """Whether there is a monitor."""
         return bool(self._rails)
 
-    def sample(self, *_: Any) -> None:
+    def sample(self) -> None:
         """Reads all rails; does nothing when the last reading is fresh."""
         now = time.monotonic()
         if not self._rails or now < self._next:

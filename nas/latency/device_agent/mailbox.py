@@ -82,7 +82,7 @@ class FolderMailbox:
         except OSError:
             return None
 
-    def finish(self, job: dict[str, Any], record: dict[str, Any]) -> None:
+    def finish(self, job: dict[str, Any], record: dict[str, object]) -> None:
         """Writes the record, whole or not at all."""
         self._write(job, record=record)
 
@@ -90,7 +90,7 @@ class FolderMailbox:
         """Writes why there is no record."""
         self._write(job, reason=reason)
 
-    def _write(self, job: dict[str, Any], **outcome: Any) -> None:
+    def _write(self, job: dict[str, Any], **outcome: object) -> None:
         payload = dict(outcome, job=job["id"], device=job.get("device"), job_sha256=job.get("sha256"))
         # A new file of an unforeseeable name, then a change of names: neither writes through a link.
         descriptor, path = tempfile.mkstemp(".part", ".", self._own("results"))
@@ -101,7 +101,7 @@ class FolderMailbox:
         os.replace(path, self._result(job["id"]))
 
 
-def payload_sha256(payload: Any) -> str:
+def payload_sha256(payload: object) -> str:
     """Checksum of plain data, the same on every machine."""
     text = json.dumps(payload, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -8,14 +8,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 LEAST_PAIRS = 8  # four blocks: Student's factor is 3.2 there, 12.7 for the two blocks of five pairs
 HANGING_S = 3600.0  # a build whose timing takes longer is given up; 10 000 pairs of 150 ms end in time
 ALARM_AGAIN_S = 10.0  # longer than what closes engines and frees memory takes, which the next alarm would disturb
 
 
-def clocked(run: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> Callable[[], float]:
+def clocked(run: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> Callable[[], float]:
     """A function that runs one batch and returns its milliseconds.
 
     Args:
@@ -32,7 +31,7 @@ def clocked(run: Callable[[], Any], clock: Callable[[], float] = time.perf_count
 
 
 def warm_up(
-    runs: Sequence[Callable[[], Any]],
+    runs: Sequence[Callable[[], object]],
     batches: int | None,
     seconds: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
@@ -99,7 +98,7 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         yield
         return
 
-    def end(*_: Any) -> None:
+    def end(*_: object) -> None:
         raise TimeoutError(f"given up after {seconds:g} s")
 
     before = signal.signal(signal.SIGALRM, end)

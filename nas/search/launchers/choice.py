@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from nas.errors import StudyError, unknown_name
 from nas.search.context import cache_folder, training_device, worker_devices
@@ -86,7 +86,7 @@ def _refuse_sqlite(url: str, kind: str, settings: LauncherSettings) -> None:
 
 def launchers_here() -> dict[str, str | None]:
     """Why a launcher cannot be used on this machine; None for those that can."""
-    found: dict[str, Any] = {"local": None}
+    found: dict[str, str | None] = {"local": None}
     for kind, package in ENGINES.items():
         if importlib.util.find_spec(package) is None:
             found[kind] = f"{package} is not installed: pip install 'nas-reid[{kind}]'"

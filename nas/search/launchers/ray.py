@@ -18,6 +18,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import nas
@@ -110,9 +111,10 @@ class RayLauncher:
 
     def submit(self, count: int) -> None:
         """One actor a worker; it waits until a node has its resources."""
-        wanted = {"num_cpus": self.settings.cpus, "num_gpus": self.settings.gpus, "resources": self.settings.resources}
-        self._require(wanted)
-        seat = self._ray.remote(Place).options(max_restarts=0, max_concurrency=3, **wanted)
+        cpus, gpus, further = self.settings.cpus, self.settings.gpus, self.settings.resources
+        self._require({"CPU": cpus, "GPU": gpus, **further})
+        place = self._ray.remote(Place)
+        seat = place.options(max_restarts=0, max_concurrency=3, num_cpus=cpus, num_gpus=gpus, resources=further)
         for _ in range(count):
             worker = new_name(self.name)
             log = str((self.log_folder / f"{self.task.study}-{worker.replace(':', '-')}.log").resolve())
@@ -120,9 +122,8 @@ class RayLauncher:
             run = actor.run.remote(self.task.command(worker)[1:], self.task.url, str(Path.cwd()), log)
             self._sent[worker] = _Sent(actor, actor.where.remote(log), run, log)
 
-    def _require(self, wanted: Mapping[str, Any]) -> None:
+    def _require(self, asked: Mapping[str, float]) -> None:
         """Refuses what no node of the cluster has."""
-        asked = {"CPU": wanted["num_cpus"], "GPU": wanted["num_gpus"], **wanted["resources"]}
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         if not any(all(node.get(key, 0.0) >= value for key, value in asked.items()) for node in nodes):
             plain = ", ".join(f"{value:g} {key}" for key, value in asked.items() if value)
@@ -180,7 +181,7 @@ class RayLauncher:
         self._ray.shutdown()
 
 
-def connect(address: str = "", own: Collection[str] = ()) -> Any:
+def connect(address: str = "", own: Collection[str] = ()) -> ModuleType:
     """Ray, connected to a cluster, with code of the person's own (`module:Class`) shipped to its nodes.
 
     Raises:
@@ -191,7 +192,7 @@ def connect(address: str = "", own: Collection[str] = ()) -> Any:
         ray = importlib.import_module("ray")
     except ImportError:
         raise StudyError("the launcher ray needs Ray", "pip install 'nas-reid[ray]'") from None
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error", "ignore_reinit_error": True}
+    options: dict[str, object] = {"log_to_driver": False, "logging_level": "error", "ignore_reinit_error": True}
     if own:
         options["runtime_env"] = {"working_dir": _shipped(own)}
     found = address or os.environ.get("RAY_ADDRESS", "")

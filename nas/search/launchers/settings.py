@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
@@ -107,9 +107,9 @@ def merged(study: LauncherSettings, on: str | None = None) -> LauncherSettings:
     return LauncherSettings.model_validate({**own, **({} if on is None else {"on": on})})
 
 
-def _over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def _over(base: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
     found = dict(base)
     for key, value in changes.items():
-        both = isinstance(value, Mapping) and isinstance(found.get(key), Mapping)
-        found[key] = _over(found[key], value) if both else value
+        below = found.get(key)
+        found[key] = _over(below, value) if isinstance(value, Mapping) and isinstance(below, Mapping) else value
     return found

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import submitit
 from submitit.core import utils
@@ -77,7 +76,7 @@ class SlurmWorker:
 class _Sent:
     """A submitted job and what is known of it."""
 
-    job: Any
+    job: submitit.Job[int]
     worker: str
     gone_since: float | None = None
 
@@ -127,7 +126,7 @@ class SlurmLauncher:
                 self._sent[job.job_id] = _Sent(job, worker)
             count -= piece
 
-    def _submit(self, tasks: Sequence[SlurmWorker]) -> list[Any]:
+    def _submit(self, tasks: Sequence[SlurmWorker]) -> list[submitit.Job[int]]:
         with self._executor.batch():
             return [self._executor.submit(task) for task in tasks]
 
@@ -190,7 +189,7 @@ class SlurmLauncher:
         self._address.unlink(missing_ok=True)
 
 
-def _parameters(settings: SlurmSettings, study: str) -> dict[str, Any]:
+def _parameters(settings: SlurmSettings, study: str) -> dict[str, object]:
     """The settings as submitit names them."""
     plain = ("partition", "account", "qos", "constraint", "gpus_per_node", "gres")
     given = {key: getattr(settings, key) for key in plain if getattr(settings, key) is not None}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nas.latency.placements import Planned, plan_profile
+from nas.latency.placements import plan_profile
 from nas.search.context import StudyContext
 from nas.search.definition import ProfileStage
 from nas.search.far_device import has_answered
 from nas.search.measuring import measure_networks
 from nas.search.stages.base import Preview
-from nas.spaces import DesignSpace
+from nas.spaces import Candidate, DesignSpace
 
 if TYPE_CHECKING:
     from nas.storage import StageInfo
@@ -25,7 +25,7 @@ class Profile:
             return True
         planned = networks_to_profile(context, context.space_of(stage), settings)
         if not context.measures_here:
-            return has_answered(context, [item.candidate for item in planned])
+            return has_answered(context, planned)
 
         def told(done: int, total: int, what: str = "") -> None:
             context.say(f"timing network {min(done + 1, total)} of {total}: {what}" if what else "")
@@ -40,7 +40,7 @@ class Profile:
         return Preview(measurements=wanted, note=f"{wanted} networks timed, equal tensor shapes once and on a sample")
 
 
-def networks_to_profile(context: StudyContext, space: DesignSpace, settings: ProfileStage) -> list[Planned]:
+def networks_to_profile(context: StudyContext, space: DesignSpace, settings: ProfileStage) -> list[Candidate]:
     """The plan of `nas latency profile` with the study's seed: shuffled, shapes checked, baselines first."""
     return plan_profile(
         space,
