@@ -4,10 +4,13 @@
     python benchmarks/placement_table.py sqlite:///placement_table_pedestrians.db
     python benchmarks/placement_table.py URL --study placement_table_pedestrians placement_table_published
     python benchmarks/placement_table.py URL --add         # another machine, another start: to the table as it is
+    python benchmarks/placement_table.py URL... --add --start 12952d3e22898279     # from a plain network it knows
     python benchmarks/placement_table.py --picture docs/images/placement_table.png
 
 The database is only read, and may be in use: trainings that have not ended are left out and counted. Several databases
-(another machine, another start) and several studies make one table. `--picture` draws the map of the single placements.
+(another machine, another start) and several studies make one table. A start is known by its file, which differs from
+run to run where the network does not: `--start` gives it the name that the table has for it, after a look at whether
+trainings that both have are the same. `--picture` draws the map of the single placements.
 Columns, sources and limits: `benchmarks/placement_table/README.md`.
 """
 
@@ -38,6 +41,8 @@ TOLD = ("time_ratio", "time_ratio_low", "time_ratio_high", "block", "site", "for
 """What the notation and the times say, beside the columns of a results table."""
 COUNTS = ("n_blocks", "site", "seed", "epochs", "params", "macs", "activations")
 SAME = ["notation", "start", "seed", "fidelity"]
+EQUAL = 1e-5
+"""mAP of trainings that are one: the table has six digits, and rounding may differ by the last."""
 DIGITS = {"map": 6, "rank1": 6, "minp": 6, "seconds": 1, "images_per_s": 0}
 """Fewer than were measured: beyond them is nothing but the machine."""
 
@@ -76,6 +81,26 @@ def _placed(notation: str) -> tuple[str, int | None, str]:
     return block, placements[0].site if len(placements) == 1 else None, form
 
 
+def from_start(added: pd.DataFrame, table: pd.DataFrame, start: str) -> pd.DataFrame:
+    """Trainings of several databases, all from the plain network that the table knows as `start`, under that name.
+
+    Raises:
+        SystemExit: their plain networks are not one, or trainings that both have differ, or there are none to compare.
+    """
+    plain = added.loc[added["role"].eq("start"), "map"]
+    if plain.max() - plain.min() > EQUAL:
+        raise SystemExit(f"the plain networks of these databases differ: mAP {plain.min():.6f} to {plain.max():.6f}")
+    moves = added["start"].str.partition("+")
+    named = added["start"].where(moves[0].eq("scratch"), f"plain:{start}" + moves[1] + moves[2])
+    renamed = added.assign(start=named)
+    both = renamed[renamed["role"].ne("start")].merge(table, on=SAME, suffixes=("", "_known"))
+    apart = (both["map"] - both["map_known"]).abs().max()
+    if both.empty or apart > EQUAL:
+        raise SystemExit(f"{len(both)} trainings are in both, and differ by up to {apart} mAP: another plain network?")
+    print(f"{len(both)} trainings are in both, and are the same")
+    return renamed
+
+
 def written(table: pd.DataFrame, file: Path) -> None:
     """The CSV: sorted, so that a table that grew differs from the former by lines that were added."""
     rounded = table.assign(**{name: table[name].astype(float).round(digits) for name, digits in DIGITS.items()})
@@ -103,6 +128,7 @@ def main() -> None:
     parser.add_argument("urls", nargs="*", help="databases of the study")
     parser.add_argument("--study", nargs="*", help="names of the studies, where a database has several")
     parser.add_argument("--add", action="store_true", help="keep the trainings that the table has already")
+    parser.add_argument("--start", metavar="HASH", help="the table's name of the plain network behind what is added")
     parser.add_argument("--name", default="pedestrians", help="name of the table")
     parser.add_argument("--picture", type=Path, help="PNG to draw from the table")
     arguments = parser.parse_args()
@@ -111,7 +137,9 @@ def main() -> None:
         table = pd.concat([table_of(study) for study in studies], ignore_index=True)
         file = FOLDER / f"{arguments.name}.csv"
         if arguments.add and file.exists():
-            table = pd.concat([placement_table(arguments.name)[list(COLUMNS)], table], ignore_index=True)
+            known = placement_table(arguments.name)[list(COLUMNS)]
+            table = from_start(table, known, arguments.start) if arguments.start else table
+            table = pd.concat([known, table], ignore_index=True)
         table = table.drop_duplicates(SAME)  # controls that studies of one database share
         written(table, file)
         left = sum(int((~study.results()["status"].isin(ENDED)).sum()) for study in studies)

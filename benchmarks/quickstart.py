@@ -10,7 +10,7 @@ each seed leaves its files in the folder, under `seed-N`. Judged are
 - seconds to the first words, to the plain network's mAP, and to the end;
 - the rules that were adopted, and whether the table of real placement trainings (`benchmarks/placement_table`) excludes
   them: a rule about a block's form is false where the 95 % interval of the table's own contrast lies below zero. The
-  table's trainings in the study's own seeds, from the same plain network, are left out of that;
+  table's trainings in the study's own seeds are left out of that;
 - the time that the terminal said was left, from a quarter of the way on, against what then passed.
 """
 
@@ -82,7 +82,7 @@ def run_seed(seed: int, folder: Path) -> dict[str, Any]:
         "trainings": result["trainings"]["finished"],
         "answer": result["answer"]["sentence"],
         "rules": result["rules"],
-        "blocks": sorted(blocks(folder)),
+        "seeds": seeds(folder),
         "estimates": len(late),
         "estimates_within": good,
     }
@@ -118,19 +118,18 @@ def watch(
     return guesses, plain_s
 
 
-def blocks(folder: Path) -> set[tuple[str, int]]:
-    """Plain network, by content, and seed of a study's trainings."""
+def seeds(folder: Path) -> list[int]:
+    """The seeds of a study's trainings."""
     with storage.open_database(f"sqlite:///{folder / 'quickstart.db'}", create=False, read_only=True) as database:
         rows = storage.Repository(database).results("quickstart")
-    return set(zip(rows["start"].astype(str).str.partition("+")[0], rows["seed"].astype(int), strict=True))
+    return sorted({int(seed) for seed in rows["seed"]})
 
 
-def table_says(sentence: str, own: set[tuple[str, int]]) -> str:
+def table_says(sentence: str, own: list[int]) -> str:
     """`holds`, `false` or `not told` for a rule about a block's form; `not asked` for others."""
     block = sentence.partition(":")[0].strip().lower()
     rows = placement_table("pedestrians").query("role == 'candidate' and status == 'finished' and n_blocks == 1")
-    rows = rows[(rows["block"] == block) & rows["site"].le(8)]
-    rows = rows[[pair not in own for pair in zip(rows["start"], rows["seed"], strict=True)]]
+    rows = rows[(rows["block"] == block) & rows["site"].le(8) & ~rows["seed"].isin(own)]
     forms = rows.pivot(index=["site", "start", "seed"], columns="form", values="map").dropna()
     if "put in as the identity" not in sentence or not {"identity", "published"} <= set(forms) or len(forms) < 2:
         return "not asked"
@@ -138,15 +137,14 @@ def table_says(sentence: str, own: set[tuple[str, int]]) -> str:
     difference = paired.mean()
     reach = student.ppf(0.975, len(paired) - 1) * paired.sem()
     verdict = "false" if difference + reach < 0 else "holds" if difference - reach > 0 else "not told"
-    seeds = forms.index.droplevel("site").nunique()
-    return f"{verdict}: {difference:+.4f} [{difference - reach:+.4f}, {difference + reach:+.4f}], {seeds} other seeds"
+    others = forms.index.droplevel("site").nunique()
+    return f"{verdict}: {difference:+.4f} [{difference - reach:+.4f}, {difference + reach:+.4f}], {others} other seeds"
 
 
 def about_map(row: dict[str, Any]) -> list[str]:
     """The adopted rules of a seed about mAP, with what the table says, the seed's own trainings left out."""
-    own = {(start, seed) for start, seed in row["blocks"]}
     said = [r["sentence"] for r in row["rules"] if r["verdict"] == "adopted" and "mAP" in r["sentence"]]
-    return [f"{sentence} ({table_says(sentence, own)})" for sentence in said]
+    return [f"{sentence} ({table_says(sentence, row['seeds'])})" for sentence in said]
 
 
 def page(rows: list[dict[str, Any]], machine: dict[str, Any], note: str = "") -> str:
