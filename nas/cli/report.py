@@ -11,7 +11,7 @@ import typer
 from nas import reporting, search, storage
 from nas.cli.campaign import load_studies
 from nas.cli.common import Json, Study, Url, emit_json, line, note, print_table, progress_bar
-from nas.errors import StudyError
+from nas.errors import NasError, StudyError
 
 if TYPE_CHECKING:
     from nas.reporting import StudyData
@@ -47,12 +47,17 @@ def report(
     maps: Annotated[
         int, typer.Option("--maps", min=0, metavar="N", help="Show where the best network looks, on N queries.")
     ] = 0,
+    images: Annotated[
+        bool, typer.Option("--images/--no-images", help="Five images of the data; the study's `report:` may forbid it.")
+    ] = True,
     json: Json = False,
 ) -> None:
     """Write the report of a study, or one over several: page, Markdown, tables, rules and figures.
 
     Example: nas report quickstart --format html,md,latex,svg
     """
+    if not images and (rank_lists or maps):
+        raise NasError("--no-images leaves nothing of --rank-lists and --maps, which are images", "Leave them out.")
     if study is not None and len(study) > 1:
         _over_several([search.find_study(named, db) for named in study], out, json)
         return
@@ -68,7 +73,7 @@ def report(
     folder = out or Path("reports") / reporting.file_name(name)
     with progress_bar("Report", enabled=not json) as progress:
         written = reporting.write_report(
-            reporting.with_samples(data), folder, wanted, plotlyjs=plotlyjs, progress=progress
+            reporting.with_samples(data, images), folder, wanted, plotlyjs=plotlyjs, progress=progress
         )
     if json:
         emit_json({"study": name, "files": {kind: str(path) for kind, path in written.items()}})

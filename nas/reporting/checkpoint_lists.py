@@ -21,6 +21,7 @@ from nas.data import PackedSplit, PreparedData, ReidDataset, dataset_view, load_
 from nas.errors import StudyError
 from nas.files.places import folders_of
 from nas.progress import Progress
+from nas.reporting.samples import shows_images
 from nas.reporting.study_data import StudyData
 from nas.retrieval import evaluate
 from nas.retrieval.rank_lists import rank_lists
@@ -128,6 +129,11 @@ def _extractor(training: Mapping[str, Any], folder: Path, device: str) -> Featur
 
 
 def _images(data: StudyData, split: str, size: tuple[int, int], progress: Progress | None) -> PreparedData:
+    if not shows_images(data):
+        raise StudyError(
+            f"the study {data.name!r} keeps images out of its reports (`report: {{images: false}}`)",
+            "take the key out of its file and run it again, or leave rank lists and maps out",
+        )
     return prepare(_view(data, split, progress), size, progress=progress)
 
 

@@ -41,7 +41,7 @@ def study_data(queries: Repository, name: str) -> StudyData:
     return StudyData(
         name=name,
         definition=info.definition,
-        results=_beside(results, queries.failures_of(name), queries.told(name), queries.checkpoints_of(name)),
+        results=_beside(results, *_facts_of_trainings(queries, name)),
         latencies=_of_space(_latencies(queries, info, results), results, spaces),
         spaces=_spaces(spaces, stages),
         findings=queries.findings(info.id),
@@ -52,11 +52,17 @@ def study_data(queries: Repository, name: str) -> StudyData:
         dataset=_dataset(queries.datasets_of(name)),
         protocol=timing.get("protocol", {}),
         notes=queries.notes(info.id),
+        energy=queries.energy_of(name),
     )
 
 
+def _facts_of_trainings(queries: Repository, name: str) -> tuple[pd.DataFrame, ...]:
+    """Tables by training of what results do not have."""
+    return queries.failures_of(name), queries.told(name), queries.checkpoints_of(name), queries.workers_of(name)
+
+
 def _beside(results: pd.DataFrame, *more: pd.DataFrame) -> pd.DataFrame:
-    """Columns by training that results do not have: reasons of failures, numbers of one's own trainer, weights."""
+    """Columns by training that results do not have: reasons of failures, one's own numbers, weights, logs."""
     for table in more:
         fresh = [name for name in table if name == "training_id" or name not in results]
         if len(fresh) > 1 and len(table):

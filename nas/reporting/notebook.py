@@ -237,9 +237,9 @@ class Study:
         """The findings so far, with evidence and verdicts."""
         return rule_set(self.data())
 
-    def report(self, folder: str | Path, *formats: str) -> dict[str, Path]:
-        """Writes the report; see `nas.reporting.write_report`."""
-        return write_report(with_samples(self.data()), Path(folder), formats or None)
+    def report(self, folder: str | Path, *formats: str, images: bool = True) -> dict[str, Path]:
+        """Writes the report, without images of the data where `images` is False; see `nas.reporting.write_report`."""
+        return write_report(with_samples(self.data(), images), Path(folder), formats or None)
 
     def __repr__(self) -> str:
         return f"Study({self.name!r}, database {masked(self.url)!r})"

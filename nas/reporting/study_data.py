@@ -17,6 +17,7 @@ from nas.reporting.placements import add_placements
 from nas.results.answer import Answer, answer_of
 from nas.results.columns import NUMBERS, RESULT_COLUMNS, Metric, failed, finished, metric_of, trainings
 from nas.results.costs import COSTS, SLOWER
+from nas.results.energy import ENERGY_COLUMNS
 from nas.results.fronts import on_front
 from nas.results.levels import Level, candidates, levels, quoted_level, widest_level
 from nas.storage.notes import NoteInfo
@@ -81,7 +82,9 @@ class StudyData:
         rank_lists: candidate notation -> list of rank lists, where they were kept.
         maps: candidate notation -> picture of where it looks, as a data address.
         notes: candidate id -> what a person noted of it.
+        energy: what counters ran up during trainings, columns `ENERGY_COLUMNS`.
         samples: picture of a few images of the data set, as a data address; empty where they are not here.
+        no_samples: why there are none, where that is known.
     """
 
     name: str
@@ -99,7 +102,9 @@ class StudyData:
     rank_lists: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     maps: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, NoteInfo] = field(default_factory=dict)
+    energy: pd.DataFrame = field(default_factory=lambda: empty_table(ENERGY_COLUMNS))
     samples: str = ""
+    no_samples: str = ""
     _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -128,6 +133,11 @@ class StudyData:
     def trainings(self) -> pd.DataFrame:
         """One row a training: a training shared by several stages is kept once, in its last stage."""
         return trainings(self.results)
+
+    def trained_in(self, rows: pd.DataFrame) -> pd.Series:
+        """The stage that asked for each training first, and so had it trained; later ones share it."""
+        asked = self.results.dropna(subset=["training_id"]).drop_duplicates("training_id")
+        return rows["training_id"].map(asked.set_index("training_id")["stage"]).fillna(rows["stage"])
 
     @cached_property
     def finished(self) -> pd.DataFrame:

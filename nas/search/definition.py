@@ -96,6 +96,14 @@ class ValidationSettings(Settings):
     seed: int = Field(0, ge=0, lt=2**62, description="which identities")
 
 
+class ReportSettings(Settings):
+    """What reports of the study show."""
+
+    images: bool = Field(
+        True, description="five images of the data; false: no image of the data is in a report, rank list or map of it"
+    )
+
+
 class ProfileStage(Settings):
     """Latency of the baselines and of every single placement; nothing is trained."""
 
@@ -483,6 +491,7 @@ class StudyDefinition(Settings):
     )
     select_on: Literal["validation", "test"] = Field("validation", description="test: the paper's own protocol")
     validation: ValidationSettings = Field(ValidationSettings(), description="identities held out for selection")
+    report: ReportSettings = Field(ReportSettings(), description="what its reports show")
     workers: Annotated[int, Field(gt=0, le=1_024)] = Field(1, description="processes that train, on this machine")
     launcher: LauncherSettings = Field(LauncherSettings(), description="where workers are started, and with what")
     budget: Budget = Field(Budget(), description="the study ends when it is spent; raise it to go on")
@@ -624,6 +633,7 @@ EXECUTION_KEYS = frozenset(
     {
         "title",
         "question",
+        "report",
         "checkpoints",
         "keep_checkpoints",
         "device",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import platform
 import subprocess
@@ -39,6 +40,17 @@ def environment(device: str = "cpu") -> dict[str, Any]:
 
         facts |= {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
     return facts
+
+
+def who() -> str:
+    """Who runs this: `$NAS_WHO` (empty: nobody is named), or the user and the machine."""
+    named = os.environ.get("NAS_WHO")
+    if named is not None:
+        return " ".join(named.split())
+    try:
+        return f"{getpass.getuser()}@{platform.node()}"
+    except (KeyError, OSError):  # a container's user may have no name
+        return platform.node()
 
 
 def _threads() -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from nas.data.records import require_same_data
 from nas.errors import StorageError, StudyError, TrainingError
 from nas.results.costs import COSTS
 from nas.search.context import StudyContext
+from nas.search.energy import metered
 from nas.search.objectives import OwnTrainer, Told
 from nas.search.starts import CHECKPOINT, file_of, split_start
 from nas.spaces import Candidate
@@ -59,10 +60,16 @@ class Execution:
         self._check_code(candidate, claim)
         if self._context.replay is not None:
             return self._replayed(candidate, claim, should_stop)
-        if self._context.trainer is not None:
-            return self._own(self._context.trainer, candidate, claim, should_stop)
-        self._store_size(candidate)
-        return self._trained(candidate, claim, should_stop)
+        used: list[dict[str, Any]] = []
+        with metered(self._context.device, used):
+            if self._context.trainer is not None:
+                outcome = self._own(self._context.trainer, candidate, claim, should_stop)
+            else:
+                self._store_size(candidate)
+                outcome = self._trained(candidate, claim, should_stop)
+        # Of a training that was gone on with, what went before is not known: half of it would be no measurement.
+        whole = all(row["ended"] - row["begun"] >= (outcome.seconds or 0.0) for row in used)
+        return replace(outcome, metrics={**outcome.metrics, "energy": used}) if used and whole else outcome
 
     def _own(
         self, trainer: OwnTrainer, candidate: Candidate, claim: ClaimedTraining, should_stop: Callable[[], bool]

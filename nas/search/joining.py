@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nas.storage import Repository, StudyInfo
 
 
-ADDED = frozenset({"code", "file", "history", "precision", "sources"})
+ADDED = frozenset({"by", "code", "file", "history", "precision", "sources"})
 """What `register` adds to the content of a study file; `file` is where it lay."""
 
 

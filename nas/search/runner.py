@@ -24,6 +24,7 @@ from nas.errors import StorageError, StudyError
 from nas.search import own_function
 from nas.search.context import FINAL, SELECT, SOURCE, SPLITS, StudyContext, StudyParts, cache_folder, training_device
 from nas.search.definition import START, StudyDefinition
+from nas.search.environment import who
 from nas.search.growth import Growth, growth, reopen
 from nas.search.handing import is_handed_recipe
 from nas.search.joining import stored_definition
@@ -68,6 +69,7 @@ def register(definition: StudyDefinition, repository: Repository) -> int:
     known = next((s for s in repository.studies() if s.name == definition.name), None)
     grown = Growth() if known is None else _grown(StudyContext(definition, repository, known.id), known, stored)
     stored["history"] = _history(known, grown)
+    stored["by"] = _people(known)
     if parts.trains and parts.recipe.precision == "auto":
         stored["precision"] = (known and known.definition.get("precision")) or _precision(definition)
     study_id = repository.ensure_study(definition.name, stored, definition.seed, space.id)
@@ -136,6 +138,12 @@ def _history(known: StudyInfo | None, grown: Growth) -> list[dict[str, Any]]:
     before = [] if known is None else list(known.definition.get("history", []))
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return [*before, {"at": now, "grown": list(grown.words)}] if grown.words else before
+
+
+def _people(known: StudyInfo | None) -> list[str]:
+    """Who registered the study and ran it again, in this order."""
+    before = [] if known is None else known.definition.get("by", [])
+    return list(dict.fromkeys(name for name in (*before, who()) if name))
 
 
 @contextlib.contextmanager

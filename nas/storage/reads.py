@@ -11,8 +11,10 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import func, select
 
+from nas.results.energy import ENERGY_COLUMNS
 from nas.storage.base import AnySelect
 from nas.storage.models import (
+    Control,
     DatasetRow,
     Environment,
     Epoch,
@@ -104,6 +106,30 @@ class Reads(Studies):
             Training.id.in_(trainings_of(study)), Training.status == "finished", Training.checkpoint_uri.is_not(None)
         )
         return pd.DataFrame(self.rows(query), columns=["training_id", "checkpoint"])
+
+    def workers_of(self, study: str) -> pd.DataFrame:
+        """Who did each training: training_id, worker and its log, empty where workers of that name were not started
+        by the last run of the study.
+        """
+        query = select(Training.id, Training.owner).where(
+            Training.id.in_(trainings_of(study)), Training.owner.is_not(None)
+        )
+        launch = select(Control.launch).join(StudyRow, StudyRow.id == Control.study_id).where(StudyRow.name == study)
+        jobs = [job for row in self.rows(launch) for job in row.launch.get("jobs", ())]
+        logs = {job["worker"]: job.get("log", "") for job in jobs}
+        rows = [(number, owner, logs.get(owner, "")) for number, owner in self.rows(query)]
+        return pd.DataFrame(rows, columns=["training_id", "worker", "log"])
+
+    def energy_of(self, study: str) -> pd.DataFrame:
+        """What counters ran up during the study's finished trainings, columns `ENERGY_COLUMNS`; no rows where none did.
+
+        Trainings that another study asked for, too, are in it.
+        """
+        query = select(Training.id, Training.metrics["energy"]).where(
+            Training.id.in_(trainings_of(study)), Training.status == "finished"
+        )
+        rows = [{"training_id": number, **reading} for number, used in self.rows(query) for reading in used or ()]
+        return pd.DataFrame(rows, columns=list(ENERGY_COLUMNS))
 
     def epochs_of(self, training_ids: Sequence[int]) -> pd.DataFrame:
         """The curves of these trainings: training_id, epoch, lr, loss (the sum of its terms), seconds."""

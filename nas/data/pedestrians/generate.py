@@ -162,13 +162,18 @@ def _walking(
     return figure.placed(joints(person, stance), stance.yaw, stance.pitch, at, size)
 
 
+def set_folder(settings: PedestrianSettings, cache: Path | None = None) -> Path:
+    """Where a generated set lies in the cache, drawn or not."""
+    return (cache or default_cache()) / "generated" / settings.id
+
+
 def generated_folder(settings: PedestrianSettings, cache: Path | None = None, progress: Progress | None = None) -> Path:
     """The folder of a generated set in the cache; drawn when it is not there yet, by one worker only.
 
     Raises:
         DataError: no space left, or the cache cannot be written.
     """
-    folder = (cache or default_cache()) / "generated" / settings.id
+    folder = set_folder(settings, cache)
     if not folder.is_dir():
         write_set(settings, folder, progress)
     return folder

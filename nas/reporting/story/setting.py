@@ -10,8 +10,9 @@ import pandas as pd
 
 from nas.progress import duration
 from nas.reporting.document import Block, Facts, Paragraph, Picture, Section, Table, code, words
-from nas.reporting.numbers import count
+from nas.reporting.numbers import count, plural
 from nas.reporting.study_data import StudyData
+from nas.results.energy import joules_spent
 
 _SPLITS = ("train", "query", "gallery")
 
@@ -27,17 +28,40 @@ def head(data: StudyData) -> list[str]:
         if not pd.isna(begun):
             wall, spent = (ends.max() - begun).total_seconds(), float(finished["seconds"].sum())
             ran = f"{begun:%Y-%m-%d %H:%M} to {ran} ({duration(wall)}), {duration(spent)} of training"
-        said.append(ran)
+        said += [ran, _energy(data)]
+    people = [words(name) for name in data.definition.get("by") or ()]
+    said += [f"by {', '.join(people)}"] if people else []
     machine = data.environment.get("trained on") or {}
     said += [f"on {words(machine.get('gpu') or machine['cpu'])}"] if machine.get("gpu") or machine.get("cpu") else []
-    splits = data.dataset.get("splits") or {}
-    sizes = [f"{count(_at(splits, name, 'images'))} {name}" for name in _SPLITS if name in splits]
-    named = data.table or data.dataset.get("name") or data.definition.get("data")
-    if named:
-        said.append(f"data {value_words(named)}" + (f" ({', '.join(sizes)} images)" if sizes else ""))
+    path = None if data.definition.get("objective") else data.definition.get("data")
+    named = data.table or path or data.dataset.get("name")
+    said += [f"data {value_words(named)}{_sizes(data.dataset)}"] if named else []
     if data.spaces:
         said.append(f"a space of {count(data.spaces[0].get('size'))} candidates")
     return said
+
+
+def _sizes(dataset: Mapping[str, Any]) -> str:
+    """Images to train on and in the test set; of held-out identities where the test set was not read yet."""
+    views = {row["view"]: row["splits"] for row in dataset.get("views") or ()}
+    splits = views.get("test") or dataset.get("splits") or {}
+    sizes = [f"{count(_at(splits, name, 'images'))} {name}" for name in _SPLITS if name in splits]
+    held_out = " of validation identities" if "val" in views and "test" not in views else ""
+    return f" ({', '.join(sizes)} images{held_out})" if sizes else ""
+
+
+def _energy(data: StudyData) -> str:
+    """What trainings took as the machines' own counters say; never estimated."""
+    trained = data.finished["training_id"].nunique()
+    known = data.energy[data.energy["training_id"].isin(data.finished["training_id"])]
+    if known.empty:
+        return "energy not measured (the machine does not tell it)"
+    kilowatt_hours = joules_spent(known) / 3.6e6
+    measured = known["training_id"].nunique()
+    part = "" if measured == trained else f" in {count(measured)} of {plural(trained, 'training')}"
+    cards = known["counter"].str.endswith(" gpu")
+    of = " and ".join(word for word, there in (("processors", ~cards), ("GPUs", cards)) if there.any())
+    return f"{kilowatt_hours:.3g} kWh ({of}){part}"
 
 
 def data_section(data: StudyData) -> Section:
@@ -59,6 +83,7 @@ def data_section(data: StudyData) -> Section:
         ]
         blocks.append(Table(["split", "images", "identities", "cameras"], rows, numeric=frozenset({1, 2, 3})))
     blocks += [Picture(data.samples, "one image each of a few persons of the set")] if data.samples else []
+    blocks += [Paragraph(data.no_samples)] if data.no_samples else []
     blocks.append(Paragraph(_view_words(data)))
     return Section("data", "Data", blocks, folded=True)
 
@@ -115,7 +140,7 @@ def protocol(data: StudyData) -> Section:
     facts += [("study seed", value_words(definition.get("seed")))]
     seeds = data.finished.groupby("candidate_id")["seed"].nunique() if len(data.finished) else None
     if seeds is not None:
-        facts.append(("seeds a candidate", code(f"{seeds.min()} to {seeds.max()}")))
+        facts.append(("seeds per candidate", code(f"{seeds.min()} to {seeds.max()}")))
     explanation = Paragraph(" ".join(_how(data)))
     return Section("protocol", "Protocol", [Facts(facts), explanation], folded=True)
 

@@ -15,9 +15,8 @@ from nas.reporting.numbers import count, plural
 from nas.reporting.story.setting import value_words
 from nas.reporting.study_data import StudyData, rows_of
 from nas.results.costs import COSTS
+from nas.search.joining import ADDED
 
-NOT_IN_FILE = ("code", "file", "history", "precision", "sources")
-"""What a database keeps beside the keys of a study file."""
 _SHOWN = 200
 
 
@@ -86,7 +85,7 @@ def reproduce(data: StudyData) -> Section:
     """The commands and the study file that make these numbers again."""
     file = f"studies/{file_name(data.name)}.yaml"
     commands = f"nas run {file}\nnas report {file_name(data.name)}"
-    file_keys = {key: value for key, value in data.definition.items() if key not in NOT_IN_FILE}
+    file_keys = {key: value for key, value in data.definition.items() if key not in ADDED}
     text = dump_yaml(clean(file_keys)).rstrip() if file_keys else ""
     said = (
         "The same study file and seed propose the same candidates; on the same machine the numbers are the same. "
