@@ -17,6 +17,7 @@ from nas.errors import DataError, NasError
 from nas.files.outputs import check_outputs
 from nas.files.shown import csv_text
 from nas.files.whole import write_text
+from nas.spaces.plugins import find_part
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,6 +81,8 @@ def evaluate(
             "Leave --per-query, --worst and --rank-lists out.",
         )
     check_outputs((per_query, histogram, rank_lists, roc), (checkpoint,), force=force)
+    for name in metric or ():
+        find_part("metric", name, {})  # before the work whose numbers it would take
     place = images.usable_device(device)
     loaded = training.load_checkpoint(checkpoint)
     prepared = prepare_data(data, view, loaded.input_size, cache, use="evaluate")

@@ -19,6 +19,7 @@ from nas.files.yaml_source import load_yaml
 from nas.networks.export import CALIBRATION_IMAGES, ExportFormat, ExportReport
 from nas.progress import Progress
 from nas.spaces.candidate import Candidate, as_candidate
+from nas.spaces.plugins import find_part
 from nas.training.checkpoints import Checkpoint, load_checkpoint
 from nas.training.results import EpochRecord, TrainingResult
 
@@ -265,6 +266,8 @@ def evaluate(
     Raises:
         TrainingError, DataError: the checkpoint or the images cannot be read.
     """
+    for name in metrics:
+        find_part("metric", name, {})  # before the work whose numbers it would take
     source = loaded(checkpoint)
     found = prepared(data, source.input_size, view, cache=_path(cache), use="evaluate", progress=progress)
     place = usable_device(device)

@@ -90,6 +90,7 @@ def test_sigterm_writes_a_checkpoint_and_the_same_command_goes_on(cache: Path, t
         (["train", "resnet50", "--data", DATA, "--set", "weights=absent.pth"], "absent.pth"),
         (["train", "resnet50", "--data", DATA, "--view", "finale"], "final"),
         (["evaluate", "none.pt", "--data", DATA], "none.pt"),
+        (["evaluate", "none.pt", "--data", DATA, "--metric", "map_at_5"], "map_at_5"),
         (["extract", "none.pt", ".", "--out", "a.csv"], ".npy or .parquet"),
         (["extract", "none.pt", "nowhere", "--out", "a.npy"], "nowhere"),
     ],
