@@ -137,12 +137,14 @@ def _refuse_fruitless(study: str, trainings: dict[str, int]) -> None:
 
 
 def _told(data: StudyData) -> tuple[list[str], JsonDict]:
-    """What a study may say so far - its answer, what limits it, its rules - in lines, and as plain data."""
+    """What a study may say so far - its answer, what limits it, its rules, the choice for a robot - in lines, and as data."""
     limits, findings = reporting.health(data), reporting.finding_table(data.findings).to_dict("records")
     # Rules with their numbers, verdict and why, adopted ones first.
     rules = [{key: row[key] for key in ("sentence", "verdict", "reason")} for row in findings]
+    choice = reporting.robot_words(data)
     lines = [data.answer.sentence, *(f"Mind: {limit.words}" for limit in limits), *_rule_lines(rules)]
-    return lines, {"answer": data.answer.to_dict(), "health": [limit.to_dict() for limit in limits], "rules": rules}
+    plain: JsonDict = {"answer": data.answer.to_dict(), "health": [limit.to_dict() for limit in limits], "rules": rules}
+    return [*lines, *([choice] if choice else [])], {**plain, "choice": choice}
 
 
 def _rule_lines(rules: list[dict[str, str]]) -> list[str]:

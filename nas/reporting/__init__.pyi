@@ -13,6 +13,7 @@ from .health import health as health
 from .loading import load_study_data as load_study_data
 from .notebook import Study as Study
 from .report import write_report as write_report
+from .robot import robot_words as robot_words
 from .samples import with_samples as with_samples
 from .story.trust import file_name as file_name
 from .study_data import StudyData as StudyData
