@@ -70,13 +70,13 @@ def _finding(
 def _reason(rows: Sequence[Beside], reference: str, time: Quote) -> str:
     """The times at the sites, equal ones together, beside the reference's.
 
-    Example: `resnet101 53.45 ms a batch; at 1-4: 75.20 ms (x 1.407 [1.403, 1.411])`.
+    Example: `resnet101 53.45 ms per batch; at 1-4: 75.20 ms (x 1.407 [1.403, 1.411])`.
     """
     groups: dict[str, list[int]] = {}
     for row in sorted(rows, key=lambda row: row.site):
         groups.setdefault(_time_words(row), []).append(row.site)
     parts = [f"at {compact(sites)}: {words}" for words, sites in groups.items()]
-    base = f"not known ({time.why})" if time.value is None else f"{time.value:.2f} ms a batch"
+    base = f"not known ({time.why})" if time.value is None else f"{time.value:.2f} ms per batch"
     return f"{reference} {base}; {'; '.join(parts)}"
 
 

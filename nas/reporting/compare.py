@@ -60,11 +60,12 @@ class Comparison:
         first, second = self.names
         shared = f"{first} and {second} share {plural(len(self.networks), 'network')}"
         order = (
-            f"their order agrees with Kendall's tau {fixed(self.tau, 2)} (p {p_value(self.p)})"
+            f"their order agrees by {fixed(self.tau, 2)} (Kendall's tau: 1 is the same order, 0 none; "
+            f"p {p_value(self.p)})"
             if self.tau == self.tau
             else f"too few to compare their order (at least {LEAST})"
         )
-        apart = f"; numbers are not compared, for there differ: {', '.join(self.differs)}" if self.differs else ""
+        apart = f"; numbers are not compared, because these differ: {', '.join(self.differs)}" if self.differs else ""
         low, high = self.shift.interval()
         ends = "" if math.isnan(low) else f" [{low:+.4f}, {high:+.4f}], 95 % over networks"
         moved = (
@@ -132,7 +133,7 @@ def _differs(first: StudyData, second: StudyData, a: Level, b: Level) -> list[st
         "split": (a.split, b.split),
         "recipe": (a.recipe, b.recipe),
     }
-    pairs |= {"fidelity": (a.fidelity, b.fidelity), "start": (a.start, b.start)}
+    pairs |= {"length of the trainings": (a.fidelity, b.fidelity), "start": (a.start, b.start)}
     pairs |= {"what trainings are judged by": (first.metric, second.metric)}
     return [name for name, (mine, other) in pairs.items() if mine != other]
 

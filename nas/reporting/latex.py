@@ -26,19 +26,20 @@ def render_latex(data: StudyData) -> str:
 
 
 def systems_latex(data: StudyData) -> str:
-    """The paper's Table I: attention @ positions, loss, mAP, batches/s; best mAP of each loss in bold."""
+    """The paper's Table I: attention @ positions, loss, the metric, batches/s; the best of each loss in bold."""
     frame = systems_rows(data)
     best = frame.groupby("loss")["map_mean"].transform("max") == frame["map_mean"]
     shown = pd.DataFrame(
         {
             "attention @ positions": frame["system"],
             "loss": frame["loss"],
-            "mAP": list(map(mean_sd, frame["map_mean"], frame["map_sd"])),
+            data.metric.title: list(map(mean_sd, frame["map_mean"], frame["map_sd"])),
             "batches/s": [fixed(speed, 2) for speed in frame["batches_per_s"]],
         }
     )
     what = data.quoted.words if data.quoted else ""
-    return _table(shown, "llcr", f"mAP (mean ± sd over seeds; {what}) and speed ({data.batch_words}).", "systems", best)
+    caption = f"{data.metric.title} (mean ± sd over seeds; {what}) and speed ({data.batch_words})."
+    return _table(shown, "llcr", caption, "systems", best)
 
 
 def front_latex(data: StudyData) -> str:
@@ -48,17 +49,18 @@ def front_latex(data: StudyData) -> str:
     shown = pd.DataFrame(
         {
             "candidate": [short_label(str(notation)) for notation in front["notation"]],
-            "mAP": list(map(mean_sd, front["map_mean"], front["map_sd"])),
-            "ms a batch": [fixed(ms, 2) for ms in front["latency_ms"]],
+            data.metric.title: list(map(mean_sd, front["map_mean"], front["map_sd"])),
+            "ms per batch": [fixed(ms, 2) for ms in front["latency_ms"]],
         }
     )
-    return _table(shown, "lcr", "Pareto front: candidates that no other beats in both mAP and time.", "front")
+    caption = f"Pareto front: candidates that no other beats in both {data.metric.words} and time."
+    return _table(shown, "lcr", caption, "front")
 
 
 def rules_latex(data: StudyData) -> str:
     """All findings with evidence and verdict, as `nas rules export` writes them, a page at a time."""
     rules = rule_set(data)
-    caption = "Rules with their effect on mAP, 95\\,\\% intervals and verdicts"
+    caption = rf"Rules with their effect on {latex_text(data.metric.words)}, 95\,\% intervals and verdicts"
     tables = []
     for place in range(0, len(rules), PAGE_RULES):
         page = replace(rules, findings=rules.findings[place : place + PAGE_RULES])
@@ -69,7 +71,7 @@ def rules_latex(data: StudyData) -> str:
 
 
 def _table(shown: pd.DataFrame, columns: str, caption: str, label: str, bold: pd.Series | None = None) -> str:
-    """The table environment; nothing for a table without rows. `bold` says which rows' mAP is."""
+    """The table environment; nothing for a table without rows. `bold` says in which rows the third column is."""
     if shown.empty:
         return ""
     if len(shown) > PAGE_ROWS:
@@ -77,7 +79,7 @@ def _table(shown: pd.DataFrame, columns: str, caption: str, label: str, bold: pd
         shown, bold = shown.head(PAGE_ROWS), None if bold is None else bold.head(PAGE_ROWS)
     styler = shown.style.hide(axis="index").format(latex_text).format_index(latex_text, axis=1)
     if bold is not None:
-        styler = styler.apply(lambda _: ["textbf:--rwrap" if top else "" for top in bold], subset=["mAP"])
+        styler = styler.apply(lambda _: ["textbf:--rwrap" if top else "" for top in bold], subset=[shown.columns[2]])
     text = styler.to_latex(
         hrules=True,
         column_format=columns,

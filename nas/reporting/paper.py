@@ -18,6 +18,7 @@ import nas
 from nas.errors import NasError
 from nas.reporting.study_data import StudyData, records_of
 from nas.reporting.tables import loss_of
+from nas.results.columns import MAP
 from nas.results.intervals import Estimate
 from nas.results.levels import Level
 from nas.spaces.candidate import Candidate, Placement
@@ -66,10 +67,12 @@ def paper_transfer() -> pd.DataFrame:
 
 
 def is_the_papers(data: StudyData) -> bool:
-    """Whether the study trains the paper's backbone on the paper's data set."""
+    """Whether the study trains the paper's backbone on the paper's data set, judged as the paper does."""
     trained = data.finished
-    return _is_market(data) and bool(
-        ((trained["backbone"] == BACKBONE) & ~trained["notation"].str.contains("width=")).any()
+    return (
+        data.metric == MAP
+        and _is_market(data)
+        and bool(((trained["backbone"] == BACKBONE) & ~trained["notation"].str.contains("width=")).any())
     )
 
 
@@ -164,7 +167,7 @@ def beside(data: StudyData, level: Level | None = None) -> pd.DataFrame:
     level = level or data.quoted
     summary = data.candidates(level)
     summary = summary[summary["quoted"].astype(bool)]
-    if summary.empty:
+    if summary.empty or data.metric != MAP:
         return pd.DataFrame()
     ours = summary.assign(
         ours=summary["notation"],

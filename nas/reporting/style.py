@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
+from nas.results.columns import MAP, Metric
 from nas.spaces.labels import MIXED, NO_BLOCK
 
 FONT = "Inter, 'Segoe UI', system-ui, -apple-system, Roboto, 'Helvetica Neue', 'DejaVu Sans', sans-serif"
@@ -125,6 +126,17 @@ def plain(text: object) -> str:
     return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def metric_of(table: pd.DataFrame) -> Metric:
+    """What the trainings behind a figure's table are judged by."""
+    metric: Metric = table.attrs.get("metric", MAP)
+    return metric
+
+
+def metric_title(table: pd.DataFrame) -> str:
+    """Its name with its unit, for an axis."""
+    return plain(metric_of(table).title)
+
+
 def axis_title(what: str, table: pd.DataFrame) -> str:
     """What an axis shows, and below it, smaller, of which trainings: one line of both is longer than most axes."""
     level = table.attrs.get("level")
@@ -190,8 +202,9 @@ def differences_map(
     y: Sequence[object],
     hover: Sequence[Sequence[str]],
     gap: float,
+    metric: Metric,
 ) -> go.Heatmap:
-    """A grid of differences in mAP: no difference is the colour of no effect, empty cells stay empty."""
+    """A grid of differences: no difference is the colour of no effect, empty cells stay empty."""
     limit = max(float(np.nanmax(np.abs(values))), 1e-6)
     return go.Heatmap(
         z=values,
@@ -206,7 +219,7 @@ def differences_map(
         hoverongaps=False,
         xgap=gap,
         ygap=gap,
-        colorbar=colour_bar("mAP"),
+        colorbar=colour_bar(plain(metric.title)),
     )
 
 

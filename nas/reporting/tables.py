@@ -10,22 +10,30 @@ from nas.errors import NasError
 from nas.reporting.document import Badge, Cell, Link, Stacked, Table, code, words
 from nas.reporting.numbers import MISSING, count, fixed, is_missing, mean_sd, scaled
 from nas.reporting.study_data import StudyData, records_of, rows_of
+from nas.results.columns import Metric
 from nas.results.levels import Level
 from nas.spaces.candidate import Candidate
 from nas.spaces.labels import short_label
-from nas.training.recipe import load_recipe
+from nas.training.recipe import LOSS_SETUPS, load_recipe
 
 SHOWN_ROWS = 200
 """Longer tables are cut in reports; the CSV file has every row."""
 
 
-CANDIDATE_HEADS = ("candidate", "", "mAP", "rank-1", "mINP", "seeds", "ms a batch", "batches/s", "params (M)", "GMAC")
+def candidate_heads(metric: Metric) -> tuple[str, ...]:
+    """The headings of `candidate_rows`."""
+    return (
+        *("candidate", "", metric.title, "rank-1", "mINP", "seeds"),
+        *("ms per batch", "batches/s", "params (M)", "GMAC"),
+    )
+
+
 CANDIDATE_NUMBERS = frozenset(range(2, 10))
 """Which of these columns are right-aligned."""
 
 
-def candidate_table(summary: pd.DataFrame, caption: str, name: str) -> Table:
-    """Candidates with mAP, rank-1, mINP, time and size; the longest tables are cut, and say so.
+def candidate_table(summary: pd.DataFrame, metric: Metric, caption: str, name: str) -> Table:
+    """Candidates with the metric, rank-1, mINP, time and size; the longest tables are cut, and say so.
 
     Those to quote stand first, those that failed in every training last.
     """
@@ -34,11 +42,11 @@ def candidate_table(summary: pd.DataFrame, caption: str, name: str) -> Table:
     rows = candidate_rows(summary.head(SHOWN_ROWS))
     cut = len(summary) - len(rows)
     note = f"{count(cut)} more rows are in pareto.csv." if cut > 0 else ""
-    return Table(CANDIDATE_HEADS, rows, caption, note, name, CANDIDATE_NUMBERS)
+    return Table(candidate_heads(metric), rows, caption, note, name, CANDIDATE_NUMBERS)
 
 
 def candidate_rows(summary: pd.DataFrame, link: Callable[[str], str] | None = None) -> list[list[Cell]]:
-    """One row a candidate, columns `CANDIDATE_HEADS`; `link` gives the address of a candidate's page by its id."""
+    """One row a candidate, columns `candidate_heads`; `link` gives the address of a candidate's page by its id."""
     return [_candidate_row(row, link) for row in records_of(summary)]
 
 
@@ -76,7 +84,7 @@ def _standing(row: dict[str, object]) -> Badge:
 
 
 def systems_rows(data: StudyData, level: Level | None = None) -> pd.DataFrame:
-    """The rows of a table like the paper's Table I: system, loss, mAP mean and sd, batches/s; fewest blocks first."""
+    """The rows of a table like the paper's Table I: system, loss, mean and sd, batches/s; fewest blocks first."""
     summary = data.candidates(level or data.quoted)
     if summary.empty:
         return pd.DataFrame(columns=["system", "loss", "map_mean", "map_sd", "seeds", "batches_per_s", "notation"])
@@ -91,11 +99,12 @@ def systems_rows(data: StudyData, level: Level | None = None) -> pd.DataFrame:
 
 
 def loss_of(notation: str, data: StudyData) -> str:
-    """The loss a candidate was trained with, as its recipe says; a dash where that cannot be read any more."""
+    """The loss a candidate was trained with, by the name of its set-up; a dash where its recipe no longer reads."""
     try:
         recipe = load_recipe(data.definition.get("recipe") or "strong_baseline")
         own = {key: value for key, value in Candidate.parse(notation).recipe if key == "loss"}
-        return recipe.with_overrides(own).loss
+        loss = recipe.with_overrides(own).loss
+        return next((name for name, terms in LOSS_SETUPS.items() if "+".join(terms) == loss), loss)
     except NasError:
         return MISSING
 
@@ -109,7 +118,8 @@ def systems_table(data: StudyData) -> Table:
     ]
     level = data.quoted
     caption = (
-        f"Systems as in the paper's Table I: mAP (mean ± sd over seeds; {level.words if level else ''}) and speed."
+        f"Systems as in the paper's Table I: {data.metric.words} (mean ± sd over seeds; "
+        f"{level.words if level else ''}) and speed."
     )
-    headings = ["attention @ positions", "loss", "mAP", "seeds", "batches/s"]
+    headings = ["attention @ positions", "loss", data.metric.title, "seeds", "batches/s"]
     return Table(headings, rows, caption, name="systems", numeric=frozenset({2, 3, 4}))

@@ -231,7 +231,7 @@ could see')
 
 
 def _amount(value: float | None, metric: Metric) -> str:
-    return f"{value:+.4f} {metric.unit or metric.words}"
+    return f"{value:+.4f} {metric.suffix}"
 
 
 def _interval(found: Answer) -> str:

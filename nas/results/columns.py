@@ -53,6 +53,16 @@ class Metric:
     more_is_better: bool = True
 
     @property
+    def title(self) -> str:
+        """Its name with its unit, as axes and headings show it."""
+        return f"{self.words} ({self.unit})" if self.unit else self.words
+
+    @property
+    def suffix(self) -> str:
+        """What stands behind a number of it: the unit, or the name where there is none."""
+        return self.unit or self.words
+
+    @property
     def sign(self) -> float:
         """+1 where more is better, else -1."""
         return 1.0 if self.more_is_better else -1.0

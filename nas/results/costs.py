@@ -42,7 +42,6 @@ class Cost:
         title: of the figure that is measured or counted: `latency`.
         what: what the noun stands for, with `{batch}` for the batch it was measured on.
         unit: of a value: `ms`.
-        per: what a value is of, behind the unit: ` a batch`.
         scale: what one unit is in the results table.
         digits: decimals shown.
         more_is_better: of the named figure itself.
@@ -55,7 +54,6 @@ class Cost:
     title: str
     what: str
     unit: str
-    per: str = ""
     scale: float = 1.0
     digits: int = 2
     more_is_better: bool = False
@@ -68,17 +66,15 @@ _ELEMENTS = ("activations", "activations", "the elements that layers put out for
 COSTS: Mapping[str, Cost] = {
     cost.name: cost
     for cost in (
-        Cost("latency_ms", "latency_ms", "timed", *_TIME, "ms", " a batch"),
+        Cost("latency_ms", "latency_ms", "timed", *_TIME, "ms"),
         Cost("batches_per_s", "latency_ms", "timed", *_TIME, "batches/s", more_is_better=True),
         Cost("slowdown_percent", "latency_ms", "timed", *_TIME, "%"),
-        Cost("latency_p95_ms", "latency_p95_ms", "measured", *_SLOW, "ms", " a batch"),
+        Cost("latency_p95_ms", "latency_p95_ms", "measured", *_SLOW, "ms"),
         Cost("peak_memory_mb", "peak_memory_mb", "measured", *_MEMORY, "MB", digits=1),
-        Cost("energy_j", "energy_j", "measured", "energy", "energy", "what a {batch} takes", "J", " a batch"),
+        Cost("energy_j", "energy_j", "measured", "energy", "energy", "what a {batch} takes", "J"),
         Cost("params", "params", "counted", "size", "size", "the parameters", "million parameters", scale=1e6),
-        Cost(
-            "macs", "macs", "counted", "work", "work", "an image's multiply-adds", "million multiply-adds", "", 1e6, 0
-        ),
-        Cost("activations", "activations", "counted", *_ELEMENTS, "million elements", " an image", 1e6),
+        Cost("macs", "macs", "counted", "work", "work", "an image's multiply-adds", "million multiply-adds", 1e6, 0),
+        Cost("activations", "activations", "counted", *_ELEMENTS, "million elements", 1e6),
     )
 }
 """Everything that mAP can be paid with, by name."""

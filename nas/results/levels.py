@@ -85,14 +85,9 @@ class Level:
     def words(self) -> str:
         """The level for people: `validation identities, 60 epochs`."""
         start = [] if self.start == SCRATCH else [_STARTS.get(self.start, f"from {self.start}")]
-        parts = [SPLIT_WORDS.get(self.split, self.split), *self._fidelity_words(), *start]
+        length = fidelity_words(self.fidelity, self.epochs, "" if self.split == "table" else None)
+        parts = [SPLIT_WORDS.get(self.split, self.split), length, *start]
         return ", ".join(part for part in parts if part) or "all trainings"
-
-    def _fidelity_words(self) -> list[str]:
-        length = [f"{int(self.epochs)} epoch{'' if self.epochs == 1 else 's'}"] if self.epochs == self.epochs else []
-        parts = [part for part in self.fidelity.split("-") if not re.fullmatch(r"e\d+|full", part)]
-        unnamed = [] if parts or self.split == "table" else [self.fidelity]
-        return (length or unnamed) + [_fidelity_part(part) for part in parts]
 
     def rows(self, table: pd.DataFrame) -> pd.DataFrame:
         """The rows of a results table that belong to this level, in any state."""
@@ -101,6 +96,25 @@ class Level:
         here = np.logical_and.reduce([keys[name].eq(value) for name, value in zip(keys, mine, strict=True)])
         rows: pd.DataFrame = table[here & comparable(table)]
         return rows
+
+
+def fidelity_words(label: str, epochs: float, unnamed: str | None = None) -> str:
+    """How much of a full training a label says that was done.
+
+    >>> fidelity_words("e60", 60.0), fidelity_words("full", math.nan)
+    ('60 epochs', 'full')
+
+    Args:
+        label: of a fidelity.
+        epochs: that were done, NaN where unknown.
+        unnamed: what stands for a label that says nothing; None: itself.
+    """
+    length = [f"{int(epochs)} epoch{'' if epochs == 1 else 's'}"] if epochs == epochs else []
+    parts = [part for part in label.split("-") if not re.fullmatch(r"e\d+|full", part)]
+    return ", ".join(
+        (length or ([] if parts else [label if unnamed is None else unnamed]))
+        + [_fidelity_part(part) for part in parts]
+    )
 
 
 def _fidelity_part(part: str) -> str:

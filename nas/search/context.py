@@ -18,6 +18,7 @@ from nas.files.hashes import hash_of_data
 from nas.files.places import located
 from nas.latency.protocol import DeployedHead, LatencyProtocol
 from nas.progress import Progress
+from nas.results.columns import Metric, metric_of
 from nas.results.costs import COSTS
 from nas.search import handing
 from nas.search.definition import PretrainStage, StudyDefinition, TrainingStage
@@ -167,6 +168,11 @@ class StudyParts:
     def trains(self) -> bool:
         """Whether networks of ours are trained here, on images."""
         return self.definition.objective is None
+
+    @property
+    def metric(self) -> Metric:
+        """What trainings are judged by."""
+        return metric_of(self.definition.stored())
 
     def tells(self, cost: str) -> bool:
         """Whether one's own trainer gives a cost, which is then neither measured nor counted."""

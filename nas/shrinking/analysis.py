@@ -170,6 +170,7 @@ class Analysis:
             latency_ms=latency_ms,
             stage=self.stage,
             method=self._method(method),
+            unit=self.settings.unit,
         )
 
     def _method(self, method: str) -> str:
@@ -198,7 +199,7 @@ class Analysis:
         if p_adjusted <= settings.alpha and difference.value >= settings.margin:
             return Judgement("adopted", f"adjusted p = {p_adjusted:.2g} over all hypotheses of the stage")
         if p_adjusted <= settings.alpha and difference.value > 0:
-            return Judgement("rejected", f"smaller than the margin of {settings.margin:g} mAP")
+            return Judgement("rejected", f"smaller than the margin of {settings.margin:g} {settings.unit}")
         if p_adjusted <= settings.alpha:
             return Judgement("rejected", "the effect goes the other way")
         return self.unseen([difference], f"no effect seen (adjusted p = {p_adjusted:.2g})")
@@ -214,7 +215,7 @@ class Analysis:
         worth = self.settings.worth
         if seen <= worth:
             return Judgement("rejected", none)
-        why = f"an effect below {seen:.4f} mAP is not seen with {100 * POWER:.0f} % power"
+        why = f"an effect below {seen:.4f} {self.settings.unit} is not seen with {100 * POWER:.0f} % power"
         return self.not_enough(why, self._in_proportion((seen / worth) ** 2), f" to see {worth:g}")
 
     def untold(self, of: str) -> Judgement:
@@ -225,12 +226,12 @@ class Analysis:
         """
         candidates, columns = len(self.fit.residuals), len(self.fit.design.terms)
         if not self.fit.enough:
-            return self.not_enough(f"{candidates} finished candidates for {columns} terms", columns + MIN_DF)
+            return self.not_enough(f"{candidates} finished candidates for {columns} unknown effects", columns + MIN_DF)
         rich = build_design(self.sample, DesignChoice())
         needed = least_candidates(rich)
         if all(term[0] != of for term in rich.terms) or needed <= candidates:
             return self.not_enough("the candidates of the sample do not differ in this", None)
-        return self.not_enough(f"{candidates} finished candidates for {len(rich.terms)} terms", needed)
+        return self.not_enough(f"{candidates} finished candidates for {len(rich.terms)} unknown effects", needed)
 
     def not_enough(self, why: str, needed: int | None, aim: str = "") -> Judgement:
         """Not enough data, and what it would take.

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import ks_2samp
 
+from nas.results.columns import MAP
 from nas.results.intervals import Estimate
 from nas.results.placement_costs import Times
 from nas.shrinking.draws import read_draws
@@ -81,6 +82,7 @@ def confirm(
     latency: Times | None = None,
     alpha: float = 0.05,
     seed: int = 0,
+    unit: str = MAP.suffix,
 ) -> Confirmation:
     """Compares fresh draws, given as results tables.
 
@@ -90,17 +92,20 @@ def confirm(
         latency: measured latencies, for rows without one of their own.
         alpha: chance that a child as good as its parent is rejected; both tests share it.
         seed: of the permutations.
+        unit: of what trainings are judged by.
     """
-    return compare_draws(*read_draws(parent_table, child_table, latency), alpha=alpha, seed=seed)
+    return compare_draws(*read_draws(parent_table, child_table, latency), alpha=alpha, seed=seed, unit=unit)
 
 
-def compare_draws(parent: Draws, child: Draws, *, alpha: float = 0.05, seed: int = 0) -> Confirmation:
+def compare_draws(
+    parent: Draws, child: Draws, *, alpha: float = 0.05, seed: int = 0, unit: str = MAP.suffix
+) -> Confirmation:
     """Compares draws of parent and child; see `confirm`."""
     sizes = len(parent), len(child)
     if min(sizes) < MIN_DRAWS:
         return Confirmation("not enough data", f"{sizes[0]} and {sizes[1]} draws; {MIN_DRAWS} of each needed", *sizes)
-    whole = _compare(parent, child, alpha)
-    matched = _compare_at_latency(parent, child, alpha, np.random.default_rng(seed))
+    whole = _compare(parent, child, alpha, unit)
+    matched = _compare_at_latency(parent, child, alpha, unit, np.random.default_rng(seed))
     verdict, reason = _judge(whole, matched)
     return Confirmation(verdict, reason, *sizes, *whole.numbers, *(matched.numbers if matched else (None,) * 4))
 
@@ -116,6 +121,7 @@ class _Comparison:
     p: float
     area: Estimate
     alpha: float
+    unit: str
 
     @property
     def numbers(self) -> tuple[float, float, float, float]:
@@ -127,7 +133,8 @@ class _Comparison:
 
     def __str__(self) -> str:
         low, high = self.area.interval(1 - self.alpha)
-        return f"{self.area.value:+.4f} [{low:+.4f}, {high:+.4f}] mAP, KS p = {self.p:.2g}"
+        mean = f"{self.area.value:+.4f} [{low:+.4f}, {high:+.4f}] {self.unit} on average"
+        return f"{mean}, Kolmogorov-Smirnov p = {self.p:.2g}"
 
 
 def _judge(whole: _Comparison, matched: _Comparison | None) -> tuple[ConfirmationVerdict, str]:
@@ -144,12 +151,14 @@ def _word(verdict: ConfirmationVerdict) -> str:
     return "worse" if verdict == "rejected" else "not worse"
 
 
-def _compare(parent: Draws, child: Draws, alpha: float) -> _Comparison:
+def _compare(parent: Draws, child: Draws, alpha: float, unit: str) -> _Comparison:
     p = float(ks_2samp(child.error, parent.error, alternative="less").pvalue)
-    return _Comparison(p, edf_area(parent, child), alpha)
+    return _Comparison(p, edf_area(parent, child), alpha, unit)
 
 
-def _compare_at_latency(parent: Draws, child: Draws, alpha: float, rng: np.random.Generator) -> _Comparison | None:
+def _compare_at_latency(
+    parent: Draws, child: Draws, alpha: float, unit: str, rng: np.random.Generator
+) -> _Comparison | None:
     """Under equal distributions of latency; None unless half of each side's draws have a counterpart.
 
     Labels are shuffled inside latency bins: no bin runs empty, and the p value is exact under "parent and child are
@@ -162,7 +171,7 @@ def _compare_at_latency(parent: Draws, child: Draws, alpha: float, rng: np.rando
         return None
     bins = latency_bins(parent, child)
     p = _stratified_ks_p(parent, child, bins, weights, rng)
-    return _Comparison(p, edf_area(parent, child, weights, bins), alpha)
+    return _Comparison(p, edf_area(parent, child, weights, bins), alpha, unit)
 
 
 def _stratified_ks_p(

@@ -98,7 +98,7 @@ def derive(
     tests = ask(analyses, progress)
     settled = settle(_conclude([test for _, test in tests]), space)
     widest = max((reach_of(analysis) for analysis in analyses), key=lambda reach: reach.useful)
-    return Derivation(keep_reach(settled, space, widest), sights(tests, settings.alpha))
+    return Derivation(keep_reach(settled, space, widest), sights(tests, settings.alpha, settings.unit))
 
 
 def ask(analyses: Sequence[Analysis], progress: Progress = silent) -> list[tuple[RuleFamily, FamilyTests]]:

@@ -16,6 +16,7 @@ import pandas as pd
 from scipy.stats import mannwhitneyu
 from statsmodels.stats.multitest import multipletests
 
+from nas.results.columns import MAP
 from nas.results.intervals import Floats
 from nas.shrinking.draws import FAILED, read_draws
 from nas.shrinking.equivalence import mean_difference
@@ -41,6 +42,7 @@ class HalvesTest:
         low, high: its 95 % interval (Welch).
         p: two-sided Mann-Whitney over all candidates.
         p_adjusted: Holm over all that were tested together.
+        unit: of the difference.
     """
 
     name: str
@@ -56,6 +58,7 @@ class HalvesTest:
     high: float | None = None
     p: float | None = None
     p_adjusted: float | None = None
+    unit: str = MAP.suffix
 
     def sentence(self) -> str:
         """One sentence with the numbers."""
@@ -80,23 +83,26 @@ class HalvesTest:
 
     def _difference(self) -> str:
         if self.difference is None:
-            return "too few finished to compare their mAP"
+            return "too few finished to compare them"
         who = "those that finished" if self.failed_following + self.failed_rest else "networks that follow them"
         interval = "" if self.low is None or self.high is None else f" [{self.low:+.4f}, {self.high:+.4f}]"
-        return f"{who} reach {self.difference:+.4f} mAP{interval} against the rest"
+        return f"{who} reach {self.difference:+.4f} {self.unit}{interval} against the rest"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
         return {**asdict(self), "sentence": self.sentence()}
 
 
-def compare_halves(tables: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], *, alpha: float = 0.05) -> list[HalvesTest]:
+def compare_halves(
+    tables: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], *, alpha: float = 0.05, unit: str = MAP.suffix
+) -> list[HalvesTest]:
     """Tests each pair of halves, all p values adjusted together.
 
     Args:
         tables: by name, the trainings of those that follow the rules and of the rest (columns `notation`, `map`,
             `status`).
         alpha: family-wise error rate.
+        unit: of what they are judged by.
     """
     sides = {name: read_draws(following, rest) for name, (following, rest) in tables.items()}
     halves = {name: (following.error, rest.error) for name, (following, rest) in sides.items()}

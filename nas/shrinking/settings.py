@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from nas.errors import StudyError, unknown_name
+from nas.results.columns import MAP
 from nas.results.costs import SLOWER
 
 RuleFamily = Literal[
@@ -45,6 +46,7 @@ class ShrinkSettings:
             the range of a parameter that does nothing is lost (`tests/shrinking/test_winners.py`).
         permutations: draws of every permutation null: a p value of 0.05 then has a standard error of 0.005.
         min_trainings: trainings a level needs before anything is said of it, so that no single one decides.
+        unit: of what trainings are judged by, as it stands behind an effect: its unit, or its name.
         nearest: largest distance between two blocks that is looked at: the longest stage of ResNet-50 has 6 sites.
     """
 
@@ -59,6 +61,7 @@ class ShrinkSettings:
     permutations: int = 2000
     min_trainings: int = 4
     nearest: int = 6
+    unit: str = MAP.suffix
 
     def __post_init__(self) -> None:
         for family in self.families:

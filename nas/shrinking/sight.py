@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from nas.results.columns import MAP
 from nas.results.power import POWER
 from nas.shrinking.analysis import FamilyTests
 from nas.shrinking.equivalence import visible
@@ -26,14 +27,16 @@ class Sight:
         family: of rules.
         questions: those that the design can answer.
         untold: those that it cannot.
-        visible: smallest effect, mAP, that each of them finds with 80 % power at the level in force; None where the
+        visible: smallest effect that each of them finds with 80 % power at the level in force; None where the
             questions are not about an effect, or none can be answered.
+        unit: of the effect.
     """
 
     family: RuleFamily
     questions: int
     untold: int
     visible: float | None
+    unit: str = MAP.suffix
 
     def sentence(self) -> str:
         """The numbers in words.
@@ -47,7 +50,7 @@ class Sight:
         if self.visible is None:
             return asked
         each = "each " if self.questions > 1 else ""
-        return f"{asked}, {each}sees an effect of {self.visible:.4f} mAP with {100 * POWER:.0f} % power"
+        return f"{asked}, {each}sees an effect of {self.visible:.4f} {self.unit} with {100 * POWER:.0f} % power"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -59,11 +62,12 @@ def tested(tests: Iterable[FamilyTests]) -> int:
     return sum(int(np.isfinite(p)) for test in tests for p in test.p_values.values())
 
 
-def sights(tests: Sequence[tuple[RuleFamily, FamilyTests]], alpha: float) -> list[Sight]:
+def sights(tests: Sequence[tuple[RuleFamily, FamilyTests]], alpha: float, unit: str = MAP.suffix) -> list[Sight]:
     """What each family can see; all backbones together.
 
     Args:
         tests: the questions of a stage, before any conclusion.
+        unit: of an effect.
         alpha: false discovery rate of the stage. The level in force is what a lone effect must pass: alpha / questions.
     """
     level = alpha / max(1, tested(test for _, test in tests))
@@ -73,5 +77,5 @@ def sights(tests: Sequence[tuple[RuleFamily, FamilyTests]], alpha: float) -> lis
         asked = tested(own)
         seen = [visible(estimate, level) for test in own for estimate in test.estimates.values()]
         worst = max((value for value in seen if np.isfinite(value)), default=None)
-        found.append(Sight(family, asked, sum(len(t.p_values) for t in own) - asked, worst if asked else None))
+        found.append(Sight(family, asked, sum(len(t.p_values) for t in own) - asked, worst if asked else None, unit))
     return found

@@ -14,16 +14,17 @@ class Evidence(BaseModel):
     """What a rule rests on.
 
     Attributes:
-        effect: difference in mAP (0 to 1) that following the rule makes, in every family: above 0 it pays.
+        effect: difference that following the rule makes, in every family: above 0 it pays.
         low, high: 95 % interval of the effect.
         p: probability of such an effect by chance.
         p_adjusted: the same after correction for all hypotheses of the stage (Benjamini-Hochberg).
         trainings: number of trainings looked at.
         training_ids: their ids.
-        latency_ms: difference in milliseconds a batch that following the rule makes; above 0 is slower.
+        latency_ms: difference in milliseconds per batch that following the rule makes; above 0 is slower.
         stage: the study's stage.
         confirmation: what fresh draws from parent and child space said.
         method: how the effect was estimated.
+        unit: what stands behind the effect: mAP (0 to 1), or the unit or name of what else trainings are judged by.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +40,7 @@ class Evidence(BaseModel):
     stage: str | None = None
     confirmation: dict[str, Any] | None = None
     method: str = ""
+    unit: str = "mAP"
 
     def effect_words(self, sign: float = 1.0) -> str:
         """The effect with its interval; empty when not known.
@@ -53,13 +55,13 @@ class Evidence(BaseModel):
             return ""
         value = f"{sign * self.effect:+.4f}"
         if self.low is None or self.high is None:
-            return f"{value} mAP"
+            return f"{value} {self.unit}"
         low, high = sorted((sign * self.low, sign * self.high))
-        return f"{value} [{low:+.4f}, {high:+.4f}] mAP"
+        return f"{value} [{low:+.4f}, {high:+.4f}] {self.unit}"
 
     def time_words(self, sign: float = 1.0) -> str:
         """The difference in time; empty when not known."""
-        return "" if self.latency_ms is None else f"{sign * self.latency_ms:+.2f} ms a batch"
+        return "" if self.latency_ms is None else f"{sign * self.latency_ms:+.2f} ms per batch"
 
     def support(self) -> str:
         """What the effect rests on.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from nas.files.shown import latex_text, markdown_text
 from nas.files.yaml_source import dump_yaml
+from nas.spaces.evidence import Evidence
 from nas.spaces.findings import Finding, Verdict
 from nas.spaces.sites import Topology, get_topology
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 _HEADINGS: Mapping[Verdict, str] = MappingProxyType(
     {"adopted": "Adopted", "rejected": "Rejected", "not enough data": "Not enough data"}
 )
-_COLUMNS = ("rule", "mAP by following it [95 %]", "adjusted p", "ms a batch", "trainings", "stage", "remark")
+_WIDTH = 7
+"""Columns of a table of rules."""
 
 
 def as_text(rules: RuleSet) -> str:
@@ -40,7 +42,7 @@ def as_markdown(rules: RuleSet) -> str:
     """For a report: a table for each verdict."""
     lines = [f"# Rules: {rules.name}", "", f"From {_origin(rules)}."]
     for verdict, findings in _groups(rules):
-        lines += ["", f"## {_HEADINGS[verdict]}", "", _row(_COLUMNS), _row(["---"] * len(_COLUMNS))]
+        lines += ["", f"## {_HEADINGS[verdict]}", "", _row(_columns(rules)), _row(["---"] * _WIDTH)]
         lines += [_row(list(map(markdown_text, _cells(rules, finding)))) for finding in findings]
     return "\n".join(lines if len(rules) else [*lines, "", "No findings."]) + "\n"
 
@@ -49,9 +51,9 @@ def as_latex(rules: RuleSet) -> str:
     """For a paper: one table as wide as the page (`table*` of two columns; needs the package booktabs)."""
     lines = [f"% {rules.name}: {_origin(rules)}", r"\footnotesize\setlength{\tabcolsep}{3pt}"]
     lines += [r"\begin{tabular}{@{}p{0.31\linewidth}p{0.14\linewidth}rrrlp{0.15\linewidth}@{}}", r"\toprule"]
-    lines += [_latex_row(_COLUMNS)]
+    lines += [_latex_row(_columns(rules))]
     for verdict, findings in _groups(rules):
-        lines += [r"\midrule", rf"\multicolumn{{{len(_COLUMNS)}}}{{l}}{{\emph{{{_HEADINGS[verdict]}}}}} \\"]
+        lines += [r"\midrule", rf"\multicolumn{{{_WIDTH}}}{{l}}{{\emph{{{_HEADINGS[verdict]}}}}} \\"]
         lines += [_latex_row(_cells(rules, finding)) for finding in findings]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
@@ -71,7 +73,7 @@ def as_html(rules: RuleSet) -> str:
     parts = [f"<p><strong>{escape(rules.name)}</strong>: {escape(_origin(rules))}</p>"]
     for verdict, findings in _groups(rules):
         rows = "".join(_html_row(_cells(rules, finding), "td") for finding in findings)
-        parts.append(f"<p>{_HEADINGS[verdict]}</p><table>{_html_row(_COLUMNS, 'th')}{rows}</table>")
+        parts.append(f"<p>{_HEADINGS[verdict]}</p><table>{_html_row(_columns(rules), 'th')}{rows}</table>")
     return "".join(parts if len(rules) else [*parts, "<p>No findings.</p>"])
 
 
@@ -104,13 +106,19 @@ def _origin(rules: RuleSet) -> str:
     return ", ".join(parts)
 
 
+def _columns(rules: RuleSet) -> tuple[str, ...]:
+    unit = next((finding.evidence.unit for finding in rules), Evidence().unit)
+    effect = f"{unit} by following it [95 %]"
+    return ("rule", effect, "adjusted p", "ms per batch", "trainings", "stage", "remark")
+
+
 def _cells(rules: RuleSet, finding: Finding) -> list[str]:
     e = finding.evidence
     latency = "" if e.latency_ms is None else f"{e.latency_ms:+.2f}"
     p = "" if e.p_adjusted is None else f"{e.p_adjusted:.2g}"
     return [
         finding.claim(_topology(rules, finding)),
-        e.effect_words().removesuffix(" mAP"),
+        e.effect_words().removesuffix(f" {e.unit}"),
         p,
         latency,
         str(e.trainings or ""),

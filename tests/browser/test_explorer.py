@@ -79,7 +79,7 @@ def test_filters_narrow_figure_table_and_address(explorer: Any) -> None:
 def test_a_deep_link_opens_as_it_was(explorer: Any, open_page: Callable[..., Any]) -> None:
     whole = shown(explorer)
     explorer.get_by_label("Positions").fill("6,8,14")
-    explorer.get_by_label("At most, ms a batch").fill("39")
+    explorer.get_by_label("At most, ms per batch").fill("39")
     explorer.wait_for_function("location.search.includes('max_ms=39') && location.search.includes('sites')")
     again = open_page(explorer.url)
     drawn(again)

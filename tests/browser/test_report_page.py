@@ -67,7 +67,7 @@ def test_no_button_shares_a_figure(reports: Path, open_page: Callable[..., Any])
 def test_tables_sort_by_number_and_keep_missing_last(reports: Path, open_page: Callable[..., Any]) -> None:
     page = open_page((reports / "full" / "report.html").as_uri())
     table = page.locator("table.candidates_val_e60")
-    table.get_by_role("button", name="ms a batch").click()
+    table.get_by_role("button", name="ms per batch").click()
     cells = table.locator("tbody td:nth-child(7)").all_inner_texts()
     numbers = [float(cell.replace("\u202f", "")) for cell in cells if cell != "–"]
     assert numbers == sorted(numbers)

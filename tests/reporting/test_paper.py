@@ -6,9 +6,13 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from reporting_builders import ResultsBuilder
 
+from nas.reporting.combined import combine
+from nas.reporting.document import Table
 from nas.reporting.paper import beside, is_the_papers, paper_folder, paper_table
 from nas.reporting.study_data import StudyData
+from nas.reporting.tables import loss_of
 from nas.spaces.candidate import Candidate
 
 
@@ -55,3 +59,32 @@ def test_another_data_set_is_not_the_papers(full: StudyData) -> None:
 def test_a_narrow_backbone_is_not_the_papers(full: StudyData) -> None:
     narrow = full.results.assign(notation=full.results["notation"].str.replace("resnet50", "resnet50(width=0.25)"))
     assert not is_the_papers(replace(full, results=narrow))
+
+
+def test_a_sum_of_losses_is_called_by_its_set_up(full: StudyData) -> None:
+    """The circle rows of a smoke profile, which writes the terms out, stood in no row of Table I."""
+    for loss, called in (
+        ("circle_softmax+triplet+center", "circle"),
+        ("circle", "circle"),
+        ("cross_entropy+triplet", "cross_entropy+triplet"),
+    ):
+        recipe = {"extends": "strong_baseline", "loss": loss}
+        assert loss_of("resnet50", replace(full, definition={"recipe": recipe})) == called
+
+
+def test_table_two_stands_beside_ours_in_a_report_over_several_studies(full: StudyData) -> None:
+    build = ResultsBuilder("robot")
+    for notation in ("resnet50(width=0.125)", "resnet50(width=0.125)+cnl@6,8,14"):
+        build.add(notation, stage="pretrain", kind="pretrain", role="source", seeds=2, split="test")
+        build.add(notation, stage="confirm", kind="confirm", seeds=2, split="test")
+    both = combine([full, StudyData("robot", results=build.table())])
+    section = next(section for section in both.sections if section.anchor == "paper-transfer")
+    table = section.blocks[1]
+    assert isinstance(table, Table)
+    assert [(row[0], row[2], row[3]) for row in table.rows] == [
+        ("`ResNet-50`", "none", "0.6630"),
+        ("`ResNet-50`", "two-step", "0.7551"),
+        ("`C-NL @ 6,8,14`", "none", "0.6684"),
+        ("`C-NL @ 6,8,14`", "two-step", "0.7658"),
+    ]
+    assert all("±" in str(row[5]) for row in table.rows)

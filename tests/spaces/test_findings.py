@@ -41,7 +41,7 @@ FULL = Evidence(
 def test_sentence_has_effect_interval_cost_and_verdict() -> None:
     finding = Finding(rule=SitesRule(block="cnl", sites=SiteSet.of("6, 8")), evidence=FULL, reason="also confirmed")
     assert finding.sentence(get_topology("resnet50")) == (
-        "C-NL: positions 6, 8 (of 17): +0.0011 [+0.0004, +0.0018] mAP over the other positions, -1.20 ms a batch, "
+        "C-NL: positions 6, 8 (of 17): +0.0011 [+0.0004, +0.0018] mAP over the other positions, -1.20 ms per batch, "
         "adjusted p 0.0042, 96 trainings (adopted: also confirmed)"
     )
 
@@ -61,7 +61,7 @@ def test_what_was_not_measured_is_not_said() -> None:
         (
             MaxBlocks(count=3),  # following it forgoes what the 4th adds
             Evidence(effect=-0.0001, low=-0.0008, high=0.0006, latency_ms=-3.1),
-            "no more than 3 blocks: the 4th adds +0.0001 [-0.0006, +0.0008] mAP, +3.10 ms a batch",
+            "no more than 3 blocks: the 4th adds +0.0001 [-0.0006, +0.0008] mAP, +3.10 ms per batch",
         ),
         (
             StageEnds(strength="preference"),
@@ -71,7 +71,7 @@ def test_what_was_not_measured_is_not_said() -> None:
         (
             BlockPreference(better="cnl", worse="hac", strength="preference"),
             Evidence(effect=0.0021, latency_ms=-1.2),
-            "C-NL over HAC at equal positions: +0.0021 mAP, -1.20 ms a batch",
+            "C-NL over HAC at equal positions: +0.0021 mAP, -1.20 ms per batch",
         ),
         (
             MinDistance(distance=4),
@@ -82,12 +82,12 @@ def test_what_was_not_measured_is_not_said() -> None:
         (
             Mix(min_families=2, strength="preference"),
             Evidence(effect=0.0009, latency_ms=3.1),
-            "two families of block rather than one: +0.0009 mAP, +3.10 ms a batch",
+            "two families of block rather than one: +0.0009 mAP, +3.10 ms per batch",
         ),
         (
             Cost(reference="resnet101", placements={"agw": "1-4"}),
             Evidence(effect=0.0012, low=0.0002, high=0.0022, latency_ms=-9.0),
-            "those left out +9.00 ms a batch on average, the best of them -0.0012 [-0.0022, -0.0002] mAP",
+            "those left out +9.00 ms per batch on average, the best of them -0.0012 [-0.0022, -0.0002] mAP",
         ),
         (MaxBlocks(count=3), Evidence(), "no more than 3 blocks"),
     ],

@@ -58,7 +58,7 @@ def _do(mailbox: FolderMailbox, job: dict[str, Any], measure: Any, log: Callable
         mailbox.fail(job, reason)
         return 0
     mailbox.finish(job, record)
-    log("{}: {:.3f} ms a batch".format(name, record["median_ms"]))
+    log("{}: {:.3f} ms per batch".format(name, record["median_ms"]))
     return 1
 
 

@@ -30,7 +30,7 @@ class AdditiveResiduals(StudyFigure):
     name: ClassVar[str] = "additive_residuals"
     title: ClassVar[str] = "Do block costs add up?"
 
-    def table(self, data: StudyData) -> pd.DataFrame:
+    def _table(self, data: StudyData) -> pd.DataFrame:
         known = data.latencies.dropna(subset=["median_ms"])
         known = known[known["notation"].notna()]
         small, large = known[known["n_blocks"].astype(float) <= 1], known[known["n_blocks"].astype(float) > 1]

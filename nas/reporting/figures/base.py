@@ -32,9 +32,15 @@ class StudyFigure(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
 
-    @abstractmethod
     def table(self, data: StudyData) -> pd.DataFrame:
         """The numbers that are drawn, tidy; what the axes need in words is in `attrs`."""
+        table = self._table(data)
+        table.attrs["metric"] = data.metric
+        return table
+
+    @abstractmethod
+    def _table(self, data: StudyData) -> pd.DataFrame:
+        """The numbers; `attrs` without what all figures share."""
 
     @abstractmethod
     def draw(self, table: pd.DataFrame) -> Drawing:

@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.study_data import StudyData
+from nas.results.columns import MAP, Metric
 from nas.results.levels import Level
 
 _COLUMNS = ("curve", "group", "kind", "error", "share", "candidates", "failed")
@@ -22,7 +23,8 @@ _DASHES = {"stage": "solid", "parent": "dash", "child": "solid"}
 
 @dataclass(frozen=True)
 class ErrorDistribution(StudyFigure):
-    """EDF of 1 - mAP: one curve a sweep, and one each for the fresh draws of parent and child of a shrink.
+    """EDF of the error (1 - mAP, or the negative of what else trainings are judged by): one
+    curve a sweep, and one each for the fresh draws of parent and child of a shrink.
 
     F(e) = share of candidates with error <= e; failed candidates never count as below (Radosavovic et al. 2019).
 
@@ -34,9 +36,9 @@ class ErrorDistribution(StudyFigure):
     name: ClassVar[str] = "error_distribution"
     title: ClassVar[str] = "Error distributions of the design spaces"
 
-    def table(self, data: StudyData) -> pd.DataFrame:
+    def _table(self, data: StudyData) -> pd.DataFrame:
         level = self.level or data.widest
-        parts = [_curve(name, group, kind, rows) for name, group, kind, rows in _draws(data, level)]
+        parts = [_curve(name, group, kind, rows, data.metric) for name, group, kind, rows in _draws(data, level)]
         table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(_COLUMNS))
         table.attrs = {"level": level.words if level else "", "baseline": _baseline_error(data, level)}
         return table
@@ -44,7 +46,7 @@ class ErrorDistribution(StudyFigure):
     def draw(self, table: pd.DataFrame) -> Drawing:
         if table.empty:
             return f"No stage has drawn {MIN_CANDIDATES} or more candidates by chance yet, so there is no distribution."
-        figure = style.new_figure(420)
+        figure, error = style.new_figure(420), style.plain(_error_title(style.metric_of(table)))
         groups = list(dict.fromkeys(table["group"]))
         colours = {group: style.SERIES[i % len(style.SERIES)] for i, group in enumerate(groups)}
         for curve, rows in table.groupby("curve", sort=False):
@@ -61,7 +63,7 @@ class ErrorDistribution(StudyFigure):
                         "dash": _DASHES[str(first["kind"])],
                     },
                     name=style.plain(f"{curve} (n = {first['candidates']})"),
-                    hovertemplate="%{y:.0%} of candidates at 1 - mAP <= %{x:.4f}<extra>%{fullData.name}</extra>",
+                    hovertemplate=f"%{{y:.0%}} of candidates at {error} <= %{{x:.4f}}<extra>%{{fullData.name}}</extra>",
                 )
             )
         baseline = table.attrs.get("baseline")
@@ -72,7 +74,7 @@ class ErrorDistribution(StudyFigure):
                     x=[baseline, baseline], y=[0, 1], mode="lines", line=line, name="plain backbone", hoverinfo="name"
                 )
             )
-        figure.update_xaxes(title_text=style.axis_title("Error 1 - mAP, less is better", table), tickformat=".4~f")
+        figure.update_xaxes(title_text=style.axis_title(f"{error}, less is better", table), tickformat=".4~f")
         figure.update_yaxes(title_text="Share of candidates with at most this error", tickformat=".0%", range=[0, 1.02])
         return figure
 
@@ -100,9 +102,25 @@ def _draws(data: StudyData, level: Level | None) -> Iterator[tuple[str, str, str
                 yield f"{name}: {side}", name, side, own[own["notation"].isin(result[side])]
 
 
-def _curve(name: str, group: str, kind: str, rows: pd.DataFrame) -> pd.DataFrame:
+def _zero(metric: Metric) -> float:
+    """The value without an error: 1 of mAP; of what has no largest value, 0."""
+    return 1.0 if metric == MAP else 0.0
+
+
+def _error_title(metric: Metric) -> str:
+    """The error in words; what less of is better is its own error.
+
+    >>> _error_title(MAP), _error_title(Metric(words="-loss")), _error_title(Metric(words="gain", unit="dB"))
+    ('Error 1 - mAP', 'loss', '-gain (dB)')
+    """
+    if metric == MAP:
+        return "Error 1 - mAP"
+    return metric.title[1:] if metric.words.startswith("-") else f"-{metric.title}"
+
+
+def _curve(name: str, group: str, kind: str, rows: pd.DataFrame, metric: Metric) -> pd.DataFrame:
     """The EDF's steps: mean error a candidate, failed ones at infinity."""
-    errors = 1 - rows.groupby("candidate_id")["map"].mean()
+    errors = _zero(metric) - rows.groupby("candidate_id")["map"].mean()
     n, failed = len(errors), int(errors.isna().sum())
     if n - failed < MIN_CANDIDATES:
         return pd.DataFrame(columns=list(_COLUMNS))
@@ -115,4 +133,4 @@ def _curve(name: str, group: str, kind: str, rows: pd.DataFrame) -> pd.DataFrame
 def _baseline_error(data: StudyData, level: Level | None) -> float | None:
     summary = data.candidates(level)
     plain = summary[(summary["n_blocks"] == 0) & (summary["backbone"] == data.backbone)]
-    return None if plain.empty else 1 - float(plain["map_mean"].iloc[0])
+    return None if plain.empty else _zero(data.metric) - float(plain["map_mean"].iloc[0])

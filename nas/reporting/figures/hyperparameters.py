@@ -1,9 +1,10 @@
-"""mAP against every hyperparameter that varies: a slice for each, and all of them in parallel coordinates."""
+"""Accuracy against every hyperparameter that varies: a slice for each, and all of them in parallel coordinates."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,6 +26,8 @@ MOST_CANDIDATES = 2000
 """More lines or dots hide each other; a fixed random part is drawn then."""
 LEAST = 3
 """Candidates below which nothing varies that a picture could show."""
+_TICK_WIDTH = 9
+"""Letters in a line of a tick's name."""
 _FEW = 8
 """Values up to which a number is drawn as categories, equally far apart."""
 _GL_FROM = 300
@@ -49,7 +52,7 @@ def settings_table(data: StudyData, stage: str = "") -> pd.DataFrame:
     settings = pd.DataFrame([_settings(str(name), data) for name in means["notation"]], index=means.index)
     varying = [name for name in settings if settings[name].dropna().nunique() > 1]
     table = pd.concat([means, settings[varying]], axis=1)
-    table.attrs = {"parameters": varying, "metric": data.metric.words, "cost": COSTS_BY_COLUMN[data.cost]}
+    table.attrs = {"parameters": varying, "cost": COSTS_BY_COLUMN[data.cost]}
     table.attrs["of"] = f"stage {stage}" if stage else data.widest.words if data.widest else ""
     return table
 
@@ -137,7 +140,7 @@ def _few(table: pd.DataFrame) -> str:
 
 @dataclass(frozen=True)
 class Slices(StudyFigure):
-    """A plot a hyperparameter: mAP of every candidate over its value, and the mean of each value.
+    """A plot a hyperparameter: the mean of every candidate over its value, and the mean of each value.
 
     Args:
         stage: only what that stage trained; the comparable set with most candidates by default.
@@ -147,9 +150,9 @@ class Slices(StudyFigure):
     stage: str = ""
     shown: int = 9
     name: ClassVar[str] = "slices"
-    title: ClassVar[str] = "mAP over each hyperparameter"
+    title: ClassVar[str] = "Over each hyperparameter"
 
-    def table(self, data: StudyData) -> pd.DataFrame:
+    def _table(self, data: StudyData) -> pd.DataFrame:
         table = settings_table(data, self.stage)
         spread = {name: _spread(table, name) for name in table.attrs["parameters"]}
         table.attrs["shown"] = sorted(spread, key=lambda name: -spread[name])[: self.shown]
@@ -166,7 +169,7 @@ class Slices(StudyFigure):
         for place, name in enumerate(shown):
             self._add(figure, table.dropna(subset=[name]), name, (place // columns + 1, place % columns + 1))
         for row in range(1, rows + 1):
-            figure.update_yaxes(title_text=style.plain(table.attrs["metric"]), tickformat=".4~f", row=row, col=1)
+            figure.update_yaxes(title_text=style.metric_title(table), tickformat=".4~f", row=row, col=1)
         return figure
 
     def _add(self, figure: go.Figure, rows: pd.DataFrame, name: str, place: tuple[int, int]) -> None:
@@ -191,7 +194,9 @@ class Slices(StudyFigure):
         figure.add_traces([dots.update(showlegend=False), mean.update(showlegend=False)], [row] * 2, [column] * 2)
         figure.update_xaxes(title_text=style.plain(name), row=row, col=column)
         if names:
-            ticks = {"tickvals": list(range(len(names))), "ticktext": [style.plain(name) for name in names]}
+            # In lines: turned, they would run into the axis's own name and the plot below.
+            told = ["<br>".join(map(style.plain, wrap(name, _TICK_WIDTH))) for name in names]
+            ticks = {"tickvals": list(range(len(names))), "ticktext": told, "tickangle": 0}
             figure.update_xaxes(range=[-0.6, len(names) - 0.4], row=row, col=column, **ticks)
         elif numbers is not None and numbers.min() > 0 and numbers.max() / numbers.min() > _LOG_FROM:
             figure.update_xaxes(type="log", dtick=1, row=row, col=column)
@@ -212,7 +217,7 @@ def _spread(table: pd.DataFrame, name: str) -> float:
 
 @dataclass(frozen=True)
 class ParallelCoordinates(StudyFigure):
-    """A line a candidate through its hyperparameters, its cost and its mAP; drag along an axis to keep some of them.
+    """A line a candidate through its hyperparameters, its cost and what it reached; drag along an axis to keep some.
 
     Args:
         stage: only what that stage trained; the comparable set with most candidates by default.
@@ -224,7 +229,7 @@ class ParallelCoordinates(StudyFigure):
     name: ClassVar[str] = "parallel_coordinates"
     title: ClassVar[str] = "All hyperparameters in parallel"
 
-    def table(self, data: StudyData) -> pd.DataFrame:
+    def _table(self, data: StudyData) -> pd.DataFrame:
         return Slices(self.stage, self.shown).table(data)
 
     def draw(self, table: pd.DataFrame) -> Drawing:
@@ -233,7 +238,7 @@ class ParallelCoordinates(StudyFigure):
         axes = [_axis(name, table[name]) for name in table.attrs["shown"]]
         if table["cost"].notna().sum() > 1:
             axes.append({"label": style.plain(table.attrs["cost"]), "values": table["cost"].astype(float)})
-        axes.append({"label": style.plain(table.attrs["metric"]), "values": table["map"], "tickformat": ".4~f"})
+        axes.append({"label": style.metric_title(table), "values": table["map"], "tickformat": ".4~f"})
         scale = [[0.0, style.DIVERGING[1][1]], [0.5, style.DIVERGING[3][1]], [1.0, style.DIVERGING[4][1]]]
         figure = style.new_figure(460)
         fonts = {"labelfont": {"color": style.INK, "size": 12}, "tickfont": {"color": style.MUTED, "size": 11}}
@@ -247,7 +252,7 @@ class ParallelCoordinates(StudyFigure):
 
     def caption(self, table: pd.DataFrame) -> str:
         return (
-            f"A line is a candidate ({table.attrs['of']}), the bluer the higher its {table.attrs['metric']}. "
+            f"A line is a candidate ({table.attrs['of']}), the bluer the higher its {style.metric_of(table).words}. "
             "Drag along an axis to keep the lines that pass there. `none` stands where there is no such "
             "hyperparameter, or where a candidate's blocks differ in it."
         )

@@ -35,7 +35,7 @@ class Hypervolume(StudyFigure):
     name: ClassVar[str] = "hypervolume"
     title: ClassVar[str] = "Hypervolume of the front"
 
-    def table(self, data: StudyData) -> pd.DataFrame:
+    def _table(self, data: StudyData) -> pd.DataFrame:
         level = self.level or data.widest
         summary = data.candidates(level)
         known = summary.dropna(subset=list(data.costs))
@@ -53,7 +53,7 @@ class Hypervolume(StudyFigure):
     def draw(self, table: pd.DataFrame) -> Drawing:
         if len(table) < 2:
             return "The hypervolume needs two or more finished trainings with a measured cost."
-        unit = table.attrs.get("unit", "ms")
+        unit, metric = table.attrs.get("unit", "ms"), style.plain(style.metric_of(table).suffix)
         if table["hypervolume"].max() <= 0:
             return (
                 f"No candidate is more accurate than {table.attrs.get('floor_is', '')} at less than "
@@ -74,19 +74,20 @@ class Hypervolume(StudyFigure):
                     name=style.plain(stage),
                     legendgroup=stage,
                     showlegend=axis == 1,
-                    hovertemplate=f"%{{y:.4f}} mAP {unit} after %{{x:.4~g}}<extra>%{{fullData.name}}</extra>",
+                    hovertemplate=f"%{{y:.4f}} {metric} {unit} after %{{x:.4~g}}<extra>%{{fullData.name}}</extra>",
                 )
                 figure.add_trace(trace, row=1, col=axis)
         for axis, (_, title) in enumerate(axes, start=1):
             figure.update_xaxes(title_text=title, row=1, col=axis)
-        figure.update_yaxes(title_text=f"Hypervolume (mAP x {unit})", row=1, col=1, rangemode="tozero")
+        figure.update_yaxes(title_text=f"Hypervolume ({metric} x {unit})", row=1, col=1, rangemode="tozero")
         return figure
 
     def caption(self, table: pd.DataFrame) -> str:
         attrs = table.attrs
         return (
             "How fast the search found the front: area between the front and the point "
-            f"(mAP {attrs.get('floor', 0):.4f}, {attrs.get('corner', '')}), {attrs.get('floor_is', '')} and "
+            f"({style.metric_of(table).words} {attrs.get('floor', 0):.4f}, {attrs.get('corner', '')}), "
+            f"{attrs.get('floor_is', '')} and "
             f"{attrs.get('ceiling_is', '')}; {attrs.get('level', '')}. Steps are new front members."
         )
 
@@ -112,6 +113,7 @@ def _in_order(data: StudyData, level: Level) -> pd.DataFrame:
     """Finished and failed trainings of the level in the order they ended, with the hours spent so far."""
     rows = level.rows(data.trainings)
     rows = rows[rows["status"].isin(["finished", "failed"])].sort_values(["finished_at", "training_id"])
+    rows = rows.assign(stage=data.trained_in(rows))
     return rows.assign(hours=rows["seconds"].fillna(0).cumsum() / 3600, trainings=range(1, len(rows) + 1))
 
 

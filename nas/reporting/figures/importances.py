@@ -1,4 +1,4 @@
-"""Importances: how much of the differences in mAP each position or hyperparameter accounts for (Optuna)."""
+"""Importances: how much of the differences each position or hyperparameter accounts for (Optuna)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TREES = 16
 
 @dataclass(frozen=True)
 class Importances(StudyFigure):
-    """Importance of every position (which block, if any) and hyperparameter for mAP, beside what chance gives.
+    """Importance of every position (which block, if any) and hyperparameter, beside what chance gives.
 
     Args:
         method: `ped_anova` (fast; what the best tenth has in common) or `fanova` (random forest; needs scikit-learn).
@@ -45,9 +45,9 @@ class Importances(StudyFigure):
     level: Level | None = None
     shown: int = 20
     name: ClassVar[str] = "importances"
-    title: ClassVar[str] = "What mAP depends on"
+    title: ClassVar[str] = "What the result depends on"
 
-    def table(self, data: StudyData) -> pd.DataFrame:
+    def _table(self, data: StudyData) -> pd.DataFrame:
         if self.method not in METHODS:
             raise StudyError(unknown_name("importance method", self.method, METHODS))
         level = self.level or data.widest
@@ -70,7 +70,8 @@ class Importances(StudyFigure):
         if not told.any():
             return (
                 f"Of {table.attrs.get('candidates', 0)} candidates ({table.attrs.get('level', '')}) no position or "
-                "hyperparameter accounts for more of mAP than shuffled scores do in one of twenty tables."
+                f"hyperparameter accounts for more of {style.metric_of(table).words} than shuffled scores do in one of "
+                "twenty tables."
             )
         shown = table.head(self.shown)[::-1]
         figure = style.new_figure(110 + 22 * len(shown))

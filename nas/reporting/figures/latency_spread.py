@@ -31,7 +31,7 @@ class LatencySpread(StudyFigure):
     name: ClassVar[str] = "latency_spread"
     title: ClassVar[str] = "Spread of times"
 
-    def table(self, data: StudyData) -> pd.DataFrame:
+    def _table(self, data: StudyData) -> pd.DataFrame:
         known = data.results.drop_duplicates("notation")[list(_COLUMNS)].dropna(subset=["latency_ms"])
         summary = data.candidates(data.quoted)
         default = summary[summary["on_front"] | (summary["n_blocks"] == 0)]["notation"] if len(summary) else ()

@@ -1,4 +1,4 @@
-"""mAP a position: candidates with one block, a bar a block type (the paper's Fig. 5)."""
+"""Accuracy by position: candidates with one block, a bar a block type (the paper's Fig. 5)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ from nas.results.differences import to_controls
 from nas.results.levels import Level, plain_row, reference_row
 from nas.spaces.labels import block_title, short_label
 
-_HOVER = "<b>%{customdata[0]}</b><br>mAP %{customdata[1]} (%{customdata[2]}n = %{customdata[3]})<extra></extra>"
+_HOVER = (
+    "<b>%{customdata[0]}</b><br>%{customdata[4]} %{customdata[1]} (%{customdata[2]}n = %{customdata[3]})<extra></extra>"
+)
 _COLUMNS = ("block", "site", "notation", "map_mean", "map_sd", "low", "high", "seeds", "latency_ms", "hopeless", "kind")
 
 
 @dataclass(frozen=True)
 class MapByPosition(StudyFigure):
-    """mAP of candidates with a single block over its site, as bars from the plain backbone's mAP.
+    """Accuracy of candidates with a single block over its site, as bars from the plain backbone's.
 
     Args:
         level: which comparable set to draw; the one with most candidates by default.
@@ -35,9 +37,9 @@ class MapByPosition(StudyFigure):
 
     level: Level | None = None
     name: ClassVar[str] = "map_by_position"
-    title: ClassVar[str] = "mAP a position"
+    title: ClassVar[str] = "Single blocks by position"
 
-    def table(self, data: StudyData) -> pd.DataFrame:
+    def _table(self, data: StudyData) -> pd.DataFrame:
         level = self.level or data.widest
         backbone = data.backbone
         summary = _beside_controls(data, level)
@@ -59,13 +61,15 @@ class MapByPosition(StudyFigure):
         figure = style.new_figure(440)
         add_site_axis(figure, str(table.attrs.get("backbone", "resnet50")))
         for block in style.block_order(singles["block"]):
-            _add_bars(figure, singles[singles["block"] == block], block, floor)
+            _add_bars(figure, singles[singles["block"] == block], block, floor, style.metric_title(table))
         for kind, dash in (("baseline", "dash"), ("reference", "dot")):
             for row in rows_of(table[table["kind"] == kind]):
                 backbone = str(table.attrs.get("backbone", "resnet50"))
                 add_level_line(figure, backbone, float(row.map_mean), short_label(row.notation), dash)
         figure.update_layout(barmode="group", bargap=0.18, bargroupgap=0.06)
-        figure.update_yaxes(title_text=style.axis_title("mAP", table), tickformat=".4~f", range=_range(table))
+        figure.update_yaxes(
+            title_text=style.axis_title(style.metric_title(table), table), tickformat=".4~f", range=_range(table)
+        )
         return figure
 
     def caption(self, table: pd.DataFrame) -> str:
@@ -146,7 +150,7 @@ def best_of_several(rows: pd.DataFrame) -> float:
     return float(np.mean(left_out))
 
 
-def _add_bars(figure: go.Figure, rows: pd.DataFrame, block: str, floor: float) -> None:
+def _add_bars(figure: go.Figure, rows: pd.DataFrame, block: str, floor: float, metric: str) -> None:
     figure.add_trace(
         go.Bar(
             x=rows["site"],
@@ -163,6 +167,7 @@ def _add_bars(figure: go.Figure, rows: pd.DataFrame, block: str, floor: float) -
                     f"{r.map_mean:.4f}",
                     f"± {r.map_sd:.4f}, " if r.map_sd == r.map_sd else "",
                     r.seeds,
+                    metric,
                 ]
                 for r in rows_of(rows)
             ],

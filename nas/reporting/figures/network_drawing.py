@@ -35,7 +35,7 @@ class NetworkDrawing(StudyFigure):
     name: ClassVar[str] = "network_drawing"
     title: ClassVar[str] = "Networks with their blocks"
 
-    def table(self, data: StudyData) -> pd.DataFrame:
+    def _table(self, data: StudyData) -> pd.DataFrame:
         summary = data.candidates(data.quoted)
         chosen = self._chosen(summary, data.backbone)
         known = {str(row.notation): (row.map_mean, row.latency_ms) for row in rows_of(summary)}
@@ -71,7 +71,7 @@ class NetworkDrawing(StudyFigure):
         for block in style.block_order(table["block"].dropna()):
             _add_blocks(figure, table[table["block"] == block], block)
         for i, notation in enumerate(names):
-            _add_label(figure, i, table[table["notation"] == notation].iloc[0])
+            _add_label(figure, i, table[table["notation"] == notation].iloc[0], style.metric_title(table))
         figure.update_xaxes(
             range=[0.2, len(topology.sites) + 1.3],
             title_text=f"{backbone_title(backbone)}: position (site)",
@@ -127,8 +127,8 @@ def _add_blocks(figure: go.Figure, rows: pd.DataFrame, block: str) -> None:
     )
 
 
-def _add_label(figure: go.Figure, row: int, first: pd.Series) -> None:
-    numbers = f"mAP {fixed(first['map_mean'], 4)}"
+def _add_label(figure: go.Figure, row: int, first: pd.Series, metric: str) -> None:
+    numbers = f"{metric} {fixed(first['map_mean'], 4)}"
     numbers += "" if is_missing(first["latency_ms"]) else f", {fixed(first['latency_ms'], 2)} ms"
     known = first["map_mean"] == first["map_mean"]
     figure.add_annotation(

@@ -22,7 +22,7 @@ _COLUMNS = ("first", "second", "effect", "low", "high", "candidates")
 
 @dataclass(frozen=True)
 class PairMap(StudyFigure):
-    """Site x site: mean mAP of the candidates with exactly two blocks there, over the plain backbone.
+    """Site x site: mean of the candidates with exactly two blocks there, over the plain backbone.
 
     Args:
         block: only candidates of this one block type; all by default.
@@ -34,7 +34,7 @@ class PairMap(StudyFigure):
     name: ClassVar[str] = "pair_map"
     title: ClassVar[str] = "Pairs of positions"
 
-    def table(self, data: StudyData) -> pd.DataFrame:
+    def _table(self, data: StudyData) -> pd.DataFrame:
         level = self.level or data.widest
         summary = data.candidates(level)
         pairs = summary[(summary["n_blocks"] == 2) & (summary["backbone"] == data.backbone)]
@@ -53,7 +53,9 @@ class PairMap(StudyFigure):
         sites = list(range(1, site_count(backbone) + 1))
         grid = table.pivot_table(index="second", columns="first", values="effect").reindex(index=sites, columns=sites)
         figure = style.new_figure(520)
-        figure.add_trace(style.differences_map(grid.to_numpy(), sites, sites, _hover(table, sites), 1.5))
+        figure.add_trace(
+            style.differences_map(grid.to_numpy(), sites, sites, _hover(table, sites), 1.5, style.metric_of(table))
+        )
         figure.update_xaxes(title_text="Position of the first block (site)", tickmode="linear", dtick=1, showgrid=False)
         figure.update_yaxes(
             title_text="Position of the second block (site)",
@@ -67,7 +69,8 @@ class PairMap(StudyFigure):
 
     def caption(self, table: pd.DataFrame) -> str:
         return (
-            f"Mean mAP of candidates with exactly two blocks at these positions minus {table.attrs.get('over', '')} "
+            f"Mean {style.metric_of(table).words} of candidates with exactly two blocks at these positions minus "
+            f"{table.attrs.get('over', '')} "
             f"({table.attrs.get('level', '')}); blue is better, brown is worse. Squares mark pairs inside one stage; "
             "adaptive searches visit good pairs more often, so empty cells are no evidence."
         )
@@ -93,9 +96,10 @@ def _pair_effects(pairs: pd.DataFrame, base: float | None) -> pd.DataFrame:
 
 
 def _hover(table: pd.DataFrame, sites: list[int]) -> list[list[str]]:
+    suffix = style.plain(style.metric_of(table).suffix)
     texts = {
         (row.first, row.second): (
-            f"<b>sites {row.first} and {row.second}</b><br>{signed(row.effect)} mAP {interval(row.low, row.high)}"
+            f"<b>sites {row.first} and {row.second}</b><br>{signed(row.effect)} {suffix} {interval(row.low, row.high)}"
             f"<br>{plural(int(row.candidates), 'candidate')}"
         )
         for row in rows_of(table)

@@ -1,4 +1,4 @@
-"""Pareto front: mAP over the time of a batch (the paper's Fig. 1)."""
+"""Pareto front: accuracy over the time of a batch (the paper's Fig. 1)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SPEEDS: dict[str, tuple[str, str, str]] = {
     "memory": ("peak_memory_mb", "Peak memory (MB of a {batch}, less is better)", "MB"),
     "energy": ("energy_j", "Energy (J of a {batch}, less is better)", "J"),
     "params": ("params", "Size (parameters, less is better)", "parameters"),
-    "macs": ("macs", "Work (multiply-adds an image, less is better)", "multiply-adds"),
-    "activations": ("activations", "Activations (elements an image, less is better)", "elements"),
+    "macs": ("macs", "Work (multiply-adds per image, less is better)", "multiply-adds"),
+    "activations": ("activations", "Activations (elements per image, less is better)", "elements"),
 }
 """Setting -> column, axis title, unit."""
 
@@ -33,7 +33,7 @@ _GL_FROM = 1500
 FAR = 2.0
 """Times the width of all candidates past which a baseline is named at the edge: else they fill under a third."""
 _HOVER = (
-    "<b>%{customdata[1]}</b><br>mAP %{y:.4f} %{customdata[2]}<br>%{customdata[3]}<br>%{customdata[4]}<extra></extra>"
+    "<b>%{customdata[1]}</b><br>METRIC %{y:.4f} %{customdata[2]}<br>%{customdata[3]}<br>%{customdata[4]}<extra></extra>"
 )
 
 
@@ -49,7 +49,7 @@ def own_axis(data: StudyData) -> str:
 
 @dataclass(frozen=True)
 class ParetoFront(StudyFigure):
-    """mAP over speed, one dot a candidate, baselines and front line, seed spread as bars.
+    """Accuracy over speed, one dot a candidate, baselines and front line, seed spread as bars.
 
     Args:
         speed: `ms` (time of a batch), `batches_per_s` (the paper's axis), `memory`, `energy`, `params` or `macs`; what
@@ -64,7 +64,7 @@ class ParetoFront(StudyFigure):
     name: ClassVar[str] = "pareto_front"
     title: ClassVar[str] = "Pareto front: accuracy against cost"
 
-    def table(self, data: StudyData) -> pd.DataFrame:
+    def _table(self, data: StudyData) -> pd.DataFrame:
         level = self.level or data.quoted
         table = with_hover(data.candidates(level))
         axis = self.speed or own_axis(data)
@@ -84,7 +84,11 @@ class ParetoFront(StudyFigure):
         self._add_baselines(figure, placed[placed["n_blocks"] == 0], column)
         figure.update_xaxes(title_text=axis.format(batch=table.attrs.get("batch", "batch")), minallowed=0)
         _bring_in(figure, placed, column)
-        figure.update_yaxes(title_text=style.axis_title("mAP, more is better", table), tickformat=".4~f")
+        hover = _HOVER.replace("METRIC", style.metric_title(table))
+        figure.update_traces(hovertemplate=hover, selector=lambda trace: trace.customdata is not None)
+        figure.update_yaxes(
+            title_text=style.axis_title(f"{style.metric_title(table)}, more is better", table), tickformat=".4~f"
+        )
         return figure
 
     def caption(self, table: pd.DataFrame) -> str:
@@ -94,8 +98,9 @@ class ParetoFront(StudyFigure):
         left_out = f" {what} cannot be drawn." if unplaced else ""
         return (
             "Each dot is a candidate (mean over its seeds; bars: one standard deviation where there are two seeds or "
-            "more). The line joins the candidates that no other beats in both cost and mAP; the others are open. "
-            f"Colour is the block type, shape the number of blocks.{_grey_words(table)}{left_out}"
+            "more). The line joins the candidates that no other beats in both cost and "
+            f"{style.metric_of(table).words}; the others are open. Colour is the block type, shape the number of "
+            f"blocks.{_grey_words(table)}{left_out}"
         )
 
     def _axis(self, table: pd.DataFrame) -> str:
@@ -134,7 +139,6 @@ class ParetoFront(StudyFigure):
             marker=marker,
             error_y=None if bars is None else _seed_bars(bars, style.block_colour(block), 1.0 if front else 0.6),
             customdata=rows[list(HOVER_COLUMNS)].to_numpy(),
-            hovertemplate=_HOVER,
             legendgroup=block,
             showlegend=False,
             name=block_title(block),
@@ -181,7 +185,6 @@ class ParetoFront(StudyFigure):
                 marker=marker,
                 error_y=None if rows["map_sd"].isna().all() else _seed_bars(rows["map_sd"], style.INK, 1.0),
                 customdata=rows[list(HOVER_COLUMNS)].to_numpy(),
-                hovertemplate=_HOVER,
                 name="without attention",
                 cliponaxis=False,
             )
@@ -276,7 +279,7 @@ def _latency_words(row: Any) -> str:
     )
     speed = f", {row.batches_per_s:.2f} batches/s" if row.batches_per_s == row.batches_per_s else ""
     how = "" if row.latency_measured else ", predicted"
-    return f"{row.latency_ms:.3f} ms a batch{spread}{speed}{how}"
+    return f"{row.latency_ms:.3f} ms per batch{spread}{speed}{how}"
 
 
 def _size_words(row: Any) -> str:

@@ -1,4 +1,4 @@
-"""Placement heat map: what a block at a site does to mAP, with interval and support."""
+"""Placement heat map: what a block at a site does, with interval and support."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ADAPTIVE = ("search",)
 
 @dataclass(frozen=True)
 class PlacementMap(StudyFigure):
-    """Block x site: the difference in mAP, as colour and number.
+    """Block x site: the difference to going without, as colour and number.
 
     Args:
         kind: `single` compares candidates with one block to the plain backbone; `marginal` compares all
@@ -42,7 +42,7 @@ class PlacementMap(StudyFigure):
     name: ClassVar[str] = "placement_map"
     title: ClassVar[str] = "Effect of a block at a position"
 
-    def table(self, data: StudyData) -> pd.DataFrame:
+    def _table(self, data: StudyData) -> pd.DataFrame:
         level = self.level or data.widest
         summary = data.candidates(level)
         own = summary[summary["backbone"] == data.backbone]
@@ -68,7 +68,11 @@ class PlacementMap(StudyFigure):
         figure = style.new_figure(150 + 42 * len(rows))
         grid = table.pivot_table(index="row", columns="site", values="effect").reindex(rows)
         grid = grid.reindex(columns=range(1, site_count(str(table.attrs.get("backbone", "resnet50"))) + 1))
-        figure.add_trace(style.differences_map(grid.to_numpy(), list(grid.columns), rows, _hover(table, grid), 2))
+        figure.add_trace(
+            style.differences_map(
+                grid.to_numpy(), list(grid.columns), rows, _hover(table, grid), 2, style.metric_of(table)
+            )
+        )
         told = table[(table["low"] > 0) | (table["high"] < 0)]
         figure.add_trace(
             go.Scatter(
@@ -85,10 +89,11 @@ class PlacementMap(StudyFigure):
         return figure
 
     def caption(self, table: pd.DataFrame) -> str:
+        words = style.metric_of(table).words
         if table.attrs.get("kind") == "single":
-            how = "mAP of the candidate with this one block minus the plain backbone's in the same seeds"
+            how = f"{words} of the candidate with this one block minus the plain backbone's in the same seeds"
         else:
-            how = "mean mAP of candidates with this block at this position minus those with as many blocks"
+            how = f"mean {words} of candidates with this block at this position minus those with as many blocks"
         return (
             f"Colour: {how} ({table.attrs.get('level', '')}); blue is better, brown is worse, empty was not trained. "
             "A dot marks what is told apart from no effect: its interval (95 % for all cells together) leaves zero "
@@ -133,9 +138,10 @@ def _marginal_effects(summary: pd.DataFrame, data: StudyData) -> pd.DataFrame:
 
 
 def _hover(table: pd.DataFrame, grid: pd.DataFrame) -> list[list[str]]:
+    suffix = style.plain(style.metric_of(table).suffix)
     texts = {
         (row.row, row.site): (
-            f"<b>{row.row} @ {row.site}</b><br>{signed(row.effect)} mAP "
+            f"<b>{row.row} @ {row.site}</b><br>{signed(row.effect)} {suffix} "
             f"{interval(row.low, row.high)}<br>{plural(int(row.candidates), 'candidate')}, "
             f"{plural(int(row.trainings), 'training')}"
         )

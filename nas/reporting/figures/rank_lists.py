@@ -33,7 +33,7 @@ class RankLists(StudyFigure):
     name: ClassVar[str] = "rank_lists"
     title: ClassVar[str] = "Rank lists"
 
-    def table(self, data: StudyData) -> pd.DataFrame:
+    def _table(self, data: StudyData) -> pd.DataFrame:
         chosen = self.notation or next(iter(data.rank_lists), None)
         rows = [{"notation": chosen, **row} for row in data.rank_lists.get(str(chosen), ())]
         table = pd.DataFrame(rows, columns=list(_COLUMNS))

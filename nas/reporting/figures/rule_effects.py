@@ -1,4 +1,4 @@
-"""Rule effects: every examined rule's effect on mAP with its 95 % interval, by verdict."""
+"""Rule effects: every examined rule's effect with its 95 % interval, by verdict."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RuleEffects(StudyFigure):
     name: ClassVar[str] = "rule_effects"
     title: ClassVar[str] = "Effects of the examined rules"
 
-    def table(self, data: StudyData) -> pd.DataFrame:
+    def _table(self, data: StudyData) -> pd.DataFrame:
         table = finding_table(data.findings)
         known = table[pd.to_numeric(table["effect"], errors="coerce").notna()]
         return known[["rule", "effect", "low", "high", "trainings", "verdict", "stage"]].head(self.shown)
@@ -49,7 +49,7 @@ class RuleEffects(StudyFigure):
         for verdict in VERDICTS:
             rows = table[table["verdict"] == verdict]
             if len(rows):
-                _add_rows(figure, rows, places[rows.index], verdict)
+                _add_rows(figure, rows, places[rows.index], verdict, style.plain(style.metric_of(table).suffix))
         figure.update_yaxes(
             tickvals=places.to_list(),
             ticktext=["<br>".join(map(style.plain, wrap(str(rule), _LABEL_WIDTH))) for rule in table["rule"]],
@@ -57,17 +57,18 @@ class RuleEffects(StudyFigure):
             range=[len(table) - 0.4, -0.6],
             showgrid=False,
         )
-        figure.update_xaxes(title_text="Effect on mAP (95 % interval)", tickformat="+.4~f")
+        figure.update_xaxes(title_text=f"Effect on {style.metric_title(table)}, 95 % interval", tickformat="+.4~f")
         return figure
 
     def caption(self, table: pd.DataFrame) -> str:
         return (
-            "The effect of following each rule: right of zero, following it raises mAP (95 % intervals; none where it "
-            "is not known). Rejected and undecided rules are kept: they are findings, too."
+            f"The effect of following each rule: right of zero, following it raises {style.metric_of(table).words} "
+            "(95 % intervals; none where it is not known). Rejected and undecided rules are kept: they are "
+            "findings, too."
         )
 
 
-def _add_rows(figure: go.Figure, rows: pd.DataFrame, places: pd.Series, verdict: str) -> None:
+def _add_rows(figure: go.Figure, rows: pd.DataFrame, places: pd.Series, verdict: str, suffix: str) -> None:
     colour, symbol = _LOOK[verdict]
     effect, low, high = (pd.to_numeric(rows[name], errors="coerce") for name in ("effect", "low", "high"))
     figure.add_trace(
@@ -86,10 +87,10 @@ def _add_rows(figure: go.Figure, rows: pd.DataFrame, places: pd.Series, verdict:
                 "width": 4,
             },
             customdata=[
-                [style.plain(r.rule), f"{signed(r.effect)} {interval(r.low, r.high)}", r.trainings]
+                [style.plain(r.rule), f"{signed(r.effect)} {suffix} {interval(r.low, r.high)}", r.trainings]
                 for r in rows_of(rows)
             ],
-            hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]} mAP, %{customdata[2]} trainings<extra></extra>",
+            hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]}, %{customdata[2]} trainings<extra></extra>",
             name=verdict,
         )
     )

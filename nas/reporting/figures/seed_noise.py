@@ -23,7 +23,7 @@ _COLUMNS = ("notation", "seed", "mean", "deviation", "level")
 
 @dataclass(frozen=True)
 class SeedNoise(StudyFigure):
-    """What is left of each training's mAP beside its candidate's mean and its seed's shift; the band is one sd.
+    """What is left of each training's result beside its candidate's mean and its seed's shift; the band is one sd.
 
     Args:
         level: which comparable set; the one with most replicated trainings by default.
@@ -33,7 +33,7 @@ class SeedNoise(StudyFigure):
     name: ClassVar[str] = "seed_noise"
     title: ClassVar[str] = "Seed noise"
 
-    def table(self, data: StudyData) -> pd.DataFrame:
+    def _table(self, data: StudyData) -> pd.DataFrame:
         level = self.level or _most_replicated(data)
         if level is None:
             return pd.DataFrame(columns=list(_COLUMNS))
@@ -67,21 +67,28 @@ class SeedNoise(StudyFigure):
                 showlegend=False,
             )
         )
-        figure.update_xaxes(title_text=style.axis_title("Mean mAP of the candidate", table), tickformat=".4~f")
-        figure.update_yaxes(title_text="Training minus its candidate's mean (mAP)", tickformat="+.4~f")
+        figure.update_xaxes(
+            title_text=style.axis_title(f"Mean {style.metric_title(table)} of the candidate", table), tickformat=".4~f"
+        )
+        figure.update_yaxes(
+            title_text=f"Training minus its candidate's mean ({style.plain(style.metric_of(table).suffix)})",
+            tickformat="+.4~f",
+        )
         return figure
 
     def caption(self, table: pd.DataFrame) -> str:
         noise: Noise = table.attrs["noise"]
+        suffix = style.metric_of(table).suffix
         if not noise.single.known:
             return (
-                f"Standard deviation between seeds: {_spread(noise.whole)}. No two candidates share two seeds, so what "
-                "a seed moves for all alike is part of it."
+                f"Standard deviation between seeds: {_spread(noise.whole, suffix)}. No two candidates share two seeds, "
+                "so what a seed moves for all alike is part of it."
             )
-        shared = f" A seed moves all candidates alike by {_spread(noise.shared)}." if noise.shared.known else ""
+        shared = f" A seed moves all candidates alike by {_spread(noise.shared, suffix)}." if noise.shared.known else ""
         return (
-            f"Standard deviation of what is left for one training beside others of its seed: {_spread(noise.single)}."
-            f"{shared} Differences within seeds hold the first alone: two candidates with three common seeds differ by "
+            "Standard deviation of what is left for one training beside others of its seed: "
+            f"{_spread(noise.single, suffix)}.{shared} Differences within seeds hold the first alone: two "
+            "candidates with three common seeds differ by "
             f"more than {_difference_seen(noise.single, 3):.4f} before a 95 % interval leaves zero out."
         )
 
@@ -90,9 +97,9 @@ def _band(noise: Noise) -> Spread:
     return noise.single if noise.single.known else noise.whole
 
 
-def _spread(spread: Spread) -> str:
+def _spread(spread: Spread, suffix: str) -> str:
     low, high = spread.interval()
-    return f"{spread.sd:.4f} mAP (95 % interval {low:.4f} to {high:.4f}, {spread.df:.0f} degrees of freedom)"
+    return f"{spread.sd:.4f} {suffix} (95 % interval {low:.4f} to {high:.4f}, {spread.df:.0f} degrees of freedom)"
 
 
 def _difference_seen(spread: Spread, seeds: int) -> float:

@@ -29,7 +29,7 @@ class SpaceLineage(StudyFigure):
     name: ClassVar[str] = "space_lineage"
     title: ClassVar[str] = "Lineage of the design space"
 
-    def table(self, data: StudyData) -> pd.DataFrame:
+    def _table(self, data: StudyData) -> pd.DataFrame:
         rules = {space.get("id"): [rule_words(rule) for rule in space.get("rules") or ()] for space in data.spaces}
         rows = [
             {

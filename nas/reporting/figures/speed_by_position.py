@@ -33,9 +33,9 @@ class SpeedByPosition(StudyFigure):
 
     every_setting: bool = True
     name: ClassVar[str] = "speed_by_position"
-    title: ClassVar[str] = "Speed a position"
+    title: ClassVar[str] = "Speed by position"
 
-    def table(self, data: StudyData) -> pd.DataFrame:
+    def _table(self, data: StudyData) -> pd.DataFrame:
         rows = data.latencies.dropna(subset=["median_ms"])
         placed = rows["block"].notna() & rows["site"].notna()
         plain = rows["n_blocks"].fillna(1).astype(int) == 0

@@ -21,7 +21,7 @@ MANY = 1500
 
 @dataclass(frozen=True)
 class BestSoFar(StudyFigure):
-    """mAP of every finished training in the order in which they ended, the best so far, and the plain network.
+    """Every finished training in the order in which they ended, the best so far, and the plain network.
 
     Args:
         level: which comparable set; the one with most candidates by default.
@@ -31,14 +31,15 @@ class BestSoFar(StudyFigure):
     name: ClassVar[str] = "best_so_far"
     title: ClassVar[str] = "Best training so far"
 
-    def table(self, data: StudyData) -> pd.DataFrame:
+    def _table(self, data: StudyData) -> pd.DataFrame:
         level = self.level or data.widest
         rows = data.finished if level is None else level.rows(data.finished)
         rows = rows.dropna(subset=["finished_at"]).sort_values(["finished_at", "training_id"])
         best = rows["map"].cummax() if data.metric.more_is_better else rows["map"].cummin()
+        rows = rows.assign(stage=data.trained_in(rows))
         table = rows[["training_id", "notation", "stage", "map"]].assign(best=best, number=np.arange(1, len(rows) + 1))
         plain = None if level is None else plain_row(data.candidates(level), data.backbone)
-        table.attrs = {"level": level.words if level else "", "metric": data.metric.words}
+        table.attrs = {"level": level.words if level else ""}
         table.attrs["plain"] = None if plain is None else float(plain["map_mean"])
         return table
 
@@ -64,7 +65,7 @@ class BestSoFar(StudyFigure):
             line = {"width": 1.4, "dash": "dot", "color": style.MUTED}
             figure.add_trace(go.Scatter(x=ends, y=level, mode="lines", line=line, name="plain network, mean"))
         figure.update_xaxes(title_text="Finished trainings")
-        figure.update_yaxes(title_text=style.axis_title(style.plain(table.attrs["metric"]), table), tickformat=".4~f")
+        figure.update_yaxes(title_text=style.axis_title(style.metric_title(table), table), tickformat=".4~f")
         return figure
 
     def caption(self, table: pd.DataFrame) -> str:
@@ -76,14 +77,18 @@ class BestSoFar(StudyFigure):
 
 @dataclass(frozen=True)
 class Timeline(StudyFigure):
-    """When trainings ran: a row for each that ran at the same time, a bar a training, its colour the stage."""
+    """When trainings ran: a row for each that ran at the same time, a bar a training.
+
+    Its colour is the stage that had it trained; stages that asked for it later share it.
+    """
 
     name: ClassVar[str] = "timeline"
     title: ClassVar[str] = "Timeline"
 
-    def table(self, data: StudyData) -> pd.DataFrame:
+    def _table(self, data: StudyData) -> pd.DataFrame:
         columns = ["training_id", "notation", "stage", "status", "begin", "hours", "row"]
         rows = data.trainings.dropna(subset=["finished_at", "seconds"])
+        rows = rows.assign(stage=data.trained_in(rows))
         if data.table is not None or rows.empty:
             empty = pd.DataFrame(columns=columns)
             empty.attrs = {"replayed": data.table is not None}

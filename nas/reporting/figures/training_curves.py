@@ -34,7 +34,7 @@ class TrainingCurves(StudyFigure):
     name: ClassVar[str] = "training_curves"
     title: ClassVar[str] = "Training curves"
 
-    def table(self, data: StudyData) -> pd.DataFrame:
+    def _table(self, data: StudyData) -> pd.DataFrame:
         if data.epochs is None or data.epochs.empty:
             return pd.DataFrame(columns=[*EPOCH_COLUMNS, "status", "map"])
         facts = data.trainings[["training_id", "status", "map"]]
@@ -89,5 +89,5 @@ class TrainingCurves(StudyFigure):
         what = "block type" if self.versus is None else "candidate"
         return (
             f"{table['training_id'].nunique()} trainings; colour is the {what}, dotted lines failed. The score of "
-            "a training is its last epoch's mAP, never its best epoch's."
+            f"a training is its last epoch's {style.metric_of(table).words}, never its best epoch's."
         )

@@ -47,9 +47,9 @@ def _accuracy(data: StudyData, first: str, second: str) -> list[Block]:
         told = f"{signed(found.estimate.value)} {interval(*ends)}".replace(f" {MISSING}", " (interval not known)")
         rows.append([level.words, *sides, told, verdict_of(ends, metric=data.metric), count(found.blocks)])
     if not rows:
-        return [Paragraph("They were not trained at one level, so their numbers may not be compared.")]
+        return [Paragraph("They share no comparable set, so their numbers may not be compared.")]
     heads = [
-        "level",
+        "comparable set",
         short_label(first),
         short_label(second),
         "first minus second, 95 %",

@@ -33,8 +33,9 @@ def transfer(data: StudyData) -> Section | None:
     ]
     text = (
         "Networks trained on the source data, read on this study's test split: first as they are, then after two-step "
-        "fine-tuning (the new classifier alone, then everything). mAP, mean and standard deviation over seeds, and the "
-        "best of them, which is what the paper's Table II quotes; the gain is that of the means."
+        f"fine-tuning (the new classifier alone, then everything). {data.metric.title}, mean "
+        "and standard deviation over seeds, and the best of them, which is what the paper's Table II quotes; "
+        "the gain is that of the means."
     )
     headings = ["system", "no fine-tuning", "best", "two-step fine-tuning", "best", "gain"]
     table = Table(headings, rows, name="transfer", numeric=frozenset(range(1, 6)))
@@ -80,7 +81,9 @@ def rules_elsewhere(data: StudyData) -> Section | None:
     )
     blocks: list[Any] = [Paragraph(text)]
     if tests:
-        headings = ["backbone", "follow", "rest", "mAP, follow", "mAP, rest", "difference", "95 %", "p", "verdict"]
+        metric = data.metric.title
+        headings = ["backbone", "follow", "rest", f"{metric}, follow", f"{metric}, rest", "difference"]
+        headings += ["95 %", "p", "verdict"]
         table = Table(headings, [_row(t) for t in tests], name="rule-tests", numeric=frozenset(range(1, 8)))
         blocks += [table, Bullets([words(test["sentence"]) for test in tests])]
     if sufficient:

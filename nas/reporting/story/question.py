@@ -9,6 +9,7 @@ from nas.reporting.document import Block, Bullets, Paragraph, Section, SideBySid
 from nas.reporting.findings import finding_table
 from nas.reporting.health import health
 from nas.reporting.numbers import count, fixed, interval, plural, signed
+from nas.reporting.robot import robot_words
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.study_data import StudyData, records_of
 from nas.results.columns import MAP
@@ -37,7 +38,9 @@ def answered(data: StudyData) -> list[Block]:
     blocks += _own_answer(data, compared) if compared else []
     blocks.append(Paragraph(data.answer.sentence, "lead"))
     limits = [limit.words for limit in health(data)]
-    return [*blocks, *([Bullets(limits, "health")] if limits else []), *_adopted(data)]
+    blocks += [Bullets(limits, "health")] if limits else []
+    choice = robot_words(data)
+    return [*blocks, *_adopted(data), *([Paragraph(choice)] if choice else [])]
 
 
 def _adopted(data: StudyData) -> list[Block]:
@@ -53,7 +56,7 @@ def _adopted(data: StudyData) -> list[Block]:
 
 def _own_answer(data: StudyData, asked: Mapping[str, Any]) -> list[Block]:
     """The study's own question, answered with paired differences and group means, whatever they say."""
-    level, metric = widest_level(levels(data.results)), MAP
+    level, metric = widest_level(levels(data.results)), data.metric
     rows = level.rows(data.results) if level is not None else data.results.iloc[:0]
     compare, by = list(asked["compare"]), asked.get("by", "site")
     means = group_means(rows, compare, by, metric)
@@ -67,7 +70,7 @@ def _own_answer(data: StudyData, asked: Mapping[str, Any]) -> list[Block]:
         ]
         for row in records_of(means)
     ]
-    headings = [by, "block", "networks", "trainings", "mean mAP", "95 % interval"]
+    headings = [by, "block", "networks", "trainings", f"mean {metric.title}", "95 % interval"]
     caption = f"Means of the compared blocks ({level.words}); what seeds and starts move for all alike is taken out."
     table = Table(headings, cells, caption=caption, name="own-question", numeric=frozenset({2, 3, 4, 5}))
     return [Bullets(said), table]
@@ -77,21 +80,22 @@ def _question_words(data: StudyData) -> str:
     space = data.spaces[0] if data.spaces else {}
     cost = COSTS[data.cost]
     where = f" The design space {code(space['name'])} holds {count(space.get('size'))} candidates." if space else ""
+    judged = "the mean average precision (mAP)" if data.metric == MAP else words(data.metric.title)
     return (
-        f"Which attention block, at which positions of {backbone_title(data.backbone)}, buys accuracy in person "
-        f"re-identification for the least {cost.noun}?{where} Accuracy is the mean average precision (mAP); "
+        f"Which attention block, at which positions of {backbone_title(data.backbone)}, buys accuracy "
+        f"for the least {cost.noun}?{where} Accuracy is {judged}; "
         f"{cost.noun} is {cost.what.format(batch=data.batch_words)}."
     )
 
 
 def _tiles(data: StudyData) -> Tiles:
-    found = data.answer
+    found, metric = data.answer, data.metric
     tiles: list[tuple[str, str]] = []
     if found.kind == "better" and found.named and found.control:
-        over = f"mAP of {short_label(found.named)} over {short_label(found.control)}"
+        over = f"{metric.title} of {short_label(found.named)} over {short_label(found.control)}"
         tiles.append((signed(found.difference), f"{over}, 95 % interval {interval(found.low, found.high)}"))
     elif found.visible is not None:
-        tiles.append((signed(found.visible), "mAP is what this design sees with 80 % power"))
+        tiles.append((signed(found.visible), f"{metric.title} is what this design sees with 80 % power"))
     adopted = sum(finding.get("verdict") == "adopted" for finding in data.findings)
     tiles.append((count(len(data.finished)), "finished trainings"))
     tiles.append((f"{adopted} of {len(data.findings)}", "rules adopted"))

@@ -26,7 +26,7 @@ def front(data: StudyData) -> Section:
     if len(summary):
         caption = "Front members and networks without attention."
         shown = summary[summary["on_front"].astype(bool) | (summary["n_blocks"] == 0)]
-        blocks.append(candidate_table(shown, caption, name="front"))
+        blocks.append(candidate_table(shown, data.metric, caption, name="front"))
     return Section("front", "The front", blocks)
 
 
@@ -38,7 +38,7 @@ def _quoted_words(data: StudyData, level: Level) -> str:
         return f"The trainings to quote until a confirm stage has run: {level.words}, {plural(quoted, 'candidate')}."
     others = len(table) - quoted
     grey = (
-        f" The {plural(others, 'other candidate')} of this level, in grey, took part in the choice only."
+        f" The {plural(others, 'other candidate')} of this set, in grey, took part in the choice only."
         if others
         else ""
     )
@@ -46,7 +46,7 @@ def _quoted_words(data: StudyData, level: Level) -> str:
 
 
 def positions(data: StudyData) -> Section:
-    """Where attention belongs: mAP a position, pairs, and the best networks."""
+    """Where attention belongs: single blocks by position, pairs, and the best networks."""
     names = ("map_by_position", "pair_map", "network_drawing")
     blocks: list[Block] = [figure_block(name, data) for name in names]
     return Section("positions", "Where attention belongs", blocks)
@@ -61,7 +61,6 @@ def tables(data: StudyData) -> Section | None:
     for level in found[:2]:
         ranked = data.candidates(level).sort_values("map_mean", ascending=False)
         summary = pd.concat([ranked, data.failed_candidates(level)])
-        blocks.append(
-            candidate_table(summary, f"Candidates: {level.words}.", name=f"candidates_{level.split}_{level.fidelity}")
-        )
+        name = f"candidates_{level.split}_{level.fidelity}"
+        blocks.append(candidate_table(summary, data.metric, f"Candidates: {level.words}.", name=name))
     return Section("tables", "Tables", blocks)

@@ -11,6 +11,7 @@ from nas.reporting.findings import VERDICTS, finding_table
 from nas.reporting.numbers import count, interval, p_value, plural, signed
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.study_data import StudyData, records_of
+from nas.results.columns import Metric
 
 
 def rules(data: StudyData) -> Section:
@@ -20,11 +21,16 @@ def rules(data: StudyData) -> Section:
         return Section(
             "rules", "Rules", [Paragraph("No rule has been examined yet; stages after a sweep derive them.")]
         )
-    blocks: list[Block] = [Paragraph(_summary_words(table)), rule_table(table), figure_block("rule_effects", data)]
+    blocks: list[Block] = [
+        Paragraph(_summary_words(table)),
+        rule_table(table, data.metric),
+        figure_block("rule_effects", data),
+    ]
     blocks.append(
         Paragraph(
-            "Effects are differences in mAP with 95 % intervals; p values are adjusted for all hypotheses of a stage "
-            "(Benjamini-Hochberg). A hard rule excludes candidates, a preference orders those admitted. The adopted "
+            f"Effects are differences in {data.metric.title} with 95 % intervals; p values are adjusted for all "
+            "hypotheses of a stage (Benjamini-Hochberg). A hard rule excludes candidates, a preference orders "
+            "those admitted. The adopted "
             "rules are in rules.yaml, ready for `nas rules apply`."
         )
     )
@@ -37,10 +43,11 @@ def _summary_words(table: pd.DataFrame) -> str:
     return f"{plural(len(table), 'rule')} examined: {', '.join(parts)}."
 
 
-def rule_table(table: pd.DataFrame) -> Table:
+def rule_table(table: pd.DataFrame, metric: Metric) -> Table:
     """One row a finding."""
     rows = [_rule_row(row) for row in records_of(table)]
-    headings = ["verdict", "rule", "mAP by following it", "95 % interval", "p adjusted", "trainings", "ms a batch"]
+    headings = ["verdict", "rule", f"{metric.title} by following it", "95 % interval", "p adjusted", "trainings"]
+    headings += ["ms per batch"]
     return Table(headings, rows, name="rules", numeric=frozenset({2, 3, 4, 5, 6}))
 
 

@@ -42,7 +42,7 @@ def _table(data: StudyData) -> Table:
             "candidates",
             "of its parent",
             "verdict",
-            "mAP, child minus parent",
+            f"{data.metric.title}, child minus parent",
             "p, Kolmogorov-Smirnov",
             "new rules",
             "why",

@@ -26,20 +26,20 @@ def tuned_recipe(data: StudyData) -> Section | None:
     ]
     text = (
         f"{len(result['drawn'])} recipes were tried once on validation identities; the best were trained again in "
-        f"fresh seeds beside the recipe as it is, and only these decide. {_gain(result)}"
+        f"fresh seeds beside the recipe as it is, and only these decide. {_gain(result, data.metric.suffix)}"
     )
-    table = Table(["values", "mAP, fresh seeds", ""], rows, name="tuned", numeric=frozenset({1}))
-    slices = figure_block(Slices(stage=str(stage["name"])), data, "tuned_slices", "mAP over each tuned value")
+    table = Table(["values", f"{data.metric.title}, fresh seeds", ""], rows, name="tuned", numeric=frozenset({1}))
+    slices = figure_block(Slices(stage=str(stage["name"])), data, "tuned_slices", "Over each tuned value")
     return Section("tuned", "The tuned recipe", [Paragraph(text), table, slices])
 
 
-def _gain(result: dict[str, Any]) -> str:
+def _gain(result: dict[str, Any], suffix: str) -> str:
     if not result["recipe"]:
         return "No setting was better on average, so the recipe stays as it is."
     if "difference" not in result:
         return "The best one is handed on; two paired trainings are needed to say how sure that is."
     told = f"{signed(result['difference'])} {interval(result['low'], result['high'])}"
-    return f"The best one is handed on: {told} mAP against the recipe as it is, paired by seed (95 %)."
+    return f"The best one is handed on: {told} {suffix} against the recipe as it is, paired by seed (95 %)."
 
 
 def _values(notation: str) -> str:

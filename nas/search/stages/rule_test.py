@@ -71,7 +71,8 @@ class RuleTest:
         rows = stage_rows(context, stage)
         if not all_terminal(rows):
             return False
-        tests, sufficient = _compare(plan, rows, settings.alpha), tuple(compare_sides(sides, rows))
+        unit = context.metric.suffix
+        tests, sufficient = _compare(plan, rows, settings.alpha, unit), tuple(compare_sides(sides, rows, unit))
         context.repository.set_stage(stage.id, result=replace(plan, tests=tests, sufficient=sufficient).to_dict())
         return True
 
@@ -185,9 +186,9 @@ def _paired(left: Sequence[Candidate], right: Sequence[Candidate]) -> list[tuple
     return [(c, partners.popleft()) for c in left if (partners := waiting[len(c.placements)])]
 
 
-def _compare(plan: RuleTestResult, rows: pd.DataFrame, alpha: float) -> tuple[JsonDict, ...]:
+def _compare(plan: RuleTestResult, rows: pd.DataFrame, alpha: float, unit: str) -> tuple[JsonDict, ...]:
     def of(side: Sequence[Candidate]) -> pd.DataFrame:
         return rows[rows["candidate_id"].isin({candidate.id for candidate in side})]
 
     tables = {half.backbone: (of(half.follows), of(half.rest)) for half in plan.halves}
-    return tuple(test.to_dict() for test in shrinking.compare_halves(tables, alpha=alpha))
+    return tuple(test.to_dict() for test in shrinking.compare_halves(tables, alpha=alpha, unit=unit))

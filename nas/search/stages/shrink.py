@@ -174,7 +174,7 @@ class ShrinkStep:
             families=families,
             latency=CostModel.of(self.context, "latency_ms").quote,
             reference=self.context.reference,
-            settings=ShrinkSettings(slower=self.context.definition.latency.margin),
+            settings=ShrinkSettings(slower=self.context.definition.latency.margin, unit=self.context.metric.suffix),
             alpha=alpha,
             margin=self.settings.margin,
             stage=self.stage.name,
@@ -270,7 +270,7 @@ class ShrinkStep:
     def decided(self, proposal: Step, rows: pd.DataFrame, batch: int = 0) -> Step:
         """The proposal with its decision: the child is kept only when the fresh draws do not speak against it."""
         parent, child = (rows[rows["candidate_id"].isin({c.id for c in s})] for s in (proposal.parent, proposal.child))
-        decision = confirm(parent, child, seed=self._seed)
+        decision = confirm(parent, child, seed=self._seed, unit=self.context.metric.suffix)
         self.store(confirmed_findings(self.findings(batch), decision), batch)
         if decision.accepted:
             replace_reopened(self.context, self.stage, batch, proposal.reopened)

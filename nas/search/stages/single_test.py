@@ -59,12 +59,12 @@ def wishes_of(sides: Sequence[Mapping[str, Any]], settings: RuleTestStage) -> li
     return found
 
 
-def compare_sides(sides: Sequence[Mapping[str, Any]], rows: pd.DataFrame) -> list[dict[str, Any]]:
+def compare_sides(sides: Sequence[Mapping[str, Any]], rows: pd.DataFrame, unit: str) -> list[dict[str, Any]]:
     """What one channel-wise block brings on each backbone, and what more blocks bring beyond it."""
-    return [_compare(drawn, rows) for drawn in sides]
+    return [_compare(drawn, rows, unit) for drawn in sides]
 
 
-def _compare(drawn: Mapping[str, Any], rows: pd.DataFrame) -> dict[str, Any]:
+def _compare(drawn: Mapping[str, Any], rows: pd.DataFrame, unit: str) -> dict[str, Any]:
     plain, single, several = (_scores(drawn[side], rows, side) for side in SIDES)
     told: dict[str, Any] = {"backbone": drawn["backbone"]}
     told |= {f"mean_{side}": _mean(values) for side, values in zip(SIDES, (plain, single, several), strict=True)}
@@ -79,7 +79,9 @@ def _compare(drawn: Mapping[str, Any], rows: pd.DataFrame) -> dict[str, Any]:
     else:
         verdict, why = "sufficient", "one block helps, and more are not shown to help further"
     numbers = "; ".join(
-        f"{words} {_words(found)}" for words, found in (("one block", helps), ("more blocks beyond it", more)) if found
+        f"{words} {_words(found, unit)}"
+        for words, found in (("one block", helps), ("more blocks beyond it", more))
+        if found
     )
     sentence = f"{drawn['backbone']}: {why}" + (f" ({numbers})." if numbers else ".")
     return {**told, "verdict": verdict, "sentence": sentence}
@@ -104,7 +106,7 @@ def _difference(a: Floats, b: Floats) -> dict[str, float | None] | None:
     return {"value": float(found.value), "low": low, "high": high}
 
 
-def _words(found: Mapping[str, float | None]) -> str:
+def _words(found: Mapping[str, float | None], unit: str) -> str:
     if found["low"] is None:
-        return f"{found['value']:+.4f} mAP"
-    return f"{found['value']:+.4f} mAP [{found['low']:+.4f}, {found['high']:+.4f}]"
+        return f"{found['value']:+.4f} {unit}"
+    return f"{found['value']:+.4f} {unit} [{found['low']:+.4f}, {found['high']:+.4f}]"

@@ -90,7 +90,7 @@ def _conclude(
     gains = [d.value for key in no_better if (d := beside[key]) is not None]
     findings = []
     if untrained or no_better:
-        reason = "; ".join(_why(reference, untrained, no_better, gains))
+        reason = "; ".join(_why(reference, untrained, no_better, gains, analysis.settings.unit))
         findings.append(
             _finding(analysis, reference, untrained + no_better, slow, Judgement("adopted", reason), beside)
         )
@@ -117,10 +117,13 @@ def _untold(analysis: Analysis, reference: Reference, unsure: Sequence[Beside]) 
     return [_finding(analysis, reference, list(slow), slow, answer, dict.fromkeys(slow))]
 
 
-def _why(reference: Reference, untrained: list[Placed], no_better: list[Placed], gains: list[float]) -> list[str]:
+def _why(
+    reference: Reference, untrained: list[Placed], no_better: list[Placed], gains: list[float], unit: str
+) -> list[str]:
     parts = []
     if no_better:
-        parts.append(f"{len(no_better)} slower than {reference.notation} and no better ({max(gains):+.4f} mAP at most)")
+        most = f"{max(gains):+.4f} {unit} at most"
+        parts.append(f"{len(no_better)} slower than {reference.notation} and no better ({most})")
     if untrained:
         parts.append(f"{len(untrained)} slower, judged by time alone: not trained")
     return parts
@@ -144,7 +147,7 @@ def _finding(
         turned(best),
         p_adjusted=None,
         latency_ms=-base * float(np.mean(ratios)) if ratios else None,
-        method="time over the reference's; mAP of the best of them beside the reference's",
+        method=f"time over the reference's; {analysis.settings.unit} of the best of them beside the reference's",
     )
     return analysis.finding(_rule(analysis, reference, keys), answer, evidence)
 

@@ -128,12 +128,13 @@ def _answer(analysis: Analysis, limit: int, added: Estimate | None, passed: bool
     settings = analysis.settings
     if passed:
         return Judgement(
-            "adopted", f"block {limit + 1} brings less than those before, and less than {settings.worth:g} mAP"
+            "adopted",
+            f"block {limit + 1} brings less than those before, and less than {settings.worth:g} {settings.unit}",
         )
     if added is None or trainings < settings.min_trainings:
         return analysis.untold("count")
     if added.interval()[0] > 0:
-        return Judgement("rejected", f"block {limit + 1} still adds {added.value:+.4f} mAP")
+        return Judgement("rejected", f"block {limit + 1} still adds {added.value:+.4f} {settings.unit}")
     return analysis.unseen([added], f"block {limit + 1} brings no less than those before it")
 
 

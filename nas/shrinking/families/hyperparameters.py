@@ -152,7 +152,7 @@ def _range(
         gain,
         p=p_values[key],
         p_adjusted=adjusted[key],
-        method="95 % of the winners, closed form; permutation null; mAP inside minus outside",
+        method=f"95 % of the winners, closed form; permutation null; {analysis.settings.unit} inside minus outside",
     )
     answer = analysis.judge(gain, adjusted[key], evidence.trainings, "recipe")
     rule = RecipeRange(key=name, low=_rounded(low), high=_rounded(high), backbone=analysis.scope)

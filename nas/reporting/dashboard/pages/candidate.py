@@ -13,14 +13,28 @@ from nas.reporting.dashboard.components import View, blocks, problem, sections
 from nas.reporting.dashboard.parts import dcc, html
 from nas.reporting.dashboard.routing import Route, href
 from nas.reporting.dashboard.source import Snapshot
-from nas.reporting.document import Badge, Block, Bullets, Cell, Code, Facts, Paragraph, Section, Table, code, words
+from nas.reporting.document import (
+    Badge,
+    Block,
+    Bullets,
+    Cell,
+    Code,
+    Facts,
+    Paragraph,
+    Section,
+    Stacked,
+    Table,
+    code,
+    words,
+)
 from nas.reporting.figures import NetworkDrawing, RankLists, TrainingCurves
 from nas.reporting.numbers import count, fixed, hours, interval, is_missing, mean_sd, scaled
 from nas.reporting.rules_file import rule_set
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.story.tried import STATUS_TONES
-from nas.reporting.study_data import EPOCH_COLUMNS, NO_NOTE, StudyData, records_of, rows_of
+from nas.reporting.study_data import EPOCH_COLUMNS, NO_NOTE, StudyData, records_of, rows_of, with_columns
 from nas.results.costs import HOW_WORDS
+from nas.results.levels import fidelity_words
 from nas.spaces.labels import short_label
 
 
@@ -37,11 +51,11 @@ def render(snapshot: Snapshot, route: Route, view: View) -> list[Any]:
     lists = figure_block(RankLists(notation=notation), data)
     drawn = [figure for figure in (curves, lists) if not isinstance(figure.drawing, str)]
     parts = [
-        Section("levels", "At every level", [_level_table(data, str(rows["candidate_id"].iloc[0]))]),
+        Section("levels", "In every comparable set", [_level_table(data, str(rows["candidate_id"].iloc[0]))]),
         Section("cost", "Latency and size", [_latency_facts(data, rows)]),
         Section("rules", "What the rules say", _rules(data, notation)),
         Section("files", "Its weights, and what to type", _files(data, rows)),
-        Section("trainings", "Trainings", [_training_table(rows), *drawn]),
+        Section("trainings", "Trainings", [_training_table(rows, data.metric.title), *drawn]),
     ]
     return [
         html.P(
@@ -112,7 +126,7 @@ def _level_table(data: StudyData, candidate_id: str) -> Table:
                     f"{rank} of {len(summary)}",
                 ]
             )
-    heads = ["level", "", "mAP", "95 % interval", "rank-1", "mINP", "seeds", "place by mAP"]
+    heads = ["comparable set", "", data.metric.title, "95 % interval", "rank-1", "mINP", "seeds", "place"]
     return Table(
         heads, rows or [["no training has finished", *[""] * 7]], name="levels", numeric=frozenset(range(2, 8))
     )
@@ -153,12 +167,13 @@ def _rules(data: StudyData, notation: str) -> list[Block]:
     return [verdict, *([Bullets([words(reason) for reason in said.reasons])] if said.reasons else [])]
 
 
-def _training_table(rows: pd.DataFrame) -> Table:
+def _training_table(rows: pd.DataFrame, metric: str) -> Table:
+    rows = with_columns(rows, ["worker", "log"])
     cells: list[list[Cell]] = [
         [
             count(r.training_id),
             words(r.stage),
-            str(r.fidelity),
+            fidelity_words(str(r.fidelity), float(r.epochs)),
             str(r.split),
             count(r.seed),
             Badge(str(r.status), STATUS_TONES.get(str(r.status), "quiet")),
@@ -166,8 +181,10 @@ def _training_table(rows: pd.DataFrame) -> Table:
             fixed(r.rank1, 4),
             hours(r.seconds),
             code(r.failure_kind) if isinstance(r.failure_kind, str) else "",
+            Stacked(code(r.worker), code(r.log)) if isinstance(r.worker, str) else "",
         ]
         for r in rows_of(rows)
     ]
-    heads = ["training", "stage", "fidelity", "split", "seed", "state", "mAP", "rank-1", "time", "failure"]
+    heads = ["training", "stage", "length", "split", "seed", "state", metric, "rank-1", "time", "failure"]
+    heads += ["worker, its log"]
     return Table(heads, cells, name="trainings", numeric=frozenset({0, 4, 6, 7, 8}))

@@ -25,7 +25,7 @@ from nas.reporting.markup import Element, tag
 from nas.reporting.numbers import count, plural
 from nas.reporting.placements import placements_of
 from nas.reporting.study_data import StudyData, mark_front
-from nas.reporting.tables import CANDIDATE_HEADS, CANDIDATE_NUMBERS, candidate_rows
+from nas.reporting.tables import CANDIDATE_NUMBERS, candidate_heads, candidate_rows
 from nas.results.costs import COSTS
 from nas.spaces.labels import block_title
 
@@ -77,7 +77,7 @@ def _filter_panel(data: StudyData, filters: Filters) -> Any:
                 ),
             ),
             _control("Positions", _text_input("f-sites", filters.sites, "all, or 6,8,14 or 5-8")),
-            _control("At most, ms a batch", _text_input("f-max_ms", filters.max_ms, "no limit", mode="decimal")),
+            _control("At most, ms per batch", _text_input("f-max_ms", filters.max_ms, "no limit", mode="decimal")),
             _control("Stage", dcc.Dropdown(stages, filters.stage or None, id="f-stage", placeholder="every stage")),
             _control("Notation or note contains", _text_input("f-text", filters.text, "cnl@8, or ★")),
             _group(
@@ -323,7 +323,7 @@ def tabulate_front(
     page = min(int(order["page"]), pages - 1)
     part = ordered.iloc[page * PAGE_ROWS : (page + 1) * PAGE_ROWS]
     shown = candidate_rows(part, lambda candidate: href(data.name, "candidate", candidate))
-    heads = [_heading(name, title, order) for name, title in zip(COLUMNS, CANDIDATE_HEADS, strict=True)]
+    heads = [_heading(name, title, order) for name, title in zip(COLUMNS, candidate_heads(data.metric), strict=True)]
     cells = [tag("tr", [tag("td", cell_html(cell), class_=_kind(i)) for i, cell in enumerate(row)]) for row in shown]
     table = tag("table", tag("thead", tag("tr", heads)), tag("tbody", cells), class_="candidates")
     scroll = tag("div", table, class_="scroll", tabindex="0", role="region", aria_label="Candidates")

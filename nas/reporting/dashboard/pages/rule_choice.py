@@ -23,6 +23,7 @@ from nas.reporting.rules_file import rule_set
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.story.rules import rule_table
 from nas.reporting.study_data import StudyData, mark_front
+from nas.results.columns import Metric
 from nas.spaces.findings import Finding
 from nas.spaces.rule_formats import FORMATS
 from nas.spaces.ruleset import RuleSet
@@ -131,7 +132,7 @@ def rule_options(data: StudyData, verdict: str) -> list[dict[str, Any]]:
     order = list(VERDICTS)
     numbered = sorted(enumerate(data.findings), key=lambda pair: order.index(str(pair[1].get("verdict"))))
     return [
-        {"label": _card(finding), "value": i}
+        {"label": _card(finding, data.metric), "value": i}
         for i, finding in numbered
         if not verdict or finding.get("verdict") == verdict
     ]
@@ -143,14 +144,14 @@ def _none_yet(data: StudyData) -> Any:
     return html.P("No rule has been examined yet; stages after a sweep derive them.", className="empty")
 
 
-def _card(finding: Mapping[str, Any]) -> Any:
-    row = rule_table(finding_table([finding])).rows[0]
+def _card(finding: Mapping[str, Any], metric: Metric) -> Any:
+    row = rule_table(finding_table([finding]), metric).rows[0]
     verdict, sentence, *_ = (component(cell_html(cell)) for cell in row)
     evidence = finding.get("evidence") or {}
     ms, p = evidence.get("latency_ms"), evidence.get("p_adjusted")
     numbers = [
         "" if is_missing(p) else f"adjusted p {p_value(p)}",
-        "its effect on time was not measured" if is_missing(ms) else f"time {signed(ms, 2)} ms a batch",
+        "its effect on time was not measured" if is_missing(ms) else f"time {signed(ms, 2)} ms per batch",
         plural(int(evidence.get("trainings") or 0), "training"),
         str(evidence.get("method") or ""),
     ]
@@ -194,7 +195,10 @@ def outcome_of(data: StudyData, taken: Sequence[int], view: View) -> list[Any]:
     whole = figure_block(ParetoFront(level=level), data, name="admitted", title="Front of the admitted candidates")
     return [
         html.P(f"{said} ({level.words if level else ''})."),
-        html.P(f"Mean mAP ± sd over networks: {_mean(inside)} admitted, {_mean(outside)} the others. This is no test."),
+        html.P(
+            f"Mean {data.metric.title} ± sd over networks: {_mean(inside)} admitted, {_mean(outside)} the "
+            "others. This is no test."
+        ),
         *blocks([replace(whole, drawing=ParetoFront(level=level).draw(shown))], view),
     ]
 
