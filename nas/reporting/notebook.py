@@ -185,7 +185,7 @@ class Study:
         """Which network to take; None where there is none to choose.
 
         Args:
-            at_most: the most it may cost, in the study's cost (ms a batch, parameters, ...): then the most accurate
+            at_most: the most it may cost, in the study's cost (ms per batch, parameters, ...): then the most accurate
                 one within it; None: the knee of the front.
         """
         data = self.data()
