@@ -137,7 +137,7 @@ def _refuse_fruitless(study: str, trainings: dict[str, int]) -> None:
 
 
 def _told(data: StudyData) -> tuple[list[str], JsonDict]:
-    """What a study may say so far - its answer, what limits it, its rules, the choice for a robot - in lines, and as data."""
+    """What a study may say so far - answer, limits, rules, the choice for a robot - in lines, and as plain data."""
     limits, findings = reporting.health(data), reporting.finding_table(data.findings).to_dict("records")
     # Rules with their numbers, verdict and why, adopted ones first.
     rules = [{key: row[key] for key in ("sentence", "verdict", "reason")} for row in findings]

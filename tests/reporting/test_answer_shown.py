@@ -53,7 +53,7 @@ def test_one_seed_rows_of_the_choice_do_not_stand_beside_confirmed_ones_to_quote
     assert set(table.index[table["on_front"]]) <= {"resnet50", "resnet50+se@3"}
     assert table.loc["resnet50+se@3", "seeds"] == 3
     assert table.loc["resnet50+se@1", "seeds"] == 1
-    assert "2 candidates. The 5 other candidates of this level, in grey" in str(front(data).blocks)
+    assert "2 candidates. The 5 other candidates of this set, in grey" in str(front(data).blocks)
     assert "5 candidates in grey" in ParetoFront().caption(ParetoFront().table(data))
 
 

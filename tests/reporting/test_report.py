@@ -87,7 +87,7 @@ def test_the_story_is_told_in_order(full: StudyData) -> None:
 
 def test_the_first_screen_is_answer_limits_front_and_map(full: StudyData) -> None:
     broken = replace(full, latencies=full.latencies.assign(isolated=[False, *[True] * (len(full.latencies) - 1)]))
-    lead, limits, heading, adopted, figures, *_ = tell(broken).sections[0].blocks
+    lead, limits, heading, adopted, choice, figures, *_ = tell(broken).sections[0].blocks
     assert isinstance(lead, Paragraph)
     assert lead.text == full.answer.sentence
     assert isinstance(limits, Bullets)
@@ -95,6 +95,11 @@ def test_the_first_screen_is_answer_limits_front_and_map(full: StudyData) -> Non
     assert isinstance(heading, Paragraph)
     assert "rules adopted" in heading.text
     assert isinstance(adopted, Bullets)
+    assert isinstance(choice, Paragraph)
+    assert choice.text == (
+        "For a robot, at most 5 % more time than plain ResNet-50: C-NL @ 6,8,14 has the best mean (0.8789 mAP), "
+        "told apart from all others within that."
+    )
     assert isinstance(figures, SideBySide)
     assert [figure.name for figure in figures.blocks] == ["pareto_front", "placement_map"]
     shown = render_html(tell(broken))
