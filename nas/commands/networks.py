@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from nas.retrieval import RetrievalMetrics
     from nas.training.scoring import Embeddings
 
-Data = str | Path | Mapping[str, object] | Sequence[object] | ReidDataset | PreparedData
+Data = str | Path | Mapping[str, Any] | Sequence[Any] | ReidDataset | PreparedData
 """A folder, `NAME:PATH`, the `data` of a study file, several of them to join, or a set that is loaded already."""
 Trained = str | Path | Checkpoint | TrainingResult
 """A checkpoint file, or what a training gave."""
@@ -91,8 +91,8 @@ def recipe_of(
     chosen = training.load_recipe(written)
     overrides = dict(changes or {})
     if transfer is not None:
-        overrides["transfer"] = {"from": str(transfer)}
-        overrides["transfer"] |= {"head_epochs": chosen.head_epochs} if chosen.transfer else {}
+        source: dict[str, object] = {"from": str(transfer)}
+        overrides["transfer"] = source | ({"head_epochs": chosen.head_epochs} if chosen.transfer else {})
     return chosen.with_overrides(overrides)
 
 

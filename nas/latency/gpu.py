@@ -87,7 +87,7 @@ def _of_the_card(question: Callable[Concatenate[ModuleType, object, P], T]) -> C
     @functools.wraps(question)
     def ask(index: int, *more: P.args, **named: P.kwargs) -> T | None:
         with _handle(index) as found:
-            return None if found is None else question(*found, *more, **named)
+            return None if found is None else question(found[0], found[1], *more, **named)
 
     return ask
 

@@ -6,6 +6,7 @@ import functools
 import math
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy
 import onnx
@@ -34,7 +35,7 @@ def without_weights(candidate: Candidate, protocol: LatencyProtocol) -> tuple[by
     return model.SerializeToString(), noise
 
 
-def refer_to_noise(model: onnx.ModelProto) -> str | None:
+def refer_to_noise(model: Any) -> str | None:
     """Replaces the large floating-point weights of an ONNX model by references into a noise file.
 
     Returns:
@@ -57,7 +58,7 @@ def refer_to_noise(model: onnx.ModelProto) -> str | None:
     return " ".join(parts)
 
 
-def _refer(tensor: TensorProto, offset: int) -> None:
+def _refer(tensor: Any, offset: int) -> None:
     length = _bytes(tensor)
     for content in ("raw_data", "float_data", "int32_data"):
         tensor.ClearField(content)
@@ -67,7 +68,7 @@ def _refer(tensor: TensorProto, offset: int) -> None:
         entry.key, entry.value = key, str(value)
 
 
-def _bytes(tensor: TensorProto) -> int:
+def _bytes(tensor: Any) -> int:
     return int(math.prod(tensor.dims)) * (2 if tensor.data_type == TensorProto.FLOAT16 else 4)
 
 

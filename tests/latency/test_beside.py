@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from nas.errors import LatencyError
@@ -23,7 +25,7 @@ def protocol(network: str = SMALL, period_ms: float = 20.0) -> LatencyProtocol:
 def test_the_other_network_runs_meanwhile_and_says_how_it_went() -> None:
     record = measure(SMALL, protocol(), reference=SMALL)
     assert record.environment is not None
-    load = record.environment["load"]
+    load: Any = record.environment["load"]
     assert (load["network"], load["period_ms"]) == (SMALL, 20.0)
     assert load["batches"] >= 1
     assert load["median_ms"] > 0

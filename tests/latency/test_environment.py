@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ def forget() -> None:
 
 
 def test_machine_libraries_and_package_are_named() -> None:
-    found = read_environment(LatencyProtocol(), {"engine": "1.2"})
+    found: Any = read_environment(LatencyProtocol(), {"engine": "1.2"})
     assert found["libraries"]["engine"] == "1.2"
     assert found["libraries"]["torch"] == torch.__version__.split("+")[0]
     assert found["package"] == nas.__version__

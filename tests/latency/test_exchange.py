@@ -230,7 +230,8 @@ def test_a_folder_goes_out_and_comes_back(sqlite_repository: Repository, stick: 
     plain, placed = stored[PLAIN], stored[NETWORKS[1]]
     assert (placed.reference, placed.pairs, placed.reference_ms) == (PLAIN.notation, 5, plain.median_ms)
     assert placed.median_ms == pytest.approx((placed.ratio or 0.0) * plain.median_ms)
-    assert "onnxruntime" in (placed.environment or {})["libraries"]
+    environment: Any = placed.environment
+    assert "onnxruntime" in environment["libraries"]
     assert bridge.carry()[1].records == {}
 
 

@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,9 +36,9 @@ def test_figures_hang_together() -> None:
     assert record.sd_ms is not None
     assert record.drift is None
     assert record.energy_mj is None
-    assert record.environment is not None
-    assert record.environment["threads"] == 1
-    assert record.environment["libraries"]["torch"] == torch.__version__.split("+")[0]
+    environment: Any = record.environment
+    assert environment["threads"] == 1
+    assert environment["libraries"]["torch"] == torch.__version__.split("+")[0]
 
 
 def test_round_trip_through_json() -> None:

@@ -76,7 +76,7 @@ def pool_builds(times: Sequence[Sequence[float]], seconds: Sequence[float | None
     return dict(together, builds=builds)
 
 
-def pool_pairs(builds: Sequence[Sequence[Sequence[float]]]) -> dict[str, float | None]:
+def pool_pairs(builds: Sequence[Sequence[Sequence[float]]]) -> dict[str, Any]:
     """The ratio of a network to its reference from the pairs of each build, with its 95 % interval.
 
     The median of the pairs' ratios, not the ratio of medians: the two of a pair share the moment. The interval is
