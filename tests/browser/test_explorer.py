@@ -103,7 +103,7 @@ def test_a_click_on_a_dot_opens_its_candidate(explorer: Any) -> None:
 
 def test_a_click_in_the_table_opens_its_candidate(explorer: Any) -> None:
     explorer.locator("#front-table tbody a").first.click()
-    explorer.get_by_role("heading", name="At every level").wait_for()
+    explorer.get_by_role("heading", name="In every comparable set").wait_for()
 
 
 def select_box(page: Any) -> int:

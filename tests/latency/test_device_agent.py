@@ -227,7 +227,7 @@ def test_a_folder_is_worked_through_once(tmp_path: Path) -> None:
     lines: list[str] = []
     mailbox = FolderMailbox(str(tmp_path))
     assert serve(mailbox, quick, log=lines.append) == 2
-    assert lines == ["one: 1.000 ms per batch", "two: 1.000 ms a batch"]
+    assert lines == ["one: 1.000 ms per batch", "two: 1.000 ms per batch"]
     assert {path.name for path in (tmp_path / "results").iterdir()} == {"one.json", "two.json"}
     assert serve(mailbox, quick, log=lines.append) == 0
 

@@ -42,7 +42,7 @@ def test_the_verdict_is_that_of_the_intervals(single: float, several: float, ver
         for side, added in gain.items()
         for seed, text in enumerate(drawn[side] * (8 if side == "plain" else 1))
     ]
-    (told,) = compare_sides([drawn], pd.DataFrame(rows))
+    (told,) = compare_sides([drawn], pd.DataFrame(rows), "mAP")
     assert told["verdict"] == verdict
     assert told["gain"]["value"] == pytest.approx(single, abs=2e-3)
     assert "shufflenet_v2_x1_0: " in told["sentence"]
