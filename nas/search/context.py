@@ -199,14 +199,18 @@ class StudyParts:
         return any(stage.kind == "profile" for stage in self.definition.named_stages())
 
     def code_of(self, candidate: Candidate, recipe: Recipe) -> str:
-        """Hash of the source of own blocks, backbone, head, losses, teachers, and one's own trainer; "" without any.
+        """Hash of blocks, backbone, head, losses, ... and trainer that do not ship with this package; "" without any.
+
+        A network of timm's counts by timm's version, where it is trained and not replayed.
 
         Args:
             candidate: what is trained.
             recipe: with what: a `pretrain` stage's is another than the study's, a `tune` stage changes that.
         """
-        names = frozenset(filter(own_code.is_own, (candidate.backbone, *candidate.blocks))) | self.recipe.own_code
-        names |= own_code.named_in(dict(candidate.recipe)) | recipe.own_code
+        names = candidate.own_code | self.recipe.own_code | recipe.own_code
+        names |= own_code.named_in(dict(candidate.recipe))
+        if self.replay is not None:
+            names = frozenset(filter(own_code.is_own, names))
         if recipe.distil is not None:
             names |= training.taught_code(self.here(recipe))
         if names not in self._codes:

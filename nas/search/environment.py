@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import nas
-from nas.spaces.blocks import ENTRY_POINT_GROUP
 from nas.spaces.plugins import GROUPS
 
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "optuna", "SQLAlchemy", "pandas", "scipy")
@@ -90,7 +89,7 @@ def cpu_model() -> str:
 
 def _providers() -> dict[str, str]:
     """Versions of the installed packages that offer blocks or parts by entry points."""
-    points = [point for group in (ENTRY_POINT_GROUP, *GROUPS.values()) for point in entry_points(group=group)]
+    points = [point for group in GROUPS.values() for point in entry_points(group=group)]
     return {point.dist.name: point.dist.version for point in points if point.dist is not None}
 
 

@@ -90,9 +90,10 @@ class Execution:
         """Refuses to file a training of this code under another's."""
         here = self._context.code_of(candidate, load_recipe(claim.recipe))
         if here != claim.code:
+            planned, found = (code or "none" for code in (claim.code, here))
             raise StudyError(
-                f"{candidate} was planned with code {claim.code or 'nobody hashed'} of its own blocks, here is {here}",
-                "work with the files that the study was started with, or start a study of another name",
+                f"{candidate} was planned with code {planned} of what does not ship with nas, here is {found}",
+                "work with the files and versions that the study was started with, or start a study of another name",
             )
 
     def _trained(

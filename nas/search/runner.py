@@ -34,6 +34,7 @@ from nas.search.stages.base import TUNE, register_dataset
 from nas.search.stages.shrink import store_space
 from nas.search.starts import CONTROL
 from nas.spaces import own_code
+from nas.spaces.plugins import code_names
 from nas.storage.checkpoint_store import CheckpointStore
 from nas.storage.collection import collect_checkpoints
 from nas.training.fidelity import Fidelity
@@ -60,11 +61,11 @@ def register(definition: StudyDefinition, repository: Repository) -> int:
     stored["file"] = str(definition.folder / Path(definition.source or definition.name).name)
     if is_handed_recipe(definition.recipe):
         stored["recipe"] = parts.recipe.to_dict()
-    code = own_function.code_hashes(stored)
     recipes = [parts.here(recipe) for recipe in (parts.recipe, parts.source_recipe)] if parts.trains else []
-    stored["code"] = code | {
-        name: own_code.code_hash([name]) for recipe in recipes for name in training.taught_code(recipe)
-    }
+    names = space.own_code if parts.replay is None else frozenset[str]()
+    names |= code_names("metric", definition.metrics, ())
+    names = names.union(*(recipe.own_code | training.taught_code(recipe) for recipe in recipes))
+    stored["code"] = own_function.code_hashes(stored) | {name: own_code.code_hash([name]) for name in names}
     stored["sources"] = {name: content for recipe in recipes for name, content in files_of(recipe).items()}
     known = next((s for s in repository.studies() if s.name == definition.name), None)
     grown = Growth() if known is None else _grown(StudyContext(definition, repository, known.id), known, stored)

@@ -11,19 +11,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from nas.errors import SpaceError, unknown_name
 from nas.spaces import own_code
+from nas.spaces.plugins import entry_point, installed
 from nas.spaces.values import ParamValue, canonical_value, format_value, same_value
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoints
 
 Family = Literal["channel-wise", "non-local", "mixed"]
 Params = tuple[tuple[str, ParamValue], ...]
 
-ENTRY_POINT_GROUP = "nas.blocks"
 AUTO = "auto"
 START = "start"
 PUBLISHED, IDENTITY, UNIT_GATE = "published", "identity", "unit_gate"
@@ -347,24 +344,17 @@ def get_block_spec(name: str) -> BlockSpec:
 
 @cache
 def _installed_spec(name: str) -> BlockSpec:
-    for point in _entry_points():
-        if point.name == name:
-            return _spec_of(name, point.load())
-    known = [*BLOCKS, *(point.name for point in _entry_points())]
-    raise SpaceError(unknown_name("block", name, known), hint="An own block is written as module:Class.")
+    point = entry_point("block", name)
+    if point is None:
+        known = [*BLOCKS, *(point.name for point in installed("block"))]
+        raise SpaceError(unknown_name("block", name, known), hint="An own block is written as module:Class.")
+    return _spec_of(name, point.load())
 
 
 def block_names() -> Iterator[str]:
     """Names of all blocks that can be written without `module:Class`."""
     yield from BLOCKS
-    yield from (point.name for point in _entry_points() if point.name not in BLOCKS)
-
-
-def _entry_points() -> EntryPoints:
-    # Imported here: most spaces have no such block, and the import costs more than all of this module.
-    from importlib.metadata import entry_points
-
-    return entry_points(group=ENTRY_POINT_GROUP)
+    yield from (point.name for point in installed("block") if point.name not in BLOCKS)
 
 
 @cache

@@ -14,8 +14,10 @@ from typing import Any
 
 from nas.errors import SpaceError, unknown_name
 from nas.files.hashes import hash_of_data
-from nas.spaces.blocks import PUBLISHED, START, Params, get_block_spec
+from nas.spaces.blocks import BLOCKS, PUBLISHED, START, Params, get_block_spec
+from nas.spaces.plugins import code_names
 from nas.spaces.sites import (
+    BACKBONES,
     STEMS,
     Topology,
     check_backbone,
@@ -174,6 +176,11 @@ class Candidate:
     def blocks(self) -> tuple[str, ...]:
         """Names of the blocks, in the order of their sites."""
         return tuple(placement.block for placement in self.placements)
+
+    @property
+    def own_code(self) -> frozenset[str]:
+        """What `nas.spaces.own_code.code_hash` takes for a backbone and blocks that do not ship with this package."""
+        return code_names("backbone", [self.backbone], BACKBONES) | code_names("block", self.blocks, BLOCKS)
 
     def at(self, site: int) -> Placement | None:
         """The placement at a site, or None."""

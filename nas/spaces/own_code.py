@@ -2,7 +2,8 @@
 
 Data never imports code. A name is looked up only when a person named it in a file or command that they run (`trust`),
 or when their program has imported the module already; names in databases, archives and checkpoints are names and
-nothing more. What the code *is* belongs to the identity of every training that uses it: `code_hash`.
+nothing more. What the code *is* belongs to the identity of every training that uses it: `code_hash`. So does timm's
+version, for networks of timm's.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from nas.errors import SpaceError
 from nas.files.hashes import hash_of_data
 
-_NAME = re.compile(r"(?!timm:)[A-Za-z_][\w.]*:[A-Za-z_]\w*")  # timm:NAME is a network of timm's
+TIMM = "timm:"
+"""How names of timm's networks begin."""
+_NAME = re.compile(rf"(?!{TIMM})[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _IN_NOTATION = re.compile(rf"(?:^|\+)({_NAME.pattern})(?=[@(+:\[]|$)")
 _trusted: set[str] = set()
 _FOLDERS = ("site-packages", "dist-packages")
@@ -102,7 +106,7 @@ def load(name: str, what: str = "block") -> Any:
     require_trusted([name], "a candidate, space or recipe")
     module_name, class_name = name.split(":")
     try:
-        return getattr(sys.modules.get(module_name) or _import_here(module_name), class_name)
+        return attrgetter(class_name)(sys.modules.get(module_name) or _import_here(module_name))
     except ImportError as error:
         hint = "Install the module, or start the command in the folder that holds it."
         raise SpaceError(f"{what} {name!r}: module {module_name!r} cannot be imported: {error}", hint) from error
@@ -124,13 +128,28 @@ def _import_here(module_name: str) -> Any:
 def code_hash(names: Iterable[str]) -> str:
     """16 hex digits of the source that these names run: their modules and what those import from their own folder.
 
-    "" when there is none. Installed packages that a module imports are part of the stored environment instead.
+    "" when there is none. Of an installed package its own modules count; other installed packages that a module imports
+    are part of the stored environment instead. A network of timm's (`timm:NAME`) is known by timm's version, which says
+    what it builds under a name, and "" where timm is missing.
 
     Raises:
         SpaceError: as `load`.
     """
-    files = sources(names)
+    asked = set(names)
+    timms = {name for name in asked if name.startswith(TIMM)}
+    files, made_by = sources(asked - timms), _timm_version() if timms else None
+    if made_by is not None:
+        return hash_of_data([_hash_of(files), "timm", made_by])
     return _hash_of(files) if files else ""
+
+
+def _timm_version() -> str | None:
+    from importlib.metadata import PackageNotFoundError, version  # slow, and few spaces name a network of timm's
+
+    try:
+        return version("timm")
+    except PackageNotFoundError:
+        return None
 
 
 def sources(names: Iterable[str]) -> dict[str, Path]:
@@ -162,14 +181,20 @@ def _hash_of(files: dict[str, Path]) -> str:
 
 
 def _collect(module_name: str, path: Path, files: dict[str, Path]) -> None:
-    """The module's file, then those of its folder (and folders below) that it imports, each once."""
+    """The module's file, then those of its folder (and folders below) that it imports, each once.
+
+    In a folder of installed packages only its own package's.
+    """
     if module_name in files:
         return
     files[module_name] = path
     if path.suffix != ".py":
         return
     root = path.parents[module_name.count(".") + (path.name == "__init__.py")]
+    package = module_name.partition(".")[0] if _holds_packages(root) else None
     for imported in _imports(module_name, path, path.read_bytes()):
+        if package not in (None, imported.partition(".")[0]):
+            continue
         found = _file_below(root, imported)
         if found is not None:
             _collect(imported, found, files)
@@ -190,7 +215,11 @@ def _imports(module_name: str, path: Path, source: bytes) -> Iterator[str]:
 
 
 def _file_below(root: Path, module_name: str) -> Path | None:
-    if not module_name or root.name in _FOLDERS:
+    if not module_name:
         return None
     stem = root.joinpath(*module_name.split("."))
     return next((p for p in (stem.with_suffix(".py"), stem / "__init__.py") if p.is_file()), None)
+
+
+def _holds_packages(folder: Path) -> bool:
+    return folder.name in _FOLDERS or any(folder.glob("*.dist-info"))

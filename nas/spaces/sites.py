@@ -4,8 +4,8 @@ Site 1 is after the stem, then there is one after each residual block (or unit).
 a space, to state rules and to carry them to another backbone, none of which should load a network; the networks
 themselves are in `nas.networks`, whose tests hold these tables against the real modules.
 
-A backbone that does not come with the package (`timm:NAME`, or `module:Class`, code of one's own) has no table. Its
-sites are asked for once, of `look_at`, which the package sets to what builds the network and looks.
+A backbone that does not come with the package (`timm:NAME`, `module:Class`, or the entry point of an installed package)
+has no table. Its sites are asked for once, of `look_at`, which the package sets to what builds the network and looks.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from typing import Any
 
 from nas.errors import SpaceError, unknown_name
 from nas.spaces import own_code
-
-TIMM = "timm:"
-"""How names of timm's networks begin."""
+from nas.spaces.own_code import TIMM
+from nas.spaces.plugins import entry_point, installed
 
 
 @dataclass(frozen=True)
@@ -248,7 +247,13 @@ def is_foreign(backbone: str) -> bool:
     >>> is_foreign("timm:resnet50d"), is_foreign("my_nets:Trunk"), is_foreign("resnet50")
     (True, True, False)
     """
-    return _TIMM_NAME.fullmatch(backbone) is not None or own_code.is_own(backbone)
+    if _TIMM_NAME.fullmatch(backbone) is not None or own_code.is_own(backbone):
+        return True
+    return backbone not in _BACKBONES and (backbone in _told or _is_installed(backbone))
+
+
+def _is_installed(backbone: str) -> bool:
+    return entry_point("backbone", backbone) is not None
 
 
 def foreign_title(backbone: str) -> str:
@@ -257,7 +262,7 @@ def foreign_title(backbone: str) -> str:
     >>> foreign_title("timm:resnet50d"), foreign_title("my_nets:Trunk")
     ('resnet50d (timm)', 'Trunk')
     """
-    name = backbone.partition(":")[2]
+    name = backbone.rpartition(":")[2]
     return f"{name} (timm)" if backbone.startswith(TIMM) else name
 
 
@@ -269,14 +274,15 @@ def check_backbone(backbone: str) -> None:
     """
     if backbone not in _BACKBONES and not is_foreign(backbone):
         hint = "One of timm's is written timm:NAME, a class of one's own module:Class."
-        raise SpaceError(unknown_name("backbone", backbone, BACKBONES), hint)
+        known = [*BACKBONES, *(point.name for point in installed("backbone"))]
+        raise SpaceError(unknown_name("backbone", backbone, known), hint)
 
 
 def _can_look(backbone: str) -> bool:
-    """Whether the network may and can be loaded here: own code was named, or timm is installed."""
+    """Whether the network may and can be loaded here: own code was named, or timm, or its package, is installed."""
     if own_code.is_own(backbone):
         return own_code.is_trusted(backbone)
-    return find_spec("timm") is not None
+    return find_spec("timm") is not None if backbone.startswith(TIMM) else _is_installed(backbone)
 
 
 def find_topology(backbone: str, last_stride: int | None = None) -> Topology | None:
@@ -293,7 +299,7 @@ def get_topology(backbone: str, last_stride: int | None = None) -> Topology:
     (4, 8, 14, 17)
 
     Args:
-        backbone: a name of `BACKBONES`, `timm:NAME`, or `module:Class`.
+        backbone: a name of `BACKBONES`, `timm:NAME`, `module:Class`, or an entry point in `nas.backbones`.
         last_stride: stride of the first block of the last stage; 1 (usual in re-identification) keeps its resolution.
             None: 1, or as published where a foreign backbone cannot have it.
 

@@ -23,11 +23,14 @@ from nas.files.model_errors import sentence_for
 from nas.files.yaml_source import dump_yaml, in_data, load_yaml, validate
 from nas.spaces import conflicts, explanations, neighbours, own_code
 from nas.spaces.arms import Arm, make_arms
+from nas.spaces.blocks import BLOCKS
 from nas.spaces.candidate import Candidate, Placement, as_candidate
 from nas.spaces.domains import BlockDomain, Domain
 from nas.spaces.draws import as_random, distinct_numbers, shares
+from nas.spaces.plugins import code_names
 from nas.spaces.rules import Rule, Violation, rule_from_dict
 from nas.spaces.site_sets import SiteSet
+from nas.spaces.sites import BACKBONES
 from nas.spaces.space_file import BackboneDomain, Parent, SpaceFile
 
 
@@ -126,6 +129,11 @@ class DesignSpace:
     def blocks(self) -> Mapping[str, BlockDomain]:
         """The block types by name."""
         return self.definition.blocks
+
+    @property
+    def own_code(self) -> frozenset[str]:
+        """As of a candidate: what its backbones and blocks run that does not ship with this package."""
+        return code_names("backbone", self.backbones, BACKBONES) | code_names("block", self.blocks, BLOCKS)
 
     @property
     def sites(self) -> SiteSet:

@@ -20,8 +20,7 @@ from nas.data.augmentation import Augmentation
 from nas.errors import SourceError, TrainingError, closest, unknown_name
 from nas.files.hashes import hash_of_text, sha256_of
 from nas.spaces.candidate import Candidate
-from nas.spaces.own_code import is_own
-from nas.spaces.plugins import is_part, unknown_part
+from nas.spaces.plugins import code_names, is_part, unknown_part
 from nas.spaces.sites import BACKBONES, is_foreign
 from nas.training.fidelity import FINE_TUNING_EPOCHS, Fidelity, Pixels
 from nas.training.named import NAMED
@@ -45,6 +44,7 @@ from nas.training.settings import (
     WeightedTriplet,
 )
 
+SAMPLERS = ("pk",)
 LOSS_TERMS = (
     "cross_entropy",
     "triplet",
@@ -207,8 +207,8 @@ class Recipe(SettingsSection):
     @field_validator("sampler")
     @classmethod
     def _known_sampler(cls, value: str) -> str:
-        if not is_part("sampler", value, ("pk",)):
-            raise ValueError(unknown_part("sampler", value, ("pk",)))
+        if not is_part("sampler", value, SAMPLERS):
+            raise ValueError(unknown_part("sampler", value, SAMPLERS))
         return value
 
     @field_validator("head")
@@ -311,8 +311,13 @@ class Recipe(SettingsSection):
 
     @property
     def own_code(self) -> frozenset[str]:
-        """The `module:name` of head, losses, sampler and augmentations of one's own."""
-        return frozenset(filter(is_own, (self.head_name, self.sampler, *self.own_terms, *self.augmentation.own)))
+        """The `module:name` of head, losses, sampler and augmentations that do not ship with this package."""
+        return (
+            code_names("head", [self.head_name], HEAD_SETTINGS)
+            | code_names("sampler", [self.sampler], SAMPLERS)
+            | code_names("loss", self.own_terms, ())
+            | code_names("augmentation", self.augmentation.own, ())
+        )
 
     @property
     def head_epochs(self) -> int:

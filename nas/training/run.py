@@ -19,9 +19,7 @@ from nas.files.hashes import sha256_of
 from nas.files.whole import remove_stale_partials
 from nas.progress import Progress, silent
 from nas.retrieval import RetrievalMetrics
-from nas.spaces import own_code
 from nas.spaces.candidate import Candidate, as_candidate
-from nas.spaces.sites import is_foreign
 from nas.training.checkpoints import load_checkpoint, save_checkpoint
 from nas.training.failures import TrainingInterrupted, is_out_of_memory, out_of_memory
 from nas.training.fidelity import Fidelity
@@ -98,8 +96,7 @@ def train(
     _check_arguments(recipe, data, stop_epoch, init_from)
     start = StartingPoint(init_from, moved)
     place = torch.device(usable_device(device))
-    own = recipe.own_code or any(map(own_code.is_own, candidate.blocks))
-    strict = not (own or is_foreign(candidate.backbone))
+    strict = not (recipe.own_code or candidate.own_code)
     full: str | None = None
     try:
         with reproducible(seed, place, deterministic=recipe.deterministic, strict=strict), _current(place):

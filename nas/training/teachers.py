@@ -9,10 +9,11 @@ import torch
 
 from nas.errors import TrainingError
 from nas.networks import ReidNetwork
-from nas.spaces.own_code import is_own
+from nas.spaces.plugins import code_names
 from nas.training.checkpoints import PUBLISHED, Checkpoint, load_checkpoint, network_from_checkpoint
 from nas.training.losses import Taught
 from nas.training.recipe import Recipe, with_teachers
+from nas.training.settings import HEAD_SETTINGS
 
 
 def check_teachers(
@@ -69,7 +70,7 @@ def _checked(saved: Checkpoint, recipe: Recipe, path: Path, data_id: str | None,
 
 
 def taught_code(recipe: Recipe) -> frozenset[str]:
-    """The `module:name` of backbone, blocks and head of the teachers: an edited one says something else.
+    """The code of backbone, blocks and head of the teachers that does not ship with this package.
 
     Raises:
         SourceError: a teacher is missing.
@@ -85,7 +86,7 @@ def taught_code(recipe: Recipe) -> frozenset[str]:
 @lru_cache
 def _code(path: Path, changed: int, size: int) -> frozenset[str]:
     saved = load_checkpoint(path)
-    return frozenset(filter(is_own, (saved.candidate.backbone, *saved.candidate.blocks, saved.recipe.head_name)))
+    return saved.candidate.own_code | code_names("head", [saved.recipe.head_name], HEAD_SETTINGS)
 
 
 def load_teachers(recipe: Recipe, data_id: str) -> list[ReidNetwork]:

@@ -99,7 +99,7 @@ def test_by_entry_points_of_an_installed_package(module: Path) -> None:
     importlib.invalidate_caches()
     recipe = load_recipe({"head": "mean_and_max", "loss": "focal+triplet", "own_losses": {"focal": {"gamma": 1.0}}})
     assert {"focal", "triplet"} < set(losses(recipe))
-    assert recipe.own_code == set()
+    assert recipe.own_code == {"my_parts:mean_and_max", "my_parts:focal"}
     assert environment()["libraries"]["my-parts"] == "1.0"
     with pytest.raises(TrainingError, match="did you mean 'focal'"):
         load_recipe({"loss": "fokal"})

@@ -1,4 +1,5 @@
-"""Backbones that do not come with this package: timm's convolutional networks by name, and classes of one's own."""
+"""Backbones that do not come with this package: timm's convolutional networks by name, classes of one's own, and those
+of installed packages."""
 
 from __future__ import annotations
 
@@ -8,8 +9,8 @@ from torch import Tensor, nn
 
 from nas.errors import SpaceError, closest
 from nas.networks.timm_package import timm_module
-from nas.spaces import own_code
-from nas.spaces.sites import TIMM
+from nas.spaces.own_code import TIMM
+from nas.spaces.plugins import find_part
 
 
 class FeaturesFirst(nn.Module):
@@ -46,7 +47,7 @@ def foreign_class(backbone: str) -> Any:
     """
     if backbone.startswith(TIMM):
         return _timm_entry(backbone)
-    found = own_code.load(backbone, "backbone")
+    found = find_part("backbone", backbone, {})
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise SpaceError(f"backbone {backbone!r} must be a subclass of torch.nn.Module, not {found!r}")
     return found

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any
 
@@ -24,7 +23,8 @@ from nas.networks.blocks.raga import RelationAwareAttention
 from nas.networks.blocks.se import SqueezeExcitation
 from nas.networks.shapes import FeatureShape
 from nas.spaces import own_code
-from nas.spaces.blocks import ENTRY_POINT_GROUP, get_block_spec
+from nas.spaces.blocks import get_block_spec
+from nas.spaces.plugins import find_part
 
 _CLASSES: tuple[type[AttentionBlock], ...] = (
     SqueezeExcitation,
@@ -63,7 +63,7 @@ def get_block(name: str) -> type[AttentionBlock]:
 @cache
 def _installed(name: str) -> Any:
     get_block_spec(name)  # refuses unknown names, with the closest known one
-    return next(point.load() for point in entry_points(group=ENTRY_POINT_GROUP) if point.name == name)
+    return find_part("block", name, BLOCK_CLASSES)
 
 
 __all__ = ["BLOCK_CLASSES", "FORMS", "AttentionBlock", "FeatureShape", "Form", "get_block"]
