@@ -8,8 +8,7 @@ import nas
 def score(candidate, seed):
     network = nas.build_network(candidate, num_classes=4, input_size=(32, 16), seed=seed)
     module = torch.nn.Sequential(network.eval(), torch.nn.Linear(network.embedding_dim, 2))
-    images, labels = torch.randn(16, 3, 32, 16), torch.arange(16) % 2
-    optimiser = torch.optim.SGD(module.parameters(), lr=0.01)
+    images, labels, optimiser = torch.randn(16, 3, 32, 16), torch.arange(16) % 2, torch.optim.SGD(module.parameters())
     for _ in range(3):
         optimiser.zero_grad()
         torch.nn.functional.cross_entropy(module(images), labels).backward()

@@ -1,15 +1,23 @@
-"""A network of timm's: where its blocks may stand, and a sweep over some of these sites on generated pictures."""
+"""From a network of timm's to rules. No training: an effect is planted, so that what should be found is known."""
+
+import random
 
 import nas
 from nas.spaces import get_topology
 
 backbone = "timm:mobilenetv4_conv_small_035"
 print([f"{site.number} after {site.after}" for site in get_topology(backbone).sites])
-people = {"train_identities": 8, "test_identities": 4, "images": 2}
-recipe = {"extends": "quickstart", "epochs": 1, "identities": 4, "images": 2}
-space = {"name": "mobile", "backbones": [backbone], "sites": [5, 11], "blocks": ["se"], "rules": [{"max_blocks": 1}]}
-study = {"name": "timm", "space": space, "data": {"generated": people}, "recipe": recipe, "cost": "params"}
-latency = {"input": [64, 32], "time_budget_s": 0.05, "threads": 1, "reference": backbone}
-stages = [{"sweep": {"design": "exhaustive"}}]
-found = nas.run({**study, "select_on": "test", "latency": latency, "stages": stages}, in_process=True, progress=False)
-print(found.results()[["notation", "map", "params"]])
+
+
+def planted(candidate, seed):
+    """Blocks up to site 8 are worth .02, later ones nothing; seeds differ by .002. Here your training would stand."""
+    good = sum(site <= 8 for site in candidate.sites)
+    return {"map": 0.6 + 0.02 * good + random.Random(f"{candidate}, {seed}").gauss(0, 0.002)}
+
+
+space = {"name": "mobile", "backbones": [backbone], "blocks": ["se", "eca"], "rules": [{"max_blocks": 2}]}
+stages = [{"sweep": {"blocks": 1, "design": "exhaustive"}}, {"shrink": {"families": ["sites"], "confirm": 10}}]
+study = {"name": "timm", "space": space, "objective": nas.Objective(planted), "cost": "params", "stages": stages}
+found = nas.run(study, in_process=True, progress=False).rules()
+print(*[rule.sentence() for rule in found.rules], sep="\n")
+found.save("rules.yaml")

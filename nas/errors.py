@@ -13,6 +13,10 @@ from collections.abc import Iterable, Iterator
 class NasError(Exception):
     """Something the user can put right.
 
+    >>> print(NasError("there is no file space.yaml", "nas init writes one."))
+    there is no file space.yaml
+    nas init writes one.
+
     Args:
         message: one sentence that says what is wrong and where.
         hint: what to do about it; printed on its own line.

@@ -447,7 +447,13 @@ class StageDefinition:
 
 
 class StudyDefinition(Settings):
-    """A study file."""
+    """A study file, or what would stand in one; `nas.run` takes it.
+
+    >>> space = DesignSpace(name="one", backbones=["resnet50"], sites=[8], blocks=["cnl"])
+    >>> study = StudyDefinition(name="small", space=space.to_dict(), stages=[{"sweep": {"design": "exhaustive"}}])
+    >>> [stage.name for stage in study.named_stages()]
+    ['sweep']
+    """
 
     name: StudyName = Field(
         description="letters, digits, - and _; names the study in the database and its report folder"

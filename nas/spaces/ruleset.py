@@ -111,6 +111,10 @@ class Admission:
 class RuleSet:
     """Findings with their origin.
 
+    >>> from nas.spaces.rules import MaxBlocks
+    >>> [rule.sentence() for rule in RuleSet.of([MaxBlocks(count=3)]).rules]
+    ['no more than 3 blocks']
+
     Attributes:
         findings: rules with evidence and verdict, all verdicts.
         provenance: where they come from.
