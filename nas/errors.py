@@ -13,9 +13,8 @@ from collections.abc import Iterable, Iterator
 class NasError(Exception):
     """Something the user can put right.
 
-    >>> print(NasError("there is no file space.yaml", "nas init writes one."))
-    there is no file space.yaml
-    nas init writes one.
+    >>> NasError("there is no file space.yaml", "nas init writes one.").hint
+    'nas init writes one.'
 
     Args:
         message: one sentence that says what is wrong and where.

@@ -17,7 +17,6 @@ from data_builders import write_image
 
 import nas
 from nas.spaces.plugins import GROUPS
-from nas.storage import Repository
 
 pytest.importorskip("hatchling", reason="building the package needs hatchling (pip install 'nas-reid[dev]')")
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
@@ -114,12 +113,12 @@ def study(form: int) -> dict[str, object]:
 
 
 def run(folder: Path, installed: Path) -> subprocess.CompletedProcess[str]:
-    """`nas run`, as a person who has installed the package, in a folder with images alone."""
+    """A program of a person who has installed the package, in a folder with images alone."""
     own = Path(nas.__file__).parents[1]
     path = os.pathsep.join(map(str, (installed, own)))
     environment = {**os.environ, "PYTHONPATH": path, "NAS_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "nas", "run", "study.yaml", "--json"]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    program = "import nas; nas.run('study.yaml', in_process=True, progress=False)"
+    return subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True)
 
 
 def test_the_how_tos_bring_every_kind_of_part(tmp_path: Path) -> None:
@@ -131,6 +130,7 @@ def test_the_how_tos_bring_every_kind_of_part(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # two programs, of which one trains, beside the other tests
 @pytest.mark.parametrize("form", [0, 1], ids=["entry-points", "module-name"])
 def test_a_study_uses_all_of_an_installed_package(form: int, tmp_path: Path) -> None:
     package, installed = write_package(tmp_path / "package"), tmp_path / "installed"
@@ -138,21 +138,23 @@ def test_a_study_uses_all_of_an_installed_package(form: int, tmp_path: Path) -> 
     for camera in ("cam1", "cam2"):
         for person in range(1, 9):
             for number in (1, 2):
-                write_image(tmp_path / "depot" / camera / f"{person}-{number}.png")
+                write_image(tmp_path / "depot" / camera / f"{person}-{number}.png", 10 * person + number)
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study(form)))
     done = run(tmp_path, installed)
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = Repository(f"sqlite:///{tmp_path}/plugged.db").results("plugged")
+    found = nas.Study.open(f"sqlite:///{tmp_path}/plugged.db", "plugged")
+    rows, times = found.results(), found.latencies()
     backbone, block = PARTS["backbone"][form], PARTS["block"][form]
     assert set(rows["notation"]) == {backbone, f"{backbone}+{block}(statistics=mean)@2"}
     assert rows["status"].eq("finished").all()
     assert rows["separation"].between(-2, 2).all()
-    assert rows["latency_ms"].gt(0).all()
+    assert set(times["notation"]) == set(rows["notation"])
+    assert times["raw_ms"].gt(0).all()  # whatever else keeps this machine busy
     assert rows["code"].str.len().eq(16).all()
 
     edited = package / "my_nets.py"
     edited.write_text(edited.read_text() + "\n# edited\n")
     install(package, installed)
     done = run(tmp_path, installed)
-    assert done.returncode == 2
+    assert done.returncode != 0
     assert "the code of my_nets:Trunk was changed since study 'plugged' was started" in " ".join(done.stderr.split())
