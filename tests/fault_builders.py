@@ -129,12 +129,17 @@ class FaultStudy:
     # -- processes
 
     def run(
-        self, *arguments: str, lease: float = 3.0, report: bool = False, **environment: str
+        self,
+        *arguments: str,
+        lease: float = 3.0,
+        report: bool = False,
+        before: Sequence[str] = (),
+        **environment: str,
     ) -> subprocess.Popen[bytes]:
-        """Starts `nas run` on the study."""
+        """Starts `nas run` on the study, with words before the command."""
         writes = "--report" if report else "--no-report"
         command = ["run", str(self.file), writes, "--lease", str(lease), *arguments]
-        return self._start(command, self.hooks, environment)
+        return self._start(command, self.hooks, environment, before)
 
     def worker(
         self,

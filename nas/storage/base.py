@@ -16,6 +16,9 @@ T = TypeVar("T")
 AnySelect: TypeAlias = Select[*tuple[Any, ...]]
 # PostgreSQL takes 65 535 bound values a statement, SQLite 32 766; our widest table has about 30 columns.
 ROWS_A_STATEMENT = 500
+PATIENCE_S = 600.0
+"""Outlives a network that is cut for five minutes: the wait may begin before it, and the try that is under way when it
+comes back may still run into its own time limit."""
 
 
 class RepositoryPart:
@@ -29,7 +32,7 @@ class RepositoryPart:
         patience_s: how long a database that is away is waited for, seconds.
     """
 
-    def __init__(self, database: Database, *, patience_s: float = 300.0) -> None:
+    def __init__(self, database: Database, *, patience_s: float = PATIENCE_S) -> None:
         self.database = database
         self.patience_s = patience_s
 

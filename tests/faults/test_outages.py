@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from fault_builders import CUT, FaultStudy, Row
+from private_network import far_machine
 from private_postgres import PrivatePostgres, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres]
@@ -52,3 +53,25 @@ def test_connections_cut_in_the_middle_of_transactions(
     assert cuts
     counts = study.counts(expected)
     assert counts.whole, counts.sentence()
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(900)
+def test_five_minutes_without_the_network(tmp_path: Path, own_server: PrivatePostgres, expected: list[Row]) -> None:
+    """Packets vanish, so nobody is told that the server is away; trainings end meanwhile and are delivered after."""
+    url, workers = own_server.create_database(), 2
+    study = FaultStudy.replayed(tmp_path, url, seconds=2.0, workers=workers)
+    with far_machine(own_server) as far, study.watched():
+        runner = study.run("--db", far.address(url), lease=60.0, before=far.enter)
+        study.wait_for(5, runner)
+        far.cut()
+        time.sleep(1.0)  # what had been sent is stored
+        before = len(study.seen)
+        time.sleep(299.0)
+        assert runner.poll() is None, study.said()
+        assert len(study.seen) == before
+        far.mend()
+        study.finish(runner)
+    counts = study.counts(expected)
+    assert counts.whole, counts.sentence()
+    assert counts.attempts <= counts.trainings + workers, counts.sentence()
