@@ -7,10 +7,13 @@ once; tests that change something take a database, a dashboard or a profile of t
 from __future__ import annotations
 
 import logging
+import os
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,13 @@ pytest.importorskip("dash", reason="the dashboard needs Dash: pip install 'nas-r
 playwright = pytest.importorskip("playwright.sync_api", reason="browser tests need playwright")
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+VIEWS = [(screen, width, theme) for screen, width in (("desk", 1280), ("phone", 390)) for theme in ("light", "dark")]
+TALLEST_PX = 12_000
+"""A picture shows so much of a page: a browser draws no taller one."""
+DRAWN = """() => document.querySelector('h1') && !document.querySelector('.dash-graph--pending')
+  && [...document.querySelectorAll('.dash-graph')].every((plot) => plot.querySelector('.main-svg'))
+  && !/\\bbeing read\\b/i.test(document.body.innerText) && ![...document.querySelectorAll('#body, #front-table')].some(
+    (part) => !part.hasChildNodes())"""
 PATIENCE_MS = 120_000
 """How long a wait may take on a machine with much else to do; nothing waits longer than it needs to."""
 
@@ -95,10 +105,16 @@ def database_file(stored_file: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def site(stored_file: Path) -> Iterator[str]:
-    """The address of a dashboard that all tests share; its database never changes."""
-    with serving(stored_file, refresh_s=5) as address:
-        yield address
+def site_of() -> Iterator[Callable[[Path], str]]:
+    """Addresses of the dashboards that all tests share: one a database, which never changes."""
+    with ExitStack() as stack:
+        yield cache(lambda path: stack.enter_context(serving(path, refresh_s=5)))
+
+
+@pytest.fixture(scope="session")
+def site(stored_file: Path, site_of: Callable[[Path], str]) -> str:
+    """The one with a finished, an empty and a hostile study."""
+    return site_of(stored_file)
 
 
 @contextmanager
@@ -179,3 +195,61 @@ def open_page(chromium: Any, profile: Callable[..., Any]) -> Iterator[Callable[.
     for thing in opened_things:
         thing.close()
     assert not complaints
+
+
+class Pictures:
+    """Pictures of pages and terminals, for people to look at; numbered in their order.
+
+    Args:
+        folder: where they go.
+        open_page: opens a page.
+    """
+
+    def __init__(self, folder: Path, open_page: Callable[..., Any]) -> None:
+        self.folder, self._open, self._number = folder, open_page, 0
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, name: str) -> Path:
+        """The next file."""
+        self._number += 1
+        return self.folder / f"{self._number:02d}_{re.sub(r'[^A-Za-z0-9]+', '_', name).strip('_')[:60]}.png"
+
+    def of_text(self, name: str, content: str) -> None:
+        """A picture of a terminal's page."""
+        page = self._open("about:blank")
+        page.set_content(content)
+        page.locator("pre").screenshot(path=self.path(name))
+        page.close()
+
+    def of_page(self, name: str, address: str) -> str:
+        """Pictures of a page at a desk and on a telephone, light and dark; nothing may stick out. Gives its words."""
+        words = ""
+        for screen, width, theme in VIEWS:
+            page = self._open(address, width=width, theme=theme)
+            page.wait_for_function(DRAWN)
+            for plot in page.locator(".plot[data-figure]").all():
+                if plot.is_visible():
+                    plot.evaluate("(plot) => plot.scrollIntoView({ behavior: 'instant', block: 'center' })")
+                    plot.locator(".main-svg").first.wait_for(state="attached")
+            page.evaluate("window.scrollTo({ top: 0, behavior: 'instant' })")
+            height = min(TALLEST_PX, int(page.evaluate("document.scrollingElement.scrollHeight")))
+            clip = {"x": 0, "y": 0, "width": width, "height": height}
+            page.screenshot(path=self.path(f"{name} {screen} {theme}"), full_page=True, clip=clip)
+            assert page.evaluate("document.scrollingElement.scrollWidth") <= width, f"{name} at {width} px"
+            assert page.evaluate("document.documentElement.dataset.theme") == theme
+            words = page.inner_text("body")
+            page.close()
+        return words
+
+
+@pytest.fixture
+def pictures(
+    request: pytest.FixtureRequest, tmp_path: Path, open_page: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> Iterator[Pictures]:
+    """A test's pictures, below $NAS_ARTEFACTS, else in its temporary folder; where they lie is printed."""
+    kept, name = os.environ.get("NAS_ARTEFACTS"), re.sub(r"\W+", "_", request.node.name).strip("_")
+    folder = Path(kept).resolve() / Path(request.node.path).stem / name if kept else tmp_path / "pictures"
+    shutil.rmtree(folder, ignore_errors=True)
+    yield Pictures(folder, open_page)
+    with capsys.disabled():
+        print(f"\n{len(list(folder.glob('*.png')))} pictures: {folder}")

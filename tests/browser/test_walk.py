@@ -1,0 +1,98 @@
+"""A newcomer's walk, with a picture of every step: what the terminal showed, and every page that it led to.
+
+Commands as they are typed, in a folder of one's own, on sizes that take minutes. The pictures are for people: they lie
+below `NAS_ARTEFACTS`, else in pytest's temporary folder; pages at a desk and on a telephone, light and dark. What must
+not be missing is asserted here; how it looks has to be looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from docs_snippets import ROOT
+from fault_builders import real_definition, write_faulty_blocks
+from terminal_builders import Said, as_page, at_terminal
+
+pytestmark = pytest.mark.slow
+
+
+class Walk:
+    """One person in one folder.
+
+    Args:
+        folder: where they work.
+        pictures: what is kept of it.
+    """
+
+    def __init__(self, folder: Path, pictures: Any) -> None:
+        self.folder, self.pictures, self.at = folder, pictures, Path()
+        self._environment = {**os.environ, "PYTHONPATH": str(ROOT), "NAS_LOCKS": str(folder / "locks")}
+        for name in ("NAS_DATABASE", "NAS_CACHE", "NO_COLOR", "CI"):
+            self._environment.pop(name, None)
+
+    def types(self, command: str, *, code: int = 0, moment: str | None = None) -> Said:
+        """Types a command; keeps what it showed, and what it showed at a moment."""
+        program, *words = shlex.split(command)
+        whole = [sys.executable, "-P", "-m", "nas", *words] if program == "nas" else [program, *words]
+        said = at_terminal(whole, self.folder / self.at, self._environment, moment=moment)
+        name = " ".join([program, *words][1:4]) or program
+        if moment is not None:
+            self.pictures.of_text(f"{name} meanwhile", as_page(command, said.meanwhile))
+        self.pictures.of_text(name, as_page(command, said.lines))
+        assert said.code == code, f"{command} ended with {said.code}:\n{said.text}"
+        assert moment is None or said.meanwhile, f"{command} never showed {moment!r}:\n{said.text}"
+        assert "Traceback" not in said.text
+        return said
+
+    def looks(self, name: str, address: str) -> str:
+        """Looks at a page; gives its words."""
+        return str(self.pictures.of_page(name, address))
+
+    def looks_at_report(self, study: str) -> str:
+        """Looks at a study's report."""
+        return self.looks(f"report {study}", (self.folder / self.at / "reports" / study / "report.html").as_uri())
+
+
+@pytest.fixture
+def walk(tmp_path: Path, pictures: Any) -> Walk:
+    """A newcomer in an empty folder."""
+    (tmp_path / "home").mkdir()
+    return Walk(tmp_path / "home", pictures)
+
+
+def test_a_study_that_fails(walk: Walk, serve: Callable[..., str]) -> None:
+    """Three of four blocks go wrong in every training; then the same under a limit of failures; then wrong input."""
+    study = {**real_definition(1), **write_faulty_blocks(walk.folder), "max_attempts": 1, "name": "faulty"}
+    file = walk.folder / "faulty.yaml"
+    file.write_text(yaml.safe_dump({**study, "database": "sqlite:///faulty.db"}, sort_keys=False))
+    ended = walk.types("nas run faulty.yaml")
+    assert "is finished: 2 trainings" in ended.text
+    status = walk.types("nas status faulty").text
+    for kind in ("diverged", "error", "out_of_memory"):
+        assert f"failed, {kind}: 2" in status
+    assert "this block always fails" in walk.looks_at_report("faulty")
+    site = serve(walk.folder / "faulty.db")
+    walk.looks("dashboard", f"{site}/study/faulty")
+    limited = {**study, "name": "limited", "database": "sqlite:///limited.db", "budget": {"failures": 2}}
+    file.write_text(yaml.safe_dump(limited, sort_keys=False))
+    assert "the budget allows 2" in " ".join(walk.types("nas run faulty.yaml", code=2).text.split())
+    walk.types("nas status limited")
+    walk.types("nas report limited")
+    walk.looks_at_report("limited")
+    for wrong in (
+        "nas run fauly.yaml",
+        "nas status nobody",
+        "nas run faulty.yaml --profile smok",
+        "nas space show resnet50_atention",
+        "nas report nobody",
+        "nas train resnet50+cln@8",
+    ):
+        said = walk.types(wrong, code=2).text
+        assert "Error" in said, said
