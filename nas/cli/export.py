@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 def export(
     checkpoint: CheckpointFile,
-    format: Annotated[str, typer.Option("--format", help="onnx, torch-export or tensorrt.")] = "onnx",
+    format: Annotated[str, typer.Option("--format", help="onnx, torch-export, executorch or tensorrt.")] = "onnx",
     out: Annotated[Path | None, typer.Option("--out", help="File to write; default: beside the checkpoint.")] = None,
     precision: Annotated[
         str | None,
         typer.Option(help="fp32 (default), fp16, bf16 or int8; input and output stay float32.", show_default=False),
     ] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Quantise to int8 (ONNX); needs --data, and says mAP before and after.")
+        bool, typer.Option("--int8", help="Quantise to int8; needs --data, and says mAP before and after.")
     ] = False,
     data: Annotated[list[str] | None, typer.Option("--data", help=f"int8: {DATA_HELP}")] = None,
     view: Annotated[
@@ -92,7 +92,8 @@ def _document(report: ExportReport) -> dict[str, object]:
 
 def _tell(report: ExportReport) -> None:
     parity = report.parity
-    note(f"{report.path}: {report.format}, {report.precision}, {report.size_bytes / 1e6:.1f} MB, batch free")
+    batch = report.batch or "free"
+    note(f"{report.path}: {report.format}, {report.precision}, {report.size_bytes / 1e6:.1f} MB, batch {batch}")
     note(
         f"compared with PyTorch on {parity.images} images ({parity.given} crops, the others random):"
         f" cosine {parity.min_cosine:.6f} at worst, same nearest neighbour for {parity.top1_agreement:.1%}"

@@ -323,8 +323,8 @@ def export(
     Args:
         checkpoint: see `Trained`.
         out: file to write; None: beside the checkpoint file.
-        format: `onnx`, `torch-export` or `tensorrt`.
-        precision: fp32, fp16 or bf16, or int8 (ONNX only); input and output stay float32.
+        format: `onnx`, `torch-export`, `executorch` or `tensorrt`.
+        precision: fp32, fp16 or bf16, or int8 (not for TensorRT); input and output stay float32.
         crops: folder of person crops to compare on, beside random images; None: 32 of the generated pedestrians.
         data: int8 only: training images to read the ranges of activations from, query and gallery to evaluate on
             before and after.
@@ -418,7 +418,7 @@ class Int8Export(ExportReport):
 
     Attributes:
         before: the network in PyTorch in fp32 on the CPU: mAP, CMC, mINP as fractions.
-        after: the file in ONNX Runtime on this machine's CPU, on the same images.
+        after: the file on this machine's CPU, on the same images.
         calibration: number of training images that the ranges of activations were read from.
     """
 

@@ -66,6 +66,7 @@ def test_generated_pedestrians_are_the_crops_otherwise(
     ("arguments", "sentence"),
     [
         (["--format", "onxx"], "did you mean 'onnx'"),
+        (["--format", "litert"], "needs a torch below 2.15; export to onnx"),
         (["--precision", "int4"], "unknown precision"),
         (["--precision", "int8"], "int8 needs data"),
         (["--int8", "--precision", "fp16", "--data", "x"], "--int8 and --precision fp16 are two precisions"),

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -169,6 +176,43 @@ def test_mlflow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = {r.data.params["candidate"]: r.data.metrics.get("map") for r in runs if r.info.status == "FINISHED"}
     finished = results.query("status == 'finished'")
     assert told == dict(zip(finished["notation"], finished["map"], strict=True))
+
+
+@pytest.mark.slow
+def test_a_server_of_mlflow_s(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    pytest.importorskip("flask")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    store = {"MLFLOW_ALLOW_FILE_STORE": "true", "_MLFLOW_SERVER_FILE_STORE": f"file://{folder / 'kept'}"}
+    command = [sys.executable, "-m", "flask", "--app", "mlflow.server:app", "run", "--port", str(port)]
+    with (folder / "server.log").open("w") as log:
+        server = subprocess.Popen(command, env=os.environ | store, stdout=log, stderr=log)
+    try:
+        uri = f"http://127.0.0.1:{port}"
+        wait_for(uri, server, folder / "server.log")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        found = run(nas.MLflow(uri))
+        client = mlflow.MlflowClient(tracking_uri=uri)
+        runs = client.search_runs([client.get_experiment_by_name("told").experiment_id])
+    finally:
+        server.terminate()
+        server.wait(30)
+    finished = found.results().query("status == 'finished'")
+    told = {r.data.params["candidate"]: r.data.metrics["map"] for r in runs if r.info.status == "FINISHED"}
+    assert told == dict(zip(finished["notation"], finished["map"], strict=True))
+
+
+def wait_for(uri: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    """Until it answers, for a minute."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        assert server.poll() is None, log.read_text()
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{uri}/health", timeout=5):
+            return
+        time.sleep(0.2)
+    pytest.fail(log.read_text())
 
 
 @pytest.mark.heavy

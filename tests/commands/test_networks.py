@@ -134,6 +134,23 @@ def test_an_export_to_int8_says_what_it_costs(
     assert "int8 needs data" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "package", "name"), [("torch-export", "torchao", "torchao"), ("executorch", "executorch", "ExecuTorch")]
+)
+def test_int8_of_torch_s_own_says_what_it_costs_too(
+    trained: TrainingResult, evaluated: Evaluation, folder: Path, kind: str, package: str, name: str
+) -> None:
+    pytest.importorskip(package, reason=f"{name} is not installed")
+    settings = {"precision": "int8", "data": DATA, "calibration": 5, "cache": folder}
+    made = nas.export(trained, folder / "eight.file", format=kind, **settings)
+    assert isinstance(made, Int8Export)
+    assert made.before.map == pytest.approx(evaluated.map)
+    assert made.after.map == pytest.approx(made.before.map, abs=0.1)
+    assert made.after.valid_queries == made.before.valid_queries
+    assert made.parity.mean_cosine > 0.98
+
+
 def test_an_int8_file_whose_features_are_all_alike_is_not_written(
     trained: TrainingResult, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

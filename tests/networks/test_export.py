@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,14 @@ from nas.errors import TrainingError
 from nas.networks import ReidNetwork, build_network, fold_batchnorm
 from nas.networks.blocks import FeatureShape
 from nas.networks.export import FORMATS, ExportReport, Parity, Preprocessing, check_format, export_network
-from nas.networks.export.onnx_file import quiet, to_opset_17
+from nas.networks.export.onnx_file import to_opset_17
 from nas.networks.export.parity import compare, random_crops, top1_agreement
+from nas.networks.export.program import quiet
+from nas.spaces.blocks import BLOCKS
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+PT2E = pytest.mark.skipif(find_spec("torchao") is None, reason="torchao is not installed")
+EXECUTORCH = pytest.mark.skipif(find_spec("executorch") is None, reason="ExecuTorch is not installed")
 SIZE = (64, 32)
 SHAPE = FeatureShape(32, 6, 4)
 
@@ -272,10 +277,7 @@ def test_int8_takes_its_ranges_from_the_images_it_is_given(trained: ReidNetwork,
     [
         ({}, "int8 needs images that the ranges"),
         ({"calibration": torch.zeros(4, 3, 8, 8)}, r"calibration images must be \(N, 3, 64, 32\)"),
-        (
-            {"calibration": CROPS, "format": "torch-export"},
-            "torch-export files are written in fp32, fp16, bf16, not int8",
-        ),
+        ({"calibration": CROPS, "format": "tensorrt"}, "tensorrt files are written in fp32, fp16, not int8"),
     ],
 )
 def test_int8_without_what_it_needs_is_one_sentence(
@@ -287,8 +289,81 @@ def test_int8_without_what_it_needs_is_one_sentence(
 
 
 def test_tensorrt_says_what_is_missing() -> None:
-    reason = FORMATS["tensorrt"].unavailable()
+    reason = FORMATS["tensorrt"].unavailable("fp32")
     if reason is None:
         pytest.skip("TensorRT is installed here")
     with pytest.raises(TrainingError, match=r"cannot export to tensorrt here: .*TensorRT"):
         check_format("tensorrt")
+
+
+# -- PyTorch's own int8, and ExecuTorch
+
+
+@PT2E
+@pytest.mark.slow
+def test_int8_by_torch_s_own_export(trained: ReidNetwork, tmp_path: Path) -> None:
+    path = tmp_path / "n.pt2"
+    report = export_network(trained, path, "torch-export", precision="int8", crops=CROPS, calibration=CROPS)
+    assert report.parity.mean_cosine > 0.99
+    assert FORMATS["torch-export"].read_metadata(path) == report.metadata
+    program = torch.export.load(path)
+    weights = [w for w in program.state_dict.values() if w.ndim == 4] + [
+        w for w in program.constants.values() if isinstance(w, Tensor) and w.ndim == 4
+    ]
+    assert weights
+    assert {w.dtype for w in weights} == {torch.int8}
+    for batch in (1, 5, 20):
+        found = FORMATS["torch-export"].load(path)(CROPS[:batch])
+        with torch.no_grad():
+            cosine = torch.nn.functional.cosine_similarity(found, trained(CROPS[:batch]))
+        assert 0.98 < float(cosine.min()) < 0.99999  # another arithmetic, the same answers
+
+
+@EXECUTORCH
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "least"), [("fp32", 0.99999), ("int8", 0.98)])
+def test_executorch_answers_as_pytorch_does(trained: ReidNetwork, tmp_path: Path, precision: str, least: float) -> None:
+    path = tmp_path / "n.pte"
+    ranges = CROPS if precision == "int8" else None
+    report = export_network(trained, path, "executorch", precision=precision, crops=CROPS, calibration=ranges)
+    assert list(tmp_path.iterdir()) == [path]
+    assert FORMATS["executorch"].read_metadata(path) == report.metadata
+    run = FORMATS["executorch"].load(path)
+    assert json.loads(report.metadata["preprocessing"])["shape"] == [1, 3, 64, 32]
+    for batch in (1, 7):
+        images = random_crops(SIZE, batch, seed=batch)
+        with torch.no_grad():
+            cosine = torch.nn.functional.cosine_similarity(run(images), trained(images))
+        assert float(cosine.min()) > least
+
+
+@EXECUTORCH
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(BLOCKS))
+def test_every_block_runs_in_executorch(tmp_path: Path, name: str) -> None:
+    built = network(f"+{name}@5")
+    randomised(built.blocks["5"])
+    report = export_network(built, tmp_path / "n.pte", "executorch", crops=CROPS)
+    assert report.parity.min_cosine > 0.9999
+
+
+@pytest.mark.parametrize(
+    ("name", "missing", "precision", "said"),
+    [
+        ("executorch", "executorch", "fp32", r"executorch .*not installed; pip install 'nas-reid\[executorch\]'"),
+        ("torch-export", "torchao", "int8", r"torchao not installed; pip install 'nas-reid\[pt2e\]'"),
+    ],
+)
+def test_a_format_whose_package_is_missing_says_which(
+    monkeypatch: pytest.MonkeyPatch, name: str, missing: str, precision: str, said: str
+) -> None:
+    gone = lambda package: None if package == missing else find_spec(package)  # noqa: E731
+    for module in ("executorch_file", "program"):
+        monkeypatch.setattr(f"nas.networks.export.{module}.find_spec", gone)
+    with pytest.raises(TrainingError, match=f"cannot export to {name} here: {said}"):
+        check_format(name, precision)
+
+
+def test_a_format_that_is_not_written_says_why() -> None:
+    with pytest.raises(TrainingError, match=r"cannot export to litert: its converter .* needs a torch below 2\.15"):
+        check_format("litert")

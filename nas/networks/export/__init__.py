@@ -21,7 +21,7 @@ from torch import Tensor
 
 from nas.errors import TrainingError, unknown_name
 from nas.networks.blocks.base import islands
-from nas.networks.export import onnx_file, program, tensorrt_engine
+from nas.networks.export import executorch_file, onnx_file, program, tensorrt_engine
 from nas.networks.export.deployed import INT8, PRECISIONS, DeployedNetwork, ExportedNetwork
 from nas.networks.export.int8 import CALIBRATION_IMAGES, quantise
 from nas.networks.export.metadata import Preprocessing, describe
@@ -46,11 +46,17 @@ class ExportFormat(Protocol):
     @property
     def precisions(self) -> tuple[str, ...]: ...
 
-    def unavailable(self) -> str | None:
+    @property
+    def batch(self) -> int | None:
+        """Images that a file takes at a time; None: any number."""
+
+    def unavailable(self, precision: str) -> str | None:
         """Why files of this kind cannot be written here, or None."""
 
-    def write(self, network: DeployedNetwork, path: Path, metadata: Mapping[str, str]) -> None:
-        """Writes the file; the batch stays free."""
+    def write(
+        self, network: DeployedNetwork, path: Path, metadata: Mapping[str, str], calibration: Tensor | None = None
+    ) -> None:
+        """Writes the file. In int8, images (N, 3, H, W) tell the ranges of activations."""
 
     def load(self, path: Path) -> Runner:
         """Opens the file as a function from images (B, 3, H, W) to embeddings (B, D), float32 on the CPU."""
@@ -63,10 +69,18 @@ FORMATS: Mapping[str, ExportFormat] = MappingProxyType(
     {
         "onnx": onnx_file.OnnxFile(),
         "torch-export": program.ExportedProgramFile(),
+        "executorch": executorch_file.ExecutorchFile(),
         "tensorrt": tensorrt_engine.EngineFile(),
     }
 )
 """Kinds of files by name."""
+NOT_WRITTEN: Mapping[str, str] = MappingProxyType(
+    {
+        "litert": "its converter (litert-torch 0.10.0, November 2026) needs a torch below 2.15;"
+        " export to onnx, executorch or torch-export"
+    }
+)
+"""Kinds of files that people ask for, and why there is none."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +94,7 @@ class ExportReport:
         parity: how it compares with PyTorch in fp32.
         metadata: what the file says about itself.
         size_bytes: of the file.
+        batch: images that it takes at a time; None: any number.
     """
 
     path: Path
@@ -88,6 +103,7 @@ class ExportReport:
     parity: Parity
     metadata: dict[str, str]
     size_bytes: int
+    batch: int | None
 
 
 def check_format(name: str, precision: str = "fp32", opset: int | None = None) -> ExportFormat:
@@ -96,6 +112,8 @@ def check_format(name: str, precision: str = "fp32", opset: int | None = None) -
     Raises:
         TrainingError: for an unknown format or precision, or one that needs something not installed.
     """
+    if name in NOT_WRITTEN:
+        raise TrainingError(f"cannot export to {name}: {NOT_WRITTEN[name]}")
     if name not in FORMATS:
         raise TrainingError(unknown_name("export format", name, FORMATS))
     if precision not in (*PRECISIONS, INT8):
@@ -103,7 +121,7 @@ def check_format(name: str, precision: str = "fp32", opset: int | None = None) -
     if precision not in FORMATS[name].precisions:
         known = ", ".join(FORMATS[name].precisions)
         raise TrainingError(f"{name} files are written in {known}, not {precision}")
-    reason = FORMATS[name].unavailable()
+    reason = FORMATS[name].unavailable(precision)
     if reason is not None:
         raise TrainingError(f"cannot export to {name} here: {reason}")
     return FORMATS[name] if opset is None else _in_opset(FORMATS[name], name, opset)
@@ -151,7 +169,7 @@ def export_network(
     Args:
         network: a trained network, on any device; it is left as it is.
         path: file to write; replaced when it exists.
-        format: `onnx`, `torch-export` or `tensorrt`.
+        format: a name of `FORMATS`.
         precision: of the weights and the arithmetic; input and output are float32 always.
         crops: normalised images (N, 3, H, W) to compare on, beside random ones.
         calibration: normalised training images (N, 3, H, W) that int8 reads the ranges of activations from.
@@ -170,6 +188,7 @@ def export_network(
     """
     tell = progress or silent
     kind, target = check_format(format, precision, opset), check_target(path)
+    ranges = _calibration(calibration, network.input_size) if precision == INT8 else None
     folded = fold_batchnorm(network).cpu().float()
     images = parity_images(network.input_size, crops)
     tell(1, 4, "reference embeddings")
@@ -179,12 +198,10 @@ def export_network(
         for kept in (True,) if precision in ("fp32", INT8) else (False, True):
             tell(2, 4, f"writing {format}")
             sums = {"sums": "fp32" if kept and precision != INT8 else precision, **(extra or {})}
-            metadata = describe(folded, format, precision, preprocessing or Preprocessing(), sums)
+            taken = preprocessing or Preprocessing()
+            metadata = describe(folded, format, precision, taken, sums, kind.batch)
             with islands(kept):
-                kind.write(DeployedNetwork(folded, precision), draft, metadata)
-            if precision == INT8:
-                tell(2, 4, "calibrating int8")
-                quantise(draft, _calibration(calibration, network.input_size))
+                kind.write(DeployedNetwork(folded, precision), draft, metadata, ranges)
             tell(3, 4, "comparing with PyTorch")
             parity = compare(reference, _run(kind.load(draft), images), images=len(images), given=_count(crops))
             if kept or _answers_alike(parity, precision):
@@ -195,7 +212,7 @@ def export_network(
         for made in sorted(Path(folder).iterdir()):
             os.replace(made, target.parent / made.name)
     tell(4, 4, "done")
-    return ExportReport(target, format, precision, parity, metadata, target.stat().st_size)
+    return ExportReport(target, format, precision, parity, metadata, target.stat().st_size, kind.batch)
 
 
 def parity_images(input_size: tuple[int, int], crops: Tensor | None) -> Tensor:

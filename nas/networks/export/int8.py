@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from nas.networks.export.metadata import INPUT_NAME
-from nas.networks.export.onnx_file import quiet
+from nas.networks.export.program import quiet
 
 CALIBRATION_IMAGES = 128
 """Images that ranges are read from: a few hundred at most are usual; more only widen the ranges by their extremes."""

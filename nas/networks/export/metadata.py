@@ -29,22 +29,28 @@ class Preprocessing:
 
 
 def describe(
-    network: ReidNetwork, format_name: str, precision: str, preprocessing: Preprocessing, extra: Mapping[str, str]
+    network: ReidNetwork,
+    format_name: str,
+    precision: str,
+    preprocessing: Preprocessing,
+    extra: Mapping[str, str],
+    batch: int | None = None,
 ) -> dict[str, str]:
-    """The metadata of a file: text by name, structured values as JSON."""
+    """The metadata of a file: text by name, structured values as JSON; `batch` where it is not free."""
     height, width = network.input_size
+    images = batch or "batch"
     taken = {
         "name": INPUT_NAME,
         "layout": "NCHW",
         "dtype": "float32",
-        "shape": ["batch", 3, height, width],
+        "shape": [images, 3, height, width],
         "channels": "RGB",
         "formula": "(pixel / 255 - mean) / std",
         **asdict(preprocessing),
     }
     given = {
         "name": OUTPUT_NAME,
-        "shape": ["batch", network.embedding_dim],
+        "shape": [images, network.embedding_dim],
         "dtype": "float32",
         "compare": "cosine similarity; rows are not normalised to length 1",
     }

@@ -6,11 +6,7 @@ ReduceMean wrongly and answers differently, so files are brought back to 17, whi
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +17,9 @@ from torch import Tensor
 
 from nas.errors import TrainingError
 from nas.networks.export.deployed import INT8, DeployedNetwork
+from nas.networks.export.int8 import quantise
 from nas.networks.export.metadata import INPUT_NAME, OUTPUT_NAME
+from nas.networks.export.program import quiet
 
 OPSET = 17
 """The operator set of files, unless another is asked for."""
@@ -40,14 +38,17 @@ class OnnxFile:
 
     opset: int = OPSET
     suffix: str = ".onnx"
+    batch: int | None = None
     precisions: tuple[str, ...] = ("fp32", "fp16", INT8)
 
-    def unavailable(self) -> str | None:
+    def unavailable(self, precision: str) -> str | None:
         """Needs the packages of the extra `latency`."""
         missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
         return f"{' and '.join(missing)} not installed; pip install 'nas-reid[latency]'" if missing else None
 
-    def write(self, network: DeployedNetwork, path: Path, metadata: Mapping[str, str]) -> None:
+    def write(
+        self, network: DeployedNetwork, path: Path, metadata: Mapping[str, str], calibration: Tensor | None = None
+    ) -> None:
         """Writes the file."""
         import onnx
 
@@ -56,6 +57,8 @@ class OnnxFile:
             to_opset_17(model)
         onnx.helper.set_model_props(model, dict(metadata))
         onnx.save(model, str(path))
+        if calibration is not None:
+            quantise(path, calibration)
 
     def program(self, network: DeployedNetwork) -> torch.onnx.ONNXProgram:
         """The network in ONNX's operators, with a free batch.
@@ -141,19 +144,3 @@ def _without(node: Any, name: str) -> None:
     kept = [attribute for attribute in node.attribute if attribute.name != name]
     del node.attribute[:]
     node.attribute.extend(kept)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps the exporter's own messages off the screen; errors still arrive as exceptions."""
-    names = ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")
-    levels = {name: logging.getLogger(name).level for name in names}
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        for name in names:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for name, level in levels.items():
-                logging.getLogger(name).setLevel(level)

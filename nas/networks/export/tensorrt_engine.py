@@ -30,17 +30,20 @@ class EngineFile:
 
     opset: int = OPSET
     suffix: str = ".engine"
+    batch: int | None = None
     precisions: tuple[str, ...] = ("fp32", "fp16")
 
-    def unavailable(self) -> str | None:
+    def unavailable(self, precision: str) -> str | None:
         """Needs the package, a CUDA device, and what ONNX needs."""
         if find_spec("tensorrt") is None:
             return "TensorRT is not installed (pip install tensorrt, or part of JetPack); export to onnx instead"
         if not torch.cuda.is_available():
             return "TensorRT builds engines on the GPU that runs them, and no CUDA device is available"
-        return OnnxFile().unavailable()
+        return OnnxFile().unavailable(precision)
 
-    def write(self, network: DeployedNetwork, path: Path, metadata: Mapping[str, str]) -> None:
+    def write(
+        self, network: DeployedNetwork, path: Path, metadata: Mapping[str, str], calibration: Tensor | None = None
+    ) -> None:
         """Builds an engine in the precision of the network's weights."""
         import tensorrt
 
