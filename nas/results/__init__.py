@@ -6,13 +6,13 @@ Tables in, tables or small frozen dataclasses out; no torch, no database, no dra
 - `columns`: `RESULT_COLUMNS`, `Metric`, `MAP`, `finished`, `failed`: what a results table holds.
 - `levels`: `Level`, `levels`, `quoted_level`, `widest_level`, `candidates`: which trainings may be compared.
 - `noise`: `Noise`, `noise_of`, `block_codes`, `block_effects`: how much a training's score moves by itself.
-- `intervals`: `Estimate`, `Spread`, `mean_interval`, `bootstrap`, `simultaneous_quantile`: intervals, or "not known".
+- `intervals`: `Estimate`, `Spread`, `mean_interval`, `simultaneous_quantile`: intervals, or "not known".
 - `differences`: `Difference`, `difference`, `to_controls`, `verdict_of`: is one network better than another.
 - `costs`: `COSTS`, `Quote`, `read_times`, `ratio`: what a candidate costs, how surely, and what is slower than what.
 - `cost_tables`: `time_table`, `given_table`, `with_costs`: the same as columns of tables.
 - `slower`: `beside_reference`: which placements make a network slower than a reference.
 - `additive`: `AdditiveModel`, `twins`: what a placement adds; `placement_costs`: what blocks and sites cost, for rules.
-- `fronts`: `on_front`, `layers`, `crowding`, `hypervolume`, `staircase`: who is on the front.
+- `fronts`: `on_front`, `layers`, `crowding`, `hypervolume`: who is on the front.
 - `choice`: `most_accurate`, `knee`: which candidate for a budget, with the runners-up that are not told apart.
 - `power`: `ComparisonDesign`, `visible_difference`, `blocks_needed`: what a design can see.
 - `answer`: `answer_of`, `Answer`: what a study may say in one sentence.

@@ -6,7 +6,7 @@ volume. Directions: `less` (True where less is better) a column.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import moocore
 import numpy as np
@@ -100,14 +100,3 @@ def growing_hypervolume(
             front, volume = both[kept], hypervolume(both[kept], reference, less)
         volumes[i] = volume
     return volumes
-
-
-def staircase(scores: npt.ArrayLike, costs: npt.ArrayLike) -> Iterator[tuple[float, float]]:
-    """The corners (cost, score) of a front of two objectives, by rising cost: each is the best score up to its cost.
-
-    >>> list(staircase([0.80, 0.79, 0.82], [30.0, 31.0, 35.0]))
-    [(30.0, 0.8), (35.0, 0.82)]
-    """
-    points = np.column_stack([scores, costs]).astype(np.float64)
-    corners = np.unique(points[on_front(points)], axis=0)
-    return ((float(cost), float(score)) for score, cost in corners[np.lexsort((corners[:, 0], corners[:, 1]))])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.results.fronts import growing_hypervolume, hypervolume, layers, on_front, staircase
+from nas.results.fronts import growing_hypervolume, hypervolume, layers, on_front
 
 NUMBERS = st.one_of(st.integers(0, 6).map(float), st.just(float("nan")))
 
@@ -67,7 +67,3 @@ def test_growing_volume_is_the_volume_of_each_beginning() -> None:
     points[7] = np.nan
     expected = [hypervolume(points[: i + 1], (0.1, 0.9)) for i in range(40)]
     assert growing_hypervolume(points, (0.1, 0.9)) == pytest.approx(np.array(expected))
-
-
-def test_a_staircase_has_one_corner_for_twins() -> None:
-    assert list(staircase([0.8, 0.8, 0.82, 0.1], [30, 30, 35, 40])) == [(30.0, 0.8), (35.0, 0.82)]

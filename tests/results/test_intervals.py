@@ -10,8 +10,6 @@ from scipy import stats
 
 from nas.results.intervals import (
     Estimate,
-    bootstrap,
-    bootstrap_means,
     half_widths,
     mean_interval,
     simultaneous_quantile,
@@ -29,16 +27,8 @@ def test_the_interval_of_a_mean_is_students() -> None:
 @pytest.mark.parametrize("values", [[], [0.63], [0.63, math.nan]])
 def test_fewer_than_two_values_give_not_known_never_a_width_of_zero(values: list[float]) -> None:
     assert all(math.isnan(end) for end in mean_interval(values))
-    assert np.isnan(bootstrap_means(np.array(values[:1]), np.random.default_rng(0), 10)).all()
-    assert all(math.isnan(end) for end in bootstrap(lambda i: 1.0, len(values[:1]), np.random.default_rng(0)))
     assert np.isnan(half_widths([0.0, 0.1], [1, 0])).all()
     assert all(math.isnan(end) for end in Estimate(0.6, 0.0, 0).interval())
-
-
-def test_the_bootstrap_of_a_mean_agrees_with_its_closed_form() -> None:
-    values = np.random.default_rng(3).normal(0.6, 0.02, 400)
-    low, high = bootstrap(lambda i: float(values[i].mean()), len(values), np.random.default_rng(0))
-    assert (low, high) == pytest.approx(mean_interval(values), abs=3e-4)
 
 
 @pytest.mark.parametrize(("treatments", "n"), [(3, 4), (6, 3)])
