@@ -22,6 +22,7 @@ from nas.shrinking.settings import ShrinkSettings
 from nas.shrinking.winners import resample_size, score_weights
 from nas.spaces.blocks import get_block_spec
 from nas.spaces.rules import MaxBlocks, MinDistance, ParamsRule, RecipeRange, Rule
+from nas.spaces.rules.placements import within
 from nas.spaces.space import DesignSpace
 
 Flags = npt.NDArray[np.bool_]
@@ -178,10 +179,10 @@ def _param_edges(rule: Any, sample: Sample, parent: DesignSpace) -> Iterator[_Ed
         return
     offered = {dict(params).get(rule.param) for params in parent.definition.forms(rule.block)}
     choices = [v for v in get_block_spec(rule.block).param(rule.param).choices if v in offered]
-    kept = [v for v in choices if rule.low <= v <= rule.high]
+    kept = [v for v in choices if within(v, None, rule.low, rule.high)]
     values = [[p.value(rule.param) for p in c.placements if p.block == rule.block] for c in sample.candidates]
     among = np.array([bool(row) for row in values])
-    for side, value in (("low", kept[0]), ("high", kept[-1])):
+    for side, value in (("low", kept[0]), ("high", kept[-1])) if kept else ():
         beyond = choices.index(value) + (-1 if side == "low" else 1)
         if 0 <= beyond < len(choices):
             at = np.array([value in row for row in values])

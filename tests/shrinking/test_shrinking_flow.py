@@ -27,6 +27,7 @@ from nas.spaces.rules import (
     BlockPreference,
     MaxBlocks,
     MinDistance,
+    ParamsRule,
     RecipeRange,
     SitesRule,
     StageEnds,
@@ -121,6 +122,16 @@ def test_a_tight_range_is_reopened_on_its_own_side() -> None:
     assert isinstance(opened.relaxed, RecipeRange)
     assert opened.relaxed.low == pytest.approx(3e-4)
     assert 6e-4 < opened.relaxed.high <= 1e-3
+
+
+def test_a_run_of_values_with_one_bound_is_reopened_there() -> None:
+    parent = planted_space("hyperparameters")
+    child = parent.restrict([ParamsRule(block="se", param="reduction", low=4)])
+    falling = make_landscape(param_gain={("se", "reduction"): {4: 0.02, 8: 0.0, 16: -0.02}})
+    (opened,) = reopen(landscape_table(falling, child.sample(200, 0)), parent, child)
+    assert opened.relaxed == ParamsRule(block="se", param="reduction", low=2)
+    without_se = parent.restrict([ParamsRule(block="se", param="reduction", low=17)])
+    assert reopen(landscape_table(falling, without_se.sample(200, 0)), parent, without_se) == []
 
 
 def test_what_a_person_excluded_stays_excluded(space: DesignSpace) -> None:
