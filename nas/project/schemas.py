@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pydantic.json_schema import JsonSchemaValue as Schema
 from pydantic.json_schema import models_json_schema
 
 from nas.data.pedestrians.settings import PedestrianSettings
@@ -26,7 +27,6 @@ from nas.spaces.space_file import SpaceFile
 from nas.training.named import NAMED
 from nas.training.recipe import Recipe
 
-Schema = dict[str, Any]
 _OWN_NAME = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -50,14 +50,6 @@ def schema_text(kind: str) -> str:
     return json.dumps(file_schema(kind), indent=1, ensure_ascii=False) + "\n"
 
 
-def _space() -> Schema:
-    return DesignSpace.json_schema()
-
-
-def _rules() -> Schema:
-    return RuleSet.json_schema()
-
-
 def _recipe() -> Schema:
     definitions = _definitions(Recipe)
     recipe = definitions.pop("Recipe")
@@ -69,7 +61,7 @@ def _study() -> Schema:
     study, item = definitions.pop("StudyDefinition"), definitions["StageItem"]
     definitions["Recipe"] = _recipe_changes(definitions["Recipe"])
     definitions["Data"] = _data()
-    own: Schema = {"pattern": r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"}
+    own: Schema = {"pattern": _OWN_NAME}
     definitions["LatencySettings"]["properties"]["backend"] |= {"anyOf": [{"enum": [AUTO, *BACKENDS]}, own]}
     definitions["SearchStage"]["properties"]["sampler"]["enum"] = list(SAMPLERS)
     definitions["StageItem"] = _stage(item)
@@ -202,15 +194,11 @@ def _without_profiles(keys: Mapping[str, Schema]) -> Schema:
     return {key: value for key, value in keys.items() if key != "profiles"}
 
 
-def _campaign() -> Schema:
-    return CampaignFile.model_json_schema()
-
-
 FILE_KINDS: Mapping[str, Callable[[], Schema]] = {
-    "space": _space,
+    "space": DesignSpace.json_schema,
     "study": _study,
-    "campaign": _campaign,
+    "campaign": CampaignFile.model_json_schema,
     "recipe": _recipe,
-    "rules": _rules,
+    "rules": RuleSet.json_schema,
 }
 """The kinds of file that have a schema."""
