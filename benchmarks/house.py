@@ -56,7 +56,6 @@ REASONS = {
     "nas/testing/planted.py": "planted landscapes and the rules that they hold",
     "nas/search/objectives.py": "one's own trainer, a function or a command: called, stopped and read alike",
     "nas/training/run.py": "a training from start to result, in order",
-    "nas/storage/migrations/versions/0001_first_tables.py": "a migration stands alone and keeps its own tables",
     "nas/spaces/domains.py": "what a value may be: one class and its arithmetic",
     "nas/shrinking/design.py": "the regression's columns, a function a group",
     "nas/files/yaml_source.py": "YAML with positions: a constructor, a representer and resolver of ruamel's",

@@ -1,4 +1,6 @@
-"""A database and an archive as the last version before the first release (schema "0002") left them."""
+"""Databases and archives as versions before the first release left them: the trial (schema "0002"), and schema "0.2.2"
+as migrations made it step by step.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,8 @@ from nas.storage.urls import parse_url
 
 FOLDER = Path(__file__).with_name("storage") / "early"
 ARCHIVE = FOLDER / "study.zip"
+STEP_BY_STEP = FOLDER / "schema_0_2_2.sql"
+"""An archive's database with the study `present`: three trainings (two finished), a note, a latency."""
 
 
 def make_early_database(url: str) -> str:

@@ -253,9 +253,9 @@ def _fresh_shape() -> tuple[frozenset[tuple[str, ...]], dict[str, list[tuple[obj
 
 
 def _shape(connection: sqlite3.Connection) -> tuple[frozenset[tuple[str, ...]], dict[str, list[tuple[object, ...]]]]:
-    """All objects of a database, and the columns of its tables: hidden and generated ones count too."""
+    """All objects of a database, and the columns of its tables in any order: hidden and generated ones count too."""
     objects = frozenset(connection.execute("SELECT type, name, tbl_name FROM sqlite_master").fetchall())
     tables = sorted(name for kind, name, _ in objects if kind == "table")
-    asked = 'SELECT name, type, "notnull", pk, hidden FROM pragma_table_xinfo(?)'
+    asked = 'SELECT name, type, "notnull", pk, hidden FROM pragma_table_xinfo(?) ORDER BY name'
     columns = {name: connection.execute(asked, (name,)).fetchall() for name in tables}
     return objects, columns

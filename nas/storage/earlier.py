@@ -1,8 +1,9 @@
-"""Brings a database made before the first release (schema "0002") to the first released tables, results kept.
+"""Brings a database made before the first release to its tables (schema "0.2.2"), results kept.
 
-What a training's identity gained is filled in as far as the old rows say it: the start by the hash of the
-checkpoint it came from, the view and the rung out of the fidelity that held them. Data sets that were read from
-files were named by names and sizes then; they are marked so, and no new training is ever filed under them.
+What is there already is left alone, so that states between the trial and the release come by the same way. What a
+training's identity gained is filled in as far as the old rows say it: the start by the hash of the checkpoint it came
+from, the view and the rung out of the fidelity that held them. Data sets that were read from files were named by names
+and sizes then; they are marked so, and no new training is ever filed under them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from sqlalchemy import Connection
 
 from nas.storage.models import BY_CONTENT, BY_NAMES_AND_SIZES, SCRATCH
 
-REVISION = "0002"
+REVISIONS = ("0002", "0.2.0", "0.2.1")
+"""Schema versions that no release had, oldest first."""
 _KEY = "uq_nas_training_natural_key"
 _KEY_COLUMNS = ("candidate_id", "code", "recipe_id", "dataset_id", "fidelity_label", "start", "seed")
 # Sets known by all that makes them, not by files: drawn pictures, and tables of results (hashed row by row).
@@ -28,6 +30,27 @@ _VIEW_OF_SPLIT = {"val": "select", "test": "final", "transfer": "source"}
 def upgrade(connection: Connection) -> None:
     """Changes the tables and fills the new columns, inside the transaction that is open."""
     change = Operations(MigrationContext.configure(connection))
+    there = sa.inspect(connection)
+
+    def lacks(table: str, column: str) -> bool:
+        return all(found["name"] != column for found in there.get_columns(table))
+
+    if lacks("nas_training", "start"):
+        _extend(change)
+        _fill_trainings(connection)
+        with change.batch_alter_table("nas_training") as trainings:
+            trainings.alter_column("view", server_default=None, existing_type=sa.String(16), existing_nullable=False)
+        _mark_datasets(connection)
+    if lacks("nas_dataset", "warnings"):
+        change.add_column("nas_dataset", sa.Column("warnings", sa.JSON()))
+    if not there.has_table("nas_control"):
+        _add_control(change)
+    if not there.has_table("nas_note"):
+        _add_notes(change)
+
+
+def _extend(change: Operations) -> None:
+    """Columns that the tables of the trial gain and lose."""
     with change.batch_alter_table("nas_dataset") as datasets:
         datasets.add_column(sa.Column("known_by", sa.String(32), nullable=False, server_default=BY_CONTENT))
     with change.batch_alter_table("nas_latency") as latencies:
@@ -44,10 +67,44 @@ def upgrade(connection: Connection) -> None:
         links.drop_column("mirror")
     with change.batch_alter_table("nas_latency_job") as jobs:
         jobs.drop_column("noise")
-    _fill_trainings(connection)
-    with change.batch_alter_table("nas_training") as trainings:
-        trainings.alter_column("view", server_default=None, existing_type=sa.String(16), existing_nullable=False)
-    _mark_datasets(connection)
+
+
+def _of_study(table: str) -> tuple[sa.Column[int], sa.ForeignKeyConstraint]:
+    """A study's number as (part of) the key of a table, gone with the study."""
+    name = f"fk_{table}_study_id"
+    key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    return (
+        sa.Column("study_id", key, autoincrement=False, nullable=False),
+        sa.ForeignKeyConstraint(["study_id"], ["nas_study.id"], name=name, ondelete="CASCADE"),
+    )
+
+
+def _add_control(change: Operations) -> None:
+    change.create_table(
+        "nas_control",
+        *_of_study("nas_control"),
+        sa.Column("wish", sa.String(16), nullable=False),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("failed", sa.Boolean(), nullable=False),
+        sa.Column("launch", sa.JSON(), nullable=False),
+        sa.CheckConstraint("wish IN ('run', 'pause', 'stop', 'stop now')", name="ck_nas_control_wish"),
+        sa.PrimaryKeyConstraint("study_id", name="pk_nas_control"),
+    )
+
+
+def _add_notes(change: Operations) -> None:
+    candidate = "fk_nas_note_candidate_id"
+    change.create_table(
+        "nas_note",
+        *_of_study("nas_note"),
+        sa.Column("candidate_id", sa.String(64), nullable=False),
+        sa.Column("star", sa.Boolean(), nullable=False),
+        sa.Column("tags", sa.JSON(), nullable=False),
+        sa.Column("comment", sa.Text(), nullable=False),
+        sa.Column("changed_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["candidate_id"], ["nas_candidate.id"], name=candidate, ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("study_id", "candidate_id", name="pk_nas_note"),
+    )
 
 
 def identity_of(row: dict[str, Any], start_sha256: str | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Creates and upgrades our tables: Alembic under our own version table, once, under the database's lock.
+"""Creates our tables as the models say, and upgrades older ones by Alembic, under our own version table.
 
 Several workers may start on an empty database at the same moment; the first does the work inside one
 transaction, the others wait and find it done. A database from a newer version is refused.
@@ -23,6 +23,7 @@ from sqlalchemy.exc import OperationalError
 
 from nas.errors import StorageError
 from nas.storage import earlier
+from nas.storage.models import Base
 
 VERSION_TABLE = "nas_alembic_version"
 # Any number that nobody else uses on the same server: "nas" in ASCII, then our own counter.
@@ -53,9 +54,9 @@ def _config(connection: Connection | None = None) -> Config:
 
 @cache
 def known_revisions() -> tuple[str, ...]:
-    """All schema versions this program can use or upgrade, oldest first; the first is of before the first release."""
+    """All schema versions this program can use or upgrade, oldest first."""
     script = ScriptDirectory.from_config(_config())
-    return (earlier.REVISION, *reversed([revision.revision for revision in script.walk_revisions()]))
+    return (*earlier.REVISIONS, *reversed([revision.revision for revision in script.walk_revisions()]))
 
 
 def is_ours(name: str | None, kind: str, parents: object = None) -> bool:
@@ -92,7 +93,7 @@ def version(connection: Connection) -> SchemaVersion:
     return SchemaVersion(heads[0] if heads else None, known_revisions()[-1])
 
 
-def prepare(engine: Engine, url: str, *, create: bool, read_only: bool) -> SchemaVersion:
+def prepare(engine: Engine, url: str, *, create: bool, read_only: bool) -> None:
     """Makes sure that the database can be used: creates, upgrades or refuses it.
 
     Raises:
@@ -101,17 +102,17 @@ def prepare(engine: Engine, url: str, *, create: bool, read_only: bool) -> Schem
     with engine.connect() as connection:
         found = version(connection)
     if found.is_newest:
-        return found
+        return
     _refuse_unknown(found, url)
     if found.current is None and (read_only or not create):
         raise StorageError(f"{url} holds no studies", "check the address, or run a study first: nas run STUDY.yaml")
     if read_only:
         raise StorageError(f"{url} was made by an older version of nas", "run `nas db upgrade` on it first")
-    return upgrade(engine, url)
+    upgrade(engine, url)
 
 
-def upgrade(engine: Engine, url: str, revision: str = "head") -> SchemaVersion:
-    """Brings the schema to `revision`, all or nothing; returns the version found before."""
+def upgrade(engine: Engine, url: str) -> None:
+    """Brings the schema to the newest version, all or nothing."""
     if engine.dialect.name == "sqlite":
         _use_wal(engine)
     with engine.connect() as connection:
@@ -120,24 +121,28 @@ def upgrade(engine: Engine, url: str, revision: str = "head") -> SchemaVersion:
             _pragma(connection, "foreign_keys=OFF")
         try:
             with connection.begin():
-                return _upgrade_locked(connection, url, revision)
+                _upgrade_locked(connection, url)
         finally:
             if engine.dialect.name == "sqlite":
                 _pragma(connection, "foreign_keys=ON")
 
 
-def _upgrade_locked(connection: Connection, url: str, revision: str) -> SchemaVersion:
+def _upgrade_locked(connection: Connection, url: str) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
     found = version(connection)
     _refuse_unknown(found, url)
-    if not found.is_newest:
-        with _quiet():
-            if found.current == earlier.REVISION:
-                earlier.upgrade(connection)
-                command.stamp(_config(connection), known_revisions()[1], purge=True)
-            command.upgrade(_config(connection), revision)
-    return found
+    if found.is_newest:
+        return
+    config = _config(connection)
+    with _quiet():
+        if found.current is None:
+            Base.metadata.create_all(connection)
+            command.stamp(config, "head")
+            return
+        if found.current in earlier.REVISIONS:  # the first migration begins at all of them
+            command.stamp(config, "base", purge=True)
+        command.upgrade(config, "head")
 
 
 def _refuse_unknown(found: SchemaVersion, url: str) -> None:

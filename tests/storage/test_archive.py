@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from early_database import ARCHIVE as EARLY_ARCHIVE
+from early_database import STEP_BY_STEP
 from private_postgres import PrivatePostgres
 from storage_builders import RECIPE, fill, finish_all, outcome, real_row, request
 
@@ -330,6 +331,17 @@ def test_a_record_without_a_time_is_refused(repository: Repository, value: objec
     with pytest.raises(StorageError, match="median_ms"):
         repository.store_latency({"median_ms": value}, **timed)  # type: ignore[arg-type]
     assert repository.latencies().empty
+
+
+def test_an_archive_whose_tables_were_made_step_by_step_is_read(repository: Repository, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
+        connection.executescript(STEP_BY_STEP.read_text())
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / DATABASE, DATABASE)
+    done = import_study(repository, tmp_path / "a.zip")
+    assert (done.study, done.rows["nas_training"], done.rows["nas_note"]) == ("present", 3, 1)
+    assert repository.results("present")["map"].dropna().tolist() == [0.5, 0.6]
+    assert repository.datasets_of("present")[0]["warnings"] == [{"fact": "odd", "consequence": "little"}]
 
 
 def test_an_archive_of_before_the_first_release_is_read(repository: Repository, tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from early_database import STEP_BY_STEP
 from sqlalchemy import Engine, inspect, text
-from storage_builders import fill, finish_all, in_processes, request
+from storage_builders import fill, finish_all, in_processes, outcome, request
 
 from nas.errors import StorageError
 from nas.storage import Repository, open_database, schema
@@ -25,11 +28,16 @@ def open_and_count(url: str) -> int:
         return len(Repository(database).studies())
 
 
-def test_the_migrations_make_exactly_the_tables_of_the_models(database: Database) -> None:
+def differences(database: Database) -> list[Any]:
+    """What Alembic would change to bring the tables to those of the models."""
     with database.engine.connect() as connection:
+        assert schema.version(connection).is_newest
         options = {"include_name": schema.is_ours, "version_table": schema.VERSION_TABLE, "compare_type": True}
-        context = MigrationContext.configure(connection, opts=options)
-        assert compare_metadata(context, Base.metadata) == []
+        return list(compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata))
+
+
+def test_a_new_database_has_exactly_the_tables_of_the_models(database: Database) -> None:
+    assert differences(database) == []
 
 
 @pytest.mark.slow
@@ -40,11 +48,7 @@ def test_workers_may_all_start_on_an_empty_database(url: str) -> None:
 def test_a_database_from_before_the_first_release_is_upgraded_with_its_results(early_url: str) -> None:
     with open_database(early_url) as database:
         repository = Repository(database)
-        with database.engine.connect() as connection:
-            assert schema.version(connection).is_newest
-            options = {"include_name": schema.is_ours, "version_table": schema.VERSION_TABLE, "compare_type": True}
-            context = MigrationContext.configure(connection, opts=options)
-            assert compare_metadata(context, Base.metadata) == []
+        assert differences(database) == []
         assert repository.study("early").definition == {"name": "early", "seed": 1, "note": "é"}
         table = repository.results("early").set_index(["stage", "seed", "notation"]).sort_index()
         assert table["status"].value_counts().to_dict() == {"finished": 5, "failed": 1, "waiting": 1}
@@ -76,6 +80,38 @@ def test_a_database_from_before_the_first_release_is_upgraded_with_its_results(e
         claim = repository.claim_training(repository.study("early").id, "w")
         assert claim is not None
         assert (claim.notation, claim.view, claim.stop_epoch) == ("resnet50+cnl@2", "select", None)
+
+
+@pytest.mark.parametrize(("version", "tables"), [("0.2.0", ("nas_control", "nas_note")), ("0.2.1", ("nas_note",))])
+def test_states_between_the_trial_and_the_release_are_upgraded(url: str, version: str, tables: tuple[str, ...]) -> None:
+    with open_database(url) as database:
+        study_id, _, _ = fill(Repository(database), 2)
+        finish_all(Repository(database), study_id)
+        with database.engine.begin() as connection:
+            for table in tables:
+                connection.execute(text(f"DROP TABLE {table}"))
+            connection.execute(text("ALTER TABLE nas_dataset DROP COLUMN warnings"))
+            connection.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '{version}'"))
+    with open_database(url) as database:
+        assert differences(database) == []
+        repository = Repository(database)
+        assert repository.results("made_up")["map"].notna().all()
+        repository.set_wish(study_id, "pause")
+        assert repository.note("made_up", "resnet50+cnl@0", star=True).star
+        assert repository.datasets_of("made_up")[0]["warnings"] is None
+
+
+def test_a_database_that_migrations_made_step_by_step_stays_as_it_is(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "study.db")) as connection:
+        connection.executescript(STEP_BY_STEP.read_text())
+    with open_database(f"sqlite:///{tmp_path}/study.db") as database:
+        assert differences(database) == []
+        repository = Repository(database)
+        assert repository.results("present")["map"].dropna().tolist() == [0.5, 0.6]
+        assert [note.comment for note in repository.named_notes("present").values()] == ["fits"]
+        claim = repository.claim_training(repository.study("present").id, "w")
+        assert claim is not None
+        assert repository.finish_training(claim.id, "w", outcome(0.7))
 
 
 def test_what_an_upgraded_database_knows_is_found_again_and_new_data_is_not_mixed_in(early_url: str) -> None:
