@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from nas.errors import StudyError
-from nas.storage.base import chunks
+from nas.storage.base import chunks, trainings_of
 from nas.storage.checkpoint_store import CheckpointStore
 from nas.storage.clock import database_now
 from nas.storage.models import CandidateRow, Stage, StageTraining, StudyRow, Training
@@ -137,14 +137,7 @@ def retry_failed(repository: Repository, study: str, kinds: Sequence[str] | None
 
 
 def _of_study(study_id: int) -> Select[int]:
-    """Ids of the trainings a study asked for, each once."""
-    return (
-        select(Training.id)
-        .join(StageTraining, StageTraining.training_id == Training.id)
-        .join(Stage, Stage.id == StageTraining.stage_id)
-        .where(Stage.study_id == study_id)
-        .distinct()
-    )
+    return select(Training.id).where(Training.id.in_(trainings_of(study_id)))
 
 
 def _asked_elsewhere(study_id: int) -> ColumnElement[bool]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import Executable, Row, Select
+from sqlalchemy import Executable, Row, Select, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from nas.storage.database import Database
+from nas.storage.models import Stage, StageTraining, StudyRow
 from nas.storage.retry import Patience
 
 T = TypeVar("T")
@@ -63,6 +64,14 @@ class RepositoryPart:
                 session.execute(statement)
 
         self.write(work)
+
+
+def trainings_of(study: str | int) -> AnySelect:
+    """Ids of the trainings that stages of a study, by its name or number, asked for."""
+    asked = select(StageTraining.training_id).join(Stage, Stage.id == StageTraining.stage_id)
+    if isinstance(study, int):
+        return asked.where(Stage.study_id == study)
+    return asked.join(StudyRow, StudyRow.id == Stage.study_id).where(StudyRow.name == study)
 
 
 def counted(rows: Iterable[Row[Any, int]]) -> dict[Any, int]:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, aliased
 
 from nas.errors import StudyError, unknown_name
 from nas.progress import Progress, silent
-from nas.storage.base import chunks
+from nas.storage.base import chunks, trainings_of
 from nas.storage.checkpoint_store import CheckpointStore
 from nas.storage.models import Stage, StageTraining, Training
 from nas.storage.repository import Repository
@@ -58,7 +58,7 @@ def collect_checkpoints(
     with_file = repository.read(lambda session: _finished_with_file(session, study_id))
     if policy == "last":
         return Collected(len(with_file), (), 0)
-    staying = set(keep) | repository.read(lambda session: _needed(session, study_id))
+    staying = set(keep) | repository.read(_needed)
     if policy == "best":
         staying |= _best(repository, study, best)
     going = {training_id: uri for training_id, uri in with_file.items() if training_id not in staying}
@@ -69,17 +69,12 @@ def collect_checkpoints(
 
 
 def _finished_with_file(session: Session, study_id: int) -> dict[int, str]:
-    query = (
-        select(Training.id, Training.checkpoint_uri)
-        .join(StageTraining, StageTraining.training_id == Training.id)
-        .join(Stage, Stage.id == StageTraining.stage_id)
-        .where(Stage.study_id == study_id, Training.status.in_(("finished", "failed")))
-        .where(Training.checkpoint_uri.is_not(None))
-    )
+    ended = Training.id.in_(trainings_of(study_id)) & Training.status.in_(("finished", "failed"))
+    query = select(Training.id, Training.checkpoint_uri).where(ended, Training.checkpoint_uri.is_not(None))
     return {row[0]: row[1] or "" for row in session.execute(query)}
 
 
-def _needed(session: Session, study_id: int) -> set[int]:
+def _needed(session: Session) -> set[int]:
     """Trainings that an unfinished one builds on, and those that another study shares."""
     builder = aliased(Training)
     built_on = select(Training.id).join(

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, delete, distinct, func, or_, select, updat
 from sqlalchemy.orm import Session
 
 from nas.files.plain import clean, clean_text
-from nas.storage.base import RepositoryPart, chunks, counted, insert_or_update
+from nas.storage.base import RepositoryPart, chunks, counted, insert_or_update, trainings_of
 from nas.storage.models import Control, DatasetRow, Environment, Stage, StageTraining, StudyRow, Training
 
 
@@ -94,13 +94,7 @@ class Controls(RepositoryPart):
         query = (
             select(Training.view, DatasetRow.id, DatasetRow.counts)
             .join(DatasetRow, DatasetRow.id == Training.dataset_id)
-            .where(
-                Training.id.in_(
-                    select(StageTraining.training_id)
-                    .join(Stage, Stage.id == StageTraining.stage_id)
-                    .where(Stage.study_id == study_id, StageTraining.is_open)
-                )
-            )
+            .where(Training.id.in_(trainings_of(study_id).where(StageTraining.is_open)))
         )
         found = {(row.view, row.id): row.counts for row in self.rows(query)}
         return [(view, dataset_id, counts) for (view, dataset_id), counts in found.items()]
@@ -124,8 +118,9 @@ class Controls(RepositoryPart):
 
 def _spent(session: Session, study_id: int, stage_id: int | None) -> Spent:
     begun = select(StudyRow.created_at).where(StudyRow.id == study_id).scalar_subquery()
-    links = select(StageTraining.training_id).join(Stage, Stage.id == StageTraining.stage_id)
-    links = links.where(Stage.study_id == study_id if stage_id is None else Stage.id == stage_id)
+    links = trainings_of(study_id)
+    if stage_id is not None:
+        links = links.where(Stage.id == stage_id)
     here = (
         Training.id.in_(links),
         Training.imported.is_(None),

@@ -12,10 +12,9 @@ from sqlalchemy.orm import Session
 from nas.errors import NasError, StudyError, closest
 from nas.files.plain import clean_text
 from nas.spaces import Candidate
-from nas.storage.base import insert_or_update
+from nas.storage.base import insert_or_update, trainings_of
 from nas.storage.clock import database_now
-from nas.storage.models import CandidateRow, Note, StageTraining, Training
-from nas.storage.models import Stage as StageRow
+from nas.storage.models import CandidateRow, Note, Training
 from nas.storage.studies import Studies
 
 LONGEST_COMMENT, MOST_TAGS, LONGEST_TAG = 10_000, 20, 40
@@ -106,9 +105,7 @@ class Notes(Studies):
         query = (
             select(CandidateRow.id, CandidateRow.notation)
             .join(Training, Training.candidate_id == CandidateRow.id)
-            .join(StageTraining, StageTraining.training_id == Training.id)
-            .join(StageRow, StageRow.id == StageTraining.stage_id)
-            .where(StageRow.study_id == study_id)
+            .where(Training.id.in_(trainings_of(study_id)))
             .distinct()
         )
         known = {row.notation: row.id for row in self.rows(query)}

@@ -12,7 +12,7 @@ import pandas as pd
 from sqlalchemy import func, select
 
 from nas.results.energy import ENERGY_COLUMNS
-from nas.storage.base import AnySelect
+from nas.storage.base import trainings_of
 from nas.storage.models import (
     Control,
     DatasetRow,
@@ -100,8 +100,6 @@ class Reads(Studies):
 
     def checkpoints_of(self, study: str) -> pd.DataFrame:
         """Kept weights of finished trainings: training_id, checkpoint (address in the store)."""
-        import pandas as pd
-
         query = select(Training.id.label("training_id"), Training.checkpoint_uri).where(
             Training.id.in_(trainings_of(study)), Training.status == "finished", Training.checkpoint_uri.is_not(None)
         )
@@ -172,15 +170,6 @@ class Reads(Studies):
             return {}
         protocol, record = rows[0]
         return {"protocol": dict(protocol), "device": info.device, "environment": record.get("environment") or {}}
-
-
-def trainings_of(study: str) -> AnySelect:
-    return (
-        select(StageTraining.training_id)
-        .join(Stage, Stage.id == StageTraining.stage_id)
-        .join(StudyRow, StudyRow.id == Stage.study_id)
-        .where(StudyRow.name == study)
-    )
 
 
 def _add_line(rows: dict[str, Any], space_id: str | None, found: dict[str, dict[str, Any]]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, ScalarSelect, func, select
 from sqlalchemy.orm import Session
 
-from nas.storage.base import AnySelect, counted
+from nas.storage.base import AnySelect, counted, trainings_of
 from nas.storage.clock import database_now
 from nas.storage.control import ControlWish
 from nas.storage.models import (
@@ -152,18 +152,8 @@ def _stage(row: Row[Any]) -> dict[str, Any]:
     return {**values, "trainings": counts}
 
 
-def _of_study(study: str) -> AnySelect:
-    """Ids of the trainings of a study, each once."""
-    return (
-        select(StageTraining.training_id)
-        .join(Stage, Stage.id == StageTraining.stage_id)
-        .join(StudyRow, StudyRow.id == Stage.study_id)
-        .where(StudyRow.name == study)
-    )
-
-
 def _distinct_counts(session: Session, study: str) -> dict[str, int]:
-    query = select(Training.status, func.count()).where(Training.id.in_(_of_study(study))).group_by(Training.status)
+    query = select(Training.status, func.count()).where(Training.id.in_(trainings_of(study))).group_by(Training.status)
     found = counted(session.execute(query))
     return {status: found.get(status, 0) for status in TRAINING_STATUSES}
 
@@ -171,7 +161,7 @@ def _distinct_counts(session: Session, study: str) -> dict[str, int]:
 def _failures_query(study: str) -> AnySelect:
     return (
         select(Training.failure_kind, func.count())
-        .where(Training.id.in_(_of_study(study)), Training.status == "failed")
+        .where(Training.id.in_(trainings_of(study)), Training.status == "failed")
         .group_by(Training.failure_kind)
     )
 
@@ -208,6 +198,6 @@ def _running_query(study: str) -> AnySelect:
             Training.lease_until,
         )
         .join(CandidateRow, CandidateRow.id == Training.candidate_id)
-        .where(Training.status == "running", Training.id.in_(_of_study(study)))
+        .where(Training.status == "running", Training.id.in_(trainings_of(study)))
         .order_by(Training.started_at)
     )

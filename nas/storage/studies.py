@@ -83,15 +83,6 @@ class Studies(RepositoryPart):
         row = self.read(lambda session: session.get(SpaceRow, space_id))
         return None if row is None else _space_info(row)
 
-    def lineage(self, space_id: str) -> list[SpaceInfo]:
-        """A space and its ancestors, the first one first."""
-        line: list[SpaceInfo] = []
-        found = self.space(space_id)
-        while found is not None and found.id not in {space.id for space in line}:
-            line.append(found)
-            found = self.space(found.parent_id) if found.parent_id else None
-        return line[::-1]
-
     def ensure_study(
         self,
         name: str,

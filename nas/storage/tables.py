@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Float, Integer, Numeric, String, func, sel
 
 from nas.results.columns import RESULT_COLUMNS
 from nas.results.cost_tables import beside_told, given_table, time_table, with_costs
-from nas.storage.base import AnySelect
+from nas.storage.base import AnySelect, trainings_of
 from nas.storage.latencies import NEWEST_FIRST
 from nas.storage.models import (
     BY_PROTOCOL,
@@ -26,7 +26,6 @@ from nas.storage.models import (
     StudyRow,
     Training,
 )
-from nas.storage.reads import trainings_of
 from nas.storage.retry import damaged
 from nas.storage.studies import Studies
 
@@ -155,8 +154,6 @@ class Tables(Studies):
 
     def told(self, study: str) -> pd.DataFrame:
         """All numbers that one's own trainer gave: training_id and one column a metric."""
-        import pandas as pd
-
         rows = self.rows(_told_query(study).add_columns(Training.id))
         told = [{"training_id": number, **((metrics or {}).get("told") or {})} for _, metrics, number in rows]
         return pd.DataFrame(told, columns=None if told else ["training_id"])
@@ -166,10 +163,7 @@ class Tables(Studies):
         query = (
             select(DatasetRow.id)
             .join(Training, Training.dataset_id == DatasetRow.id)
-            .join(StageTraining, StageTraining.training_id == Training.id)
-            .join(Stage, Stage.id == StageTraining.stage_id)
-            .join(StudyRow, StudyRow.id == Stage.study_id)
-            .where(StudyRow.name == study, DatasetRow.name == "table")
+            .where(DatasetRow.name == "table", Training.id.in_(trainings_of(study)))
             .limit(1)
         )
         return next((str(row.id) for row in self.rows(query)), None)
