@@ -5,7 +5,7 @@ What they do to a batch is `nas.data.augment`'s matter.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import (
     BaseModel,
@@ -58,7 +58,7 @@ class Augmentation(BaseModel):
 
     @field_validator("own")
     @classmethod
-    def _known(cls, value: Any) -> object:
+    def _known(cls, value: dict[str, object]) -> object:
         for name in value:
             if not is_part("augmentation", name, ()):
                 raise ValueError(unknown_part("augmentation", name, ()))

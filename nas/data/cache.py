@@ -20,14 +20,19 @@ def default_cache() -> Path:
 
 
 @contextlib.contextmanager
-def writing(folder: Path, needed: int) -> Iterator[None]:
-    """Make a folder to write `needed` bytes in; a full disk or a forbidden folder becomes a `DataError`."""
+def writing(path: Path, needed: int, total: int, progress: Progress) -> Iterator[None]:
+    """Hold the lock beside `path`, which will take `needed` bytes; while another worker makes it, say so and wait.
+
+    A full disk or a forbidden folder becomes a `DataError`.
+    """
+    folder = path.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
         if free < needed:
             raise OSError(errno.ENOSPC, f"{needed / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free")
-        yield
+        with locked(path, lambda: progress(0, total, "waiting for another worker")):
+            yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         why = "no space left" if full else error.strerror or str(error)
@@ -36,10 +41,3 @@ def writing(folder: Path, needed: int) -> Iterator[None]:
             f"cannot write to {folder}: {why}{detail}",
             "Free some space, or set NAS_CACHE to a folder on another disk.",
         ) from error
-
-
-@contextlib.contextmanager
-def one_worker(path: Path, total: int, progress: Progress) -> Iterator[None]:
-    """Hold the lock beside `path`; while another worker makes it, say so and wait."""
-    with locked(path, lambda: progress(0, total, "waiting for another worker")):
-        yield

@@ -18,7 +18,7 @@ from nas.data.content import digests
 from nas.data.images import read_image
 from nas.data.packed import damaged_packs
 from nas.data.readers import PUBLISHED
-from nas.data.records import DISTRACTOR, ImageRecord, Records, ReidDataset, SplitCounts
+from nas.data.records import DISTRACTOR, ImageRecord, ReidDataset, SplitCounts, cameras_of
 from nas.errors import DataError
 from nas.progress import Progress, silent
 
@@ -225,7 +225,7 @@ def require_evaluation(dataset: ReidDataset) -> None:
             f"{dataset.name} has no query and gallery images to evaluate on",
             "Select on persons held out of the training split instead: --view select, or a study without `confirm`.",
         )
-    seen = _cameras_of(dataset.gallery)
+    seen = cameras_of(dataset.gallery)
     if not any(seen.get(q.identity, set()) - {q.camera} for q in dataset.query):
         raise DataError(
             f"none of the {len(dataset.query)} queries of {dataset.name} has a right answer in another camera",
@@ -281,7 +281,7 @@ def _published(dataset: ReidDataset) -> Iterator[DataFinding]:
 
 def _few_cameras(dataset: ReidDataset) -> Iterator[DataFinding]:
     for what, records in (("training", dataset.train), ("test", (*dataset.query, *dataset.gallery))):
-        seen = _cameras_of(records)
+        seen = cameras_of(records)
         lonely = [identity for identity, cameras in seen.items() if len(cameras) == 1]
         if lonely:
             yield DataFinding(
@@ -295,7 +295,7 @@ def _few_cameras(dataset: ReidDataset) -> Iterator[DataFinding]:
 def _leaks(dataset: ReidDataset) -> Iterator[DataFinding]:
     if set(dataset.spec) == {"train", "test"}:
         return
-    both = set(_cameras_of(dataset.train)) & set(_cameras_of((*dataset.query, *dataset.gallery)))
+    both = set(cameras_of(dataset.train)) & set(cameras_of((*dataset.query, *dataset.gallery)))
     if both:
         yield DataFinding(
             "warning",
@@ -319,7 +319,7 @@ def _person_zero(dataset: ReidDataset) -> Iterator[DataFinding]:
 def _hopeless_queries(dataset: ReidDataset) -> Iterator[DataFinding]:
     if not dataset.query:
         return
-    seen = _cameras_of(dataset.gallery)
+    seen = cameras_of(dataset.gallery)
     absent = [q for q in dataset.query if q.identity not in seen]
     same_camera = [q for q in dataset.query if seen.get(q.identity) == {q.camera}]
     lost = len(absent) + len(same_camera)
@@ -334,14 +334,6 @@ def _hopeless_queries(dataset: ReidDataset) -> Iterator[DataFinding]:
         "or the camera column): one person's query and gallery images must come from different cameras.",
         tuple(str(q.path) for q in (*same_camera, *absent)),
     )
-
-
-def _cameras_of(records: Records) -> dict[int, set[int]]:
-    seen: dict[int, set[int]] = defaultdict(set)
-    for record in records:
-        if record.identity != DISTRACTOR:
-            seen[record.identity].add(record.camera)
-    return dict(seen)
 
 
 def _many(count: int, noun: str) -> str:

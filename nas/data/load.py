@@ -9,11 +9,10 @@ list of them is joined: persons and cameras of different sets stay different. `{
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
-from typing import Any
 
 from nas.data.listing import MARKET_FOLDERS
 from nas.data.readers import READERS, Reader
@@ -25,7 +24,7 @@ from nas.progress import Progress
 from nas.spaces.own_code import is_own
 from nas.spaces.plugins import find_part, is_part
 
-Spec = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+Spec = Mapping[str, object] | Sequence[Mapping[str, object]]
 CROSS = ("train", "test")
 GENERATED = "generated"
 
@@ -103,11 +102,11 @@ class _Loading:
         if not isinstance(path, str | Path):
             raise DataError(f"{name} must be given a path, not {path!r}")
         place = located(path, self.folders)
-        found = reader(place, options) if isinstance(reader, Reader) else _own(name, reader, place, options)
+        found = reader.read(place, **options) if isinstance(reader, Reader) else _own(name, reader, place, options)
         return replace(found, cache=self.cache)
 
 
-def _own(name: str, reader: Any, path: Path, options: Mapping[str, object]) -> ReidDataset:
+def _own(name: str, reader: Callable[..., object], path: Path, options: Mapping[str, object]) -> ReidDataset:
     """What a reader of one's own makes of a path."""
     try:
         found = reader(path, **options)

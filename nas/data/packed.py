@@ -18,7 +18,7 @@ from typing import IO, cast
 import numpy as np
 import torch
 
-from nas.data.cache import default_cache, one_worker, writing
+from nas.data.cache import default_cache, writing
 from nas.data.content import DIGITS, digests, unreadable_error
 from nas.data.images import Pixels, Size, read_image
 from nas.data.records import ImageRecord, Records
@@ -105,7 +105,7 @@ def _hash_file(pack: Path) -> Path:
 
 
 def _make_pack(path: Path, records: Records, size: Size, cache: Path | None, progress: Progress) -> None:
-    with writing(path.parent, pack_bytes(len(records), size)), one_worker(path, len(records), progress):
+    with writing(path, pack_bytes(len(records), size), len(records), progress):
         if is_sound(path, len(records), size, cache):
             return
         fetch_pack(path, _hash_file(path))

@@ -44,6 +44,19 @@ class ImageRecord:
 Records = tuple[ImageRecord, ...]
 
 
+def cameras_of(records: Iterable[ImageRecord]) -> dict[int, set[int]]:
+    """The cameras that saw each person; distractors are nobody.
+
+    >>> cameras_of([ImageRecord(Path("a"), 7, 1), ImageRecord(Path("b"), 7, 2), ImageRecord(Path("c"), 0, 1)])
+    {7: {1, 2}}
+    """
+    seen: dict[int, set[int]] = {}
+    for record in records:
+        if record.identity != DISTRACTOR:
+            seen.setdefault(record.identity, set()).add(record.camera)
+    return seen
+
+
 @dataclass(frozen=True)
 class SplitCounts:
     """How much a split holds: persons (distractors are not counted as persons), images, cameras, distractor images."""
@@ -142,7 +155,9 @@ class ReidDataset:
         return replace(self, **changes)
 
 
-def content_id(splits: Mapping[Any, Records], cache: Path | None = None, *, fresh: bool = False) -> str:
+def content_id(
+    splits: Mapping[str, Records] | Mapping[int, Records], cache: Path | None = None, *, fresh: bool = False
+) -> str:
     """The id of images in splits; see `ReidDataset.current_id` and, for `fresh`, `digests`."""
     lines = []
     for split, records in splits.items():

@@ -8,8 +8,7 @@ are left. An epoch is a pure function of seed and number, so it can be resumed a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -94,11 +93,11 @@ class PKSampler:
         start = int(rng.integers(len(by_camera)))
         return np.roll(by_camera, start)[: count * self.k].reshape(self.k, count).T
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, int]:
         """Where the sampler is: seed, epoch, batches already drawn in it."""
         return {"seed": self.seed, "epoch": self.epoch, "position": self.position}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Go on exactly where `state_dict` was taken; raises `DataError` when the seed is another one."""
         if state["seed"] != self.seed:
             raise DataError(f"the sampler's seed is {self.seed}, the saved state's {state['seed']}")

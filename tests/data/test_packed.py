@@ -20,7 +20,7 @@ from fsspec.core import url_to_fs
 from moto_server import serving
 
 from nas.data import packed
-from nas.data.cache import default_cache, one_worker
+from nas.data.cache import default_cache, writing
 from nas.data.images import read_image
 from nas.data.packed import open_pack, pack_bytes, pack_path
 from nas.data.records import ImageRecord, Records
@@ -265,7 +265,7 @@ def test_who_waits_for_another_worker_says_so(tmp_path: Path) -> None:
     holding, release = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with one_worker(path, 1, silent):
+        with writing(path, 0, 1, silent):
             holding.set()
             release.wait(10)
 
@@ -276,6 +276,6 @@ def test_who_waits_for_another_worker_says_so(tmp_path: Path) -> None:
     thread = threading.Thread(target=hold)
     thread.start()
     assert holding.wait(10)
-    with one_worker(path, 1, tell):
+    with writing(path, 0, 1, tell):
         assert told == ["waiting for another worker"]
     thread.join()

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nas.data.cache import default_cache, one_worker, writing
+from nas.data.cache import default_cache, writing
 from nas.data.listing import MARKET_FOLDERS, read_folders
 from nas.data.pedestrians.camera import Camera, draw_cameras, photograph
 from nas.data.pedestrians.figure import JOINTS, Figure, Stance, clothed, joints
@@ -187,7 +187,7 @@ def write_set(settings: PedestrianSettings, folder: Path, progress: Progress | N
     """
     partial = folder.with_name(folder.name + ".partial")
     total, tell = settings.images_total, progress or silent
-    with writing(folder.parent, _estimated_bytes(settings)), one_worker(folder, total, tell):
+    with writing(folder, _estimated_bytes(settings), total, tell):
         if folder.is_dir():
             return
         shutil.rmtree(partial, ignore_errors=True)

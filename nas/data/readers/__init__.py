@@ -1,4 +1,4 @@
-"""Readers: one file a set, each turning its layout into a `ReidDataset`.
+"""Readers: each turns the layout of a set into a `ReidDataset`; those that need more than a line are files beside.
 
 `READERS` is the table of all sets that a study's `data:` key can name.
 """
@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 
+from nas.data.listing import read_folders
 from nas.data.readers.csv_file import read_csv
 from nas.data.readers.cuhk03 import read_cuhk03
-from nas.data.readers.duke import read_duke
-from nas.data.readers.folders import read_market_folders
-from nas.data.readers.market1501 import read_market1501
 from nas.data.readers.msmt17 import read_msmt17
 from nas.data.readers.omniglot import read_omniglot
 from nas.data.records import ReidDataset
@@ -34,20 +32,19 @@ class Reader:
     options: tuple[str, ...] = ()
     published: Mapping[str, SplitSizes] = field(default_factory=dict)
 
-    def __call__(self, path: Path, options: Mapping[str, object]) -> ReidDataset:
-        """Read the set at `path`."""
-        return self.read(path, **options)
-
 
 READERS: dict[str, Reader] = {
+    # Zheng et al., "Scalable Person Re-identification: A Benchmark", ICCV 2015: identity 0 are distractors, -1 junk
+    # detections that never enter an evaluation.
     "market1501": Reader(
         "Market-1501",
-        read_market1501,
+        partial(read_folders, name="market1501", example="0002_c1s1_000451_03.jpg"),
         published={"market1501": {"train": (751, 12_936), "query": (750, 3_368), "gallery": (750, 15_913)}},
     ),
+    # Zheng et al., ICCV 2017. Its owners have withdrawn the set; this reads copies that already exist.
     "duke": Reader(
         "DukeMTMC-reID",
-        read_duke,
+        partial(read_folders, name="duke", example="0005_c2_f0046985.jpg"),
         published={"duke": {"train": (702, 16_522), "query": (702, 2_228), "gallery": (1_110, 17_661)}},
     ),
     "cuhk03": Reader(
@@ -69,7 +66,11 @@ READERS: dict[str, Reader] = {
         read_omniglot,
         options=("alphabets", "cameras", "test_share", "download"),
     ),
-    "folders": Reader("own images in Market-1501-style folders", read_market_folders),
+    # Without test folders it can be trained and selected on, not reported on; without a training folder evaluated on.
+    "folders": Reader(
+        "own images in Market-1501-style folders",
+        partial(read_folders, name="folders", example="0012_c3_000001.jpg", optional=True),
+    ),
     "csv": Reader("own images listed in one CSV", read_csv),
 }
 

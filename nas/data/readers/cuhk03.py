@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nas.data.listing import read_folders
-from nas.data.records import ReidDataset
+from nas.data.records import ReidDataset, cameras_of
 from nas.errors import DataError, unknown_name
 
 VARIANTS = ("labeled", "detected")
@@ -49,9 +49,7 @@ def _classic(found: ReidDataset, number: int) -> ReidDataset:
     """All images dealt out anew: 100 identities that both cameras saw to test on, all others to train on."""
     # The new protocol's splits share no image, but a person may be in two of them.
     images = list(dict.fromkeys((*found.train, *found.query, *found.gallery)))
-    seen: dict[int, set[int]] = {}
-    for record in images:
-        seen.setdefault(record.identity, set()).add(record.camera)
+    seen = cameras_of(images)
     both = sorted(identity for identity, cameras in seen.items() if len(cameras) > 1)
     if len(both) <= CLASSIC_TEST:
         raise DataError(
