@@ -154,7 +154,7 @@ def summary(seconds: list[float]) -> Answer:
 def ranking(distances: np.ndarray, who: People, repeats: int, slow_repeats: int, torchreid: str | None) -> Answer:
     """Distances given: ours against sorting."""
     ours = lambda: evaluate_distances(distances, *who.arguments, per_query=True)  # noqa: E731
-    found = ours().per_query_ap
+    found = ours().per_query.ap  # type: ignore[union-attr]  # asked for
     expected = argsort_form(distances, who, "stable")
     both = ~(np.isnan(found) & np.isnan(expected))
     seconds = in_turns({"ours": ours, "argsort": lambda: argsort_form(distances, who)}, slow_repeats)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, TypeAlias
+from collections.abc import Callable, Iterator
+from typing import Annotated, TypeAlias
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from nas.errors import NasError, unknown_name
 
@@ -46,9 +46,7 @@ def at_location(error: NasError, location: Location, given: object = None) -> Va
     return ValidationError.from_exception_data("data", [InitErrorDetails(type=kind, loc=location, input=given)])
 
 
-def _sentence(
-    error: Mapping[str, object], location: Location, model: object, in_file: Callable[[Location], Location]
-) -> str:
+def _sentence(error: ErrorDetails, location: Location, model: object, in_file: Callable[[Location], Location]) -> str:
     if error["type"] == "extra_forbidden":
         known = {name for owner in models_at(model, location[:-1]) for name in _keys(owner)}
         return _at(in_file(location[:-1]), unknown_name("key", str(location[-1]), known))
@@ -77,12 +75,12 @@ _NEEDED = {
 }
 
 
-def _plain(error: Mapping[str, Any]) -> str:
+def _plain(error: ErrorDetails) -> str:
     """Pydantic's message, begun in lower case, without its prefix, with what was given."""
     cause = error.get("ctx", {}).get("error")
     if cause is not None:
         return str(getattr(cause, "message", cause))
-    message = _NEEDED.get(str(error["type"]), str(error["msg"]))
+    message = _NEEDED.get(error["type"], error["msg"])
     given = error.get("input")
     shown = f", not {given!r}" if isinstance(given, (str, int, float, bool, type(None))) else ""
     return message[:1].lower() + message[1:] + shown

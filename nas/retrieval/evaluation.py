@@ -6,8 +6,7 @@ the whole matrix never exists: MSMT17 (11 659 x 82 161) needs little more than i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
@@ -89,8 +88,11 @@ def evaluate_distances(
     query = Persons.of(query_ids, query_cameras, distances.shape[0], "query")
     gallery = Persons.of(gallery_ids, gallery_cameras, distances.shape[1], "gallery")
     matches = Matches.find(query, gallery)
-    given = _GivenDistances.of(distances)
-    found = evaluate_blocks(matches, given.block, chunk_rows(len(gallery), given.device), len(gallery))
+    if isinstance(distances, Tensor):
+        distances = distances.detach() if distances.is_cuda else distances.detach().numpy()
+    device = distances.device.type if isinstance(distances, Tensor) else "cpu"
+    rows = chunk_rows(len(gallery), device)
+    found = evaluate_blocks(matches, partial(_given_block, distances), rows, len(gallery))
     return _summary(found, max_rank, "distances given", per_query)
 
 
@@ -131,30 +133,14 @@ def _evaluate_reranked(distances: Distances, matches: Matches, rerank: Rerank) -
     return evaluate_blocks(matches, lambda q: Block.fresh(reranked.rows(q)), chunk_rows(gallery, "cpu"), gallery)
 
 
-@dataclass(frozen=True)
-class _GivenDistances:
-    """A matrix somebody else computed; read in place where its layout allows, else copied piece by piece."""
-
-    matrix: AnyFloats | Tensor
-
-    @classmethod
-    def of(cls, matrix: NDArray[Any] | Tensor) -> _GivenDistances:
-        if isinstance(matrix, Tensor):
-            matrix = matrix.detach()
-            return cls(matrix if matrix.is_cuda else matrix.numpy())
-        return cls(matrix)
-
-    @property
-    def device(self) -> str:
-        return self.matrix.device.type if isinstance(self.matrix, Tensor) else "cpu"
-
-    def block(self, queries: Ints) -> Block:
-        if isinstance(self.matrix, Tensor):
-            return Block.fresh(self.matrix[torch.from_numpy(queries).to(self.matrix.device)])
-        if self.matrix.dtype in (np.float32, np.float64) and self.matrix.flags.carray:
-            return Block(self.matrix, queries)
-        exact = np.float32 if self.matrix.dtype in (np.float16, np.float32) else np.float64
-        return Block.fresh(self.matrix[queries].astype(exact))
+def _given_block(matrix: AnyFloats | Tensor, queries: Ints) -> Block:
+    """Of a matrix somebody else computed: read in place where its layout allows, else copied piece by piece."""
+    if isinstance(matrix, Tensor):
+        return Block.fresh(matrix[torch.from_numpy(queries).to(matrix.device)])
+    if matrix.dtype in (np.float32, np.float64) and matrix.flags.carray:
+        return Block(matrix, queries)
+    exact = np.float32 if matrix.dtype in (np.float16, np.float32) else np.float64
+    return Block.fresh(matrix[queries].astype(exact))
 
 
 def _summary(found: PerQuery, max_rank: int, protocol: str, keep: bool) -> RetrievalMetrics:

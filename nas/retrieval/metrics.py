@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -100,12 +99,7 @@ class RetrievalMetrics:
         """Queries that lost every right answer to the removal of same-camera images."""
         return self.queries - self.valid_queries
 
-    @property
-    def per_query_ap(self) -> Floats | None:
-        """(Q,) average precisions, NaN where skipped; None when not asked for."""
-        return None if self.per_query is None else self.per_query.ap
-
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, float | str]:
         """Plain numbers for JSON: mAP, mINP, CMC at 1, 5, 10, 20 and counts."""
         ranks = {f"rank{k}": self.cmc[k - 1] for k in (1, 5, 10, 20) if k <= len(self.cmc)}
         counts = {"queries": self.queries, "valid_queries": self.valid_queries, "skipped_queries": self.skipped_queries}

@@ -61,7 +61,7 @@ def test_means_are_over_valid_queries_and_skipped_ones_are_counted() -> None:
     assert found.minp == pytest.approx(1.6 / 3)
     assert found.cmc == pytest.approx((1 / 3, 2 / 3, 2 / 3))
     assert (found.rank1, found.queries, found.valid_queries, found.skipped_queries) == (pytest.approx(1 / 3), 4, 3, 1)
-    assert found.per_query_ap is None
+    assert found.per_query is None
     assert found.to_dict()["protocol"] == "as tested"
     assert "rank5" not in found.to_dict()
 
