@@ -2,9 +2,9 @@ from .administration import delete_study as delete_study
 from .administration import preview_deletion as preview_deletion
 from .administration import rename_study as rename_study
 from .administration import retry_failed as retry_failed
-from .archive_export import export_study as export_study
-from .archive_export import is_archive as is_archive
+from .archive import export_study as export_study
 from .archive_import import import_study as import_study
+from .archive_reader import is_archive as is_archive
 from .archive_reader import open_archive as open_archive
 from .checkpoint_store import CheckpointStore as CheckpointStore
 from .checks import check_database as check_database

@@ -222,6 +222,14 @@ class Archive:
             raise self.bad(f"the {what} {said!r:.90} is another one by its content: {made!r:.90}")
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a file looks like an archive of a study, which a new one may replace."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as file:
+        return DATABASE in file.namelist() or early_archive.is_one(file.namelist())
+
+
 @contextmanager
 def open_archive(path: Path, ids: Mapping[str, IdOf] = NOTHING) -> Iterator[Archive]:
     """Opens an archive and looks at all that is in it.

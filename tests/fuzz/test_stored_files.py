@@ -22,8 +22,7 @@ from fuzz.harness import Account, Said, emptied, nas, parts
 from storage_builders import fill, finish_all, real_row
 
 from nas.storage import Repository, open_database
-from nas.storage.archive import DATABASE
-from nas.storage.archive_export import export_study
+from nas.storage.archive import DATABASE, export_study
 from nas.storage.early_archive import MANIFEST
 from nas.training import Recipe
 

@@ -23,8 +23,7 @@ from nas.errors import NasError, StorageError, StudyError
 from nas.latency import LatencyProtocol
 from nas.spaces import DesignSpace
 from nas.storage import Repository, TrainingRequest, open_database
-from nas.storage.archive import DATABASE
-from nas.storage.archive_export import export_study
+from nas.storage.archive import DATABASE, export_study
 from nas.storage.archive_import import import_study
 from nas.storage.checkpoint_store import CheckpointStore
 from nas.training import Recipe
