@@ -457,9 +457,9 @@ def store_study(repository: Any, study: StudyData) -> int:
         parent = space["parent_id"]
         repository.ensure_space(space["id"], space["name"], space["size"], {}, parent_id=parent, rules=space["rules"])
     environment = repository.ensure_environment(dict(study.environment))
-    repository.ensure_device("device", {})
+    repository.ensure_device("device")
     first_space = study.spaces[0]["id"] if study.spaces else None
-    study_id = repository.ensure_study(study.name, dict(study.definition), 1, first_space, environment_id=environment)
+    study_id = repository.ensure_study(study.name, dict(study.definition), 1, first_space)
     repository.set_study_latency(study_id, "protocol", "device")
     stage_ids = {}
     for stage in study.stages:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,7 @@ from nas.files.outputs import check_outputs
 if TYPE_CHECKING:
     from nas.storage.archive import Archived
     from nas.storage.checkpoint_store import CheckpointStore
+    from nas.storage.info import DatabaseInfo
 
 DEFAULT_URL = "sqlite:///nas.db"
 DatabaseUrl = Annotated[
@@ -48,7 +49,7 @@ def info(db: DatabaseUrl = DEFAULT_URL, json: Json = False) -> None:
     print_table(("table", "rows"), list(found["rows"].items()))
 
 
-def _schema_words(found: dict[str, Any]) -> str:
+def _schema_words(found: DatabaseInfo) -> str:
     if found["schema"] == found["newest_schema"]:
         return "the newest"
     if found["schema"] is None:

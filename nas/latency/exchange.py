@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from nas.spaces import Candidate
 
 if TYPE_CHECKING:
     from nas.storage import Repository
+    from nas.storage.records import LatencyJobInfo
 
 READ_ME = """Networks to be timed on the device {device!r}.
 
@@ -135,11 +136,11 @@ def retry_failed(repository: Repository, device: str) -> int:
     return len(again)
 
 
-def _open_jobs(repository: Repository, device: str) -> list[dict[str, Any]]:
+def _open_jobs(repository: Repository, device: str) -> list[LatencyJobInfo]:
     return [job for job in repository.latency_jobs(device=device) if job["status"] in _OPEN]
 
 
-def _file(repository: Repository, job: dict[str, Any], record: LatencyRecord) -> LatencyRecord:
+def _file(repository: Repository, job: LatencyJobInfo, record: LatencyRecord) -> LatencyRecord:
     """Stores a figure, told in the best-known time of its reference, and closes its job."""
     store, known = RepositoryStore(repository), None
     if record.reference is not None:
@@ -259,12 +260,14 @@ class Bridge:
             self._write_job(job)
         return len(jobs)
 
-    def _write_job(self, job: dict[str, Any]) -> None:
+    def _write_job(self, job: LatencyJobInfo) -> None:
         keys = ("device", "architecture_id", "notation", "protocol_id", "protocol", "sha256")
         network = self._repository.latency_job_network(job["id"]) or b""
         notations = packed_notations(network)
         told = {"format": FORMAT, "reference": notations[1] if len(notations) > 1 else None}
-        folder, text = self._path("jobs", _job_name(job)), json.dumps(told | {key: job[key] for key in keys}, indent=1)
+        entry: Mapping[str, object] = job
+        text = json.dumps(told | {key: entry[key] for key in keys}, indent=1)
+        folder = self._path("jobs", _job_name(job))
         result = self._path("results", f"{_job_name(job)}.json")
         self._remove(result)  # one that was not believed: it would keep the agent from trying again
         self._files.makedirs(folder, exist_ok=True)
@@ -301,7 +304,7 @@ class Bridge:
                 done.unusable.append((posixpath.basename(path), error.message))
         return done
 
-    def _settle(self, job: dict[str, Any], payload: dict[str, Any], done: Returned) -> None:
+    def _settle(self, job: LatencyJobInfo, payload: dict[str, Any], done: Returned) -> None:
         if job["status"] not in _OPEN:
             return
         candidate = Candidate.parse(job["notation"])
@@ -316,7 +319,7 @@ class Bridge:
             self._remove(self._path("jobs", _job_name(job)))
             self._remove(self._path("results", f"{_job_name(job)}.json"))
 
-    def _checked(self, path: str, jobs: dict[str, dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _checked(self, path: str, jobs: Mapping[str, LatencyJobInfo]) -> tuple[LatencyJobInfo, dict[str, Any]]:
         """The job a result file belongs to and its payload, when both are what was sent."""
         if self._files.size(path) > LARGEST_RESULT:
             raise LatencyError("the file is too large to be a result of an agent")
@@ -337,7 +340,7 @@ class Bridge:
             raise LatencyError("it was measured on another network file than the one sent")
         return job, payload
 
-    def _believed(self, job: dict[str, Any], result: Any) -> LatencyRecord:
+    def _believed(self, job: LatencyJobInfo, result: Any) -> LatencyRecord:
         """The record of a result, when all of it is what was asked for."""
         if not isinstance(result, dict):
             raise LatencyError("its record is no record")
@@ -353,6 +356,6 @@ class Bridge:
         return record
 
 
-def _job_name(job: dict[str, Any]) -> str:
+def _job_name(job: LatencyJobInfo) -> str:
     # The number first: agents take jobs in the order of their names, references before what is told in them.
     return f"{job['id']:06d}-{job['architecture_id']}-{job['protocol_id']}"

@@ -36,7 +36,7 @@ def study_data(queries: Repository, name: str) -> StudyData:
     results = queries.results(name)
     stages = [asdict(stage) for stage in queries.stages(info.id)]
     proposed = [step.get("child_id") for stage in stages for step in shrink_results(stage["result"])]
-    spaces = queries.spaces_of(name, proposed)
+    spaces = [vars(space) for space in queries.spaces_of(name, proposed)]
     timing = queries.latency_protocol_of(name)
     return StudyData(
         name=name,

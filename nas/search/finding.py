@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nas import storage
 from nas.errors import NasError, StudyError, unknown_name
+from nas.files.plain import JsonDict
 from nas.files.yaml_source import load_yaml
 
 STUDY_FOLDERS = (Path(), Path("studies"))
@@ -27,7 +27,7 @@ class FoundStudy:
 
     name: str
     url: str
-    summary: dict[str, Any]
+    summary: JsonDict
 
 
 def studies_here(url: str | None = None, unread: list[str] | None = None) -> list[FoundStudy]:

@@ -67,7 +67,7 @@ def delete_study(
         StudyError: there is no such study, or workers are running it.
     """
     study_id = repository.study(study).id
-    found = preview_deletion(repository, study)
+    found = repository.read(lambda session: _preview(session, study, study_id))
     if found.running and not force:
         raise StudyError(
             f"{found.running} trainings of {study!r} are running", "stop its workers first, or use --force"

@@ -94,7 +94,7 @@ class Archived:
 def columns_of(model: type[Base]) -> list[Column[Any]]:
     """The columns of a table that travel."""
     left_out = PASSING.get(model.__tablename__, set())
-    return [column for column in model.__table__.columns if column.key not in left_out]
+    return [c for c in model.__table__.columns if isinstance(c, Column) and c.key not in left_out]
 
 
 def export_study(

@@ -23,6 +23,7 @@ from nas.storage.archive_reader import NOTHING, Archive, ArchiveRow, IdOf, open_
 from nas.storage.base import chunks, insert_missing
 from nas.storage.checkpoint_store import CheckpointStore
 from nas.storage.models import (
+    KEY_NAMES,
     Base,
     CandidateRow,
     DatasetRow,
@@ -41,7 +42,7 @@ from nas.storage.models import (
 )
 from nas.storage.repository import Repository
 from nas.storage.studies import check_study_name
-from nas.storage.trainings import KEY, KEY_NAMES
+from nas.storage.trainings import KEY
 
 _ID_KEYS = frozenset({"training_id", "training_ids"})
 

@@ -14,7 +14,9 @@ from nas.storage.models import Stage, StageTraining, StudyRow
 from nas.storage.retry import Patience
 
 T = TypeVar("T")
+Key = TypeVar("Key")
 AnySelect: TypeAlias = Select[*tuple[Any, ...]]
+AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 # PostgreSQL takes 65 535 bound values a statement, SQLite 32 766; our widest table has about 30 columns.
 ROWS_A_STATEMENT = 500
 PATIENCE_S = 600.0
@@ -51,7 +53,7 @@ class RepositoryPart:
             with patience, self.database.read() as session:
                 return work(session)
 
-    def rows(self, query: AnySelect) -> Sequence[Row[*tuple[Any, ...]]]:
+    def rows(self, query: AnySelect) -> Sequence[AnyRow]:
         """All rows of one query."""
         # By the connection: columns need none of the work that the session does for objects.
         return self.read(lambda session: session.connection().execute(query).all())
@@ -74,7 +76,7 @@ def trainings_of(study: str | int) -> AnySelect:
     return asked.join(StudyRow, StudyRow.id == Stage.study_id).where(StudyRow.name == study)
 
 
-def counted(rows: Iterable[Row[Any, int]]) -> dict[Any, int]:
+def counted(rows: Iterable[Row[Key, int]]) -> dict[Key, int]:
     """Rows of (what, how many) as a mapping."""
     return {row[0]: row[1] for row in rows}
 

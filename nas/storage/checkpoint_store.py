@@ -13,8 +13,9 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -154,18 +155,16 @@ class CheckpointStore:
             self._fs.rm_file(path)
         return True
 
-    def files(self) -> Iterator[StoredFile]:
+    def files(self) -> list[StoredFile]:
         """All whole files in the store."""
-        for path, info in sorted(self._listing().items()):
-            if _PARTIAL not in path:
-                yield StoredFile(path[len(self._base) + 1 :], int(info["size"]), _changed_at(info))
+        return [file for file in self._listing() if _PARTIAL not in file.key]
 
     def sweep_partial(self, older_than_s: float = 86_400.0) -> int:
         """Removes what killed writers left behind; returns how many files."""
-        now = time.time()
-        left = [p for p, info in self._listing().items() if _PARTIAL in p and now - _changed_at(info) > older_than_s]
-        for path in left:
-            self._discard(path)
+        until = time.time() - older_than_s
+        left = [file for file in self._listing() if _PARTIAL in file.key and file.changed_at < until]
+        for file in left:
+            self._discard(f"{self._base}/{file.key}")
         return len(left)
 
     def uri(self, key: str) -> str:
@@ -213,22 +212,25 @@ class CheckpointStore:
         if self._fs.exists(path):
             self._fs.rm_file(path)
 
-    def _listing(self) -> dict[str, Any]:
+    def _listing(self) -> list[StoredFile]:
         self._fs.invalidate_cache()
         with _reaching(self.root):
-            found: dict[str, Any] = self._fs.find(self._base, detail=True) if self._fs.exists(self._base) else {}
-        return found
+            found = self._fs.find(self._base, detail=True) if self._fs.exists(self._base) else {}
+        start = len(self._base) + 1
+        return [StoredFile(path[start:], int(info["size"]), _changed_at(info)) for path, info in sorted(found.items())]
 
     def __repr__(self) -> str:
         return f"CheckpointStore({self.root!r})"
 
 
-def _changed_at(info: dict[str, Any]) -> float:
+def _changed_at(info: Mapping[str, object]) -> float:
     """When a file changed; file systems name it differently, and some do not know (then: now)."""
     for name in ("mtime", "LastModified", "updated", "created"):
         value = info.get(name)
-        if value is not None:
-            return float(value) if isinstance(value, (int, float)) else float(value.timestamp())
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, int | float):
+            return float(value)
     return time.time()
 
 

@@ -39,7 +39,7 @@ class Check:
     kind: str
     sentence: str
     find: Callable[[], AnySelect]
-    repair: Callable[[Sequence[Any]], Executable] | None = None
+    repair: Callable[[Sequence[object]], Executable] | None = None
     harmless: bool = False
 
 
@@ -78,11 +78,11 @@ def _wrongly_marked(is_open: bool) -> AnySelect:
     )
 
 
-def _set_training(**values: object) -> Callable[[Sequence[Any]], Executable]:
+def _set_training(**values: object) -> Callable[[Sequence[object]], Executable]:
     return lambda ids: update(Training).where(Training.id.in_(ids)).values(values)
 
 
-def _mark_links(is_open: bool) -> Callable[[Sequence[Any]], Executable]:
+def _mark_links(is_open: bool) -> Callable[[Sequence[object]], Executable]:
     return lambda ids: update(StageTraining).where(StageTraining.training_id.in_(ids)).values(is_open=is_open)
 
 

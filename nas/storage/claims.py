@@ -15,14 +15,15 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Double, Row, and_, bindparam, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Double, Executable, Row, Update, and_, bindparam, case, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from nas.errors import StorageError
-from nas.files.plain import clean, clean_text, finite
+from nas.files.plain import JsonDict, clean, clean_text, finite
 from nas.storage.base import AnySelect, RepositoryPart, insert_or_update
 from nas.storage.clock import database_now
 from nas.storage.models import (
+    KEY_NAMES,
     CandidateRow,
     DatasetRow,
     Epoch,
@@ -51,7 +52,6 @@ class Claims(RepositoryPart):
         owner: str,
         lease_seconds: float = 60.0,
         *,
-        stage_id: int | None = None,
         max_silences: int = MAX_SILENCES,
     ) -> ClaimedTraining | None:
         """The next training of a study, now this owner's until the lease runs out; None when there is none.
@@ -69,7 +69,7 @@ class Claims(RepositoryPart):
             taken = _taken_by(session, token, study_id) if next(tries) else None
             _shorten_leases(session)
             _give_up_silent(session, max_silences)
-            taken = taken or _take_next(session, study_id, stage_id, owner, token, lease_seconds)
+            taken = taken or _take_next(session, study_id, owner, token, lease_seconds)
             return None if taken is None else _describe(session, *taken)
 
         return self.write(work)
@@ -129,7 +129,7 @@ class Claims(RepositoryPart):
         rows = [_epoch_row(training_id, epoch) for epoch in epochs]
         if not rows:
             return
-        latest = max(row["epoch"] for row in rows)
+        latest = max(int(epoch["epoch"]) for epoch in epochs)
         reached = select(Epoch.epoch).where(Epoch.training_id == training_id, Epoch.epoch >= latest).exists()
         gets_on = _one(training_id).where(Training.silences > 0, ~reached).values(silences=0)
 
@@ -179,7 +179,7 @@ class Claims(RepositoryPart):
             retry: whether another attempt may succeed; it is made until `max_attempts` have failed
                 (attempts cut off by a kill or a release do not count).
         """
-        what: dict[str, Any] = {
+        told = {
             "failure_kind": kind,
             "failure_reason": clean_text(reason)[:_LONGEST_TEXT],
             "failure_traceback": clean_text(traceback)[-_LONGEST_TEXT:],
@@ -189,23 +189,17 @@ class Claims(RepositoryPart):
             training = _locked(session, training_id)
             if training.status != "running" or training.owner != owner:
                 return training.status if (training.owner, training.status) == (owner, "failed") else None
-            what["failures"] = training.failures + 1
-            if retry and what["failures"] < max_attempts:
-                session.execute(_one(training_id).values({**what, **NOBODY, "status": "waiting"}))
+            failures = training.failures + 1
+            if retry and failures < max_attempts:
+                session.execute(_one(training_id).values({**told, **NOBODY, "failures": failures, "status": "waiting"}))
                 return "waiting"
-            _end(session, training_id, {**what, "status": "failed"})
+            _end(session, training_id, {**told, "failures": failures, "status": "failed"})
             return "failed"
 
         return self.write(work)
 
 
-NOBODY: dict[str, Any] = {
-    "owner": None,
-    "claim_token": None,
-    "lease_until": None,
-    "lease_seconds": None,
-    "heartbeat_at": None,
-}
+NOBODY = dict.fromkeys(("owner", "claim_token", "lease_until", "lease_seconds", "heartbeat_at"))
 
 
 def _locked(session: Session, training_id: int) -> Row[str, str | None, int]:
@@ -214,7 +208,7 @@ def _locked(session: Session, training_id: int) -> Row[str, str | None, int]:
     return session.execute(query.with_for_update()).one()
 
 
-def _one(training_id: int) -> Any:
+def _one(training_id: int) -> Update:
     return update(Training).where(Training.id == training_id)
 
 
@@ -222,12 +216,10 @@ def _mine(training_id: int, owner: str) -> ColumnElement[bool]:
     return and_(Training.id == training_id, Training.owner == owner, Training.status == "running")
 
 
-def _take_next(
-    session: Session, study_id: int, stage_id: int | None, owner: str, token: str, lease_seconds: float
-) -> tuple[int, int] | None:
+def _take_next(session: Session, study_id: int, owner: str, token: str, lease_seconds: float) -> tuple[int, int] | None:
     """Claims the first claimable training of the first stage that has one; returns (stage, training)."""
     stages = select(Stage.id).where(Stage.study_id == study_id).order_by(Stage.position)
-    for stage in session.scalars(stages).all() if stage_id is None else [stage_id]:
+    for stage in session.scalars(stages).all():
         values = {"of_stage": stage, "new_owner": owner, "new_token": token, "new_seconds": lease_seconds}
         training_id = session.connection().execute(_claim(), values).scalar()
         if training_id is not None:
@@ -267,7 +259,7 @@ def _give_up(session: Session, training_id: int, reason: str) -> None:
 
 
 @cache
-def _claim() -> Any:
+def _claim() -> Executable:
     """The statement that claims; made once, since making it takes longer than running it."""
     now = database_now()
     first = (
@@ -315,35 +307,21 @@ def _describe(session: Session, stage_id: int, training_id: int) -> ClaimedTrain
 @cache
 def _description() -> AnySelect:
     resume, init = aliased(Training), aliased(Training)
+    asked = ("role", "sampler", "batch", "position", "sampler_attrs")
+    own = ("id", "owner", "lease_until", *KEY_NAMES, "fidelity", "epochs", "stop_epoch", "view", "split")
     return (
         select(
-            Training.id,
-            Training.owner,
+            *(getattr(StageTraining, name) for name in asked),
+            *(getattr(Training, name) for name in (*own, "checkpoint_uri", "checkpoint_sha256")),
             Training.attempts.label("attempt"),
-            Training.lease_until,
             StudyRow.name.label("study"),
             Stage.id.label("stage_id"),
             Stage.name.label("stage"),
-            *(getattr(StageTraining, name) for name in ("role", "sampler", "batch", "position", "sampler_attrs")),
-            Training.candidate_id,
             CandidateRow.definition,
             CandidateRow.notation,
-            Training.code,
-            Training.recipe_id,
             RecipeRow.definition.label("recipe"),
-            Training.dataset_id,
             DatasetRow.spec.label("dataset"),
             DatasetRow.counts.label("dataset_counts"),
-            Training.fidelity,
-            Training.fidelity_label,
-            Training.start,
-            Training.epochs,
-            Training.stop_epoch,
-            Training.seed,
-            Training.view,
-            Training.split,
-            Training.checkpoint_uri,
-            Training.checkpoint_sha256,
             Training.resume_from_id.label("resume_from"),
             resume.checkpoint_uri.label("resume_from_uri"),
             resume.checkpoint_sha256.label("resume_from_sha256"),
@@ -363,7 +341,7 @@ def _description() -> AnySelect:
     )
 
 
-def _end(session: Session, training_id: int, values: dict[str, Any]) -> None:
+def _end(session: Session, training_id: int, values: JsonDict) -> None:
     ended = {**values, "claim_token": None, "lease_until": None, "finished_at": database_now()}
     session.connection().execute(_one(training_id).values(ended))
     session.connection().execute(
@@ -378,7 +356,7 @@ def _check_finite(outcome: TrainingOutcome) -> None:
             raise StorageError(f"{name} is {value}, which is no result", 'record a failure of kind "diverged" instead')
 
 
-def _outcome_values(outcome: TrainingOutcome) -> dict[str, Any]:
+def _outcome_values(outcome: TrainingOutcome) -> dict[str, object]:
     values = {
         "map": float(outcome.map),
         "rank1": finite(outcome.rank1),
@@ -396,7 +374,7 @@ def _outcome_values(outcome: TrainingOutcome) -> dict[str, Any]:
     return values if outcome.epochs is None else {**values, "epochs": outcome.epochs}
 
 
-def _epoch_row(training_id: int, epoch: Mapping[str, Any]) -> dict[str, Any]:
+def _epoch_row(training_id: int, epoch: Mapping[str, Any]) -> dict[str, object]:
     return {
         "training_id": training_id,
         "epoch": int(epoch["epoch"]),

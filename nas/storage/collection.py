@@ -6,14 +6,13 @@ and of trainings that another study asked for as well; those stay whatever the p
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import Executable, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from nas.errors import StudyError, unknown_name
-from nas.progress import Progress, silent
 from nas.storage.base import chunks, trainings_of
 from nas.storage.checkpoint_store import CheckpointStore
 from nas.storage.models import Stage, StageTraining, Training
@@ -38,14 +37,12 @@ def collect_checkpoints(
     policy: str,
     *,
     keep: Collection[int] = (),
-    best: int = 1,
-    progress: Progress = silent,
 ) -> Collected:
     """Removes the checkpoints of finished trainings that a policy does not keep, and what killed writers left.
 
     Args:
-        policy: "last" keeps the last checkpoint of every training, "best" those of the `best`
-            trainings by mAP of each stage and fidelity, "none" no one's.
+        policy: "last" keeps the last checkpoint of every training, "best" that of the best training by mAP of each
+            stage and fidelity, "none" no one's.
         keep: training ids that stay in any case (the Pareto front, say).
 
     Raises:
@@ -60,12 +57,12 @@ def collect_checkpoints(
         return Collected(len(with_file), (), 0)
     staying = set(keep) | repository.read(_needed)
     if policy == "best":
-        staying |= _best(repository, study, best)
+        staying |= _best(repository, study)
     going = {training_id: uri for training_id, uri in with_file.items() if training_id not in staying}
     # First forgotten, then removed: a crash in between leaves a file too many, never a promise too many.
     repository.run(*_forget(going))
-    removed = list(_remove(store, going.values(), progress))
-    return Collected(len(with_file) - len(going), tuple(removed), len(going) - len(removed))
+    removed = tuple(uri for uri in going.values() if store.delete(uri))
+    return Collected(len(with_file) - len(going), removed, len(going) - len(removed))
 
 
 def _finished_with_file(session: Session, study_id: int) -> dict[int, str]:
@@ -90,20 +87,13 @@ def _needed(session: Session) -> set[int]:
     return {*session.scalars(unfinished), *session.scalars(shared)}
 
 
-def _best(repository: Repository, study: str, count: int) -> set[int]:
+def _best(repository: Repository, study: str) -> set[int]:
     table = repository.results(study)
     done = table[table["status"] == "finished"].sort_values("map", ascending=False)
-    ids = done.groupby(["stage", "fidelity"])["training_id"].head(count)
+    ids = done.groupby(["stage", "fidelity"])["training_id"].head(1)
     return {int(training_id) for training_id in ids}
 
 
 def _forget(going: Collection[int]) -> list[Executable]:
     values = {"checkpoint_uri": None, "checkpoint_sha256": None}
     return [update(Training).where(Training.id.in_(piece)).values(values) for piece in chunks(list(going))]
-
-
-def _remove(store: CheckpointStore, uris: Collection[str], progress: Progress) -> Iterable[str]:
-    for done, uri in enumerate(uris):
-        progress(done, len(uris), "removing checkpoints")
-        if store.delete(uri):
-            yield uri

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,7 +90,7 @@ class Controls(RepositoryPart):
         """What a study, or one stage of it, has cost."""
         return self.read(lambda session: _spent(session, study_id, stage_id))
 
-    def open_datasets(self, study_id: int) -> list[tuple[str, str, dict[str, Any]]]:
+    def open_datasets(self, study_id: int) -> list[tuple[str, str, dict[str, dict[str, int]]]]:
         """View, id and counts of the data that the study's open trainings are asked for on."""
         query = (
             select(Training.view, DatasetRow.id, DatasetRow.counts)
@@ -160,7 +161,7 @@ def _seconds(*only: ColumnElement[bool]) -> ColumnElement[float | None]:
     return func.sum(Training.seconds).filter(Training.status == "finished", *only)
 
 
-def _failure(session: Session, here: tuple[Any, ...], kinds: dict[str | None, int]) -> str:
+def _failure(session: Session, here: Iterable[ColumnElement[bool]], kinds: dict[str | None, int]) -> str:
     if not kinds:
         return ""
     kind = max(kinds, key=lambda name: (kinds[name], str(name)))

@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,7 +32,9 @@ BUSY_TIMEOUT_S = 60.0
 OPEN_PATIENCE_S = 10.0
 CONNECT_TIMEOUT_S = 10
 SILENCE_S = 30  # a server whose system does not even acknowledge packets for so long is away
+PATIENT = {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
 _BEGIN = "nas_begin"
+_ONE_MOMENT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 T = TypeVar("T")
 
 
@@ -53,7 +56,8 @@ class Database:
         self._attached: dict[str, tuple[Any, Callable[[Any], object]]] = {}
         self._inherited: dict[str, Any] = {}
         self._writing = sessionmaker(self.engine, expire_on_commit=False)
-        self._reading = sessionmaker(self.engine.execution_options(**_reading_options(url)), expire_on_commit=False)
+        whole = {_BEGIN: "BEGIN"} if self.is_sqlite else _ONE_MOMENT
+        self._reading = sessionmaker(self.engine.execution_options(**whole), expire_on_commit=False)
 
     @property
     def is_sqlite(self) -> bool:
@@ -196,23 +200,26 @@ def check_file(url: URL, *, create: bool) -> None:
 
 def _make_engine(url: URL, read_only: bool) -> Engine:
     if url.drivername != "sqlite":
-        return _postgresql_engine(url, read_only)
-    engine = create_engine(url, json_serializer=dump_json, **sqlite_arguments(url, read_only))
+        return create_engine(
+            url,
+            json_serializer=dump_json,
+            pool_pre_ping=True,
+            connect_args=postgresql_arguments(url),
+            execution_options={"postgresql_readonly": True} if read_only else {},
+        )
+    make = partial(create_engine, url, json_serializer=dump_json)
+    if url.database is None:  # in memory: one connection, or each would see an empty database of its own
+        engine = make(connect_args=PATIENT, poolclass=StaticPool)
+    elif read_only:
+        path = Path(url.database).absolute()
+        engine = make(creator=lambda: _connect_for_reading(path))
+    else:
+        engine = make(connect_args=PATIENT)
     tame_sqlite(engine, read_only=read_only)
     return engine
 
 
-def _postgresql_engine(url: URL, read_only: bool) -> Engine:
-    return create_engine(
-        url,
-        json_serializer=dump_json,
-        pool_pre_ping=True,
-        connect_args=postgresql_arguments(url),
-        execution_options={"postgresql_readonly": True} if read_only else {},
-    )
-
-
-def postgresql_arguments(url: URL) -> dict[str, Any]:
+def postgresql_arguments(url: URL) -> dict[str, object]:
     """Connection arguments that serve every server: text as UTF-8 whatever the database is in, nothing kept between
     transactions.
 
@@ -220,24 +227,16 @@ def postgresql_arguments(url: URL) -> dict[str, Any]:
     a statement prepared on the one before does not exist (our statements gain nothing by being prepared). A network
     that swallows packets is noticed within a minute; by itself the system waits a quarter of an hour for an answer.
     """
-    settings = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "nas", "client_encoding": "utf8"}
-    settings |= {
+    return {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "application_name": "nas",
+        "client_encoding": "utf8",
         "tcp_user_timeout": 1000 * SILENCE_S,
         "keepalives_idle": SILENCE_S,
         "keepalives_interval": SILENCE_S // 3,
+        "prepare_threshold": None,
+        **url.query,
     }
-    return {**settings, "prepare_threshold": None, **dict(url.query)}
-
-
-def sqlite_arguments(url: URL, read_only: bool = False) -> dict[str, Any]:
-    """`create_engine` arguments for an SQLite file: patience with other writers, and read-only opening."""
-    arguments: dict[str, Any] = {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
-    if url.database is None:  # in memory: one connection, or each would see an empty database of its own
-        return {"connect_args": arguments, "poolclass": StaticPool}
-    if not read_only:
-        return {"connect_args": arguments}
-    path = Path(url.database).absolute()
-    return {"creator": lambda: _connect_for_reading(path, arguments)}
 
 
 def _file_identity(path: Path, *, frozen: bool) -> tuple[int, ...]:
@@ -253,8 +252,9 @@ def _file_identity(path: Path, *, frozen: bool) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, unread
 
 
-def _connect_for_reading(path: Path, arguments: dict[str, Any]) -> sqlite3.Connection:
-    connection: sqlite3.Connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, **arguments)
+def _connect_for_reading(path: Path) -> sqlite3.Connection:
+    connect = partial(sqlite3.connect, uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+    connection: sqlite3.Connection = connect(f"{path.as_uri()}?mode=ro")
     try:
         connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
     except sqlite3.OperationalError:
@@ -268,7 +268,7 @@ def _connect_for_reading(path: Path, arguments: dict[str, Any]) -> sqlite3.Conne
                 "copy both files into a folder of yours, or close the programs that write to it",
             ) from None
         # Nobody writes at this moment. `Database` opens the file anew as soon as it changes.
-        connection = sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True, **arguments)
+        connection = connect(f"{path.as_uri()}?immutable=1")
     return connection
 
 
@@ -304,9 +304,3 @@ def _advisory_lock(engine: Engine, name: str) -> Iterator[None]:
 def _file_lock(path: Path | None) -> Iterator[None]:
     with nullcontext() if path is None else locked(path):
         yield
-
-
-def _reading_options(url: URL) -> dict[str, Any]:
-    if url.drivername == "sqlite":
-        return {_BEGIN: "BEGIN"}
-    return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}

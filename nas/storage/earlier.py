@@ -8,14 +8,12 @@ and sizes then; they are marked so, and no new training is ever filed under them
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import sqlalchemy as sa
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
+from nas.files.plain import JsonDict
 from nas.storage.models import BY_CONTENT, BY_NAMES_AND_SIZES, SCRATCH
 
 REVISIONS = ("0002", "0.2.0", "0.2.1")
@@ -107,21 +105,24 @@ def _add_notes(change: Operations) -> None:
     )
 
 
-def identity_of(row: dict[str, Any], start_sha256: str | None) -> dict[str, Any]:
+def identity_of(fidelity: JsonDict, split: str, start: str | None) -> dict[str, object]:
     """The columns that an early training's row lacks, and its fidelity without what has columns of its own.
 
     Args:
-        row: with `fidelity`, `split` and `init_from_id`.
-        start_sha256: hash of the checkpoint of the training it started from, where that is kept.
+        fidelity, split: as the row has them.
+        start: what it started from; None: from scratch. See `start_of`.
     """
-    fidelity = dict(row["fidelity"])
-    view = fidelity.pop("view", None) or _VIEW_OF_SPLIT.get(row["split"], "select")
-    started = row["init_from_id"] is not None
-    start = f"checkpoint:{start_sha256 or 'unknown'}" if started else SCRATCH
-    return {"stop_epoch": fidelity.pop("stop_epoch", None), "view": view, "start": start, "fidelity": fidelity}
+    left = dict(fidelity)
+    view = left.pop("view", None) or _VIEW_OF_SPLIT.get(split, "select")
+    return {"stop_epoch": left.pop("stop_epoch", None), "view": view, "start": start or SCRATCH, "fidelity": left}
 
 
-def known_by(spec: dict[str, Any]) -> str:
+def start_of(init_from_id: int | None, sha256: str | None) -> str | None:
+    """What an early training started from: the checkpoint of another one, by its hash where that is kept."""
+    return None if init_from_id is None else f"checkpoint:{sha256 or 'unknown'}"
+
+
+def known_by(spec: JsonDict) -> str:
     """What an early data set's id was made from."""
     return BY_CONTENT if spec and any(key in spec for key in _WITHOUT_FILES) else BY_NAMES_AND_SIZES
 
@@ -132,23 +133,20 @@ def _table(name: str, *columns: str) -> sa.TableClause:
 
 
 def _fill_trainings(connection: Connection) -> None:
-    names = ("id", "fidelity", "split", "init_from_id", "checkpoint_sha256", "stop_epoch", "view", "start")
-    table = _table("nas_training", *names)
+    new = ("stop_epoch", "view", "start", "fidelity")
+    table = _table("nas_training", "id", "split", "init_from_id", "checkpoint_sha256", *new)
     origin = table.alias()
     query = sa.select(table.c.id, table.c.fidelity, table.c.split, table.c.init_from_id, origin.c.checkpoint_sha256)
     query = query.select_from(table.outerjoin(origin, origin.c.id == table.c.init_from_id))
-    rows = list(_new_values(connection.execute(query).all()))
-    new: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in ("stop_epoch", "view", "start")}
+    rows = [
+        {f"new_{name}": value for name, value in identity_of(fidelity, split, start_of(origin_id, sha256)).items()}
+        | {"of_id": id_}
+        for id_, fidelity, split, origin_id, sha256 in connection.execute(query)
+    ]
     filled = sa.update(table).where(table.c.id == sa.bindparam("of_id"))
-    filled = filled.values(**new, fidelity=sa.bindparam("new_fidelity", type_=sa.JSON))
+    filled = filled.values({name: sa.bindparam(f"new_{name}", type_=table.c[name].type) for name in new})
     if rows:
         connection.execute(filled, rows)
-
-
-def _new_values(rows: Any) -> Iterator[dict[str, Any]]:
-    for row in rows:
-        values = identity_of(row._mapping, row.checkpoint_sha256)
-        yield {"of_id": row.id, **{f"new_{name}": value for name, value in values.items()}}
 
 
 def _mark_datasets(connection: Connection) -> None:

@@ -54,7 +54,7 @@ def _fill(file: zipfile.ZipFile, path: Path) -> None:
             for row in rows:
                 _complete(model, row, starts)
             if rows:
-                session.execute(insert(model.__table__), rows)  # type: ignore[arg-type]
+                session.connection().execute(insert(model), rows)
 
 
 def _lines(file: zipfile.ZipFile, name: str) -> list[bytes]:
@@ -77,7 +77,8 @@ def _row(model: type[Base], line: bytes) -> dict[str, Any]:
 def _complete(model: type[Base], row: dict[str, Any], starts: dict[int, str | None]) -> None:
     """Adds what rows have gained since."""
     if model is Training:
-        row.update(earlier.identity_of(row, starts.get(row["init_from_id"] or 0)))
+        start = earlier.start_of(row["init_from_id"], starts.get(row["init_from_id"] or 0))
+        row.update(earlier.identity_of(row["fidelity"], row["split"], start))
         row.setdefault("attempts", 0)
     elif model is DatasetRow:
         row["known_by"] = earlier.known_by(row["spec"])

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
-from nas.files.plain import clean, clean_text
+from nas.files.plain import JsonDict, clean, clean_text
 from nas.storage.base import RepositoryPart
 from nas.storage.models import FindingRow, Stage
 
@@ -16,14 +16,15 @@ from nas.storage.models import FindingRow, Stage
 class Findings(RepositoryPart):
     """Stores what a stage found out and gives it back."""
 
-    def store_findings(self, study_id: int, stage_id: int, findings: Sequence[Mapping[str, Any]]) -> None:
+    def store_findings(self, study_id: int, stage_id: int, findings: Sequence[JsonDict]) -> None:
         """Replaces the findings of a stage.
 
         Args:
             findings: findings as plain data: `rule` (with `kind` and `strength`), `verdict`, `reason`,
                 and `sentence`; the whole mapping is kept.
         """
-        rows = [_row(study_id, stage_id, position, finding) for position, finding in enumerate(findings)]
+        place = {"study_id": study_id, "stage_id": stage_id}
+        rows = [{**place, "position": position, **_row(finding)} for position, finding in enumerate(findings)]
 
         def work(session: Session) -> None:
             session.execute(delete(FindingRow).where(FindingRow.stage_id == stage_id))
@@ -46,12 +47,10 @@ class Findings(RepositoryPart):
         return [{**finding, "stage_id": id_, "stage": name} for finding, id_, name in rows]
 
 
-def _row(study_id: int, stage_id: int, position: int, finding: Mapping[str, Any]) -> dict[str, Any]:
-    rule = finding.get("rule") or {}
+def _row(finding: JsonDict) -> dict[str, object]:
+    told = finding.get("rule")
+    rule = told if isinstance(told, Mapping) else {}
     return {
-        "study_id": study_id,
-        "stage_id": stage_id,
-        "position": position,
         "kind": str(rule.get("kind", "")),
         "strength": str(rule.get("strength", "hard")),
         "verdict": str(finding["verdict"]),

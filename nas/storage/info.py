@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 from sqlalchemy import Connection, func, inspect, select, table, text
 
@@ -12,13 +12,22 @@ from nas.storage.retry import with_retries
 from nas.storage.urls import parse_url
 
 
-def describe_database(url: str) -> dict[str, Any]:
-    """Looks at a database without changing it.
+class DatabaseInfo(TypedDict):
+    """What a database is: `url` with its password masked, `schema` None when it has no tables of ours, `newest_schema`
+    of this program, `rows` by table, `optuna_studies` None when Optuna has no tables there.
+    """
 
-    Returns:
-        `url` (password masked), `engine`, `schema` (its version, None when it has no tables of ours),
-        `newest_schema` (of this program), `bytes`, `rows` by table and `optuna_studies` (None when
-        Optuna has no tables there).
+    url: str
+    engine: str
+    schema: str | None
+    newest_schema: str
+    bytes: int
+    rows: dict[str, int]
+    optuna_studies: int | None
+
+
+def describe_database(url: str) -> DatabaseInfo:
+    """Looks at a database without changing it.
 
     Raises:
         StorageError: it is not there or cannot be read.
@@ -27,18 +36,19 @@ def describe_database(url: str) -> dict[str, Any]:
     check_file(address, create=False)
     with Database(address, read_only=True) as database:
 
-        def look() -> dict[str, Any]:
+        def look() -> DatabaseInfo:
             with database.engine.connect() as connection:
-                return {"url": database.url, **_describe(connection)}
+                return _describe(connection, database.url)
 
         return with_retries(look, url=database.url, patience_s=OPEN_PATIENCE_S)
 
 
-def _describe(connection: Connection) -> dict[str, Any]:
+def _describe(connection: Connection, url: str) -> DatabaseInfo:
     found = schema.version(connection)
     names = inspect(connection).get_table_names()
     ours = sorted(name for name in names if name.startswith("nas_") and name != schema.VERSION_TABLE)
     return {
+        "url": url,
         "engine": _engine(connection),
         "schema": found.current,
         "newest_schema": found.newest,

@@ -15,13 +15,13 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from nas.errors import StorageError
-from nas.files.plain import JsonDict, clean, finite
+from nas.files.plain import clean, finite
 from nas.storage.base import RepositoryPart, chunks, insert_missing
 from nas.storage.models import Device, Latency
 from nas.storage.records import LatencyInfo
 
 _COLUMNS = [getattr(Latency, field.name) for field in fields(LatencyInfo)]
-_NUMBERS = ("mean_ms", "p5_ms", "p95_ms", "sd_ms", "batches_per_s", "peak_memory_mb", "drift")
+_NUMBERS = ("median_ms", "mean_ms", "p5_ms", "p95_ms", "sd_ms", "batches_per_s", "peak_memory_mb", "drift")
 # One that an archive brought stands in only where this database has none of its own.
 NEWEST_FIRST = (Latency.measured.desc(), Latency.imported.is_not(None), Latency.id.desc())
 
@@ -29,10 +29,9 @@ NEWEST_FIRST = (Latency.measured.desc(), Latency.imported.is_not(None), Latency.
 class Latencies(RepositoryPart):
     """Stores and finds latencies."""
 
-    def ensure_device(self, device: str, description: JsonDict | None = None) -> None:
+    def ensure_device(self, device: str) -> None:
         """Stores a device once; `device` is the name figures are filed under."""
-        row = {"id": device, "description": clean(description or {})}
-        self.write(lambda session: insert_missing(session, Device, [row]))
+        self.write(lambda session: insert_missing(session, Device, [{"id": device, "description": {}}]))
 
     def store_latency(
         self,
@@ -57,21 +56,19 @@ class Latencies(RepositoryPart):
             StorageError: `median_ms` is no time.
         """
         _check_time(record)
-        row = Latency(
-            architecture_id=architecture_id,
-            notation=notation,
-            protocol_id=protocol_id,
-            protocol=clean(record.get("protocol") or {}),
-            device=device,
-            measured=measured,
-            median_ms=float(record["median_ms"]),
-            batches=record.get("batches"),
-            isolated=record.get("isolated"),
-            record=clean(record),
-            environment_id=environment_id,
+        values = {
+            "architecture_id": architecture_id,
+            "notation": notation,
+            "protocol_id": protocol_id,
+            "protocol": clean(record.get("protocol") or {}),
+            "device": device,
+            "measured": measured,
+            "batches": record.get("batches"),
+            "isolated": record.get("isolated"),
+            "record": clean(record),
+            "environment_id": environment_id,
             **{name: finite(record.get(name)) for name in _NUMBERS},
-        )
-        values = {key: value for key, value in row.__dict__.items() if key != "_sa_instance_state"}
+        }
         self.ensure_device(device)
         return self.write(lambda session: _store(session, values))
 
@@ -115,7 +112,7 @@ def _check_time(record: Mapping[str, Any]) -> None:
         raise StorageError(f"a latency record says median_ms: {found!r:.40}", "it must be a time in ms; measure again")
 
 
-def _store(session: Session, values: Mapping[str, Any]) -> int:
+def _store(session: Session, values: Mapping[str, object]) -> int:
     keys = ("architecture_id", "protocol_id", "device", "measured")
     last = select(Latency.id, Latency.record).filter_by(**{key: values[key] for key in keys})
     found = session.execute(last.order_by(Latency.id.desc()).limit(1)).one_or_none()

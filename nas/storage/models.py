@@ -190,6 +190,10 @@ class DatasetRow(Base):
     created_at: Mapped[float] = _created()
 
 
+KEY_NAMES = ("candidate_id", "code", "recipe_id", "dataset_id", "fidelity_label", "start", "seed")
+"""What makes two trainings the same one."""
+
+
 class Training(Base):
     """One training: a fact once finished, shared by every stage and study that asks for it."""
 
@@ -247,16 +251,7 @@ class Training(Base):
     started_at: Mapped[float | None]
     finished_at: Mapped[float | None]
     __table_args__ = (
-        UniqueConstraint(
-            "candidate_id",
-            "code",
-            "recipe_id",
-            "dataset_id",
-            "fidelity_label",
-            "start",
-            "seed",
-            name="uq_nas_training_natural_key",
-        ),
+        UniqueConstraint(*KEY_NAMES, name="uq_nas_training_natural_key"),
         _one_of("status", TRAINING_STATUSES),
     )
 

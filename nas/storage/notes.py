@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from nas.errors import NasError, StudyError, closest
-from nas.files.plain import clean_text
+from nas.files.plain import JsonDict, clean_text
 from nas.spaces import Candidate
 from nas.storage.base import insert_or_update, trainings_of
 from nas.storage.clock import database_now
@@ -117,7 +116,7 @@ class Notes(Studies):
             raise StudyError(f"the study has no candidate {named!r:.200}", hint)
         return str(known[notation])
 
-    def _keep(self, study_id: int, candidate_id: str, changes: dict[str, Any]) -> None:
+    def _keep(self, study_id: int, candidate_id: str, changes: JsonDict) -> None:
         """Only what changed is written: what somebody else notes at the same time stays."""
         row = {"study_id": study_id, "candidate_id": candidate_id, **changes}
 

@@ -5,8 +5,8 @@ Each is one statement; nothing here writes, and what was not measured stays None
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import pandas as pd
 from sqlalchemy import func, select
@@ -21,13 +21,13 @@ from nas.storage.models import (
     FindingRow,
     Latency,
     Note,
-    SpaceRow,
     Stage,
     StageTraining,
     StudyRow,
     Training,
 )
-from nas.storage.studies import Studies
+from nas.storage.records import SpaceInfo, UsedDataset, UsedEnvironment
+from nas.storage.studies import SPACE_COLUMNS, Studies, space_info
 
 
 class Reads(Studies):
@@ -58,7 +58,7 @@ class Reads(Studies):
         others = select(*(select(number).scalar_subquery() for number in last))
         return "|".join(str(value) for query in (counts, stages, others) for value in self.rows(query)[0])
 
-    def datasets_of(self, study: str) -> list[dict[str, Any]]:
+    def datasets_of(self, study: str) -> list[UsedDataset]:
         """Data-set views that trainings of the study use, the most used first."""
         used = (
             select(Training.dataset_id, Training.split, func.count().label("trainings"))
@@ -74,10 +74,10 @@ class Reads(Studies):
             .join(used, used.c.dataset_id == DatasetRow.id)
             .order_by(used.c.trainings.desc())
         )
-        return [dict(row._mapping) for row in self.rows(query)]
+        return [cast(UsedDataset, dict(row._mapping)) for row in self.rows(query)]
 
-    def environments_of(self, study: str) -> list[dict[str, Any]]:
-        """Where the study's trainings ran: `facts` and number of `trainings`, the most used first."""
+    def environments_of(self, study: str) -> list[UsedEnvironment]:
+        """Where the study's trainings ran, the most used first."""
         used = (
             select(Training.environment_id, func.count().label("trainings"))
             .where(Training.id.in_(trainings_of(study)), Training.environment_id.is_not(None))
@@ -89,7 +89,7 @@ class Reads(Studies):
             .join(used, used.c.environment_id == Environment.id)
             .order_by(used.c.trainings.desc())
         )
-        return [dict(row._mapping) for row in self.rows(query)]
+        return [cast(UsedEnvironment, dict(row._mapping)) for row in self.rows(query)]
 
     def failures_of(self, study: str) -> pd.DataFrame:
         """Failed trainings: training_id, failure_reason."""
@@ -140,20 +140,22 @@ class Reads(Studies):
         table = pd.DataFrame.from_records(self.rows(query), columns=columns)
         return table.assign(loss=[total_loss(losses) for losses in table["losses"]])
 
-    def spaces_of(self, study: str, proposed: Sequence[str | None] = ()) -> list[dict[str, Any]]:
-        """The study's spaces with their ancestors: id, name, size, parent_id, rules, definition; parents first.
+    def spaces_of(self, study: str, proposed: Sequence[str | None] = ()) -> list[SpaceInfo]:
+        """The study's spaces with their ancestors; parents first.
 
         Args:
             proposed: ids of further spaces, such as those that its stages proposed and left.
         """
         info = self.study(study)
-        stages = self.stages(info.id)
-        wanted = [info.space_id, *(stage.space_id for stage in stages), *proposed]
-        columns = (SpaceRow.id, SpaceRow.name, SpaceRow.size, SpaceRow.parent_id, SpaceRow.rules, SpaceRow.definition)
-        rows = {row.id: row for row in self.rows(select(*columns))}
-        found: dict[str, dict[str, Any]] = {}
-        for space_id in wanted:
-            _add_line(rows, space_id, found)
+        known = {row.id: space_info(row) for row in self.rows(select(*SPACE_COLUMNS))}
+        found: dict[str, SpaceInfo] = {}
+        for space_id in (info.space_id, *(stage.space_id for stage in self.stages(info.id)), *proposed):
+            line: dict[str, SpaceInfo] = {}
+            space = known.get(space_id or "")
+            while space is not None and space.id not in found | line:
+                line = {space.id: space, **line}
+                space = known.get(space.parent_id or "")
+            found |= line
         return list(found.values())
 
     def latency_protocol_of(self, study: str) -> dict[str, Any]:
@@ -172,24 +174,8 @@ class Reads(Studies):
         return {"protocol": dict(protocol), "device": info.device, "environment": record.get("environment") or {}}
 
 
-def _add_line(rows: dict[str, Any], space_id: str | None, found: dict[str, dict[str, Any]]) -> None:
-    """Adds a space after its parents, each once."""
-    row = rows.get(space_id) if space_id else None
-    if row is None or row.id in found:
-        return
-    _add_line({key: value for key, value in rows.items() if key != row.id}, row.parent_id, found)
-    found[row.id] = {
-        "id": row.id,
-        "name": row.name,
-        "size": int(row.size),
-        "parent_id": row.parent_id,
-        "rules": list(row.rules),
-        "definition": row.definition,
-    }
-
-
-def total_loss(losses: dict[str, Any]) -> float:
+def total_loss(losses: Mapping[str, float | None]) -> float:
     """The whole loss of an epoch: its `total` where it is kept, else the sum of its terms."""
-    if "total" in losses:
-        return float(losses["total"])
-    return float(sum(float(value) for value in losses.values() if value is not None)) if losses else float("nan")
+    if (total := losses.get("total")) is not None:
+        return total
+    return sum(value for value in losses.values() if value is not None) if losses else float("nan")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 from nas.files.plain import JsonDict
 from nas.spaces import Candidate
@@ -138,12 +138,67 @@ class StageInfo:
     position: int
     name: str
     kind: str
-    settings: dict[str, Any]
+    settings: dict[str, object]
     status: str
     space_id: str | None
     result: dict[str, Any] | None
     started_at: float | None
     finished_at: float | None
+
+
+class StudySummary(TypedDict):
+    """A line of the list of studies; `trainings` counts those asked for by status.
+
+    `state` is "finished", "running" (a worker holds a training), "failed" (a stage failed) or "waiting".
+    """
+
+    study: str
+    seed: int
+    created_at: float
+    stages: int
+    stages_finished: int
+    trainings: dict[str, int]
+    state: str
+
+
+class LatencyJobInfo(TypedDict):
+    """A job for a device elsewhere, without its network; `protocol` and `result` are plain data."""
+
+    id: int
+    device: str
+    architecture_id: str
+    notation: str
+    protocol_id: str
+    protocol: dict[str, object]
+    sha256: str
+    status: str
+    owner: str | None
+    lease_until: float | None
+    attempts: int
+    result: dict[str, object] | None
+    reason: str | None
+    collected: bool
+    created_at: float
+    finished_at: float | None
+
+
+class UsedDataset(TypedDict):
+    """A data-set view that trainings of a study use; `warnings` are {fact, consequence} each, None: nobody looked."""
+
+    id: str
+    name: str
+    spec: dict[str, object]
+    counts: dict[str, dict[str, int]]
+    known_by: str
+    warnings: list[dict[str, str]] | None
+    split: str
+
+
+class UsedEnvironment(TypedDict):
+    """Where some trainings of a study ran."""
+
+    facts: dict[str, object]
+    trainings: int
 
 
 @dataclass(frozen=True)
@@ -154,9 +209,8 @@ class SpaceInfo:
     name: str
     size: int
     parent_id: str | None
-    definition: dict[str, Any]
-    rules: list[Any]
-    created_at: float
+    definition: dict[str, object]
+    rules: list[object]
 
 
 @dataclass(frozen=True)

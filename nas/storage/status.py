@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, ScalarSelect, func, select
 from sqlalchemy.orm import Session
 
-from nas.storage.base import AnySelect, counted, trainings_of
+from nas.storage.base import AnyRow, AnySelect, counted, trainings_of
 from nas.storage.clock import database_now
 from nas.storage.control import ControlWish
 from nas.storage.models import (
@@ -22,11 +23,9 @@ from nas.storage.models import (
     Training,
     WorkerRow,
 )
-from nas.storage.records import StudyInfo
+from nas.storage.records import StudyInfo, StudySummary
 from nas.storage.studies import Studies
-
-SILENT_S = 120.0
-"""After this time without a sign of life, what a worker said last is no longer believed."""
+from nas.storage.workers import SILENT_S
 
 
 class Status(Studies):
@@ -48,12 +47,8 @@ class Status(Studies):
         self.study(study)
         return self.read(lambda session: _summary(session, study))
 
-    def study_summaries(self) -> list[dict[str, Any]]:
-        """All studies, oldest first: `study`, `seed`, `created_at`, `stages`, `stages_finished`, `trainings`, `state`.
-
-        `trainings` counts those asked for by status; `state` is "finished", "running" (a worker holds a
-        training), "failed" (a stage failed) or "waiting".
-        """
+    def study_summaries(self) -> list[StudySummary]:
+        """All studies, oldest first."""
         counts = {row.id: dict(row._mapping) for row in self.rows(_training_counts_query())}
         stages = {row.study_id: row for row in self.rows(_stage_counts_query())}
         return [_study_line(study, stages.get(study.id), counts.get(study.id, {})) for study in self.studies()]
@@ -77,7 +72,7 @@ def _stage_counts_query() -> AnySelect:
     ).group_by(Stage.study_id)
 
 
-def _study_line(study: StudyInfo, stages: Row[*tuple[Any, ...]] | None, counts: dict[str, Any]) -> dict[str, Any]:
+def _study_line(study: StudyInfo, stages: AnyRow | None, counts: Mapping[str, int | None]) -> StudySummary:
     all_stages, finished, failed = (0, 0, 0) if stages is None else (stages.stages, stages.finished, stages.failed)
     trainings = {status: int(counts.get(status) or 0) for status in TRAINING_STATUSES}
     ended = "finished" if all_stages and finished == all_stages else "failed" if failed else None

@@ -7,20 +7,21 @@ from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from nas.errors import StorageError, StudyError, unknown_name
 from nas.files.names import NAME_RULE, is_study_name
 from nas.files.plain import JsonDict, clean, content_id
 from nas.spaces.sites import be_told
-from nas.storage.base import RepositoryPart, insert_missing
+from nas.storage.base import AnyRow, RepositoryPart, insert_missing
 from nas.storage.clock import database_now
 from nas.storage.models import STAGE_STATUSES, Environment, SpaceRow, Stage, StudyRow
 from nas.storage.records import SpaceInfo, StageInfo, StudyInfo
 from nas.storage.retry import damaged
 
 _STUDY_COLUMNS = [getattr(StudyRow, field.name) for field in fields(StudyInfo)]
+SPACE_COLUMNS = [getattr(SpaceRow, field.name) for field in fields(SpaceInfo)]
 _STAGE_COLUMNS = [getattr(Stage, field.name) for field in fields(StageInfo)]
 LONGEST_PLANNING_S = 600.0
 _UNCHANGED: Any = object()
@@ -45,10 +46,6 @@ class Studies(RepositoryPart):
         row = {"id": environment_id, "facts": clean(facts)}
         self.write(lambda session: insert_missing(session, Environment, [row]))
         return environment_id
-
-    def environment(self, environment_id: str) -> dict[str, Any] | None:
-        """The facts stored under an id."""
-        return self.read(lambda session: session.scalar(select(Environment.facts).filter_by(id=environment_id)))
 
     def ensure_space(
         self,
@@ -80,26 +77,12 @@ class Studies(RepositoryPart):
 
     def space(self, space_id: str) -> SpaceInfo | None:
         """A stored space."""
-        row = self.read(lambda session: session.get(SpaceRow, space_id))
-        return None if row is None else _space_info(row)
+        rows = self.rows(select(*SPACE_COLUMNS).where(SpaceRow.id == space_id))
+        return space_info(rows[0]) if rows else None
 
-    def ensure_study(
-        self,
-        name: str,
-        definition: JsonDict,
-        seed: int,
-        space_id: str | None,
-        *,
-        environment_id: str | None = None,
-    ) -> int:
+    def ensure_study(self, name: str, definition: JsonDict, seed: int, space_id: str | None) -> int:
         """Stores a study or finds it again; returns its id. A changed definition replaces the stored one."""
-        row = {
-            "name": name,
-            "definition": clean(definition),
-            "seed": seed,
-            "space_id": space_id,
-            "environment_id": environment_id,
-        }
+        row = {"name": name, "definition": clean(definition), "seed": seed, "space_id": space_id}
 
         def work(session: Session) -> int:
             insert_missing(session, StudyRow, [row])
@@ -130,10 +113,9 @@ class Studies(RepositoryPart):
 
     def studies(self) -> list[StudyInfo]:
         """All studies, oldest first."""
-        rows = self.read(lambda session: session.execute(select(*_STUDY_COLUMNS).order_by(StudyRow.id)).all())
-        return [self._study_info(row) for row in rows]
+        return [self._study_info(row) for row in self.rows(select(*_STUDY_COLUMNS).order_by(StudyRow.id))]
 
-    def _study_info(self, row: Row[Any]) -> StudyInfo:
+    def _study_info(self, row: AnyRow) -> StudyInfo:
         if not isinstance(row.definition, dict):
             raise damaged(self.database.url, f"the definition of the study {row.name!r} is {row.definition!r:.60}")
         return StudyInfo(**row._mapping)
@@ -155,7 +137,6 @@ class Studies(RepositoryPart):
             "name": name,
             "kind": kind,
             "settings": clean(settings),
-            "status": "waiting",
         }
 
         def work(session: Session) -> int:
@@ -175,12 +156,12 @@ class Studies(RepositoryPart):
     def stages(self, study_id: int) -> list[StageInfo]:
         """The stages of a study in their order."""
         query = select(*_STAGE_COLUMNS).where(Stage.study_id == study_id).order_by(Stage.position)
-        return [_stage_info(row) for row in self.rows(query)]
+        return [StageInfo(**row._mapping) for row in self.rows(query)]
 
     def stage(self, stage_id: int) -> StageInfo:
         """A stage by id."""
         query = select(*_STAGE_COLUMNS).where(Stage.id == stage_id)
-        return _stage_info(self.read(lambda session: session.execute(query).one()))
+        return StageInfo(**self.read(lambda session: session.execute(query).one())._mapping)
 
     def set_stage(
         self,
@@ -200,9 +181,9 @@ class Studies(RepositoryPart):
 
         def work(session: Session) -> None:
             stage = session.get_one(Stage, stage_id, with_for_update=True)
-            for name, value in (("status", status), ("space_id", space_id), ("result", clean_or(result))):
+            for name, value in {"status": status, "space_id": space_id, "result": result}.items():
                 if value is not _UNCHANGED:
-                    setattr(stage, name, value)
+                    setattr(stage, name, clean(value))
             now = session.scalar(select(database_now()))
             if stage.started_at is None and stage.status != "waiting":
                 stage.started_at = now
@@ -249,14 +230,6 @@ class Studies(RepositoryPart):
                 self.release_stage(stage_id, owner)
 
 
-def clean_or(value: object) -> Any:
-    """Plain JSON data, or the mark for "not given" as it is."""
-    return value if value is _UNCHANGED else clean(value)
-
-
-def _space_info(row: SpaceRow) -> SpaceInfo:
-    return SpaceInfo(row.id, row.name, int(row.size), row.parent_id, row.definition, row.rules, row.created_at)
-
-
-def _stage_info(row: Row[Any]) -> StageInfo:
-    return StageInfo(**row._mapping)
+def space_info(row: AnyRow) -> SpaceInfo:
+    """A row of `SPACE_COLUMNS`."""
+    return SpaceInfo(**{**row._mapping, "size": int(row.size)})

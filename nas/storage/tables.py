@@ -48,27 +48,7 @@ _NUMBERS = (
     "images_per_s",
     "epochs",
 )
-LATENCY_COLUMNS = (
-    "id",
-    "architecture_id",
-    "notation",
-    "protocol_id",
-    "device",
-    "measured",
-    "median_ms",
-    "mean_ms",
-    "p5_ms",
-    "p95_ms",
-    "sd_ms",
-    "batches_per_s",
-    "batches",
-    "peak_memory_mb",
-    "isolated",
-    "drift",
-    "environment_id",
-    "imported",
-    "measured_at",
-)
+LATENCY_COLUMNS = tuple(column.key for column in Latency.__table__.columns if column.key not in ("protocol", "record"))
 _COSTS = [
     *(Latency.architecture_id, Latency.notation, Latency.measured, Latency.median_ms, Latency.p5_ms, Latency.p95_ms),
     *(Latency.drift, Latency.isolated, Latency.peak_memory_mb),
@@ -92,7 +72,7 @@ _GIVEN: dict[str, pd.DataFrame] = {}
 class Tables(Studies):
     """Tables of a study."""
 
-    def results(self, study: str, *, protocol_id: str | None = None, device: str | None = None) -> pd.DataFrame:
+    def results(self, study: str) -> pd.DataFrame:
         """One row a (stage, training), in the order they were planned.
 
         Costs are those of `costs`; `latencies` has times as they were measured.
@@ -100,35 +80,35 @@ class Tables(Studies):
         Raises:
             StudyError: there is no study of this name.
         """
-        query = _results_query(study, protocol_id or self.study(study).protocol_id)
-        costs = self.costs(study, protocol_id=protocol_id, device=device)
-        return with_costs(self._frame(query), costs).reindex(columns=list(RESULT_COLUMNS))
+        query = _results_query(study, self.study(study).protocol_id)
+        return with_costs(self._frame(query), self.costs(study)).reindex(columns=list(RESULT_COLUMNS))
 
-    def costs(self, study: str, *, protocol_id: str | None = None, device: str | None = None) -> pd.DataFrame:
+    def costs(self, study: str) -> pd.DataFrame:
         """What the study's networks cost, one row an architecture, by `architecture_id`.
 
         Columns as in `nas.results.cost_tables.time_table`; what follows from a network alone stands in the results.
 
-        Times are those of the study's own protocol and device (`set_study_latency`) unless given; a study on a table
-        has the table's.
+        Times are those of the study's own protocol and device (`set_study_latency`), on a table those of the table.
 
         Raises:
             StudyError: there is no study of this name.
         """
         info = self.study(study)
-        protocol_id, device = protocol_id or info.protocol_id, device or info.device
-        if (info.definition.get("objective") or {}).get("table"):
+        objective = info.definition.get("objective") or {}
+        if objective.get("table"):
             return self._given_costs(study)
-        timed = time_table([] if protocol_id is None or device is None else self._newest_records(protocol_id, device))
-        told = (info.definition.get("objective") or {}).get("costs")
+        timed = time_table(self._newest_records(info.protocol_id, info.device))
+        told = objective.get("costs")
         return beside_told(timed, given_table(self._told_costs(study), "told")) if told else timed
 
-    def _newest_records(self, protocol_id: str, device: str) -> list[dict[str, Any]]:
+    def _newest_records(self, protocol_id: str | None, device: str | None) -> list[dict[str, object]]:
         """The newest figure of every architecture, a measured one before a predicted one: what costs are read from."""
+        if protocol_id is None or device is None:
+            return []
         query = (
             select(*_COSTS).where(Latency.protocol_id == protocol_id, Latency.device == device).order_by(*NEWEST_FIRST)
         )
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, dict[str, object]] = {}
         for row in self.rows(query):
             values = dict(row._mapping)
             values["environment"] = {"others_cpu_share": values.pop("others_cpu_share")}
@@ -227,7 +207,7 @@ def _sizes(protocol_id: str | None) -> list[ColumnElement[Any]]:
     ]
 
 
-def _results_query(study: str, protocol_id: str | None = None) -> AnySelect:
+def _results_query(study: str, protocol_id: str | None) -> AnySelect:
     return (
         select(
             StudyRow.name.label("study"),

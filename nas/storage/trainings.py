@@ -19,6 +19,7 @@ from nas.files.plain import JsonDict, clean, clean_text
 from nas.storage.base import RepositoryPart, chunks, counted, insert_missing, insert_or_update
 from nas.storage.models import (
     BY_PROTOCOL,
+    KEY_NAMES,
     TRAINING_STATUSES,
     CandidateRow,
     DatasetRow,
@@ -31,7 +32,6 @@ from nas.storage.records import TrainingRequest
 
 log = logging.getLogger(__name__)
 OPEN = ("waiting", "running")
-KEY_NAMES = ("candidate_id", "code", "recipe_id", "dataset_id", "fidelity_label", "start", "seed")
 KEY = tuple(getattr(Training, name) for name in KEY_NAMES)
 _Key: TypeAlias = tuple[str | int, ...]
 
@@ -46,17 +46,7 @@ class Trainings(RepositoryPart):
             rows: mappings with `id`, `architecture_id`, `notation`, `backbone`, `n_blocks` and
                 `definition` (the candidate as plain data).
         """
-        stored = [
-            {
-                "id": row["id"],
-                "architecture_id": row["architecture_id"],
-                "notation": row["notation"],
-                "backbone": row["backbone"],
-                "n_blocks": row["n_blocks"],
-                "definition": clean(row["definition"]),
-            }
-            for row in rows
-        ]
+        stored = [{**row, "definition": clean(row["definition"])} for row in rows]
         self.write(lambda session: insert_missing(session, CandidateRow, stored))
 
     def set_complexity(
@@ -119,7 +109,7 @@ class Trainings(RepositoryPart):
             .where(StageTraining.stage_id == stage_id)
             .group_by(Training.status)
         )
-        found = counted(self.rows(query))
+        found: dict[str, int] = counted(self.rows(query))
         return {status: found.get(status, 0) for status in TRAINING_STATUSES}
 
     def has_open_trainings(self, stage_id: int) -> bool:
@@ -238,35 +228,22 @@ def _stored(session: Session, keys: Sequence[_Key]) -> dict[_Key, tuple[int, str
     return found
 
 
-def _training_row(request: TrainingRequest) -> dict[str, Any]:
+def _training_row(request: TrainingRequest) -> dict[str, object]:
+    same = (*KEY_NAMES, "epochs", "stop_epoch", "view", "split")
     return {
-        "candidate_id": request.candidate_id,
-        "code": request.code,
-        "recipe_id": request.recipe_id,
-        "dataset_id": request.dataset_id,
+        **{name: getattr(request, name) for name in same},
         "fidelity_label": clean_text(request.fidelity_label),
-        "start": request.start,
-        "seed": request.seed,
         "fidelity": clean(request.fidelity),
-        "epochs": request.epochs,
-        "stop_epoch": request.stop_epoch,
-        "view": request.view,
-        "split": request.split,
         "resume_from_id": request.resume_from,
         "init_from_id": request.init_from,
-        "status": "waiting",
-        "attempts": 0,
     }
 
 
-def _link_row(stage_id: int, request: TrainingRequest, training_id: int, status: str) -> dict[str, Any]:
+def _link_row(stage_id: int, request: TrainingRequest, training_id: int, status: str) -> dict[str, object]:
     return {
+        **{name: getattr(request, name) for name in ("role", "sampler", "batch", "position")},
         "stage_id": stage_id,
         "training_id": training_id,
-        "role": request.role,
-        "sampler": request.sampler,
-        "batch": request.batch,
-        "position": request.position,
         "sampler_attrs": clean(request.sampler_attrs),
         "is_open": status in OPEN,
     }

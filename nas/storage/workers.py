@@ -8,12 +8,14 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from nas.errors import StudyError
-from nas.files.plain import JsonDict, clean, clean_text
-from nas.storage.base import RepositoryPart, insert_or_update
+from nas.files.plain import clean_text
+from nas.storage.base import AnyRow, RepositoryPart, insert_or_update
 from nas.storage.claims import CLOCK_SLACK_S
 from nas.storage.clock import database_now
 from nas.storage.models import WorkerRow
 
+SILENT_S = 120.0
+"""After this time without a sign of life, what a worker said last is no longer believed."""
 LONGEST_NAME = 200
 """Longest name of a worker, in characters; its column holds 255."""
 
@@ -29,7 +31,6 @@ class Workers(RepositoryPart):
         host: str,
         pid: int | None = None,
         device: str | None = None,
-        details: JsonDict | None = None,
     ) -> None:
         """Says that a worker begins; `worker_id` is the owner of its claims.
 
@@ -44,7 +45,7 @@ class Workers(RepositoryPart):
             "host": clean_text(host),
             "pid": pid,
             "device": device,
-            "details": clean(details or {}),
+            "details": {},
             "started_at": database_now(),
             "heartbeat_at": database_now(),
             "stopped_at": None,
@@ -71,7 +72,7 @@ class Workers(RepositoryPart):
         ended = update(WorkerRow).where(WorkerRow.id == worker_id).values(stopped_at=database_now())
         self.run(ended)
 
-    def workers(self, study_id: int, *, silent_after_s: float = 120.0) -> list[dict[str, Any]]:
+    def workers(self, study_id: int) -> list[dict[str, Any]]:
         """The workers of a study, newest first.
 
         Returns:
@@ -82,12 +83,11 @@ class Workers(RepositoryPart):
         columns = [column for column in WorkerRow.__table__.columns if column.key != "study_id"]
         silent = (database_now() - WorkerRow.heartbeat_at).label("silent_s")
         query = select(*columns, silent).where(WorkerRow.study_id == study_id).order_by(WorkerRow.started_at.desc())
-        rows = [dict(row._mapping) for row in self.rows(query)]
-        return [{**row, "state": _state(row, silent_after_s)} for row in rows]
+        return [{**row._mapping, "state": _state(row)} for row in self.rows(query)]
 
 
-def _state(row: dict[str, Any], silent_after_s: float) -> str:
-    if row["stopped_at"] is not None:
+def _state(row: AnyRow) -> str:
+    if row.stopped_at is not None:
         return "stopped"
     # A sign of life from the future was given before the clock was set back; one that lives gives another soon.
-    return "silent" if row["silent_s"] > silent_after_s or row["silent_s"] < -CLOCK_SLACK_S else "working"
+    return "silent" if row.silent_s > SILENT_S or row.silent_s < -CLOCK_SLACK_S else "working"

@@ -250,7 +250,8 @@ def test_a_dead_workers_training_is_taken_back_a_set_number_of_times(repository:
 def test_workers_show_signs_of_life(repository: Repository) -> None:
     study_id, _, _ = fill(repository, 1)
     for name in ("a", "b"):
-        repository.register_worker(name, study_id, host="here", pid=1, device="cuda:0", details={"threads": 2})
+        repository.register_worker(name, study_id, host="here", pid=1, device="cuda:0")
+        repository.worker_says(name, "timing")
     repository.worker_stopped("a")
     damage(repository, "UPDATE nas_worker SET heartbeat_at = heartbeat_at - 300 WHERE id = 'b'")
     assert {w["id"]: w["state"] for w in repository.workers(study_id)} == {"a": "stopped", "b": "silent"}
@@ -258,7 +259,7 @@ def test_workers_show_signs_of_life(repository: Repository) -> None:
     assert claim is not None
     repository.heartbeat(claim.id, "b")
     (worker,) = [w for w in repository.workers(study_id) if w["id"] == "b"]
-    assert (worker["state"], worker["details"]) == ("working", {"threads": 2})
+    assert (worker["state"], worker["details"]) == ("working", {"doing": "timing"})
     repository.worker_alive("b")
 
 

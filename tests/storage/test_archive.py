@@ -93,7 +93,7 @@ def comparable(repository: Repository, study: str) -> dict[str, Any]:
     return {
         "definition": {**info.definition, "name": ""},
         "seed": info.seed,
-        "space": repository.lineage(info.space_id or ""),
+        "spaces": repository.spaces_of(study),
         "stages": [
             (s.name, s.kind, s.status, s.space_id, s.started_at, (s.result or {}).get("space_id"))
             for s in repository.stages(info.id)

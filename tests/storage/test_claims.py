@@ -47,15 +47,6 @@ def test_trainings_are_claimed_in_the_order_of_stage_batch_and_position(reposito
     assert numbers == [*((n, 0) for n in range(8)), (3, 1), (4, 1), (0, 1)]
 
 
-def test_one_stage_only(repository: Repository) -> None:
-    study_id, stages, _ = fill(repository, 2, stages=("sweep", "search"))
-    (late,) = repository.request_trainings(stages[1], [request(0, seed=7)])
-    claim = repository.claim_training(study_id, "w", stage_id=stages[1])
-    assert claim is not None
-    assert claim.id == late
-    assert repository.claim_training(study_id, "w", stage_id=stages[1]) is None
-
-
 def test_a_silent_owner_loses_its_training_and_hears_of_it(repository: Repository) -> None:
     study_id, _, (training_id,) = fill(repository, 1)
     assert repository.claim_training(study_id, "silent", 0.2) is not None

@@ -8,17 +8,19 @@ import time
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from storage_builders import candidate_row, fill, finish_all, outcome, request
 
 from nas.errors import StorageError, StudyError
 from nas.results.columns import RESULT_COLUMNS
 from nas.results.cost_tables import COST_COLUMNS
 from nas.storage import Repository, open_database, tables, trainings
+from nas.storage.models import Environment
 
 
 def test_results_have_the_agreed_columns(repository: Repository) -> None:
     """What storage writes is what `nas.results.columns` lists: nothing more, and nothing left empty for want of it."""
-    read = [column.name for column in tables._results_query("").selected_columns]
+    read = [column.name for column in tables._results_query("", None).selected_columns]
     assert {*read, *COST_COLUMNS} == set(RESULT_COLUMNS)
     fill(repository, 0)
     empty = repository.results("made_up")
@@ -46,7 +48,8 @@ def test_results_tell_what_is_known_and_nothing_else(repository: Repository) -> 
     assert table.loc[ids[0], "latency_measured"] is None
     assert table.loc[ids[1], "macs"] == 4e9
     assert table["finished_at"].isna().all()
-    assert repository.results("made_up", device="cpu").set_index("training_id").loc[ids[1], "latency_ms"] == 1.0
+    repository.set_study_latency(study_id, "p1", "cpu")
+    assert repository.results("made_up").set_index("training_id").loc[ids[1], "latency_ms"] == 1.0
 
 
 def test_studies_that_deploy_a_network_otherwise_have_sizes_of_their_own(repository: Repository) -> None:
@@ -247,7 +250,9 @@ def test_one_planner_a_stage(repository: Repository) -> None:
 def test_spaces_know_their_line(repository: Repository) -> None:
     repository.ensure_space("s1", "all", 18**40, {"sites": "1-17"})
     repository.ensure_space("s2", "fewer", 12, {"sites": "4"}, parent_id="s1", rules=[{"kind": "sites"}])
-    line = repository.lineage("s2")
+    repository.ensure_space("s3", "another", 1, {"sites": "5"})
+    repository.ensure_study("narrow", {}, 1, "s2")
+    line = repository.spaces_of("narrow")
     assert [(space.id, space.size) for space in line] == [("s1", 18**40), ("s2", 12)]
     assert line[1].rules == [{"kind": "sites"}]
     assert repository.space("none") is None
@@ -287,7 +292,8 @@ def test_environments_are_kept_by_content(repository: Repository) -> None:
     first = repository.ensure_environment({"torch": "2.15", "commit": None})
     assert repository.ensure_environment({"commit": None, "torch": "2.15"}) == first
     assert repository.ensure_environment({"torch": "2.16", "commit": None}) != first
-    assert repository.environment(first) == {"torch": "2.15", "commit": None}
+    stored = repository.rows(select(Environment.facts).where(Environment.id == first))
+    assert [row.facts for row in stored] == [{"torch": "2.15", "commit": None}]
 
 
 HOSTILE = "x'; DROP TABLE nas_study; --%s{0}:a\\\""
