@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 from nas.results.costs import COSTS, DISTURBED, UNKNOWN, How, Quote, read_times
@@ -101,10 +102,18 @@ def with_costs(results: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
         costs: of `time_table` or `given_table`.
     """
     given = [str(name) for name in costs if name in COSTS and name in results]
+    row = costs.index.get_indexer(results["architecture_id"])
+    columns: dict[str, pd.Series] = {}
     for name in dict.fromkeys([*COST_COLUMNS, *given]):
-        values = results["architecture_id"].map(costs[name]).astype(object)
-        results = results.assign(**{name: values.where(values.notna(), None)})
-    numbers = [str(n) for n in results if n in COSTS or (n in COST_COLUMNS and n not in _WORDS)]
+        if name in _WORDS:
+            known = costs[name].astype(object)
+            values = np.append(known.where(known.notna(), None).to_numpy(dtype=object), None)
+        else:
+            values = np.append(pd.to_numeric(costs[name]).to_numpy(dtype=np.float64), np.nan)
+        # The last for -1, a network without a cost.
+        columns[name] = pd.Series(values[row], results.index, dtype=values.dtype)
+    results = results.assign(**columns)
+    numbers = [str(name) for name in results if name in COSTS and name not in columns]
     return results.assign(**{name: pd.to_numeric(results[name]).astype("float64") for name in numbers})
 
 

@@ -21,7 +21,7 @@ from nas.search.definition import StudyDefinition
 from nas.search.execution import own_outcome
 from nas.search.in_process import make_worker
 from nas.search.joining import stored_definition
-from nas.search.mirror import Mirror
+from nas.search.mirror import FLUSH_COUNT, Mirror
 from nas.search.objectives import OwnTrainer
 from nas.search.runner import register
 from nas.search.starts import CHECKPOINT, file_of
@@ -101,7 +101,6 @@ class Asker:
         self._trainer: OwnTrainer = context.trainer
         self._worker: Worker = make_worker(context, 0, self.lease_s)
         self._mirror = Mirror(self._worker.context)
-        self._mirror.reconcile()
         self._worker.register()
         self._over = threading.Event()
         threading.Thread(target=self._live, name="heartbeat", daemon=True).start()
@@ -125,7 +124,6 @@ class Asker:
                 if self._worker.advance():
                     continue
                 if self._worker.finished():
-                    self._mirror.flush()
                     return None
                 if self._open and not wait:
                     raise StudyError(
@@ -197,13 +195,21 @@ class Asker:
         return Asked(claim.id, candidate, claim.seed, fidelity, path, claim.stage)
 
     def _live(self) -> None:
-        """Signs of life for what is open, three times a lease; a database that is away may come back."""
+        """Signs of life for what is open, three times a lease; a database that is away may come back.
+
+        Optuna's tables are written here, too, some rows at a time: neither who asks nor a lease waits for that.
+        """
+        with contextlib.suppress(NasError):  # what died before it was mirrored; the next program tries again
+            self._mirror.collect()
         while not self._over.wait(self.lease_s / 3):
             with self._lock:
                 mine = list(self._open)
             try:
                 for training in mine:
                     self._repository.heartbeat(training, self._worker.context.owner)
-                self._repository.worker_alive(self._worker.context.owner)
+                if not mine:
+                    self._repository.worker_alive(self._worker.context.owner)
             except NasError as away:  # who asks or tells is told
                 log.warning("no sign of life could be given: %s", away)
+            if self._mirror.due:
+                self._mirror.flush(FLUSH_COUNT)

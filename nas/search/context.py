@@ -6,7 +6,8 @@ Loaded when first asked for, so that `nas status` reads no image and imports no 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -27,6 +28,7 @@ from nas.search.objectives import OwnTrainer
 from nas.search.replay import ReplayTable
 from nas.search.starts import identity_forms
 from nas.spaces import Candidate, DesignSpace, own_code
+from nas.storage.kept import KeptResults
 from nas.training.fidelity import Fidelity
 from nas.training.recipe import Recipe, load_recipe, with_paths
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from nas.data import PreparedData, ReidDataset
     from nas.networks.complexity import Complexity
+    from nas.search.costs import CostModel
     from nas.storage import Repository, StageInfo
 
 SELECT, FINAL = "select", "final"
@@ -283,6 +286,8 @@ class StudyParts:
 class StudyContext(StudyParts):
     """A study in a database, as its stages and workers see it.
 
+    What was read of its results is kept, so that a look reads only what is new.
+
     Attributes:
         repository: the database.
         study_id: the study's row.
@@ -290,6 +295,7 @@ class StudyContext(StudyParts):
         stopping: asked between slow steps; true ends them early.
         say: told in words what this worker waits for or does beside trainings, for whoever watches; "" when it is over.
         measures_for: name of the far device that this machine is; None for none.
+        cost_models: models of `CostModel.of` by unit, each with the costs that it was made from.
     """
 
     repository: Repository = field()
@@ -298,6 +304,9 @@ class StudyContext(StudyParts):
     stopping: Callable[[], bool] = lambda: False
     say: Callable[[str], None] = lambda words: None
     measures_for: str | None = None
+    cost_models: dict[str, tuple[pd.DataFrame | None, CostModel]] = field(default_factory=dict, kw_only=True)
+    _looks_once: bool = field(default=False, init=False)
+    _looked: bool = field(default=False, init=False)
 
     def tuned(self, view: str) -> dict[str, Any]:
         """The recipe values that the study's `tune` stage chose; empty before it has, and without one."""
@@ -354,9 +363,40 @@ class StudyContext(StudyParts):
         self.repository.ensure_dataset(name, OWN, {"objective": self.trainer.what}, {})
         return name
 
+    @cached_property
+    def _kept(self) -> KeptResults:
+        return KeptResults(self.repository, self.definition.name)
+
+    @contextmanager
+    def one_look(self) -> Iterator[None]:
+        """Until something is asked for, `results` shows within what the first look showed: a plan reads once."""
+        self._looks_once, self._looked = True, False
+        try:
+            yield
+        finally:
+            self._looks_once = self._looked = False
+
+    def asked(self) -> None:
+        """Says that trainings were asked for: who planned looks again."""
+        self._looked = False
+
+    def _look(self) -> KeptResults:
+        if not self._looked:
+            self._kept.look()
+            self._looked = self._looks_once
+        return self._kept
+
     def results(self) -> pd.DataFrame:
         """The results table of this study."""
-        return self.repository.results(self.definition.name)
+        return self._look().results()
+
+    def sampler_attrs(self) -> dict[int, Mapping[str, object]]:
+        """What samplers noted beside their proposals, by training id; trainings without a note are left out."""
+        return self._look().sampler_attrs()
+
+    def costs(self) -> pd.DataFrame:
+        """What the study's networks cost, as `Repository.costs`; the same object as long as it is the same."""
+        return self._look().costs()
 
 
 def load_space(definition: StudyDefinition, repository: Repository | None = None) -> DesignSpace:

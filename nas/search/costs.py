@@ -53,12 +53,22 @@ class CostModel:
 
     @classmethod
     def of(cls, context: StudyContext, unit: str | None = None) -> CostModel:
-        """The cost model of a study, from the costs in its database or table.
+        """The cost model of a study, from the costs in its database or table; the last one while these are the same.
 
         Args:
             unit: what is counted; None: the study's `cost`.
         """
         unit = unit or context.definition.cost
+        given = context.replay is not None or (COSTS[unit].kind == "counted" and not context.tells(unit))
+        costs = None if given else context.costs()
+        known = context.cost_models.get(unit)
+        if known is None or known[0] is not costs:
+            known = context.cost_models[unit] = costs, cls._made(context, unit, costs)
+        return known[1]
+
+    @classmethod
+    def _made(cls, context: StudyContext, unit: str, costs: pd.DataFrame | None) -> CostModel:
+        """From what is known; without costs from the table, or by counting."""
         cost = COSTS[unit]
         if context.replay is not None:
             given = context.replay.given
@@ -66,9 +76,9 @@ class CostModel:
                 return cls(unit, _quotes(given, unit), slow_downs=True)
             known = _quotes(given, cost.column) if cost.column in given else {}
             return cls(unit, known, None, context.complexity if cost.kind == "counted" and not known else None)
-        if cost.kind == "counted" and not context.tells(unit):
+        if costs is None:
             return cls(unit, {}, None, context.complexity)
-        known = _quotes(context.repository.costs(context.definition.name), cost.column)
+        known = _quotes(costs, cost.column)
         if unit in ("peak_memory_mb", "latency_p95_ms"):  # blocks share memory, percentiles are no sums
             return cls(unit, known)
         rows = [Row(candidate, q.value) for candidate, q in known.items() if q.value is not None]

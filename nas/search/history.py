@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from nas.results.cost_tables import parse_once
 from nas.results.fronts import crowding, layers, on_front
 from nas.results.noise import block_effects, noise_of
 from nas.search.proposals.base import Observation
@@ -35,17 +36,22 @@ def observations(
         more: the study's further costs.
     """
     notes = attrs or {}
-    done = results[results["status"].isin(["finished", "failed"])]
-    done = done.drop_duplicates("training_id")
-    done = done.assign(map=done["map"] - block_effects(done))
+    done = results[results["status"].isin(["finished", "failed"])].drop_duplicates("training_id")
+    codes, notations = pd.factorize(done["notation"])
+    values = (done["map"] - block_effects(done)).to_numpy(dtype=float)
+    known = done["status"].eq("finished").to_numpy() & ~np.isnan(values)
+    counts = np.bincount(codes[known], minlength=len(notations)).tolist()
+    sums = np.bincount(codes[known], weights=values[known], minlength=len(notations)).tolist()
+    noted: dict[int, Mapping[str, object]] = {}
+    for code, training in zip(codes.tolist(), done["training_id"].tolist(), strict=True):
+        if training in notes:
+            noted.setdefault(code, notes[training])
     found: list[Observation] = []
-    for notation, rows in done.groupby("notation", sort=False):
-        candidate = Candidate.parse(str(notation))
-        values = rows.loc[rows["status"] == "finished", "map"].dropna()
-        noted = next((notes[i] for i in rows["training_id"] if i in notes), {})
-        mean = float(values.mean()) if len(values) else None
+    for number, (notation, count, total) in enumerate(zip(notations, counts, sums, strict=True)):
+        candidate = parse_once(str(notation))
+        mean = total / count if count else None
         further = tuple(other(candidate) for other in more)
-        found.append(Observation(candidate, mean, cost(candidate), len(values), noted, further))
+        found.append(Observation(candidate, mean, cost(candidate), count, noted.get(number, {}), further))
     return found
 
 

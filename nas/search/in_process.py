@@ -24,7 +24,7 @@ def make_worker(context: StudyContext, number: int, lease_s: float) -> Worker:
     """A worker that shares its process with others."""
     definition = context.definition
     device = "cpu" if definition.objective is not None else training_device(definition)
-    own = replace(context, owner=worker_name(number), device=device, _datasets={}, _codes={})
+    own = replace(context, owner=worker_name(number), device=device, _datasets={}, _codes={}, cost_models={})
     store = CheckpointStore(definition.checkpoints or str(cache_folder() / "checkpoints"))
     store.check()
     files = CheckpointFiles(store, cache_folder() / "work", shared=definition.checkpoints is not None)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from nas.search.costs import paid
@@ -22,20 +24,20 @@ if TYPE_CHECKING:
 log = logging.getLogger("nas.worker")
 
 Row = tuple[int, str, str, float]  # training id, stage, notation, mAP
-FLUSH_COUNT = 32  # some tens of milliseconds each: a second or two of writing at a time
+FLUSH_COUNT = 32  # some tens of milliseconds each: a second of writing at a time, much less than a lease
 FLUSH_S = 30.0  # what somebody with Optuna's dashboard open waits for at most
 
 
 class Mirror:
     """Copies the trainings of one study to Optuna's tables; each once.
 
-    Optuna's storage takes tens of milliseconds a trial, so finished trainings are collected and
-    copied together: after `FLUSH_COUNT`, after `FLUSH_S`, and whenever the worker has nothing to do.
+    Optuna's storage takes tens of milliseconds a trial, so finished trainings are collected and copied together by
+    `flush`: where it is `due`, and where there is nothing else to do. Safe to share between threads.
     """
 
     def __init__(self, context: StudyContext) -> None:
         self._context = context
-        self._waiting: list[Row] = []
+        self._waiting: deque[Row] = deque()
         self._since = time.monotonic()
 
     def add(self, claim: ClaimedTraining, outcome: TrainingOutcome) -> None:
@@ -43,12 +45,19 @@ class Mirror:
         if not self._waiting:
             self._since = time.monotonic()
         self._waiting.append((claim.id, claim.stage, claim.notation, outcome.map))
-        if len(self._waiting) >= FLUSH_COUNT or time.monotonic() - self._since > FLUSH_S:
-            self.flush()
 
-    def flush(self) -> None:
-        """Copies what waits; what fails is left to the next `reconcile`."""
-        rows, self._waiting = self._waiting, []
+    @property
+    def due(self) -> bool:
+        """Whether enough waits, or some for long enough."""
+        return len(self._waiting) >= FLUSH_COUNT or (bool(self._waiting) and time.monotonic() - self._since > FLUSH_S)
+
+    def flush(self, most: int | None = None) -> None:
+        """Copies what waits, the oldest first and `most` at most; what fails is left to the next `reconcile`."""
+        rows: list[Row] = []
+        with suppress(IndexError):  # none left
+            while most is None or len(rows) < most:
+                rows.append(self._waiting.popleft())
+        self._since = time.monotonic()
         try:
             self._mirror(rows)
         except Exception as error:
@@ -57,11 +66,15 @@ class Mirror:
 
     def reconcile(self) -> None:
         """Mirrors what finished but was not mirrored (a crash in between)."""
+        self.collect()
+        self.flush()
+
+    def collect(self) -> None:
+        """Lets everything wait that is finished; what is mirrored already is passed over."""
         results = self._context.results()
         done = results[(results["status"] == "finished") & results["map"].notna()]
         columns = (done[name].tolist() for name in ("training_id", "stage", "notation", "map"))
-        self._waiting = list(zip(*columns, strict=True))
-        self.flush()
+        self._waiting.extend(zip(*columns, strict=True))
 
     def _mirror(self, rows: list[Row]) -> None:
         if not rows:

@@ -124,14 +124,15 @@ class Worker:
         """One training, or one look at what is to be planned."""
         claim = self.claim() if self._may_begin() else None
         if claim is not None:
-            self.done += self._train(claim, self._mirror)
+            self.done += self._train(claim)
+            if self._mirror.due:
+                self._mirror.flush()
+            return "worked"
+        halted = self.stopping or self._paused
+        if not halted and (answer(self.context) or self.advance()):
             return "worked"
         self._mirror.flush()
-        if self.stopping or self._paused:
-            return "idle"
-        if answer(self.context) or self.advance():
-            return "worked"
-        return "finished" if self.finished() else "idle"
+        return "finished" if not halted and self.finished() else "idle"
 
     def wait(self, idle: float) -> float:
         """Waits before the next look, the longer the longer nothing was found; returns the seconds."""
@@ -244,7 +245,9 @@ class Worker:
         if not ready_to_plan(self.context, stage):
             return False
         idle, before = not repository.has_open_trainings(stage.id), self._progress(stage)
-        if HANDLERS[stage.kind].advance(self.context, stage, settings_of(self.context.definition, stage)):
+        with self.context.one_look():
+            done = HANDLERS[stage.kind].advance(self.context, stage, settings_of(self.context.definition, stage))
+        if done:
             repository.set_stage(stage.id, status="finished")
             return True
         moved = self._progress(stage) != before
@@ -271,7 +274,7 @@ class Worker:
 
     # -- training
 
-    def _train(self, claim: ClaimedTraining, mirror: Mirror) -> int:
+    def _train(self, claim: ClaimedTraining) -> int:
         self._lost.clear()
         self._late.clear()
         begun = time.monotonic()
@@ -288,7 +291,7 @@ class Worker:
                 return self._ended_badly(claim, error)
         log.info("finished %s in %.1f s, mAP %.4f", claim.notation, time.monotonic() - begun, outcome.map)
         if kept:
-            mirror.add(claim, outcome)
+            self._mirror.add(claim, outcome)
         return int(kept)
 
     def measure(self, claim: ClaimedTraining) -> None:

@@ -5,6 +5,7 @@ Columns are fixed and documented here; what was not measured is NaN or None, nev
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
@@ -80,7 +81,7 @@ class Tables(Studies):
         Raises:
             StudyError: there is no study of this name.
         """
-        query = _results_query(study, self.study(study).protocol_id)
+        query = results_query(study, sizes(self.study(study).protocol_id))
         return with_costs(self._frame(query), self.costs(study)).reindex(columns=list(RESULT_COLUMNS))
 
     def costs(self, study: str) -> pd.DataFrame:
@@ -96,12 +97,12 @@ class Tables(Studies):
         info = self.study(study)
         objective = info.definition.get("objective") or {}
         if objective.get("table"):
-            return self._given_costs(study)
-        timed = time_table(self._newest_records(info.protocol_id, info.device))
+            return self.given_costs(study)
+        timed = time_table(self.newest_records(info.protocol_id, info.device))
         told = objective.get("costs")
         return beside_told(timed, given_table(self._told_costs(study), "told")) if told else timed
 
-    def _newest_records(self, protocol_id: str | None, device: str | None) -> list[dict[str, object]]:
+    def newest_records(self, protocol_id: str | None, device: str | None) -> list[dict[str, object]]:
         """The newest figure of every architecture, a measured one before a predicted one: what costs are read from."""
         if protocol_id is None or device is None:
             return []
@@ -115,7 +116,8 @@ class Tables(Studies):
             found.setdefault(row.architecture_id, values)
         return list(found.values())
 
-    def _given_costs(self, study: str) -> pd.DataFrame:
+    def given_costs(self, study: str) -> pd.DataFrame:
+        """The costs that a replayed table gives; the same object as long as they are the same."""
         table = self.replayed_table(study)
         if table is None:
             return given_table({})
@@ -168,8 +170,12 @@ class Tables(Studies):
         return pd.DataFrame([{**row._mapping, **row.losses} for row in rows]).drop(columns="losses", errors="ignore")
 
     def _frame(self, query: AnySelect) -> pd.DataFrame:
+        return self.framed(query, self.rows(query))
+
+    def framed(self, query: AnySelect, rows: Sequence[Sequence[object]]) -> pd.DataFrame:
+        """Rows of a query as a table, each column of the type that is documented."""
         columns = query.selected_columns
-        frame = pd.DataFrame.from_records(self.rows(query), columns=[column.name for column in columns])
+        frame = pd.DataFrame.from_records(rows, columns=[column.name for column in columns])
         for column in columns:
             kinds = next((kinds for types, kinds in _KINDS if isinstance(column.type, types)), None)
             if kinds and (found := pd.api.types.infer_dtype(frame[column.name], skipna=True)) not in kinds:
@@ -192,7 +198,7 @@ def _told_query(study: str) -> AnySelect:
     )
 
 
-def _sizes(protocol_id: str | None) -> list[ColumnElement[Any]]:
+def sizes(protocol_id: str | None) -> list[ColumnElement[Any]]:
     """Sizes as a protocol's studies deploy a network; of those that stored none, as it was counted last."""
     stored = CandidateRow.complexity
     last: list[tuple[str, str, ColumnElement[Any]]] = [
@@ -207,7 +213,8 @@ def _sizes(protocol_id: str | None) -> list[ColumnElement[Any]]:
     ]
 
 
-def _results_query(study: str, protocol_id: str | None) -> AnySelect:
+def results_query(study: str, counted: Sequence[ColumnElement[Any]]) -> AnySelect:
+    """Results without costs; `counted` are the columns `params`, `macs` and `activations`."""
     return (
         select(
             StudyRow.name.label("study"),
@@ -233,7 +240,7 @@ def _results_query(study: str, protocol_id: str | None) -> AnySelect:
             Training.map,
             Training.rank1,
             Training.minp,
-            *_sizes(protocol_id),
+            *counted,
             Training.seconds,
             Training.images_per_s,
             Training.finished_at,

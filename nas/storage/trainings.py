@@ -117,15 +117,6 @@ class Trainings(RepositoryPart):
         query = select(StageTraining.training_id).where(StageTraining.stage_id == stage_id, StageTraining.is_open)
         return self.read(lambda session: session.scalar(query.limit(1))) is not None
 
-    def sampler_attrs(self, study_id: int) -> dict[int, dict[str, Any]]:
-        """What samplers noted beside their proposals, by training id; trainings without a note are left out."""
-        query = (
-            select(StageTraining.training_id, StageTraining.sampler_attrs)
-            .join(Stage, Stage.id == StageTraining.stage_id)
-            .where(Stage.study_id == study_id)
-        )
-        return {training_id: attrs for training_id, attrs in self.rows(query) if attrs}
-
     def training(self, training_id: int) -> dict[str, Any] | None:
         """All that is stored of one training, candidate, recipe and data included."""
         query = (

@@ -128,7 +128,9 @@ def ask(context: StudyContext, stage: StageInfo, wishes: Sequence[Wish]) -> list
     sources = source_trainings(context) if context.pretraining is not None else None
     starts = found_starts(context, wishes)
     requests = [_request(context, wish, position, sources, starts) for position, wish in enumerate(wishes)]
-    return context.repository.request_trainings(stage.id, requests)
+    ids = context.repository.request_trainings(stage.id, requests)
+    context.asked()
+    return ids
 
 
 def _request(
@@ -399,6 +401,8 @@ def beside(context: StudyContext, space: DesignSpace, settings: object, candidat
 
 def ask_missing(context: StudyContext, stage: StageInfo, wishes: Sequence[Wish]) -> None:
     """Asks for those of the wishes that the stage does not have yet, so that a stage can grow."""
+    if not wishes:
+        return
     rows = asked_rows(context, stage)
     moves = [split_start(str(start))[1] for start in rows["start"]]
     have = set(zip(rows["role"], rows["candidate_id"], rows["seed"], moves, strict=True))

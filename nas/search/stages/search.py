@@ -157,7 +157,7 @@ def request_for(
     known = pd.concat([comparable(elsewhere, here, planned, settings, context), here])
     return Request(
         space=context.space_of(stage),
-        history=observations(known, cost, context.repository.sampler_attrs(context.study_id), more),
+        history=observations(known, cost, context.sampler_attrs(), more),
         count=count,
         seed=context.definition.seed * 1000 + stage.position,
         batch=batch,
