@@ -248,7 +248,7 @@ def worker(
         names = [*(studies or []), *(study or [])]
         if bool(names) == every:
             raise StudyError("nas worker needs studies", "name them, or give --all for all of the database; not both")
-        done = search.join(
+        work = search.joined(
             names,
             db,
             name=name,
@@ -259,6 +259,8 @@ def worker(
             idle_s=idle,
             measures_for=measures_for,
         )
+        with work as queue:
+            done = queue.run()
     except search.FreshProcessNeeded:
         raise typer.Exit(search.RENEW) from None
     except NasError as error:

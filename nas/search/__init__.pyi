@@ -23,7 +23,7 @@ from .finding import studies_here as studies_here
 from .handing import origin as origin
 from .in_process import work_here as work_here
 from .joining import database_url as database_url
-from .joining import join as join
+from .joining import joined as joined
 from .launchers.base import WorkerTask as WorkerTask
 from .launchers.base import launch_lines as launch_lines
 from .launchers.base import time_left as time_left

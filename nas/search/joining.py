@@ -37,7 +37,8 @@ def stored_definition(data: dict[str, object]) -> StudyDefinition:
     return study.model_copy(update={"source": data.get("file")})
 
 
-def join(
+@contextlib.contextmanager
+def joined(
     studies: Sequence[str],
     url: str,
     *,
@@ -48,8 +49,8 @@ def join(
     lease_s: float = 60.0,
     idle_s: float | None = None,
     measures_for: str | None = None,
-) -> int:
-    """Works on several studies of one database until nothing is left; returns the number of trainings finished here.
+) -> Iterator[Queue]:
+    """What works on several studies of one database: its `run` does until nothing is left.
 
     Before each training the study of the highest `priority` that has one to do comes first; of equals the one named
     first, or the older one.
@@ -64,9 +65,6 @@ def join(
         lease_s: silence after which others take a training over.
         idle_s: end after so many seconds without work; None: when all studies have ended.
         measures_for: name of the far device that this machine is.
-
-    Raises:
-        NasError: a study cannot be worked on here; the others were, as far as they could.
     """
     if len(studies) == 1:
         name_found, url = find_study(studies[0], url)
@@ -89,7 +87,7 @@ def join(
         for stored, its_name in sorted(zip(found, names, strict=True), key=lambda pair: _rank(pair[0], known)):
             queue.add(stored.name, partial(make, stored, its_name))
         stop_on_signals(queue.stop)
-        return queue.run()
+        yield queue
 
 
 def _rank(stored: StudyInfo, known: Mapping[str, int]) -> tuple[int, int]:
@@ -121,10 +119,10 @@ class Queue:
             worker.stop()
 
     def run(self) -> int:
-        """Works until nothing is left; returns the trainings finished.
+        """Works until nothing is left; returns the trainings finished here.
 
         Raises:
-            NasError: what the first study that could not be worked on said.
+            NasError: what the first study that could not be worked on said; the others were, as far as they could.
         """
         left: list[tuple[str, Worker]] = []
         with contextlib.ExitStack() as signs:

@@ -18,6 +18,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from nas.data.records import require_same_data
@@ -94,6 +95,9 @@ class Worker:
     def __post_init__(self) -> None:
         self.done = 0
         self._mirror = Mirror(self.context)
+        repository, most = self.context.repository, self.context.definition.max_attempts - 1
+        claim = partial(repository.claim_training, self.context.study_id, self.context.owner, self.lease_s)
+        self.claim: Callable[[], ClaimedTraining | None] = partial(claim, max_silences=most)
 
     def stop(self) -> None:
         """Asks the worker to give back what it has and return."""
@@ -201,14 +205,6 @@ class Worker:
 
     def _prepares(self, done: int, total: int, what: str = "") -> None:
         self._says(f"preparing images, {done} of {total}" if done < total else "")
-
-    def claim(self) -> ClaimedTraining | None:
-        return self.context.repository.claim_training(
-            self.context.study_id,
-            self.context.owner,
-            self.lease_s,
-            max_silences=self.context.definition.max_attempts - 1,
-        )
 
     def finished(self) -> bool:
         stages = self.context.repository.stages(self.context.study_id)

@@ -15,7 +15,7 @@ from nas.errors import DataError, NasError, StudyError
 from nas.search import worker as working
 from nas.search.definition import load_study
 from nas.search.history import stagnant
-from nas.search.joining import join
+from nas.search.joining import joined
 from nas.search.launchers.base import launch_lines
 from nas.search.runner import register
 from nas.search.worker import Worker
@@ -193,7 +193,8 @@ def test_workers_of_several_studies_serve_the_highest_priority_first(tmp_path: P
         )
         with open_database(url) as database:
             register(load_study(file), Repository(database))
-    assert join([], url) == 18
+    with joined([], url) as queue:
+        assert queue.run() == 18
     with open_database(url) as database:
         repository = Repository(database)
         ended = {n: repository.results(n)["finished_at"] for n in ("high", "middle", "low")}
@@ -213,8 +214,8 @@ def test_a_study_that_cannot_be_worked_on_leaves_the_others_alone(tmp_path: Path
         with open_database(url) as database:
             register(load_study(file), Repository(database))
     (tmp_path / "broken" / "table.csv").unlink()
-    with pytest.raises(NasError, match=r"table\.csv"):
-        join(["broken", "fine"], url)
+    with joined(["broken", "fine"], url) as queue, pytest.raises(NasError, match=r"table\.csv"):
+        queue.run()
     with open_database(url) as database:
         assert Repository(database).status("fine")["finished"]
 

@@ -21,7 +21,7 @@ from nas.latency.exchange import Bridge
 from nas.search.context import StudyContext, StudyParts
 from nas.search.definition import load_study
 from nas.search.far_device import check_far_device
-from nas.search.joining import join
+from nas.search.joining import joined
 from nas.storage import Repository
 
 pytestmark = pytest.mark.skipif(
@@ -173,8 +173,9 @@ def test_a_worker_on_the_device_answers_its_study(tmp_path: Path) -> None:
     assert repository.status("far")["finished"]
     assert "nothing" not in answers(repository)
     assert {row.device for row in repository.latencies().itertuples()} == {"robot"}
-    with pytest.raises(StudyError, match="the study measures on 'robot', not on 'board'"):
-        join(["far"], f"sqlite:///{tmp_path / 'study.db'}", measures_for="board")
+    board = joined(["far"], f"sqlite:///{tmp_path / 'study.db'}", measures_for="board")
+    with board as queue, pytest.raises(StudyError, match="the study measures on 'robot', not on 'board'"):
+        queue.run()
     assert main(["worker", "far", "--db", f"sqlite:///{tmp_path / 'study.db'}", "--measures-for", "board"]) == 2
 
 

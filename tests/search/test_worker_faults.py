@@ -24,7 +24,7 @@ from nas.project import diagnosis
 from nas.search.checkpoints import CheckpointFiles
 from nas.search.context import StudyContext
 from nas.search.execution import Execution
-from nas.search.joining import join
+from nas.search.joining import joined
 from nas.search.launchers import local as running
 from nas.search.launchers.base import JobPool, WorkerTask, exit_words
 from nas.search.launchers.choice import launcher_for, launchers_here
@@ -253,8 +253,9 @@ def test_a_worker_that_joins_by_hand_is_told_of_code_it_does_not_know(tmp_path: 
     definition, _, _ = open_study(own_study(tmp_path))
     sys.modules.pop("own_twice")
     own_code._trusted.clear()
-    with pytest.raises(SpaceError, match="uses code that was not named here: own_twice:Twice"):
-        join(["replayed"], definition.database)
+    unnamed = pytest.raises(SpaceError, match="uses code that was not named here: own_twice:Twice")
+    with joined(["replayed"], definition.database) as queue, unnamed:
+        queue.run()
     assert "own_twice" not in sys.modules
 
 
