@@ -12,10 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from nas.errors import StudyError
-from nas.search.checkpoints import CheckpointFiles
-from nas.search.context import StudyContext, cache_folder, training_device
-from nas.search.worker import Worker, worker_name
-from nas.storage.checkpoint_store import CheckpointStore
+from nas.search.context import StudyContext, training_device
+from nas.search.worker import Worker, open_worker, worker_name
 
 POLL_S = 0.2
 
@@ -25,12 +23,7 @@ def make_worker(context: StudyContext, number: int, lease_s: float) -> Worker:
     definition = context.definition
     device = "cpu" if definition.objective is not None else training_device(definition)
     own = replace(context, owner=worker_name(number), device=device, _datasets={}, _codes={}, cost_models={})
-    store = CheckpointStore(definition.checkpoints or str(cache_folder() / "checkpoints"))
-    store.check()
-    files = CheckpointFiles(store, cache_folder() / "work", shared=definition.checkpoints is not None)
-    worker = Worker(own, files, lease_s, embedded=True)
-    own.stopping = lambda: worker.stopping
-    return worker
+    return open_worker(own, lease_s, embedded=True)
 
 
 def work_here(

@@ -176,10 +176,8 @@ def _worker(
     stored: StudyInfo,
     owner: str,
 ) -> Worker:
-    from nas.search.checkpoints import CheckpointFiles
-    from nas.search.context import StudyContext, cache_folder
-    from nas.search.worker import Worker
-    from nas.storage.checkpoint_store import CheckpointStore
+    from nas.search.context import StudyContext
+    from nas.search.worker import open_worker
 
     own_code.require_trusted(own_function.code_names(stored.definition), f"study {stored.name!r}")
     definition = stored_definition(stored.definition)
@@ -196,12 +194,7 @@ def _worker(
         measures_for=measures_for,
     )
     _check_precision(context)
-    store = CheckpointStore(definition.checkpoints or str(cache_folder() / "checkpoints"))
-    store.check()
-    shared = definition.checkpoints is not None
-    worker = Worker(context, CheckpointFiles(store, cache_folder() / "work", shared=shared), lease_s, parent)
-    context.stopping = lambda: worker.stopping
-    return worker
+    return open_worker(context, lease_s, parent=parent)
 
 
 def _check_precision(context: StudyContext) -> None:

@@ -26,13 +26,14 @@ from nas.errors import NasError, StudyError
 from nas.latency.isolation import TrainingPresence
 from nas.search.budget import close_if_spent, may_begin, stage_budget
 from nas.search.checkpoints import CheckpointFiles
-from nas.search.context import FINAL, StudyContext
+from nas.search.context import FINAL, StudyContext, cache_folder
 from nas.search.execution import Execution
 from nas.search.far_device import answer, ready_to_plan
 from nas.search.measuring import measure_trained
 from nas.search.mirror import Mirror
 from nas.search.objectives import LeftBehindError
 from nas.search.stages import HANDLERS, settings_of
+from nas.storage.checkpoint_store import CheckpointStore
 from nas.training.failures import OutOfMemory, failure_kind, fault_of
 
 if TYPE_CHECKING:
@@ -429,6 +430,16 @@ class Worker:
         finally:
             over.set()
             thread.join(timeout=5)
+
+
+def open_worker(context: StudyContext, lease_s: float, *, parent: int | None = None, embedded: bool = False) -> Worker:
+    """A worker with the study's checkpoint store, which is seen to be usable; slow steps of the context end with it."""
+    store = CheckpointStore(context.definition.checkpoints or str(cache_folder() / "checkpoints"))
+    store.check()
+    files = CheckpointFiles(store, cache_folder() / "work", shared=context.definition.checkpoints is not None)
+    worker = Worker(context, files, lease_s, parent, embedded)
+    context.stopping = lambda: worker.stopping
+    return worker
 
 
 def stop_on_signals(stop: Callable[[], object]) -> None:
