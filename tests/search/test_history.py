@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nas.results.noise import block_effects
 from nas.search.history import front, observations, promoted, seed_noise, spread_over_cost
 from nas.search.proposals import Observation
 from nas.spaces import Candidate
@@ -75,6 +76,35 @@ def test_observations_are_means_and_keep_failures() -> None:
     assert [(o.candidate.notation, o.replicates) for o in found] == [("resnet50+cnl@8", 2), ("resnet50+hac@8", 0)]
     assert found[0].map == pytest.approx(0.6)
     assert found[1].map is None
+
+
+trained = st.tuples(
+    st.integers(0, 5),
+    st.integers(0, 3),
+    st.none() | st.floats(0, 1),
+    st.sampled_from(["finished", "failed", "running"]),
+)
+
+
+@given(st.lists(trained, max_size=30), st.sets(st.integers(0, 29)))
+def test_observations_beside_a_loop_over_candidates(
+    rows: list[tuple[int, int, float | None, str]], noted: set[int]
+) -> None:
+    """Means over seeds without what a seed moved, in the order in which candidates were asked for."""
+    drawn = table([(SINGLES[number].notation, seed, value, status) for number, seed, value, status in rows])
+    drawn = drawn.astype({"map": float, "notation": object})
+    attrs = {number: {"generation": number} for number in noted}
+    found = observations(drawn, lambda c: float(c.sites[0]), attrs, [lambda c: None])
+    done = drawn[drawn["status"].isin(["finished", "failed"])]
+    done = done.assign(map=done["map"] - block_effects(done))
+    expected = []
+    for notation, own in done.groupby("notation", sort=False):
+        values = own.loc[own["status"] == "finished", "map"].dropna()
+        mean = pytest.approx(values.mean(), abs=1e-12) if len(values) else None
+        note = next((attrs[i] for i in own["training_id"] if i in attrs), {})
+        expected.append((notation, mean, len(values), note))
+    assert [(o.candidate.notation, o.map, o.replicates, o.attrs) for o in found] == expected
+    assert all((o.cost, o.more) == (float(o.candidate.sites[0]), (None,)) for o in found)
 
 
 def test_seed_noise_pools_within_candidates() -> None:
