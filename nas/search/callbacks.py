@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nas.spaces import rule_from_dict
+from nas.storage.kept import KeptResults
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,6 +104,7 @@ class Watch:
 
     def __init__(self, repository: Repository, study: str, callbacks: Sequence[object]) -> None:
         self._repository, self._study, self._callbacks = repository, study, list(callbacks)
+        self._kept = KeptResults(repository, study)
         info = repository.study(study)
         self._id = info.id
         self._stages = {stage.name: stage.status for stage in repository.stages(info.id)}
@@ -141,7 +143,8 @@ class Watch:
             self._tell("study_ended", self._study, finished)
 
     def _results(self) -> pd.DataFrame:
-        return self._repository.results(self._study).drop_duplicates("training_id")
+        self._kept.look()
+        return self._kept.results().drop_duplicates("training_id")
 
     def _changed(self) -> pd.DataFrame:
         """Trainings whose state was not told yet."""
