@@ -14,7 +14,7 @@ from nas.data.views import prepared_id
 from nas.errors import StudyError, TrainingError, unknown_name
 from nas.latency.backends import get_backend
 from nas.results.columns import RESULTS
-from nas.search.context import FINAL, SELECT, SOURCE, StudyParts, training_device
+from nas.search.context import FINAL, SELECT, StudyParts, training_device
 from nas.search.definition import RuleTestStage, RungStage, StudyDefinition
 from nas.search.far_device import check_far_device
 from nas.search.proposals import SAMPLERS
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
     from nas.data import ReidDataset
     from nas.storage import Repository
     from nas.training import Checkpoint, Recipe
-
-
-VIEWS = {"confirm": FINAL, "pretrain": SOURCE}
-"""Kinds of stages that train on another view than the study's."""
 
 
 def check_study(definition: StudyDefinition, repository: Repository | None = None, *, fetch: bool = True) -> None:
@@ -167,7 +163,7 @@ def _check_starts(context: StudyParts) -> None:
     if context.recipe.keep == "none":
         raise StudyError("a start needs a recipe that keeps weights", "set keep: last")
     for stage in context.definition.named_stages():
-        view = FINAL if stage.kind == "confirm" else context.search_view
+        view = context.view_of(stage)
         size = getattr(getattr(stage.settings, "fidelity", None), "input", None) or context.recipe.input
         for start in context.definition.starts_of(stage.settings):
             if start.kind == CHECKPOINT:
@@ -277,8 +273,8 @@ def _check_unseen(context: StudyParts, saved: Checkpoint, view: str, what: str) 
 
 def _views(context: StudyParts) -> list[str]:
     """Views that the study trains on, and reads its candidates on."""
-    kinds = [stage.kind for stage in context.definition.named_stages() if stage.kind != "profile"]
-    return list(dict.fromkeys(VIEWS.get(kind, context.search_view) for kind in kinds))
+    stages = context.definition.named_stages()
+    return list(dict.fromkeys(context.view_of(stage) for stage in stages if stage.kind != "profile"))
 
 
 def _tested_baselines(context: StudyParts) -> list[Candidate]:
@@ -299,7 +295,7 @@ def _check_data(context: StudyParts) -> None:
 def _check_teachers(context: StudyParts) -> None:
     """Teachers are there and can teach at every stage; none has seen the persons that candidates are selected on."""
     for stage in context.definition.named_stages():
-        view = VIEWS.get(stage.kind, context.search_view)
+        view = context.view_of(stage)
         recipe = context.recipe_of(view)
         if stage.kind == "profile" or recipe.distil is None:
             continue

@@ -22,7 +22,7 @@ from nas.progress import Progress
 from nas.results.columns import Metric, metric_of
 from nas.results.costs import COSTS
 from nas.search import handing
-from nas.search.definition import PretrainStage, StudyDefinition, TrainingStage
+from nas.search.definition import PretrainStage, StageDefinition, StudyDefinition, TrainingStage
 from nas.search.environment import environment
 from nas.search.objectives import OwnTrainer
 from nas.search.replay import ReplayTable
@@ -47,6 +47,8 @@ SPLITS = {SELECT: "val", FINAL: "test", "source": "transfer", TABLE: TABLE, OWN:
 """What a view's trainings are read on, as results tables name it."""
 SOURCE = "source"
 """View of a `pretrain` stage: trained on its data, read on the test split of the study's own."""
+OWN_VIEWS = {"confirm": FINAL, "pretrain": SOURCE, "tune": SELECT}
+"""Views of the kinds of stages that train on another one than the search."""
 
 
 @dataclass
@@ -253,6 +255,10 @@ class StudyParts:
         if not self.trains:
             return TABLE if self.trainer is None else OWN
         return FINAL if self.definition.select_on == "test" else SELECT
+
+    def view_of(self, stage: StageDefinition) -> str:
+        """The view that a stage trains on."""
+        return getattr(stage.settings, "view", None) or OWN_VIEWS.get(stage.kind, self.search_view)
 
     def seed(self, candidate: Candidate, replicate: int) -> int | None:
         """The seed of a replicate; None where a table has fewer of the candidate.

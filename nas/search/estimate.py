@@ -19,7 +19,7 @@ import numpy as np
 from nas import training
 from nas.data.readers import PUBLISHED
 from nas.errors import DataError
-from nas.search.context import FINAL, SELECT, SOURCE, StudyContext
+from nas.search.context import SELECT, SOURCE, StudyContext
 from nas.search.definition import StageDefinition
 from nas.search.launchers.local import usable_cores
 from nas.search.stages import HANDLERS, Preview
@@ -177,8 +177,7 @@ class _Costs:
 
     def _trained(self, stage: StageDefinition, preview: Preview) -> tuple[str, Recipe]:
         """The view of a stage's trainings, and its recipe with the preview's epochs."""
-        views = {"confirm": FINAL, "pretrain": SOURCE, "tune": SELECT}
-        view = getattr(stage.settings, "view", None) or views.get(stage.kind, self.context.search_view)
+        view = self.context.view_of(stage)
         recipe = self.context.recipe_of(view)
         size = self._fidelity(stage).input or recipe.input
         return view, recipe.with_overrides({"epochs": preview.epochs, "input": size})

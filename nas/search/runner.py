@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from nas import training
 from nas.errors import StorageError, StudyError
 from nas.search import own_function
-from nas.search.context import FINAL, SELECT, SOURCE, SPLITS, StudyContext, StudyParts, cache_folder, training_device
+from nas.search.context import FINAL, SPLITS, StudyContext, StudyParts, cache_folder, training_device
 from nas.search.definition import START, StudyDefinition
 from nas.search.environment import who
 from nas.search.growth import Growth, growth, reopen
@@ -264,11 +264,10 @@ def prepare(context: StudyContext, bar: contextlib.AbstractContextManager[Any]) 
     """Makes and packs the images once, before workers ask for them at the same time."""
     if not context.trains:
         return
-    views = {"confirm": FINAL, "pretrain": SOURCE, "tune": SELECT}
     with bar as progress:
         context.progress = progress
         wanted = [
-            (views.get(stage.kind, context.search_view), getattr(stage.settings, "fidelity", None) or Fidelity())
+            (context.view_of(stage), getattr(stage.settings, "fidelity", None) or Fidelity())
             for stage in context.definition.named_stages()
             if stage.kind not in ("profile", START)
         ]

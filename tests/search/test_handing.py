@@ -11,7 +11,9 @@ import yaml
 from search_builders import open_study, study_file, work
 
 from nas.errors import NasError, StudyError
+from nas.search import checks
 from nas.search.checks import check_study
+from nas.search.context import StudyParts
 from nas.search.definition import StudyDefinition, load_study
 from nas.search.stages import HANDLERS
 from nas.search.stages.tune import check_tunable, conclude, draw_settings
@@ -173,6 +175,17 @@ def test_only_fresh_seeds_decide_which_recipe_is_handed_on() -> None:
     assert told["low"] == pytest.approx(0.03 - 4.302653 * 0.01 / 3**0.5, abs=1e-6)
     worse = pd.DataFrame(rows).assign(map=[0.7, 0.7, 0.7, 0.6, 0.6, 0.6])
     assert conclude(worse, "resnet50")["recipe"] == {}
+
+
+def test_the_persons_that_recipes_are_chosen_on_are_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study that selects on the test split still tunes on validation identities: both must serve a batch."""
+    looked_at: list[str] = []
+    monkeypatch.setattr(StudyParts, "dataset", lambda _self, view: looked_at.append(view) or view)
+    monkeypatch.setattr(checks, "_check_batches", lambda *_: None)
+    monkeypatch.setattr("nas.data.checks.require_evaluation", lambda _view: None)
+    stages = [{"tune": {"trainings": 6}}, {"sweep": {"candidates": 3}}]
+    checks._check_data(StudyParts(tunable(stages=stages, select_on="test")))
+    assert set(looked_at) == {"select", "final"}
 
 
 def test_tuning_needs_domains_and_comes_first() -> None:
