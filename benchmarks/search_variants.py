@@ -16,6 +16,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from nas.search.proposals import Observation, Proposal, Request
 from nas.search.proposals.features import Features
+from nas.search.proposals.improvement import Staircase
 from nas.search.proposals.model import Beliefs, ModelSettings, level_and_scale
 from nas.search.proposals.placement import PlacementSampler, PlacementSettings
 from nas.spaces import Candidate
@@ -93,6 +94,18 @@ def replicating(request: Request) -> list[Proposal]:
     return [*fresh, Proposal(least.candidate, least.attrs)]
 
 
+def optimistic(stairs: Staircase, beliefs: Beliefs, costs: Floats, _: np.random.Generator) -> Floats:
+    """(candidates,) gain one deviation above the mean."""
+    return stairs.expected_gain(beliefs.mean + beliefs.sd, np.zeros(len(costs)), costs)
+
+
+def thompson(stairs: Staircase, beliefs: Beliefs, costs: Floats, rng: np.random.Generator) -> Floats:
+    """(candidates,) gain of a joint draw."""
+    own = np.sqrt(beliefs.own) * rng.standard_normal(len(beliefs.mean))
+    drawn = beliefs.mean + rng.standard_normal(len(beliefs.halves)) @ beliefs.halves + own
+    return stairs.expected_gain(np.asarray(drawn), np.zeros(len(costs)), costs)
+
+
 def _with(**changes: object) -> PlacementSampler:
     return PlacementSampler(replace(PlacementSettings(), **changes))  # type: ignore[arg-type]
 
@@ -103,8 +116,8 @@ def _without(*groups: str) -> PlacementSampler:
 
 VARIANTS: Mapping[str, Callable[[Request], list[Proposal]]] = {
     "placement": PlacementSampler(),
-    "Thompson draw instead of expected gain": _with(acquisition="thompson"),
-    "one deviation above the mean (UCB) instead of expected gain": _with(acquisition="optimistic"),
+    "Thompson draw instead of expected gain": _with(acquisition=thompson),
+    "one deviation above the mean (UCB) instead of expected gain": _with(acquisition=optimistic),
     "blocks and sites only (additive)": _without(*PAIRS, *FINE),
     "without pairs": _without(*PAIRS),
     "without pairs of single sites": _without("site pair"),

@@ -61,10 +61,6 @@ class Staircase:
         values, costs = np.append(self.heights[1:], value), np.append(self.starts[1:], cost)
         return Staircase.of(values, costs, float(self.heights[0]), self.end)
 
-    def gain(self, values: Floats, costs: Floats) -> Floats:
-        """(candidates,) hypervolume improvement of certain values, each for itself."""
-        return np.asarray((self._widths(costs) * np.maximum(0.0, values[:, None] - self.heights)).sum(axis=1))
-
     def expected_gain(self, mean: Floats, sd: Floats, costs: Floats) -> Floats:
         """(candidates,) expected hypervolume improvement."""
         gains = expected_improvement(mean[:, None], sd[:, None], self.heights[None, :])

@@ -81,11 +81,6 @@ class Beliefs:
         kept = np.sqrt((self.own + self.noise) / (self.own + self.noise + power))
         return replace(self, halves=self.halves - np.outer(column, (1.0 - kept) / power * (column @ self.halves)))
 
-    def drawn(self, rng: np.random.Generator) -> Floats:
-        """(candidates,) one joint draw."""
-        own = np.sqrt(self.own) * rng.standard_normal(len(self.mean))
-        return np.asarray(self.mean + rng.standard_normal(len(self.halves)) @ self.halves + own)
-
 
 class Model:
     """The surrogate fitted to observations.

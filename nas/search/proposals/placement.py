@@ -9,7 +9,7 @@ improvement (`improvement`) is proposed; the rest of the batch is chosen as if i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -27,6 +27,14 @@ from nas.spaces import Candidate
 Floats = npt.NDArray[np.float64]
 
 
+Acquisition = Callable[[Staircase, Beliefs, Floats, np.random.Generator], Floats]
+
+
+def expected_gain(stairs: Staircase, beliefs: Beliefs, costs: Floats, _: np.random.Generator) -> Floats:
+    """(candidates,) what is maximised."""
+    return stairs.expected_gain(*beliefs.marginals, costs)
+
+
 @dataclass(frozen=True)
 class PlacementSettings:
     """What can be chosen about the strategy; the defaults won on planted landscapes.
@@ -36,7 +44,7 @@ class PlacementSettings:
         draws: uniform draws in the pool.
         near: candidates near the front in the pool, and again near the best of the pool.
         centres: how many of the best of the pool are looked around.
-        acquisition: a name of `ACQUISITIONS`.
+        acquisition: what is maximised.
         margin: the reference cost lies this share of the range of costs beyond the dearest.
         model: the surrogate.
     """
@@ -46,7 +54,7 @@ class PlacementSettings:
     near: int = 250
     centres: int = 6
     margin: float = 0.1
-    acquisition: str = "expected"
+    acquisition: Acquisition = expected_gain
     model: ModelSettings = field(default_factory=ModelSettings)
 
 
@@ -137,31 +145,14 @@ class _Batch:
         for i in range(len(self._request.pending)):
             beliefs, stairs = beliefs.after(i), stairs.with_point(float(beliefs.mean[i]), float(cost[i]))
         chosen: list[Candidate] = []
-        acquisition = ACQUISITIONS[self._settings.acquisition]
         while free.any() and len(chosen) < self._request.count:
             rng = np.random.default_rng(self._request.number(f"draw {len(chosen)}"))
-            best = int(np.where(free, acquisition(stairs, beliefs, cost, rng) * chances, -np.inf).argmax())
+            gain = self._settings.acquisition(stairs, beliefs, cost, rng) * chances
+            best = int(np.where(free, gain, -np.inf).argmax())
             free[best] = False
             chosen.append(everything[best])
             beliefs, stairs = beliefs.after(best), stairs.with_point(float(beliefs.mean[best]), float(cost[best]))
         return chosen
-
-
-def _expected(stairs: Staircase, beliefs: Beliefs, costs: Floats, rng: np.random.Generator) -> Floats:
-    return stairs.expected_gain(*beliefs.marginals, costs)
-
-
-def _optimistic(stairs: Staircase, beliefs: Beliefs, costs: Floats, rng: np.random.Generator) -> Floats:
-    return stairs.gain(beliefs.mean + beliefs.sd, costs)
-
-
-def _thompson(stairs: Staircase, beliefs: Beliefs, costs: Floats, rng: np.random.Generator) -> Floats:
-    return stairs.gain(beliefs.drawn(rng), costs)
-
-
-Acquisition = Callable[[Staircase, Beliefs, Floats, np.random.Generator], Floats]
-ACQUISITIONS: Mapping[str, Acquisition] = {"expected": _expected, "optimistic": _optimistic, "thompson": _thompson}
-"""What is maximised: expected gain, gain one deviation above the mean, gain of a joint draw."""
 
 
 class _Costs:
