@@ -73,9 +73,14 @@ class Sweep:
         return Preview((count + len(extra)) * settings.seeds, epochs, note=note, on=on, networks=networks)
 
 
+def _held(space: DesignSpace, blocks: int | None) -> dict[int, int]:
+    """How many candidates a space has with each number of blocks, or with the one that is asked for."""
+    return {b: n for b, n in space.size_by_blocks().items() if b > 0 and blocks in (None, b)}
+
+
 def _several(space: DesignSpace, settings: SweepStage, count: int) -> int:
     """Of so many candidates, those with several blocks on average: single placements are timed by a profile."""
-    placed = {b: n for b, n in space.size_by_blocks().items() if b > 0 and settings.blocks in (None, b)}
+    placed = _held(space, settings.blocks)
     return round(count * sum(n for blocks, n in placed.items() if blocks > 1) / max(1, sum(placed.values())))
 
 
@@ -97,8 +102,7 @@ def preferred(space: DesignSpace, blocks: int | None) -> DesignSpace:
         child = space.restrict(hard) if hard else space
     except EmptySpaceError:
         return space
-    counts = child.size_by_blocks()
-    return child if any(n for b, n in counts.items() if b > 0 and blocks in (None, b)) else space
+    return child if any(_held(child, blocks).values()) else space
 
 
 def check_sweep(space: DesignSpace, settings: SweepStage, name: str) -> None:
@@ -122,8 +126,7 @@ def sweep_size(space: DesignSpace, settings: SweepStage) -> int:
     """Number of candidates of a sweep: never more than the space holds."""
     if not settings.draws:
         return 0
-    by_blocks = space.size_by_blocks()
-    held = sum(n for blocks, n in by_blocks.items() if blocks > 0 and settings.blocks in (None, blocks))
+    held = sum(_held(space, settings.blocks).values())
     return held if settings.candidates is None else min(held, settings.candidates)
 
 
@@ -146,7 +149,7 @@ def draw(
     Raises:
         StudyError: the space has no such candidate, or none inside the stage's limits.
     """
-    counts = {b: n for b, n in space.size_by_blocks().items() if b > 0 and settings.blocks in (None, b)}
+    counts = _held(space, settings.blocks)
     _check_size(space, settings, stage.name)
     if not any(counts.values()):
         wanted = "a block" if settings.blocks is None else f"{settings.blocks} blocks"
