@@ -333,10 +333,11 @@ def test_a_record_without_a_time_is_refused(repository: Repository, value: objec
 
 
 def test_an_archive_whose_tables_were_made_step_by_step_is_read(repository: Repository, tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / DATABASE)) as connection:
+    made = tmp_path / "made.db"
+    with closing(sqlite3.connect(made)) as connection:
         connection.executescript(STEP_BY_STEP.read_text())
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.write(tmp_path / DATABASE, DATABASE)
+        archive.write(made, DATABASE)
     done = import_study(repository, tmp_path / "a.zip")
     assert (done.study, done.rows["nas_training"], done.rows["nas_note"]) == ("present", 3, 1)
     assert repository.results("present")["map"].dropna().tolist() == [0.5, 0.6]
