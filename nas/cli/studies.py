@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ from nas.errors import StudyError
 
 if TYPE_CHECKING:
     from nas.storage.administration import Deletion
+    from nas.storage.records import StudySummary
 
 Name = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study in the database.")]
 # Of the environment only the group is told: it must not overrule a --db that stands before the word.
@@ -54,7 +55,7 @@ def list_(context: typer.Context, db: Own = None, json: Json = False) -> None:
         print_table(headings, [_row(study.summary) for study in found if study.url == url], title=storage.masked(url))
 
 
-def _row(study: dict[str, Any]) -> tuple[object, ...]:
+def _row(study: StudySummary) -> tuple[object, ...]:
     counts = study["trainings"]
     begun = datetime.fromtimestamp(study["created_at"], UTC).strftime("%Y-%m-%d %H:%M")
     stages = f"{study['stages_finished']}/{study['stages']}"

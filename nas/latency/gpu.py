@@ -85,7 +85,7 @@ def _of_the_card(question: Callable[Concatenate[ModuleType, object, P], T]) -> C
     """A question to NVML about a card's handle as one about its index; None without driver, library or card."""
 
     @functools.wraps(question)
-    def ask(index: int, *more: P.args, **named: P.kwargs) -> T | None:
+    def ask(index: int, /, *more: P.args, **named: P.kwargs) -> T | None:
         with _handle(index) as found:
             return None if found is None else question(found[0], found[1], *more, **named)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from nas import storage
 from nas.errors import NasError, StudyError, unknown_name
-from nas.files.plain import JsonDict
 from nas.files.yaml_source import load_yaml
+from nas.storage.records import StudySummary
 
 STUDY_FOLDERS = (Path(), Path("studies"))
 FILE_ENDINGS = (".yaml", ".yml")
@@ -27,7 +27,7 @@ class FoundStudy:
 
     name: str
     url: str
-    summary: JsonDict
+    summary: StudySummary
 
 
 def studies_here(url: str | None = None, unread: list[str] | None = None) -> list[FoundStudy]:

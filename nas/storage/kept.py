@@ -30,11 +30,11 @@ _Key: TypeAlias = tuple[str, int]
 _Values: TypeAlias = tuple[object, ...]
 
 # As text: to compare them is cheaper than to read them, and as exact.
-_AS_STORED = [
+_AS_STORED = (
     CandidateRow.params.label("params"),
     CandidateRow.macs.label("macs"),
     cast(CandidateRow.complexity, String).label("activations"),
-]
+)
 
 
 class _Study(NamedTuple):

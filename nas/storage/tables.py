@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Float, Integer, Numeric, String, func, sel
 
 from nas.results.columns import RESULT_COLUMNS
 from nas.results.cost_tables import beside_told, given_table, time_table, with_costs
-from nas.storage.base import AnySelect, trainings_of
+from nas.storage.base import AnyRow, AnySelect, trainings_of
 from nas.storage.latencies import NEWEST_FIRST
 from nas.storage.models import (
     BY_PROTOCOL,
@@ -172,7 +172,7 @@ class Tables(Studies):
     def _frame(self, query: AnySelect) -> pd.DataFrame:
         return self.framed(query, self.rows(query))
 
-    def framed(self, query: AnySelect, rows: Sequence[Sequence[object]]) -> pd.DataFrame:
+    def framed(self, query: AnySelect, rows: Sequence[AnyRow] | Sequence[tuple[object, ...]]) -> pd.DataFrame:
         """Rows of a query as a table, each column of the type that is documented."""
         columns = query.selected_columns
         frame = pd.DataFrame.from_records(rows, columns=[column.name for column in columns])

@@ -20,7 +20,7 @@ from nas.storage.models import Environment
 
 def test_results_have_the_agreed_columns(repository: Repository) -> None:
     """What storage writes is what `nas.results.columns` lists: nothing more, and nothing left empty for want of it."""
-    read = [column.name for column in tables._results_query("", None).selected_columns]
+    read = [column.name for column in tables.results_query("", tables.sizes(None)).selected_columns]
     assert {*read, *COST_COLUMNS} == set(RESULT_COLUMNS)
     fill(repository, 0)
     empty = repository.results("made_up")

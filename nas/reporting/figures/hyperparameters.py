@@ -195,8 +195,8 @@ class Slices(StudyFigure):
         figure.update_xaxes(title_text=style.plain(name), row=row, col=column)
         if names:
             # In lines: turned, they would run into the axis's own name and the plot below.
-            told = ["<br>".join(map(style.plain, wrap(name, _TICK_WIDTH))) for name in names]
-            ticks = {"tickvals": list(range(len(names))), "ticktext": told, "tickangle": 0}
+            lines = ["<br>".join(map(style.plain, wrap(name, _TICK_WIDTH))) for name in names]
+            ticks = {"tickvals": list(range(len(names))), "ticktext": lines, "tickangle": 0}
             figure.update_xaxes(range=[-0.6, len(names) - 0.4], row=row, col=column, **ticks)
         elif numbers is not None and numbers.min() > 0 and numbers.max() / numbers.min() > _LOG_FROM:
             figure.update_xaxes(type="log", dtick=1, row=row, col=column)
