@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nas.search.definition import Budget
 
@@ -82,5 +82,5 @@ def may_begin(context: StudyContext) -> bool:
 def _parts(context: StudyContext) -> list[tuple[StageInfo, Budget]]:
     if not any(_is_set(getattr(s.settings, "budget", None)) for s in context.definition.named_stages()):
         return []
-    stages: list[Any] = [(s, stage_budget(context, s)) for s in context.repository.stages(context.study_id)]
+    stages = [(stage, stage_budget(context, stage)) for stage in context.repository.stages(context.study_id)]
     return [(stage, budget) for stage, budget in stages if budget is not None]

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 
@@ -76,7 +75,7 @@ def load_campaign(paths: Sequence[Path], profile: str | None = None) -> Campaign
     if len(paths) == 1 and is_campaign(paths[0]):
         source = load_yaml(paths[0], StudyError)
         file = validate(CampaignFile, source, StudyError)
-        keys: dict[str, Any] = file.model_dump(exclude={"studies"})
+        keys = file.model_dump(exclude={"studies"})
         studies = tuple(load_study(paths[0].parent / name, profile) for name in file.studies)
     else:
         keys, studies = {"name": "campaign"}, tuple(load_study(path, profile) for path in paths)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nas import data, latency, networks, training
 from nas.errors import StudyError
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nas.data import PreparedData, ReidDataset
+    from nas.data.load import Spec
     from nas.networks.complexity import Complexity
     from nas.search.costs import CostModel
     from nas.storage import Repository, StageInfo
@@ -237,14 +238,14 @@ class StudyParts:
     def _own_data(self) -> ReidDataset:
         return self._load(self.definition.data)
 
-    def _load(self, spec: Any) -> ReidDataset:
+    def _load(self, spec: Spec) -> ReidDataset:
         return data.load_dataset(spec, self.definition.folders, progress=self.progress)
 
     def here(self, recipe: Recipe, candidate: Candidate | None = None) -> Recipe:
         """A recipe with the paths of its files as they are on this machine."""
         return with_paths(recipe, lambda path: located(path, self.definition.folders), candidate)
 
-    def _pretraining_data(self) -> Any:
+    def _pretraining_data(self) -> Spec:
         if self.pretraining is None:
             raise StudyError("this study has no `pretrain` stage, so there is no source data")
         return self.pretraining.data
@@ -314,7 +315,7 @@ class StudyContext(StudyParts):
     _looks_once: bool = field(default=False, init=False)
     _looked: bool = field(default=False, init=False)
 
-    def tuned(self, view: str) -> dict[str, Any]:
+    def tuned(self, view: str) -> dict[str, object]:
         """The recipe values that the study's `tune` stage chose; empty before it has, and without one."""
         if not any(item.kind == "tune" for item in self.definition.stages):
             return {}

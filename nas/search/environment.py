@@ -9,7 +9,6 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
-from typing import Any
 
 import nas
 from nas.spaces.plugins import GROUPS
@@ -17,13 +16,13 @@ from nas.spaces.plugins import GROUPS
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "optuna", "SQLAlchemy", "pandas", "scipy")
 
 
-def environment(device: str = "cpu") -> dict[str, Any]:
+def environment(device: str = "cpu") -> dict[str, object]:
     """Facts about this process: versions (of packages with own blocks and parts too), commit, CPU, GPU and driver.
 
     Args:
         device: `cpu`, `cuda` or `cuda:N`, where it trains.
     """
-    facts: dict[str, Any] = {
+    facts: dict[str, object] = {
         "nas": nas.__version__,
         "commit": commit(),
         "python": platform.python_version(),

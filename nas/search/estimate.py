@@ -12,13 +12,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nas import training
 from nas.data.readers import PUBLISHED
 from nas.errors import DataError
+from nas.files.plain import JsonDict
 from nas.search.context import SELECT, SOURCE, StudyContext
 from nas.search.definition import StageDefinition
 from nas.search.launchers.local import usable_cores
@@ -30,6 +31,7 @@ from nas.training.failures import is_out_of_memory
 from nas.training.fidelity import Fidelity
 
 if TYPE_CHECKING:
+    from nas.data import ReidDataset
     from nas.training import Recipe, Speed
 
 MEASURE_OVERHEAD_S = 1.0
@@ -91,7 +93,7 @@ class StudyEstimate:
         shares = [math.ceil(n / self.workers) / n if n else 1.0 for n in numbers]
         return sum((stage.hours or 0.0) * share for stage, share in zip(self.stages, shares, strict=True))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonDict:
         """Plain data for `--json`."""
         stages = [
             {
@@ -297,7 +299,7 @@ class _Costs:
             return self._published(view, ("query", "gallery")) or 0
         return len(dataset.query) + len(dataset.gallery)
 
-    def _dataset(self, view: str) -> Any:
+    def _dataset(self, view: str) -> ReidDataset | None:
         try:
             return self.context.dataset(view)
         except DataError:
@@ -306,7 +308,7 @@ class _Costs:
     def _published(self, view: str, splits: tuple[str, ...]) -> int | None:
         """The published number of images; of what is selected on, without the share that is held out."""
         source = view == SOURCE and self.context.pretraining is not None and splits == ("train",)
-        given: Any = self.context.pretraining.data if source else self.context.definition.data  # type: ignore[union-attr]
+        given = self.context.pretraining.data if source else self.context.definition.data  # type: ignore[union-attr]
         names = [str(name) for name in given] if isinstance(given, Mapping) else []
         sizes = next((PUBLISHED[name] for name in names if name in PUBLISHED), None)
         if sizes is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from nas import training
 from nas.data.records import require_same_data
 from nas.errors import StorageError, StudyError, TrainingError
+from nas.files.plain import JsonDict
 from nas.results.costs import COSTS
 from nas.search.context import StudyContext
 from nas.search.energy import metered
@@ -52,7 +53,7 @@ class Execution:
         self._context = context
         self._files = files
         self._between_steps = between_steps
-        self._undelivered: list[dict[str, Any]] = []
+        self._undelivered: list[JsonDict] = []
 
     def run(self, claim: ClaimedTraining, should_stop: Callable[[], bool]) -> TrainingOutcome:
         """Trains and evaluates; raises what the training raises."""
@@ -207,7 +208,7 @@ def own_outcome(
     )
 
 
-def _plain(metrics: Mapping[str, object]) -> dict[str, Any]:
+def _plain(metrics: JsonDict) -> dict[str, object]:
     """Metrics without per-query arrays, as JSON data."""
     kept = {k: v for k, v in metrics.items() if not k.startswith("per_query")}
     return {k: (v.tolist() if hasattr(v, "tolist") else v) for k, v in kept.items()}

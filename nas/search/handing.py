@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nas.errors import StudyError, unknown_name
+from nas.files.plain import JsonDict
 from nas.search.definition import StudyDefinition
 from nas.search.starts import identity_forms
 from nas.spaces import DesignSpace, Finding, Rule, RuleSet, rule_from_dict
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
 SPACE_KEYS = ("within", "study", "rules", "fallback")
 
 
-def is_handed_space(space: str | Mapping[str, Any]) -> bool:
+def is_handed_space(space: str | JsonDict) -> bool:
     """Whether a study's `space` takes rules from elsewhere."""
     return isinstance(space, Mapping) and "backbones" not in space and any(key in space for key in SPACE_KEYS)
 
 
-def is_handed_recipe(recipe: str | Mapping[str, Any]) -> bool:
+def is_handed_recipe(recipe: str | JsonDict) -> bool:
     """Whether a study's `recipe` takes tuned values from another study."""
     return isinstance(recipe, Mapping) and "study" in recipe
 
@@ -145,7 +146,7 @@ def as_findings(rows: Iterable[Mapping[str, object]]) -> list[Finding]:
     return [Finding.from_dict({k: v for k, v in row.items() if k not in added}) for row in rows]
 
 
-def stated_rules(definition: StudyDefinition, written: str | Sequence[Any] | Mapping[str, Any]) -> RuleSet:
+def stated_rules(definition: StudyDefinition, written: str | Sequence[JsonDict] | JsonDict) -> RuleSet:
     """Rules from a file beside the study, from a file's content, or from a list.
 
     Raises:
@@ -156,8 +157,7 @@ def stated_rules(definition: StudyDefinition, written: str | Sequence[Any] | Map
         return RuleSet.load(definition.beside(written))
     if isinstance(written, Mapping):
         return RuleSet.from_dict(written)
-    listed: list[Any] = list(written)
-    return RuleSet.of([rule_from_dict(data) for data in listed], name="stated")
+    return RuleSet.of([rule_from_dict(data) for data in written], name="stated")
 
 
 def _space(definition: StudyDefinition, written: object) -> DesignSpace:

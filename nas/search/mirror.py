@@ -10,7 +10,7 @@ import logging
 import time
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nas.search.costs import paid
 from nas.search.proposals.encoding import Encoding
@@ -80,7 +80,7 @@ class Mirror:
         if not rows:
             return
         costs = paid(self._context)
-        by_stage: dict[str, list[dict[str, Any]]] = {}
+        by_stage: dict[str, list[dict[str, object]]] = {}
         spaces = {s.name: self._context.space_of(s) for s in self._context.repository.stages(self._context.study_id)}
         for training_id, stage, notation, value in rows:
             candidate = Candidate.parse(notation)

@@ -21,16 +21,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import IO, SupportsFloat, TypeGuard, TypeVar
 
 from nas.errors import StudyError, TrainingError, unknown_name
 from nas.files.hashes import hash_of_data
+from nas.files.plain import JsonDict
 from nas.search import own_function
 from nas.search.settings import FRACTIONS, ObjectiveSettings
 from nas.spaces import Candidate
 from nas.training.failures import Diverged, TrainingInterrupted
 from nas.training.fidelity import Fidelity
 
+T = TypeVar("T")
 ARGUMENTS = ("candidate", "seed", "fidelity", "start")
 PLACES = ("notation", "seed", "epochs", "fidelity", "start")
 POLL_S = 0.05
@@ -64,7 +66,7 @@ class Told:
         """One of the metrics that have columns of their own."""
         return self.numbers.get(name)
 
-    def stored(self) -> dict[str, Any]:
+    def stored(self) -> JsonDict:
         """Beside the judged value, as the database keeps it."""
         return {"told": dict(self.numbers), "costs": dict(self.costs)}
 
@@ -136,7 +138,7 @@ class OwnTrainer:
             )
         return self.read(given)
 
-    def read(self, given: Any) -> Told:
+    def read(self, given: object) -> Told:
         """What was given, checked.
 
         Raises:
@@ -170,12 +172,12 @@ class OwnTrainer:
         kept = {name: value for name, value in found.items() if name not in settings.costs and math.isfinite(value)}
         return Told(sign * found[judged], kept, {name: found[name] for name in settings.costs}, self._file(checkpoint))
 
-    def _number(self, name: str, value: Any) -> float:
+    def _number(self, name: str, value: object) -> float:
         if not _is_number(value):
             raise StudyError(f"{self.what} gave {name} = {_shown(value)}, which is no number")
         return float(value)
 
-    def _file(self, given: Any) -> Path | None:
+    def _file(self, given: object) -> Path | None:
         if given is None:
             return None
         if not isinstance(given, (str, os.PathLike)) or not Path(given).is_file():
@@ -183,13 +185,13 @@ class OwnTrainer:
         return Path(given)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[SupportsFloat]:
     if isinstance(value, (bool, str)):
         return False
     return isinstance(value, Real) or (getattr(value, "ndim", None) == 0 and hasattr(value, "__float__"))
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -197,7 +199,7 @@ def _shown(value: Any) -> str:
 # -- functions
 
 
-def _named_arguments(function: Callable[..., Any], what: str) -> dict[str, str]:
+def _named_arguments(function: Callable[..., object], what: str) -> dict[str, str]:
     """Which of a function's parameters is given what: by name, or the candidate where there is only one.
 
     Raises:
@@ -220,7 +222,7 @@ def _named_arguments(function: Callable[..., Any], what: str) -> dict[str, str]:
     return {p.name: p.name for p in parameters if p.name in ARGUMENTS}
 
 
-def call(function: Callable[[], Any], what: str) -> Callable[[Callable[[], bool]], Any]:
+def call(function: Callable[[], T], what: str) -> Callable[[Callable[[], bool]], T]:
     """The function's value, computed in a thread that is left behind when it is to stop.
 
     Raises:
@@ -228,8 +230,8 @@ def call(function: Callable[[], Any], what: str) -> Callable[[Callable[[], bool]
         TrainingError: the function raised something.
     """
 
-    def waited(should_stop: Callable[[], bool]) -> Any:
-        values: list[Any] = []
+    def waited(should_stop: Callable[[], bool]) -> T:
+        values: list[T] = []
         errors: list[BaseException] = []
 
         def work() -> None:
@@ -258,7 +260,7 @@ def call(function: Callable[[], Any], what: str) -> Callable[[Callable[[], bool]
 # -- commands
 
 
-def filled(command: Iterable[str], values: Mapping[str, Any]) -> list[str]:
+def filled(command: Iterable[str], values: Mapping[str, object]) -> list[str]:
     """The arguments of a command with their places filled in.
 
     >>> filled(["python", "train.py", "{notation}", "--seed={seed}"], {"notation": "resnet50+cnl@6", "seed": 1})
@@ -316,12 +318,12 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
             process.wait(patience)
 
 
-def _tail(file: Any) -> str:
+def _tail(file: IO[bytes]) -> str:
     file.seek(max(0, file.seek(0, os.SEEK_END) - _LONGEST_OUTPUT))
     return bytes(file.read()).decode("utf-8", "replace")
 
 
-def _last_line(output: str) -> Any:
+def _last_line(output: str) -> object:
     """The JSON on the last line that is not empty.
 
     Raises:

@@ -21,11 +21,11 @@ from nas.files.hashes import hash_of_data, sha256_of
 from nas.spaces import own_code
 
 _HERE = "<here> "
-_known: dict[str, Callable[..., Any]] = {}
+_known: dict[str, Callable[..., object]] = {}
 _MOST_NESTED = 50
 
 
-def register(function: Callable[..., Any]) -> str:
+def register(function: Callable[..., object]) -> str:
     """The name that stands for a function in a study: `module:function` where others can import it."""
     module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", type(function).__qualname__)
     if module not in ("", None, "__main__") and getattr(sys.modules.get(module), name, None) is function:
@@ -39,7 +39,7 @@ def is_here(name: str) -> bool:
     return name.startswith(_HERE)
 
 
-def find(name: str) -> Callable[..., Any]:
+def find(name: str) -> Callable[..., object]:
     """The function behind a name.
 
     Raises:
@@ -63,7 +63,7 @@ def command_name(command: Sequence[str]) -> str:
     return f"nas_command:c{hash_of_data(list(command))}"
 
 
-def code_names(study: Any) -> frozenset[str]:
+def code_names(study: object) -> frozenset[str]:
     """Everything in a study that a person must have named before it is run: own blocks, the objective's code."""
     if not isinstance(study, Mapping):
         return own_code.named_in(study)
@@ -131,7 +131,7 @@ def _sources(function: Any, seen: set[int] | None = None) -> Iterator[str]:
                 yield from _sources(value, seen)
 
 
-def _names(function: FunctionType) -> Iterator[tuple[str, Any]]:
+def _names(function: FunctionType) -> Iterator[tuple[str, object]]:
     closed = inspect.getclosurevars(function)
     yield from sorted({**closed.globals, **closed.nonlocals}.items())
     for name, value in inspect.signature(function).parameters.items():
@@ -139,7 +139,7 @@ def _names(function: FunctionType) -> Iterator[tuple[str, Any]]:
             yield name, value.default
 
 
-def _compiled(function: Any) -> Iterator[str]:
+def _compiled(function: object) -> Iterator[str]:
     code: CodeType | None = getattr(function, "__code__", None)
     if code is not None:
         yield repr((code.co_code, [c for c in code.co_consts if not isinstance(c, CodeType)], code.co_names))

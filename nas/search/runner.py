@@ -41,6 +41,7 @@ from nas.training.fidelity import Fidelity
 from nas.training.recipe import files_of
 
 if TYPE_CHECKING:
+    from nas.progress import Progress
     from nas.storage import Repository, StudyInfo
 
 TOLD_EVERY_S = 10.0  # how often at least those who only look are told the time left
@@ -260,7 +261,7 @@ def log_folder() -> Path:
     return cache_folder() / "logs"
 
 
-def prepare(context: StudyContext, bar: contextlib.AbstractContextManager[Any]) -> None:
+def prepare(context: StudyContext, bar: contextlib.AbstractContextManager[Progress]) -> None:
     """Makes and packs the images once, before workers ask for them at the same time."""
     if not context.trains:
         return

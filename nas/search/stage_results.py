@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import BeforeValidator, PlainSerializer, PlainValidator, TypeAdapter
 from pydantic.dataclasses import dataclass
@@ -15,7 +15,7 @@ from nas.spaces import Candidate
 from nas.storage.records import StageInfo
 
 
-def _candidate(written: Any) -> Candidate:
+def _candidate(written: Candidate | str) -> Candidate:
     return written if isinstance(written, Candidate) else Candidate.parse(written)
 
 
@@ -49,6 +49,16 @@ class StageResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MovedEdge:
+    """A rule that was too tight, the rule with its edge moved outwards (None: dropped), and why."""
+
+    rule: JsonDict
+    relaxed: JsonDict | None = None
+    p: float
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShrinkResult(StageResult):
     """A derivation of rules, with its confirmation once that is done.
 
@@ -65,7 +75,7 @@ class ShrinkResult(StageResult):
     questions: tuple[JsonDict, ...] = ()
     parent_id: str | None = None
     child_id: str | None = None
-    reopened: tuple[JsonDict, ...] = ()
+    reopened: tuple[MovedEdge, ...] = ()
     parent: Draws = ()
     child: Draws = ()
     confirmation: Confirmation | None = None
@@ -102,6 +112,16 @@ class Halves:
     rest: tuple[Drawn, ...] = ()
 
 
+@dataclass(frozen=True)
+class Sides:
+    """Networks of one backbone: the plain one, some with one channel-wise block, and some with several blocks."""
+
+    backbone: str
+    plain: tuple[Drawn, ...] = ()
+    single: tuple[Drawn, ...] = ()
+    several: tuple[Drawn, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class RuleTestResult(StageResult):
     """The rules that are tested, the networks they are tested by, and the tests once these are trained.
@@ -112,5 +132,5 @@ class RuleTestResult(StageResult):
     rules: JsonDict | None = None
     halves: tuple[Halves, ...] = ()
     tests: tuple[JsonDict, ...] | None = None
-    single: tuple[dict[str, Any], ...] = ()
+    single: tuple[Sides, ...] = ()
     sufficient: tuple[JsonDict, ...] = ()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from nas.errors import StudyError
 from nas.files.hashes import sha256_of
@@ -111,7 +111,7 @@ def identity_forms(space: DesignSpace) -> DesignSpace:
     return DesignSpace.from_dict({**data, "blocks": blocks})
 
 
-def _with_form(space: DesignSpace, block: str, params: dict[str, Any]) -> dict[str, Any]:
+def _with_form(space: DesignSpace, block: str, params: dict[str, object]) -> dict[str, object]:
     spec, forms = get_block_spec(block), space.definition.forms(block)
     needed = "start" not in params and not all(spec.is_identity(dict(form)) for form in forms)
     return {**params, "start": [IDENTITY]} if needed else params

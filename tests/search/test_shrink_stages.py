@@ -174,7 +174,7 @@ def test_a_tight_edge_is_reopened_in_the_next_proposal(tmp_path: Path) -> None:
     settings = ShrinkStage(families=["block_preference"], confirm=20)
     step = ShrinkStep(context, replace(stage, space_id=child.id), settings, Fidelity())
     proposal = step.derive(settings.families, ShrinkResult())
-    assert [edge["relaxed"] for edge in proposal.reopened] == [MinDistance(distance=4).to_dict()]
+    assert [edge.relaxed for edge in proposal.reopened] == [MinDistance(distance=4).to_dict()]
     wide = repository.space(proposal.child_id or "")
     assert wide is not None
     assert wide.size > child.size()

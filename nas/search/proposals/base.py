@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 from nas.files.hashes import hash_of_text
 from nas.spaces import Candidate, DesignSpace
@@ -29,7 +29,7 @@ class Observation:
     map: float | None
     cost: float | None
     replicates: int = 1
-    attrs: Mapping[str, Any] = field(default_factory=dict)
+    attrs: Mapping[str, object] = field(default_factory=dict)
     more: tuple[float | None, ...] = ()
 
     @property
@@ -44,7 +44,7 @@ class Proposal:
     """A candidate to train, and what the sampler wants to be reminded of later."""
 
     candidate: Candidate
-    attrs: Mapping[str, Any] = field(default_factory=dict)
+    attrs: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

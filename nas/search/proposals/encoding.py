@@ -6,7 +6,7 @@ Choices are strings in sorted order (`none` first), because Optuna freezes the c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
@@ -14,6 +14,7 @@ from nas.errors import SpaceError
 from nas.spaces import Candidate, DesignSpace, Placement
 from nas.spaces.domains import Domain
 from nas.spaces.notation import format_block
+from nas.spaces.values import ParamValue
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -46,12 +47,12 @@ class Encoding:
             found[f"recipe.{key}"] = _distribution(domain)
         return found
 
-    def encode(self, candidate: Candidate) -> dict[str, Any] | None:
+    def encode(self, candidate: Candidate) -> dict[str, ParamValue] | None:
         """Parameters of a candidate, or None when the space has no such values."""
         baseline = candidate.baseline.notation
         if baseline not in self.backbones or not set(candidate.sites) <= set(self.options):
             return None
-        params: dict[str, Any] = {"backbone": baseline}
+        params: dict[str, ParamValue] = {"backbone": baseline}
         for site, options in self.options.items():
             placement = candidate.at(site)
             value = EMPTY if placement is None else option_name(placement)
@@ -64,11 +65,11 @@ class Encoding:
         # A conditional value that is not active still needs a place in Optuna's flat space.
         return params | {f"recipe.{key}": values.get(key, domain.first) for key, domain in self._space.recipe.items()}
 
-    def decode(self, params: Mapping[str, Any]) -> Candidate | None:
+    def decode(self, params: Mapping[str, ParamValue]) -> Candidate | None:
         """The candidate that parameters stand for (rules not checked), or None when it cannot be built."""
-        base = self.backbones[params["backbone"]]
+        base = self.backbones[str(params["backbone"])]
         placements = [
-            options[params[site_name(site)]]
+            options[str(params[site_name(site)])]
             for site, options in self.options.items()
             if params[site_name(site)] != EMPTY
         ]
@@ -78,7 +79,7 @@ class Encoding:
         except SpaceError:
             return None
 
-    def _active(self, recipe: dict[str, Any]) -> dict[str, Any]:
+    def _active(self, recipe: dict[str, ParamValue]) -> dict[str, ParamValue]:
         return {key: value for key, value in recipe.items() if self._space.recipe[key].is_active(recipe)}
 
 

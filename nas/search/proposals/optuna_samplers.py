@@ -8,10 +8,10 @@ the observations.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler, QMCSampler, TPESampler
 from optuna.trial import FrozenTrial
 
@@ -77,7 +77,9 @@ class OptunaProposals:
         return study
 
 
-def _frozen(observation: Observation, encoding: Encoding, distributions: dict[str, Any]) -> FrozenTrial | None:
+def _frozen(
+    observation: Observation, encoding: Encoding, distributions: dict[str, BaseDistribution]
+) -> FrozenTrial | None:
     """A finished trial for an observation; None when the space of this stage cannot hold it."""
     params = encoding.encode(observation.candidate)
     if params is None:
@@ -88,5 +90,5 @@ def _frozen(observation: Observation, encoding: Encoding, distributions: dict[st
         values=values,
         params=params,
         distributions=distributions,
-        system_attrs=dict(observation.attrs.get("system_attrs", {})),
+        system_attrs=dict(noted) if isinstance(noted := observation.attrs.get("system_attrs"), Mapping) else {},
     )

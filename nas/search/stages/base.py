@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from nas import data
 from nas.errors import StudyError
+from nas.files.plain import JsonDict
 from nas.search.context import SOURCE, SPLITS, StudyContext, StudyParts
 from nas.search.starts import (
     CONTROL,
@@ -75,7 +76,7 @@ class Wish:
     start: Start = FROM_SCRATCH
     moved: int = 0
     view: str | None = None
-    attrs: dict[str, Any] = field(default_factory=dict)
+    attrs: JsonDict = field(default_factory=dict)
 
     @property
     def label(self) -> str:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from nas import shrinking
+from nas.files.plain import JsonDict
 from nas.search.context import StudyContext
-from nas.spaces import DesignSpace, Evidence, Finding
+from nas.search.stage_results import MovedEdge
+from nas.spaces import DesignSpace, Evidence, Finding, Rule
 from nas.spaces.rules import rule_from_dict
 
 if TYPE_CHECKING:
@@ -32,40 +34,39 @@ def widened(
     return (shrinking.reopened_space(context.space, space, edges) if edges else space), edges
 
 
-def edge_data(edges: Sequence[Reopening]) -> list[dict[str, Any]]:
-    """The edges as plain data, for the stage's result."""
-    return [
-        {
-            "rule": edge.rule.to_dict(),
-            "relaxed": None if edge.relaxed is None else edge.relaxed.to_dict(),
-            "p": edge.p,
-            "reason": edge.reason,
-        }
+def moved_edges(edges: Sequence[Reopening]) -> tuple[MovedEdge, ...]:
+    """The edges as a stage's result holds them."""
+    return tuple(
+        MovedEdge(
+            rule=edge.rule.to_dict(),
+            relaxed=None if edge.relaxed is None else edge.relaxed.to_dict(),
+            p=edge.p,
+            reason=edge.reason,
+        )
         for edge in edges
-    ]
+    )
 
 
-def replace_reopened(context: StudyContext, stage: StageInfo, batch: int, edges: Sequence[Mapping[str, Any]]) -> None:
+def replace_reopened(context: StudyContext, stage: StageInfo, batch: int, edges: Sequence[MovedEdge]) -> None:
     """The rules whose edges were moved no longer hold; the moved ones do. Both say why."""
     if not edges:
         return
-    reasons = {rule_from_dict(edge["rule"]): str(edge["reason"]) for edge in edges}
+    reasons = {rule_from_dict(edge.rule): edge.reason for edge in edges}
     rows = context.repository.findings(context.study_id)
     for stage_id in dict.fromkeys([*(row["stage_id"] for row in rows), stage.id]):
         own = [_undone(row, reasons) for row in rows if row["stage_id"] == stage_id]
         if stage_id == stage.id:
-            own += [_moved(edge, stage.name, batch) for edge in edges if edge["relaxed"] is not None]
+            own += [_moved(rule_from_dict(e.relaxed), e, stage.name, batch) for e in edges if e.relaxed is not None]
         context.repository.store_findings(context.study_id, stage_id, own)
 
 
-def _undone(row: dict[str, Any], reasons: dict[Any, str]) -> dict[str, Any]:
+def _undone(row: Mapping[str, Any], reasons: Mapping[Rule, str]) -> JsonDict:
     kept = {key: value for key, value in row.items() if key not in ("stage_id", "stage")}
     why = reasons.get(rule_from_dict(row["rule"])) if row["verdict"] == "adopted" else None
     return kept if why is None else {**kept, "verdict": "rejected", "reason": f"re-opened: {why}"}
 
 
-def _moved(edge: Mapping[str, Any], stage: str, batch: int) -> dict[str, Any]:
-    method = "winners at the edge of a rule, permutation null"
-    evidence = Evidence(p=edge["p"], stage=stage, method=method)
-    found = Finding(rule=rule_from_dict(edge["relaxed"]), evidence=evidence, reason=f"re-opened: {edge['reason']}")
+def _moved(rule: Rule, edge: MovedEdge, stage: str, batch: int) -> JsonDict:
+    evidence = Evidence(p=edge.p, stage=stage, method="winners at the edge of a rule, permutation null")
+    found = Finding(rule=rule, evidence=evidence, reason=f"re-opened: {edge.reason}")
     return {**found.to_dict(), "sentence": found.sentence(), "round": batch}

@@ -11,7 +11,7 @@ import random
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nas import shrinking
 from nas.files.plain import JsonDict
@@ -20,7 +20,7 @@ from nas.search.costs import Limits
 from nas.search.definition import RuleTestStage
 from nas.search.handing import as_findings
 from nas.search.proposals.base import random_draws
-from nas.search.stage_results import Halves, RuleTestResult
+from nas.search.stage_results import Halves, RuleTestResult, Sides
 from nas.search.stages.base import (
     Preview,
     Wish,
@@ -66,13 +66,12 @@ class RuleTest:
                 baselines = list(dict.fromkeys(c.baseline for c in named))
                 wishes += controls(baselines, 2 * len(named), fidelity=settings.fidelity)
             ask(context, stage, started(context, settings, replicated(wishes, settings.seeds)))
-        sides = list(plan.single)
-        ask(context, stage, started(context, settings, wishes_of(sides, settings)))
+        ask(context, stage, started(context, settings, wishes_of(plan.single, settings)))
         rows = stage_rows(context, stage)
         if not all_terminal(rows):
             return False
         unit = context.metric.suffix
-        tests, sufficient = _compare(plan, rows, settings.alpha, unit), tuple(compare_sides(sides, rows, unit))
+        tests, sufficient = _compare(plan, rows, settings.alpha, unit), tuple(compare_sides(plan.single, rows, unit))
         context.repository.set_stage(stage.id, result=replace(plan, tests=tests, sufficient=sufficient).to_dict())
         return True
 
@@ -103,7 +102,7 @@ class RuleTest:
         return RuleTestResult(rules=rules.to_dict(), halves=tuple(halves), single=single)
 
 
-def _sides(context: StudyContext, stage: StageInfo, settings: RuleTestStage) -> tuple[dict[str, Any], ...]:
+def _sides(context: StudyContext, stage: StageInfo, settings: RuleTestStage) -> tuple[Sides, ...]:
     """Networks that tell whether one channel-wise block is sufficient, a backbone each."""
     if not settings.single:
         return ()

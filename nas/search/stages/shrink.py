@@ -31,7 +31,7 @@ from nas.search.stages.base import (
     stage_rows,
     started,
 )
-from nas.search.stages.reopening import edge_data, replace_reopened, widened
+from nas.search.stages.reopening import moved_edges, replace_reopened, widened
 from nas.search.stages.sweep import first_rung
 from nas.shrinking.confirmation import confirm
 from nas.shrinking.derive import derive
@@ -193,7 +193,7 @@ class ShrinkStep:
             told,
             parent_id=space.id,
             child_id=child.id,
-            reopened=tuple(edge_data(edges)),
+            reopened=moved_edges(edges),
             parent=self._draws(space, f"parent{batch}", samples),
             child=self._draws(child, f"child{batch}", samples),
         )

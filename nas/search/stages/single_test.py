@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from nas.files.plain import JsonDict
 from nas.search.definition import RuleTestStage
+from nas.search.stage_results import Sides
 from nas.search.stages.base import Wish, replicated
 from nas.shrinking.equivalence import mean_difference
 from nas.spaces import Candidate, DesignSpace, get_block_spec
@@ -26,7 +28,7 @@ SIDES = (PLAIN, SINGLE, SEVERAL)
 CHANNEL_WISE = "channel-wise"
 
 
-def draw_sides(space: DesignSpace, count: int, rng: random.Random) -> dict[str, Any]:
+def draw_sides(space: DesignSpace, count: int, rng: random.Random) -> Sides:
     """Networks of one backbone by side; fewer where the space has not as many.
 
     Args:
@@ -39,34 +41,35 @@ def draw_sides(space: DesignSpace, count: int, rng: random.Random) -> dict[str, 
     sizes = space.size_by_blocks()
     several = [n for n in sorted(sizes) if n > 1]
     room = min(count, sum(sizes[n] for n in several))
-    return {
-        "backbone": next(iter(space.backbones)),
-        PLAIN: [c.notation for c in space.baselines()],
-        SINGLE: [c.notation for c in rng.sample(singles, min(count, len(singles)))],
-        SEVERAL: [c.notation for c in space.stratified(room, rng, several)] if several else [],
-    }
+    return Sides(
+        next(iter(space.backbones)),
+        plain=tuple(space.baselines()),
+        single=tuple(rng.sample(singles, min(count, len(singles)))),
+        several=tuple(space.stratified(room, rng, several)) if several else (),
+    )
 
 
-def wishes_of(sides: Sequence[Mapping[str, Any]], settings: RuleTestStage) -> list[Wish]:
+def wishes_of(sides: Sequence[Sides], settings: RuleTestStage) -> list[Wish]:
     """Every network in the stage's seeds; the plain one, on which every gain rests, in as many as the singles have."""
     found = []
     for side in SIDES:
         for drawn in sides:
             seeds = max(settings.seeds, settings.single) if side == PLAIN else settings.seeds
-            named = [Candidate.parse(text) for text in drawn[side]]
-            wishes = [Wish(candidate=c, role=side, sampler="random", fidelity=settings.fidelity) for c in named]
+            wishes = [
+                Wish(candidate=c, role=side, sampler="random", fidelity=settings.fidelity) for c in getattr(drawn, side)
+            ]
             found += replicated(wishes, seeds)
     return found
 
 
-def compare_sides(sides: Sequence[Mapping[str, Any]], rows: pd.DataFrame, unit: str) -> list[dict[str, Any]]:
+def compare_sides(sides: Sequence[Sides], rows: pd.DataFrame, unit: str) -> list[JsonDict]:
     """What one channel-wise block brings on each backbone, and what more blocks bring beyond it."""
     return [_compare(drawn, rows, unit) for drawn in sides]
 
 
-def _compare(drawn: Mapping[str, Any], rows: pd.DataFrame, unit: str) -> dict[str, Any]:
-    plain, single, several = (_scores(drawn[side], rows, side) for side in SIDES)
-    told: dict[str, Any] = {"backbone": drawn["backbone"]}
+def _compare(drawn: Sides, rows: pd.DataFrame, unit: str) -> JsonDict:
+    plain, single, several = (_scores(getattr(drawn, side), rows, side) for side in SIDES)
+    told: dict[str, object] = {"backbone": drawn.backbone}
     told |= {f"mean_{side}": _mean(values) for side, values in zip(SIDES, (plain, single, several), strict=True)}
     helps, more = _difference(single, plain), _difference(several, single)
     told |= {"gain": helps, "more": more}
@@ -83,12 +86,13 @@ def _compare(drawn: Mapping[str, Any], rows: pd.DataFrame, unit: str) -> dict[st
         for words, found in (("one block", helps), ("more blocks beyond it", more))
         if found
     )
-    sentence = f"{drawn['backbone']}: {why}" + (f" ({numbers})." if numbers else ".")
+    sentence = f"{drawn.backbone}: {why}" + (f" ({numbers})." if numbers else ".")
     return {**told, "verdict": verdict, "sentence": sentence}
 
 
-def _scores(named: Sequence[str], rows: pd.DataFrame, side: str) -> Floats:
+def _scores(networks: Sequence[Candidate], rows: pd.DataFrame, side: str) -> Floats:
     """One score a network; of the plain one, where it is alone, one a training."""
+    named = {network.notation for network in networks}
     mine = rows[(rows["role"] == side) & rows["notation"].isin(named) & (rows["status"] == "finished")]
     scores = mine["map"] if side == PLAIN and len(named) == 1 else mine.groupby("notation")["map"].mean()
     return np.asarray(scores, dtype=np.float64)

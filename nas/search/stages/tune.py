@@ -9,7 +9,7 @@ stage leaves varies no recipe values any more.
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -110,7 +110,7 @@ def draw_settings(space: DesignSpace, plain: Candidate, count: int, rng: random.
     return list(found)
 
 
-def conclude(rows: pd.DataFrame, plain: str) -> dict[str, Any]:
+def conclude(rows: pd.DataFrame, plain: str) -> dict[str, object]:
     """The best finalist by mean mAP over the fresh seeds, and its difference to the recipe as it is, paired by seed.
 
     Raises:
@@ -121,7 +121,7 @@ def conclude(rows: pd.DataFrame, plain: str) -> dict[str, Any]:
         raise StudyError("tune: every training of the recipe as it is failed", "see `nas status`")
     means = done.mean()
     chosen = str(means.idxmax()) if means.max() > means[plain] else plain
-    told: dict[str, Any] = {
+    told: dict[str, object] = {
         "chosen": chosen,
         "recipe": dict(Candidate.parse(chosen).recipe),
         "means": {str(name): float(value) for name, value in means.items()},
