@@ -135,7 +135,7 @@ def _same_data(context: StudyContext, study: str) -> bool:
     )
 
 
-def _history(known: StudyInfo | None, grown: Growth) -> list[dict[str, Any]]:
+def _history(known: StudyInfo | None, grown: Growth) -> list[object]:
     """When the study grew, and by what."""
     before = [] if known is None else list(known.definition.get("history", []))
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")

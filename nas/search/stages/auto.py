@@ -7,7 +7,7 @@ stratified sweep, a derivation and a confirmation on fresh draws, all kept in th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -169,8 +169,7 @@ class Round:
         drawn = [Wish(candidate=c, sampler=DESIGN) for c in draw(self.context, here, self.space, wanted)]
         again = [replace(wish, replicate=1) for wish in drawn[: self.plan.replicated]]
         wishes = [*self._anchors(), *replicated(drawn, self.settings.seeds), *again]
-        common: dict[str, Any] = {"batch": self.number, "fidelity": self.settings.fidelity}
-        wishes = [replace(wish, **common) for wish in wishes]
+        wishes = [replace(wish, batch=self.number, fidelity=self.settings.fidelity) for wish in wishes]
         ask(self.context, self.stage, started(self.context, self.settings, wishes))
         return self.swept(stage_rows(self.context, self.stage))
 

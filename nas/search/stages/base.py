@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict, Unpack
 
 from nas import data
 from nas.errors import StudyError
@@ -85,6 +85,15 @@ class Wish:
         if self.start.is_warm and fidelity.epochs is None:
             fidelity = fidelity.model_copy(update={"epochs": FINE_TUNING_EPOCHS})
         return fidelity.label + (f"-to{self.stop_epoch}" if self.stop_epoch is not None else "")
+
+
+class Common(TypedDict, total=False):
+    """What wishes that are made together have in common; see `Wish`."""
+
+    batch: int
+    fidelity: Fidelity
+    stop_epoch: int | None
+    view: str | None
 
 
 @dataclass(frozen=True)
@@ -209,7 +218,7 @@ def recipe_of(context: StudyContext, wish: Wish, view: str) -> Recipe:
     return final.with_overrides({"begins": here.begins, **taught})
 
 
-def epochs_of(context: StudyParts, settings: Any, fidelity: Fidelity) -> int:
+def epochs_of(context: StudyParts, settings: object, fidelity: Fidelity) -> int:
     """Epochs of a training of a stage."""
     (start, *_) = context.definition.starts_of(settings)
     return (context.recipe.fine_tuned(fidelity) if start.is_warm else context.recipe.at(fidelity)).epochs
@@ -363,7 +372,7 @@ def elsewhere(context: StudyContext, wishes: Iterable[Wish], seeds: int = 1) -> 
     return found
 
 
-def anchors(context: StudyContext, space: DesignSpace, **common: Any) -> list[Wish]:
+def anchors(context: StudyContext, space: DesignSpace, **common: Unpack[Common]) -> list[Wish]:
     """Wishes for the networks without attention: the space's baselines and the reference."""
     found = [Wish(candidate=c, role=BASELINE, sampler="fixed", **common) for c in space.baselines()]
     if context.reference.id not in {w.candidate.id for w in found}:
@@ -377,7 +386,7 @@ def started(context: StudyContext, settings: object, wishes: Iterable[Wish]) -> 
     return [replace(wish, start=starts[wish.replicate % len(starts)]) for wish in wishes]
 
 
-def controls(baselines: Sequence[Candidate], candidates: int, **common: Any) -> list[Wish]:
+def controls(baselines: Sequence[Candidate], candidates: int, **common: Unpack[Common]) -> list[Wish]:
     """Wishes for the plain networks, trained on as the candidates are: what these are held against.
 
     Args:
@@ -393,7 +402,9 @@ def controls(baselines: Sequence[Candidate], candidates: int, **common: Any) -> 
     ]
 
 
-def beside(context: StudyContext, space: DesignSpace, settings: object, candidates: int, **common: Any) -> list[Wish]:
+def beside(
+    context: StudyContext, space: DesignSpace, settings: object, candidates: int, **common: Unpack[Common]
+) -> list[Wish]:
     """What a stage trains beside its candidates: controls from a warm start, else the networks without attention."""
     if any(start.is_warm for start in context.definition.starts_of(settings)):
         return controls(space.baselines(), candidates, **common)

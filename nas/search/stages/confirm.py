@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -17,6 +17,7 @@ from nas.search.stages.base import (
     CANDIDATE,
     GIVEN,
     REFERENCE,
+    Common,
     Preview,
     Wish,
     all_terminal,
@@ -75,8 +76,8 @@ class Confirm:
         fixed = self._beside(context, context.space_of(stage), settings, len(chosen))
         taken = {wish.candidate.id for wish in fixed}
         fresh = [c for c in dict.fromkeys(chosen) if c.id not in taken]
-        common = {"fidelity": settings.fidelity, "view": FINAL}
-        return fixed + [Wish(candidate=c, sampler="front", batch=1, **common) for c in fresh]  # type: ignore[arg-type]
+        fidelity = settings.fidelity
+        return fixed + [Wish(candidate=c, sampler="front", batch=1, fidelity=fidelity, view=FINAL) for c in fresh]
 
     def _front(self, context: StudyContext, settings: ConfirmStage) -> list[Candidate]:
         rows = deepest(context.results())
@@ -88,7 +89,7 @@ class Confirm:
 
     def _beside(self, context: StudyContext, space: DesignSpace, settings: ConfirmStage, candidates: int) -> list[Wish]:
         """The controls of a warm start, and the networks without attention that are wanted besides."""
-        common = {"fidelity": settings.fidelity, "view": FINAL}
+        common: Common = {"fidelity": settings.fidelity, "view": FINAL}
         plain = beside(context, space, settings, candidates, **common)
         if settings.baselines is None:
             return plain
@@ -96,7 +97,7 @@ class Confirm:
         fixed = self._named(context, settings, common)
         return [*(w for w in plain if w.role == CONTROL), *(w for w in fixed if w.candidate.id not in taken)]
 
-    def _named(self, context: StudyContext, settings: ConfirmStage, common: dict[str, Any]) -> list[Wish]:
+    def _named(self, context: StudyContext, settings: ConfirmStage, common: Common) -> list[Wish]:
         return [
             Wish(candidate=c, role=BASELINE if i == 0 else REFERENCE, sampler="fixed", **common)
             for i, c in enumerate(_network(text, context) for text in settings.baselines or ())

@@ -235,8 +235,8 @@ class ShrinkStep:
         ]
         if wishes and any(start.is_warm for start in self.context.definition.starts_of(self.settings)):
             baselines = list(dict.fromkeys(c.baseline for c in drawn))
-            common: dict[str, Any] = {"fidelity": self.fidelity, "stop_epoch": self.stop_epoch}
-            plain = controls(baselines, len(drawn), batch=batch, **common)
+            fidelity, stop = self.fidelity, self.stop_epoch
+            plain = controls(baselines, len(drawn), batch=batch, fidelity=fidelity, stop_epoch=stop)
             wishes += replicated(plain, self.settings.seeds)
         wishes = apart(self.context, started(self.context, self.settings, wishes), own_seeds, self._looked_at())
         if not any(wish.role == FRESH for wish in wishes):

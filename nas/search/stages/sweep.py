@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nas.errors import StudyError
 from nas.search.context import StudyContext
@@ -48,11 +48,15 @@ class Sweep:
         rows = stage_rows(context, stage)
         kept = [Candidate.parse(str(n)) for n in rows.loc[rows["role"] == CANDIDATE, "notation"].drop_duplicates()]
         drawn = draw(context, stage, space, settings, kept) if settings.draws else []
-        common: dict[str, Any] = {"fidelity": settings.fidelity, "stop_epoch": first_rung(settings)}
-        wishes = [Wish(candidate=c, batch=DRAWN_BATCH, sampler=settings.design, **common) for c in drawn]
+        fidelity, stop = settings.fidelity, first_rung(settings)
+        wishes = [
+            Wish(candidate=c, batch=DRAWN_BATCH, sampler=settings.design, fidelity=fidelity, stop_epoch=stop)
+            for c in drawn
+        ]
         if settings.baselines:
             count = len(drawn) or len(settings.named)
-            wishes = [*beside(context, space, settings, count, batch=ANCHOR_BATCH, **common), *wishes]
+            plain = beside(context, space, settings, count, batch=ANCHOR_BATCH, fidelity=fidelity, stop_epoch=stop)
+            wishes = [*plain, *wishes]
         wishes = [replace(w, batch=2 * w.replicate + w.batch) for w in replicated(wishes, settings.seeds)]
         ask_missing(context, stage, started(context, settings, wishes))
         return not context.repository.has_open_trainings(stage.id)
