@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from nas.reporting import Study, StudyData
     from nas.search.definition import StudyDefinition
     from nas.search.estimate import StudyEstimate
+    from nas.storage.standing import StudyStatus
 
 
 def run(
@@ -292,7 +293,7 @@ def status(
         line(f"  {words}")
 
 
-def _print_status(found: dict[str, Any]) -> None:
+def _print_status(found: StudyStatus) -> None:
     rows = [
         (
             s["stage"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -17,6 +16,7 @@ from nas.commands.terminal import console, note, plain
 from nas.files.shown import shown
 from nas.progress import duration
 from nas.search.context import StudyContext
+from nas.storage.standing import RunningTraining, StudyStatus
 
 QUIET_EVERY_S = 60.0
 """Off a terminal: how often at most a line tells of trainings; a stage that begins or ends is told at once."""
@@ -52,7 +52,7 @@ class StudyView:
         if self._live is not None:
             self._live.__exit__(kind, error, trace)
 
-    def update(self, status: dict[str, Any]) -> float | None:
+    def update(self, status: StudyStatus) -> float | None:
         """Shows one snapshot of `Repository.status`; gives the seconds left, None while they are not known."""
         self._left = self._remaining.seconds_left(status)
         if self._live is not None:
@@ -66,7 +66,7 @@ class StudyView:
         """Says at once what an interrupted run still finishes."""
         note("Stopping: each worker writes a checkpoint and gives its training back. Run the same command to go on.")
 
-    def _table(self, status: dict[str, Any]) -> Group:
+    def _table(self, status: StudyStatus) -> Group:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in ("stage", "", "done", "failed", "state"):
             table.add_column(heading, justify="right" if heading in ("done", "failed") else "left")
@@ -83,12 +83,12 @@ class StudyView:
         lines = [*(_training(row, status["now"]) for row in status["running"]), *status["doing"].values()]
         return Group(table, *[Text(f"  {shown(line)}", style="dim") for line in lines], Text(self._summary(status)))
 
-    def _summary(self, status: dict[str, Any]) -> str:
+    def _summary(self, status: StudyStatus) -> str:
         ended = sum(here.ended for here in self._remaining.stages(status))
         eta = "" if self._left is None else f", at most about {duration(self._left)} left"
         return f"{ended} trainings, {duration(time.monotonic() - self._begun)} elapsed{eta}"
 
-    def _events(self, status: dict[str, Any]) -> list[str]:
+    def _events(self, status: StudyStatus) -> list[str]:
         """What happened since the last look: stages that began or ended, new waits, now and then a count."""
         lines, current = [], "[between stages]"
         for stage, here in zip(status["stages"], self._remaining.stages(status), strict=True):
@@ -112,6 +112,6 @@ class StudyView:
         return lines
 
 
-def _training(row: dict[str, Any], now: float) -> str:
+def _training(row: RunningTraining, now: float) -> str:
     epochs = f"epoch {row['epoch']} of {row['epochs']}, " if row["epochs"] else ""
     return f"{row['notation']}, seed {row['seed']} ({epochs}{duration(now - row['started_at'])})"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
 
 from nas import reporting, search, storage
 from nas.commands.live import StudyView
@@ -12,6 +11,7 @@ from nas.commands.terminal import note, progress_bar
 from nas.errors import NasError, StudyError
 from nas.search import own_function
 from nas.search.callbacks import Watch
+from nas.storage.standing import StudyStatus
 
 
 def run(
@@ -98,7 +98,7 @@ def run(
         told = Watch(repository, definition.name, callbacks)
         with StudyView(context, count) if progress else nullcontext() as view, _told_of_its_end(told):
 
-            def seen(status: dict[str, Any]) -> float | None:
+            def seen(status: StudyStatus) -> float | None:
                 told.update(status)
                 left = None if view is None else view.update(status)
                 watch()
@@ -134,7 +134,7 @@ def _task(context: search.StudyContext, url: str, lease_s: float) -> search.Work
     return search.WorkerTask(definition.name, url, lease_s, definition.max_attempts, trusted)
 
 
-def _tell_of_the_stop(status: dict[str, Any], tell: Callable[[str], object]) -> None:
+def _tell_of_the_stop(status: StudyStatus, tell: Callable[[str], object]) -> None:
     """A study that was wished to stop: by a person, by its budget, or by too many failures.
 
     Raises:

@@ -39,6 +39,7 @@ from nas.results.columns import RESULTS
 from nas.search import Asked, Asker, Objective, Written, begin, check_study, database_url, read_study
 from nas.spaces.ruleset import RuleSet
 from nas.storage import NoteInfo, Repository, masked, open_database
+from nas.storage.standing import StudyStatus
 
 
 class Study:
@@ -133,7 +134,7 @@ class Study:
                 self._data = load_study_data(database, self.name)
         return self._data
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> StudyStatus:
         """Where the study stands now, as `nas status --json` tells it; see `Repository.status`."""
         with open_database(self.url, create=False, read_only=True) as database:
             return Repository(database).status(self.name)

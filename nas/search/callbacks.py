@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nas.storage import Repository
+    from nas.storage.standing import StudyStatus
 
 log = logging.getLogger("nas.callbacks")
 NUMBERS = ("map", "rank1", "minp", "latency_ms", "peak_memory_mb", "energy_j", "params", "macs", "seconds")
@@ -115,7 +116,7 @@ class Watch:
         self._known: object = None
         self._tell("study_began", study, info.definition)
 
-    def update(self, status: dict[str, Any]) -> None:
+    def update(self, status: StudyStatus) -> None:
         """Tells what is new in a snapshot of `Repository.status`."""
         if not self._callbacks:
             return

@@ -9,11 +9,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nas.errors import StudyError
 from nas.search.context import StudyContext, training_device
 from nas.search.worker import Worker, open_worker, worker_name
+
+if TYPE_CHECKING:
+    from nas.storage.standing import StudyStatus
 
 POLL_S = 0.2
 
@@ -30,9 +33,9 @@ def work_here(
     context: StudyContext,
     count: int,
     lease_s: float,
-    watch: Callable[[dict[str, Any]], object],
+    watch: Callable[[StudyStatus], object],
     interrupted: Callable[[], None] = lambda: None,
-) -> dict[str, Any]:
+) -> StudyStatus:
     """Runs a registered study to its end; returns its last status.
 
     Args:

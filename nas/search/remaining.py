@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nas.search.context import StudyContext
 from nas.search.estimate import MEASURE_OVERHEAD_S, space_at
 from nas.search.stages import HANDLERS, Preview
+
+if TYPE_CHECKING:
+    from nas.storage.standing import StudyStatus
 
 FINISHED_TO_BELIEVE = 3
 """Trainings of this run after which its own overhead is believed: one alone may have paid for the start."""
@@ -42,7 +44,7 @@ class Remaining:
         self._begun = self._seen = 0.0
         self._places_s = 0.0  # seconds of this run in which a training could run, over all places for one
 
-    def stages(self, status: Mapping[str, Any]) -> list[StageProgress]:
+    def stages(self, status: StudyStatus) -> list[StageProgress]:
         """Ended and expected trainings a stage; what is planned counts more than what was expected."""
         found = []
         for stage, preview in zip(status["stages"], self._previews, strict=True):
@@ -52,7 +54,7 @@ class Remaining:
             found.append(StageProgress(counts["finished"] + counts["failed"], total))
         return found
 
-    def seconds_left(self, status: Mapping[str, Any]) -> float | None:
+    def seconds_left(self, status: StudyStatus) -> float | None:
         """Seconds to the end, were every stage to take all it may; None while nothing is known.
 
         A stage that has trained takes its own mean, another its epochs at the seconds an epoch of the stage that is
@@ -75,13 +77,13 @@ class Remaining:
             left += open_trainings * each * self._overhead(status) / min(self._workers, math.ceil(open_trainings))
         return left
 
-    def _halves(self, status: Mapping[str, Any], here: StageProgress) -> float:
+    def _halves(self, status: StudyStatus, here: StageProgress) -> float:
         """What running trainings have behind them, in trainings; they belong to the first stage that is open."""
         if not 0 < here.ended < here.total:
             return 0.0
         return float(sum(row["epoch"] / row["epochs"] for row in status["running"] if row["epochs"]))
 
-    def _of_another(self, status: Mapping[str, Any], epochs: int) -> float | None:
+    def _of_another(self, status: StudyStatus, epochs: int) -> float | None:
         """Seconds of a training of so many epochs, by the stage that trained nearest to as many; the later of two.
 
         What a training takes beside its epochs (building, evaluation) weighs most in the shortest ones.
@@ -93,7 +95,7 @@ class Remaining:
         ]
         return min(trained)[2] if trained else None
 
-    def _watch(self, status: Mapping[str, Any]) -> None:
+    def _watch(self, status: StudyStatus) -> None:
         now = float(status["now"])
         if self._before is None:
             self._before, self._begun = _finished(status), now
@@ -101,14 +103,14 @@ class Remaining:
             self._places_s += (now - self._seen) * self._places(status)
         self._seen = now
 
-    def _places(self, status: Mapping[str, Any]) -> int:
+    def _places(self, status: StudyStatus) -> int:
         """Trainings that could run now: one alone keeps one worker busy, however many there are."""
         stages = zip(status["stages"], self.stages(status), strict=True)
         return min(
             self._workers, sum(here.total - here.ended for stage, here in stages if stage["status"] == "running")
         )
 
-    def _overhead(self, status: Mapping[str, Any]) -> float:
+    def _overhead(self, status: StudyStatus) -> float:
         """Time of this run's places over that of its trainings, those that still run included; at least 1."""
         assert self._before is not None
         count, seconds = (now - then for now, then in zip(_finished(status), self._before, strict=True))
@@ -118,6 +120,6 @@ class Remaining:
         return max(1.0, self._places_s / (seconds + running))
 
 
-def _finished(status: Mapping[str, Any]) -> tuple[int, float]:
-    stages: Sequence[Mapping[str, Any]] = status["stages"]
+def _finished(status: StudyStatus) -> tuple[int, float]:
+    stages = status["stages"]
     return sum(s["trainings"]["finished"] for s in stages), sum(s["seconds"] or 0.0 for s in stages)

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from nas import training
 from nas.errors import StorageError, StudyError
@@ -37,12 +37,14 @@ from nas.spaces import own_code
 from nas.spaces.plugins import code_names
 from nas.storage.checkpoint_store import CheckpointStore
 from nas.storage.collection import collect_checkpoints
+from nas.storage.standing import LaunchedJob
 from nas.training.fidelity import Fidelity
 from nas.training.recipe import files_of
 
 if TYPE_CHECKING:
     from nas.progress import Progress
     from nas.storage import Repository, StudyInfo
+    from nas.storage.standing import Launch, StudyStatus
 
 TOLD_EVERY_S = 10.0  # how often at least those who only look are told the time left
 BELIEVED_S = 120.0  # how long it is believed beyond the next looks: one that was killed cannot take it back
@@ -165,10 +167,10 @@ def _terminate_as_interrupt() -> Iterator[None]:
 def run_workers(
     repository: Repository,
     launcher: Launcher,
-    watch: Callable[[dict[str, Any]], float | None],
+    watch: Callable[[StudyStatus], float | None],
     interrupted: Callable[[], None] = lambda: None,
     log: str = "",
-) -> dict[str, Any]:
+) -> StudyStatus:
     """Runs a registered study to its end, or to where it was wished to stop; returns its last status.
 
     Args:
@@ -183,8 +185,9 @@ def run_workers(
         StudyError: the study cannot go on; the sentence says what to do.
         KeyboardInterrupt: after all workers have checkpointed and given back what they had.
     """
-    pool, task, told, told_at = JobPool(launcher), launcher.task, None, 0.0
-    here = {"launcher": launcher.name, "host": socket.gethostname(), "pid": os.getpid(), "log": log}
+    pool, task, told_at = JobPool(launcher), launcher.task, 0.0
+    told: list[LaunchedJob] | None = None
+    here: Launch = {"launcher": launcher.name, "host": socket.gethostname(), "pid": os.getpid(), "log": log}
     with _terminate_as_interrupt():
         status = repository.status(task.study)
         try:
@@ -194,13 +197,13 @@ def run_workers(
                 time.sleep(launcher.poll_s)
                 status = repository.status(task.study)
                 alive = pool.check(status, partial(_take_back, repository, status, task.max_attempts))
-                jobs = [asdict(job) for job in alive]
+                jobs = [cast(LaunchedJob, asdict(job)) for job in alive]
                 left = watch({**status, "launch": {**here, "jobs": jobs}})
                 if jobs != told or status["now"] - told_at > TOLD_EVERY_S:
                     ends_at = None if left is None else status["now"] + left
                     until = status["now"] + 3 * launcher.poll_s + BELIEVED_S
-                    now = {"jobs": jobs, "ends_at": ends_at, "until": until}
-                    repository.set_launch(status["study_id"], here | now)
+                    now: Launch = {**here, "jobs": jobs, "ends_at": ends_at, "until": until}
+                    repository.set_launch(status["study_id"], now)
                     told, told_at = jobs, status["now"]
                 if status["wish"] == "stop now":
                     launcher.end()
@@ -216,7 +219,7 @@ def run_workers(
                 type(repository)(repository.database, patience_s=AWAY_S).set_launch(status["study_id"], {})
 
 
-def _finished_or_stopped(repository: Repository, study: str) -> dict[str, Any]:
+def _finished_or_stopped(repository: Repository, study: str) -> StudyStatus:
     """The status of a study that is finished; without workers an unfinished one would be waited for in vain."""
     status = repository.status(study)
     if not (status["finished"] or status["wish"] in ("stop", "stop now")):
@@ -227,7 +230,7 @@ def _finished_or_stopped(repository: Repository, study: str) -> dict[str, Any]:
     return status
 
 
-def _take_back(repository: Repository, status: dict[str, Any], max_attempts: int, job: Job) -> None:
+def _take_back(repository: Repository, status: StudyStatus, max_attempts: int, job: Job) -> None:
     """Gives a dead worker's training and planning right to the others at once, not after its lease."""
     for row in repository.status(status["study"])["running"]:
         if row["owner"] == job.worker:

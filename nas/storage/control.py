@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlalchemy import ColumnElement, delete, distinct, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from nas.files.plain import clean, clean_text
-from nas.storage.base import RepositoryPart, chunks, counted, insert_or_update, trainings_of
+from nas.storage.base import AnySelect, RepositoryPart, chunks, counted, insert_or_update, trainings_of
 from nas.storage.models import Control, DatasetRow, Environment, Stage, StageTraining, StudyRow, Training
+from nas.storage.standing import Launch
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ControlWish:
     wish: str = "run"
     why: str = ""
     failed: bool = False
-    launch: dict[str, Any] = field(default_factory=dict)
+    launch: Launch = field(default_factory=Launch)
 
     @property
     def ends(self) -> bool:
@@ -64,7 +64,9 @@ class Controls(RepositoryPart):
 
     def wish(self, study_id: int) -> ControlWish:
         """What is wished of a study."""
-        query = select(Control.wish, Control.why, Control.failed, Control.launch).filter_by(study_id=study_id)
+        query: AnySelect = select(Control.wish, Control.why, Control.failed, Control.launch).filter_by(
+            study_id=study_id
+        )
         row = self.read(lambda session: session.execute(query).one_or_none())
         return ControlWish() if row is None else ControlWish(*row)
 
@@ -72,11 +74,11 @@ class Controls(RepositoryPart):
         """Wishes something of a study; its workers see it before their next training and at each sign of life."""
         self._set(study_id, {"wish": wish, "why": clean_text(why), "failed": failed})
 
-    def set_launch(self, study_id: int, launch: dict[str, Any]) -> None:
+    def set_launch(self, study_id: int, launch: Launch) -> None:
         """Says how the workers of a study were started."""
         self._set(study_id, {"launch": clean(launch)})
 
-    def _set(self, study_id: int, values: dict[str, Any]) -> None:
+    def _set(self, study_id: int, values: Mapping[str, object]) -> None:
         whole = {"study_id": study_id, "wish": "run", "why": "", "failed": False, "launch": {}, **values}
 
         def work(session: Session) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Row, ScalarSelect, func, select
 from sqlalchemy.orm import Session
@@ -24,6 +23,7 @@ from nas.storage.models import (
     WorkerRow,
 )
 from nas.storage.records import StudyInfo, StudySummary
+from nas.storage.standing import RunningTraining, StageStanding, StudyStatus
 from nas.storage.studies import Studies
 from nas.storage.workers import SILENT_S
 
@@ -31,19 +31,8 @@ from nas.storage.workers import SILENT_S
 class Status(Studies):
     """Summaries for `nas status`, `nas studies` and the dashboard's head."""
 
-    def status(self, study: str) -> dict[str, Any]:
-        """Counts of one study.
-
-        Returns:
-            `study`, `study_id`, `now` (database time, s), `stages` (list of `stage_id`, `position`,
-            `stage`, `kind`, `status`, `space_id`, `trainings` {waiting, running, finished, failed},
-            `seconds` (sum over finished), `mean_seconds`, `started_at`, `finished_at`), `trainings`
-            (distinct ones, over all stages), `failures` {kind: count}, `running` (list of
-            `training_id`, `owner`, `notation`, `started_at`, `heartbeat_at`, `lease_until`,
-            `attempts`, `seed`, `fidelity_label`, `epoch` reached and `epochs` to do), `doing` {worker: what
-            it waits for or does beside trainings}, `wish`, `why`, `failed` and `launch` (see `ControlWish`) and
-            `finished` (whether every stage is).
-        """
+    def status(self, study: str) -> StudyStatus:
+        """Where one study stands; `wish`, `why`, `failed` and `launch` are those of `ControlWish`."""
         self.study(study)
         return self.read(lambda session: _summary(session, study))
 
@@ -87,30 +76,31 @@ def _study_line(study: StudyInfo, stages: AnyRow | None, counts: Mapping[str, in
     }
 
 
-def _summary(session: Session, study: str) -> dict[str, Any]:
+def _summary(session: Session, study: str) -> StudyStatus:
     stages = [_stage(row) for row in session.execute(_stages_query(study))]
     running = session.execute(_running_query(study)).all()
-    control = select(Control.wish, Control.why, Control.failed, Control.launch)
+    control: AnySelect = select(Control.wish, Control.why, Control.failed, Control.launch)
     wished = session.execute(
         control.join(StudyRow, StudyRow.id == Control.study_id).where(StudyRow.name == study)
     ).one_or_none()
     said = ControlWish() if wished is None else ControlWish(*wished)
     now = session.scalars(select(database_now())).one()
-    return {
-        **asdict(said),
-        "launch": said.launch if now <= said.launch.get("until", now) else {},
-        "study": study,
-        "study_id": session.scalar(select(StudyRow.id).filter_by(name=study)),
-        "now": now,
-        "stages": stages,
-        "trainings": _distinct_counts(session, study),
-        "failures": counted(session.execute(_failures_query(study))),
-        "running": [dict(row._mapping) for row in running],
-        "doing": {
-            owner: details["doing"] for owner, details in session.execute(_workers_query(study)) if details.get("doing")
-        },
-        "finished": bool(stages) and all(stage["status"] == "finished" for stage in stages),
-    }
+    said_so = session.execute(_workers_query(study))
+    return StudyStatus(
+        study=study,
+        study_id=session.scalars(select(StudyRow.id).filter_by(name=study)).one(),
+        now=now,
+        stages=stages,
+        trainings=_distinct_counts(session, study),
+        failures=counted(session.execute(_failures_query(study))),
+        running=[cast(RunningTraining, dict(row._mapping)) for row in running],
+        doing={owner: details["doing"] for owner, details in said_so if details.get("doing")},
+        wish=said.wish,
+        why=said.why,
+        failed=said.failed,
+        launch=said.launch if now <= said.launch.get("until", now) else {},
+        finished=bool(stages) and all(stage["status"] == "finished" for stage in stages),
+    )
 
 
 def _count(status: str) -> ColumnElement[int]:
@@ -141,10 +131,10 @@ def _stages_query(study: str) -> AnySelect:
     )
 
 
-def _stage(row: Row[Any]) -> dict[str, Any]:
+def _stage(row: Row[Any]) -> StageStanding:
     values = dict(row._mapping)
     counts = {status: values.pop(f"n_{status}") for status in TRAINING_STATUSES}
-    return {**values, "trainings": counts}
+    return cast(StageStanding, {**values, "trainings": counts})
 
 
 def _distinct_counts(session: Session, study: str) -> dict[str, int]:

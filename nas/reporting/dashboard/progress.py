@@ -8,6 +8,7 @@ from typing import Any
 from nas.reporting.document import Badge, Bar
 from nas.reporting.numbers import count, plural
 from nas.search import time_left
+from nas.storage.standing import StudyStatus
 
 _DOING = {"waiting": "waiting", "timing": "measuring"}
 """What workers say of themselves beside trainings, in a word; a wait outweighs the rest."""
@@ -42,7 +43,7 @@ def progress_bar(counts: Mapping[str, int], name: str) -> Bar | str:
     return Bar([(tone, counts[key]) for key, tone in _ORDER if counts[key]], total, words)
 
 
-def seconds_left(status: Mapping[str, Any], workers: Sequence[Mapping[str, Any]]) -> float | None:
+def seconds_left(status: StudyStatus, workers: Sequence[Mapping[str, Any]]) -> float | None:
     """What the running process says, as in its terminal; else open trainings by their stage's mean, over the workers.
 
     None before a training has finished, or while nobody works.

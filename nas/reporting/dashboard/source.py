@@ -25,6 +25,7 @@ from nas.reporting.study_data import StudyData
 from nas.reporting.words import words
 from nas.spaces.labels import short_label
 from nas.storage import Database, Repository, masked, open_database
+from nas.storage.standing import StudyStatus
 
 T = TypeVar("T")
 PATIENCE_S = 2.0
@@ -39,7 +40,7 @@ class Snapshot:
     """A study as it was at one moment; `token` differs as soon as the study does, `read_curves` reads epochs."""
 
     data: StudyData
-    status: dict[str, Any]
+    status: StudyStatus
     workers: list[dict[str, Any]]
     token: str
     read_curves: Callable[[Sequence[int]], pd.DataFrame]
@@ -99,7 +100,7 @@ class StudySource:
             ]
         )
         self.warm()
-        return [{**status, "told": self._told.get(status["study"], ("", None, 0.0))[1]} for status in found]
+        return [{**status, "told": self._told.get(str(status["study"]), ("", None, 0.0))[1]} for status in found]
 
     def names(self) -> list[str]:
         """Names of all studies, the newest first."""
@@ -109,7 +110,7 @@ class StudySource:
         """A text that differs as soon as the study does; cheap enough to poll."""
         return self._ask(lambda queries: queries.change_token(name))
 
-    def status(self, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    def status(self, name: str) -> tuple[StudyStatus, list[dict[str, Any]]]:
         """Status and workers of a study, read now."""
         return self._ask(lambda queries: (queries.status(name), queries.workers(queries.study(name).id)))
 

@@ -10,14 +10,17 @@ import json
 import signal
 import sys
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from nas.errors import StudyError
 from nas.progress import duration
 from nas.search.worker import HUNG, RENEW
+
+if TYPE_CHECKING:
+    from nas.storage.standing import StudyStatus
 
 RESTARTS = 5  # crashes in a row, without a finished training between them, that are forgiven
 GRACE_S = 60.0  # time a worker has to write its checkpoint
@@ -136,11 +139,11 @@ class JobPool:
     _crashes: int = 0
     _finished_at_crash: int = -1
 
-    def start(self, status: Mapping[str, Any]) -> None:
+    def start(self, status: StudyStatus) -> None:
         """Starts the first workers."""
         self.launcher.submit(self._wanted(status))
 
-    def check(self, status: Mapping[str, Any], crashed: Callable[[Job], None]) -> list[Job]:
+    def check(self, status: StudyStatus, crashed: Callable[[Job], None]) -> list[Job]:
         """Looks at all workers, and starts those that are missing; returns those that are there.
 
         Args:
@@ -170,7 +173,7 @@ class JobPool:
             alive = [job for job in self.launcher.jobs() if job.state != "ended"]
         return alive
 
-    def _wanted(self, status: Mapping[str, Any]) -> int:
+    def _wanted(self, status: StudyStatus) -> int:
         if not self.launcher.elastic:
             return self.launcher.most - self._retired
         begun = [s["trainings"] for s in status["stages"] if s["status"] == "running"]
@@ -227,13 +230,13 @@ _SIGNAL_WORDS = {
 }
 
 
-def time_left(status: Mapping[str, Any]) -> float | None:
+def time_left(status: StudyStatus) -> float | None:
     """What the process that runs a study said last of the time left, less what has passed; None: it said nothing."""
     ends_at = status["launch"].get("ends_at")
     return None if ends_at is None else max(0.0, float(ends_at) - float(status["now"]))
 
 
-def launch_lines(status: Mapping[str, Any]) -> list[str]:
+def launch_lines(status: StudyStatus) -> list[str]:
     """Sentences on what is wished of a study and where its workers are, of `Repository.status`."""
     launch, wish = status["launch"], status["wish"]
     lines = [] if wish == "run" else [f"wished: {wish}" + (f" ({status['why']})" if status["why"] else "")]

@@ -18,6 +18,7 @@ from nas.reporting.story.tried import STATUS_TONES
 from nas.reporting.story.trust import failures
 from nas.reporting.study_data import StudyData
 from nas.search import launch_lines
+from nas.storage.standing import StudyStatus
 
 _WORKERS_SHOWN = 50
 
@@ -95,7 +96,7 @@ def _rungs(data: StudyData) -> list[Block]:
     return [Table(["stage", "rung (epochs)", *statuses], rows, "Rungs", name="rungs", numeric=frozenset(range(1, 6)))]
 
 
-def _launched(status: Mapping[str, Any]) -> list[Block]:
+def _launched(status: StudyStatus) -> list[Block]:
     """What is wished of the study, how its workers were started, where their logs are, what they wait for."""
     waits = [f"{owner}: {doing}" for owner, doing in status["doing"].items()]
     said = [words(text) for text in (*launch_lines(status), *waits)]
