@@ -48,9 +48,12 @@ DIGITS = {"map": 6, "rank1": 6, "minp": 6, "seconds": 1, "images_per_s": 0}
 
 
 def table_of(study: Study) -> pd.DataFrame:
-    """The ended trainings of a study, one row each, with the time of their network relative to its plain network."""
+    """The ended trainings of a study's sweeps, one row each, with the time of their network relative to its plain one.
+
+    Not those of later stages: what is trained there was chosen by what the sweeps found.
+    """
     rows = study.results()
-    rows = rows[rows["status"].isin(ENDED)].drop_duplicates("training_id")
+    rows = rows[rows["status"].isin(ENDED) & rows["stage_kind"].isin(["sweep", "start"])].drop_duplicates("training_id")
     timed = study.results()
     timed = timed[timed["latency_measured"].eq(True)].drop_duplicates("notation")
     times = {str(row["notation"]): time_quote(row) for row in timed.to_dict("records")}

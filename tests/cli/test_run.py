@@ -51,7 +51,8 @@ def test_a_study_runs_reports_and_resumes(folder: Path, capfd: pytest.CaptureFix
     assert result["answer"]["kind"] == "one seed"
     assert [limit["kind"] for limit in result["health"]] == ["one seed"]
     limit = " ".join(result["health"][0][part] for part in ("fact", "consequence", "cure"))
-    assert " ".join(err.split()).endswith(f"{result['answer']['sentence']} Mind: {limit}")
+    assert result["choice"]
+    assert " ".join(err.split()).endswith(f"{result['answer']['sentence']} Mind: {limit} {result['choice']}")
     assert status["health"] == result["health"]
     assert status["answer"] == again["answer"] == result["answer"]
     assert main(["status", str(path)]) == 0
