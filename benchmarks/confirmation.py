@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.shrinking.confirmation import compare_draws
-from nas.shrinking.edf import Draws
+from nas.shrinking.draws import Draws
 
 Floats = npt.NDArray[np.float64]
 SD = 0.002

@@ -1,9 +1,8 @@
-"""Intervals: one Student form and one bootstrap; from fewer than two independent values they are not known (NaN)."""
+"""Intervals: one Student form; from fewer than two independent values they are not known (NaN)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +18,6 @@ Interval = tuple[float, float]
 UNKNOWN: Interval = (math.nan, math.nan)
 CONFIDENCE = 0.95
 """Of every interval, unless one says otherwise: what the field prints."""
-DRAWS = 2000
-"""Of a bootstrap: the ends of a 95 % interval then move by less than a tenth of its width between seeds."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +33,10 @@ class Estimate:
     value: float
     se: float = math.nan
     df: float = 0.0
+
+    def __neg__(self) -> Estimate:
+        """The same seen from the other side: of A minus B, B minus A."""
+        return Estimate(-self.value, self.se, self.df)
 
     @property
     def known(self) -> bool:
@@ -68,6 +69,10 @@ class Estimate:
     def p_two_sided(self) -> float:
         """p value against "it is 0"; NaN where the error is not known or 0."""
         return float(np.minimum(1.0, 2.0 * np.minimum(self.p_above(), self.p_below())))
+
+
+NOT_KNOWN = Estimate(math.nan)
+"""What a table does not tell."""
 
 
 @dataclass(frozen=True)
@@ -126,44 +131,6 @@ def half_widths(sd: npt.ArrayLike, n: npt.ArrayLike, confidence: float = CONFIDE
     spread, count = np.asarray(sd, dtype=np.float64), np.asarray(n, dtype=np.float64)
     quantile = student.ppf(0.5 + confidence / 2, np.where(count > 1, count - 1, np.nan))
     return np.asarray(quantile * spread / np.sqrt(count))
-
-
-def bootstrap(
-    statistic: Callable[[npt.NDArray[np.intp]], float],
-    n: int,
-    rng: np.random.Generator,
-    draws: int = DRAWS,
-    confidence: float = CONFIDENCE,
-) -> Interval:
-    """Percentile interval of a statistic over n independent things, drawn again with replacement.
-
-    Args:
-        statistic: of the indices drawn; NaN draws are left out.
-        n: how many independent things there are; fewer than two: not known.
-        rng: of the draws.
-        draws: how many.
-        confidence: of the interval.
-    """
-    if n < 2:
-        return UNKNOWN
-    values = [statistic(rng.integers(0, n, n)) for _ in range(draws)]
-    return percentile_interval(np.asarray(values), confidence)
-
-
-def bootstrap_means(values: Floats, rng: np.random.Generator, draws: int = DRAWS) -> Floats:
-    """(draws,) means of values drawn again with replacement; NaN for fewer than two."""
-    if len(values) < 2:
-        return np.full(draws, np.nan)
-    return np.asarray(rng.choice(values, (draws, len(values))).mean(axis=1))
-
-
-def percentile_interval(drawn: Floats, confidence: float = CONFIDENCE) -> Interval:
-    """The middle share of drawn values; not known where none is finite."""
-    known = drawn[np.isfinite(drawn)]
-    if not len(known):
-        return UNKNOWN
-    low, high = np.quantile(known, [0.5 - confidence / 2, 0.5 + confidence / 2])
-    return float(low), float(high)
 
 
 def simultaneous_quantile(shared: npt.ArrayLike, df: float, confidence: float = CONFIDENCE) -> float:

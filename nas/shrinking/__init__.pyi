@@ -2,6 +2,8 @@ from .auto import AutoSettings as AutoSettings
 from .auto import AutoStep as AutoStep
 from .auto import RoundOutcome as RoundOutcome
 from .auto import next_step as next_step
+from .child import confirmed_findings as confirmed_findings
+from .child import propose_child as propose_child
 from .confirmation import Confirmation as Confirmation
 from .confirmation import confirm as confirm
 from .derive import derive_findings as derive_findings
@@ -9,7 +11,5 @@ from .edges import Reopening as Reopening
 from .edges import reopen as reopen
 from .edges import reopened_space as reopened_space
 from .halves import compare_halves as compare_halves
-from .propose import confirmed_findings as confirmed_findings
-from .propose import propose_child as propose_child
 from .settings import FAMILIES as FAMILIES
 from .settings import ShrinkSettings as ShrinkSettings

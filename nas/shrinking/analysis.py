@@ -14,17 +14,16 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from nas.progress import duration
 from nas.results.costs import Quote
-from nas.results.intervals import Estimate
+from nas.results.intervals import NOT_KNOWN, Estimate, Floats
 from nas.results.placement_costs import PlacementCosts
 from nas.results.power import POWER
 from nas.shrinking.design import DesignChoice, build_design
 from nas.shrinking.effects import MIN_DF, Fit, affordable, differ, fit_effects, least_candidates
 from nas.shrinking.equivalence import visible
-from nas.shrinking.sample import Sample
+from nas.shrinking.sample import Flags, Sample
 from nas.shrinking.settings import ShrinkSettings
 from nas.spaces.blocks import get_block_spec
 from nas.spaces.evidence import Evidence
@@ -34,8 +33,6 @@ from nas.spaces.sites import Topology
 from nas.spaces.space import DesignSpace
 
 Key: TypeAlias = Hashable
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 
 REGRESSION = "regression over candidates, errors that allow unequal spread (HC3)"
 
@@ -49,9 +46,14 @@ class FamilyTests(NamedTuple):
         estimates: the effect that each question is about, where it is one; its error says what the question can see.
     """
 
-    p_values: dict[Key, float]
+    p_values: Mapping[Key, float]
     conclude: Callable[[Mapping[Key, float]], list[Finding]]
     estimates: Mapping[Key, Estimate] = MappingProxyType({})
+
+    @classmethod
+    def one(cls, key: Key, p: float, conclude: Callable[[float], Finding], estimate: Estimate) -> FamilyTests:
+        """A family with one question, which concludes from its adjusted p value."""
+        return cls({key: p}, lambda adjusted: [conclude(adjusted[key])], {key: estimate})
 
 
 @dataclass
@@ -150,7 +152,7 @@ class Analysis:
     def evidence(
         self,
         rows: Flags,
-        difference: Estimate | None = None,
+        difference: Estimate = NOT_KNOWN,
         *,
         p: float | None = None,
         p_adjusted: float | None = None,
@@ -158,13 +160,13 @@ class Analysis:
         method: str = REGRESSION,
     ) -> Evidence:
         """Evidence from a difference and the candidates it rests on."""
-        low, high = (None, None) if difference is None else difference.interval(self.settings.confidence)
+        low, high = difference.interval(self.settings.confidence)
         return Evidence(
-            effect=None if difference is None else difference.value,
+            effect=difference.value,
             low=low,
             high=high,
-            p=_known(p),
-            p_adjusted=_known(p_adjusted),
+            p=p,
+            p_adjusted=p_adjusted,
             trainings=self.sample.support(rows),
             training_ids=self.sample.ids(rows),
             latency_ms=latency_ms,
@@ -181,17 +183,17 @@ class Analysis:
         """A finding with its verdict."""
         return Finding(rule=rule, evidence=evidence, verdict=answer.verdict, reason=answer.reason)
 
-    def judge(self, difference: Estimate | None, p_adjusted: float, trainings: int, of: str) -> Judgement:
+    def judge(self, difference: Estimate, p_adjusted: float, trainings: int, of: str) -> Judgement:
         """The verdict on a difference that should be positive: adopted, rejected, or not enough data.
 
         Args:
-            difference: None where the sample cannot tell it.
+            difference: what following the rule brings.
             p_adjusted: of the question; NaN where it cannot be tested.
             trainings: that it rests on.
             of: kind of the design's columns that would tell it.
         """
         settings = self.settings
-        if difference is None or np.isnan(p_adjusted):
+        if not difference.known or np.isnan(p_adjusted):
             return self.untold(of)
         if trainings < settings.min_trainings:
             needed = self._in_proportion(settings.min_trainings / max(trainings, 1))
@@ -301,7 +303,3 @@ def _rounded_up(number: int) -> int:
 
 def _number(candidates: int) -> str:
     return f"{candidates:,} candidate{'s' * (candidates != 1)}"
-
-
-def _known(value: float | None) -> float | None:
-    return None if value is None or np.isnan(value) else float(value)

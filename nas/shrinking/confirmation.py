@@ -3,7 +3,7 @@
 A shrink is confirmed when the child's error distribution is not worse at comparable latency: neither by a one-sided
 Kolmogorov-Smirnov test, nor by Student's interval of the area between the two; both share the level. Where parent and
 child have too few latencies in common (or none are known), the whole distributions are compared. What to do with a
-shrink that fails (log and undo) is in `nas.shrinking.propose`.
+shrink that fails (log and undo) is in `nas.shrinking.child`.
 """
 
 from __future__ import annotations
@@ -12,18 +12,15 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.stats import ks_2samp
 
 from nas.results.columns import MAP
-from nas.results.intervals import Estimate
+from nas.results.intervals import Estimate, Floats
 from nas.results.placement_costs import Times
-from nas.shrinking.draws import read_draws
-from nas.shrinking.edf import Bins, Draws, edf_area, ks_distance, latency_bins, latency_weights
+from nas.shrinking.draws import Bins, Draws, edf_area, ks_distance, latency_bins, latency_weights, read_draws
 from nas.shrinking.null import permutation_p, shuffled
 
-Floats = npt.NDArray[np.float64]
 ConfirmationVerdict = Literal["confirmed", "rejected", "not enough data"]
 
 MIN_DRAWS = 6

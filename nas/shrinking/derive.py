@@ -7,26 +7,27 @@ same table, space, settings and seed give the same findings.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypedDict, Unpack
+from typing import NamedTuple, TypedDict, TypeVar, Unpack
 
 import numpy as np
 import pandas as pd
+from scipy.stats import false_discovery_control
 
 from nas.progress import Progress, silent
 from nas.results.placement_costs import Times, placement_costs, time_of
-from nas.shrinking.analysis import Analysis, FamilyTests, Key, QuestionCount, Reference
+from nas.shrinking.analysis import Analysis, FamilyTests, QuestionCount, Reference
+from nas.shrinking.child import keep_reach, reach_of, settle
 from nas.shrinking.families import FAMILY_TESTS
-from nas.shrinking.multiplicity import adjust
-from nas.shrinking.reach import keep_reach, reach_of
 from nas.shrinking.sample import FinishedTrainings, Sample, draw_samples
 from nas.shrinking.settings import RuleFamily, ShrinkSettings
-from nas.shrinking.settle import settle
 from nas.shrinking.sight import Sight, sights, tested
 from nas.spaces.candidate import Candidate, as_candidate
 from nas.spaces.findings import Finding
 from nas.spaces.space import DesignSpace
+
+H = TypeVar("H", bound=Hashable)
 
 
 class Derivation(NamedTuple):
@@ -113,18 +114,29 @@ def ask(analyses: Sequence[Analysis], progress: Progress = silent) -> list[tuple
     return tests
 
 
-def hypotheses(tests: list[FamilyTests]) -> dict[tuple[int, Key], float]:
-    """All questions of a stage, each with its p value."""
-    return {(number, key): p for number, test in enumerate(tests) for key, p in test.p_values.items()}
+def adjust(p_values: Mapping[H, float]) -> dict[H, float]:
+    """Adjusted p values: a hypothesis with adjusted p <= q is a discovery at false discovery rate q.
+
+    >>> {k: round(p, 3) for k, p in adjust({"a": 0.01, "b": 0.04, "c": 0.5}).items()}
+    {'a': 0.03, 'b': 0.06, 'c': 0.5}
+
+    Source: Benjamini and Hochberg, Controlling the False Discovery Rate, JRSS B 57 (1995).
+
+    Args:
+        p_values: p value by hypothesis; NaN (could not be tested) is left out of the count and stays NaN.
+    """
+    known = {key: min(max(p, 0.0), 1.0) for key, p in p_values.items() if not np.isnan(p)}
+    found = false_discovery_control(list(known.values())) if known else ()
+    return dict.fromkeys(p_values, math.nan) | dict(zip(known, map(float, found), strict=True))
 
 
-def _conclude(tests: list[FamilyTests]) -> list[Finding]:
-    adjusted = adjust(hypotheses(tests))
-    findings: list[Finding] = []
-    for number, test in enumerate(tests):
-        own: Mapping[Key, float] = {key: adjusted[number, key] for key in test.p_values}
-        findings += test.conclude(own)
-    return findings
+def _conclude(tests: Sequence[FamilyTests]) -> list[Finding]:
+    adjusted = adjust({(number, key): p for number, test in enumerate(tests) for key, p in test.p_values.items()})
+    return [
+        finding
+        for number, test in enumerate(tests)
+        for finding in test.conclude({key: adjusted[number, key] for key in test.p_values})
+    ]
 
 
 def _changed(

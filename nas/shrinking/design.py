@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nas.shrinking.sample import Sample
+from nas.results.intervals import Floats
+from nas.shrinking.sample import Flags, Ints, Sample
 from nas.spaces.blocks import get_block_spec
 from nas.spaces.candidate import BACKBONE_DEFAULTS
 
-Floats = npt.NDArray[np.float64]
 Term = tuple[Any, ...]
 SEEDS: Term = ("seed",)
 """The factor of the seeds and starts that trainings were made in."""
@@ -144,20 +144,20 @@ def build_design(sample: Sample, choice: DesignChoice) -> Design:
     return columns.design()
 
 
-def pairs_apart(sample: Sample, apart: int) -> npt.NDArray[np.int64]:
+def pairs_apart(sample: Sample, apart: int) -> Ints:
     """(candidates,) pairs of blocks exactly `apart` sites from each other."""
     on = (sample.placed > 0).astype(np.int64)
     return np.asarray((on[:, apart:] * on[:, :-apart]).sum(axis=1))
 
 
-def pairs_in_one_stage(sample: Sample) -> npt.NDArray[np.int64]:
+def pairs_in_one_stage(sample: Sample) -> Ints:
     """(candidates,) pairs of blocks in one stage."""
     on = (sample.placed > 0).astype(np.int64)
     inside = [on[:, [s.number - 1 for s in sample.topology.of_stage(k)]].sum(axis=1) for k in sample.topology.stages]
     return np.asarray(sum(n * (n - 1) // 2 for n in inside))
 
 
-def families_of(sample: Sample) -> npt.NDArray[np.int64]:
+def families_of(sample: Sample) -> Ints:
     """(candidates,) number of different block families."""
     family = [get_block_spec(block).family for block in sample.blocks]
     kinds = sorted(set(family))
@@ -165,13 +165,13 @@ def families_of(sample: Sample) -> npt.NDArray[np.int64]:
     return np.asarray(np.sum(present, axis=0)) if present else np.zeros(len(sample), dtype=np.int64)
 
 
-def mixed(sample: Sample) -> npt.NDArray[np.bool_]:
+def mixed(sample: Sample) -> Flags:
     """(candidates,) whether blocks of several families are placed; of several types, when there is but one family."""
     families = families_of(sample)
     return np.asarray((families if families.max(initial=0) > 1 else types_of(sample)) > 1)
 
 
-def types_of(sample: Sample) -> npt.NDArray[np.int64]:
+def types_of(sample: Sample) -> Ints:
     """(candidates,) number of different block types."""
     present = [(sample.placed == i).any(axis=1) for i in range(1, len(sample.blocks) + 1)]
     return np.asarray(np.sum(present, axis=0)) if present else np.zeros(len(sample), dtype=np.int64)

@@ -12,21 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from nas.shrinking.draws import without_blocks
 from nas.shrinking.null import permutation_p, shuffled
-from nas.shrinking.sample import Sample, draw_samples
+from nas.shrinking.sample import Flags, Ints, Sample, draw_samples
 from nas.shrinking.settings import ShrinkSettings
 from nas.shrinking.winners import resample_size, score_weights
 from nas.spaces.blocks import get_block_spec
 from nas.spaces.rules import MaxBlocks, MinDistance, ParamsRule, RecipeRange, Rule
 from nas.spaces.rules.placements import within
 from nas.spaces.space import DesignSpace
-
-Flags = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
 
 EDGE = 0.15
 """Share of a range of numbers that counts as its edge: of 20 effective winners three are expected there by chance."""
@@ -127,7 +123,7 @@ def _edges(rule: Rule, sample: Sample, parent: DesignSpace) -> Iterator[_Edge]:
         yield from find(rule, sample, parent)
 
 
-def _nearest_pair(sample: Sample) -> npt.NDArray[np.int64]:
+def _nearest_pair(sample: Sample) -> Ints:
     """(candidates,) least distance of two blocks; 0 with fewer than two."""
     sites = [np.flatnonzero(row) for row in sample.placed > 0]
     return np.array([int(np.diff(where).min()) if len(where) > 1 else 0 for where in sites])

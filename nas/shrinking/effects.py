@@ -18,15 +18,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import f as fisher
 
-from nas.results.intervals import Estimate
+from nas.results.intervals import NOT_KNOWN, Estimate, Floats
 from nas.shrinking.design import SEEDS, Design, DesignChoice, Term, build_design
-from nas.shrinking.sample import Sample
+from nas.shrinking.sample import Flags, Sample
 from nas.shrinking.saturation import saturation, scaled
-
-Floats = npt.NDArray[np.float64]
 
 MIN_DF = 8
 """Residual degrees of freedom below which nothing is estimated: the 95 % interval of a standard deviation from 8 of
@@ -71,7 +68,7 @@ class Fit:
     df: int
     seed_sd: float
     own_sd: float
-    rows: npt.NDArray[np.bool_]
+    rows: Flags
 
     @cached_property
     def enough(self) -> bool:
@@ -82,10 +79,10 @@ class Fit:
         """Whether the sample can tell what the contrast asks."""
         return bool(np.abs(self.row_space @ contrast - contrast).max(initial=0.0) < 1e-6)
 
-    def difference(self, contrast: Floats) -> Estimate | None:
-        """A contrast's estimate and standard error; None when the sample cannot tell it."""
+    def difference(self, contrast: Floats) -> Estimate:
+        """A contrast's estimate and standard error; not known when the sample cannot tell it."""
         if not self.enough or not self.estimable(contrast):
-            return None
+            return NOT_KNOWN
         covariance, df = self.errors(contrast[None, :])
         return Estimate(float(contrast @ self.beta), float(np.sqrt(max(covariance[0, 0], 0.0))), float(df[0]))
 
@@ -100,9 +97,9 @@ class Fit:
         blended = robust * np.outer(own, own) + alike * np.outer(common, common)
         return blended, np.minimum(deciding + _PRIOR_CANDIDATES, self.df)
 
-    def term(self, term: Term) -> Estimate | None:
-        """The coefficient of one column; None when there is no such column or it cannot be told."""
-        return self.difference(self.design.unit(term)) if self.design.has(term) else None
+    def term(self, term: Term) -> Estimate:
+        """The coefficient of one column; not known when there is no such column or it cannot be told."""
+        return self.difference(self.design.unit(term)) if self.design.has(term) else NOT_KNOWN
 
     def wald_p(self, contrasts: Floats) -> float:
         """p value against "all these contrasts are zero" (F test); NaN when not all can be told."""
@@ -182,7 +179,7 @@ def _inside(design: Design, sample: Sample) -> tuple[Floats, Floats]:
     return matrix, score
 
 
-def _weighted(design: Design, sample: Sample, rows: npt.NDArray[np.bool_]) -> Fit:
+def _weighted(design: Design, sample: Sample, rows: Flags) -> Fit:
     """Weighted least squares; weights from the seed's and the candidates' own variance."""
     inside = _inside(design, sample)
     alike = np.concatenate([sample.finished.astype(np.float64), np.ones(len(inside[1]))])
@@ -194,9 +191,7 @@ def _weighted(design: Design, sample: Sample, rows: npt.NDArray[np.bool_]) -> Fi
     return _solve(design, sample, inside, 1 / np.maximum(variance, TINY), rows)
 
 
-def _solve(
-    design: Design, sample: Sample, inside: tuple[Floats, Floats], weights: Floats, rows: npt.NDArray[np.bool_]
-) -> Fit:
+def _solve(design: Design, sample: Sample, inside: tuple[Floats, Floats], weights: Floats, rows: Flags) -> Fit:
     """One weighted fit.
 
     With W the weights and U S V^T the singular values of W^(1/2) X cut at the rank: beta = V S^-1 U^T W^(1/2) y, which

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import t as student
 
 from nas.results.intervals import Estimate, Floats
 from nas.results.power import POWER
-
-Answer = Literal["better", "worse", "equal", "unclear"]
-
-
-def turned(difference: Estimate | None) -> Estimate | None:
-    """The same difference seen from the other side: B minus A."""
-    return None if difference is None else Estimate(-difference.value, difference.se, difference.df)
+from nas.shrinking.sample import Ints
 
 
 def mean_difference(first: Floats, second: Floats) -> Estimate:
@@ -28,7 +19,7 @@ def stratified_difference(
     first: Floats,
     second: Floats,
     weights: tuple[Floats, Floats],
-    strata: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None,
+    strata: tuple[Ints, Ints] | None = None,
 ) -> Estimate:
     """Weighted mean of the first minus that of the second; each side has one variance within strata.
 
@@ -48,7 +39,7 @@ def stratified_difference(
     return Estimate(a - b, float(np.sqrt(total)), total**2 / (v1**2 / df1 + v2**2 / df2) if total > 0 else df1 + df2)
 
 
-def _weighted_mean(values: Floats, weights: Floats, strata: npt.NDArray[np.int64]) -> tuple[float, float, float]:
+def _weighted_mean(values: Floats, weights: Floats, strata: Ints) -> tuple[float, float, float]:
     """Mean, its variance and the degrees of freedom of that; rows without weight tell nothing."""
     used = weights > 0
     if not used.any():
@@ -68,18 +59,6 @@ def no_worse(difference: Estimate, margin: float, level: float = 0.05) -> bool:
     True
     """
     return bool(difference.p_above(-margin) <= level)
-
-
-def compare(difference: Estimate, margin: float, confidence: float = 0.95) -> Answer:
-    """What an interval says: better or worse than no difference, equal within the margin, or unclear.
-
-    >>> compare(Estimate(0.0001, 0.0001, 100), margin=0.0005)
-    'equal'
-    """
-    low, high = difference.interval(confidence)
-    if np.isnan(low) or low <= 0 <= high:
-        return "equal" if -margin <= low and high <= margin else "unclear"
-    return "better" if low > 0 else "worse"
 
 
 def visible(difference: Estimate, level: float, power: float = POWER) -> float:

@@ -8,10 +8,9 @@ seeds and starts that they were trained in.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from nas.results.intervals import Floats
+from nas.shrinking.sample import Ints
 
 
 def permutation_p(observed: float, null: Floats) -> float:

@@ -19,11 +19,11 @@ from scipy.linalg import helmert
 from nas.errors import StudyError
 from nas.results.columns import trainings
 from nas.results.cost_tables import parse_once
+from nas.results.intervals import Floats
 from nas.results.noise import block_codes, noise_of
 from nas.spaces.candidate import Candidate
 from nas.spaces.sites import Topology, get_topology
 
-Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 

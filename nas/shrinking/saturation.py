@@ -12,13 +12,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import f as fisher
 
+from nas.results.intervals import Floats
 from nas.shrinking.design import Design
-from nas.shrinking.sample import Sample
+from nas.shrinking.sample import Flags, Sample
 
-Floats = npt.NDArray[np.float64]
 Scale = dict[int, float]
 
 _PLACED_TERMS = ("block", "site", "cell", "stage", "stage end")
@@ -77,7 +76,7 @@ def scaled(design: Design, sample: Sample, scale: Mapping[int, float]) -> Design
     return replace(design, matrix=matrix)
 
 
-def _placed(design: Design) -> npt.NDArray[np.bool_]:
+def _placed(design: Design) -> Flags:
     return np.array([term[0] in _PLACED_TERMS for term in design.terms])
 
 

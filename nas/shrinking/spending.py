@@ -15,12 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.integrate import simpson
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-Floats = npt.NDArray[np.float64]
+from nas.results.intervals import Floats
 
 GRID = 801
 """Points of the integral; levels are exact to 1e-5."""

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import brentq
 
-Floats = npt.NDArray[np.float64]
+from nas.results.intervals import Floats
 
 
 def winner_weights(n: int, m: float) -> Floats:

@@ -14,8 +14,16 @@ from shrinking.conftest import good_sites, make_landscape
 
 from nas.shrinking import confirm, confirmed_findings, derive_findings
 from nas.shrinking.confirmation import compare_draws
-from nas.shrinking.draws import fresh_draws, read_draws
-from nas.shrinking.edf import Draws, edf, edf_area, ks_distance, latency_bins, latency_weights
+from nas.shrinking.draws import (
+    Draws,
+    edf,
+    edf_area,
+    fresh_draws,
+    ks_distance,
+    latency_bins,
+    latency_weights,
+    read_draws,
+)
 from nas.spaces import DesignSpace
 from nas.spaces.rules import MaxBlocks
 

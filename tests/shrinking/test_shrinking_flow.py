@@ -19,8 +19,7 @@ from nas.shrinking import (
     reopen,
     reopened_space,
 )
-from nas.shrinking.reach import Reach, keep_reach
-from nas.shrinking.settle import clashes, settle
+from nas.shrinking.child import Reach, clashes, keep_reach, settle
 from nas.spaces import DesignSpace, Evidence, Finding, Rule
 from nas.spaces.rules import (
     AllowedBlocks,

@@ -37,7 +37,7 @@ from nas.shrinking.confirmation import confirm
 from nas.shrinking.derive import derive
 from nas.shrinking.draws import fresh_draws
 from nas.shrinking.planning import PlannedSweep, answerable, answered
-from nas.shrinking.propose import confirmed_findings, propose_child
+from nas.shrinking.child import confirmed_findings, propose_child
 from nas.shrinking.settings import ShrinkSettings
 from nas.spaces import Candidate, DesignSpace, Finding
 from nas.training.fidelity import Fidelity

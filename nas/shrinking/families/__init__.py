@@ -1,4 +1,4 @@
-"""Rule families, one module each: which questions a family asks of a sample, and which rules follow."""
+"""Rule families, a module for those that ask alike: which questions a family asks of a sample, which rules follow."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from nas.shrinking.analysis import Analysis, FamilyTests
-from nas.shrinking.families.block_preference import block_preference
 from nas.shrinking.families.cost import cost
 from nas.shrinking.families.count import count, count_per_type
-from nas.shrinking.families.distance import distance
-from nas.shrinking.families.distinct_stages import distinct_stages
 from nas.shrinking.families.hyperparameters import hyperparameters
-from nas.shrinking.families.mix import mix
+from nas.shrinking.families.kinds import block_preference, mix
+from nas.shrinking.families.pairs import distance, distinct_stages
 from nas.shrinking.families.sites import sites
 from nas.shrinking.families.stage_ends import stage_ends
 from nas.shrinking.settings import RuleFamily

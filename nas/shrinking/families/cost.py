@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from nas.results.intervals import Estimate
+from nas.results.intervals import NOT_KNOWN, Estimate
 from nas.results.slower import Beside, beside_reference
 from nas.shrinking.analysis import Analysis, FamilyTests, Flags, Judgement, Key, Reference
-from nas.shrinking.equivalence import turned
 from nas.spaces.findings import Finding
 from nas.spaces.rules import Cost
 from nas.spaces.rules.patterns import matches
@@ -33,7 +32,7 @@ def cost(analysis: Analysis) -> FamilyTests:
     unsure = [b for b in placed if b.slower is None and (b.ratio is None or b.ratio.value > 1.0)]
     beside = {key: _beside_reference(analysis, reference, key) for key in slow}
     p_values: dict[Key, float] = {
-        ("cost", *key): d.p_below(analysis.settings.margin) for key, d in beside.items() if d is not None
+        ("cost", *key): d.p_below(analysis.settings.margin) for key, d in beside.items() if d.known
     }
 
     def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
@@ -42,15 +41,13 @@ def cost(analysis: Analysis) -> FamilyTests:
     return FamilyTests(p_values, conclude)
 
 
-def _beside_reference(analysis: Analysis, reference: Reference, key: Placed) -> Estimate | None:
-    """mAP of the network with one block there minus the reference's; None when either was never trained."""
+def _beside_reference(analysis: Analysis, reference: Reference, key: Placed) -> Estimate:
+    """mAP of the network with one block there minus the reference's; not known when either was never trained."""
     single = _rows(analysis, [key]) & np.isfinite(analysis.sample.score)
-    if reference.score is None or not single.any():
-        return None
-    weights = analysis.sample.finished[single]
     seed_sd = _spread(analysis)
-    if np.isnan(seed_sd):
-        return None
+    if reference.score is None or not single.any() or np.isnan(seed_sd):
+        return NOT_KNOWN
+    weights = analysis.sample.finished[single]
     mean = float(np.average(analysis.sample.score[single], weights=weights))
     variance = seed_sd**2 * (1 / weights.sum() + 1 / max(reference.trainings, 1))
     return Estimate(mean - reference.score, float(np.sqrt(variance)), float(max(analysis.fit.df, 2)))
@@ -80,21 +77,21 @@ def _conclude(
     analysis: Analysis,
     reference: Reference,
     slow: Mapping[Placed, Beside],
-    beside: Mapping[Placed, Estimate | None],
+    beside: Mapping[Placed, Estimate],
     adjusted: Mapping[Key, float],
 ) -> list[Finding]:
     untrained = [key for key in slow if not _rows(analysis, [key]).any()]
-    tested = [key for key in slow if beside[key] is not None]
+    tested = [key for key in slow if beside[key].known]
     no_better = [key for key in tested if adjusted[("cost", *key)] <= analysis.settings.alpha]
     maybe = [key for key in slow if key not in untrained and key not in no_better]
-    gains = [d.value for key in no_better if (d := beside[key]) is not None]
+    gains = [beside[key].value for key in no_better]
     findings = []
     if untrained or no_better:
         reason = "; ".join(_why(reference, untrained, no_better, gains, analysis.settings.unit))
         findings.append(
             _finding(analysis, reference, untrained + no_better, slow, Judgement("adopted", reason), beside)
         )
-    better = [c for c in maybe if (d := beside[c]) is not None and d.p_above() <= 0.05]
+    better = [c for c in maybe if beside[c].p_above() <= 0.05]
     unclear = [c for c in maybe if c not in better]
     if better:
         answer = Judgement("rejected", f"slower than {reference.notation}, but better")
@@ -114,7 +111,7 @@ def _untold(analysis: Analysis, reference: Reference, unsure: Sequence[Beside]) 
         "not enough data", f"not known whether {len(unsure)} are slower than {reference.notation}: {why}"
     )
     slow = {(b.pattern, b.site): b for b in unsure}
-    return [_finding(analysis, reference, list(slow), slow, answer, dict.fromkeys(slow))]
+    return [_finding(analysis, reference, list(slow), slow, answer, dict.fromkeys(slow, NOT_KNOWN))]
 
 
 def _why(
@@ -135,17 +132,16 @@ def _finding(
     keys: list[Placed],
     placed: Mapping[Placed, Beside],
     answer: Judgement,
-    beside: Mapping[Placed, Estimate | None],
+    beside: Mapping[Placed, Estimate],
 ) -> Finding:
-    known = [d for key in keys if (d := beside[key]) is not None]
+    known = [beside[key] for key in keys if beside[key].known]
     # The best of them speaks for all: none is better than this. Following the rule leaves it out, hence the sign.
-    best = max(known, key=lambda d: d.value, default=None)
+    best = max(known, key=lambda d: d.value, default=NOT_KNOWN)
     ratios = [over.value - 1.0 for key in keys if (over := placed[key].ratio) is not None]
     base = reference.time.value if reference.time is not None and reference.time.value is not None else float("nan")
     evidence = analysis.evidence(
         _rows(analysis, keys),
-        turned(best),
-        p_adjusted=None,
+        -best,
         latency_ms=-base * float(np.mean(ratios)) if ratios else None,
         method=f"time over the reference's; {analysis.settings.unit} of the best of them beside the reference's",
     )

@@ -11,15 +11,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
-from nas.results.intervals import Estimate
+from nas.results.intervals import NOT_KNOWN, Estimate
 from nas.shrinking.analysis import REGRESSION, Analysis, FamilyTests, Judgement, Key
-from nas.shrinking.equivalence import turned
+from nas.shrinking.sample import Flags
 from nas.spaces.findings import Finding
 from nas.spaces.rules import MaxBlocks
-
-Floats = npt.NDArray[np.float64]
 
 
 def count(analysis: Analysis) -> FamilyTests:
@@ -43,7 +40,7 @@ def count_per_type(analysis: Analysis) -> FamilyTests:
     return FamilyTests(p_values, conclude, estimates)
 
 
-def _only(analysis: Analysis, number: int) -> npt.NDArray[np.bool_]:
+def _only(analysis: Analysis, number: int) -> Flags:
     """Which candidates have blocks of one type only, or none."""
     placed = analysis.sample.placed
     return np.asarray(((placed == 0) | (placed == number)).all(axis=1))
@@ -57,35 +54,30 @@ def _limits(analysis: Analysis, block: str | None) -> FamilyTests:
     def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
         return [_conclude(analysis, next_one, p_values, adjusted, block)]
 
-    estimates: dict[Key, Estimate] = {_key(k, block): added for k, added in next_one.items() if added is not None}
-    return FamilyTests(p_values, conclude, estimates)
+    return FamilyTests(p_values, conclude, {_key(k, block): added for k, added in next_one.items()})
 
 
 def increments(analysis: Analysis) -> dict[int, Estimate]:
     """What the k-th block adds at typical sites, all else being equal, by k; those the sample can tell."""
     known = {k: analysis.fit.term(("count", k)) for k in range(1, int(analysis.sample.counts.max(initial=0)) + 1)}
-    return {k: difference for k, difference in known.items() if difference is not None}
+    return {k: difference for k, difference in known.items() if difference.known}
 
 
 def _key(limit: int, block: str | None) -> Key:
     return ("count", limit) if block is None else ("count", limit, block)
 
 
-def _p_limit(analysis: Analysis, limit: int, added: Estimate | None) -> float:
+def _p_limit(analysis: Analysis, limit: int, added: Estimate) -> float:
     """p value against "block limit + 1 brings as much as those before, or enough to be worth having"."""
-    drop = _drop(analysis, limit)
-    if added is None or drop is None:
-        return float("nan")
-    return max(drop.p_below(0.0), added.p_below(analysis.settings.worth))
+    return float(np.maximum(_drop(analysis, limit).p_below(0.0), added.p_below(analysis.settings.worth)))
 
 
-def _drop(analysis: Analysis, limit: int) -> Estimate | None:
+def _drop(analysis: Analysis, limit: int) -> Estimate:
     """What block limit + 1 brings minus the mean of what the blocks before brought."""
     design = analysis.fit.design
-    before = [("count", k) for k in range(1, limit + 1) if design.has(("count", k))]
-    before = [term for term in before if analysis.fit.term(term) is not None]
+    before = [term for k in range(1, limit + 1) if analysis.fit.term(term := ("count", k)).known]
     if not before or not design.has(("count", limit + 1)):
-        return None
+        return NOT_KNOWN
     return analysis.fit.difference(
         design.unit(("count", limit + 1)) - np.mean([design.unit(t) for t in before], axis=0)
     )
@@ -93,7 +85,7 @@ def _drop(analysis: Analysis, limit: int) -> Estimate | None:
 
 def _conclude(
     analysis: Analysis,
-    next_one: Mapping[int, Estimate | None],
+    next_one: Mapping[int, Estimate],
     p_values: Mapping[Key, float],
     adjusted: Mapping[Key, float],
     block: str | None,
@@ -101,11 +93,11 @@ def _conclude(
     most = int(analysis.sample.counts.max(initial=0))
     passing = [k for k in next_one if _passes(analysis, next_one, k, adjusted[_key(k, block)])]
     limit = min(passing, default=max(1, most - 1))
-    added = next_one.get(limit)
+    added = next_one.get(limit, NOT_KNOWN)
     rows = np.asarray(analysis.sample.counts >= limit)
     evidence = analysis.evidence(
         rows,
-        turned(added),
+        -added,
         p=p_values.get(_key(limit, block)),
         p_adjusted=adjusted.get(_key(limit, block)),
         latency_ms=_saved(analysis),
@@ -115,23 +107,21 @@ def _conclude(
     return analysis.finding(MaxBlocks(count=limit, block=block, backbone=analysis.scope), answer, evidence)
 
 
-def _passes(analysis: Analysis, next_one: Mapping[int, Estimate | None], limit: int, p_adjusted: float) -> bool:
-    added = next_one[limit]
-    if added is None or not p_adjusted <= analysis.settings.alpha:
-        return False
-    later = [d for k, d in next_one.items() if k > limit and d is not None]
+def _passes(analysis: Analysis, next_one: Mapping[int, Estimate], limit: int, p_adjusted: float) -> bool:
+    later = [d for k, d in next_one.items() if k > limit]
     still_gains = any(d.value > analysis.settings.margin and d.interval()[0] > 0 for d in later)
-    return added.value <= analysis.settings.margin and not still_gains
+    low_enough = next_one[limit].value <= analysis.settings.margin
+    return p_adjusted <= analysis.settings.alpha and low_enough and not still_gains
 
 
-def _answer(analysis: Analysis, limit: int, added: Estimate | None, passed: bool, trainings: int) -> Judgement:
+def _answer(analysis: Analysis, limit: int, added: Estimate, passed: bool, trainings: int) -> Judgement:
     settings = analysis.settings
     if passed:
         return Judgement(
             "adopted",
             f"block {limit + 1} brings less than those before, and less than {settings.worth:g} {settings.unit}",
         )
-    if added is None or trainings < settings.min_trainings:
+    if not added.known or trainings < settings.min_trainings:
         return analysis.untold("count")
     if added.interval()[0] > 0:
         return Judgement("rejected", f"block {limit + 1} still adds {added.value:+.4f} {settings.unit}")

@@ -13,17 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nas.results.intervals import Estimate
+from nas.results.intervals import NOT_KNOWN, Estimate, Floats
 from nas.shrinking.analysis import Analysis, FamilyTests, Judgement, Key
 from nas.shrinking.design import Term, block_params, is_range, range_position, recipe_values
 from nas.shrinking.equivalence import mean_difference
 from nas.shrinking.null import range_null
+from nas.shrinking.sample import Flags
 from nas.shrinking.winners import good_range, resample_size, score_weights
 from nas.spaces.findings import Finding
 from nas.spaces.rules import ParamsRule, RecipeRange, Rule
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 
 
 def hyperparameters(analysis: Analysis) -> FamilyTests:
@@ -70,7 +68,7 @@ def _factor(analysis: Analysis, factor: Term, p_values: Mapping[Key, float], adj
     effects = contrasts @ analysis.fit.beta
     best = int(np.argmax(effects))
     behind = {i: analysis.fit.difference(contrasts[best] - contrasts[i]) for i in range(len(names)) if i != best}
-    dropped = [i for i, d in behind.items() if d is not None and _worse(analysis, d, len(behind))]
+    dropped = [i for i, d in behind.items() if _worse(analysis, d, len(behind))]
     kept = [i for i in range(len(names)) if i not in dropped]
     others = dropped or [int(np.argmin(effects))]
     gain = analysis.fit.difference(contrasts[[k for k in kept if k not in others]].mean(0) - contrasts[others].mean(0))
@@ -159,10 +157,10 @@ def _range(
     return analysis.finding(rule, answer, evidence)
 
 
-def _mean_difference(scores: Floats, inside: Flags) -> Estimate | None:
+def _mean_difference(scores: Floats, inside: Flags) -> Estimate:
     """Mean of the finished inside minus outside, unequal variances."""
     a, b = (scores[side & np.isfinite(scores)] for side in (inside, ~inside))
-    return mean_difference(a, b) if min(len(a), len(b)) > 2 else None
+    return mean_difference(a, b) if min(len(a), len(b)) > 2 else NOT_KNOWN
 
 
 def _rounded(value: float) -> float:

@@ -13,20 +13,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import fisher_exact
 
-from nas.results.intervals import Estimate
+from nas.results.intervals import NOT_KNOWN, Estimate, Floats
 from nas.shrinking.analysis import REGRESSION, Analysis, FamilyTests, Judgement, Key
 from nas.shrinking.design import Term
 from nas.shrinking.effects import Fit
 from nas.shrinking.equivalence import no_worse
+from nas.shrinking.sample import Flags
 from nas.spaces.evidence import Evidence
 from nas.spaces.findings import Finding
 from nas.spaces.rules import SitesRule
 from nas.spaces.site_sets import SiteSet
 
-Floats = npt.NDArray[np.float64]
 _DRAWS = 4000
 """Of the simulated median: its standard error is then known to 1.1 %."""
 
@@ -49,10 +48,10 @@ class SiteEffects:
     contrasts: Floats
     fit: Fit
 
-    def between(self, chosen: set[int], others: set[int]) -> Estimate | None:
+    def between(self, chosen: set[int], others: set[int]) -> Estimate:
         """Mean of some sites minus mean of others."""
         if not chosen or not others:
-            return None
+            return NOT_KNOWN
         return self.fit.difference(self._mean(chosen) - self._mean(others))
 
     def _mean(self, chosen: set[int]) -> Floats:
@@ -62,10 +61,11 @@ class SiteEffects:
 def sites(analysis: Analysis) -> FamilyTests:
     """The questions and conclusions of this family."""
     groups = site_effects(analysis)
-    estimates: dict[Key, Estimate] = {}
-    for group in groups:
-        for site, difference in zip(group.sites, group.differences, strict=True):
-            estimates[_key(group, site)] = difference
+    estimates = {
+        _key(group, site): difference
+        for group in groups
+        for site, difference in zip(group.sites, group.differences, strict=True)
+    }
     p_values = {key: difference.p_two_sided() for key, difference in estimates.items()} or {("sites",): float("nan")}
 
     def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
@@ -143,7 +143,7 @@ def _conclude(analysis: Analysis, group: SiteEffects, adjusted: Mapping[Key, flo
 def _undecided(analysis: Analysis, group: SiteEffects, kept: set[int]) -> set[int]:
     """Sites left out that were never tried, or are not shown to be worse than the mean of those kept."""
     gaps = {site: group.between({site}, kept) for site in set(group.sites) - kept}
-    close = {site for site, gap in gaps.items() if gap is None or gap.p_below() > 0.05}
+    close = {site for site, gap in gaps.items() if not gap.known or gap.p_below() > 0.05}
     return {s for s in close if not _fails_often(analysis, group.block, s)} | _untried(analysis, group)
 
 
@@ -167,7 +167,7 @@ def _as_good_and_cheaper(analysis: Analysis, group: SiteEffects, better: set[int
     kept = set()
     for site in others:
         gap, ms = group.between({site}, {best}), analysis.costs.site_ms([site], group.block)
-        if gap and ms is not None and best_ms is not None and ms < best_ms and no_worse(gap, analysis.settings.margin):
+        if ms is not None and best_ms is not None and ms < best_ms and no_worse(gap, analysis.settings.margin):
             kept.add(site)
     return kept
 
@@ -183,7 +183,7 @@ def _fails_often(analysis: Analysis, block: str | None, site: int) -> bool:
     return bool(sample.failed[here].sum() and fisher_exact(table, alternative="greater").pvalue < 0.05)
 
 
-def _rows(analysis: Analysis, block: str | None, chosen: set[int]) -> npt.NDArray[np.bool_]:
+def _rows(analysis: Analysis, block: str | None, chosen: set[int]) -> Flags:
     placed = analysis.sample.placed[:, [s - 1 for s in sorted(chosen)]]
     if block is None:
         return np.asarray((placed > 0).any(axis=1))

@@ -6,41 +6,30 @@ make a rule about stages: the premium must stay when any one stage is left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
-import numpy.typing as npt
 
-from nas.results.intervals import Estimate
-from nas.shrinking.analysis import Analysis, FamilyTests, Judgement, Key
+from nas.results.intervals import NOT_KNOWN, Floats
+from nas.shrinking.analysis import Analysis, FamilyTests, Judgement
 from nas.spaces.findings import Finding
 from nas.spaces.rules import StageEnds
-
-Floats = npt.NDArray[np.float64]
-KEY: Key = ("stage_ends",)
 
 
 def stage_ends(analysis: Analysis) -> FamilyTests:
     """The question and conclusion of this family."""
     by_stage = _premiums(analysis)
-    difference = _mean(analysis, by_stage)
+    difference = analysis.fit.difference(np.mean(by_stage, axis=0)) if by_stage else NOT_KNOWN
+    p = difference.p_two_sided()
 
-    def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
+    def conclude(p_adjusted: float) -> Finding:
         rows = np.asarray((analysis.sample.placed > 0).any(axis=1))
-        answer = analysis.judge(difference, adjusted[KEY], analysis.sample.support(rows), "site")
+        answer = analysis.judge(difference, p_adjusted, analysis.sample.support(rows), "site")
         weakest = _weakest(analysis, by_stage)
         if answer.verdict == "adopted" and (weakest is None or weakest < analysis.settings.margin):
             answer = Judgement("rejected", "rests on one stage: without it the premium is gone")
-        evidence = analysis.evidence(
-            rows, difference, p=_p(difference), p_adjusted=adjusted[KEY], latency_ms=_cost(analysis)
-        )
-        return [analysis.finding(StageEnds(strength="preference", backbone=analysis.scope), answer, evidence)]
+        evidence = analysis.evidence(rows, difference, p=p, p_adjusted=p_adjusted, latency_ms=_cost(analysis))
+        return analysis.finding(StageEnds(strength="preference", backbone=analysis.scope), answer, evidence)
 
-    return FamilyTests({KEY: _p(difference)}, conclude, {} if difference is None else {KEY: difference})
-
-
-def _p(difference: Estimate | None) -> float:
-    return float("nan") if difference is None else difference.p_two_sided()
+    return FamilyTests.one(("stage_ends",), p, conclude, difference)
 
 
 def _premiums(analysis: Analysis) -> list[Floats]:
@@ -55,10 +44,6 @@ def _premiums(analysis: Analysis) -> list[Floats]:
         if others and numbers[-1] in levels:
             contrasts.append(levels[numbers[-1]] - np.mean(others, axis=0))
     return contrasts
-
-
-def _mean(analysis: Analysis, contrasts: list[Floats]) -> Estimate | None:
-    return analysis.fit.difference(np.mean(contrasts, axis=0)) if contrasts else None
 
 
 def _weakest(analysis: Analysis, contrasts: list[Floats]) -> float | None:

@@ -1,4 +1,4 @@
-"""Distance: "at least 4 sites apart".
+"""Pairs of blocks: "at least 4 sites apart", and "no two blocks in one stage" beyond what their distance explains.
 
 Every distance has its own effect (what a pair of blocks that far apart loses beside a distant pair). The rule starts
 from the step that describes them best, and goes exactly as far as each last distance is itself shown to lose.
@@ -6,21 +6,29 @@ from the step that describes them best, and goes exactly as far as each last dis
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from nas.results.intervals import Estimate
-from nas.shrinking.analysis import Analysis, FamilyTests, Key
-from nas.shrinking.design import pairs_apart
-from nas.shrinking.equivalence import turned
+from nas.results.intervals import NOT_KNOWN, Estimate, Floats
+from nas.shrinking.analysis import Analysis, FamilyTests
+from nas.shrinking.design import pairs_apart, pairs_in_one_stage
 from nas.spaces.findings import Finding
-from nas.spaces.rules import MinDistance
+from nas.spaces.rules import DistinctStages, MinDistance
 
-Floats = npt.NDArray[np.float64]
-KEY: Key = ("distance",)
+
+def distinct_stages(analysis: Analysis) -> FamilyTests:
+    """The question and conclusion of this family."""
+    gain = -analysis.fit.term(("same stage",))
+    p = gain.p_above()
+
+    def conclude(p_adjusted: float) -> Finding:
+        rows = np.asarray(pairs_in_one_stage(analysis.sample) > 0)
+        evidence = analysis.evidence(rows, gain, p=p, p_adjusted=p_adjusted)
+        answer = analysis.judge(gain, p_adjusted, evidence.trainings, "same stage")
+        return analysis.finding(DistinctStages(backbone=analysis.scope), answer, evidence)
+
+    return FamilyTests.one(("distinct_stages",), p, conclude, gain)
 
 
 @dataclass(frozen=True)
@@ -39,35 +47,30 @@ class Step:
 def distance(analysis: Analysis) -> FamilyTests:
     """The question and conclusion of this family."""
     steps = _steps(analysis)
-    best = min(steps, key=lambda s: s.difference.value / max(s.difference.se, 1e-12), default=None)
+    best = min(steps, key=lambda s: s.difference.value / max(s.difference.se, 1e-12), default=Step(2, NOT_KNOWN))
     # The best of several steps was looked for: Bonferroni over the steps.
-    p = min(1.0, len(steps) * best.difference.p_below()) if best else float("nan")
+    p = float(np.minimum(1.0, len(steps) * best.difference.p_below()))
 
-    def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
-        step = _supported(analysis, best) if best else None
-        apart = step.distance if step else 2
-        gain = turned(step.difference) if step else None  # the loss that the rule avoids
-        rows = np.asarray(sum(pairs_apart(analysis.sample, d) for d in range(1, apart)) > 0)
-        evidence = analysis.evidence(rows, gain, p=p, p_adjusted=adjusted[KEY])
-        answer = analysis.judge(gain, adjusted[KEY], evidence.trainings, "near")
-        return [analysis.finding(MinDistance(distance=apart, backbone=analysis.scope), answer, evidence)]
+    def conclude(p_adjusted: float) -> Finding:
+        step = _supported(analysis, best) if steps else best
+        gain = -step.difference  # the loss that the rule avoids
+        rows = np.asarray(sum(pairs_apart(analysis.sample, d) for d in range(1, step.distance)) > 0)
+        evidence = analysis.evidence(rows, gain, p=p, p_adjusted=p_adjusted)
+        answer = analysis.judge(gain, p_adjusted, evidence.trainings, "near")
+        return analysis.finding(MinDistance(distance=step.distance, backbone=analysis.scope), answer, evidence)
 
-    return FamilyTests({KEY: p}, conclude, {KEY: best.difference} if best else {})
+    return FamilyTests.one(("distance",), p, conclude, best.difference)
 
 
-def pair_effects(analysis: Analysis) -> dict[int, Estimate]:
+def _pair_effects(analysis: Analysis) -> dict[int, Estimate]:
     """What a pair of blocks d sites apart gains or loses beside a distant pair, mAP, by d; where it can be told."""
-    found = {}
-    for apart in range(1, analysis.settings.nearest + 1):
-        difference = analysis.fit.term(("near", apart))
-        if difference is not None:
-            found[apart] = difference
-    return found
+    found = {apart: analysis.fit.term(("near", apart)) for apart in range(1, analysis.settings.nearest + 1)}
+    return {apart: difference for apart, difference in found.items() if difference.known}
 
 
 def _steps(analysis: Analysis) -> list[Step]:
     """One step a distance, fitted to the effects of all distances with their covariance."""
-    known = sorted(pair_effects(analysis))
+    known = sorted(_pair_effects(analysis))
     design, fit = analysis.fit.design, analysis.fit
     if not known or known != list(range(1, len(known) + 1)):
         return []
@@ -85,7 +88,7 @@ def _step(distance: int, effects: Floats, precision: Floats, df: float) -> Step:
 
 def _supported(analysis: Analysis, step: Step) -> Step:
     """The step, shortened until its last distance is itself shown to lose, else lengthened while the next one is."""
-    effects, steps = pair_effects(analysis), {s.distance: s for s in _steps(analysis)}
+    effects, steps = _pair_effects(analysis), {s.distance: s for s in _steps(analysis)}
     apart = step.distance
     while apart > 2 and not _loses(analysis, effects[apart - 1], 0.05):
         apart -= 1
