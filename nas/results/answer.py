@@ -8,9 +8,8 @@ and what it would take to see a smaller one. A network is never said to save tim
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
@@ -74,7 +73,7 @@ class Answer:
     seeds_needed: int | None = None
     seconds_needed: float | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data; what is not known is None."""
         return asdict(self) | {"equal": list(self.equal)}
 
@@ -91,28 +90,29 @@ def answer_of(table: pd.DataFrame, cost: str = "latency_ms", metric: Metric = MA
     if level is None:
         return Answer("no result", "No training has finished yet, so there is no answer so far.")
     gaps = to_controls(level.rows(table), metric)
-    common: dict[str, Any] = {
-        "confirmed": level.confirmed,
-        "level": level.words,
-        "compared": int(gaps["difference"].notna().sum()),
-        "failed": int(gaps["failed"].gt(0).sum()),
-    }
+    found = Answer(
+        "no control",
+        _no_control(gaps, level),
+        confirmed=level.confirmed,
+        level=level.words,
+        compared=int(gaps["difference"].notna().sum()),
+        failed=int(gaps["failed"].gt(0).sum()),
+    )
     if gaps.empty or gaps["control"].isna().all():
-        return Answer("no control", _no_control(gaps, level), **common)
+        return found
     known = gaps[gaps["high_all"].notna()]
     if known.empty:
-        return Answer("one seed", _one_seed(gaps, level, metric), **common)
-    common |= {"worse": int(known["verdict"].eq("worse").sum()), "seeds": int(known["blocks"].max())}
+        return replace(found, kind="one seed", sentence=_one_seed(gaps, level, metric))
+    found = replace(found, worse=int(known["verdict"].eq("worse").sum()), seeds=int(known["blocks"].max()))
     quoted = candidates(table, level, metric).query("quoted and failed == 0")["notation"]
     better = known[known["verdict"].eq("better") & known["notation"].isin(quoted)]
     if len(better):
-        return _better(table, level, better, cost, metric, common)
-    design = _design(table, level, metric, known)
-    return _none_better(known, level, metric, common, design, _seconds_each(level.rows(table)))
+        return _better(table, level, better, cost, metric, found)
+    return _none_better(table, level, known, metric, found)
 
 
 def _better(
-    table: pd.DataFrame, level: Level, better: pd.DataFrame, cost: str, metric: Metric, common: Mapping[str, object]
+    table: pd.DataFrame, level: Level, better: pd.DataFrame, cost: str, metric: Metric, found: Answer
 ) -> Answer:
     """Names the cheapest of the better networks that are not told apart from the best of them."""
     summary = candidates(table, level, metric).set_index("notation")
@@ -124,44 +124,37 @@ def _better(
     chosen = most_accurate(table, level, prices, metric=metric)
     assert chosen is not None
     others = tuple(name for name in (chosen.best, *chosen.equal) if name != chosen.cheapest)
-    found = replace(_compared(better, chosen.cheapest, common), kind="better", equal=others)
+    found = replace(_compared(better, chosen.cheapest, found), kind="better", equal=others)
     change = ratio(*(_quote(summary, str(name), column) for name in (found.named, found.control)))
-    found = replace(found, **_relative(change))
+    if change is not None:
+        low, high = (None if end is None else end - 1.0 for end in (change.low, change.high))
+        found = replace(found, slower=change.value - 1.0, slower_low=low, slower_high=high)
     return replace(found, sentence=_better_words(found, change, COSTS[cost].noun, metric))
 
 
-def _compared(table: pd.DataFrame, notation: str, common: Mapping[str, Any]) -> Answer:
-    """One row of `to_controls` as an answer without words."""
-    row = table[table["notation"] == notation].to_dict("records")[0]
-    numbers: dict[str, Any] = {name: float(row[column]) for name, column in _NUMBERS.items()}
-    return Answer("none better", "", **common, named=notation, control=str(row["control"]), **numbers)
+def _compared(table: pd.DataFrame, notation: str, found: Answer) -> Answer:
+    """The answer with the numbers of one row of `to_controls`, still without words."""
+    row = table[table["notation"] == notation].iloc[0]
+    difference, low, high = (float(row[name]) for name in ("difference", "low_all", "high_all"))
+    return replace(found, named=notation, control=str(row["control"]), difference=difference, low=low, high=high)
 
 
-_NUMBERS = {"difference": "difference", "low": "low_all", "high": "high_all"}
-
-
-def _none_better(
-    known: pd.DataFrame,
-    level: Level,
-    metric: Metric,
-    common: Mapping[str, object],
-    design: tuple[float, ComparisonDesign],
-    seconds_each: float,
-) -> Answer:
+def _none_better(table: pd.DataFrame, level: Level, known: pd.DataFrame, metric: Metric, found: Answer) -> Answer:
     """How large a difference is still possible, and what it would take to see a smaller one."""
     best_end = known["high_all"] if metric.more_is_better else known["low_all"]
     largest = (metric.sign * best_end.set_axis(known["notation"])).idxmax()
-    sd, planned = design
+    sd, planned = _design(table, level, metric, known)
     visible = visible_difference(sd, planned)
     wished = visible / 2.0
     needed = blocks_needed(sd, wished, planned)
     missing = 0 if needed is None else (needed - planned.blocks) * (planned.candidates + planned.control)
     found = replace(
-        _compared(known, str(largest), common),
+        _compared(known, str(largest), found),
+        kind="none better",
         visible=_known(visible),
         wished=_known(wished),
         seeds_needed=needed,
-        seconds_needed=_known(missing * seconds_each) if missing else None,
+        seconds_needed=_known(missing * _seconds_each(level.rows(table))) if missing else None,
     )
     return replace(found, sentence=_none_better_words(found, metric))
 
@@ -196,13 +189,6 @@ def _quote(summary: pd.DataFrame, notation: str, column: str) -> Quote:
     if row["latency_measured"] and not isinstance(row["latency_how"], str):
         return Quote(float(value), how="measured")  # timed, but the table does not say how surely
     return time_quote(row)
-
-
-def _relative(change: Ratio | None) -> dict[str, Any]:
-    if change is None:
-        return {}
-    ends = {"slower_low": change.low, "slower_high": change.high}
-    return {"slower": change.value - 1.0} | {name: None if end is None else end - 1.0 for name, end in ends.items()}
 
 
 def cost_words(change: Ratio | None, noun: str) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
-from nas.results.costs import COSTS, DISTURBED, UNKNOWN, How, Quote, read_times
+from nas.results.costs import COSTS, DISTURBED, UNKNOWN, How, Quote, number, read_times
 from nas.spaces import Candidate
 
 COST_COLUMNS: tuple[str, ...] = (
@@ -38,22 +38,22 @@ def time_table(records: Iterable[Mapping[str, object]], limit: float = DISTURBED
     return pd.DataFrame.from_dict(rows, orient="index", columns=["notation", *COST_COLUMNS])
 
 
-def _row(record: Mapping[str, Any], quote: Quote) -> dict[str, object]:
-    ms, energy, measured = quote.value, record.get("energy_mj"), bool(record.get("measured", True))
-    scale = math.nan if ms is None else ms / float(record["median_ms"])
+def _row(record: Mapping[str, object], quote: Quote) -> dict[str, object]:
+    ms, energy, measured = quote.value, number(record.get("energy_mj")), bool(record.get("measured", True))
+    scale = math.nan if ms is None else ms / (number(record["median_ms"]) or math.nan)
     return {
         "notation": record["notation"],
         "latency_ms": ms,
         "latency_low_ms": quote.low,
         "latency_high_ms": quote.high,
-        "latency_p5_ms": scale * _number(record.get("p5_ms")),
-        "latency_p95_ms": scale * _number(record.get("p95_ms")),
+        "latency_p5_ms": scale * (number(record.get("p5_ms")) or math.nan),
+        "latency_p95_ms": scale * (number(record.get("p95_ms")) or math.nan),
         "batches_per_s": 1000.0 / ms if ms else None,
         "latency_measured": measured,
         "latency_how": quote.how if measured else "predicted",
         "latency_unknown": quote.why or None,
         "peak_memory_mb": record.get("peak_memory_mb"),
-        "energy_j": None if energy is None else float(energy) / 1000.0,
+        "energy_j": None if energy is None else energy / 1000.0,
     }
 
 
@@ -117,24 +117,16 @@ def with_costs(results: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     return results.assign(**{name: pd.to_numeric(results[name]).astype("float64") for name in numbers})
 
 
-def time_quote(row: Mapping[Hashable, Any] | pd.Series) -> Quote:
+def time_quote(row: Mapping[Hashable, object] | pd.Series) -> Quote:
     """The time in a row of a table with `COST_COLUMNS`; of one that does not say how it was read, as it stands."""
-    ms, low, high = (_known(row[name]) for name in ("latency_ms", "latency_low_ms", "latency_high_ms"))
+    ms, low, high = (number(row[name]) for name in ("latency_ms", "latency_low_ms", "latency_high_ms"))
     how, why = row["latency_how"], row["latency_unknown"]
     if ms is None:
         return Quote(why=why) if isinstance(why, str) else UNKNOWN
     return Quote(ms, low, high, cast(How, how)) if isinstance(how, str) else Quote.exactly(ms)
 
 
-def _known(value: float | None) -> float | None:
-    return None if value is None or value != value else float(value)
-
-
 @lru_cache(maxsize=1 << 16)
 def parse_once(notation: str) -> Candidate:
     """`Candidate.parse`, remembered: tables name the same candidates again and again."""
     return Candidate.parse(notation)
-
-
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)

@@ -11,8 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Real
 from statistics import stdev
-from typing import Any, Literal
+from typing import Literal, TypedDict, cast
 
 Kind = Literal["timed", "measured", "counted"]
 How = Literal["paired", "corrected", "measured", "counted", "table", "told", "predicted", "unknown"]
@@ -189,54 +190,60 @@ def read_times(records: Mapping[str, Mapping[str, object]], limit: float = DISTU
     return {notation: _time(notation, records, references, limit) for notation in records}
 
 
-def disturbed(record: Mapping[str, Any], limit: float = DISTURBED) -> str:
+def number(value: object) -> float | None:
+    """A number as records and tables hold it; None where there is none."""
+    return float(value) if isinstance(value, Real) and value == value else None
+
+
+def _own_ms(record: Mapping[str, object]) -> float:
+    return without_drift(number(record["median_ms"]) or math.nan, number(record.get("drift")))
+
+
+def disturbed(record: Mapping[str, object], limit: float = DISTURBED) -> str:
     """Why a record's time is not to be believed; empty where it is."""
     if record.get("ratio") is not None:
-        value, low, high = (record.get(key) for key in ("ratio", "ratio_low", "ratio_high"))
+        value, low, high = (number(record.get(key)) for key in ("ratio", "ratio_low", "ratio_high"))
         if low is None or high is None:
             return "too few pairs for an interval"
-        half = (float(high) - float(low)) / (2.0 * float(value or 1.0))
+        half = (high - low) / (2.0 * (value or 1.0))
         return f"its ratio is known to {half:.0%} only" if half > limit else ""
-    drift = float(record.get("drift") or 0.0)
+    drift = number(record.get("drift")) or 0.0
     if abs(drift) > limit:
         return f"the machine had drifted by {drift:+.0%}"
-    return _load(record, limit)
-
-
-def _load(record: Mapping[str, Any], limit: float) -> str:
-    """What others did while it was timed; records say `isolated` by the limit of their day, and the share beside."""
-    share = (record.get("environment") or {}).get("others_cpu_share")
-    if share is not None and float(share) > limit:
-        return f"other programs used {float(share):.0%} of the processors"
+    # Records say `isolated` by the limit of their day, and the share of others beside.
+    environment = record.get("environment")
+    share = number(environment.get("others_cpu_share")) if isinstance(environment, Mapping) else None
+    if share is not None and share > limit:
+        return f"other programs used {share:.0%} of the processors"
     isolated = record.get("isolated")
     return "other programs kept the machine busy" if isolated is not None and not isolated else ""
 
 
-def _time(notation: str, records: Mapping[str, Mapping[str, Any]], references: set[str], limit: float) -> Quote:
+def _time(notation: str, records: Mapping[str, Mapping[str, object]], references: set[str], limit: float) -> Quote:
     record = records[notation]
     if notation in references and record.get("ratio") is None:
         # 1 by definition: the common scale of all that were timed beside it.
-        return Quote.exactly(without_drift(float(record["median_ms"]), record.get("drift")), "paired")
+        return Quote.exactly(_own_ms(record), "paired")
     if doubt := disturbed(record, limit):
         return Quote(why=doubt)
     if record.get("ratio") is None:
-        own = without_drift(float(record["median_ms"]), record.get("drift"))
-        return _with_spread(own, record.get("builds") or ())
+        return _with_spread(_own_ms(record), cast("Sequence[Build]", record.get("builds") or ()))
     beside = str(record["reference"])
-    base = _best_known(beside, records) or record.get("reference_ms")
+    base = _own_ms(records[beside]) if beside in records else number(record.get("reference_ms"))
     if base is None:
         return Quote(why=f"{beside}, which it was timed beside, has no time of its own")
-    value, low, high = (float(record[key]) * base for key in ("ratio", "ratio_low", "ratio_high"))
+    value, low, high = ((number(record[key]) or math.nan) * base for key in ("ratio", "ratio_low", "ratio_high"))
     return Quote(value, low, high, "paired")
 
 
-def _best_known(notation: str, records: Mapping[str, Mapping[str, Any]]) -> float | None:
-    """The time of a reference, ms: the common scale of all that were timed beside it."""
-    record = records.get(notation)
-    return None if record is None else without_drift(float(record["median_ms"]), record.get("drift"))
+class Build(TypedDict):
+    """What a record tells of one build of a network."""
+
+    median_ms: float
+    block_medians_ms: Sequence[float]
 
 
-def _with_spread(value: float, builds: Sequence[Mapping[str, Any]]) -> Quote:
+def _with_spread(value: float, builds: Sequence[Build]) -> Quote:
     """A time with Student's interval over its builds, or over the blocks of batches of its only build."""
     units = [b["median_ms"] for b in builds] if len(builds) > 1 else [m for b in builds for m in b["block_medians_ms"]]
     if len(units) < 2:

@@ -9,7 +9,7 @@ shrink that fails (log and undo) is in `nas.shrinking.child`.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -67,7 +67,7 @@ class Confirmation:
         """Whether the child may be used."""
         return self.verdict == "confirmed"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data, for JSON."""
         return asdict(self)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +18,9 @@ from nas.results.intervals import Floats
 from nas.shrinking.sample import Flags, Ints, Sample
 from nas.spaces.blocks import get_block_spec
 from nas.spaces.candidate import BACKBONE_DEFAULTS
+from nas.spaces.values import ParamValue
 
-Term = tuple[Any, ...]
+Term = tuple[ParamValue, ...]
 SEEDS: Term = ("seed",)
 """The factor of the seeds and starts that trainings were made in."""
 
@@ -34,7 +34,7 @@ class Factor:
         first: column of the first level; the last level has none (it is minus the sum of the others).
     """
 
-    levels: tuple[Any, ...]
+    levels: tuple[ParamValue, ...]
     first: int
 
 
@@ -104,7 +104,7 @@ class _Columns:
         self.columns: list[Floats] = [np.ones(size)]
         self.factors: dict[Term, Factor] = {}
 
-    def add(self, term: Term, column: npt.NDArray[Any]) -> None:
+    def add(self, term: Term, column: npt.NDArray[np.generic]) -> None:
         values = column.astype(np.float64)
         if len(values) and np.ptp(values) > 0:
             self.terms.append(term)
@@ -185,7 +185,7 @@ def used_sites(sample: Sample) -> tuple[int, ...]:
 _CHANNELS = " channels"  # no hyperparameter has this name
 
 
-def block_params(sample: Sample) -> Iterator[tuple[str, str, tuple[Any, ...], Floats]]:
+def block_params(sample: Sample) -> Iterator[tuple[str, str, tuple[ParamValue, ...], Floats]]:
     """Hyperparameters with two or more values: (block, name, values, (candidates, values) placements with each).
 
     One that follows from an earlier one (a default that depends on it) is no question of its own and is left out; so is
@@ -255,7 +255,7 @@ def range_position(values: npt.NDArray[np.object_]) -> Floats:
     return position
 
 
-def _value_key(value: Any) -> tuple[int, float, str]:
+def _value_key(value: ParamValue) -> tuple[int, float, str]:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return (0, float(value), "") if number else (1, 0.0, str(value))
 

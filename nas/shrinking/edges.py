@@ -7,9 +7,8 @@ re-opened space is a proposal like any other and needs fresh draws to be kept. S
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -118,9 +117,15 @@ def _judge(
 
 
 def _edges(rule: Rule, sample: Sample, parent: DesignSpace) -> Iterator[_Edge]:
-    find = _FINDERS.get(type(rule))
-    if find is not None:
-        yield from find(rule, sample, parent)
+    match rule:
+        case MinDistance():
+            yield _distance_edge(rule, sample)
+        case MaxBlocks():
+            yield from _count_edges(rule, sample, parent)
+        case RecipeRange():
+            yield from _range_edges(rule, sample, parent)
+        case ParamsRule():
+            yield from _param_edges(rule, sample, parent)
 
 
 def _nearest_pair(sample: Sample) -> Ints:
@@ -129,13 +134,13 @@ def _nearest_pair(sample: Sample) -> Ints:
     return np.array([int(np.diff(where).min()) if len(where) > 1 else 0 for where in sites])
 
 
-def _distance_edges(rule: Any, sample: Sample, parent: DesignSpace) -> Iterator[_Edge]:
+def _distance_edge(rule: MinDistance, sample: Sample) -> _Edge:
     nearest = _nearest_pair(sample)
     relaxed = MinDistance(distance=rule.distance - 1, backbone=rule.backbone) if rule.distance > 2 else None
-    yield _Edge(nearest == rule.distance, nearest > 0, relaxed)
+    return _Edge(nearest == rule.distance, nearest > 0, relaxed)
 
 
-def _count_edges(rule: Any, sample: Sample, parent: DesignSpace) -> Iterator[_Edge]:
+def _count_edges(rule: MaxBlocks, sample: Sample, parent: DesignSpace) -> Iterator[_Edge]:
     """The last block admitted must do better than the one before it by more than that one did: no sign of an end."""
     if rule.block is not None or rule.count + 1 not in parent.size_by_blocks() or rule.count < 2:
         return
@@ -149,14 +154,15 @@ def _mean_score(sample: Sample, count: int) -> float:
     return float(scores.mean()) if len(scores) else float("nan")
 
 
-def _range_edges(rule: Any, sample: Sample, parent: DesignSpace) -> Iterator[_Edge]:
+def _range_edges(rule: RecipeRange, sample: Sample, parent: DesignSpace) -> Iterator[_Edge]:
     domain = parent.recipe.get(rule.key)
     if domain is None or rule.values is not None or not domain.low < domain.high:
         return
     values = np.array([float(dict(c.recipe).get(rule.key, np.nan)) for c in sample.candidates])
     known = np.isfinite(values)
     log = domain.scale == "log"
-    low, high = (_scaled(b, log) for b in (rule.low or domain.low, rule.high or domain.high))
+    given = (rule.low, domain.low), (rule.high, domain.high)
+    low, high = (_scaled(bound if own is None else own, log) for own, bound in given)
     width = max(high - low, 1e-12)
     place = np.array([(_scaled(v, log) - low) / width if np.isfinite(v) else 0.5 for v in values])
     for at, side, bound in ((place < EDGE, "low", low - width / 2), (place > 1 - EDGE, "high", high + width / 2)):
@@ -169,7 +175,7 @@ def _scaled(value: float, log: bool) -> float:
     return float(np.log10(value)) if log else float(value)
 
 
-def _param_edges(rule: Any, sample: Sample, parent: DesignSpace) -> Iterator[_Edge]:
+def _param_edges(rule: ParamsRule, sample: Sample, parent: DesignSpace) -> Iterator[_Edge]:
     """A run of values of a block's hyperparameter: its first and last."""
     if rule.block not in parent.blocks or rule.values is not None:
         return
@@ -183,11 +189,3 @@ def _param_edges(rule: Any, sample: Sample, parent: DesignSpace) -> Iterator[_Ed
         if 0 <= beyond < len(choices):
             at = np.array([value in row for row in values])
             yield _Edge(at, among, rule.model_copy(update={side: float(choices[beyond])}))
-
-
-_FINDERS: Mapping[type[Rule], Callable[[Any, Sample, DesignSpace], Iterator[_Edge]]] = {
-    MinDistance: _distance_edges,
-    MaxBlocks: _count_edges,
-    RecipeRange: _range_edges,
-    ParamsRule: _param_edges,
-}

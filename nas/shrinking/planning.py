@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -48,7 +48,7 @@ class PlannedSweep:
     blocks: int | None = None
     seeds: int = 1
     baselines: bool = True
-    rules: Sequence[Mapping[str, Any]] = ()
+    rules: Sequence[Mapping[str, object]] = ()
 
     def draw(self, space: DesignSpace, seed: int) -> list[Candidate]:
         """Candidates such as the sweep will draw from a space."""

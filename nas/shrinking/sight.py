@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
@@ -52,7 +51,7 @@ class Sight:
         each = "each " if self.questions > 1 else ""
         return f"{asked}, {each}sees an effect of {self.visible:.4f} {self.unit} with {100 * POWER:.0f} % power"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data, for JSON."""
         return {**asdict(self), "sentence": self.sentence()}
 

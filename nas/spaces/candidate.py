@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
-from typing import Any
+from typing import Any, TypeAlias
 
 from nas.errors import SpaceError, unknown_name
 from nas.files.hashes import hash_of_data
@@ -47,7 +47,7 @@ class Placement:
     params: Params = ()
 
     @classmethod
-    def make(cls, site: int, block: str, params: Mapping[str, Any] | None = None) -> Placement:
+    def make(cls, site: int, block: str, params: Mapping[str, object] | None = None) -> Placement:
         """A canonical placement; missing hyperparameters take their defaults.
 
         Raises:
@@ -75,9 +75,13 @@ class Placement:
             return known.get(param)
         return None if ":" not in self.block and get_block_spec(self.block).is_identity(known) else PUBLISHED
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data, for JSON."""
         return {"site": self.site, "block": self.block, "params": dict(self.params)}
+
+
+Placed: TypeAlias = tuple[int, str] | tuple[int, str, Mapping[str, object]]
+"""A placement as a person gives it: site, block, and values of its hyperparameters."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -105,9 +109,9 @@ class Candidate:
     def make(
         cls,
         backbone: str,
-        placements: Iterable[Placement | tuple[Any, ...]] = (),
-        backbone_params: Mapping[str, Any] | None = None,
-        recipe: Mapping[str, Any] | None = None,
+        placements: Iterable[Placement | Placed] = (),
+        backbone_params: Mapping[str, object] | None = None,
+        recipe: Mapping[str, object] | None = None,
     ) -> Candidate:
         """A canonical candidate.
 
@@ -121,9 +125,7 @@ class Candidate:
             SpaceError: for unknown names, illegal values, sites the backbone lacks, or two blocks at one site.
         """
         settings, topology = _backbone_params(backbone, backbone_params or {})
-        placed = sorted(
-            item if isinstance(item, Placement) else Placement.make(item[0], item[1], *item[2:]) for item in placements
-        )
+        placed = sorted(item if isinstance(item, Placement) else Placement.make(*item) for item in placements)
         _check_sites(backbone, topology, placed)
         values = {str(key): canonical_value(value) for key, value in (recipe or {}).items()}
         return cls(backbone, tuple(placed), settings, tuple(sorted(values.items())))
@@ -186,7 +188,7 @@ class Candidate:
         """The placement at a site, or None."""
         return next((placement for placement in self.placements if placement.site == site), None)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data, for JSON; `from_dict` reads it back."""
         return {
             "backbone": self.backbone,
@@ -222,7 +224,7 @@ class Candidate:
         return f"<p><code>{escape(self.notation)}</code></p>" + (f"<table>{head}{rows}</table>" if rows else "")
 
 
-def _backbone_params(backbone: str, given: Mapping[str, Any]) -> tuple[Params, Topology | None]:
+def _backbone_params(backbone: str, given: Mapping[str, object]) -> tuple[Params, Topology | None]:
     """The settings, and the sites where they are known: own code that nobody here named is not imported for them."""
     check_backbone(backbone)
     for name in given:

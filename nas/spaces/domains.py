@@ -16,7 +16,7 @@ import math
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from nas.errors import SpaceError, unknown_name
 from nas.spaces import own_code
@@ -136,9 +136,9 @@ class Domain:
         """The part that is among some values."""
         return Domain(tuple(value for value in values if value in self), when=self.when)
 
-    def to_data(self) -> Any:
+    def to_data(self) -> object:
         """As a space file writes it; `of` reads it back."""
-        body: dict[str, Any] = {}
+        body: dict[str, object] = {}
         if self.values or self.is_empty:
             if not self.when:
                 return list(self.values)
@@ -231,7 +231,7 @@ class BlockDomain:
         found = (row for row in self.variants(site) if [pair for pair in row if pair[0] not in names] == kept)
         return next(found, None)
 
-    def to_data(self) -> dict[str, Any]:
+    def to_data(self) -> dict[str, object]:
         """As a space file writes it."""
         listed = {name: list(values) for name, values in self.params}
         return dict(sorted((listed | {name: derived.to_data() for name, derived in self.derived}).items()))
@@ -242,7 +242,7 @@ def _seen(spec: BlockSpec, given: Mapping[str, ParamValue]) -> dict[str, ParamVa
     return dict(spec.complete(given))
 
 
-def _derived(spec: BlockSpec, key: str, data: Mapping[Any, object]) -> Derived:
+def _derived(spec: BlockSpec, key: str, data: Mapping[object, object]) -> Derived:
     """The expression of a hyperparameter; it may name what the block declares before it."""
     if set(data) != {DERIVED}:
         hint = "Put an expression with commas into quotation marks."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat
 
@@ -38,7 +38,7 @@ class Evidence(BaseModel):
     training_ids: tuple[int, ...] = ()
     latency_ms: Number = None
     stage: str | None = None
-    confirmation: dict[str, Any] | None = None
+    confirmation: dict[str, object] | None = None
     method: str = ""
     unit: str = "mAP"
 

@@ -7,7 +7,7 @@ too. How evidence is made is left to `nas.shrinking`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -68,7 +68,7 @@ class Finding(BaseModel):
         decision = f"{self.verdict}: {self.reason}" if self.reason else self.verdict
         return f"{self.claim(topology)}{f', {support}' if support else ''} ({decision})"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data for files and databases; `from_dict` reads it back."""
         return {
             "rule": self.rule.to_dict(),

@@ -29,7 +29,7 @@ FORM = "|"
 """Between a block and its form: where hyperparameters are tied, each of their values is a choice of its own."""
 
 
-def form_key(block: str, form: Sequence[Any]) -> str:
+def form_key(block: str, form: Sequence[object]) -> str:
     """What stands for a block in one form; for a block that is not tied, its name."""
     return f"{block}{FORM}{form}" if form else block
 

@@ -12,7 +12,7 @@ Defaults are not written, placements of equal blocks are joined, and the order d
 from __future__ import annotations
 
 import re
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from nas.errors import SpaceError
 from nas.spaces.blocks import Params, get_block_spec
@@ -96,7 +96,7 @@ class _Reader:
     def candidate(self) -> Candidate:
         backbone = self.take(_BACKBONE, "the name of a backbone")
         settings = self.params("()")
-        placements: list[tuple[int, str, dict[str, Any]]] = []
+        placements: list[tuple[int, str, dict[str, object]]] = []
         while self.skip("+"):
             placements += self.group()
         recipe = self.params("[]")
@@ -104,7 +104,7 @@ class _Reader:
             self.fail("'+', '[' or the end")
         return Candidate.make(backbone, placements, settings, recipe)
 
-    def group(self) -> list[tuple[int, str, dict[str, Any]]]:
+    def group(self) -> list[tuple[int, str, dict[str, object]]]:
         block = self.take(_NAME, "the name of a block")
         params = self.params("()")
         self.expect("@")

@@ -31,7 +31,7 @@ GROUPS: Mapping[str, str] = {
 """The group of entry points of each kind of part."""
 
 
-def find_part(kind: str, name: str, shipped: Mapping[str, Any]) -> Any:
+def find_part(kind: str, name: str, shipped: Mapping[str, object]) -> Any:
     """The part of that name.
 
     Raises:
@@ -66,7 +66,7 @@ def code_names(kind: str, names: Iterable[str], shipped: Container[str]) -> froz
     return frozenset(found)
 
 
-def make_part(kind: str, name: str, shipped: Mapping[str, Any], settings: Mapping[str, Any], given: int) -> Any:
+def make_part(kind: str, name: str, shipped: Mapping[str, object], settings: Mapping[str, object], given: int) -> Any:
     """An instance of a part's class, or its function, with settings; it is called with `given` arguments.
 
     Raises:

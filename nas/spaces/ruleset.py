@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -60,7 +60,7 @@ class Provenance(BaseModel):
     trainings: int | None = None
     created: str | None = None
     package: str | None = None
-    details: dict[str, Any] = Field(default_factory=dict)
+    details: dict[str, object] = Field(default_factory=dict)
 
 
 class RuleSetFile(BaseModel):
@@ -176,11 +176,11 @@ class RuleSet:
             return cls.of(file.rules, file.provenance, file.name)
         return cls(file.findings, file.provenance, file.name)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data for files and databases."""
         return {"format": FORMAT, **self._content(), "hash": self.hash}
 
-    def _content(self) -> dict[str, Any]:
+    def _content(self) -> dict[str, object]:
         provenance = self.provenance.model_dump(mode="json", exclude_defaults=True)
         return {"name": self.name, "provenance": provenance, "findings": [_compact(f) for f in self.findings]}
 
@@ -195,7 +195,7 @@ class RuleSet:
         return write_text(file, text, SpaceError)
 
     @staticmethod
-    def json_schema() -> dict[str, Any]:
+    def json_schema() -> dict[str, object]:
         """The JSON schema of a rules file, for editors and other programs."""
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", **RuleSetFile.model_json_schema()}
 
@@ -270,7 +270,7 @@ def _score(rules: Iterable[Rule], candidate: Candidate) -> float:
     return sum(scores) / len(scores) if scores else 1.0
 
 
-def _compact(finding: Finding) -> dict[str, Any]:
+def _compact(finding: Finding) -> dict[str, object]:
     """A finding without the numbers that were not measured."""
     evidence = finding.evidence.model_dump(mode="json", exclude_defaults=True)
     data = {**finding.to_dict(), "evidence": evidence}

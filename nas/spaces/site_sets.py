@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, InstanceOf, PlainSerializer, WithJsonSchema
 
@@ -44,10 +44,10 @@ class RelativeSites:
         place = not self.places or site.place in self.places or site.place - site.stage_length - 1 in self.places
         return stage and place and (not self.strides or site.stride in self.strides)
 
-    def to_data(self) -> dict[str, Any]:
+    def to_data(self) -> dict[str, object]:
         """As a space file writes it."""
         names: dict[tuple[int, ...], str] = {(1,): "first", (-1,): "last"}
-        data: dict[str, Any] = {"stages": list(self.stages)} if self.stages else {}
+        data: dict[str, object] = {"stages": list(self.stages)} if self.stages else {}
         if self.places:
             data["place"] = names.get(self.places, list(self.places))
         if self.strides:
@@ -129,13 +129,13 @@ class SiteSet:
         """Whether the set means the same on every backbone: it names no number, stage or resolution."""
         return not self.numbers and not any(part.stages or part.strides for part in self.relative)
 
-    def to_data(self) -> Any:
+    def to_data(self) -> object:
         """As a space file writes it; `of` reads it back."""
         if self.everything:
             return "all"
         if not self.relative:
             return compact(self.numbers) if len(self.numbers) > 1 else self.numbers[0]
-        parts: list[Any] = [compact(self.numbers)] if self.numbers else []
+        parts: list[object] = [compact(self.numbers)] if self.numbers else []
         parts += [part.to_data() for part in self.relative]
         return parts[0] if len(parts) == 1 else parts
 
@@ -272,7 +272,7 @@ _ONE_PART = [
         "properties": {"stages": _NUMBERS, "place": _PLACE, "stride": _NUMBERS},
     },
 ]
-SITES_SCHEMA: dict[str, Any] = {
+SITES_SCHEMA: dict[str, object] = {
     "description": "1-17, [6, 8, 14], all, or {stages: [2, 3], place: last, stride: 8}",
     "anyOf": [*_ONE_PART, {"type": "array", "items": {"anyOf": _ONE_PART}, "minItems": 1}],
 }

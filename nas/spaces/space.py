@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from pydantic import ValidationError
 
@@ -34,7 +34,7 @@ from nas.spaces.sites import BACKBONES
 from nas.spaces.space_file import BackboneDomain, Parent, SpaceFile
 
 
-def _checked(data: Mapping[str, Any]) -> SpaceFile:
+def _checked(data: Mapping[str, object]) -> SpaceFile:
     try:
         return SpaceFile.model_validate(data)
     except ValidationError as problem:
@@ -70,7 +70,7 @@ class DesignSpace:
         EmptySpaceError: when no candidate obeys all rules; it names rules in conflict.
     """
 
-    def __init__(self, definition: SpaceFile | None = None, **keys: Any) -> None:
+    def __init__(self, definition: SpaceFile | None = None, **keys: object) -> None:
         self.definition = _checked(keys) if definition is None else definition
         if self.size() == 0:
             raise conflicts.empty_space_error(self.definition)
@@ -95,7 +95,7 @@ class DesignSpace:
         """
         return cls(_checked(data))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data for files and databases; `from_dict` reads it back."""
         return self.definition.model_dump(mode="json", exclude_defaults=True)
 
@@ -104,7 +104,7 @@ class DesignSpace:
         return dump_yaml(self.to_dict())
 
     @staticmethod
-    def json_schema() -> dict[str, Any]:
+    def json_schema() -> dict[str, object]:
         """The JSON schema of a space file, for editors and other programs."""
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", **SpaceFile.model_json_schema()}
 

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from nas.errors import SpaceError, unknown_name
 from nas.spaces.blocks import get_block_spec
 from nas.spaces.candidate import Candidate
 from nas.spaces.sites import Topology, get_topology
+from nas.spaces.values import ParamValue
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -69,8 +70,8 @@ class Landscape:
     mix_premium: float = 0.0
     count_limit: int | None = None
     saturation: Saturation = "scaled"
-    param_gain: Mapping[tuple[str, str], Mapping[Any, float]] = field(default_factory=dict)
-    recipe_gain: Mapping[str, Sequence[tuple[Any, float]]] = field(default_factory=dict)
+    param_gain: Mapping[tuple[str, str], Mapping[ParamValue, float]] = field(default_factory=dict)
+    recipe_gain: Mapping[str, Sequence[tuple[ParamValue, float]]] = field(default_factory=dict)
     own_sd: float = 0.0
     seed_sd: float = 0.001
     shift_sd: float = 0.0
@@ -192,11 +193,11 @@ def _of_family(families: Sequence[str], family: str) -> list[int]:
     return [number for number, name in enumerate(families, 1) if name == family]
 
 
-def _recipe_gain(known: Sequence[tuple[Any, float]], value: Any) -> float:
+def _recipe_gain(known: Sequence[tuple[ParamValue, float]], value: ParamValue) -> float:
     if not known or isinstance(value, str):
         return float(dict(known).get(value, 0.0))
-    numbers, gains = zip(*known, strict=True)
-    return float(np.interp(np.log10(float(value)), np.log10(numbers), gains))
+    numbers = np.array([(float(number), gain) for number, gain in known])
+    return float(np.interp(np.log10(float(value)), np.log10(numbers[:, 0]), numbers[:, 1]))
 
 
 def _uniform(key: str) -> float:

@@ -32,7 +32,6 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nas.spaces.rules import (
     BlockPreference,
@@ -46,10 +45,10 @@ from nas.spaces.rules import (
     SitesRule,
     StageEnds,
 )
+from nas.spaces.rules.placements import within
 from nas.spaces.space import DesignSpace
-from nas.testing.landscapes import Landscape
-
-Floats = npt.NDArray[np.float64]
+from nas.spaces.values import ParamValue
+from nas.testing.landscapes import Ints, Landscape
 
 LEAST = 0.001
 """The smallest planted effect that a method is asked to find, mAP."""
@@ -57,6 +56,9 @@ MARGIN = 0.0005
 """Difference in mAP within which two sites count as equal."""
 NEGLIGIBLE = 0.00025
 """A site this near to the typical one is neither better nor worse: claiming either is false."""
+
+
+What = tuple[object, ...]
 
 
 @dataclass(frozen=True)
@@ -170,14 +172,14 @@ class Truth:
             if numbers[-1] in gain and any(n in gain for n in numbers[:-1])
         ]
 
-    def value_gain(self, factor: tuple[str, ...]) -> dict[Any, float]:
+    def value_gain(self, factor: tuple[str, ...]) -> dict[ParamValue, float]:
         """True gain by value of a hyperparameter: ("param", block, name) or ("recipe", key)."""
         if factor[0] == "param":
             return dict(self.landscape.param_gain.get((factor[1], factor[2]), {}))
         return dict(self.landscape.recipe_gain.get(factor[1], ()))
 
 
-def _random_placements(landscape: Landscape, blocks: int, rng: np.random.Generator, n: int = 6000) -> Any:
+def _random_placements(landscape: Landscape, blocks: int, rng: np.random.Generator, n: int = 6000) -> Ints:
     sites = len(landscape.topology.sites)
     chosen = np.argsort(rng.random((n, sites)), axis=1)[:, :blocks]
     placed = np.zeros((n, sites), dtype=np.int64)
@@ -208,7 +210,7 @@ def _covers(made: Claim, wanted: Claim) -> bool:
     return made == wanted
 
 
-def _split_sites(truth: Truth, rule: Any) -> list[Claim]:
+def _split_sites(truth: Truth, rule: SitesRule) -> list[Claim]:
     numbers = truth.space.site_numbers(truth.landscape.backbone)
     kept = rule.sites.resolve(truth.landscape.topology) & set(numbers)
     if 2 * len(kept) > len(numbers):
@@ -224,7 +226,7 @@ def _true_site(truth: Truth, block: str | None, site: int, direction: str) -> bo
     return gain[site] > NEGLIGIBLE or (best > NEGLIGIBLE and gain[site] >= best - MARGIN)
 
 
-def _wanted_sites(truth: Truth) -> list[tuple[Any, ...]]:
+def _wanted_sites(truth: Truth) -> list[What]:
     return [
         (block, site, "better")
         for block in truth.landscape.blocks
@@ -242,7 +244,7 @@ def _true_ends(truth: Truth) -> bool:
     return float(np.mean(premiums)) > 0 and min(_without_each(premiums)) > 0
 
 
-def _wanted_ends(truth: Truth) -> list[tuple[Any, ...]]:
+def _wanted_ends(truth: Truth) -> list[What]:
     premiums = truth.end_premiums()
     enough = float(np.mean(premiums)) >= LEAST and min(_without_each(premiums)) >= LEAST / 2
     return [()] if enough else []
@@ -253,36 +255,36 @@ def _true_distance(truth: Truth, distance: int) -> bool:
     return distance > 1 and len(penalty) >= distance - 1 and bool((penalty[: distance - 1] > 0).all())
 
 
-def _wanted_distance(truth: Truth) -> list[tuple[Any, ...]]:
+def _wanted_distance(truth: Truth) -> list[What]:
     penalty = truth.landscape.near_penalty
     costly, worth = (np.flatnonzero(penalty >= least - 1e-12) for least in (LEAST, MARGIN))
     return [(int(costly[-1]) + 2, int(worth[-1]) + 2)] if len(costly) else []
 
 
-def _wanted_mix(truth: Truth) -> list[tuple[Any, ...]]:
+def _wanted_mix(truth: Truth) -> list[What]:
     premium = truth.landscape.mix_premium
     return [("gain" if premium > 0 else "loss",)] if abs(premium) >= LEAST - 1e-12 else []
 
 
-def _wanted_preferences(truth: Truth) -> list[tuple[Any, ...]]:
+def _wanted_preferences(truth: Truth) -> list[What]:
     gain = {block: truth.block_gain(block) for block in truth.landscape.blocks}
     pairs = [(a, b) if gain[a] > gain[b] else (b, a) for a, b in combinations(truth.landscape.blocks, 2)]
     return [pair for pair in pairs if gain[pair[0]] - gain[pair[1]] >= LEAST - 1e-12]
 
 
-def _split_values(truth: Truth, rule: Any) -> list[Claim]:
+def _split_values(truth: Truth, rule: ParamsRule | RecipeRange) -> list[Claim]:
     factor = ("param", rule.block, rule.param) if isinstance(rule, ParamsRule) else ("recipe", rule.key)
     if rule.values is None and isinstance(rule, RecipeRange):
         return [Claim("hyperparameters", (factor, "range", rule.low, rule.high))]
     known = truth.value_gain(factor) or dict.fromkeys(_domain(truth, factor), 0.0)
-    kept = [v for v in known if (v in rule.values if rule.values is not None else rule.low <= v <= rule.high)]
+    kept = [v for v in known if v is not None and within(v, rule.values, rule.low, rule.high)]
     return [Claim("hyperparameters", (factor, "value", v, tuple(kept))) for v in known if v not in kept]
 
 
-def _domain(truth: Truth, factor: tuple[str, ...]) -> tuple[Any, ...]:
+def _domain(truth: Truth, factor: tuple[str, ...]) -> Iterable[ParamValue | None]:
     if factor[0] == "recipe":
-        return tuple(truth.space.recipe[factor[1]].values)
-    return tuple({dict(params).get(factor[2]) for params in truth.space.definition.forms(factor[1])})
+        return truth.space.recipe[factor[1]].values
+    return {dict(params).get(factor[2]) for params in truth.space.definition.forms(factor[1])}
 
 
 def _true_value(truth: Truth, factor: tuple[str, ...], form: str, *rest: Any) -> bool:
@@ -295,14 +297,14 @@ def _true_value(truth: Truth, factor: tuple[str, ...], form: str, *rest: Any) ->
     low, high = rest
     if any(isinstance(value, str) for value in gain):
         return False
-    known = np.log10(np.array(sorted(gain)))
+    known, gains = zip(*sorted((np.log10(float(value)), brought) for value, brought in gain.items()), strict=True)
     grid = np.linspace(known[0], known[-1], 400)
-    values = np.interp(grid, known, [gain[v] for v in sorted(gain)])
+    values = np.interp(grid, known, gains)
     inside = (grid >= np.log10(low) - 1e-9) & (grid <= np.log10(high) + 1e-9)
     return bool(inside.any() and (~inside).any() and values[inside].mean() > values[~inside].mean())
 
 
-def _wanted_values(truth: Truth) -> list[tuple[Any, ...]]:
+def _wanted_values(truth: Truth) -> list[What]:
     factors: list[tuple[str, ...]] = [("param", *key) for key in truth.landscape.param_gain]
     factors += [("recipe", key) for key in truth.landscape.recipe_gain]
     gains = {factor: truth.value_gain(factor).values() for factor in factors}
@@ -330,7 +332,7 @@ _TRUE: Mapping[str, Callable[..., bool]] = {
     "block_preference": lambda truth, better, worse: truth.block_gain(better) > truth.block_gain(worse) + 1e-9,
     "hyperparameters": _true_value,
 }
-_WANTED: Mapping[str, Callable[[Truth], list[tuple[Any, ...]]]] = {
+_WANTED: Mapping[str, Callable[[Truth], list[What]]] = {
     "sites": _wanted_sites,
     "stage_ends": _wanted_ends,
     "distance": _wanted_distance,

@@ -11,14 +11,12 @@ from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
-import numpy.typing as npt
 
 from nas.errors import StudyError, unknown_name
 from nas.spaces.sites import get_topology
 from nas.spaces.space import DesignSpace
-from nas.testing.landscapes import Landscape
+from nas.testing.landscapes import Floats, Landscape
 
-Floats = npt.NDArray[np.float64]
 Generator = np.random.Generator
 
 BLOCKS = ("se", "hac", "agw", "cnl")

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from nas.results.intervals import Floats
 from nas.shrinking.design import block_params, families_of, is_range, recipe_values
 from nas.shrinking.sample import Sample, draw_samples
 from nas.shrinking.winners import good_levels, good_range, score_weights
@@ -29,7 +30,6 @@ from nas.spaces.rules import (
 from nas.spaces.site_sets import SiteSet
 from nas.spaces.space import DesignSpace
 
-Floats = npt.NDArray[np.float64]
 SHARE = 0.25
 
 

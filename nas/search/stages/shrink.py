@@ -33,11 +33,11 @@ from nas.search.stages.base import (
 )
 from nas.search.stages.reopening import moved_edges, replace_reopened, widened
 from nas.search.stages.sweep import first_rung
+from nas.shrinking.child import confirmed_findings, propose_child
 from nas.shrinking.confirmation import confirm
 from nas.shrinking.derive import derive
 from nas.shrinking.draws import fresh_draws
 from nas.shrinking.planning import PlannedSweep, answerable, answered
-from nas.shrinking.child import confirmed_findings, propose_child
 from nas.shrinking.settings import ShrinkSettings
 from nas.spaces import Candidate, DesignSpace, Finding
 from nas.training.fidelity import Fidelity

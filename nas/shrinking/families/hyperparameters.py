@@ -8,7 +8,6 @@ the winners, beside a permutation null: the winners' values must differ from eve
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +21,7 @@ from nas.shrinking.sample import Flags
 from nas.shrinking.winners import good_range, resample_size, score_weights
 from nas.spaces.findings import Finding
 from nas.spaces.rules import ParamsRule, RecipeRange, Rule
+from nas.spaces.values import ParamValue
 
 
 def hyperparameters(analysis: Analysis) -> FamilyTests:
@@ -39,9 +39,9 @@ def hyperparameters(analysis: Analysis) -> FamilyTests:
     return FamilyTests(p_values, conclude)
 
 
-def _left_out(analysis: Analysis) -> list[tuple[Term, tuple[Any, ...]]]:
+def _left_out(analysis: Analysis) -> list[tuple[Term, tuple[ParamValue, ...]]]:
     """Hyperparameters that vary, but had to be left out of the design: the sample is too small."""
-    varied: dict[Term, tuple[Any, ...]] = {
+    varied: dict[Term, tuple[ParamValue, ...]] = {
         ("param", block, name): values for block, name, values, _ in block_params(analysis.sample)
     }
     for name, column in recipe_values(analysis.sample):
@@ -96,7 +96,7 @@ def _rows(analysis: Analysis, factor: Term) -> Flags:
 
 
 def _level_rule(analysis: Analysis, factor: Term, kept: Sequence[object], levels: Sequence[object]) -> Rule:
-    fields: dict[str, Any] = {"values": tuple(kept)}
+    fields: dict[str, object] = {"values": tuple(kept)}
     first = levels.index(kept[0])
     run = levels[first : first + len(kept)] == kept
     if len(kept) > 1 and run and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in levels):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, ValidationError
 
@@ -57,7 +57,7 @@ _BESIDE = ("strength", "backbone")
 _RELATIVE_KEYS = frozenset({"stages", "place", "stride"})
 
 
-def _unfolded(data: object) -> Any:
+def _unfolded(data: object) -> object:
     """What a file writes, as the fields of the rule's class."""
     if isinstance(data, Rule):
         return data
@@ -72,7 +72,7 @@ def _unfolded(data: object) -> Any:
     return {"kind": kind, **_fields(kind, data[kind]), **{key: data[key] for key in _BESIDE if key in data}}
 
 
-def _fields(kind: str, body: object) -> dict[str, Any]:
+def _fields(kind: str, body: object) -> dict[str, object]:
     shorthand = RULE_KINDS[kind].shorthand
     if isinstance(body, Mapping) and not (kind == "sites" and body and body.keys() <= _RELATIVE_KEYS):
         return {str(key): value for key, value in body.items()}
@@ -90,11 +90,11 @@ class _FileForm:
     """The JSON schema of rules as files write them, in place of the classes' own fields."""
 
     @staticmethod
-    def __get_pydantic_json_schema__(core_schema: object, handler: object) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(core_schema: object, handler: object) -> dict[str, object]:
         return {"description": "a kind with its value", "oneOf": [_kind_schema(kind) for kind in RULE_KINDS]}
 
 
-def _kind_schema(kind: str) -> dict[str, Any]:
+def _kind_schema(kind: str) -> dict[str, object]:
     model = RULE_KINDS[kind]
     whole = model.model_json_schema()
     fields = {name: schema for name, schema in whole["properties"].items() if name not in ("kind", *_BESIDE)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
@@ -38,7 +38,7 @@ class Violation:
     path: str
     message: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data, for JSON."""
         return {"rule": self.rule.to_dict() if self.rule else None, "path": self.path, "message": self.message}
 
@@ -65,7 +65,7 @@ class Rule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    def __init__(self, value: Any = None, /, **keys: Any) -> None:
+    def __init__(self, value: object = None, /, **keys: object) -> None:
         """From its keys, or from the plain value that a file may give instead: `MaxBlocks(3)`.
 
         Raises:
@@ -188,15 +188,15 @@ class Rule(BaseModel):
         """The sentence of the preference."""
         return f"preferably {self.as_constraint(topology)}"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The rule as a space file writes it; `rule_from_dict` reads it back."""
         data = self.model_dump(exclude={"kind", "strength", "backbone"}, exclude_defaults=True)
         plain = {key: list(value) if isinstance(value, tuple) else value for key, value in data.items()}
         head = {self.kind: self.body(plain)}
-        extra: dict[str, Any] = {} if self.is_hard else {"strength": self.strength}
+        extra: dict[str, object] = {} if self.is_hard else {"strength": self.strength}
         return head | extra | ({"backbone": self.backbone} if self.backbone else {})
 
-    def body(self, data: Mapping[str, object]) -> Any:
+    def body(self, data: Mapping[str, object]) -> object:
         """What stands behind the kind in a file: a plain value where that says it all."""
         if not data and self.shorthand is None:
             return True

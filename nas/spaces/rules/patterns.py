@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
@@ -77,7 +77,7 @@ def _valid(pattern: str) -> str:
     return pattern
 
 
-def _as_list(value: object) -> Any:
+def _as_list(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 

@@ -6,7 +6,7 @@ Each can be decided for one placement without looking at the others.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, WithJsonSchema, field_serializer, field_validator, model_validator
 
@@ -276,18 +276,18 @@ class Cost(Rule):
 
     @field_validator("placements", mode="before")
     @classmethod
-    def _joined(cls, value: object) -> Any:
+    def _joined(cls, value: object) -> object:
         """Pairs and mappings alike, joined to one set of sites a block."""
         pairs = list(value.items()) if isinstance(value, Mapping) else value
         if not isinstance(pairs, (list, tuple)) or not all(isinstance(p, (list, tuple)) and len(p) == 2 for p in pairs):
             raise ValueError("give the sites by block, like {agw: 1-4}")
-        sites: dict[str, list[Any]] = {}
+        sites: dict[str, list[object]] = {}
         for block, where in pairs:
             sites.setdefault(str(block), []).extend(where if isinstance(where, list) else [where])
         return tuple((block, parts) for block, parts in sorted(sites.items()))
 
     @field_serializer("placements")
-    def _plain(self, placements: tuple[tuple[str, SiteSet], ...]) -> dict[str, Any]:
+    def _plain(self, placements: tuple[tuple[str, SiteSet], ...]) -> dict[str, object]:
         return {block: sites.to_data() for block, sites in placements}
 
     def admits_placement(self, site: Site, placement: Placement, topology: Topology) -> bool:
