@@ -26,8 +26,7 @@ from nas.shrinking.equivalence import visible
 from nas.shrinking.sample import Flags, Sample
 from nas.shrinking.settings import ShrinkSettings
 from nas.spaces.blocks import get_block_spec
-from nas.spaces.evidence import Evidence
-from nas.spaces.findings import Finding
+from nas.spaces.findings import Evidence, Finding
 from nas.spaces.rules import Rule
 from nas.spaces.sites import Topology
 from nas.spaces.space import DesignSpace

@@ -11,7 +11,7 @@ from .conflicts import EmptySpaceError as EmptySpaceError
 from .conflicts import contradictions as contradictions
 from .domains import BlockDomain as BlockDomain
 from .domains import Domain as Domain
-from .evidence import Evidence as Evidence
+from .findings import Evidence as Evidence
 from .findings import Finding as Finding
 from .notation import format_block as format_block
 from .rule_formats import FORMATS as FORMATS

@@ -6,27 +6,20 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from nas.errors import NasError
+from nas.spaces.blocks import BLOCKS
 from nas.spaces.sites import foreign_title, get_topology, is_foreign
 
 MIXED, NO_BLOCK = "mixed", "none"
 """What stands in for a block's name where a candidate has several types, or none."""
-BLOCK_TITLES: dict[str, str] = {
-    "cnl": "C-NL",
-    "hac": "HAC",
-    "agw": "AGW",
-    "raga": "RAGA",
-    "abd": "ABD",
-    "se": "SE",
-    "eca": "ECA",
-    "gc": "GC",
-    "cbam": "CBAM",
-}
+_SPECIAL = {"agw": "AGW", MIXED: "several types", NO_BLOCK: "no attention"}
+"""Where tables say something else than `BlockSpec.title`."""
 
 
 def block_title(block: str) -> str:
     """The name of a block type as the literature writes it; an own block's is its class."""
-    special = {MIXED: "several types", NO_BLOCK: "no attention"}
-    return BLOCK_TITLES.get(block) or special.get(block) or block.rsplit(":", 1)[-1]
+    if block in _SPECIAL:
+        return _SPECIAL[block]
+    return BLOCKS[block].title if block in BLOCKS else block.rsplit(":", 1)[-1]
 
 
 def backbone_title(backbone: str) -> str:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from nas.files.shown import latex_text, markdown_text
 from nas.files.yaml_source import dump_yaml
-from nas.spaces.evidence import Evidence
-from nas.spaces.findings import Finding, Verdict
+from nas.spaces.findings import Evidence, Finding, Verdict
 from nas.spaces.sites import Topology, get_topology
 
 if TYPE_CHECKING:

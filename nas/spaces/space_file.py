@@ -7,7 +7,7 @@ The model knows what each key may be and turns it into domains, sites and rules;
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -86,26 +86,23 @@ class BackboneDomain:
 
 
 def _backbones(data: object) -> object:
-    if isinstance(data, str):
-        data = [data]
-    if isinstance(data, (list, tuple)):
-        data = {_text(item, i): {} for i, item in enumerate(data)}
-    if not isinstance(data, Mapping) or not data:
-        raise ValueError("name at least one backbone, like [resnet50] or {resnet50: {width: 0.5}}")
-    made = {str(name): _made(BackboneDomain, str(name), body) for name, body in data.items()}
-    return {name: made[name] for name in [*BACKBONES, *sorted(made.keys() - set(BACKBONES))] if name in made}
+    return _made(BackboneDomain, data, BACKBONES, "one backbone, like [resnet50] or {resnet50: {width: 0.5}}")
 
 
 def _blocks(data: object) -> object:
+    return _made(BlockDomain, data, BLOCKS, "one block, like {cnl: {}} or [cnl, hac]")
+
+
+def _made(kind: type[BackboneDomain] | type[BlockDomain], data: object, known: Iterable[str], least: str) -> object:
+    """Domains by name, shipped ones first, from a name, a list of them, or names with their values."""
     if isinstance(data, str):
         data = [data]
     if isinstance(data, (list, tuple)):
         data = {_text(item, i): {} for i, item in enumerate(data)}
     if not isinstance(data, Mapping) or not data:
-        raise ValueError("name at least one block, like {cnl: {}} or [cnl, hac]")
-    made = {str(name): _made(BlockDomain, str(name), body) for name, body in data.items()}
-    order = list(BLOCKS)
-    return dict(sorted(made.items(), key=lambda row: (order.index(row[0]) if row[0] in order else len(order), row[0])))
+        raise ValueError(f"name at least {least}")
+    made = {str(name): _domain(kind, str(name), body) for name, body in data.items()}
+    return {name: made[name] for name in dict.fromkeys([*known, *sorted(made)]) if name in made}
 
 
 def _recipe(data: object) -> object:
@@ -126,25 +123,18 @@ def _recipe(data: object) -> object:
     return domains
 
 
-def _made(kind: type[BackboneDomain] | type[BlockDomain], name: str, body: object) -> BackboneDomain | BlockDomain:
+def _domain(kind: type[BackboneDomain] | type[BlockDomain], name: str, body: object) -> BackboneDomain | BlockDomain:
     """A domain; what is wrong with one of its keys is said at that key."""
     if isinstance(body, kind):
         return body
-    for location, part in _parts(name, body):
+    parts: list[tuple[Location, object]] = [((name,), {} if isinstance(body, Mapping) else body)]
+    parts += [((name, str(key)), {key: value}) for key, value in body.items()] if isinstance(body, Mapping) else []
+    for location, part in parts:
         try:
             kind.of(name, part)
         except SpaceError as error:
             raise at_location(error, location, part) from error
     return kind.of(name, body)
-
-
-def _parts(name: str, body: object) -> Iterator[tuple[tuple[str, ...], object]]:
-    if not isinstance(body, Mapping):
-        yield (name,), body
-        return
-    yield (name,), {}
-    for key, value in body.items():
-        yield (name, str(key)), {key: value}
 
 
 def _text(item: object, position: int) -> str:

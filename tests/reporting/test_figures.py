@@ -40,7 +40,8 @@ from nas.reporting.figures.hyperparameters import settings_table
 from nas.reporting.figures.timeline import _merged, _rows
 from nas.reporting.study_data import StudyData
 from nas.results.levels import plain_row
-from nas.spaces.labels import BLOCK_TITLES
+from nas.spaces.blocks import BLOCKS
+from nas.spaces.labels import block_title
 from nas.testing import placement_table
 from nas.training.recipe import load_recipe
 
@@ -203,8 +204,8 @@ def test_a_block_has_one_colour_in_every_figure(full: StudyData) -> None:
         drawing = FIGURES[name]()(full)
         assert isinstance(drawing, go.Figure)
         for trace in drawing.data:
-            if trace.name in BLOCK_TITLES.values():
-                block = next(b for b, title in BLOCK_TITLES.items() if title == trace.name)
+            block = next((name for name in BLOCKS if block_title(name) == trace.name), None)
+            if block is not None:
                 assert trace.marker.color == style.BLOCK_COLOURS[block], (name, trace.name)
 
 

@@ -21,8 +21,7 @@ from nas.shrinking.design import Term
 from nas.shrinking.effects import Fit
 from nas.shrinking.equivalence import no_worse
 from nas.shrinking.sample import Flags
-from nas.spaces.evidence import Evidence
-from nas.spaces.findings import Finding
+from nas.spaces.findings import Evidence, Finding
 from nas.spaces.rules import SitesRule
 from nas.spaces.site_sets import SiteSet
 

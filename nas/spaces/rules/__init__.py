@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias, Union
 
 from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, ValidationError
 
@@ -107,20 +107,7 @@ def _kind_schema(kind: str) -> dict[str, object]:
 
 
 _AnyRule = Annotated[
-    SitesRule
-    | ForbidRule
-    | AllowedBlocks
-    | StageEnds
-    | BlockPreference
-    | ParamsRule
-    | Cost
-    | MaxBlocks
-    | MinBlocks
-    | MinDistance
-    | DistinctStages
-    | Mix
-    | Tie
-    | RecipeRange,
+    Union[tuple(RULE_KINDS.values())],  # noqa: UP007  # one list of all kinds
     Field(discriminator="kind"),
     BeforeValidator(_unfolded),
     PlainSerializer(lambda rule: rule.to_dict()),

@@ -149,17 +149,24 @@ class Rule(BaseModel):
             return 1.0
         return max(0.0, 1.0 - len(broken) / len(candidate.placements)) if candidate.placements else 0.0
 
+    @property
+    def places(self) -> tuple[SiteSet, ...]:
+        """The sets of sites that the rule names."""
+        return ()
+
     def check(self, topology: Topology) -> None:
         """Refuses a rule that means nothing on a backbone.
 
         Raises:
             SpaceError: when it names sites the backbone lacks.
         """
+        for sites in self.places:
+            sites.check(topology)
 
     @property
     def is_portable(self) -> bool:
         """Whether the rule means the same on every backbone."""
-        return True
+        return all(sites.is_portable for sites in self.places)
 
     @property
     def mentions(self) -> tuple[str, ...]:

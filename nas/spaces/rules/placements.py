@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, WithJsonSchema, field_serializer, field_validator, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, field_serializer, field_validator, model_validator
 
 from nas.errors import SpaceError
 from nas.spaces.blocks import IDENTITY, PUBLISHED, START, UNIT_GATE, get_block_spec
@@ -40,12 +40,9 @@ class SitesRule(Rule):
         other = self.block is not None and not matches(self.block, placement.block, placement.params)
         return other or site.number in self.sites.resolve(topology)
 
-    def check(self, topology: Topology) -> None:
-        self.sites.check(topology)
-
     @property
-    def is_portable(self) -> bool:
-        return self.sites.is_portable
+    def places(self) -> tuple[SiteSet, ...]:
+        return (self.sites,)
 
     @property
     def mentions(self) -> tuple[str, ...]:
@@ -84,12 +81,9 @@ class ForbidRule(Rule):
         meant = self.blocks is None or matches_any(self.blocks, placement.block, placement.params)
         return not meant or site.number not in self.sites.resolve(topology)
 
-    def check(self, topology: Topology) -> None:
-        self.sites.check(topology)
-
     @property
-    def is_portable(self) -> bool:
-        return self.sites.is_portable
+    def places(self) -> tuple[SiteSet, ...]:
+        return (self.sites,)
 
     @property
     def mentions(self) -> tuple[str, ...]:
@@ -186,6 +180,8 @@ class BlockPreference(Rule):
         return f"{title(self.better)} over {title(self.worse)} at equal positions"
 
 
+Values = Annotated[tuple[ParamValue, ...], AfterValidator(lambda values: tuple(map(canonical_value, values)))]
+"""Values of a hyperparameter, each in its one form, as a field."""
 _START_WORDS = {IDENTITY: "as the identity", PUBLISHED: "as published", UNIT_GATE: "with gates at 1"}
 
 
@@ -199,14 +195,9 @@ class ParamsRule(Rule):
     kind: Literal["params"] = "params"
     block: str = Field(description="the block meant")
     param: str = Field(description="its hyperparameter")
-    values: tuple[ParamValue, ...] | None = Field(None, description="the values it may have")
+    values: Values | None = Field(None, description="the values it may have")
     low: int | float | None = Field(None, description="the lowest value it may have")
     high: int | float | None = Field(None, description="the highest value it may have")
-
-    @field_validator("values")
-    @classmethod
-    def _canonical(cls, values: tuple[ParamValue, ...] | None) -> tuple[ParamValue, ...] | None:
-        return None if values is None else tuple(canonical_value(value) for value in values)
 
     @model_validator(mode="after")
     def _known(self) -> ParamsRule:
@@ -231,14 +222,17 @@ class ParamsRule(Rule):
             yield Violation(self, violation.path.replace(".site", f".params.{self.param}"), violation.message)
 
     def as_constraint(self, topology: Topology | None) -> str:
-        if self.param == START and self.values:
-            return f"{title(self.block)}: put in {' or '.join(_START_WORDS[str(value)] for value in self.values)}"
-        return f"{title(self.block)}: {self.param} {range_words(self.values, self.low, self.high)}"
+        return f"{title(self.block)}: {self._words()}"
 
     def as_preference(self, topology: Topology | None) -> str:
         if self.param == START and self.values:
-            return f"prefer {title(self.block)} put in {' or '.join(_START_WORDS[str(value)] for value in self.values)}"
-        return f"prefer {self.param} {range_words(self.values, self.low, self.high)} for {title(self.block)}"
+            return f"prefer {title(self.block)} {self._words()}"
+        return f"prefer {self._words()} for {title(self.block)}"
+
+    def _words(self) -> str:
+        if self.param == START and self.values:
+            return f"put in {' or '.join(_START_WORDS[str(value)] for value in self.values)}"
+        return f"{self.param} {range_words(self.values, self.low, self.high)}"
 
 
 _COST_SCHEMA = {
@@ -296,9 +290,9 @@ class Cost(Rule):
             for block, sites in self.placements
         )
 
-    def check(self, topology: Topology) -> None:
-        for _, sites in self.placements:
-            sites.check(topology)
+    @property
+    def places(self) -> tuple[SiteSet, ...]:
+        return tuple(sites for _, sites in self.placements)
 
     @property
     def is_portable(self) -> bool:

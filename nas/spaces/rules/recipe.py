@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from nas.spaces.candidate import Candidate
 from nas.spaces.domains import Domain
 from nas.spaces.rules.base import Rule, Violation
-from nas.spaces.rules.placements import check_bounds, range_words, within
+from nas.spaces.rules.placements import Values, check_bounds, range_words, within
 from nas.spaces.sites import Topology
-from nas.spaces.values import ParamValue, canonical_value, format_value
+from nas.spaces.values import format_value
 
 
 class RecipeRange(Rule):
@@ -26,14 +26,9 @@ class RecipeRange(Rule):
 
     kind: Literal["recipe_range"] = "recipe_range"
     key: str = Field(description="the recipe's hyperparameter")
-    values: tuple[ParamValue, ...] | None = Field(None, description="the values it may have")
+    values: Values | None = Field(None, description="the values it may have")
     low: int | float | None = Field(None, description="the lowest value it may have")
     high: int | float | None = Field(None, description="the highest value it may have")
-
-    @field_validator("values")
-    @classmethod
-    def _canonical(cls, values: tuple[ParamValue, ...] | None) -> tuple[ParamValue, ...] | None:
-        return None if values is None else tuple(canonical_value(value) for value in values)
 
     @model_validator(mode="after")
     def _bounds(self) -> RecipeRange:
