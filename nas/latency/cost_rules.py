@@ -1,8 +1,7 @@
 """Rules from a profile alone, before anything is trained: no block where it makes the network slower than a reference.
 
-One finding a block (and setting) and verdict: sites slower than the reference by the rule of `nas.results.slower`,
-sites of which that is not known, and blocks that are nowhere slower. What a placement gains in mAP is left to
-`nas.shrinking`.
+One finding a block (and setting) and verdict: sites slower than the reference by `beside_reference`'s rule, sites of
+which that is not known, and blocks that are nowhere slower. What a placement gains in mAP is left to `nas.shrinking`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Sequence
 from nas.errors import LatencyError
 from nas.latency.placement_table import PlacementTable
 from nas.results.costs import SLOWER, Quote
-from nas.results.slower import Beside, beside_reference
+from nas.results.placement_costs import Beside, beside_reference
 from nas.spaces import Candidate, Evidence, Finding, as_candidate
 from nas.spaces.rules import Cost
 from nas.spaces.site_sets import compact

@@ -10,8 +10,8 @@ Tables in, tables or small frozen dataclasses out; no torch, no database, no dra
 - `differences`: `Difference`, `difference`, `to_controls`, `verdict_of`: is one network better than another.
 - `costs`: `COSTS`, `Quote`, `read_times`, `ratio`: what a candidate costs, how surely, and what is slower than what.
 - `cost_tables`: `time_table`, `given_table`, `with_costs`: the same as columns of tables.
-- `slower`: `beside_reference`: which placements make a network slower than a reference.
-- `additive`: `AdditiveModel`, `twins`: what a placement adds; `placement_costs`: what blocks and sites cost, for rules.
+- `additive`: `AdditiveModel`, `twins`: what a placement adds.
+- `placement_costs`: `placement_costs`, `beside_reference`: what blocks and sites cost, and which are slower.
 - `fronts`: `on_front`, `layers`, `crowding`, `hypervolume`: who is on the front.
 - `choice`: `most_accurate`, `knee`: which candidate for a budget, with the runners-up that are not told apart.
 - `power`: `ComparisonDesign`, `visible_difference`, `blocks_needed`: what a design can see.

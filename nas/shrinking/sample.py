@@ -16,8 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.linalg import helmert
 
-from nas.errors import StudyError
-from nas.results.columns import trainings
+from nas.results.columns import needed, trainings
 from nas.results.cost_tables import parse_once
 from nas.results.intervals import Floats
 from nas.results.noise import block_codes, noise_of
@@ -29,7 +28,6 @@ Flags = npt.NDArray[np.bool_]
 
 UNBIASED_STAGES = ("sweep", "shrink", "auto_shrink")
 """Kinds of stages whose draws do not follow results."""
-NEEDED = ("notation", "map", "status")
 
 
 @dataclass(frozen=True)
@@ -191,9 +189,7 @@ def unbiased_rows(table: pd.DataFrame) -> pd.DataFrame:
     Raises:
         StudyError: when a column that cannot be missed is missing.
     """
-    for column in NEEDED:
-        if column not in table:
-            raise StudyError(f"the results table has no column {column!r}; it needs {', '.join(NEEDED)}")
+    needed(table, "notation", "map", "status")
     keep = table["status"].isin(["finished", "failed"])
     if "stage_kind" in table:
         keep &= table["stage_kind"].isin(UNBIASED_STAGES) | table["stage_kind"].isna()

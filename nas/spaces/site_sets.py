@@ -38,6 +38,11 @@ class RelativeSites:
     places: tuple[int, ...] = ()
     strides: tuple[int, ...] = ()
 
+    @property
+    def is_portable(self) -> bool:
+        """Whether it means the same on every backbone: it names no stage or resolution."""
+        return not self.stages and not self.strides
+
     def holds(self, site: Site) -> bool:
         """Whether a site is meant."""
         stage = site.stage in self.stages if self.stages else site.stage > 0
@@ -127,7 +132,7 @@ class SiteSet:
     @property
     def is_portable(self) -> bool:
         """Whether the set means the same on every backbone: it names no number, stage or resolution."""
-        return not self.numbers and not any(part.stages or part.strides for part in self.relative)
+        return not self.numbers and all(part.is_portable for part in self.relative)
 
     def to_data(self) -> object:
         """As a space file writes it; `of` reads it back."""

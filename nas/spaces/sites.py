@@ -113,11 +113,12 @@ class Topology:
 
 @dataclass(frozen=True)
 class _Stage:
-    """One row of a backbone's table: channels of each unit, the stride of the first, and how units are called."""
+    """One row of a backbone's table: channels of each unit, stride of the first, and where it is in which module."""
 
     channels: tuple[int, ...]
     stride: int
-    after: Callable[[int], str]
+    module: str
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -131,39 +132,24 @@ class _Backbone:
 
 
 def _resnet(title: str, depths: tuple[int, int, int, int], expansion: int) -> _Backbone:
-    def layer(number: int) -> Callable[[int], str]:
-        return lambda place: f"layer{number}[{place}]"
-
-    stages = tuple(
-        _Stage((64 * 2**i * expansion,) * depth, 1 if i == 0 else 2, layer(i + 1)) for i, depth in enumerate(depths)
-    )
-    return _Backbone(title, 64, 4, stages)
+    rows = [((64 * 2**i * expansion,) * depth, 1 if i == 0 else 2, f"layer{i + 1}") for i, depth in enumerate(depths)]
+    return _Backbone(title, 64, 4, tuple(_Stage(*row) for row in rows))
 
 
 def _shufflenet(title: str, channels: tuple[int, int, int]) -> _Backbone:
-    def stage(number: int) -> Callable[[int], str]:
-        return lambda place: f"stage{number}[{place}]"
-
-    repeats = (4, 8, 4)
-    stages = tuple(_Stage((c,) * n, 2, stage(i + 2)) for i, (c, n) in enumerate(zip(channels, repeats, strict=True)))
-    return _Backbone(title, 24, 4, stages)
+    rows = [((c,) * n, 2, f"stage{i}") for i, c, n in zip((2, 3, 4), channels, (4, 8, 4), strict=True)]
+    return _Backbone(title, 24, 4, tuple(_Stage(*row) for row in rows))
 
 
 def _osnet(title: str, stem: int, channels: tuple[int, int, int]) -> _Backbone:
-    def stage(number: int) -> Callable[[int], str]:
-        return lambda place: f"conv{number}[{place}]"
-
-    stages = tuple(_Stage((c, c), 1 if i == 0 else 2, stage(i + 2)) for i, c in enumerate(channels))
+    stages = tuple(_Stage((c, c), 1 if i == 2 else 2, f"conv{i}") for i, c in enumerate(channels, 2))
     return _Backbone(title, stem, 4, stages, pools=True)
 
 
 def _mobilenet(title: str, stages: tuple[tuple[tuple[int, ...], int], ...]) -> _Backbone:
-    def features(first: int) -> Callable[[int], str]:
-        return lambda place: f"features[{first + place}]"
-
     rows, first = [], 1
     for channels, stride in stages:
-        rows.append(_Stage(channels, stride, features(first)))
+        rows.append(_Stage(channels, stride, "features", first))
         first += len(channels)
     return _Backbone(title, 16, 2, tuple(rows))
 
@@ -374,6 +360,6 @@ def _from_table(backbone: str, last_stride: int) -> Topology:
         stride *= last_stride if number == len(row.stages) and not row.pools else stage.stride
         floored = stride // row.stem_stride if row.pools else 1
         for place, channels in enumerate(stage.channels, start=1):
-            after = stage.after(place - 1)
+            after = f"{stage.module}[{stage.first + place - 1}]"
             sites.append(Site(len(sites) + 1, number, place, len(stage.channels), channels, stride, after, floored))
     return Topology(backbone, row.title, tuple(sites))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from nas.errors import SpaceError
 from nas.spaces.rules import Cost, RecipeRange, Rule
 from nas.spaces.rules.patterns import pattern_name, title
-from nas.spaces.site_sets import RelativeSites, SiteSet, runs
+from nas.spaces.site_sets import SiteSet, runs
 from nas.spaces.sites import Site, Topology, get_topology, last_strides
 from nas.spaces.space import DesignSpace
 
@@ -79,7 +79,7 @@ class SiteMap:
         stage = self._counterparts(site)
         if not stage:
             return None
-        share = 1.0 if site.stage_length == 1 else (site.place - 1) / (site.stage_length - 1)
+        _, share, _ = self.source.relative(number)
         return stage[round(share * (len(stage) - 1))].number
 
     def distance(self, distance: int) -> int:
@@ -92,8 +92,8 @@ class SiteMap:
             return sites
         if not sites.numbers and self._same_stages() and not any(part.strides for part in sites.relative):
             return sites
-        kept = tuple(part for part in sites.relative if _is_portable(part))
-        other = SiteSet(sites.numbers, tuple(part for part in sites.relative if not _is_portable(part)))
+        kept = tuple(part for part in sites.relative if part.is_portable)
+        other = SiteSet(sites.numbers, tuple(part for part in sites.relative if not part.is_portable))
         numbers = tuple(sorted(self.numbers(other.resolve(self.source))))
         return SiteSet(numbers, kept) if numbers or kept else None
 
@@ -113,10 +113,6 @@ class SiteMap:
 
     def _same_stages(self) -> bool:
         return _stage_strides(self.source) == _stage_strides(self.target)
-
-
-def _is_portable(part: RelativeSites) -> bool:
-    return not part.stages and not part.strides
 
 
 def _full_stride(topology: Topology, site: Site) -> int:

@@ -12,7 +12,7 @@ from nas.latency.cost_rules import cost_findings
 from nas.latency.placement_table import PlacementTable
 from nas.reporting.figures.map_by_position import _slow_and_no_better
 from nas.results.cost_tables import time_table
-from nas.results.slower import beside_reference
+from nas.results.placement_costs import beside_reference
 from nas.shrinking.derive import derive_findings
 from nas.shrinking.settings import ShrinkSettings
 from nas.spaces import Candidate, DesignSpace

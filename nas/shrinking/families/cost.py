@@ -1,8 +1,8 @@
 """Cost: "no block whose network is slower than ResNet-101 and no better".
 
-Slower is what `nas.results.slower` calls so; what is tested is that a slower network is no better than the reference by
-more than the margin. A placement nobody trained is judged by its time alone: the rule can be had before any training. A
-slower placement that may be better stays, and so does one of which it is not known whether it is slower.
+Slower is what `nas.results.placement_costs` calls so; what is tested is that a slower network is no better than the
+reference by more than the margin. A placement nobody trained is judged by its time alone: the rule can be had before
+any training. A slower placement that may be better stays, and so does one that nobody knows to be slower.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from nas.results.intervals import NOT_KNOWN, Estimate
-from nas.results.slower import Beside, beside_reference
+from nas.results.placement_costs import Beside, beside_reference
 from nas.shrinking.analysis import Analysis, FamilyTests, Flags, Judgement, Key, Reference
 from nas.spaces.findings import Finding
 from nas.spaces.rules import Cost
