@@ -20,7 +20,7 @@ from nas.shrinking.settings import ShrinkSettings
 from nas.shrinking.winners import resample_size, score_weights
 from nas.spaces.blocks import get_block_spec
 from nas.spaces.rules import MaxBlocks, MinDistance, ParamsRule, RecipeRange, Rule
-from nas.spaces.rules.placements import within
+from nas.spaces.rules.ranges import within
 from nas.spaces.space import DesignSpace
 
 EDGE = 0.15

@@ -45,7 +45,7 @@ from nas.spaces.rules import (
     SitesRule,
     StageEnds,
 )
-from nas.spaces.rules.placements import within
+from nas.spaces.rules.ranges import within
 from nas.spaces.space import DesignSpace
 from nas.spaces.values import ParamValue
 from nas.testing.landscapes import Ints, Landscape

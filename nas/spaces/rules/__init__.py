@@ -26,11 +26,10 @@ from nas.spaces.rules.placements import (
     BlockPreference,
     Cost,
     ForbidRule,
-    ParamsRule,
     SitesRule,
     StageEnds,
 )
-from nas.spaces.rules.recipe import RecipeRange
+from nas.spaces.rules.ranges import ParamsRule, RecipeRange
 from nas.spaces.rules.ties import Tie
 
 RULE_KINDS: Mapping[str, type[Rule]] = MappingProxyType(
