@@ -49,7 +49,6 @@ REASONS = {
     "nas/networks/sites.py": "one trace and what is read from it",
     "nas/latency/exchange.py": "the exchange folder from the study's side, both directions",
     "nas/reporting/dashboard/pages/explorer.py": "one page: its filters, their callbacks, its table",
-    "nas/spaces/rules/placements.py": "rules on single placements, a class a kind",
     "nas/data/checks.py": "checks of a data set, a function a cause with its sentence",
     "nas/spaces/sites.py": "the tables of sites of the shipped backbones",
     "nas/cli/run.py": "options: typer wants each command's in its own signature",

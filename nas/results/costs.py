@@ -32,7 +32,7 @@ _CONFIDENCE = 0.95  # as everywhere in reports
 
 
 @dataclass(frozen=True)
-class Cost:
+class CostKind:
     """Something that mAP is paid with.
 
     Attributes:
@@ -44,7 +44,6 @@ class Cost:
         what: what the noun stands for, with `{batch}` for the batch it was measured on.
         unit: of a value: `ms`.
         scale: what one unit is in the results table.
-        digits: decimals shown.
         more_is_better: of the named figure itself.
     """
 
@@ -56,7 +55,6 @@ class Cost:
     what: str
     unit: str
     scale: float = 1.0
-    digits: int = 2
     more_is_better: bool = False
 
 
@@ -64,18 +62,18 @@ _TIME = ("time", "latency", "the time of a {batch}")
 _SLOW = ("slow batches", "slow latency", "the 95th percentile of a {batch}'s times")
 _MEMORY = ("memory", "peak memory", "the peak memory of a {batch}")
 _ELEMENTS = ("activations", "activations", "the elements that layers put out for an image")
-COSTS: Mapping[str, Cost] = {
+COSTS: Mapping[str, CostKind] = {
     cost.name: cost
     for cost in (
-        Cost("latency_ms", "latency_ms", "timed", *_TIME, "ms"),
-        Cost("batches_per_s", "latency_ms", "timed", *_TIME, "batches/s", more_is_better=True),
-        Cost("slowdown_percent", "latency_ms", "timed", *_TIME, "%"),
-        Cost("latency_p95_ms", "latency_p95_ms", "measured", *_SLOW, "ms"),
-        Cost("peak_memory_mb", "peak_memory_mb", "measured", *_MEMORY, "MB", digits=1),
-        Cost("energy_j", "energy_j", "measured", "energy", "energy", "what a {batch} takes", "J"),
-        Cost("params", "params", "counted", "size", "size", "the parameters", "million parameters", scale=1e6),
-        Cost("macs", "macs", "counted", "work", "work", "an image's multiply-adds", "million multiply-adds", 1e6, 0),
-        Cost("activations", "activations", "counted", *_ELEMENTS, "million elements", 1e6),
+        CostKind("latency_ms", "latency_ms", "timed", *_TIME, "ms"),
+        CostKind("batches_per_s", "latency_ms", "timed", *_TIME, "batches/s", more_is_better=True),
+        CostKind("slowdown_percent", "latency_ms", "timed", *_TIME, "%"),
+        CostKind("latency_p95_ms", "latency_p95_ms", "measured", *_SLOW, "ms"),
+        CostKind("peak_memory_mb", "peak_memory_mb", "measured", *_MEMORY, "MB"),
+        CostKind("energy_j", "energy_j", "measured", "energy", "energy", "what a {batch} takes", "J"),
+        CostKind("params", "params", "counted", "size", "size", "the parameters", "million parameters", scale=1e6),
+        CostKind("macs", "macs", "counted", "work", "work", "an image's multiply-adds", "million multiply-adds", 1e6),
+        CostKind("activations", "activations", "counted", *_ELEMENTS, "million elements", 1e6),
     )
 }
 """Everything that mAP can be paid with, by name."""

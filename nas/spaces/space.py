@@ -21,13 +21,13 @@ from nas.errors import SpaceError
 from nas.files.hashes import hash_of_data
 from nas.files.model_errors import sentence_for
 from nas.files.yaml_source import dump_yaml, in_data, load_yaml, validate
-from nas.spaces import conflicts, explanations, neighbours, own_code
-from nas.spaces.arms import Arm, make_arms
+from nas.spaces import conflicts, explanations, own_code
+from nas.spaces.arms import Arm, changes, make_arms
 from nas.spaces.blocks import BLOCKS
 from nas.spaces.candidate import Candidate, Placement, as_candidate
 from nas.spaces.domains import BlockDomain, Domain
-from nas.spaces.draws import as_random, distinct_numbers, shares
 from nas.spaces.plugins import code_names
+from nas.spaces.randomness import as_random, distinct_numbers, shares
 from nas.spaces.rules import Rule, Violation, rule_from_dict
 from nas.spaces.site_sets import SiteSet
 from nas.spaces.sites import BACKBONES
@@ -319,7 +319,7 @@ class DesignSpace:
     def neighbours(self, candidate: Candidate | str) -> list[Candidate]:
         """Candidates one change away: a block added, removed, moved, exchanged, set differently; or a value changed."""
         start = as_candidate(candidate)
-        changed = neighbours.changes(self.definition, self.arms, start)
+        changed = changes(self.definition, self.arms, start)
         return [other for other in dict.fromkeys(changed) if other != start and self.contains(other)]
 
     def repair(self, candidate: Candidate | str) -> Candidate:

@@ -7,7 +7,7 @@ from itertools import islice
 
 from nas.search.proposals.base import Request
 from nas.spaces import Candidate
-from nas.spaces.neighbours import changes
+from nas.spaces.arms import changes
 
 _WHOLE = 600  # spaces up to this size are scored whole
 

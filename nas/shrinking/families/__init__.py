@@ -10,7 +10,7 @@ from nas.shrinking.families.cost import cost
 from nas.shrinking.families.count import count, count_per_type
 from nas.shrinking.families.hyperparameters import hyperparameters
 from nas.shrinking.families.kinds import block_preference, mix
-from nas.shrinking.families.pairs import distance, distinct_stages
+from nas.shrinking.families.nearness import distance, distinct_stages
 from nas.shrinking.families.sites import sites
 from nas.shrinking.families.stage_ends import stage_ends
 from nas.shrinking.settings import RuleFamily
