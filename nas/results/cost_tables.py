@@ -95,12 +95,8 @@ def beside_told(timed: pd.DataFrame, told: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_costs(results: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
-    """A results table with the costs of its architectures; a replayed table's stand for what was counted, too.
-
-    Args:
-        results: with `architecture_id`.
-        costs: of `time_table` or `given_table`.
-    """
+    """A results table (with `architecture_id`) with the costs that `time_table` or `given_table` gave for its networks;
+    a replayed table's stand for what was counted, too."""
     given = [str(name) for name in costs if name in COSTS and name in results]
     row = costs.index.get_indexer(results["architecture_id"])
     columns: dict[str, pd.Series] = {}

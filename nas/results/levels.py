@@ -178,22 +178,14 @@ def _or_zero(value: float) -> float:
 
 
 def quoted_level(found: Sequence[Level]) -> Level | None:
-    """The level to quote: the deepest with a confirm stage, else the deepest with a control, else the deepest.
-
-    Args:
-        found: from `levels`.
-    """
+    """The level of `levels` to quote: the deepest with a confirm stage, else with a control, else the deepest."""
     several = [level for level in found if level.candidates > 1]
     ordered = [level for level in several if level.confirmed] + [level for level in several if level.controlled]
     return next(iter([*ordered, *several, *found]), None)
 
 
 def widest_level(found: Sequence[Level]) -> Level | None:
-    """The level that saw the most candidates: what effects of placements are read from.
-
-    Args:
-        found: from `levels`.
-    """
+    """The level of `levels` that saw the most candidates: what effects of placements are read from."""
     return max(found, key=lambda level: (level.candidates, _or_zero(level.epochs)), default=None)
 
 

@@ -64,11 +64,8 @@ def noise_of(table: pd.DataFrame, metric: Metric = MAP) -> Noise:
     single^2 = RSS / (n - c - r) of the two-way fit; shared^2 = max(0, (SS_blocks - r single^2) / trace), with r the
     blocks' rank and trace that of the blocks' design within candidates (Henderson's third method, Biometrics 1953);
     the degrees of freedom of both together by Satterthwaite. Where no two candidates share two blocks, only the sum of
-    both is known: the sd within candidates. With one training a candidate nothing is known.
-
-    Args:
-        table: rows of one level (see `nas.results.levels`); failed trainings are left out.
-        metric: what is read.
+    both is known: the sd within candidates. With one training a candidate nothing is known. Failed trainings are left
+    out.
     """
     rows = finished(table, metric)
     blocks = len(np.unique(block_codes(rows)))
@@ -105,12 +102,8 @@ def _together(single: float, df: float, shared: float, rank: float) -> Spread:
 def block_effects(table: pd.DataFrame, metric: Metric = MAP) -> Floats:
     """(rows,) what the block of each training moved its score by, as far as the table tells; 0 where it does not.
 
-    Effects are fitted beside the candidates (so that an uneven choice of candidates is no effect of a seed), and sum
-    to zero over the trainings that they were fitted on.
-
-    Args:
-        table: rows of one level; rows without a finished training get their block's effect, too.
-        metric: what is read.
+    Effects are fitted beside the candidates of one level (so that an uneven choice of candidates is no effect of a
+    seed), and sum to zero over the trainings that they were fitted on. Unfinished ones get their block's effect, too.
     """
     codes = block_codes(table)
     effects = np.zeros(int(codes.max(initial=-1)) + 1)

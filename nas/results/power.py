@@ -81,11 +81,7 @@ def _visible(df: int, compared: int, shared: float, power: float) -> float:
 def blocks_needed(sd: float, wished: float, design: ComparisonDesign, power: float = POWER) -> int | None:
     """Seeds each network must be trained in to see a wished difference; None where that is not known or too many.
 
-    Args:
-        sd: of one training beside others of its block.
-        wished: difference to be seen.
-        design: candidates and trainings of the control a block; its number of blocks is what is asked for.
-        power: share of studies in which it is found.
+    Arguments as for `visible_difference`; the design's own number of blocks plays no part.
     """
     if not sd > 0 or not wished > 0:
         return None

@@ -25,7 +25,6 @@ from nas.shrinking.effects import MIN_DF, Fit, affordable, differ, fit_effects, 
 from nas.shrinking.equivalence import visible
 from nas.shrinking.sample import Flags, Sample
 from nas.shrinking.settings import ShrinkSettings
-from nas.spaces.blocks import get_block_spec
 from nas.spaces.findings import Evidence, Finding
 from nas.spaces.rules import Rule
 from nas.spaces.sites import Topology
@@ -283,11 +282,6 @@ class Reference:
     score: float | None
     trainings: int
     time: Quote | None
-
-
-def title(block: str) -> str:
-    """A block's name for people."""
-    return get_block_spec(block).title
 
 
 def _rounded_up(number: int) -> int:

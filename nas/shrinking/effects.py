@@ -115,12 +115,7 @@ class Fit:
 
 
 def fit_effects(sample: Sample, choice: DesignChoice | None = None) -> Fit:
-    """The effects of a sample.
-
-    Args:
-        sample: one backbone's candidates.
-        choice: groups of columns; None: all that the sample can carry (see `affordable`).
-    """
+    """The effects of a sample, with the groups of columns chosen; None: all that it can carry (see `affordable`)."""
     used = np.isfinite(sample.score)
     kept = sample.take(used)
     design = build_design(kept, choice or affordable(kept))

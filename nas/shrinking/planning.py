@@ -94,12 +94,7 @@ def answerable(
     """By family, the smallest number of candidates of the last sweep with which one of its questions can be answered.
 
     What the planned number already answers is given as that number (0 where nothing need be trained); None: no number
-    of such candidates does.
-
-    Args:
-        space: that is swept.
-        sweeps: all before the shrink; empty: nothing is trained.
-        families: the shrink's.
+    of such candidates does. Arguments as for `planned_sights`; no sweep: nothing is trained.
     """
     needed: dict[RuleFamily, int | None] = {family: 0 if family in BY_TIME else None for family in families}
     if not sweeps:

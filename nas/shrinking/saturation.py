@@ -34,12 +34,7 @@ _STRONG = 6.0
 
 
 def saturation(design: Design, sample: Sample) -> Scale:
-    """The factor for each number of blocks that is scaled; empty where nothing is.
-
-    Args:
-        design: of the sample, unscaled.
-        sample: candidates with finite scores.
-    """
+    """The factor for each number of blocks that is scaled; empty where nothing is. All scores must be finite."""
     most = int(sample.counts.max(initial=0))
     seen = [k for k in range(2, most + 1) if (sample.counts == k).sum() >= _LEAST_CANDIDATES]
     if not seen or len(sample) - design.matrix.shape[1] <= 2 * len(seen):

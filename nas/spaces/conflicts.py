@@ -48,12 +48,7 @@ class Contradiction:
 
 
 def minimal_conflict(rules: Sequence[Rule], impossible: Impossible) -> tuple[Rule, ...]:
-    """Rules that are impossible together, and possible without any one of them.
-
-    Args:
-        rules: rules that are impossible together.
-        impossible: whether some rules leave nothing; more rules never leave more.
-    """
+    """Of rules that are impossible together, as few as still are; more rules never leave more."""
     kept = list(rules)
     for rule in rules:
         without = [other for other in kept if other is not rule]

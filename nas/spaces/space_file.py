@@ -29,7 +29,7 @@ from nas.spaces.candidate import BACKBONE_DEFAULTS, Candidate
 from nas.spaces.derived import CHANNELS, DERIVED
 from nas.spaces.domains import BlockDomain, Domain
 from nas.spaces.recipes import RecipeSpace
-from nas.spaces.rules import AnyRule, Rule, Tie
+from nas.spaces.rules import AnyRule, Tie
 from nas.spaces.site_sets import Sites, SiteSet
 from nas.spaces.sites import BACKBONES, Site, Topology, be_told, get_topology, is_foreign, tell_sites
 
@@ -251,7 +251,11 @@ class SpaceFile(BaseModel):
                     _check_any(rule.check, domain, ("rules", i))
         self._check_derived()
         for i, rule in enumerate(self.rules):
-            self._check_recipe(rule, i)
+            try:
+                for key, varied in self.recipe.items():
+                    rule.narrowed(key, varied)
+            except SpaceError as error:
+                raise at_location(error, ("rules", i)) from error
         self.found_sites.clear()
         self.found_sites.update({n: tell_sites(d.by_last_stride()) for n, d in self.backbones.items() if is_foreign(n)})
         return self
@@ -281,13 +285,6 @@ class SpaceFile(BaseModel):
                 for name in differing & set(rule.params if isinstance(rule, Tie) else ()):
                     said = SpaceError(f"{name} is derived from the channels of its site, so that it cannot be tied")
                     raise at_location(said, ("rules", i))
-
-    def _check_recipe(self, rule: Rule, position: int) -> None:
-        try:
-            for key, domain in self.recipe.items():
-                rule.narrowed(key, domain)
-        except SpaceError as error:
-            raise at_location(error, ("rules", position)) from error
 
 
 def _check_any(check: Callable[[Topology], None], domain: BackboneDomain, location: Location) -> None:

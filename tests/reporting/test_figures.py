@@ -225,7 +225,10 @@ def test_pareto_front_without_any_latency_says_so(full: StudyData) -> None:
     assert "no latency is known yet" in str(ParetoFront()(blind))
 
 
-@pytest.mark.parametrize(("cost", "axis"), [("peak_memory_mb", "Peak memory (MB"), ("energy_j", "Energy (J")])
+@pytest.mark.parametrize(
+    ("cost", "axis"),
+    [("peak_memory_mb", "Peak memory (MB"), ("energy_j", "Energy (J"), ("activations", "Activations (elements")],
+)
 def test_front_and_hypervolume_are_over_what_the_study_pays_with(full: StudyData, cost: str, axis: str) -> None:
     planted = full.results.assign(**{cost: 500.0 - full.results["latency_ms"]})  # the slowest needs least
     data = replace(full, results=planted, definition={**full.definition, "cost": cost})
