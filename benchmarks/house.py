@@ -61,11 +61,9 @@ REASONS = {
     "nas/search/stages/shrink.py": "derive, draw, confirm: one stage's steps, resumable between any two",
     "nas/search/estimate.py": "a dry run's estimate, a stage kind a function",
     "nas/storage/database.py": "opening, for two engines: options, locks, what a read-only folder needs",
-    "nas/spaces/space_file.py": "the space file: keys, short forms, JSON schema",
     "nas/training/trainer.py": "one training's loop and its checkpoint",
     "nas/networks/weights.py": "files of weights: what is read, how names are matched, what is said",
     "nas/search/checks.py": "what keeps a study from starting, a function a cause",
-    "nas/shrinking/analysis.py": "what every rule family works on, and the one verdict on a difference",
     "nas/cli/space.py": "options: typer wants each command's in its own signature",
 }
 """Why a file over that length is one file."""

@@ -167,14 +167,18 @@ def finished(table: pd.DataFrame, metric: Metric = MAP) -> pd.DataFrame:
 
     One that calls itself finished without a number has failed, whatever it says.
     """
-    rows = trainings(needed(table, "notation", "status", metric.column))
-    value = pd.to_numeric(rows[metric.column], errors="coerce")
-    return rows[rows["status"].eq("finished") & value.notna() & value.abs().ne(float("inf"))]
+    rows, valued = _valued(table, metric)
+    return rows[rows["status"].eq("finished") & valued]
 
 
 def failed(table: pd.DataFrame, metric: Metric = MAP) -> pd.DataFrame:
     """Trainings that ended without a value: they are counted and ranked last, never averaged."""
+    rows, valued = _valued(table, metric)
+    return rows[rows["status"].eq("failed") | (rows["status"].eq("finished") & ~valued)]
+
+
+def _valued(table: pd.DataFrame, metric: Metric) -> tuple[pd.DataFrame, pd.Series]:
+    """One row a training, and whether it has a finite value."""
     rows = trainings(needed(table, "notation", "status", metric.column))
     value = pd.to_numeric(rows[metric.column], errors="coerce")
-    lost = rows["status"].eq("finished") & (value.isna() | value.abs().eq(float("inf")))
-    return rows[rows["status"].eq("failed") | lost]
+    return rows, value.notna() & value.abs().ne(float("inf"))

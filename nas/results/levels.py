@@ -17,6 +17,7 @@ import pandas as pd
 
 from nas.errors import NasError
 from nas.results.columns import MAP, Metric, failed, finished
+from nas.results.cost_tables import COST_COLUMNS
 from nas.results.intervals import student_quantile
 from nas.results.noise import BLOCKS, block_codes, noise_of
 from nas.spaces.candidate import Candidate
@@ -37,21 +38,7 @@ _FIDELITY_PARTS = (
     (r"to(\d+)", "rung at epoch {0}"),
     (r"inherit", "from the baseline's weights"),
 )
-_CARRIED = (
-    *(
-        "notation",
-        "backbone",
-        "n_blocks",
-        "latency_ms",
-        "latency_low_ms",
-        "latency_high_ms",
-        "latency_p5_ms",
-        "latency_p95_ms",
-        "batches_per_s",
-    ),
-    *("latency_measured", "latency_how", "latency_unknown", "peak_memory_mb", "energy_j"),
-    *("params", "macs", "activations"),
-)
+_CARRIED = ("notation", "backbone", "n_blocks", *COST_COLUMNS, "params", "macs", "activations")
 """Columns that are the candidate's own, whatever the training."""
 
 
