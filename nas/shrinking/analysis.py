@@ -141,7 +141,8 @@ class Analysis:
         if len(per_group) < (1 if ("site",) in groups else len(self.sample.blocks)):
             return {}
         shared = set.intersection(*(set(levels) for levels in per_group)) if per_group else set()
-        return {site: np.asarray(np.mean([levels[site] for levels in per_group], axis=0)) for site in sorted(shared)}
+        sites = sorted(int(site) for site in shared)
+        return {site: np.asarray(np.mean([levels[site] for levels in per_group], axis=0)) for site in sites}
 
     def rng(self, purpose: str) -> np.random.Generator:
         """A source of random numbers of its own for each purpose: adding a family changes no other's numbers."""

@@ -110,7 +110,7 @@ class _Columns:
             self.terms.append(term)
             self.columns.append(values)
 
-    def add_factor(self, name: Term, levels: Sequence[object], indicators: Floats) -> None:
+    def add_factor(self, name: Term, levels: Sequence[ParamValue], indicators: Floats) -> None:
         """A sum-to-zero factor; `indicators` (candidates, levels) may count (a block placed twice counts 2)."""
         if len(levels) < 2:
             return

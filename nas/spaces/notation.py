@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from nas.errors import SpaceError
 from nas.spaces.blocks import Params, get_block_spec
-from nas.spaces.candidate import BACKBONE_DEFAULTS, Candidate, Placement
+from nas.spaces.candidate import BACKBONE_DEFAULTS, Candidate, Placed, Placement
 from nas.spaces.values import ParamValue, format_value, parse_value, same_value
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*(:[A-Za-z_]\w*)?")
@@ -96,7 +96,7 @@ class _Reader:
     def candidate(self) -> Candidate:
         backbone = self.take(_BACKBONE, "the name of a backbone")
         settings = self.params("()")
-        placements: list[tuple[int, str, dict[str, object]]] = []
+        placements: list[Placed] = []
         while self.skip("+"):
             placements += self.group()
         recipe = self.params("[]")
@@ -104,7 +104,7 @@ class _Reader:
             self.fail("'+', '[' or the end")
         return Candidate.make(backbone, placements, settings, recipe)
 
-    def group(self) -> list[tuple[int, str, dict[str, object]]]:
+    def group(self) -> list[Placed]:
         block = self.take(_NAME, "the name of a block")
         params = self.params("()")
         self.expect("@")

@@ -314,7 +314,7 @@ _told: dict[str, dict[int, Topology | None]] = {}
 """Sites of foreign backbones by last stride, as stored spaces tell them to those who cannot look; None: not alike."""
 
 
-def tell_sites(topologies: Mapping[int, Topology]) -> dict[str, object]:
+def tell_sites(topologies: Mapping[int, Topology]) -> dict[str, list[tuple[int, int, int, str]]]:
     """The sites of a backbone by last stride, as plain data that a stored space keeps."""
     return {
         str(stride): [(site.stage, site.channels, site.stride, site.after) for site in topology.sites]

@@ -51,7 +51,7 @@ def _left_out(analysis: Analysis) -> list[tuple[Term, tuple[ParamValue, ...]]]:
 
 
 def _undecided(analysis: Analysis, factor: Term, values: tuple[object, ...]) -> Finding:
-    answer = analysis.untold(factor[0])
+    answer = analysis.untold(str(factor[0]))
     evidence = analysis.evidence(_rows(analysis, factor))
     return analysis.finding(_level_rule(analysis, factor, list(values), list(values)), answer, evidence)
 
@@ -74,7 +74,7 @@ def _factor(analysis: Analysis, factor: Term, p_values: Mapping[Key, float], adj
     gain = analysis.fit.difference(contrasts[[k for k in kept if k not in others]].mean(0) - contrasts[others].mean(0))
     rows = _rows(analysis, factor)
     evidence = analysis.evidence(rows, gain, p=p_values[key], p_adjusted=adjusted[key])
-    answer = analysis.judge(gain, adjusted[key], evidence.trainings, factor[0])
+    answer = analysis.judge(gain, adjusted[key], evidence.trainings, str(factor[0]))
     if answer.verdict == "adopted" and not dropped:
         answer = Judgement(
             "rejected", "values differ, but none is shown to be worse than the best by more than the margin"
@@ -91,7 +91,7 @@ def _rows(analysis: Analysis, factor: Term) -> Flags:
     if factor[0] == "param":
         found = [counts for block, name, _, counts in block_params(analysis.sample) if (block, name) == factor[1:]]
         return np.asarray(found[0].sum(axis=1) > 0)
-    values = dict(recipe_values(analysis.sample))[factor[1]]
+    values = dict(recipe_values(analysis.sample))[str(factor[1])]
     return np.array([value is not None for value in values])
 
 
