@@ -23,7 +23,7 @@ Pair = tuple[str, str]
 
 def block_preference(analysis: Analysis) -> FamilyTests:
     """The questions and conclusions of this family."""
-    pairs = {("block_preference", *pair): pair for pair in combinations(analysis.sample.blocks, 2)}
+    pairs: dict[Key, Pair] = {("block_preference", *pair): pair for pair in combinations(analysis.sample.blocks, 2)}
     told = {key: _difference(analysis, *pair) for key, pair in pairs.items()}
 
     def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:

@@ -105,21 +105,19 @@ def _kind_schema(kind: str) -> dict[str, object]:
     return {"type": "object", "properties": {kind: about, **beside}, "required": [kind], "additionalProperties": False}
 
 
-_AnyRule = Annotated[
-    Union[tuple(RULE_KINDS.values())],  # noqa: UP007  # one list of all kinds
-    Field(discriminator="kind"),
-    BeforeValidator(_unfolded),
-    PlainSerializer(lambda rule: rule.to_dict()),
-    _FileForm(),
-]
-
 if TYPE_CHECKING:
     AnyRule: TypeAlias = Rule
 else:
-    AnyRule = _AnyRule
+    AnyRule = Annotated[
+        Union[tuple(RULE_KINDS.values())],  # noqa: UP007  # one list of all kinds
+        Field(discriminator="kind"),
+        BeforeValidator(_unfolded),
+        PlainSerializer(lambda rule: rule.to_dict()),
+        _FileForm(),
+    ]
     """A rule of any kind, as a field of a pydantic model."""
 
-_ADAPTER: TypeAdapter[Rule] = TypeAdapter(_AnyRule)
+_ADAPTER: TypeAdapter[Rule] = TypeAdapter(AnyRule)
 
 
 def rule_from_dict(data: Mapping[str, object] | Rule) -> Rule:
@@ -134,7 +132,7 @@ def rule_from_dict(data: Mapping[str, object] | Rule) -> Rule:
     try:
         return _ADAPTER.validate_python(data)
     except ValidationError as problem:
-        raise SpaceError(f"rule {data!r}: {sentence_for(problem, _AnyRule)[0]}") from problem
+        raise SpaceError(f"rule {data!r}: {sentence_for(problem, AnyRule)[0]}") from problem
 
 
 __all__ = [
