@@ -98,12 +98,12 @@ def with_costs(results: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     """A results table (with `architecture_id`) with the costs that `time_table` or `given_table` gave for its networks;
     a replayed table's stand for what was counted, too."""
     given = [str(name) for name in costs if name in COSTS and name in results]
-    row = costs.index.get_indexer(results["architecture_id"])
+    row = costs.index.get_indexer(pd.Index(results["architecture_id"]))
     columns: dict[str, pd.Series] = {}
     for name in dict.fromkeys([*COST_COLUMNS, *given]):
         if name in _WORDS:
             known = costs[name].astype(object)
-            values = np.append(known.where(known.notna(), None).to_numpy(dtype=object), None)
+            values = np.array([*known.where(known.notna(), None), None], dtype=object)
         else:
             values = np.append(pd.to_numeric(costs[name]).to_numpy(dtype=np.float64), np.nan)
         # The last for -1, a network without a cost.

@@ -107,7 +107,9 @@ def _parsed(item: object, plain_before: int) -> list[Start]:
 def identity_forms(space: DesignSpace) -> DesignSpace:
     """The space with every block put in as the identity, where the space does not say how it is put in."""
     data = space.to_dict()
-    blocks = {name: _with_form(space, name, params) for name, params in data["blocks"].items()}
+    given = data["blocks"]
+    assert isinstance(given, dict)
+    blocks = {name: _with_form(space, name, params) for name, params in given.items()}
     return DesignSpace.from_dict({**data, "blocks": blocks})
 
 

@@ -276,7 +276,7 @@ def _split_values(truth: Truth, rule: ParamsRule | RecipeRange) -> list[Claim]:
     factor = ("param", rule.block, rule.param) if isinstance(rule, ParamsRule) else ("recipe", rule.key)
     if rule.values is None and isinstance(rule, RecipeRange):
         return [Claim("hyperparameters", (factor, "range", rule.low, rule.high))]
-    known = truth.value_gain(factor) or dict.fromkeys(_domain(truth, factor), 0.0)
+    known: list[ParamValue | None] = [*(truth.value_gain(factor) or _domain(truth, factor))]
     kept = [v for v in known if v is not None and within(v, rule.values, rule.low, rule.high)]
     return [Claim("hyperparameters", (factor, "value", v, tuple(kept))) for v in known if v not in kept]
 

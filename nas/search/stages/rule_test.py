@@ -143,8 +143,10 @@ def _learned_here(context: StudyParts, rules: list[Rule]) -> RuleSet:
 def by_backbone(space: DesignSpace) -> list[DesignSpace]:
     """The space of each backbone alone."""
     data = space.to_dict()
+    backbones = data["backbones"]
+    assert isinstance(backbones, dict)
     return [
-        DesignSpace.from_dict({**data, "name": f"{space.name}-{name}", "backbones": {name: data["backbones"][name]}})
+        DesignSpace.from_dict({**data, "name": f"{space.name}-{name}", "backbones": {name: backbones[name]}})
         for name in space.backbones
     ]
 

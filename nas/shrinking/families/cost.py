@@ -13,7 +13,8 @@ import numpy as np
 
 from nas.results.intervals import NOT_KNOWN, Estimate
 from nas.results.placement_costs import Beside, beside_reference
-from nas.shrinking.analysis import Analysis, FamilyTests, Flags, Judgement, Key, Reference
+from nas.shrinking.analysis import Analysis, FamilyTests, Judgement, Key, Reference
+from nas.shrinking.sample import Flags
 from nas.spaces.findings import Finding
 from nas.spaces.rules import Cost
 from nas.spaces.rules.patterns import matches

@@ -13,8 +13,9 @@ from itertools import combinations
 import numpy as np
 
 from nas.results.intervals import NOT_KNOWN, Estimate
-from nas.shrinking.analysis import Analysis, FamilyTests, Flags, Judgement, Key
+from nas.shrinking.analysis import Analysis, FamilyTests, Judgement, Key
 from nas.shrinking.design import families_of, mixed, used_sites
+from nas.shrinking.sample import Flags
 from nas.spaces.findings import Finding
 from nas.spaces.rules import BlockPreference, Mix
 
