@@ -506,6 +506,31 @@ def store_study(repository: Any, study: StudyData) -> int:
     return study_id
 
 
+def begin_training(repository: Any, study: str, notation: str) -> Any:
+    """A worker's doing: one more training of a study's search is asked for and claimed; gives the claim."""
+    from nas.storage import TrainingRequest
+
+    candidate = Candidate.parse(notation)
+    study_id = repository.study(study).id
+    stage = next(stage for stage in repository.stages(study_id) if stage.kind == "search")
+    row = {
+        "id": candidate.id,
+        "architecture_id": candidate.architecture.id,
+        "notation": candidate.notation,
+        "backbone": candidate.backbone,
+        "n_blocks": len(candidate.placements),
+        "definition": candidate.to_dict(),
+    }
+    repository.ensure_candidates([row])
+    batch = 1000 + candidate.sites[0]
+    wish = TrainingRequest(candidate.id, "recipe", {}, "data", {}, "e60", 1, batch=batch, epochs=60)
+    repository.request_trainings(stage.id, [wish])
+    repository.register_worker("worker-1", study_id, host="robot")
+    claim = repository.claim_training(study_id, "worker-1")
+    assert claim is not None
+    return claim
+
+
 def _number(value: Any) -> float | None:
     return None if value is None or value != value else float(value)
 

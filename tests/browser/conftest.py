@@ -221,10 +221,13 @@ class Pictures:
         page.locator("pre").screenshot(path=self.path(name))
         page.close()
 
-    def of_page(self, name: str, address: str) -> str:
-        """Pictures of a page at a desk and on a telephone, light and dark; nothing may stick out. Gives its words."""
+    def of_page(self, name: str, address: str, turn: int | None = None) -> str:
+        """Pictures of a page at a desk and on a telephone, light and dark; nothing may stick out. Gives its words.
+
+        Where many pages are looked at, each takes its `turn`: one of the four.
+        """
         words = ""
-        for screen, width, theme in VIEWS:
+        for screen, width, theme in VIEWS if turn is None else [VIEWS[turn % len(VIEWS)]]:
             page = self._open(address, width=width, theme=theme)
             page.wait_for_function(DRAWN)
             for plot in page.locator(".plot[data-figure]").all():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reporting_builders import begin_training
 from storage_builders import outcome
 
 from nas import RuleSet
@@ -142,33 +143,14 @@ def test_the_table_downloads_whole(explorer: Any) -> None:
 
 def finish_one(path: Path, site: int) -> None:
     """A worker's doing: one more training of the search stage is asked for, claimed and finished."""
-    from nas.spaces.candidate import Candidate
-    from nas.storage import TrainingRequest
-
-    candidate = Candidate.parse(f"resnet50+cnl@{site}+se@{site + 1}")
     with open_database(f"sqlite:///{path}") as database:
         repository = Repository(database)
-        study = repository.study("market1501")
-        stage = next(stage for stage in repository.stages(study.id) if stage.kind == "search")
-        row = {
-            "id": candidate.id,
-            "architecture_id": candidate.architecture.id,
-            "notation": candidate.notation,
-            "backbone": "resnet50",
-            "n_blocks": 2,
-            "definition": candidate.to_dict(),
-        }
-        repository.ensure_candidates([row])
-        wish = TrainingRequest(candidate.id, "recipe", {}, "data", {}, "e60", 1, batch=1000 + site, epochs=60)
-        repository.request_trainings(stage.id, [wish])
-        repository.register_worker("worker-1", study.id, host="robot")
-        claim = repository.claim_training(study.id, "worker-1")
-        assert claim is not None
+        claim = begin_training(repository, "market1501", f"resnet50+cnl@{site}+se@{site + 1}")
         record = {"median_ms": 37.6, "p5_ms": 37.5, "p95_ms": 37.8, "batches_per_s": 26.6}
         repository.store_latency(
             {**record, "protocol": {"batch": 16}},
-            architecture_id=candidate.architecture.id,
-            notation=candidate.notation,
+            architecture_id=claim.candidate.architecture.id,
+            notation=claim.candidate.notation,
             protocol_id="protocol",
             device="device",
         )

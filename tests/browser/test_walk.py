@@ -1,8 +1,8 @@
 """A newcomer's walk, with a picture of every step: what the terminal showed, and every page that it led to.
 
-Commands as they are typed, in a folder of one's own, on sizes that take minutes. The pictures are for people: they lie
-below `NAS_ARTEFACTS`, else in pytest's temporary folder; pages at a desk and on a telephone, light and dark. What must
-not be missing is asserted here; how it looks has to be looked at.
+The quickstart of README, and a study that fails; commands as they are typed, in a folder of one's own, on sizes that
+take minutes. The pictures are for people: they lie below `NAS_ARTEFACTS`, else in pytest's temporary folder; pages at a
+desk and on a telephone, light and dark. What must not be missing is asserted here; how it looks has to be looked at.
 """
 
 from __future__ import annotations
@@ -67,13 +67,31 @@ def walk(tmp_path: Path, pictures: Any) -> Walk:
     return Walk(tmp_path / "home", pictures)
 
 
+def test_readme(walk: Walk, serve: Callable[..., str]) -> None:
+    walk.types("nas --help")
+    assert "nas run studies/quickstart.yaml" in walk.types("nas init .").text
+    walk.types("nas space show resnet50_attention")
+    study = "studies/quickstart.yaml --profile smoke"
+    assert "trainings" in walk.types(f"nas run {study} --dry-run").text
+    ran = walk.types(f"nas run {study}", moment="epoch 1 of")
+    assert ran.first_s < 10.0
+    assert "is finished" in ran.text
+    assert "reports/quickstart-smoke/report.html" in ran.text
+    assert "nothing to do" in walk.types(f"nas run {study}").text
+    assert "finished" in walk.types("nas status studies/quickstart.yaml").text
+    walk.types("nas rules show quickstart-smoke")
+    report = walk.looks_at_report("quickstart-smoke")
+    assert report.index("The answer") < report.index("Protocol")
+    walk.looks("dashboard", f"{serve(walk.folder / 'smoke.db')}/study/quickstart-smoke")
+
+
 def test_a_study_that_fails(walk: Walk, serve: Callable[..., str]) -> None:
     """Three of four blocks go wrong in every training; then the same under a limit of failures; then wrong input."""
     study = {**real_definition(1), **write_faulty_blocks(walk.folder), "max_attempts": 1, "name": "faulty"}
     file = walk.folder / "faulty.yaml"
     file.write_text(yaml.safe_dump({**study, "database": "sqlite:///faulty.db"}, sort_keys=False))
     ended = walk.types("nas run faulty.yaml")
-    assert "is finished: 2 trainings" in ended.text
+    assert "is finished: 2 trainings, 6 more failed" in ended.text
     status = walk.types("nas status faulty").text
     for kind in ("diverged", "error", "out_of_memory"):
         assert f"failed, {kind}: 2" in status
@@ -83,7 +101,7 @@ def test_a_study_that_fails(walk: Walk, serve: Callable[..., str]) -> None:
     limited = {**study, "name": "limited", "database": "sqlite:///limited.db", "budget": {"failures": 2}}
     file.write_text(yaml.safe_dump(limited, sort_keys=False))
     assert "the budget allows 2" in " ".join(walk.types("nas run faulty.yaml", code=2).text.split())
-    walk.types("nas status limited")
+    assert "stopped: " in walk.types("nas status limited").text
     walk.types("nas report limited")
     walk.looks_at_report("limited")
     for wrong in (
