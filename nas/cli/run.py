@@ -297,7 +297,7 @@ def _print_status(found: StudyStatus) -> None:
     rows = [
         (
             s["stage"],
-            s["status"],
+            search.stage_state(s, found),
             *(s["trainings"][k] for k in ("finished", "running", "waiting", "failed")),
             "" if not s["seconds"] else duration(s["seconds"]),
         )

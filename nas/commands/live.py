@@ -54,7 +54,8 @@ class StudyView:
 
     def update(self, status: StudyStatus) -> float | None:
         """Shows one snapshot of `Repository.status`; gives the seconds left, None while they are not known."""
-        self._left = self._remaining.seconds_left(status)
+        ending = status["wish"] in ("stop", "stop now")
+        self._left = None if ending else self._remaining.seconds_left(status)
         if self._live is not None:
             self._live.update(self._table(status))
         else:
@@ -78,14 +79,14 @@ class StudyView:
                 ProgressBar(total=max(here.total, 1), completed=done, width=28),
                 f"{here.ended}/{here.total}" if here.total else "",
                 str(failed) if failed else "",
-                stage["status"],
+                search.stage_state(stage, status),
             )
         lines = [*(_training(row, status["now"]) for row in status["running"]), *status["doing"].values()]
         return Group(table, *[Text(f"  {shown(line)}", style="dim") for line in lines], Text(self._summary(status)))
 
     def _summary(self, status: StudyStatus) -> str:
         ended = sum(here.ended for here in self._remaining.stages(status))
-        eta = "" if self._left is None else f", at most about {duration(self._left)} left"
+        eta = f", at most about {duration(self._left)} left" if self._left else ""
         return f"{ended} trainings, {duration(time.monotonic() - self._begun)} elapsed{eta}"
 
     def _events(self, status: StudyStatus) -> list[str]:
@@ -94,7 +95,7 @@ class StudyView:
         for stage, here in zip(status["stages"], self._remaining.stages(status), strict=True):
             if stage["status"] == "running":
                 current = f"[{stage['stage']}]" + (f" {here.ended} of {here.total}; in all" if here.total else "")
-            state, name = stage["status"], f"[{stage['stage']}]"
+            state, name = search.stage_state(stage, status), f"[{stage['stage']}]"
             if state != self._told.get(name, "waiting"):
                 failed = stage["trainings"]["failed"]
                 count = f", {here.ended} of {here.total} trainings" if here.total else ""

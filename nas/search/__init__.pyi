@@ -26,6 +26,7 @@ from .joining import database_url as database_url
 from .joining import joined as joined
 from .launchers.base import WorkerTask as WorkerTask
 from .launchers.base import launch_lines as launch_lines
+from .launchers.base import stage_state as stage_state
 from .launchers.base import time_left as time_left
 from .launchers.choice import launcher_for as launcher_for
 from .launchers.choice import launchers_here as launchers_here

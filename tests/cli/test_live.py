@@ -33,6 +33,9 @@ def _status(sweep: dict[str, int], *, seconds: float = 20.0, running: int = 1, *
         "stages": [first | means, second | {"mean_seconds": None, "seconds": None}],
         "running": [row] * running,
         "doing": {},
+        "launch": {},
+        "wish": "run",
+        "finished": False,
         "now": 100.0,
         **changes,
     }
@@ -66,6 +69,23 @@ def test_a_log_has_a_line_an_event(study: Any, capsys: pytest.CaptureFixture[str
     assert len(lines) == 2
     assert lines[0].startswith("[sweep] running")
     assert lines[1] == waits["w"]
+
+
+def test_the_last_picture_of_a_run_says_how_it_ended(study: Any) -> None:
+    counts = {"finished": 2, "failed": 6}
+    out = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with StudyView(study, 1, out) as view:
+        assert view.update(_status(counts, running=0, wish="stop")) is None
+    shown = out.file.getvalue()  # type: ignore[attr-defined]
+    assert "stopped" in shown
+    assert "running" not in shown
+    assert "left" not in shown
+    out = Console(file=io.StringIO(), force_terminal=True, width=120)
+    status = _status(counts, running=0, finished=True)
+    status["stages"] = [stage | {"status": "finished"} for stage in status["stages"]]
+    with StudyView(study, 1, out) as view:
+        view.update(status)
+    assert "8 trainings, 0 s elapsed\n" in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]| +(?=\r?\n)|\r", "", out.file.getvalue())  # type: ignore[attr-defined]
 
 
 def test_time_left_is_that_of_what_is_open(study: Any) -> None:

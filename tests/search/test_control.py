@@ -93,6 +93,10 @@ def test_too_many_failures_end_the_study_with_exit_2_and_the_reason(
     said = " ".join(capsys.readouterr().err.split())
     assert "2 trainings failed and the budget allows 1 (2 of kind" in said
     assert "is not in the table" in said
+    assert main(["status", "replayed", "--db", open_study(file)[0].database]) == 0
+    told = capsys.readouterr().out
+    assert "stopped: 2 trainings failed" in " ".join(told.split())
+    assert "running" not in told.partition("training time")[2]
 
 
 @pytest.mark.slow
@@ -143,7 +147,9 @@ def test_stop_pause_and_resume_are_wishes_that_workers_follow(
     assert repository.status("replayed")["trainings"]["finished"] == 1
     capsys.readouterr()
     assert main(["status", "replayed", *url]) == 0
-    assert "wished: stop" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "stopped: it was asked to" in told
+    assert "running" not in told.partition("training time")[2]
     assert main(["stop", "nobody", *url]) == 2
 
 

@@ -20,7 +20,7 @@ from nas.progress import duration
 from nas.search.worker import HUNG, RENEW
 
 if TYPE_CHECKING:
-    from nas.storage.standing import StudyStatus
+    from nas.storage.standing import StageStanding, StudyStatus
 
 RESTARTS = 5  # crashes in a row, without a finished training between them, that are forgiven
 GRACE_S = 60.0  # time a worker has to write its checkpoint
@@ -236,10 +236,23 @@ def time_left(status: StudyStatus) -> float | None:
     return None if ends_at is None else max(0.0, float(ends_at) - float(status["now"]))
 
 
+def has_stopped(status: StudyStatus) -> bool:
+    """Whether a study was ended before it was finished, and nobody works on it any more."""
+    at_work = status["running"] or status["doing"] or status["launch"].get("jobs")
+    return status["wish"] in ("stop", "stop now") and not status["finished"] and not at_work
+
+
+def stage_state(stage: StageStanding, status: StudyStatus) -> str:
+    """The state of a stage of `Repository.status`; one that had begun when its study was ended is `stopped`."""
+    return "stopped" if stage["status"] == "running" and has_stopped(status) else str(stage["status"])
+
+
 def launch_lines(status: StudyStatus) -> list[str]:
     """Sentences on what is wished of a study and where its workers are, of `Repository.status`."""
-    launch, wish = status["launch"], status["wish"]
-    lines = [] if wish == "run" else [f"wished: {wish}" + (f" ({status['why']})" if status["why"] else "")]
+    launch, wish, why = status["launch"], status["wish"], status["why"]
+    lines = [f"stopped: {why or 'it was asked to'}"] if has_stopped(status) else []
+    if not lines and wish != "run":
+        lines = [f"wished: {wish}" + (f" ({why})" if why else "")]
     if launch:
         log = f", log {launch['log']}" if launch.get("log") else ""
         lines.append(f"run by process {launch['pid']} on {launch['host']}, workers through {launch['launcher']}{log}")

@@ -17,7 +17,7 @@ from nas.reporting.story.question import answered
 from nas.reporting.story.tried import STATUS_TONES
 from nas.reporting.story.trust import failures
 from nas.reporting.study_data import StudyData
-from nas.search import launch_lines
+from nas.search import launch_lines, stage_state
 from nas.storage.standing import StudyStatus
 
 _WORKERS_SHOWN = 50
@@ -61,12 +61,12 @@ def _tiles(snapshot: Snapshot) -> Tiles:
     )
 
 
-def _stages(status: Mapping[str, Any]) -> Table:
+def _stages(status: StudyStatus) -> Table:
     rows: list[list[Cell]] = [
         [
             code(stage["stage"]),
             stage["kind"],
-            Badge(stage["status"], STATUS_TONES[stage["status"]]),
+            Badge(stage_state(stage, status), STATUS_TONES[stage["status"]]),
             _stage_progress(stage),
             count(sum(stage["trainings"].values())),
             hours(stage["mean_seconds"]),
