@@ -7,6 +7,7 @@ file, line and column. Which keys a file has is left to the models: design space
 
 from __future__ import annotations
 
+import glob
 import io
 import re
 from collections.abc import Callable, Mapping
@@ -106,7 +107,7 @@ def load_yaml(path: str | Path, error: type[NasError] = SpaceError) -> YamlSourc
         with file.open(encoding="utf-8") as opened:
             text = opened.read(_MAX_CHARACTERS + 1)
     except FileNotFoundError as problem:
-        raise error(f"there is no file {path}", "Check the path.") from problem
+        raise error(f"there is no file {path}", _where_one_is(file)) from problem
     except UnicodeDecodeError as problem:
         raise error(f"{path} is not a text file in UTF-8") from problem
     except OSError as problem:
@@ -116,6 +117,13 @@ def load_yaml(path: str | Path, error: type[NasError] = SpaceError) -> YamlSourc
     if len(text) > _MAX_CHARACTERS:
         raise error(f"{path} is too long for a YAML file: more than {_MAX_CHARACTERS // 1_000_000} million characters")
     return parse_yaml(text, str(path), error, file)
+
+
+def _where_one_is(missing: Path) -> str:
+    """A hint: the file that is called so beside a missing one or a folder further down, with its ending."""
+    name = f"{glob.escape(missing.stem)}.y*ml"
+    found = sorted(file for pattern in (name, f"*/{name}") for file in missing.parent.glob(pattern) if file != missing)
+    return f"Did you mean {found[0]}?" if found else "Check the path."
 
 
 def parse_yaml(

@@ -165,6 +165,19 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
             load_yaml(path, StudyError)
 
 
+def test_a_missing_file_whose_name_another_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "quick[1].yaml").write_text("name: a\n")
+    for path in ("quick[1]", "quick[1].yaml", "quick[1].yml"):
+        with pytest.raises(StudyError) as caught:
+            load_yaml(path, StudyError)
+        assert caught.value.hint == "Did you mean studies/quick[1].yaml?"
+    with pytest.raises(StudyError) as caught:
+        load_yaml("quick", StudyError)
+    assert caught.value.hint == "Check the path."
+
+
 def test_a_valid_file(tmp_path: Path) -> None:
     path = tmp_path / "file.yaml"
     path.write_text("name: a\nside: {kind: right, right_only: 2}\n")
