@@ -105,7 +105,7 @@ def _undecided(data: StudyData) -> list[Limit]:
 
 
 _CURES: Mapping[str, str] = {
-    "out_of_memory": "A smaller batch in the recipe, or a GPU with more memory, cures it",
+    "out_of_memory": "A smaller batch in the recipe, or a device with more memory, cures it",
     "diverged": "A smaller `base_lr` or more `warmup_epochs` in the recipe cure it",
     "data": "`nas data check` names the images",
     "killed": "Whoever ended the workers knows why",
@@ -122,10 +122,9 @@ def _failures(data: StudyData) -> list[Limit]:
     for kind, number in data.failed["failure_kind"].fillna("unknown").value_counts().items():
         fact = f"{plural(number, 'training')} failed for good ({words(kind)})."
         cure = _CURES.get(str(kind), "The report's part on failures gives the reasons")
-        again = f"`nas studies retry {name}` lets them be tried again."
-        found.append(
-            Limit("failures", fact, "Their candidates rank last and are never averaged.", f"{cure}; then {again}")
-        )
+        again = f"`nas studies retry {name}` lets {'it' if number == 1 else 'them'} be tried again."
+        ranked = "Its candidate ranks last and is" if number == 1 else "Their candidates rank last and are"
+        found.append(Limit("failures", fact, f"{ranked} never averaged.", f"{cure}; then {again}"))
     return found
 
 

@@ -53,7 +53,9 @@ def test_everything_that_limits_is_told_once_with_consequence_and_cure() -> None
     assert "99.8%" in found[5].fact
     assert "out_of_memory" in told["failures"]
     assert "smaller batch" in told["failures"]
-    assert "`nas studies retry x`" in told["failures"]
+    assert "GPU" not in told["failures"]
+    assert "Its candidate ranks last and is never averaged." in told["failures"]
+    assert "`nas studies retry x` lets it be tried again." in told["failures"]
     assert "−30 %" in told["drift"]
 
 
