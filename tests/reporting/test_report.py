@@ -284,6 +284,12 @@ def test_when_it_ran_is_said_where_nobody_timed_the_trainings(full: StudyData) -
     assert f"{ended:%Y-%m-%d %H:%M} UTC" in tell(untimed).subtitle
 
 
+def test_the_head_counts_what_failed(full: StudyData) -> None:
+    assert f"planned ones, {len(full.failed)} failed" in tell(full).subtitle
+    whole = replace(full, results=full.results[full.results["status"] != "failed"])
+    assert "failed" not in tell(whole).subtitle
+
+
 def test_an_unknown_format_names_the_known_ones(full: StudyData, folder: Path) -> None:
     with pytest.raises(StudyError, match="did you mean 'html'"):
         write_report(full, folder, ("htlm",))

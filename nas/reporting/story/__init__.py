@@ -6,7 +6,7 @@ Each module tells a part and returns sections; nothing here knows HTML, Markdown
 from __future__ import annotations
 
 from nas.reporting.document import Document
-from nas.reporting.numbers import plural
+from nas.reporting.numbers import count, plural
 from nas.reporting.story import (
     course,
     elsewhere,
@@ -56,7 +56,8 @@ def tell(data: StudyData) -> Document:
 def _told(data: StudyData) -> Document:
     sections = [section for part in _PARTS if (section := part(data)) is not None]
     finished = len(data.finished)
-    subtitle = f"{plural(finished, 'finished training')} of {plural(len(data.trainings), 'planned one')}"
+    lost = f", {count(len(data.failed))} failed" if len(data.failed) else ""
+    subtitle = f"{plural(finished, 'finished training')} of {plural(len(data.trainings), 'planned one')}{lost}"
     title = words(data.definition.get("title") or "")
     subtitle = " · ".join(part for part in (title, subtitle, *setting.head(data)) if part)
     return Document(title=data.name, subtitle=subtitle, sections=sections)
