@@ -91,6 +91,12 @@ def test_long_tables_end_at_a_row_and_open(reports: Path, open_page: Callable[..
     rows.last.wait_for(state="visible")
 
 
+def test_why_a_training_failed_can_be_read_on_a_telephone(reports: Path, open_page: Callable[..., Any]) -> None:
+    page = open_page((reports / "full" / "report.html").as_uri() + "#failures", width=390)
+    why = page.locator("table.failures tbody td:nth-child(5)").first
+    assert why.bounding_box()["width"] > 230
+
+
 def test_the_front_stands_beside_the_map(reports: Path, open_page: Callable[..., Any]) -> None:
     page = open_page((reports / "full" / "report.html").as_uri(), width=1440)
     front, beside = (page.locator(f"#fig-{name}").bounding_box() for name in ("pareto_front", "placement_map"))
