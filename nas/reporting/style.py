@@ -65,6 +65,8 @@ MIXED_COLOUR = "#a78d99"
 OWN_BLOCK_COLOURS = ("#c37bbe", "#797041", "#d612be", "#99536b")
 """Of blocks that are not in the catalogue: at least 7 (CIEDE2000) from every colour above and from each other."""
 _SYMBOLS_BY_COUNT = ("diamond", "circle", "square", "triangle-up", "star")
+FEW = 15
+"""Whole numbers along an axis up to which each has its tick; of more, plotly itself shows whole ones only."""
 WIDE_ONLY = "wide only"
 """The name of annotations that are left out where there is little room."""
 GOOD, BAD, WARN = "#1b9f53", "#bb3f1e", "#ce7500"
@@ -78,8 +80,10 @@ DIVERGING: tuple[tuple[float, str], ...] = (
 )
 """Brown (worse) - neutral - blue (better): safe for colour-blind readers."""
 
-SERIES: tuple[str, ...] = tuple(BLOCK_COLOURS.values())
-"""Colours of curves that are no block types (stages, spaces), in order."""
+SERIES: tuple[str, ...] = tuple(
+    BLOCK_COLOURS[block] for block in ("eca", "agw", "raga", "hac", "gc", "se", "cbam", "abd", "cnl")
+)
+"""Colours of curves that are no block types (stages, spaces), in order; red, which reads as failed, comes last."""
 
 CONFIG: dict[str, Any] = {
     "displaylogo": False,
@@ -141,6 +145,11 @@ def axis_title(what: str, table: pd.DataFrame) -> str:
     """What an axis shows, and below it, smaller, of which trainings: one line of both is longer than most axes."""
     level = table.attrs.get("level")
     return f"{what}<br><span style='font-size:11px'>{plain(level)}</span>" if level else what
+
+
+def whole_ticks(number: int) -> dict[str, int]:
+    """Settings of an axis that counts from 1 to `number`: plotly would put ticks between few whole numbers."""
+    return {"dtick": 1} if number <= FEW else {}
 
 
 def colour_bar(title: str) -> dict[str, Any]:

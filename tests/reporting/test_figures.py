@@ -193,6 +193,19 @@ def test_the_best_so_far_never_falls_and_the_timeline_packs_what_ran_at_once(ful
     assert "no timeline" in str(Timeline()(replace(full, definition={"objective": {"table": "t.csv"}})))
 
 
+def test_few_trainings_are_counted_in_whole_numbers_and_no_first_stage_is_red(full: StudyData) -> None:
+    few = replace(full, results=full.results[full.results["stage"] == "2-sweep"].head(9))
+    for drawing in (BestSoFar()(few), Hypervolume()(few)):
+        assert isinstance(drawing, go.Figure)
+        assert drawing.layout.xaxis.title.text == "Finished trainings"
+        assert drawing.layout.xaxis.dtick == 1
+    many = BestSoFar()(full)
+    assert isinstance(many, go.Figure)
+    assert many.layout.xaxis.dtick is None
+    assert sorted(style.SERIES) == sorted(style.BLOCK_COLOURS.values())
+    assert style.SERIES[-1] == style.BLOCK_COLOURS["cnl"]
+
+
 def test_spreads_of_times_are_of_the_networks_that_were_asked_for(full: StudyData) -> None:
     table = LatencySpread(notations=("resnet50", "resnet50+cnl@8")).table(full)
     assert list(table["notation"]) == ["resnet50", "resnet50+cnl@8"]

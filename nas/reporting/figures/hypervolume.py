@@ -77,8 +77,9 @@ class Hypervolume(StudyFigure):
                     hovertemplate=f"%{{y:.4f}} {metric} {unit} after %{{x:.4~g}}<extra>%{{fullData.name}}</extra>",
                 )
                 figure.add_trace(trace, row=1, col=axis)
-        for axis, (_, title) in enumerate(axes, start=1):
-            figure.update_xaxes(title_text=title, row=1, col=axis)
+        for axis, (column, title) in enumerate(axes, start=1):
+            ticks = style.whole_ticks(int(table[column].max())) if column == "trainings" else {}
+            figure.update_xaxes(title_text=title, row=1, col=axis, **ticks)
         figure.update_yaxes(title_text=f"Hypervolume ({metric} x {unit})", row=1, col=1, rangemode="tozero")
         return figure
 

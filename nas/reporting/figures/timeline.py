@@ -64,7 +64,7 @@ class BestSoFar(StudyFigure):
             ends, level = [1, len(table)], [table.attrs["plain"]] * 2
             line = {"width": 1.4, "dash": "dot", "color": style.MUTED}
             figure.add_trace(go.Scatter(x=ends, y=level, mode="lines", line=line, name="plain network, mean"))
-        figure.update_xaxes(title_text="Finished trainings")
+        figure.update_xaxes(title_text="Finished trainings", **style.whole_ticks(len(table)))
         figure.update_yaxes(title_text=style.axis_title(style.metric_title(table), table), tickformat=".4~f")
         return figure
 
