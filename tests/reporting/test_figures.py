@@ -206,6 +206,13 @@ def test_few_trainings_are_counted_in_whole_numbers_and_no_first_stage_is_red(fu
     assert style.SERIES[-1] == style.BLOCK_COLOURS["cnl"]
 
 
+def test_bars_by_position_say_where_they_start(full: StudyData) -> None:
+    figure = MapByPosition()
+    assert "Bars start at the plain backbone," in figure.caption(figure.table(full))
+    bare = replace(full, results=full.results[full.results["n_blocks"] > 0])
+    assert "bars start at the lowest candidate" in figure.caption(figure.table(bare))
+
+
 def test_spreads_of_times_are_of_the_networks_that_were_asked_for(full: StudyData) -> None:
     table = LatencySpread(notations=("resnet50", "resnet50+cnl@8")).table(full)
     assert list(table["notation"]) == ["resnet50", "resnet50+cnl@8"]

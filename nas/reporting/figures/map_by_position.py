@@ -73,13 +73,19 @@ class MapByPosition(StudyFigure):
         return figure
 
     def caption(self, table: pd.DataFrame) -> str:
+        begin = (
+            "Bars start at the plain backbone, so their length is what the block adds or costs"
+            if table["kind"].eq("baseline").any()
+            else "The plain backbone has no finished training here, so bars start at the lowest candidate and only "
+            "their ends can be compared"
+        )
         return (
-            "Bars start at the plain backbone, so their length is what the block adds or costs; whiskers: 95 % "
-            "interval of the difference to it in the same seeds, where it is known. Pale bars are told to be hopeless: "
-            "worse than the plain backbone, or slower than the reference network without beating it. Where several "
-            "hyperparameter settings were tried, the best is chosen in all seeds but one and shown as it does in that "
-            "one, on average over the seeds (with one seed: the mean over settings), for the best of several is too "
-            "good by its luck. A block that was put in both ways is shown as the identity, without its published form."
+            f"{begin}; whiskers: 95 % interval of the difference to the plain backbone in the same seeds, where it is "
+            "known. Pale bars are told to be hopeless: worse than the plain backbone, or slower than the reference "
+            "network without beating it. Where several hyperparameter settings were tried, the best is chosen in all "
+            "seeds but one and shown as it does in that one, on average over the seeds (with one seed: the mean over "
+            "settings), for the best of several is too good by its luck. A block that was put in both ways is shown as "
+            "the identity, without its published form."
         )
 
 
