@@ -65,7 +65,7 @@ MIXED_COLOUR = "#a78d99"
 OWN_BLOCK_COLOURS = ("#c37bbe", "#797041", "#d612be", "#99536b")
 """Of blocks that are not in the catalogue: at least 7 (CIEDE2000) from every colour above and from each other."""
 _SYMBOLS_BY_COUNT = ("diamond", "circle", "square", "triangle-up", "star")
-FEW = 15
+FEW = 12
 """Whole numbers along an axis up to which each has its tick; of more, plotly itself shows whole ones only."""
 WIDE_ONLY = "wide only"
 """The name of annotations that are left out where there is little room."""

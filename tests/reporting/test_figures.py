@@ -493,6 +493,8 @@ def test_few_epochs_have_ticks_of_their_own(full: StudyData) -> None:
     assert full.epochs is not None
     few = replace(full, epochs=full.epochs[full.epochs["epoch"] <= 6])
     assert drawn(TrainingCurves(), few).layout.xaxis.dtick == 1
+    one = TrainingCurves().table(few).query("training_id == training_id.min()")
+    assert TrainingCurves().caption(one).startswith("1 training; colour")
 
 
 def test_hours_that_did_not_pass_have_no_axis(full: StudyData) -> None:

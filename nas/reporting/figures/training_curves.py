@@ -10,12 +10,10 @@ import plotly.graph_objects as go
 
 from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
+from nas.reporting.numbers import plural
 from nas.reporting.placements import block_label
 from nas.reporting.study_data import EPOCH_COLUMNS, StudyData
 from nas.spaces.labels import block_title, short_label
-
-FEW_EPOCHS = 12
-"""Up to so many every epoch has its tick; left alone, plotly would put some between two epochs."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,7 @@ class TrainingCurves(StudyFigure):
                 )
             )
             named.add(group)
-        few = {"dtick": 1} if table["epoch"].max() <= FEW_EPOCHS else {}
-        figure.update_xaxes(title_text="Epoch", rangemode="tozero", **few)
+        figure.update_xaxes(title_text="Epoch", rangemode="tozero", **style.whole_ticks(int(table["epoch"].max())))
         # Ticks at 1, 2 and 5 need some room: within a factor of five hardly one of them would be on the axis.
         wide = {"dtick": "D2"} if table["loss"].max() > 5 * table["loss"].min() > 0 else {}
         figure.update_yaxes(title_text="Loss (sum of its terms, log scale)", type="log", **wide)
@@ -88,6 +85,6 @@ class TrainingCurves(StudyFigure):
     def caption(self, table: pd.DataFrame) -> str:
         what = "block type" if self.versus is None else "candidate"
         return (
-            f"{table['training_id'].nunique()} trainings; colour is the {what}, dotted lines failed. The score of "
-            f"a training is its last epoch's {style.metric_of(table).words}, never its best epoch's."
+            f"{plural(table['training_id'].nunique(), 'training')}; colour is the {what}, dotted lines failed. "
+            f"The score of a training is its last epoch's {style.metric_of(table).words}, never its best epoch's."
         )
