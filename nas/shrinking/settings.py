@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from nas.errors import StudyError, unknown_name
-from nas.results.columns import MAP
 from nas.results.costs import SLOWER
 
 RuleFamily = Literal[
@@ -61,7 +60,7 @@ class ShrinkSettings:
     permutations: int = 2000
     min_trainings: int = 4
     nearest: int = 6
-    unit: str = MAP.suffix
+    unit: str = "mAP"
 
     def __post_init__(self) -> None:
         for family in self.families:
