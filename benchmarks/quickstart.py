@@ -138,7 +138,8 @@ def table_says(sentence: str, own: list[int]) -> str:
     reach = student.ppf(0.975, len(paired) - 1) * paired.sem()
     verdict = "false" if difference + reach < 0 else "holds" if difference - reach > 0 else "not told"
     others = forms.index.droplevel("site").nunique()
-    return f"{verdict}: {difference:+.4f} [{difference - reach:+.4f}, {difference + reach:+.4f}], {others} other seeds"
+    interval = f"[{difference - reach:+.4f}, {difference + reach:+.4f}]"
+    return f"{verdict}: {difference:+.4f} {interval} in {others} of its other blocks"
 
 
 def about_map(row: dict[str, Any]) -> list[str]:
@@ -204,6 +205,7 @@ def main() -> None:
             rows.append(run_seed(seed, folder))
         file.write_text(json.dumps({"machine": machine, "note": note, "rows": rows}, indent=1) + "\n")
         print(rows[-1], flush=True)
+    file.write_text(json.dumps({"machine": machine, "note": note, "rows": rows}, indent=1) + "\n")
     arguments.out.with_suffix(".md").write_text(page(rows, machine, note))  # the table may have grown
 
 
