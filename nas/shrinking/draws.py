@@ -26,9 +26,6 @@ from nas.spaces.space import DesignSpace, Randomness
 
 Bins = tuple[Ints, Ints]
 
-FAILED = 2.0
-"""Stands for the error of a failed candidate where only order counts: errors of finished ones are at most 1."""
-
 
 @dataclass(frozen=True)
 class Draws:

@@ -18,7 +18,7 @@ from statsmodels.stats.multitest import multipletests
 
 from nas.results.columns import MAP
 from nas.results.intervals import Floats
-from nas.shrinking.draws import FAILED, read_draws
+from nas.shrinking.draws import read_draws
 from nas.shrinking.equivalence import mean_difference
 
 HalvesVerdict = Literal["hold", "mislead", "no difference shown", "not enough data"]
@@ -113,8 +113,9 @@ def compare_halves(
 
 def _order(following: Floats, rest: Floats) -> tuple[float, float]:
     """By how much those that follow come first (above 0: more often than not), and the p value of that."""
-    a, b = (np.where(np.isfinite(error), error, FAILED) for error in (following, rest))
-    if np.ptp(np.concatenate([a, b])) == 0:
+    a, b = (np.where(np.isfinite(error), error, np.inf) for error in (following, rest))
+    both = np.concatenate([a, b])
+    if both.min() == both.max():  # all failed: infinite, so no range
         return 0.0, 1.0
     found = mannwhitneyu(b, a, alternative="two-sided")
     return float(found.statistic) - len(a) * len(b) / 2, float(found.pvalue)

@@ -70,6 +70,18 @@ def test_chance_rarely_passes() -> None:
     assert passed <= 9  # 5 % of 60 are 3; more than 9 has a chance of 0.1 %
 
 
+def test_failed_networks_rank_last_whatever_the_metric() -> None:
+    # A loss of 3 is stored as -3, so its error 1 - value is 4.
+    losses = [-3.0 - i / 100 for i in range(8)]
+    lost = table([float("nan")] * 8, status="failed").assign(notation=[f"f{i}" for i in range(8)])
+    [found] = compare_halves({"x": (table(losses), lost)}, unit="nats")
+    assert found.verdict == "hold"
+    [turned] = compare_halves({"x": (lost, table(losses))}, unit="nats")
+    assert turned.verdict == "mislead"
+    [none] = compare_halves({"x": (lost, lost)})
+    assert (none.verdict, none.p) == ("no difference shown", 1.0)
+
+
 def test_few_networks_are_not_enough() -> None:
     [found] = compare_halves({"x": (table([0.6] * (MIN_HALF - 1)), table([0.5] * 9))})
     assert found.verdict == "not enough data"
