@@ -81,7 +81,7 @@ def _told(error: Exception) -> None:
     set_props("trouble", {"children": problem(words, "It is our mistake; the log of `nas dashboard` says more.")})
 
 
-def shell(refresh_s: float, start: str) -> Any:
+def shell(refresh_s: float, start: str) -> object:
     """What stays while pages change."""
     return html.Div(
         [
@@ -105,11 +105,11 @@ def shell(refresh_s: float, start: str) -> Any:
 
 
 def _register(app: Any, source: StudySource) -> None:
-    def navigate(pathname: str | None, search: str | None) -> Any:
+    def navigate(pathname: str | None, search: str | None) -> object:
         route = read_route(pathname, search)
         return navigation(route), page_of(source, route)
 
-    def look(_: int | None, pathname: str | None, known: Any) -> Any:
+    def look(_: int | None, pathname: str | None, known: Any) -> object:
         route = read_route(pathname)
         try:
             version = {"of": route.study or "", "token": token_of(source, route)}
@@ -119,7 +119,7 @@ def _register(app: Any, source: StudySource) -> None:
             return no_update, problem(error.message, "Trying again every few seconds.")
         return (no_update if version == known else version), None
 
-    def fill(version: Any, view: View | None, pathname: str | None, search: str | None, zooms: Any) -> Any:
+    def fill(version: Any, view: View | None, pathname: str | None, search: str | None, zooms: Any) -> object:
         if view is None:
             return no_update
         seen: View = {**view, "scope": pathname or "", "zooms": zooms or {}}
@@ -166,7 +166,7 @@ def _digest(value: Any) -> str:
     return hash_of_data(kept)
 
 
-def navigation(route: Route) -> list[Any]:
+def navigation(route: Route) -> list[object]:
     """Links to the pages of the study that is open."""
     if route.study is None:
         return []
@@ -177,7 +177,7 @@ def navigation(route: Route) -> list[Any]:
     ]
 
 
-def page_of(source: StudySource, route: Route) -> list[Any]:
+def page_of(source: StudySource, route: Route) -> list[object]:
     """A page's frame; plain pages are filled by a callback, so that they can be drawn anew."""
     if route.page == "unknown":
         return [problem("There is no such page.", "The navigation above, or the start page, leads on.")]
@@ -195,7 +195,7 @@ def page_of(source: StudySource, route: Route) -> list[Any]:
         return [problem(error.message, error.hint)]
 
 
-def body_of(source: StudySource, route: Route, view: View) -> list[Any]:
+def body_of(source: StudySource, route: Route, view: View) -> list[object]:
     """The content of a plain page."""
     try:
         if route.study is None:

@@ -37,7 +37,7 @@ class View(TypedDict, total=False):
     zooms: dict[str, Zoom]
 
 
-def component(part: Any) -> Any:
+def component(part: Any) -> object:
     """A piece of a report's page as Dash shows it; components and texts stay as they are."""
     if isinstance(part, list):
         return [component(child) for child in part]
@@ -50,17 +50,17 @@ def component(part: Any) -> Any:
     return make([component(child) for child in part.children], **attributes)
 
 
-def blocks(items: Sequence[Block], view: View) -> list[Any]:
+def blocks(items: Sequence[Block], view: View) -> list[object]:
     """Blocks of a report as components."""
     return [component(block_html(item, lambda figure: _figure(figure, view))) for item in items]
 
 
-def sections(parts: Sequence[Section], view: View) -> list[Any]:
+def sections(parts: Sequence[Section], view: View) -> list[object]:
     """Sections of a report, headings and all."""
     return [piece for part in parts for piece in (html.H2(part.title, id=part.anchor), *blocks(part.blocks, view))]
 
 
-def badge(cell: Badge) -> Any:
+def badge(cell: Badge) -> object:
     """A short word whose meaning colour repeats."""
     return component(cell_html(cell))
 
@@ -131,7 +131,7 @@ def _themed(value: Any) -> Any:
     return value
 
 
-def problem(sentence: str, hint: str | None = None) -> Any:
+def problem(sentence: str, hint: str | None = None) -> object:
     """What went wrong, as a page shows it."""
     return html.Div(
         [html.P(sentence, className="lead"), html.P(hint) if hint else None], className="problem", role="alert"

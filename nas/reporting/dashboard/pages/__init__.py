@@ -29,7 +29,7 @@ TOLD: dict[str, tuple[Callable[[StudyData], Section | None], ...]] = {
 """Page -> sections of the report that it shows."""
 
 
-def told(snapshot: Snapshot, route: Route, view: View) -> list[Any]:
+def told(snapshot: Snapshot, route: Route, view: View) -> list[object]:
     """A page of the report's own sections."""
     found = [section for part in TOLD[route.page] if (section := part(snapshot.data)) is not None]
     return [html.H1(PAGES[route.page]), *sections(found, view)]

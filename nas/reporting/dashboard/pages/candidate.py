@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
-from typing import Any
 
 import pandas as pd
 
@@ -38,7 +37,7 @@ from nas.results.levels import fidelity_words
 from nas.spaces.labels import short_label
 
 
-def render(snapshot: Snapshot, route: Route, view: View) -> list[Any]:
+def render(snapshot: Snapshot, route: Route, view: View) -> list[object]:
     """The page of the candidate named in the address, by id or notation."""
     data = snapshot.data
     wanted = str(route.candidate)

@@ -25,7 +25,7 @@ _MOST_CHOICES = 3000
 """Candidates in a list to choose from; more make the browser slow, and the best stand first."""
 
 
-def layout(snapshot: Snapshot, route: Route) -> list[Any]:
+def layout(snapshot: Snapshot, route: Route) -> list[object]:
     """Two lists to choose from, set as the address says."""
     data = snapshot.data
     pair = first_pair(data)
@@ -55,11 +55,11 @@ def layout(snapshot: Snapshot, route: Route) -> list[Any]:
     ]
 
 
-def _dropdown(name: str, options: Sequence[Mapping[str, str]], value: Any, *, multi: bool = False) -> Any:
+def _dropdown(name: str, options: Sequence[Mapping[str, str]], value: Any, *, multi: bool = False) -> object:
     return dcc.Dropdown(options, value, id=name, clearable=multi, multi=multi)
 
 
-def studies_layout(names: Sequence[str], route: Route) -> list[Any]:
+def studies_layout(names: Sequence[str], route: Route) -> list[object]:
     """A list of studies to choose from; two newest where the address names none."""
     asked = [name for name in route.query.get("studies", "").split(",") if name in names]
     return [
@@ -73,13 +73,13 @@ def studies_layout(names: Sequence[str], route: Route) -> list[Any]:
 def register(app: Any, source: StudySource) -> None:
     """Adds the callbacks of both pages."""
 
-    def pair(first: str, second: str, version: Any, view: View | None, pathname: str) -> Any:
+    def pair(first: str, second: str, version: Any, view: View | None, pathname: str) -> object:
         try:
             return pair_of(source.data(read_route(pathname).study or ""), first, second, view or {})
         except NasError as error:
             return [problem(error.message, error.hint)]
 
-    def lists(clicks: int | None, first: str, second: str, view: View | None, pathname: str) -> Any:
+    def lists(clicks: int | None, first: str, second: str, view: View | None, pathname: str) -> object:
         if not clicks:
             return no_update
         try:
@@ -88,7 +88,7 @@ def register(app: Any, source: StudySource) -> None:
         except NasError as error:
             return [problem(error.message, error.hint)]
 
-    def studies(names: Sequence[str] | None, version: Any, view: View | None) -> Any:
+    def studies(names: Sequence[str] | None, version: Any, view: View | None) -> object:
         try:
             return together([source.data(name) for name in names or ()], view or {})
         except NasError as error:
@@ -109,7 +109,7 @@ def register(app: Any, source: StudySource) -> None:
     app.clientside_callback("window.nas.together", Output("together-body", "title"), Input("together-studies", "value"))
 
 
-def pair_of(data: StudyData, first: str, second: str, view: View) -> list[Any]:
+def pair_of(data: StudyData, first: str, second: str, view: View) -> list[object]:
     """Everything about two candidates, or why there is nothing."""
     known = set(data.results["notation"])
     missing = [name for name in (first, second) if name not in known]
@@ -134,7 +134,7 @@ def with_lists(source: StudySource, data: StudyData, first: str, second: str, qu
     return replace(data, rank_lists={**mine, **theirs})
 
 
-def together(studies: Sequence[StudyData], view: View) -> list[Any]:
+def together(studies: Sequence[StudyData], view: View) -> list[object]:
     """One view of several studies: the combined report, and of two what they share."""
     if len(studies) < 2:
         return [problem("Choose two studies or more.")]

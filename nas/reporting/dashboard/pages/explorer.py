@@ -39,7 +39,7 @@ _TABLE_ONLY = {"front-order", "front-selected"}
 _SELECTING = {"modeBarButtonsToRemove": ["sendChartToCloud", "autoScale2d"]}
 
 
-def layout(snapshot: Snapshot, route: Route) -> list[Any]:
+def layout(snapshot: Snapshot, route: Route) -> list[object]:
     """The page with its controls set as the address says."""
     filters = Filters.from_query(route.query)
     data = snapshot.data
@@ -52,7 +52,7 @@ def layout(snapshot: Snapshot, route: Route) -> list[Any]:
     ]
 
 
-def _filter_panel(data: StudyData, filters: Filters) -> Any:
+def _filter_panel(data: StudyData, filters: Filters) -> object:
     used = {name for notation in data.results["notation"].dropna().unique() for name in _blocks_of(str(notation))}
     blocks = [{"label": block_title(name), "value": name} for name in style.block_order(used)]
     counts = sorted({int(n) for n in data.results["n_blocks"].dropna() if n > 0})
@@ -115,21 +115,21 @@ def _listed(text: str) -> list[str]:
     return [part for part in text.split(",") if part]
 
 
-def _text_input(name: str, value: str, placeholder: str, mode: str = "text") -> Any:
+def _text_input(name: str, value: str, placeholder: str, mode: str = "text") -> object:
     return dcc.Input(id=name, value=value, placeholder=placeholder, debounce=0.25, type="text", inputMode=mode)
 
 
-def _control(label: str, control: Any) -> Any:
+def _control(label: str, control: Any) -> object:
     return html.Div([html.Label(label, htmlFor=control.id), control], className="control")
 
 
-def _group(label: str, control: Any) -> Any:
+def _group(label: str, control: Any) -> object:
     return html.Div(
         [html.Span(label, className="label"), control], className="control", role="group", **{"aria-label": label}
     )
 
 
-def _results() -> Any:
+def _results() -> object:
     return html.Div(
         [
             html.P(id="front-count", className="subtitle", role="status"),
@@ -164,7 +164,7 @@ def register(app: Any, source: StudySource) -> None:
     controls = [Input(f"f-{name}", "value") for name in CONTROLS]
     place = State("url", "pathname")
 
-    def show(*values: Any) -> Any:
+    def show(*values: Any) -> object:
         *given, _, view, selected, order, pathname, zooms = values
         causes = {str(cause["prop_id"]).partition(".")[0] for cause in ctx.triggered}
         nothing: tuple[Any, Any] = (no_update, no_update)
@@ -177,7 +177,7 @@ def register(app: Any, source: StudySource) -> None:
             return no_update, problem(error.message, error.hint), *nothing
         return *drawn, *table
 
-    def download(clicks: int | None, *values: Any) -> Any:
+    def download(clicks: int | None, *values: Any) -> object:
         *given, selected, pathname = values
         if not clicks:
             return no_update
@@ -281,7 +281,7 @@ def draw_front(data: StudyData, filters: Filters, view: View, selected: Sequence
     return plain, f"{count(len(shown))} of {plural(whole, 'candidate')} ({level.words if level else ''})"
 
 
-def _blank(sentence: str, view: View) -> Any:
+def _blank(sentence: str, view: View) -> object:
     figure = style.new_figure(520)
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)

@@ -23,7 +23,7 @@ from nas.storage.standing import StudyStatus
 _WORKERS_SHOWN = 50
 
 
-def render(snapshot: Snapshot, route: Route, view: View) -> list[Any]:
+def render(snapshot: Snapshot, route: Route, view: View) -> list[object]:
     """The page."""
     data, status = snapshot.data, snapshot.status
     bar = progress_bar(status["trainings"], data.name)

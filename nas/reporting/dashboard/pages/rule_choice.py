@@ -31,7 +31,7 @@ from nas.spaces.ruleset import RuleSet
 _SUFFIX = {"text": "txt", "latex": "tex"}
 
 
-def layout(snapshot: Snapshot, route: Route) -> list[Any]:
+def layout(snapshot: Snapshot, route: Route) -> list[object]:
     """The page; the list of rules and what follows from the choice are filled by callbacks."""
     data, shown = snapshot.data, route.query.get("verdict", "")
     verdicts = [{"label": "all", "value": ""}, *[{"label": verdict, "value": verdict} for verdict in VERDICTS]]
@@ -66,7 +66,7 @@ def layout(snapshot: Snapshot, route: Route) -> list[Any]:
 def register(app: Any, source: StudySource) -> None:
     """Adds the callbacks of the page."""
 
-    def listed(verdict: str, version: Any, view: View | None, pathname: str, known: int) -> Any:
+    def listed(verdict: str, version: Any, view: View | None, pathname: str, known: int) -> object:
         try:
             data = source.data(_study(pathname))
         except NasError as error:
@@ -76,13 +76,13 @@ def register(app: Any, source: StudySource) -> None:
         effects = blocks([figure_block("rule_effects", data)], view or {})
         return rule_options(data, verdict), ticks, len(data.findings), _none_yet(data), effects
 
-    def outcome(taken: Sequence[int] | None, version: Any, view: View | None, pathname: str) -> Any:
+    def outcome(taken: Sequence[int] | None, version: Any, view: View | None, pathname: str) -> object:
         try:
             return outcome_of(source.data(_study(pathname)), taken or [], view or {})
         except NasError as error:
             return problem(error.message, error.hint)
 
-    def export(*values: Any) -> Any:
+    def export(*values: Any) -> object:
         *_, taken, pathname = values
         name = str(ctx.triggered_id or "").rpartition("-")[2]
         if name not in FORMATS or not any(values[: len(FORMATS)]):
@@ -138,13 +138,13 @@ def rule_options(data: StudyData, verdict: str) -> list[dict[str, Any]]:
     ]
 
 
-def _none_yet(data: StudyData) -> Any:
+def _none_yet(data: StudyData) -> object:
     if data.findings:
         return None
     return html.P("No rule has been examined yet; stages after a sweep derive them.", className="empty")
 
 
-def _card(finding: Mapping[str, Any], metric: Metric) -> Any:
+def _card(finding: Mapping[str, Any], metric: Metric) -> object:
     row = rule_table(finding_table([finding]), metric).rows[0]
     verdict, sentence, *_ = (component(cell_html(cell)) for cell in row)
     evidence = finding.get("evidence") or {}
@@ -176,7 +176,7 @@ def _with_choice(finding: Finding, taken: bool) -> Finding:
     return finding.model_copy(update={"verdict": "adopted" if taken else "rejected", "reason": reason})
 
 
-def outcome_of(data: StudyData, taken: Sequence[int], view: View) -> list[Any]:
+def outcome_of(data: StudyData, taken: Sequence[int], view: View) -> list[object]:
     """How many trained candidates the ticked rules admit, the mean on both sides, and the front without the rest."""
     level = default_level(data)
     summary = data.candidates(level)

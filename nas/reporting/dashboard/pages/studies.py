@@ -16,7 +16,7 @@ from nas.reporting.numbers import count, hours, plural
 HEADS = ("study", "state", "progress", "difference found", "to mind", "finished", "failed", "running", "time", "begun")
 
 
-def layout(database: str) -> list[Any]:
+def layout(database: str) -> list[object]:
     """What stays while rows change: the heading and the search."""
     search = dcc.Input(id="find-study", type="text", placeholder="part of any cell", autoComplete="off")
     return [
@@ -34,7 +34,7 @@ def layout(database: str) -> list[Any]:
     ]
 
 
-def render(studies: Sequence[Mapping[str, Any]]) -> list[Any]:
+def render(studies: Sequence[Mapping[str, Any]]) -> list[object]:
     """A row a study, the newest first; a click on a heading orders them."""
     if not studies:
         empty = [
