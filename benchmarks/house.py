@@ -35,6 +35,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "nas"
 LONG = 300
 REASONS = {
+    "nas/networks/export/__init__.py": "one export from network to checked file, the formats beside each other",
+    "nas/latency/protocol.py": "the protocol of timing: a key a line with its description, and what makes two equal",
     "nas/search/definition.py": "the study file: a model a stage, each key with its description",
     "nas/training/recipe.py": "the recipe: one key a line with its description, range and check",
     "nas/commands/networks.py": "train, evaluate, extract, export: signatures and docstrings of the public face",
@@ -64,7 +66,6 @@ REASONS = {
     "nas/training/trainer.py": "one training's loop and its checkpoint",
     "nas/networks/weights.py": "files of weights: what is read, how names are matched, what is said",
     "nas/search/checks.py": "what keeps a study from starting, a function a cause",
-    "nas/cli/space.py": "options: typer wants each command's in its own signature",
 }
 """Why a file over that length is one file."""
 
