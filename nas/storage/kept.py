@@ -86,7 +86,7 @@ class KeptResults:
             StudyError: there is no study of this name any more.
         """
         with self._lock:
-            self._rows = self._repository.read(self._look)
+            self._study, self._rows = self._repository.read(self._look)
 
     def results(self) -> pd.DataFrame:
         """As `Repository.results`, at the last look."""
@@ -113,7 +113,7 @@ class KeptResults:
             return self._both[2]
 
     def sampler_attrs(self) -> dict[int, Mapping[str, object]]:
-        """As `Repository.sampler_attrs`, at the last look."""
+        """What samplers noted beside their proposals, by training, at the last look; none where nothing was noted."""
         with self._lock:
             return {training: row.attrs for (_, training), row in self._rows.items() if row.attrs}
 
@@ -124,7 +124,8 @@ class KeptResults:
         assert self._study is not None
         return self._study
 
-    def _look(self, session: Session) -> dict[_Key, _Row]:
+    def _look(self, session: Session) -> tuple[_Study, dict[_Key, _Row]]:
+        """What is there now; sets nothing, as its transaction may fail and be tried again."""
         objective = StudyRow.definition["objective"]
         found = session.execute(
             select(StudyRow.id, StudyRow.protocol_id, StudyRow.device, objective).where(StudyRow.name == self._name)
@@ -134,13 +135,12 @@ class KeptResults:
             raise StudyError(unknown_name("study", self._name, known), f"database: {self._repository.database.url}")
         study = _Study(found[0], found[1], found[2], found[3] or {})
         kept = self._rows if self._study is not None and self._study[:2] == study[:2] else {}
-        self._study = study
         names = [column.name for column in self._query.selected_columns]
         stage, training, notation, counted = map(names.index, ("stage", "training_id", "notation", "params"))
         stored = {(row[stage], row[training]): tuple(row) for row in session.connection().execute(self._query)}
         other = {key for key, values in stored.items() if key not in kept or kept[key].stored != values}
         if not other and len(stored) == len(kept) and list(stored) == list(kept):
-            return kept
+            return study, kept
         read = dict(self._in_full(session, study, {number for _, number in other}))
         rows: dict[_Key, _Row] = {}
         for key, values in stored.items():
@@ -150,7 +150,7 @@ class KeptResults:
             counts, attrs, costs = read[key]
             full = (*values[:counted], *counts, *values[counted + len(counts) : -1])
             rows[key] = _Row(values, full, str(values[notation]), attrs, costs)
-        return rows
+        return study, rows
 
     def _in_full(
         self, session: Session, study: _Study, trainings: Iterable[int]

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, update
 from storage_builders import in_processes, outcome, real_row, request
 
-from nas.errors import StudyError
+from nas.errors import StorageError, StudyError
 from nas.storage import Repository, open_database
 from nas.storage.administration import delete_study, retry_failed
 from nas.storage.base import AnySelect
@@ -260,6 +261,26 @@ def test_tables_that_were_given_out_stay(repository: Repository) -> None:
     kept.look()
     assert kept.costs() is not costs
     assert costs.empty
+
+
+def test_a_look_that_failed_leaves_nothing_of_the_protocol_before(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of the protocol before were taken for those of the new one by the look after."""
+    study(repository, "own", None)
+    kept = KeptResults(repository, "own")
+    ask(repository, "own", 0)
+    for number, protocol in enumerate((PROTOCOL, "another")):
+        architecture = real_row(0)["architecture_id"]
+        repository.set_complexity(architecture, 10 + number, 20, {"activation_elements": 1}, protocol_id=protocol)
+    assert_same(kept, repository)
+    repository.set_study_latency(repository.study("own").id, "another", DEVICE)
+    read = kept._in_full
+    monkeypatch.setattr(kept, "_in_full", Mock(side_effect=StorageError("away", None)))
+    with pytest.raises(StorageError):
+        kept.look()
+    monkeypatch.setattr(kept, "_in_full", read)
+    assert_same(kept, repository)
 
 
 def test_a_study_that_is_gone_is_said(repository: Repository) -> None:
