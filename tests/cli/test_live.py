@@ -28,7 +28,7 @@ def _status(sweep: dict[str, int], *, seconds: float = 20.0, running: int = 1, *
     first = {"stage": "sweep", "status": "running", "trainings": counts | sweep, "started_at": 0.0}
     second = {"stage": "search", "status": "waiting", "trainings": counts, "started_at": None}
     means: dict[str, float | None] = {"mean_seconds": seconds if done else None, "seconds": seconds * done or None}
-    row = {"notation": "resnet50+se@[/]4", "seed": 3, "epoch": 0, "epochs": 4, "started_at": 88.0}
+    row = {"notation": "resnet50+se@[/]4", "seed": 3, "epoch": 0, "epochs": 4, "started_at": 88.0, "lease_until": 160.0}
     return {
         "stages": [first | means, second | {"mean_seconds": None, "seconds": None}],
         "running": [row] * running,

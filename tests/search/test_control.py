@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from search_builders import open_study, study_file, work
+from sqlalchemy import update
 
 from nas.cli.main import main
 from nas.errors import DataError, NasError, StudyError
@@ -16,10 +17,12 @@ from nas.search import worker as working
 from nas.search.definition import load_study
 from nas.search.history import stagnant
 from nas.search.joining import joined
-from nas.search.launchers.base import launch_lines
+from nas.search.launchers.base import launch_lines, stage_state
 from nas.search.runner import register
 from nas.search.worker import Worker
 from nas.storage import Repository, TrainingOutcome, open_database
+from nas.storage.clock import database_now
+from nas.storage.models import Training
 
 
 @pytest.fixture(autouse=True)
@@ -151,6 +154,21 @@ def test_stop_pause_and_resume_are_wishes_that_workers_follow(
     assert "stopped: it was asked to" in told
     assert "running" not in told.partition("training time")[2]
     assert main(["stop", "nobody", *url]) == 2
+
+
+def test_a_study_whose_worker_was_killed_stops_with_its_lease(tmp_path: Path) -> None:
+    """Nobody takes back what a killed worker held: as long as it was counted, the study never stopped."""
+    _, repository, context = open_study(study_file(tmp_path, SWEEP))
+    Worker(context, None).advance()  # type: ignore[arg-type]
+    claim = repository.claim_training(context.study_id, "killed")
+    assert claim is not None
+    repository.set_wish(context.study_id, "stop")
+    assert launch_lines(repository.status("replayed")) == ["wished: stop"]
+    repository.run(update(Training).where(Training.id == claim.id).values(lease_until=database_now() - 1.0))
+    status = repository.status("replayed")
+    assert [row["training_id"] for row in status["running"]] == [claim.id]
+    assert launch_lines(status) == ["stopped: it was asked to"]
+    assert stage_state(status["stages"][0], status) == "stopped"
 
 
 def test_a_run_that_was_killed_is_not_said_to_go_on(tmp_path: Path) -> None:

@@ -238,8 +238,10 @@ def time_left(status: StudyStatus) -> float | None:
 
 def has_stopped(status: StudyStatus) -> bool:
     """Whether a study was ended before it was finished, and nobody works on it any more."""
-    at_work = status["running"] or status["doing"] or status["launch"].get("jobs")
-    return status["wish"] in ("stop", "stop now") and not status["finished"] and not at_work
+    if status["wish"] not in ("stop", "stop now") or status["finished"]:
+        return False
+    held = any((row["lease_until"] or 0.0) > status["now"] for row in status["running"])  # nobody ends a killed one's
+    return not (held or status["doing"] or status["launch"].get("jobs"))
 
 
 def stage_state(stage: StageStanding, status: StudyStatus) -> str:
