@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from nas.search.definition import StudyDefinition
 from nas.search.execution import own_outcome
 from nas.search.in_process import make_worker
 from nas.search.joining import stored_definition
-from nas.search.mirror import FLUSH_COUNT, Mirror
+from nas.search.mirror import Mirror
 from nas.search.objectives import OwnTrainer
 from nas.search.runner import register
 from nas.search.starts import CHECKPOINT, file_of
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from nas.storage import ClaimedTraining, Database, Repository
 
 log = logging.getLogger("nas.asking")
+
+COPY_S = 1.0
+"""How often is looked whether trainings are due in Optuna's tables."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +103,13 @@ class Asker:
             )
         self._trainer: OwnTrainer = context.trainer
         self._worker: Worker = make_worker(context, 0, self.lease_s)
-        self._mirror = Mirror(self._worker.context)
+        self._mirror = Mirror(replace(self._worker.context, _datasets={}, _codes={}, cost_models={}))
         self._worker.register()
         self._over = threading.Event()
-        threading.Thread(target=self._live, name="heartbeat", daemon=True).start()
+        self._heart = threading.Thread(target=self._live, name="heartbeat", daemon=True)
+        self._copier = threading.Thread(target=self._copy, name="mirror", daemon=True)
+        self._heart.start()
+        self._copier.start()
         atexit.register(self._at_exit)
 
     def ask(self, *, wait: bool = False) -> Asked | None:
@@ -124,13 +130,15 @@ class Asker:
                 if self._worker.advance():
                     continue
                 if self._worker.finished():
-                    return None
+                    break
                 if self._open and not wait:
                     raise StudyError(
                         f"nothing can be proposed before {len(self._open)} results are told",
                         "call study.tell for what was asked, or ask(wait=True) where another thread does",
                     )
             self._over.wait(IDLE_S)
+        self._mirror.flush()  # without the lock: signs of life need it
+        return None
 
     def tell(self, asked: Asked, result: object = None, *, failed: str | None = None) -> bool:
         """Stores what a training gave, or why it failed; False where it had ended otherwise meanwhile.
@@ -166,14 +174,16 @@ class Asker:
         return kept
 
     def close(self) -> None:
-        """Gives back what was asked and not told."""
+        """Gives back what was asked and not told; returns when Optuna's tables show what was told."""
         if self._over.is_set():
             return
         self._over.set()
         atexit.unregister(self._at_exit)
+        self._heart.join()
         for claim, _ in self._open.values():
             self._repository.release(claim.id, self._worker.context.owner)
         self._open.clear()
+        self._copier.join()
         self._mirror.flush()
         self._repository.worker_stopped(self._worker.context.owner)
 
@@ -195,12 +205,7 @@ class Asker:
         return Asked(claim.id, candidate, claim.seed, fidelity, path, claim.stage)
 
     def _live(self) -> None:
-        """Signs of life for what is open, three times a lease; a database that is away may come back.
-
-        Optuna's tables are written here, too, some rows at a time: neither who asks nor a lease waits for that.
-        """
-        with contextlib.suppress(NasError):  # what died before it was mirrored; the next program tries again
-            self._mirror.collect()
+        """Signs of life for what is open, three times a lease; a database that is away may come back."""
         while not self._over.wait(self.lease_s / 3):
             with self._lock:
                 mine = list(self._open)
@@ -211,5 +216,11 @@ class Asker:
                     self._repository.worker_alive(self._worker.context.owner)
             except NasError as away:  # who asks or tells is told
                 log.warning("no sign of life could be given: %s", away)
+
+    def _copy(self) -> None:
+        """Writes Optuna's tables, whose lock is waited for without a limit: neither who asks nor a lease may wait."""
+        with contextlib.suppress(NasError):  # what died before it was mirrored; the next program tries again
+            self._mirror.reconcile()
+        while not self._over.wait(COPY_S):
             if self._mirror.due:
-                self._mirror.flush(FLUSH_COUNT)
+                self._mirror.flush()

@@ -7,6 +7,7 @@ from there: proposals are made from our own tables, so a mirror that lags behind
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import deque
 from contextlib import suppress
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("nas.worker")
 
 Row = tuple[int, str, str, float]  # training id, stage, notation, mAP
-FLUSH_COUNT = 32  # some tens of milliseconds each: a second of writing at a time, much less than a lease
+FLUSH_COUNT = 32  # some tens of milliseconds each: a second of writing at a time
 FLUSH_S = 30.0  # what somebody with Optuna's dashboard open waits for at most
 
 
@@ -32,13 +33,15 @@ class Mirror:
     """Copies the trainings of one study to Optuna's tables; each once.
 
     Optuna's storage takes tens of milliseconds a trial, so finished trainings are collected and copied together by
-    `flush`: where it is `due`, and where there is nothing else to do. Safe to share between threads.
+    `flush`: where it is `due`, and where there is nothing else to do. Safe to share between threads; no other thread
+    may use its context.
     """
 
     def __init__(self, context: StudyContext) -> None:
         self._context = context
         self._waiting: deque[Row] = deque()
         self._since = time.monotonic()
+        self._lock = threading.RLock()
 
     def add(self, claim: ClaimedTraining, outcome: TrainingOutcome) -> None:
         """Notes one finished training, to be copied soon."""
@@ -51,30 +54,28 @@ class Mirror:
         """Whether enough waits, or some for long enough."""
         return len(self._waiting) >= FLUSH_COUNT or (bool(self._waiting) and time.monotonic() - self._since > FLUSH_S)
 
-    def flush(self, most: int | None = None) -> None:
-        """Copies what waits, the oldest first and `most` at most; what fails is left to the next `reconcile`."""
-        rows: list[Row] = []
-        with suppress(IndexError):  # none left
-            while most is None or len(rows) < most:
-                rows.append(self._waiting.popleft())
-        self._since = time.monotonic()
-        try:
-            self._mirror(rows)
-        except Exception as error:
-            # The results are safe in our own tables; a mirror must not end a worker.
-            log.warning("%d trainings not mirrored to Optuna yet: %s", len(rows), error)
+    def flush(self) -> None:
+        """Copies what waits; at its end also what another thread was copying. What fails is left to `reconcile`."""
+        with self._lock:
+            rows: list[Row] = []
+            with suppress(IndexError):  # none left
+                while True:
+                    rows.append(self._waiting.popleft())
+            self._since = time.monotonic()
+            try:
+                self._mirror(rows)
+            except Exception as error:
+                # The results are safe in our own tables; a mirror must not end a worker.
+                log.warning("%d trainings not mirrored to Optuna yet: %s", len(rows), error)
 
     def reconcile(self) -> None:
         """Mirrors what finished but was not mirrored (a crash in between)."""
-        self.collect()
-        self.flush()
-
-    def collect(self) -> None:
-        """Lets everything wait that is finished; what is mirrored already is passed over."""
-        results = self._context.results()
-        done = results[(results["status"] == "finished") & results["map"].notna()]
-        columns = (done[name].tolist() for name in ("training_id", "stage", "notation", "map"))
-        self._waiting.extend(zip(*columns, strict=True))
+        with self._lock:
+            results = self._context.results()
+            done = results[(results["status"] == "finished") & results["map"].notna()]
+            columns = (done[name].tolist() for name in ("training_id", "stage", "notation", "map"))
+            self._waiting.extend(zip(*columns, strict=True))
+            self.flush()
 
     def _mirror(self, rows: list[Row]) -> None:
         if not rows:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from search_builders import SPACE, true_map, true_ms
 
@@ -18,11 +19,12 @@ import nas
 from nas.cli.main import main
 from nas.errors import NasError, SpaceError, StudyError, TrainingError
 from nas.search import own_function
-from nas.search.asking import Asker
+from nas.search.asking import Asked, Asker
 from nas.search.objectives import OwnTrainer, filled, run_command
 from nas.search.settings import ObjectiveSettings
 from nas.spaces import Candidate, own_code
-from nas.storage import Repository, open_database
+from nas.storage import Database, Repository, open_database
+from nas.storage.optuna_storage import TRAINING_KEY, mirror_trials, mirrored_studies, optuna_storage
 from nas.training.failures import Diverged, TrainingInterrupted
 from nas.training.fidelity import Fidelity
 
@@ -381,6 +383,86 @@ def test_a_loop_stays_alive_over_a_database_that_was_away(folder: Path, caplog: 
         _soon(lambda: repository.workers(number)[0]["heartbeat_at"] > before["heartbeat_at"])
         assert asker.tell(asked, score(asked.candidate, asked.seed))
         asker.close()
+
+
+def test_neither_a_lease_nor_a_plan_waits_for_optunas_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever else writes there holds the lock as long as it likes; what is told meanwhile is there at the end."""
+    asking()
+    entered, free = threading.Event(), threading.Event()
+
+    def mirrors(*given: Any, **more: Any) -> int:
+        entered.set()
+        assert free.wait(60)
+        return mirror_trials(*given, **more)
+
+    monkeypatch.setattr("nas.search.mirror.mirror_trials", mirrors)
+    monkeypatch.setattr("nas.search.mirror.FLUSH_COUNT", 1)
+    with open_database("sqlite:///nas.db") as database:
+        repository, asker = Repository(database), Asker(database, "own", lease_s=0.6)
+        asked = [one for _ in range(4) if (one := asker.ask()) is not None]
+        for one in asked[:2]:
+            assert asker.tell(one, score(one.candidate, one.seed))
+        _soon(entered.is_set)
+
+        def held() -> float:
+            rows = repository.status("own")["running"]
+            return min(row["heartbeat_at"] for row in rows if row["training_id"] == asked[2].id)
+
+        before = held()
+        _soon(lambda: held() > before + 1.0)  # longer than the lease
+        assert asker.tell(asked[2], score(asked[2].candidate, asked[2].seed))
+        closing = threading.Thread(target=asker.close)
+        closing.start()
+        _soon(lambda: not repository.status("own")["running"])  # given back at once
+        assert closing.is_alive()
+        free.set()
+        closing.join(30)
+        assert _shown(database) == {one.id for one in asked[:3] if _is_in_the_space(asker, one)}
+
+
+def test_what_optunas_tables_are_made_of_is_not_what_a_planner_has_looked_at() -> None:
+    asking()
+    with open_database("sqlite:///nas.db") as database:
+        asker = Asker(database, "own")
+        one, two = asker.ask(), asker.ask()
+        assert one is not None
+        assert two is not None
+        context = asker._worker.context
+        with context.one_look():
+            context.results()
+            context.asked()
+            asker._mirror.reconcile()
+            assert asker.tell(one, score(one.candidate, one.seed))
+            assert one.id in context.results().query("status == 'finished'")["training_id"].tolist()
+        asker.close()
+
+
+def test_at_the_end_optunas_tables_are_whole() -> None:
+    asking()
+    with open_database("sqlite:///nas.db") as database:
+        asker = Asker(database, "own")
+        told: set[int] = set()
+        while asked := asker.ask():
+            assert asker.tell(asked, score(asked.candidate, asked.seed))
+            told |= {asked.id} if _is_in_the_space(asker, asked) else set()
+        assert _shown(database) == told
+        asker.close()
+
+
+def _is_in_the_space(asker: Asker, asked: Asked) -> bool:
+    """The reference network is not: Optuna has no place for it."""
+    return asked.candidate != asker._worker.context.reference
+
+
+def _shown(database: Database) -> set[int]:
+    """The trainings that Optuna's tables show of the study `own`."""
+    storage = optuna_storage(database)
+    trials = [
+        t
+        for name in mirrored_studies(database, "own")
+        for t in optuna.load_study(study_name=name, storage=storage).trials
+    ]
+    return {trial.user_attrs[TRAINING_KEY] for trial in trials}
 
 
 def _soon(condition: Callable[[], bool]) -> None:
