@@ -54,6 +54,7 @@ class Execution:
         self._files = files
         self._between_steps = between_steps
         self._undelivered: list[JsonDict] = []
+        self._resumed = False
 
     def run(self, claim: ClaimedTraining, should_stop: Callable[[], bool]) -> TrainingOutcome:
         """Trains and evaluates; raises what the training raises."""
@@ -62,6 +63,7 @@ class Execution:
         if self._context.replay is not None:
             return self._replayed(candidate, claim, should_stop)
         used: list[dict[str, Any]] = []
+        self._resumed = False
         with metered(self._context.device, used):
             if self._context.trainer is not None:
                 outcome = self._own(self._context.trainer, candidate, claim, should_stop)
@@ -69,8 +71,8 @@ class Execution:
                 self._store_size(candidate)
                 outcome = self._trained(candidate, claim, should_stop)
         # Of a training that was gone on with, what went before is not known: half of it would be no measurement.
-        whole = all(row["ended"] - row["begun"] >= (outcome.seconds or 0.0) for row in used)
-        return replace(outcome, metrics={**outcome.metrics, "energy": used}) if used and whole else outcome
+        whole = used and not self._resumed
+        return replace(outcome, metrics={**outcome.metrics, "energy": used}) if whole else outcome
 
     def _own(
         self, trainer: OwnTrainer, candidate: Candidate, claim: ClaimedTraining, should_stop: Callable[[], bool]
@@ -104,6 +106,7 @@ class Execution:
         require_same_data(self._context.dataset(claim.view), claim.dataset_id, claim.dataset_counts)
         data = self._context.prepared(claim.view, Fidelity(**claim.fidelity))
         checkpoint = self._files.begin(claim)
+        self._resumed = checkpoint.exists()
         # The stored recipe is final: the candidate's own values and the fidelity are already in it.
         try:
             result = training.train(

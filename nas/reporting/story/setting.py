@@ -55,7 +55,7 @@ def _energy(data: StudyData) -> str:
     trained = data.finished["training_id"].nunique()
     known = data.energy[data.energy["training_id"].isin(data.finished["training_id"])]
     if known.empty:
-        return "energy not measured (the machine does not tell it)"
+        return "energy not measured"
     kilowatt_hours = joules_spent(known) / 3.6e6
     measured = known["training_id"].nunique()
     part = "" if measured == trained else f" in {count(measured)} of {plural(trained, 'training')}"
