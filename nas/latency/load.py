@@ -53,12 +53,22 @@ class LoadMeter:
         self.load = Load(None)
 
     def __enter__(self) -> LoadMeter:
-        self._at, self._begun = time.time(), work_so_far()
+        self._at, self._begun = time.time(), _work_so_far()
         return self
 
     def __exit__(self, *_: object) -> None:
-        share = others_share(self._begun)
+        share = others_share(self._begun, _work_so_far())
         self.load = Load(share, None if self._gpu is None else others_gpu_share(self._gpu, self._at, os.getpid()))
+
+
+def _work_so_far() -> tuple[float, float | None, float]:
+    """As the device's agent reads it; outside Linux, where that tells nothing of all processors, by psutil."""
+    now, busy, own = work_so_far()
+    if busy is None:
+        with contextlib.suppress(psutil.Error, OSError, NotImplementedError):
+            times = psutil.cpu_times()
+            busy = times.user + getattr(times, "nice", 0.0) + times.system  # Windows counts interrupts in `system`
+    return now, busy, own
 
 
 def busiest(count: int = 3, span_s: float = PROBE_S) -> list[str]:

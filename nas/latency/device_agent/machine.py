@@ -102,9 +102,13 @@ def work_so_far() -> tuple[float, float | None, float]:
     return time.monotonic(), busy_seconds(), own_seconds()
 
 
-def others_share(since: tuple[float, float | None, float]) -> float | None:
-    """Share of the machine's processor time that others used since a `work_so_far`, 0 to 1; None when not read."""
-    (begun, busy, own), (now, busy_now, own_now) = since, work_so_far()
+def others_share(
+    since: tuple[float, float | None, float], until: tuple[float, float | None, float] | None = None
+) -> float | None:
+    """Share of the machine's processor time that others used since a `work_so_far` until another (None: until now), 0
+    to 1; None when not read.
+    """
+    (begun, busy, own), (now, busy_now, own_now) = since, until or work_so_far()
     if busy is None or busy_now is None or now <= begun:
         return None
     others = (busy_now - busy) - (own_now - own)
