@@ -33,13 +33,13 @@ def systems_latex(data: StudyData) -> str:
         {
             "attention @ positions": frame["system"],
             "loss": frame["loss"],
-            data.metric.title: list(map(mean_sd, frame["map_mean"], frame["map_sd"])),
+            "judged": list(map(mean_sd, frame["map_mean"], frame["map_sd"])),
             "batches/s": [fixed(speed, 2) for speed in frame["batches_per_s"]],
         }
     )
     what = data.quoted.words if data.quoted else ""
     caption = f"{data.metric.title} (mean ± sd over seeds; {what}) and speed ({data.batch_words})."
-    return _table(shown, "llcr", caption, "systems", best)
+    return _table(shown, "llcr", caption, "systems", best, data.metric.title)
 
 
 def front_latex(data: StudyData) -> str:
@@ -49,12 +49,12 @@ def front_latex(data: StudyData) -> str:
     shown = pd.DataFrame(
         {
             "candidate": [short_label(str(notation)) for notation in front["notation"]],
-            data.metric.title: list(map(mean_sd, front["map_mean"], front["map_sd"])),
+            "judged": list(map(mean_sd, front["map_mean"], front["map_sd"])),
             "ms per batch": [fixed(ms, 2) for ms in front["latency_ms"]],
         }
     )
     caption = f"Pareto front: candidates that no other beats in both {data.metric.words} and time."
-    return _table(shown, "lcr", caption, "front")
+    return _table(shown, "lcr", caption, "front", judged=data.metric.title)
 
 
 def rules_latex(data: StudyData) -> str:
@@ -70,14 +70,19 @@ def rules_latex(data: StudyData) -> str:
     return "\n\n".join(tables)
 
 
-def _table(shown: pd.DataFrame, columns: str, caption: str, label: str, bold: pd.Series | None = None) -> str:
-    """The table environment; nothing for a table without rows. `bold` says in which rows the third column is."""
+def _table(
+    shown: pd.DataFrame, columns: str, caption: str, label: str, bold: pd.Series | None = None, judged: str = ""
+) -> str:
+    """The table environment; nothing for a table without rows. `bold` says in which rows the third column is, `judged`
+    is the heading of the column of that name: an own metric may be called like another column.
+    """
     if shown.empty:
         return ""
     if len(shown) > PAGE_ROWS:
         caption = f"{caption} The first {PAGE_ROWS} of {len(shown)} rows."
         shown, bold = shown.head(PAGE_ROWS), None if bold is None else bold.head(PAGE_ROWS)
-    styler = shown.style.hide(axis="index").format(latex_text).format_index(latex_text, axis=1)
+    styler = shown.style.hide(axis="index").format(latex_text)
+    styler = styler.format_index(lambda name: latex_text(judged if name == "judged" else name), axis=1)
     if bold is not None:
         styler = styler.apply(lambda _: ["textbf:--rwrap" if top else "" for top in bold], subset=[shown.columns[2]])
     text = styler.to_latex(

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import pytest
 
 from nas.reporting.figures import FIGURES
-from nas.reporting.latex import render_latex
+from nas.reporting.latex import render_latex, systems_latex
 from nas.reporting.markdown import render_markdown
 from nas.reporting.report import write_report
 from nas.reporting.rules_file import rule_set
@@ -46,6 +46,14 @@ def test_nothing_of_a_report_says_map(gains: StudyData, tmp_path: Path) -> None:
     assert "gain (dB)" in text
     assert "gain (dB)" in render_latex(gains)
     assert "mAP" in render_markdown(tell(replace(gains, definition={})), {})
+
+
+def test_a_metric_called_loss_leaves_the_column_of_losses(full: StudyData) -> None:
+    objective = {**LOSS, "metrics": {"loss": {}}}
+    text = systems_latex(replace(full, definition=dict(full.definition) | {"objective": objective}))
+    head = next(line for line in text.splitlines() if line.startswith("attention @ positions"))
+    assert head.count("&") == 3
+    assert head.count("loss") == 2
 
 
 @pytest.mark.parametrize("name", FIGURES)
