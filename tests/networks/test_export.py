@@ -104,6 +104,15 @@ def written(trained: ReidNetwork, tmp_path_factory: pytest.TempPathFactory) -> d
     return reports
 
 
+def test_a_program_is_read_by_a_pytorch_without_quantised_operators(
+    written: dict[str, ExportReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.networks.export.program.QUANTISED_OPERATORS", "torch.ao.gone")
+    report = written["torch-export"]
+    assert FORMATS["torch-export"].read_metadata(report.path) == report.metadata
+    assert FORMATS["torch-export"].load(report.path)(CROPS[:2]).shape[0] == 2
+
+
 @pytest.mark.parametrize("name", ["onnx", "torch-export"])
 def test_the_report_and_the_file(written: dict[str, ExportReport], name: str) -> None:
     report = written[name]

@@ -52,7 +52,7 @@ class ExportedProgramFile:
 
     def load(self, path: Path) -> Callable[[Tensor], Tensor]:
         """The program as a function."""
-        importlib.import_module(QUANTISED_OPERATORS)
+        _register_quantised_operators()
         with quiet():
             module = torch.export.load(path).module()
 
@@ -66,10 +66,16 @@ class ExportedProgramFile:
     def read_metadata(self, path: Path) -> dict[str, str]:
         """The content of `metadata.json`."""
         files = {METADATA_FILE: ""}
-        importlib.import_module(QUANTISED_OPERATORS)
+        _register_quantised_operators()
         with quiet():
             torch.export.load(path, extra_files=files)
         return {str(key): str(value) for key, value in json.loads(files[METADATA_FILE]).items()}
+
+
+def _register_quantised_operators() -> None:
+    """Where PyTorch has them; a program that needs none is read without."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module(QUANTISED_OPERATORS)
 
 
 def traced(module: torch.nn.Module, network: DeployedNetwork, batch: int | None = None) -> torch.export.ExportedProgram:
