@@ -238,7 +238,9 @@ class ShrinkStage(TrainingStage):
     alpha: Share = Field(
         0.05, description="false discovery rate (Benjamini-Hochberg), shared out among the study's shrink stages"
     )
-    margin: float = Field(0.0005, ge=0, description="mAP within which two choices count as equal")
+    margin: float = Field(
+        0.0005, ge=0, description="mAP, or of one's own metric, within which two choices count as equal"
+    )
 
 
 class AutoShrinkStage(TrainingStage):
@@ -259,7 +261,9 @@ class AutoShrinkStage(TrainingStage):
     rounds: PositiveInt = Field(6, description="rounds at most")
     fidelity: Fidelity = Field(Fidelity(), description="cheaper training, see fidelity")
     alpha: Share = Field(0.05, description="false discovery rate (Benjamini-Hochberg) of all rounds together")
-    margin: float = Field(0.0005, ge=0, description="mAP within which two choices count as equal")
+    margin: float = Field(
+        0.0005, ge=0, description="mAP, or of one's own metric, within which two choices count as equal"
+    )
 
     @model_validator(mode="after")
     def _bounded(self) -> AutoShrinkStage:
