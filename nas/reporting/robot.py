@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import pandas as pd
+
 from nas.reporting.numbers import fixed, plural
 from nas.reporting.study_data import StudyData
 from nas.results.choice import most_accurate
@@ -27,17 +31,37 @@ def _words(data: StudyData) -> str:
     known = table[table["latency_measured"].astype(bool)] if data.cost.startswith("latency") else table
     costs = dict(zip(known["notation"].astype(str), known[data.cost].astype(float), strict=True))
     own = costs.get(str(plain["notation"]), float("nan"))
-    found = most_accurate(data.results, level, costs, (1 + ALLOWED) * own, data.metric)
+    limit = (1 + ALLOWED) * own
+    found = most_accurate(data.results, level, costs, limit, data.metric)
     if found is None:  # the plain network's own cost is not known
         return ""
     noun, control = COSTS[data.cost].noun, short_label(str(plain["notation"]))
     head = f"For a robot, at most {100 * ALLOWED:g} % more {noun} than plain {control}:"
+    scope, others = _looked_at(table, costs, limit, noun)
+    yet = "" if level.confirmed else " (not confirmed yet)"
     if found.best == plain["notation"]:
-        return f"{head} no network with blocks has a higher mean."
+        no = f"no network with blocks{scope}"
+        return f"{head} {no} has a higher mean{yet}." if others else f"{head} {no} is within that."
     mean = fixed(table.set_index("notation").loc[found.best, "map_mean"], 4)
-    said = f"{head} {short_label(found.best)} has the best mean ({mean} {data.metric.suffix})"
+    said = f"{head} {short_label(found.best)} has the best mean{scope} ({mean} {data.metric.suffix})"
     if not found.equal:
-        return f"{said}, told apart from all others within that."
+        return f"{said}{', told apart from all others within that' if others else ''}{yet}."
     cheapest = "" if found.cheapest == found.best else f", the cheapest of them {short_label(found.cheapest)}"
     are = "is" if len(found.equal) == 1 else "are"
-    return f"{said}; {plural(len(found.equal), 'other')} {are} not told apart from it{cheapest}."
+    return f"{said}; {plural(len(found.equal), 'other')} {are} not told apart from it{cheapest}{yet}."
+
+
+def _looked_at(table: pd.DataFrame, costs: Mapping[str, float], limit: float, noun: str) -> tuple[str, int]:
+    """Of which networks the sentence is true, where not of all that finished; and how many of them are within the limit
+    beside the best.
+    """
+    cost = table["notation"].astype(str).map(dict(costs)).astype(float)
+    within, clean, quoted = cost <= limit, table["failed"].eq(0), table["quoted"].astype(bool)
+    left_out = {
+        "that are confirmed": within & ~quoted,
+        f"whose {noun} is known": cost.isna() & quoted,
+        "of which no training failed": within & quoted & ~clean,
+    }
+    true_of = [words for words, rows in left_out.items() if rows.any()]
+    scope = f" of those {' and '.join(true_of)}" if true_of else ""
+    return scope, int((within & clean & quoted).sum()) - 1

@@ -28,6 +28,7 @@ from nas.reporting.files import PARETO_COLUMNS, RECORD, pareto_table
 from nas.reporting.html import render_html
 from nas.reporting.latex import PAGE_ROWS, _table, render_latex
 from nas.reporting.markdown import render_markdown
+from nas.reporting.robot import robot_words
 from nas.reporting.stills import stills_missing
 from nas.reporting.story import tell
 from nas.reporting.study_data import StudyData
@@ -104,6 +105,34 @@ def test_the_first_screen_is_answer_limits_front_and_map(full: StudyData) -> Non
     assert [figure.name for figure in figures.blocks] == ["pareto_front", "placement_map"]
     shown = render_html(tell(broken))
     assert shown.index('class="lead"') < shown.index('class="health"') < shown.index('class="beside"')
+
+
+def test_what_is_said_for_a_robot_is_said_of_whom_it_is_known(full: StudyData) -> None:
+    table = full.results
+
+    def words(results: pd.DataFrame, untimed: pd.Series | None = None) -> str:
+        if untimed is not None:
+            time, measured = results["latency_ms"].mask(untimed), results["latency_measured"].mask(untimed, False)
+            results = results.assign(latency_ms=time, latency_measured=measured)
+        return robot_words(replace(full, results=results))
+
+    test, blocks = table["split"].eq("test"), table["n_blocks"].gt(0)
+    best, other = (table["notation"].eq(f"resnet50+{text}") for text in ("cnl@6,8,14", "cnl@8"))
+    known = "of those whose time is known"
+    assert words(table, other).endswith(
+        f"has the best mean {known} (0.8789 mAP), told apart from all others within that."
+    )
+    one = test & other & table["seed"].eq(table.loc[test & other, "seed"].min())
+    lost = table.assign(status=table["status"].mask(one, "failed"), map=table["map"].mask(one))
+    assert "has the best mean of those of which no training failed (0.8789 mAP)" in words(lost)
+    assert words(table[table["stage_kind"].ne("confirm")]).endswith(" (not confirmed yet).")
+    assert words(table, blocks).endswith(f"plain ResNet-50: no network with blocks {known} is within that.")
+    first = test & table["notation"].eq("resnet50") & table["seed"].eq(table.loc[one, "seed"].min())
+    alone = table.assign(status=table["status"].mask(first, "failed"), map=table["map"].mask(first))
+    assert " told apart from" not in words(alone, blocks & ~best)
+    worse = table.assign(map=table["map"].mask(blocks, table["map"] - 0.5))
+    assert words(worse).endswith("plain ResNet-50: no network with blocks has a higher mean.")
+    assert words(worse, other).endswith(f"plain ResNet-50: no network with blocks {known} has a higher mean.")
 
 
 def test_every_figure_is_in_the_report(full: StudyData) -> None:
