@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fault_builders import FaultStudy, until, workers_of
@@ -33,6 +33,7 @@ from nas.search.worker import HUNG, Worker
 from nas.spaces import DesignSpace, own_code
 from nas.storage.checkpoint_store import CheckpointStore
 from nas.storage.models import Epoch
+from nas.storage.standing import StudyStatus
 from nas.training.failures import Diverged, OutOfMemory, TrainingInterrupted, fault_of
 from nas.training.recipe import load_recipe, with_teachers
 from nas.training.results import EpochRecord
@@ -316,8 +317,9 @@ def spoken_by_a_child(folder: Path, words: str | None, monkeypatch: pytest.Monke
     workers._processes[0].wait()
     if words is not None:
         workers._words_file(0).write_text(words)
+    status = cast(StudyStatus, {"trainings": {"finished": 0}, "stages": [], "wish": "run"})
     with pytest.raises(StudyError) as error:
-        JobPool(workers).check({"trainings": {"finished": 0}, "stages": [], "wish": "run"}, lambda _: None)
+        JobPool(workers).check(status, lambda _: None)
     return error.value
 
 
