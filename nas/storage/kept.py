@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from statistics import fmean
 from typing import NamedTuple, TypeAlias
 
 import pandas as pd
@@ -24,7 +23,7 @@ from nas.results.cost_tables import beside_told, given_table, time_table, with_c
 from nas.storage.base import chunks
 from nas.storage.models import CandidateRow, Latency, Stage, StageTraining, StudyRow, Training
 from nas.storage.repository import Repository
-from nas.storage.tables import results_query, sizes
+from nas.storage.tables import mean_costs, results_query, sizes
 
 _Key: TypeAlias = tuple[str, int]
 _Values: TypeAlias = tuple[object, ...]
@@ -174,12 +173,7 @@ class KeptResults:
         found = {training: (row.notation, row.costs) for (_, training), row in self._rows.items() if row.costs}
         told = dict(sorted(found.items()))
         if self._told is None or self._told[0] != told:
-            given: dict[str, dict[str, list[float]]] = {}
-            for notation, costs in told.values():
-                for name, value in costs.items():
-                    given.setdefault(name, {}).setdefault(notation, []).append(float(value))
-            means = {name: {n: fmean(values) for n, values in by.items()} for name, by in given.items()}
-            self._told = told, given_table(means, "told")
+            self._told = told, given_table(mean_costs(told.values()), "told")
         return self._told[1]
 
     def _times(self, study: _Study) -> pd.DataFrame:

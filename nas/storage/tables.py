@@ -5,7 +5,7 @@ Columns are fixed and documented here; what was not measured is NaN or None, nev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -128,11 +128,8 @@ class Tables(Studies):
 
     def _told_costs(self, study: str) -> dict[str, dict[str, float]]:
         """Mean of the costs that one's own trainer gave, by name and notation."""
-        given: dict[str, dict[str, list[float]]] = {}
-        for notation, metrics in self.rows(_told_query(study)):
-            for name, value in ((metrics or {}).get("costs") or {}).items():
-                given.setdefault(name, {}).setdefault(notation, []).append(float(value))
-        return {name: {n: fmean(values) for n, values in by.items()} for name, by in given.items()}
+        rows = self.rows(_told_query(study))
+        return mean_costs((notation, (metrics or {}).get("costs") or {}) for notation, metrics in rows)
 
     def told(self, study: str) -> pd.DataFrame:
         """All numbers that one's own trainer gave: training_id and one column a metric."""
@@ -187,6 +184,15 @@ class Tables(Studies):
             if name in frame:
                 frame[name] = pd.to_datetime(frame[name], unit="s", utc=True)
         return frame
+
+
+def mean_costs(told: Iterable[tuple[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
+    """Mean of costs that were told with a notation each, by name and notation."""
+    given: dict[str, dict[str, list[float]]] = {}
+    for notation, costs in told:
+        for name, value in costs.items():
+            given.setdefault(name, {}).setdefault(notation, []).append(float(value))
+    return {name: {n: fmean(values) for n, values in by.items()} for name, by in given.items()}
 
 
 def _told_query(study: str) -> AnySelect:
