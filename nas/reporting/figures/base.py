@@ -34,9 +34,7 @@ class StudyFigure(ABC):
 
     def table(self, data: StudyData) -> pd.DataFrame:
         """The numbers that are drawn, tidy; what the axes need in words is in `attrs`."""
-        table = self._table(data)
-        table.attrs["metric"] = data.metric
-        return table
+        return _judged(self._table(data), data)
 
     @abstractmethod
     def _table(self, data: StudyData) -> pd.DataFrame:
@@ -53,4 +51,10 @@ class StudyFigure(ABC):
     def __call__(self, source: StudyData | pd.DataFrame) -> Drawing:
         """Table and drawing in one step, from a study or a results table."""
         data = StudyData.from_results(source) if isinstance(source, pd.DataFrame) else source
-        return self.draw(self.table(data))
+        return self.draw(_judged(self._table(data), data))
+
+
+def _judged(table: pd.DataFrame, data: StudyData) -> pd.DataFrame:
+    """The table, which knows what its trainings are judged by."""
+    table.attrs["metric"] = data.metric
+    return table
