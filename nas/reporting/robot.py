@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from nas.reporting.numbers import fixed, plural
+from nas.reporting.numbers import fixed, is_missing, plural
 from nas.reporting.study_data import StudyData
 from nas.results.choice import most_accurate
 from nas.results.costs import COSTS
@@ -42,8 +42,12 @@ def _words(data: StudyData) -> str:
     if found.best == plain["notation"]:
         no = f"no network with blocks{scope}"
         return f"{head} {no} has a higher mean{yet}." if others else f"{head} {no} is within that."
-    mean = fixed(table.set_index("notation").loc[found.best, "map_mean"], 4)
-    said = f"{head} {short_label(found.best)} has the best mean{scope} ({mean} {data.metric.suffix})"
+    row = table.set_index("notation").loc[found.best]
+    mean = f"{fixed(row['map_mean'], 4)} {data.metric.suffix}, "
+    unknown = "one seed" if row["seeds"] == 1 else "interval not known"
+    ends = f"[{fixed(row['map_low'], 4)}, {fixed(row['map_high'], 4)}]"
+    mean += unknown if is_missing(row["map_low"]) else f"95 % interval {ends}"
+    said = f"{head} {short_label(found.best)} has the best mean{scope} ({mean})"
     if not found.equal:
         return f"{said}{', told apart from all others within that' if others else ''}{yet}."
     cheapest = "" if found.cheapest == found.best else f", the cheapest of them {short_label(found.cheapest)}"

@@ -98,8 +98,8 @@ def test_the_first_screen_is_answer_limits_front_and_map(full: StudyData) -> Non
     assert isinstance(adopted, Bullets)
     assert isinstance(choice, Paragraph)
     assert choice.text == (
-        "For a robot, at most 5 % more time than plain ResNet-50: C-NL @ 6,8,14 has the best mean (0.8789 mAP), "
-        "told apart from all others within that."
+        "For a robot, at most 5 % more time than plain ResNet-50: C-NL @ 6,8,14 has the best mean (0.8789 mAP, 95 % "
+        "interval [0.8776, 0.8803]), told apart from all others within that."
     )
     assert isinstance(figures, SideBySide)
     assert [figure.name for figure in figures.blocks] == ["pareto_front", "placement_map"]
@@ -120,12 +120,15 @@ def test_what_is_said_for_a_robot_is_said_of_whom_it_is_known(full: StudyData) -
     best, other = (table["notation"].eq(f"resnet50+{text}") for text in ("cnl@6,8,14", "cnl@8"))
     known = "of those whose time is known"
     assert words(table, other).endswith(
-        f"has the best mean {known} (0.8789 mAP), told apart from all others within that."
+        f"has the best mean {known} (0.8789 mAP, 95 % interval [0.8776, 0.8803]), told apart from all others within "
+        "that."
     )
     one = test & other & table["seed"].eq(table.loc[test & other, "seed"].min())
     lost = table.assign(status=table["status"].mask(one, "failed"), map=table["map"].mask(one))
-    assert "has the best mean of those of which no training failed (0.8789 mAP)" in words(lost)
+    assert "has the best mean of those of which no training failed (0.8789 mAP, 95 % interval [" in words(lost)
     assert words(table[table["stage_kind"].ne("confirm")]).endswith(" (not confirmed yet).")
+    alone_in_seed = table[table["seed"].eq(table.loc[test & best, "seed"].min())]
+    assert " mAP, one seed)" in words(alone_in_seed)
     assert words(table, blocks).endswith(f"plain ResNet-50: no network with blocks {known} is within that.")
     first = test & table["notation"].eq("resnet50") & table["seed"].eq(table.loc[one, "seed"].min())
     alone = table.assign(status=table["status"].mask(first, "failed"), map=table["map"].mask(first))
