@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from unittest.mock import Mock
@@ -192,34 +194,34 @@ def write_along(url: str, name: str) -> int:
     return 0
 
 
-def look_along(url: str, name: str) -> int:
-    """Looks meanwhile: finished trainings only become more, and none changes."""
+def look_along(kept: KeptResults, over: threading.Event) -> int:
+    """Looks until the others are done: finished trainings only become more, and none changes."""
     before: dict[int, float] = {}
-    with open_database(url) as database:
-        kept = KeptResults(Repository(database), name)
-        for _ in range(60):
-            kept.look()
-            table = kept.results()
-            done = table[table["status"] == "finished"]
-            now = dict(zip(done["training_id"].tolist(), done["map"].tolist(), strict=True))
-            assert before.items() <= now.items()
-            before = now
-        assert_same(kept, Repository(database), name)
-    return len(before)
+    looks = 0
+    while not over.is_set():
+        kept.look()
+        table = kept.results()
+        done = table[table["status"] == "finished"]
+        now = dict(zip(done["training_id"].tolist(), done["map"].tolist(), strict=True))
+        assert before.items() <= now.items()
+        before, looks = now, looks + 1
+    return looks
 
 
 def test_while_other_processes_write(url: str) -> None:
-    with open_database(url) as database:
+    """What was looked at all the time is compared when nobody writes any more: two reads are two points in time."""
+    with open_database(url) as database, ThreadPoolExecutor(1) as pool:
         study(Repository(database), "own", OBJECTIVES["told"])
         study(Repository(database), "other", None)
         kept = KeptResults(Repository(database), "own")
-        kept.look()
-        in_processes(_either, [(url, True), (url, False), (url, True)])
+        over = threading.Event()
+        looking = pool.submit(look_along, kept, over)
+        try:
+            in_processes(write_along, [(url, "own"), (url, "own")])
+        finally:
+            over.set()
+        assert looking.result(timeout=60) > 1
         assert_same(kept, Repository(database))
-
-
-def _either(url: str, writes: bool) -> int:
-    return (write_along if writes else look_along)(url, "own")
 
 
 def copied(source: Path, target: Path) -> None:
