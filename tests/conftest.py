@@ -8,6 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+settings.load_profile("ci")  # each run draws the same, and no example is timed: machines are slow now and then
 
 MAY_BE_MISSING = (
     "a GPU",

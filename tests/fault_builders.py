@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -479,6 +480,23 @@ def workers_of(runner: subprocess.Popen[bytes]) -> list[psutil.Process]:
         return [child for child in psutil.Process(runner.pid).children() if "worker" in child.cmdline()]
     except psutil.Error:
         return []
+
+
+def stop_when(process: subprocess.Popen[bytes], condition: Callable[[], bool], what: str) -> None:
+    """Stops a process (until SIGCONT) at a moment at which a condition holds, and still holds when it stands."""
+
+    def stands() -> bool:
+        if not condition():
+            return False
+        process.send_signal(signal.SIGSTOP)
+        while psutil.Process(process.pid).status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE):
+            time.sleep(0.01)
+        if condition():
+            return True
+        process.send_signal(signal.SIGCONT)
+        return False
+
+    until(stands, what)
 
 
 def end(*processes: subprocess.Popen[bytes]) -> None:

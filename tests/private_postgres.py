@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -45,9 +46,21 @@ def serving() -> Iterator[PrivatePostgres]:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A loopback port of those that systems give to nobody by themselves, so that it is still free when it is used."""
+    with socket.socket() as listener, contextlib.suppress(OSError):
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        listener.bind(("127.0.0.1", port))
+        return port
+    return free_port()
+
+
+def until_it_listens(port: int, server: subprocess.Popen[bytes]) -> None:
+    """Waits for a server that was just started; it must not end meanwhile."""
+    while True:
+        assert server.poll() is None
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
 
 
 class PrivatePostgres:
@@ -132,8 +145,7 @@ class PrivatePostgres:
                 command = ["runuser", "-u", "postgres", "--", *command]
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
-                time.sleep(1.0)
-                assert process.poll() is None
+                until_it_listens(port, process)
                 yield port
             finally:
                 process.terminate()

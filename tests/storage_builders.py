@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
+from sqlalchemy import text
+
 from nas.spaces import Candidate
 from nas.storage import Repository, TrainingOutcome, TrainingRequest
 
@@ -85,6 +87,19 @@ def finish_all(repository: Repository, study_id: int, owner: str = "w") -> list[
         assert repository.finish_training(claim.id, owner, outcome(0.5 + 0.001 * (claim.id % 100)))
         done.append(claim.id)
     return done
+
+
+def clock_moves(repository: Repository, seconds: float) -> None:
+    """What a step of the database's clock, or time that passes, is for what was stored before: it lies further back."""
+    moved = {
+        "nas_training": ("lease_until", "heartbeat_at"),
+        "nas_stage": ("planner_until",),
+        "nas_worker": ("heartbeat_at",),
+    }
+    with repository.database.write() as session:
+        for table, columns in moved.items():
+            changes = ", ".join(f"{column} = {column} - ({seconds})" for column in columns)
+            session.execute(text(f"UPDATE {table} SET {changes}"))
 
 
 def processes() -> BaseContext:

@@ -33,13 +33,11 @@ class Said:
         code: its exit code.
         lines: all lines at its end, with their colours.
         meanwhile: the screen at the moment that was waited for; empty when it did not come.
-        first_s: seconds until it said anything.
     """
 
     code: int
     lines: tuple[str, ...]
     meanwhile: tuple[str, ...]
-    first_s: float
 
     @property
     def text(self) -> str:
@@ -105,7 +103,7 @@ def at_terminal(
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
     given = {**environment, "TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": str(ROWS)}
-    begun, written, meanwhile, first = time.monotonic(), b"", (), float("nan")
+    begun, written, meanwhile = time.monotonic(), b"", ()
     process = subprocess.Popen(command, cwd=folder, env=given, stdin=slave, stdout=slave, stderr=slave)
     os.close(slave)
     try:
@@ -116,7 +114,6 @@ def at_terminal(
                 read = os.read(master, 65536)
             except OSError:  # the other end is closed
                 break
-            first = first if written else time.monotonic() - begun
             written += read
             if moment is not None and not meanwhile and moment in plain(shown := screen(_decoded(written))):
                 meanwhile = shown
@@ -126,7 +123,7 @@ def at_terminal(
     finally:
         process.kill()
         os.close(master)
-    return Said(code, screen(_decoded(written)), meanwhile, first)
+    return Said(code, screen(_decoded(written)), meanwhile)
 
 
 def _decoded(written: bytes) -> str:

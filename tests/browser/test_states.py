@@ -7,18 +7,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import numpy as np
 import pytest
 from fault_builders import AS_ANOTHER, give_away
+from private_postgres import until_it_listens
 from reporting_builders import begin_training, empty_study, full_study, large_results, store_study
 from storage_builders import outcome
 
@@ -158,12 +156,8 @@ def test_a_reader_who_may_not_write_sees_what_goes_on(locked_away: Path, picture
     try:
         assert process.stderr is not None
         address = next(word for line in process.stderr for word in line.split() if word.startswith("http"))
-        for _ in range(100):
-            with suppress(OSError):
-                urlopen(address).read()
-                break
-            time.sleep(0.1)
         address = address.rstrip("/.")
+        until_it_listens(int(address.rpartition(":")[2]), process)
         pictures.of_page("read only", f"{address}/study/running")
         page = open_page(f"{address}/study/running")
         page.wait_for_selector(".tile strong")
@@ -176,4 +170,4 @@ def test_a_reader_who_may_not_write_sees_what_goes_on(locked_away: Path, picture
         page.close()
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait()

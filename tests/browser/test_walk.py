@@ -74,7 +74,6 @@ def test_readme(walk: Walk, serve: Callable[..., str]) -> None:
     study = "studies/quickstart.yaml --profile smoke"
     assert "trainings" in walk.types(f"nas run {study} --dry-run").text
     ran = walk.types(f"nas run {study}", moment="epoch 1 of")
-    assert ran.first_s < 10.0
     assert "is finished" in ran.text
     assert "reports/quickstart-smoke/report.html" in ran.text
     assert "nothing to do" in walk.types(f"nas run {study}").text

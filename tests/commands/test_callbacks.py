@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from private_postgres import free_port
 from search_builders import SPACE, true_map, true_ms
 
 import nas
@@ -182,9 +182,7 @@ def test_mlflow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_server_of_mlflow_s(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow")
     pytest.importorskip("flask")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     store = {"MLFLOW_ALLOW_FILE_STORE": "true", "_MLFLOW_SERVER_FILE_STORE": f"file://{folder / 'kept'}"}
     command = [sys.executable, "-m", "flask", "--app", "mlflow.server:app", "run", "--port", str(port)]
     with (folder / "server.log").open("w") as log:
@@ -205,14 +203,12 @@ def test_a_server_of_mlflow_s(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def wait_for(uri: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    """Until it answers, for a minute."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
+    """Until it answers."""
+    while True:
         assert server.poll() is None, log.read_text()
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{uri}/health", timeout=5):
             return
         time.sleep(0.2)
-    pytest.fail(log.read_text())
 
 
 @pytest.mark.heavy

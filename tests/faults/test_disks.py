@@ -56,7 +56,7 @@ def test_no_space_for_checkpoints(tmp_path: Path, disk: Path, expected_real: lis
     home = {"NAS_HOME": str(disk)}
     with study.watched():
         worker = study.worker(**home)
-        study.wait_for(1, worker)
+        until(lambda: any(disk.rglob("*.pt")), "a checkpoint")
         end_for_lack_of_space(study, worker, disk)
         study.finish(study.worker(**home))
     counts = study.counts(expected_real)

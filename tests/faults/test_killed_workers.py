@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from fault_builders import CLOCK_AHEAD, DIE_BEFORE_TELLING, FaultStudy, Row, workers_of
+from fault_builders import CLOCK_AHEAD, DIE_BEFORE_TELLING, WAIT_S, FaultStudy, Row, workers_of
 from private_postgres import PrivatePostgres
 
 from nas.storage import Repository, open_database
@@ -46,7 +46,7 @@ def test_kill_9_of_the_runner_and_running_again(tmp_path: Path, expected: list[R
         runner.kill()
         runner.wait()
         assert orphans
-        _, alive = psutil.wait_procs(orphans, timeout=60)
+        _, alive = psutil.wait_procs(orphans, timeout=WAIT_S)
         assert not alive, "workers outlive their runner"
         study.finish(study.run())
     counts = study.counts(expected)
@@ -57,7 +57,7 @@ def test_kill_9_of_the_runner_and_running_again(tmp_path: Path, expected: list[R
 def test_interruption_gives_everything_back(tmp_path: Path, number: signal.Signals, expected: list[Row]) -> None:
     study = FaultStudy.replayed(tmp_path, seconds=0.3, workers=2)
     with study.watched():
-        runner = study.run()
+        runner = study.run(lease=60)
         study.wait_for(4, runner)
         runner.send_signal(number)
         study.finish(runner, 130)
@@ -74,7 +74,7 @@ def test_interruption_gives_everything_back(tmp_path: Path, number: signal.Signa
 def test_two_runs_of_one_study_at_once(tmp_path: Path, url: str, expected: list[Row]) -> None:
     study = FaultStudy.replayed(tmp_path, url)
     with study.watched():
-        both = [study.run(), study.run()]
+        both = [study.run(lease=60), study.run(lease=60)]
         for runner in both:
             study.finish(runner)
     counts = study.counts(expected)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
-from fault_builders import SHARE_AT_ONCE, FaultStudy, Row, end, spoil, until, write_faulty_blocks
+from fault_builders import SHARE_AT_ONCE, FaultStudy, Row, end, spoil, stop_when, write_faulty_blocks
 
 from nas.storage import Repository, open_database
 
@@ -16,11 +17,13 @@ def test_a_training_goes_on_on_another_machine(tmp_path: Path, expected_real: li
     study = FaultStudy.real(tmp_path, checkpoints=str(tmp_path / "shared"))
     with study.watched():
         lost = study.worker(hooks=SHARE_AT_ONCE, NAS_HOME=str(tmp_path / "machine-a"))
-        until(lambda: any((tmp_path / "shared").glob("*.pt")), "a checkpoint in the shared store")
+        stop_when(lost, lambda: any((tmp_path / "shared").glob("*.pt")), "a checkpoint in the shared store")
         end(lost)
         preempted = study.worker(NAS_HOME=str(tmp_path / "machine-b"))
-        until(lambda: any((tmp_path / "machine-b" / "work").glob("*.pt")), "a checkpoint of the second machine")
+        work = tmp_path / "machine-b" / "work"
+        stop_when(preempted, lambda: any(work.glob("*.pt")), "a checkpoint of the second machine")
         preempted.terminate()
+        preempted.send_signal(signal.SIGCONT)
         study.finish(preempted)
         with open_database(study.url) as database:
             assert Repository(database).status(study.name)["running"] == []
@@ -36,7 +39,7 @@ def test_a_damaged_checkpoint_costs_time_only(tmp_path: Path, how: str, expected
     folder = tmp_path / ".nas" / "work"
     with study.watched():
         worker = study.worker()
-        until(lambda: any(folder.glob("*.pt")), "a checkpoint")
+        stop_when(worker, lambda: any(folder.glob("*.pt")), "a checkpoint")
         end(worker)
         for path in folder.glob("*.pt"):
             spoil(path, how)

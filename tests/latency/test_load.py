@@ -35,7 +35,8 @@ def test_a_foreign_program_is_seen(kernel: bool, monkeypatch: pytest.MonkeyPatch
     command = [sys.executable, "-c", "while True: pass"]
     spinning = [subprocess.Popen(command) for _ in range(psutil.cpu_count() or 1)]
     try:
-        time.sleep(0.2)
+        while any(sum(psutil.Process(process.pid).cpu_times()[:2]) < 0.2 for process in spinning):
+            time.sleep(0.05)  # until each has begun
         with LoadMeter() as meter:
             time.sleep(0.6)
         names = busiest(count=50)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
 from docs_snippets import ROOT, snippets
+from private_postgres import free_port, until_it_listens
 
 pytest.importorskip("dash", reason="dash is not installed")
 from werkzeug.serving import make_server
@@ -34,12 +33,6 @@ http {{
 """
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
     """An nginx with the configuration of the documentation, in front of a dashboard."""
@@ -57,13 +50,7 @@ def address(tmp_path: Path) -> Iterator[str]:
     config.write_text(CONFIG.format(folder=tmp_path, port=port, location=location))
     nginx = subprocess.Popen(["nginx", "-c", str(config), "-p", str(tmp_path)])
     try:
-        until = time.monotonic() + 30
-        while time.monotonic() < until:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
+        until_it_listens(port, nginx)
         yield f"http://127.0.0.1:{port}"
     finally:
         nginx.terminate()
@@ -73,15 +60,15 @@ def address(tmp_path: Path) -> Iterator[str]:
 
 
 def test_the_dashboard_lives_below_its_path_only(address: str, tmp_path: Path) -> None:
-    assert requests.get(f"{address}/", timeout=10).text == "something else"
-    assert requests.get(f"{address}/nas/", timeout=10).status_code == 403
+    assert requests.get(f"{address}/", timeout=120).text == "something else"
+    assert requests.get(f"{address}/nas/", timeout=120).status_code == 403
     visitor = requests.Session()
-    page = visitor.get(f"{address}/nas/?token={TOKEN}", timeout=10)
+    page = visitor.get(f"{address}/nas/?token={TOKEN}", timeout=120)
     assert (page.status_code, page.url) == (200, f"{address}/nas/")
     assert "/nas/_dash-component-suites/" in page.text
     assert 'src="/_dash' not in page.text
-    layout = visitor.get(f"{address}/nas/_dash-layout", timeout=10)
+    layout = visitor.get(f"{address}/nas/_dash-layout", timeout=120)
     assert layout.status_code == 200
     assert '"href": "/nas/"' in json.dumps(layout.json())
-    assert visitor.get(f"{address}/nas/study/a/front", timeout=10).status_code == 200
-    assert requests.get(f"{address}/nas/_dash-layout", timeout=10).status_code == 403
+    assert visitor.get(f"{address}/nas/study/a/front", timeout=120).status_code == 200
+    assert requests.get(f"{address}/nas/_dash-layout", timeout=120).status_code == 403

@@ -101,7 +101,7 @@ def test_a_missing_baseline_is_said() -> None:
         AdditiveModel.fit([("resnet50+cnl@5", 31.0)])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["none", "network", "block"]))
 def test_planted_costs_are_recovered(seed: int, once: str) -> None:
     """A planted additive device, many networks: every prediction exact, by a sum in plain loops."""

@@ -35,7 +35,7 @@ def plain(problem: Problem, matches: Matches) -> list[int]:
 
 @needs_numba
 @given(problems())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_compiled_is_plain(problem: Problem) -> None:
     matches = find_matches(problem)
     rows = np.arange(len(problem.distances))
@@ -45,7 +45,7 @@ def test_compiled_is_plain(problem: Problem) -> None:
 
 
 @given(problems())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_numpy_is_plain(problem: Problem) -> None:
     matches = find_matches(problem)
     before = problem.distances.copy()

@@ -32,7 +32,7 @@ def assert_same(found: PerQuery | None, problem: Problem) -> None:
 
 
 @given(problems())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_counting_is_sorting(problem: Problem) -> None:
     if np.isnan(sorted_protocol(problem)[0]).all():
         with pytest.raises(DataError, match="has a right answer in another camera"):
@@ -45,7 +45,7 @@ def test_counting_is_sorting(problem: Problem) -> None:
 
 
 @given(problems())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_gpu_s_form_is_sorting_too(problem: Problem) -> None:
     firsts = sorted_protocol(problem)[2]
     found = Matches.find(
@@ -61,7 +61,7 @@ def test_the_gpu_s_form_is_sorting_too(problem: Problem) -> None:
 
 
 @given(st.integers(0, 1000), st.sampled_from([1, 2, 7, 100]), st.sampled_from(["cosine", "euclidean"]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_chunks_do_not_change_the_result(seed: int, chunk: int, metric: str) -> None:
     query, gallery = features(seed)
     whole = evaluate(*query, *gallery, metric=metric, per_query=True)

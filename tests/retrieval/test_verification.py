@@ -25,7 +25,7 @@ def pairs(seed: int) -> tuple[PairDistances, np.ndarray, np.ndarray]:
 
 
 @given(st.integers(0, 200), st.floats(0, 1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_tpr_at_fpr_is_the_best_threshold_s(seed: int, fpr: float) -> None:
     found, positive, negative = pairs(seed)
     roc = found.roc()

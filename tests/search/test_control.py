@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -183,15 +184,14 @@ def test_a_run_that_was_killed_is_not_said_to_go_on(tmp_path: Path) -> None:
 
 
 def test_stop_now_reaches_a_training_through_its_sign_of_life(tmp_path: Path) -> None:
-    _, repository, context = open_study(study_file(tmp_path, SWEEP, seconds=60.0))
+    _, repository, context = open_study(study_file(tmp_path, SWEEP, seconds=1000.0))
     worker = Worker(context, _Files(), lease_s=0.3)  # type: ignore[arg-type]
     thread = threading.Thread(target=worker.run)
     thread.start()
     while not repository.status("replayed")["running"]:
-        pass
+        time.sleep(0.01)
     repository.set_wish(context.study_id, "stop now")
-    thread.join(30)
-    assert not thread.is_alive()
+    thread.join()
     assert repository.status("replayed")["trainings"] == {"waiting": 6, "running": 0, "finished": 0, "failed": 0}
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import psutil
 import pytest
 from search_builders import SPACE, true_map, true_ms
 
@@ -227,19 +228,20 @@ def test_failures_are_counted_and_the_study_goes_on() -> None:
 
 
 def test_a_function_that_hangs_has_failed_and_is_left_behind() -> None:
+    over = threading.Event()
+
     def hangs(candidate: Candidate) -> float:
         if candidate.placements:
-            time.sleep(60)
+            over.wait()
         return 0.8
 
-    begun = time.monotonic()
     found = nas.run(
-        study({"python": hangs, "costs": []}, cost="params", max_training_hours=0.2 / 3600,
+        study({"python": hangs, "costs": []}, cost="params", max_training_hours=1.0 / 3600,
               space=SMALL, stages=[{"sweep": {"candidates": 2}}]),
         in_process=True, lease_s=1.0, progress=False,
     )  # fmt: skip
     assert found.status()["failures"] == {"timeout": 2}
-    assert time.monotonic() - begun < 50
+    over.set()
 
 
 def test_what_every_training_would_end_with_stops_the_study() -> None:
@@ -304,18 +306,12 @@ def test_a_command_that_gives_no_result_is_one_sentence(code: str, kind: type[Na
 
 
 def test_a_command_is_ended_with_its_children(folder: Path) -> None:
-    begun = time.monotonic()
-    shell = ["sh", "-c", f"sleep 30 & echo $! > {folder / 'child'}; wait"]
+    shell = ["sh", "-c", f"sleep 1000 & echo $! > {folder / 'child'}; wait"]
     with pytest.raises(TrainingInterrupted):
         run_command(shell, lambda: (folder / "child").exists() and (folder / "child").read_text() != "")
-    assert time.monotonic() - begun < 25
     child = int((folder / "child").read_text())
-    for _ in range(100):
-        if not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text().split()[2]:
-            break
+    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.1)
-    else:
-        pytest.fail("the child lives on")
 
 
 def test_places_are_filled_and_nothing_else() -> None:
@@ -416,7 +412,7 @@ def test_neither_a_lease_nor_a_plan_waits_for_optunas_tables(monkeypatch: pytest
         _soon(lambda: not repository.status("own")["running"])  # given back at once
         assert closing.is_alive()
         free.set()
-        closing.join(30)
+        closing.join()
         assert _shown(database) == {one.id for one in asked[:3] if _is_in_the_space(asker, one)}
 
 
@@ -466,9 +462,7 @@ def _shown(database: Database) -> set[int]:
 
 
 def _soon(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30
     while not condition():
-        assert time.monotonic() < until
         time.sleep(0.05)
 
 
@@ -496,9 +490,8 @@ def test_threads_share_a_study() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=120)
+        thread.join()
     assert told.status()["trainings"]["finished"] == 2 * 8
-    assert not any(thread.is_alive() for thread in threads)
 
 
 def test_who_holds_the_loop_is_said() -> None:

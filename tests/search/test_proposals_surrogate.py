@@ -65,7 +65,7 @@ points = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=8)
 
 
 @given(points, st.floats(0, 1), st.floats(0, 1.2))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_certain_candidate_gains_what_the_hypervolume_grows(
     known: list[tuple[float, float]], value: float, cost: float
 ) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from storage_builders import fill, finish_all, outcome, request
+from storage_builders import clock_moves, fill, finish_all, outcome, request
 
 from nas.errors import StorageError, StudyError
 from nas.storage import Repository
@@ -174,9 +173,8 @@ def test_a_stage_that_ended_too_early_is_left_to_a_person(repository: Repository
 def test_silent_owners_and_workers_are_found(repository: Repository) -> None:
     study_id, _, _ = fill(repository, 1)
     repository.register_worker("w", study_id, host="here", pid=1)
-    repository.claim_training(study_id, "w", 0.05)
-    time.sleep(0.2)
-    damage(repository, "UPDATE nas_worker SET heartbeat_at = heartbeat_at - 3600")
+    repository.claim_training(study_id, "w")
+    clock_moves(repository, 3600.0)
     problems = check_database(repository)
     assert {problem.kind for problem in problems} == {"expired_lease", "silent_worker"}
     assert all(problem.harmless for problem in problems)
@@ -202,8 +200,8 @@ def test_lost_and_damaged_checkpoints_are_found(repository: Repository, store: C
 def test_a_training_that_kills_its_workers_ends(repository: Repository) -> None:
     study_id, (stage,), (training_id,) = fill(repository, 1)
     for attempt in range(4):
-        claim = repository.claim_training(study_id, f"w{attempt}", 0.02, max_silences=2)
-        time.sleep(0.1)
+        claim = repository.claim_training(study_id, f"w{attempt}", max_silences=2)
+        clock_moves(repository, 61.0)
         assert (claim is None) == (attempt == 3)
     assert not repository.has_open_trainings(stage)
     stored = repository.training(training_id)
@@ -215,18 +213,18 @@ def test_a_training_that_kills_its_workers_ends(repository: Repository) -> None:
 def test_a_checkpoint_proves_that_a_training_gets_on(repository: Repository) -> None:
     study_id, _, (training_id,) = fill(repository, 1)
     for attempt in range(6):
-        assert repository.claim_training(study_id, f"w{attempt}", 0.02, max_silences=2) is not None
+        assert repository.claim_training(study_id, f"w{attempt}", max_silences=2) is not None
         repository.record_checkpoint(training_id, f"w{attempt}", "x.pt", "0" * 64)
-        time.sleep(0.06)
+        clock_moves(repository, 61.0)
 
 
 def test_a_new_epoch_proves_it_too_an_old_one_does_not(repository: Repository) -> None:
     study_id, _, (training_id,) = fill(repository, 1)
 
     def silent_after(epoch: int) -> int:
-        assert repository.claim_training(study_id, "w", 0.02, max_silences=50) is not None
+        assert repository.claim_training(study_id, "w", max_silences=50) is not None
         repository.record_epochs(training_id, [{"epoch": epoch, "lr": 0.1, "losses": {}}])
-        time.sleep(0.06)
+        clock_moves(repository, 61.0)
         return int((repository.training(training_id) or {})["silences"])
 
     assert [silent_after(epoch) for epoch in (1, 1, 2, 2, 1, 3)] == [0, 1, 0, 1, 2, 0]

@@ -5,9 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from unittest.mock import Mock
@@ -17,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, update
-from storage_builders import in_processes, outcome, real_row, request
+from storage_builders import outcome, processes, real_row, request
 
 from nas.errors import StorageError, StudyError
 from nas.storage import Repository, open_database
@@ -156,7 +154,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps)
 def test_what_is_kept_is_what_is_read_anew(template: Path, done: list[tuple[str, int, bool, bool]]) -> None:
     """Whatever happens, here or through other connections, looked at after each or only after several."""
@@ -184,43 +182,31 @@ def test_on_both_engines(repository: Repository) -> None:
             assert_same(kept, repository, name)
 
 
-def write_along(url: str, name: str) -> int:
+def write_along(url: str, name: str) -> None:
     """Another process asks, and finishes or fails what it is given."""
     with open_database(url) as database:
         repository = Repository(database)
         for number in range(12):
             ask(repository, name, number)
             (fail if number % 5 == 4 else finish)(repository, name, number)
-    return 0
-
-
-def look_along(kept: KeptResults, over: threading.Event) -> int:
-    """Looks until the others are done: finished trainings only become more, and none changes."""
-    before: dict[int, float] = {}
-    looks = 0
-    while not over.is_set():
-        kept.look()
-        table = kept.results()
-        done = table[table["status"] == "finished"]
-        now = dict(zip(done["training_id"].tolist(), done["map"].tolist(), strict=True))
-        assert before.items() <= now.items()
-        before, looks = now, looks + 1
-    return looks
 
 
 def test_while_other_processes_write(url: str) -> None:
-    """What was looked at all the time is compared when nobody writes any more: two reads are two points in time."""
-    with open_database(url) as database, ThreadPoolExecutor(1) as pool:
+    """Finished trainings only become more, and none changes; at the end all is as it is read anew."""
+    with open_database(url) as database:
         study(Repository(database), "own", OBJECTIVES["told"])
         study(Repository(database), "other", None)
         kept = KeptResults(Repository(database), "own")
-        over = threading.Event()
-        looking = pool.submit(look_along, kept, over)
-        try:
-            in_processes(write_along, [(url, "own"), (url, "own")])
-        finally:
-            over.set()
-        assert looking.result(timeout=60) > 1
+        before: dict[int, float] = {}
+        with processes().Pool(2) as pool:
+            writing = pool.starmap_async(write_along, [(url, "own")] * 2, chunksize=1)
+            while not writing.ready():
+                kept.look()
+                done = kept.results().query("status == 'finished'")
+                now = dict(zip(done["training_id"].tolist(), done["map"].tolist(), strict=True))
+                assert before.items() <= now.items()
+                before = now
+            writing.get()
         assert_same(kept, Repository(database))
 
 

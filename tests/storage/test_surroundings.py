@@ -18,7 +18,7 @@ import pytest
 from private_postgres import PGBOUNCER, PrivatePostgres
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
-from storage_builders import fill, finish_all, outcome
+from storage_builders import clock_moves, fill, finish_all, outcome
 
 from nas.commands import running
 from nas.errors import StorageError, StudyError
@@ -151,29 +151,16 @@ def test_a_file_on_a_network_file_system_is_known(
 # -- clocks
 
 
-def _set_clock_back(repository: Repository, seconds: float) -> None:
-    """What a step of the database's clock is for what was stored before: instants lie further ahead."""
-    moved = {
-        "nas_training": ("lease_until", "heartbeat_at"),
-        "nas_stage": ("planner_until",),
-        "nas_worker": ("heartbeat_at",),
-    }
-    with repository.database.write() as session:
-        for table, columns in moved.items():
-            changes = ", ".join(f"{column} = {column} + {seconds}" for column in columns)
-            session.execute(text(f"UPDATE {table} SET {changes}"))
-
-
 def test_a_killed_training_is_taken_over_although_the_clock_was_set_back(repository: Repository) -> None:
     study_id, (stage,), (training,) = fill(repository, 1)
     assert repository.claim_training(study_id, "killed", 3.0)
     assert repository.lease_stage(stage, "killed", 0.5)
     repository.register_worker("killed", study_id, host="h")
-    _set_clock_back(repository, 7200.0)
+    clock_moves(repository, -7200.0)
     assert [problem.kind for problem in check_database(repository)] == ["expired_lease"]
     assert [worker["state"] for worker in repository.workers(study_id)] == ["silent"]
     assert repository.claim_training(study_id, "next", 3.0) is None  # its owner may live: it has its lease's length
-    time.sleep(3.2)
+    clock_moves(repository, 3.2)
     claim = repository.claim_training(study_id, "next", 0.5)
     assert claim is not None
     assert claim.id == training
@@ -186,7 +173,7 @@ def test_a_killed_training_is_taken_over_although_the_clock_was_set_back(reposit
 def test_a_training_that_gets_on_is_not_taken_when_the_clock_is_set_back(repository: Repository) -> None:
     study_id, _, (training,) = fill(repository, 1)
     assert repository.claim_training(study_id, "alive", 60.0)
-    _set_clock_back(repository, 7200.0)
+    clock_moves(repository, -7200.0)
     for _ in range(5):
         assert repository.claim_training(study_id, "next", 60.0) is None
         assert repository.heartbeat(training, "alive")
