@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from nas.reporting.placements import placements_of
+from nas.reporting.notations import placements_of
 from nas.reporting.shrink_steps import shrink_results
 from nas.reporting.study_data import EPOCH_COLUMNS, StudyData
 from nas.storage import Database, Repository, StudyInfo

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from nas.reporting.placements import add_placements
+from nas.reporting.notations import add_placements
 from nas.results.answer import Answer, answer_of
 from nas.results.columns import NUMBERS, RESULT_COLUMNS, Metric, failed, finished, metric_of, trainings
 from nas.results.costs import COSTS, SLOWER

@@ -31,7 +31,7 @@ from nas.reporting.dashboard.progress import seconds_left, study_state  # noqa: 
 from nas.reporting.dashboard.routing import PAGES, href, read_route  # noqa: E402
 from nas.reporting.dashboard.source import StudySource  # noqa: E402
 from nas.reporting.figures import FIGURES  # noqa: E402
-from nas.reporting.placements import placements_of  # noqa: E402
+from nas.reporting.notations import placements_of  # noqa: E402
 from nas.reporting.study_data import StudyData  # noqa: E402
 
 LIGHT: View = {"theme": "light", "width": 1280}

@@ -332,7 +332,7 @@ def test_placement_map_recovers_planted_single_effects(full: StudyData) -> None:
 def test_marginal_effects_are_means_within_equal_counts() -> None:
     data = StudyData("big", results=large_results(1500))
     table = PlacementMap(kind="marginal").table(data).set_index(["block", "site"])
-    from nas.reporting.placements import placements_of
+    from nas.reporting.notations import placements_of
 
     adaptive = set(data.results.loc[data.results["stage_kind"] == "search", "candidate_id"])
     summary = data.candidates(data.widest)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import pandas as pd
 
 from nas.errors import StudyError
-from nas.reporting.placements import placements_of
+from nas.reporting.notations import placements_of
 from nas.reporting.study_data import StudyData
 from nas.results.levels import SCRATCH, Level
 

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from nas.errors import NasError
 from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
-from nas.reporting.placements import block_label
+from nas.reporting.notations import block_label
 from nas.reporting.study_data import StudyData, rows_of
 from nas.results.additive import AdditiveModel
 from nas.spaces.labels import block_title, short_label

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from nas.errors import NasError
 from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
-from nas.reporting.placements import block_label
+from nas.reporting.notations import block_label
 from nas.reporting.study_data import StudyData
 from nas.results.costs import COSTS
 from nas.spaces.candidate import Candidate

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
-from nas.reporting.placements import block_label
+from nas.reporting.notations import block_label
 from nas.reporting.study_data import StudyData, rows_of
 from nas.spaces.labels import short_label
 

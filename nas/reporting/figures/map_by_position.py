@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.figures.site_axis import add_level_line, add_site_axis
-from nas.reporting.placements import as_published, placements_of
+from nas.reporting.notations import as_published, placements_of
 from nas.reporting.study_data import StudyData, records_of, rows_of
 from nas.results.cost_tables import time_quote
 from nas.results.costs import ratio

@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 
 from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
+from nas.reporting.notations import placements_of, topology_of
 from nas.reporting.numbers import fixed, is_missing
-from nas.reporting.placements import placements_of, topology_of
 from nas.reporting.study_data import StudyData, rows_of
 from nas.spaces.labels import backbone_title, block_title, short_label
 from nas.spaces.sites import Topology

@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.figures.site_axis import stage_spans
+from nas.reporting.notations import placements_of, site_count
 from nas.reporting.numbers import interval, plural, signed
-from nas.reporting.placements import placements_of, site_count
 from nas.reporting.study_data import StudyData, rows_of
 from nas.results.intervals import half_widths
 from nas.results.levels import Level, plain_row

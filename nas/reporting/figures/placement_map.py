@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.figures.site_axis import add_site_axis
+from nas.reporting.notations import as_published, exploded_placements, site_count
 from nas.reporting.numbers import interval, plural, signed
-from nas.reporting.placements import as_published, exploded_placements, site_count
 from nas.reporting.study_data import StudyData, rows_of
 from nas.results.differences import to_controls
 from nas.results.intervals import CONFIDENCE, half_widths

@@ -5,7 +5,7 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from nas.reporting import style
-from nas.reporting.placements import site_count, topology_of
+from nas.reporting.notations import site_count, topology_of
 
 
 def stage_spans(backbone: str) -> list[tuple[str, int, int]]:

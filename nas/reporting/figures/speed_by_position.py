@@ -12,8 +12,8 @@ import plotly.graph_objects as go
 from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.figures.site_axis import add_level_line, add_site_axis
+from nas.reporting.notations import has_default_params, topology_of
 from nas.reporting.numbers import is_missing
-from nas.reporting.placements import has_default_params, topology_of
 from nas.reporting.study_data import StudyData, rows_of
 from nas.spaces.labels import block_title, short_label
 

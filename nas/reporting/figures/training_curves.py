@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 
 from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
+from nas.reporting.notations import block_label
 from nas.reporting.numbers import plural
-from nas.reporting.placements import block_label
 from nas.reporting.study_data import EPOCH_COLUMNS, StudyData
 from nas.spaces.labels import block_title, short_label
 

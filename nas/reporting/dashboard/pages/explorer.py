@@ -22,8 +22,8 @@ from nas.reporting.figures import ParetoFront
 from nas.reporting.figures.pareto_front import SPEEDS, own_axis
 from nas.reporting.html import cell_html
 from nas.reporting.markup import Element, tag
+from nas.reporting.notations import placements_of
 from nas.reporting.numbers import count, plural
-from nas.reporting.placements import placements_of
 from nas.reporting.study_data import StudyData, mark_front
 from nas.reporting.tables import CANDIDATE_NUMBERS, candidate_heads, candidate_rows
 from nas.results.costs import COSTS
