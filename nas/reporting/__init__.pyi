@@ -7,7 +7,7 @@ from .compare import compare_studies as compare_studies
 from .evaluation import query_table as query_table
 from .evaluation import write_distances as write_distances
 from .figures import SpeedByPosition as SpeedByPosition
-from .findings import finding_table as finding_table
+from .finding_rows import finding_table as finding_table
 from .health import Limit as Limit
 from .health import health as health
 from .loading import load_study_data as load_study_data

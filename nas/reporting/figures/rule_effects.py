@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
-from nas.reporting.findings import VERDICTS, finding_table
+from nas.reporting.finding_rows import VERDICTS, finding_table
 from nas.reporting.numbers import interval, signed
 from nas.reporting.study_data import StudyData, rows_of
 

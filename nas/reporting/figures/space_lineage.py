@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
-from nas.reporting.findings import rule_words
+from nas.reporting.finding_rows import rule_words
 from nas.reporting.numbers import count
 from nas.reporting.study_data import StudyData, rows_of
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nas.reporting.document import Block, Bullets, Paragraph, Section, SideBySide, Table, Tiles, code, words
-from nas.reporting.findings import finding_table
+from nas.reporting.finding_rows import finding_table
 from nas.reporting.health import health
 from nas.reporting.numbers import count, fixed, interval, plural, signed
 from nas.reporting.robot import robot_words

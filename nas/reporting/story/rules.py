@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from nas.reporting.document import Badge, Block, Cell, Paragraph, Section, Stacked, Table, words
-from nas.reporting.findings import VERDICTS, finding_table
+from nas.reporting.finding_rows import VERDICTS, finding_table
 from nas.reporting.numbers import count, interval, p_value, plural, signed
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.study_data import StudyData, records_of

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nas.reporting.document import Badge, Block, Bullets, Cell, Paragraph, Section, Stacked, Table, code, words
-from nas.reporting.findings import rule_words
+from nas.reporting.finding_rows import rule_words
 from nas.reporting.numbers import MISSING, count, interval, p_value, signed
 from nas.reporting.shrink_steps import named_steps
 from nas.reporting.story.drawn import figure_block

@@ -16,7 +16,7 @@ from nas.reporting.dashboard.parts import dcc, html
 from nas.reporting.dashboard.routing import Route, read_route
 from nas.reporting.dashboard.source import Snapshot, StudySource
 from nas.reporting.figures import ParetoFront
-from nas.reporting.findings import VERDICTS, finding_table
+from nas.reporting.finding_rows import VERDICTS, finding_table
 from nas.reporting.html import cell_html
 from nas.reporting.numbers import MISSING, count, is_missing, mean_sd, p_value, plural, signed
 from nas.reporting.rules_file import rule_set
