@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from nas.storage.claims import Claims
 from nas.storage.control import Controls
-from nas.storage.findings import Findings
 from nas.storage.jobs import LatencyJobs
 from nas.storage.latencies import Latencies
 from nas.storage.notes import Notes
 from nas.storage.reads import Reads
 from nas.storage.status import Status
+from nas.storage.stored_findings import Findings
 from nas.storage.tables import Tables
 from nas.storage.trainings import Trainings
 from nas.storage.workers import Workers
