@@ -7,11 +7,11 @@ from .archive_import import import_study as import_study
 from .archive_reader import is_archive as is_archive
 from .archive_reader import open_archive as open_archive
 from .checkpoint_store import CheckpointStore as CheckpointStore
-from .checks import check_database as check_database
-from .checks import repair_database as repair_database
 from .database import Database as Database
 from .database import open_database as open_database
 from .info import describe_database as describe_database
+from .integrity import check_database as check_database
+from .integrity import repair_database as repair_database
 from .notes import NoteInfo as NoteInfo
 from .records import ClaimedTraining as ClaimedTraining
 from .records import LatencyInfo as LatencyInfo

@@ -13,8 +13,8 @@ from nas.errors import StorageError, StudyError
 from nas.storage import Repository
 from nas.storage.administration import delete_study, preview_deletion, rename_study, retry_failed
 from nas.storage.checkpoint_store import CheckpointStore
-from nas.storage.checks import check_database, repair_database
 from nas.storage.collection import collect_checkpoints
+from nas.storage.integrity import check_database, repair_database
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from storage_builders import fill, finish_all, in_processes, outcome, processes
 from nas.errors import StorageError
 from nas.storage import Repository, masked, open_database
 from nas.storage import database as database_module
-from nas.storage.checks import check_database
+from nas.storage.integrity import check_database
 from nas.storage.urls import parse_url
 
 

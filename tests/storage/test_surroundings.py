@@ -25,7 +25,7 @@ from nas.errors import StorageError, StudyError
 from nas.files.whole import write_atomically
 from nas.storage import Repository, open_database
 from nas.storage.administration import rename_study
-from nas.storage.checks import check_database
+from nas.storage.integrity import check_database
 from nas.storage.optuna_storage import _patiently, mirror_trials
 from nas.storage.retry import as_storage_error, with_retries
 from nas.storage.urls import network_file_system, parse_url
