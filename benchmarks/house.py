@@ -51,7 +51,7 @@ REASONS = {
     "nas/networks/sites.py": "one trace and what is read from it",
     "nas/latency/exchange.py": "the exchange folder from the study's side, both directions",
     "nas/reporting/dashboard/pages/explorer.py": "one page: its filters, their callbacks, its table",
-    "nas/data/checks.py": "checks of a data set, a function a cause with its sentence",
+    "nas/data/inspection.py": "checks of a data set, a function a cause with its sentence",
     "nas/spaces/sites.py": "the tables of sites of the shipped backbones",
     "nas/cli/run.py": "options: typer wants each command's in its own signature",
     "nas/testing/planted.py": "planted landscapes and the rules that they hold",

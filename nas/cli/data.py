@@ -22,7 +22,7 @@ from nas.cli.common import (
 from nas.errors import DataError
 
 if TYPE_CHECKING:
-    from nas.data.checks import DataReport
+    from nas.data.inspection import DataReport
     from nas.data.pedestrians.settings import PedestrianSettings
     from nas.data.records import ReidDataset, SplitCounts
     from nas.data.summary import CountSpread, DataSummary

@@ -1,10 +1,10 @@
 from .augment import BatchAugmenter as BatchAugmenter
 from .augmentation import Augmentation as Augmentation
-from .checks import check_dataset as check_dataset
-from .checks import warnings_of as warnings_of
 from .content import unreadable_error as unreadable_error
 from .devices import usable_device as usable_device
 from .images import read_image as read_image
+from .inspection import check_dataset as check_dataset
+from .inspection import warnings_of as warnings_of
 from .listing import list_images as list_images
 from .load import load_dataset as load_dataset
 from .load import parse_source as parse_source

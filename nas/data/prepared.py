@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.data.checks import require_evaluation
 from nas.data.devices import card
 from nas.data.images import Size
+from nas.data.inspection import require_evaluation
 from nas.data.packed import open_pack
 from nas.data.records import ImageRecord, Records, ReidDataset
 from nas.data.views import identity_share, prepared_id

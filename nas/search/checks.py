@@ -285,7 +285,7 @@ def _tested_baselines(context: StudyParts) -> list[Candidate]:
 
 def _check_data(context: StudyParts) -> None:
     """Every view that is trained on has persons enough for a batch, and can be evaluated on."""
-    from nas.data.checks import require_evaluation
+    from nas.data.inspection import require_evaluation
 
     for view in _views(context):
         _check_batches(context.recipe_of(view), context.dataset(view))

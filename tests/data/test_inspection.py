@@ -9,7 +9,7 @@ import pytest
 from data_builders import grid, records, write_duke, write_image, write_market
 from PIL import Image
 
-from nas.data.checks import DataReport, check_dataset, require_evaluation, warnings_of
+from nas.data.inspection import DataReport, check_dataset, require_evaluation, warnings_of
 from nas.data.load import load_dataset
 from nas.data.packed import open_pack, pack_path
 from nas.data.records import ImageRecord, Records, ReidDataset
