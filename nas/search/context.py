@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from nas.data import PreparedData, ReidDataset
     from nas.data.load import Spec
     from nas.networks.complexity import Complexity
-    from nas.search.costs import CostModel
+    from nas.search.cost_model import CostModel
     from nas.storage import Repository, StageInfo
 
 SELECT, FINAL = "select", "final"

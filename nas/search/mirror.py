@@ -13,7 +13,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from nas.search.costs import paid
+from nas.search.cost_model import paid
 from nas.search.proposals.encoding import Encoding
 from nas.spaces import Candidate
 from nas.storage.optuna_storage import mirror_trials

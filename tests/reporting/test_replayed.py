@@ -11,7 +11,7 @@ from nas.reporting.figures import Hypervolume, SpeedByPosition
 from nas.reporting.loading import load_study_data
 from nas.reporting.story.setting import data_section, protocol
 from nas.reporting.study_data import StudyData
-from nas.search.costs import CostModel
+from nas.search.cost_model import CostModel
 from nas.spaces import Candidate
 
 

@@ -10,7 +10,7 @@ from search_builders import open_study, study_file, true_ms, work
 from nas.errors import StudyError
 from nas.search.checks import check_study
 from nas.search.context import StudyContext
-from nas.search.costs import CostModel
+from nas.search.cost_model import CostModel
 from nas.search.definition import load_study
 from nas.search.joining import stored_definition
 from nas.search.replay import ReplayTable

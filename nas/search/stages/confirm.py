@@ -8,7 +8,7 @@ import pandas as pd
 
 from nas.errors import StudyError
 from nas.search.context import FINAL, StudyContext, reference_candidate
-from nas.search.costs import Limits, paid
+from nas.search.cost_model import Limits, paid
 from nas.search.definition import ConfirmStage
 from nas.search.history import front, observations, spread_over_cost
 from nas.search.stage_results import ConfirmResult

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from nas import shrinking
 from nas.files.plain import JsonDict
 from nas.search.context import StudyContext, StudyParts
-from nas.search.costs import Limits
+from nas.search.cost_model import Limits
 from nas.search.definition import RuleTestStage
 from nas.search.handing import as_findings
 from nas.search.proposals.base import random_draws

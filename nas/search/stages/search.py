@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from nas.search.context import StudyContext
-from nas.search.costs import Limits, paid
+from nas.search.cost_model import Limits, paid
 from nas.search.definition import SearchStage
 from nas.search.history import observations, promoted, seed_noise, stagnant
 from nas.search.proposals import Request, propose

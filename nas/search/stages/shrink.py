@@ -10,7 +10,7 @@ import pandas as pd
 
 from nas.errors import StudyError
 from nas.search.context import StudyContext, StudyParts
-from nas.search.costs import DRAW_ATTEMPTS, CostModel, Limits
+from nas.search.cost_model import DRAW_ATTEMPTS, CostModel, Limits
 from nas.search.definition import BAND, ShrinkStage, SweepStage
 from nas.search.handing import as_findings
 from nas.search.proposals.base import random_draws

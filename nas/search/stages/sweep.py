@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nas.errors import StudyError
 from nas.search.context import StudyContext
-from nas.search.costs import DRAW_ATTEMPTS, Limits
+from nas.search.cost_model import DRAW_ATTEMPTS, Limits
 from nas.search.definition import MOST, SweepStage
 from nas.search.proposals.base import random_draws
 from nas.search.stages.base import (

@@ -15,7 +15,7 @@ from nas.latency.protocol import DeployedHead
 from nas.networks import complexity
 from nas.search.checks import check_study
 from nas.search.context import StudyContext, latency_protocol
-from nas.search.costs import CostModel, Limits
+from nas.search.cost_model import CostModel, Limits
 from nas.search.definition import SearchStage, load_study
 from nas.spaces import Candidate
 
