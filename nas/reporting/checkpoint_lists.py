@@ -24,7 +24,7 @@ from nas.progress import Progress
 from nas.reporting.samples import shows_images
 from nas.reporting.study_data import StudyData
 from nas.retrieval import evaluate
-from nas.retrieval.rank_lists import rank_lists
+from nas.retrieval.finds import rank_lists
 from nas.storage import Database, Repository
 from nas.storage.checkpoint_store import CheckpointStore
 from nas.training import FeatureExtractor, maps_of

@@ -1,9 +1,9 @@
 from .evaluation import evaluate as evaluate
+from .finds import rank_lists as rank_lists
 from .metrics import RetrievalMetrics as RetrievalMetrics
 from .pictures import draw_rank_lists as draw_rank_lists
 from .protocols import evaluate_as as evaluate_as
 from .protocols import single_shot as single_shot
-from .rank_lists import rank_lists as rank_lists
 from .reranking import Rerank as Rerank
 from .roc_picture import draw_roc as draw_roc
 from .verification import PairDistances as PairDistances

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from nas.retrieval.rank_lists import Find, RankList
+from nas.retrieval.finds import Find, RankList
 
 Pixels = NDArray[np.uint8]
 FRAMES = {"right": (38, 140, 68), "wrong": (196, 52, 46), "removed": (150, 150, 150), "query": (40, 70, 150)}

@@ -7,8 +7,8 @@ import pytest
 from retrieval_builders import features
 
 from nas.retrieval import evaluate
+from nas.retrieval.finds import rank_lists
 from nas.retrieval.pictures import FRAMES, draw_rank_lists
-from nas.retrieval.rank_lists import rank_lists
 
 
 def test_verdicts_and_ranks_by_hand() -> None:
