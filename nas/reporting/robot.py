@@ -38,7 +38,7 @@ def _words(data: StudyData) -> str:
     noun, control = COSTS[data.cost].noun, short_label(str(plain["notation"]))
     head = f"For a robot, at most {100 * ALLOWED:g} % more {noun} than plain {control}:"
     scope, others = _looked_at(table, costs, limit, noun)
-    yet = "" if level.confirmed else " (not confirmed yet)"
+    yet = "" if level.confirmed else " (not confirmed)"
     if found.best == plain["notation"]:
         no = f"no network with blocks{scope}"
         return f"{head} {no} has a higher mean{yet}." if others else f"{head} {no} is within that."

@@ -8,6 +8,7 @@ and what it would take to see a smaller one. A network is never said to save tim
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -24,6 +25,8 @@ from nas.results.noise import noise_of
 from nas.results.power import POWER, ComparisonDesign, blocks_needed, visible_difference
 from nas.spaces.labels import short_label
 
+MOST_NAMES = 5
+"""Networks that a sentence names beside the one it is about; `Answer.equal` has all of them."""
 Kind = Literal["no result", "no control", "one seed", "better", "none better"]
 
 
@@ -231,12 +234,19 @@ def _basis(found: Answer) -> str:
 
 
 def _unconfirmed(found: Answer) -> str:
-    return "" if found.confirmed else " No confirm stage has trained these yet."
+    return "" if found.confirmed else " Not confirmed: no confirm stage has trained the networks compared here."
+
+
+def _some(names: Sequence[str]) -> str:
+    """Names for a sentence; of many, the first and how many more there are."""
+    shown = ", ".join(short_label(name) for name in names[:MOST_NAMES])
+    left = len(names) - MOST_NAMES
+    return f"{shown} and {left} more" if left > 0 else shown
 
 
 def _better_words(found: Answer, change: Ratio | None, noun: str, metric: Metric) -> str:
     paid = cost_words(change, noun)
-    equal = f" Not told apart from it: {', '.join(short_label(name) for name in found.equal)}." if found.equal else ""
+    equal = f" Not told apart from it: {_some(found.equal)}." if found.equal else ""
     return (
         f"{short_label(found.named or '')} is better than {short_label(found.control or '')}: "
         f"{_amount(found.difference, metric)} {_interval(found)}{f', {paid}' if paid else ''} "

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from nas.errors import StudyError
@@ -136,6 +137,10 @@ RESULTS: tuple[Column, ...] = (
 
 RESULT_COLUMNS: tuple[str, ...] = tuple(column.name for column in RESULTS)
 NUMBERS: tuple[str, ...] = tuple(c.name for c in RESULTS if c.dtype in ("count", "number"))
+ELSEWHERE = ("source", "follows", "rest", "plain", "single", "several", "tune")
+"""Roles of trainings that answer another question than the study's front: other data, other backbones,
+or which recipe."""
+CONFIRM = "confirm"
 
 
 def needed(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
@@ -150,8 +155,23 @@ def needed(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
     return table
 
 
+def confirming(table: pd.DataFrame) -> pd.Series:
+    """Which rows a `confirm` stage asked for."""
+    return table["stage_kind"].eq(CONFIRM) if "stage_kind" in table else pd.Series(False, index=table.index)
+
+
+def comparable(table: pd.DataFrame) -> pd.Series:
+    """Which rows answer the study's own question."""
+    if "role" not in table:
+        return pd.Series(True, index=table.index)
+    return ~table["role"].isin(ELSEWHERE)
+
+
 def trainings(table: pd.DataFrame) -> pd.DataFrame:
     """One row a training: what several stages asked for is kept once, where it was asked for last.
+
+    A confirm stage goes before any other, and one that answers the study's question before one that answers another: a
+    training that was confirmed, or is a control, stays so whatever is asked of it later.
 
     An id is one database's: rows of several are told apart by what was trained and came out, and rows without an id are
     a training each.
@@ -159,7 +179,11 @@ def trainings(table: pd.DataFrame) -> pd.DataFrame:
     if "training_id" not in table:
         return table
     same = [column for column in ("training_id", "notation", "seed", MAP.column) if column in table]
-    return table[~(table.duplicated(same, keep="last") & table["training_id"].notna())]
+    rank = 2 * confirming(table) + comparable(table)
+    order = np.argsort(rank, kind="stable")
+    ordered = table.iloc[order]
+    spare = ordered.duplicated(same, keep="last") & ordered["training_id"].notna()
+    return table.iloc[np.sort(order[~spare.to_numpy()])]
 
 
 def finished(table: pd.DataFrame, metric: Metric = MAP) -> pd.DataFrame:

@@ -16,18 +16,14 @@ import numpy as np
 import pandas as pd
 
 from nas.errors import NasError
-from nas.results.columns import MAP, Metric, failed, finished
+from nas.results.columns import MAP, Metric, comparable, confirming, failed, finished
 from nas.results.cost_tables import COST_COLUMNS
 from nas.results.intervals import student_quantile
 from nas.results.noise import BLOCKS, block_codes, noise_of
 from nas.spaces.candidate import Candidate
 
-ELSEWHERE = ("source", "follows", "rest", "plain", "single", "several", "tune")
-"""Roles of trainings that answer another question than the study's front: other data, other backbones,
-or which recipe."""
 ROLES = ("candidate", "control", "baseline", "reference")
 """Roles that a summary names; of several that one candidate had, the last."""
-CONFIRM = "confirm"
 SCRATCH = "scratch"
 _STARTS = {"plain": "from the trained plain network", "checkpoint": "from a checkpoint"}
 """Kinds of start beside random or published weights; which one it was, behind the colon, is a block (see `noise`)."""
@@ -55,7 +51,7 @@ class Level:
         data: id of the data, by content; empty where the table does not say.
         recipe: id of the recipe; empty where the table does not say.
         confirmed: whether a `confirm` stage asked for trainings of this level, networks with blocks among them.
-        controlled: whether a plain network finished at this level.
+        controlled: whether a plain network finished at this level, and one with blocks to hold against it.
     """
 
     split: str
@@ -112,13 +108,6 @@ def _fidelity_part(part: str) -> str:
     return part
 
 
-def comparable(table: pd.DataFrame) -> pd.Series:
-    """Which rows answer the study's own question."""
-    if "role" not in table:
-        return pd.Series(True, index=table.index)
-    return ~table["role"].isin(ELSEWHERE)
-
-
 def level_keys(table: pd.DataFrame) -> pd.DataFrame:
     """What trainings must share to be compared, as text; a column that the table lacks is the same for all."""
     start = _text(table, "start").str.partition(":")[0].replace("", SCRATCH)
@@ -152,12 +141,7 @@ def _level(key: Sequence[str], rows: pd.DataFrame) -> Level:
     plain = rows["notation"].map(is_plain).astype(bool)
     confirmed = bool((confirming(rows) & ~plain).any())
     number = int(rows["notation"].nunique())
-    return Level(split, fidelity, epochs, number, start, data, recipe, confirmed, bool(plain.any()))
-
-
-def confirming(table: pd.DataFrame) -> pd.Series:
-    """Which rows a `confirm` stage asked for."""
-    return table["stage_kind"].eq(CONFIRM) if "stage_kind" in table else pd.Series(False, index=table.index)
+    return Level(split, fidelity, epochs, number, start, data, recipe, confirmed, bool(plain.any() and not plain.all()))
 
 
 def _or_zero(value: float) -> float:

@@ -126,7 +126,7 @@ def test_what_is_said_for_a_robot_is_said_of_whom_it_is_known(full: StudyData) -
     one = test & other & table["seed"].eq(table.loc[test & other, "seed"].min())
     lost = table.assign(status=table["status"].mask(one, "failed"), map=table["map"].mask(one))
     assert "has the best mean of those of which no training failed (0.8789 mAP, 95 % interval [" in words(lost)
-    assert words(table[table["stage_kind"].ne("confirm")]).endswith(" (not confirmed yet).")
+    assert words(table[table["stage_kind"].ne("confirm")]).endswith(" (not confirmed).")
     alone_in_seed = table[table["seed"].eq(table.loc[test & best, "seed"].min())]
     assert " mAP, one seed)" in words(alone_in_seed)
     assert words(table, blocks).endswith(f"plain ResNet-50: no network with blocks {known} is within that.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -96,7 +97,7 @@ def test_a_network_with_a_failed_training_is_counted_and_not_named() -> None:
 
 def test_the_confirmed_level_is_spoken_of_and_an_unconfirmed_one_says_so() -> None:
     sweep = study(0.03, stage_kind="sweep", split="val", fidelity="e20", epochs=20)
-    assert "No confirm stage has trained these yet." in answer_of(sweep).sentence
+    assert "no confirm stage has trained the networks compared here" in answer_of(sweep).sentence
     both = pd.concat([sweep, study(0.0, sd=0.004)], ignore_index=True)
     found = answer_of(both)
     assert found.kind == "none better"
@@ -173,3 +174,12 @@ def test_small_form_of_the_benchmark() -> None:
     right = sum(BLOCKS[0] in (one.named, *one.equal) and one.kind == "better" for one in found)
     assert false <= 4  # 1.2 expected; more with a chance of 1 %
     assert right >= 14  # 19 expected; fewer with a chance of 1 %
+
+
+def test_of_many_that_are_not_told_apart_the_sentence_names_a_few_and_counts_the_rest() -> None:
+    good = [f"resnet50+se@{site}" for site in range(1, 16)]
+    table = planted({PLAIN: 0.6} | dict.fromkeys(good, 0.7), noise_sd=0.001, **CONFIRM)
+    found = answer_of(table)
+    assert len(found.equal) > 5  # all of them for programs
+    rest = f"and {len(found.equal) - 5} more"
+    assert re.search(rf"Not told apart from it: (SE @ \d+, ){{4}}SE @ \d+ {rest}\.", found.sentence)

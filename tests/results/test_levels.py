@@ -115,3 +115,24 @@ def test_a_table_without_the_metric_is_named() -> None:
 def test_plain_networks_are_those_without_blocks() -> None:
     names = ("resnet50", "resnet50(width=0.25)", "resnet50[base_lr=0.001]", "resnet50+se@1", "resnet50+mine:Block@1")
     assert [is_plain(name) for name in names] == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize(("kind", "role"), [("search", "candidate"), ("test_rules", "plain")])
+def test_what_was_confirmed_stays_so_when_a_later_stage_asks_for_it_again(kind: str, role: str) -> None:
+    """The later row of a training once hid that it was confirmed, or that it is a control at all."""
+    table = study(fidelity="e20", epochs=20)
+    asked = table[table["stage_kind"] == "confirm"]
+    both = pd.concat([table, asked.assign(stage_kind=kind, role=role)])
+    (before,), (after,) = ([lv for lv in levels(rows) if lv.split == "test"] for rows in (table, both))
+    assert (after.confirmed, after.controlled, after.candidates) == (True, True, before.candidates)
+    quoted = [candidates(rows, after).set_index("notation")["quoted"].to_dict() for rows in (table, both)]
+    assert quoted[0] == quoted[1]
+    assert len(finished(both)) == len(finished(table))
+
+
+def test_plain_networks_alone_are_no_level_to_quote_while_others_can_be_compared() -> None:
+    """A confirm stage trains the plain networks first; until it has more, the sweep's comparison is the answer."""
+    table = study()
+    begun = table[table["stage_kind"].eq("sweep") | table["notation"].eq(PLAIN)]
+    more = pd.concat([begun, trained("resnet101", [0.61], **CONFIRM).assign(training_id=99)], ignore_index=True)
+    assert quoted_level(levels(more)) == Level("val", "e20")

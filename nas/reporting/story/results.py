@@ -35,7 +35,7 @@ def _quoted_words(data: StudyData, level: Level) -> str:
     table = data.candidates(level)
     quoted = int(table["quoted"].sum())
     if not level.confirmed:
-        return f"The trainings to quote until a confirm stage has run: {level.words}, {plural(quoted, 'candidate')}."
+        return f"No confirm stage has trained these: {level.words}, {plural(quoted, 'candidate')}."
     others = len(table) - quoted
     grey = (
         f" The {plural(others, 'other candidate')} of this set, in grey, took part in the choice only."
