@@ -120,11 +120,11 @@ def _one(definition: StudyDefinition, report: bool, **options: Any) -> dict[str,
     done = commands.run(definition, **options)
     status = done.status()
     result: dict[str, Any] = {key: status[key] for key in ("study", "finished", "trainings")}
-    if report:
-        result["report"] = _report(done)
     lines, found = _told(done.data())
     for words in lines:
         note(words)
+    if report:
+        result["report"] = _report(done)
     return {**result, **found}
 
 
@@ -315,5 +315,5 @@ def _print_status(found: StudyStatus) -> None:
     for kind, count in found["failures"].items():
         line(f"  failed, {kind}: {count}")
     if found["finished"]:
-        line(f"  finished; report: reports/{found['study']}/report.html")
+        line(f"  finished: {search.trainings_words(found)}; report: reports/{found['study']}/report.html")
     sys.stdout.flush()

@@ -85,9 +85,8 @@ class StudyView:
         return Group(table, *[Text(f"  {shown(line)}", style="dim") for line in lines], Text(self._summary(status)))
 
     def _summary(self, status: StudyStatus) -> str:
-        ended = sum(here.ended for here in self._remaining.stages(status))
         eta = f", at most about {duration(self._left)} left" if self._left else ""
-        return f"{ended} trainings, {duration(time.monotonic() - self._begun)} elapsed{eta}"
+        return f"{search.trainings_words(status)}, {duration(time.monotonic() - self._begun)} elapsed{eta}"
 
     def _events(self, status: StudyStatus) -> list[str]:
         """What happened since the last look: stages that began or ended, new waits, now and then a count."""

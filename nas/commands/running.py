@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 from nas import reporting, search, storage
@@ -114,7 +114,7 @@ def run(
             _tell_of_the_stop(after, tell)
             return reporting.Study(url, definition.name)
         search.tidy(repository, definition)
-        tell(f"Study {definition.name!r} is finished: {_ended(after['trainings'])}.")
+        tell(f"Study {definition.name!r} is finished: {search.trainings_words(after)}.")
     return reporting.Study(url, definition.name)
 
 
@@ -132,16 +132,6 @@ def _task(context: search.StudyContext, url: str, lease_s: float) -> search.Work
     definition = context.definition
     trusted = sorted(own_function.code_names(context.repository.study(definition.name).definition))
     return search.WorkerTask(definition.name, url, lease_s, definition.max_attempts, trusted)
-
-
-def _ended(counts: Mapping[str, int]) -> str:
-    """How many trainings ended well, and how many failed.
-
-    >>> _ended({"finished": 12, "failed": 0}), _ended({"finished": 2, "failed": 6})
-    ('12 trainings', '2 trainings, 6 more failed')
-    """
-    failed = f", {counts['failed']} more failed" if counts["failed"] else ""
-    return f"{counts['finished']} training{'s' * (counts['finished'] != 1)}{failed}"
 
 
 def _tell_of_the_stop(status: StudyStatus, tell: Callable[[str], object]) -> None:

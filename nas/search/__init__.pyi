@@ -28,6 +28,7 @@ from .launchers.base import WorkerTask as WorkerTask
 from .launchers.base import launch_lines as launch_lines
 from .launchers.base import stage_state as stage_state
 from .launchers.base import time_left as time_left
+from .launchers.base import trainings_words as trainings_words
 from .launchers.choice import launcher_for as launcher_for
 from .launchers.choice import launchers_here as launchers_here
 from .remaining import Remaining as Remaining

@@ -36,6 +36,7 @@ def _status(sweep: dict[str, int], *, seconds: float = 20.0, running: int = 1, *
         "launch": {},
         "wish": "run",
         "finished": False,
+        "trainings": counts | sweep,
         "now": 100.0,
         **changes,
     }
@@ -85,7 +86,20 @@ def test_the_last_picture_of_a_run_says_how_it_ended(study: Any) -> None:
     status["stages"] = [stage | {"status": "finished"} for stage in status["stages"]]
     with StudyView(study, 1, out) as view:
         view.update(status)
-    assert "8 trainings, 0 s elapsed\n" in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]| +(?=\r?\n)|\r", "", out.file.getvalue())  # type: ignore[attr-defined]
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]| +(?=\r?\n)|\r", "", out.file.getvalue())  # type: ignore[attr-defined]
+    assert "2 trainings, 6 more failed, 0 s elapsed\n" in plain
+        r"\x1b\[[0-9;?]*[a-zA-Z]| +(?=\r?\n)|\r", "", out.file.getvalue()
+    )  # type: ignore[attr-defined]
+
+
+def test_a_training_of_two_stages_is_counted_once_as_at_the_end(study: Any) -> None:
+    """The live table once said 14 trainings where the last line said 12: a stage shared two with one before."""
+    out = Console(file=io.StringIO(), force_terminal=True, width=120)
+    status = _status({"finished": 9}, running=0, trainings={"waiting": 0, "running": 0, "finished": 12, "failed": 0})
+    status["stages"][1]["trainings"] = {"waiting": 0, "running": 0, "finished": 5, "failed": 0}
+    with StudyView(study, 1, out) as view:
+        view.update(status)
+    assert "12 trainings (2 counted in more than one stage), 0 s elapsed" in out.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_time_left_is_that_of_what_is_open(study: Any) -> None:

@@ -52,11 +52,13 @@ def test_a_study_runs_reports_and_resumes(folder: Path, capfd: pytest.CaptureFix
     assert [limit["kind"] for limit in result["health"]] == ["one seed"]
     limit = " ".join(result["health"][0][part] for part in ("fact", "consequence", "cure"))
     assert result["choice"]
-    assert " ".join(err.split()).endswith(f"{result['answer']['sentence']} Mind: {limit} {result['choice']}")
+    assert f"{result['answer']['sentence']} Mind: {limit} {result['choice']} Report: reports" in " ".join(err.split())
     assert status["health"] == result["health"]
     assert status["answer"] == again["answer"] == result["answer"]
     assert main(["status", str(path)]) == 0
-    assert result["answer"]["sentence"] in " ".join(capfd.readouterr().out.split())
+    said = " ".join(capfd.readouterr().out.split())
+    assert result["answer"]["sentence"] in said
+    assert f"finished: {result['trainings']['finished']} trainings" in said
 
 
 @pytest.mark.slow

@@ -249,6 +249,20 @@ def stage_state(stage: StageStanding, status: StudyStatus) -> str:
     return "stopped" if stage["status"] == "running" and has_stopped(status) else str(stage["status"])
 
 
+def trainings_words(status: StudyStatus) -> str:
+    """How many trainings of a study ended well, and how many failed; one that several stages ask for is one.
+
+    >>> stages = [{"trainings": {"finished": 9, "failed": 6}}, {"trainings": {"finished": 5, "failed": 0}}]
+    >>> trainings_words({"stages": stages, "trainings": {"finished": 12, "failed": 6}})
+    '12 trainings, 6 more failed (2 counted in more than one stage)'
+    """
+    finished, failed = (status["trainings"][key] for key in ("finished", "failed"))
+    again = sum(stage["trainings"][key] for stage in status["stages"] for key in ("finished", "failed"))
+    words = f"{finished} training{'s' * (finished != 1)}" + (f", {failed} more failed" if failed else "")
+    shared = again - finished - failed
+    return words + (f" ({shared} counted in more than one stage)" if shared else "")
+
+
 def launch_lines(status: StudyStatus) -> list[str]:
     """Sentences on what is wished of a study and where its workers are, of `Repository.status`."""
     launch, wish, why = status["launch"], status["wish"], status["why"]
