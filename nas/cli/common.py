@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from nas import spaces
 from nas.commands.terminal import console as console
 from nas.commands.terminal import note as note
 from nas.commands.terminal import plain as plain
@@ -36,7 +37,18 @@ OneStudy = Annotated[
     typer.Argument(metavar="STUDY", help="Name of a study, its file, or a database; default: the only one here."),
 ]
 Size = Annotated[str, typer.Option("--input", metavar="HxW", help="Height x width of the images in pixels.")]
-Notation = Annotated[str, typer.Argument(metavar="CANDIDATE", help="A network, such as resnet50+cnl@6,8,14.")]
+
+
+def _candidate(text: str) -> str:
+    """The text, which names a network: what is wrong with it is said before anything else is asked for."""
+    spaces.Candidate.parse(text)
+    return text
+
+
+Notation = Annotated[
+    str,
+    typer.Argument(metavar="CANDIDATE", help="A network, such as resnet50+cnl@6,8,14.", callback=_candidate),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that exist already.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 EXIT_DONE, EXIT_OUR_FAULT, EXIT_USER, EXIT_INTERRUPTED = 0, 1, 2, 130

@@ -88,8 +88,6 @@ def test_the_last_picture_of_a_run_says_how_it_ended(study: Any) -> None:
         view.update(status)
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]| +(?=\r?\n)|\r", "", out.file.getvalue())  # type: ignore[attr-defined]
     assert "2 trainings, 6 more failed, 0 s elapsed\n" in plain
-        r"\x1b\[[0-9;?]*[a-zA-Z]| +(?=\r?\n)|\r", "", out.file.getvalue()
-    )  # type: ignore[attr-defined]
 
 
 def test_a_training_of_two_stages_is_counted_once_as_at_the_end(study: Any) -> None:

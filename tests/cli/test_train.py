@@ -83,6 +83,7 @@ def test_sigterm_writes_a_checkpoint_and_the_same_command_goes_on(cache: Path, t
     ("arguments", "words"),
     [
         (["train", "resnet50+cnll@6", "--data", DATA], "cnll"),
+        (["train", "X@8"], "X@8"),  # without --data, too: the candidate comes first
         (["train", "resnet50", "--data", "nowhere/at/all"], "nowhere/at/all"),
         (["train", "resnet50", "--data", DATA, "--recipe", "stong_baseline"], "strong_baseline"),
         (["train", "resnet50", "--data", DATA, "--set", "base_ln=3"], "base_ln"),
