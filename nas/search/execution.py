@@ -18,7 +18,7 @@ from nas.data.records import require_same_data
 from nas.errors import StorageError, StudyError, TrainingError
 from nas.files.plain import JsonDict
 from nas.results.costs import COSTS
-from nas.search.context import StudyContext
+from nas.search.context import SOURCE, StudyContext
 from nas.search.energy import metered
 from nas.search.objectives import OwnTrainer, Told
 from nas.search.starts import CHECKPOINT, file_of, split_start
@@ -181,7 +181,11 @@ class Execution:
     ) -> TrainingOutcome:
         _ = self._context.table_id  # the table that the study began on, not one that was edited meanwhile
         table = self._context.replay
-        value = None if table is None else table.lookup(candidate, claim.seed, split_start(claim.start)[1])
+        value = (
+            None
+            if table is None
+            else table.lookup(candidate, claim.seed, split_start(claim.start)[1], source=claim.view == SOURCE)
+        )
         if table is None or value is None:
             raise TrainingError(f"{candidate.notation} is not in the table {table.name if table else ''}")
         if value != value:

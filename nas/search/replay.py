@@ -3,8 +3,10 @@
 The table has a column `candidate` in notation, or one column a site (`site01` ...) holding block names; `map` as a
 fraction, or `map_percent`; costs by their names (`latency_ms`, `params`, ...; `cost` is the study's own); `seed` where
 candidates have replicates; and, as results tables have them, `start` (trainings from trained plain networks, controls
-with the number of their move), `role` (rows of `start` networks are left out) and `failure` (why a training has no
-value). Every value is read or named with its line and column: nothing is guessed.
+with the number of their move), `role` (rows of `start` networks are left out, those of `source` networks are what a
+`pretrain` stage is given) and `failure` (why a training has no value). A column `time_ratio`, the time over that of the
+plain network beside it, makes times of several machines and days those of one. Every value is read or named with its
+line and column: nothing is guessed.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from nas.files.given import read_bounded
 from nas.files.hashes import hash_of_text
 from nas.results.cost_tables import given_table, parse_once
 from nas.results.costs import COSTS
-from nas.search.starts import SCRATCH, START_ROLE, split_start
+from nas.search.starts import SCRATCH, SOURCE_ROLE, START_ROLE, split_start
 from nas.spaces import Candidate
 
 _SITE = re.compile(r"site_?(\d+)$")
@@ -42,7 +44,7 @@ class ReplayTable:
 
     Attributes:
         rows: columns `notation`, `seed`, `map`, and a column a cost, by its name; `start` and `move` (number of a
-            control), where the table has starts, and `failure`, where it has failures.
+            control), where the table has starts, `source`, where it has sources, and `failure`, where it has failures.
         name: where it came from, for messages.
         seconds: how long a training takes (0: no time), to rehearse a study with its real rhythm.
     """
@@ -69,8 +71,8 @@ class ReplayTable:
         """
         raw = _read(path)
         columns = _columns(raw, path, cost)
-        if "role" in columns:
-            raw = raw[raw[columns["role"]].str.strip() != START_ROLE]
+        role = raw[columns["role"]].str.strip() if "role" in columns else pd.Series("", index=raw.index)
+        raw = raw[role != START_ROLE]
         quality = "map" if "map" in columns else "map_percent"
         if quality not in columns:
             found = [str(c) for c in raw.columns if _PLAIN.match(str(c))]
@@ -79,7 +81,9 @@ class ReplayTable:
                 "a fraction in `map`, or percent in `map_percent`",
             )
         rows = pd.DataFrame({"notation": _notations(raw, columns, backbone, path)}, index=raw.index)
-        _require_alike(raw, columns, path)
+        _require_alike(raw[role[raw.index] != SOURCE_ROLE], columns, path)
+        if role.eq(SOURCE_ROLE).any():
+            rows["source"] = role.eq(SOURCE_ROLE)
         rows["seed"] = _seeds(raw, columns["seed"], path) if "seed" in columns else 0
         if "start" in columns:
             rows = _with_starts(rows, raw[columns["start"]].str.strip(), path)
@@ -90,6 +94,8 @@ class ReplayTable:
         for name in COSTS:
             if name in columns:
                 rows[name] = _cost(raw, columns[name], path, name)
+        if "time_ratio" in columns and "latency_ms" in rows:
+            rows["latency_ms"] = _in_one_unit(rows, _cost(raw, columns["time_ratio"], path, "time_ratio"))
         return cls(_one_row_each(rows, path, seeded="seed" in columns), str(path), seconds)
 
     @cached_property
@@ -100,26 +106,28 @@ class ReplayTable:
     @cached_property
     def _maps(self) -> dict[str, dict[int, dict[int, float]]]:
         """Values by notation, seed and number of the control."""
-        found: dict[str, dict[int, dict[int, float]]] = {}
-        moves = self.rows["move"] if "move" in self.rows else [0] * len(self.rows)
-        columns = (self.rows["notation"], self.rows["seed"], moves, self.rows["map"])
-        for notation, seed, move, value in zip(*columns, strict=True):
-            found.setdefault(notation, {}).setdefault(int(seed), {})[int(move)] = float(value)
-        return found
+        return _by_seed(self.rows[~self.rows["source"]] if "source" in self.rows else self.rows)
+
+    @cached_property
+    def _sources(self) -> dict[str, dict[int, dict[int, float]]]:
+        """The same of source networks; a table that names none has one value for both."""
+        return _by_seed(self.rows[self.rows["source"]]) if "source" in self.rows else self._maps
 
     def seeds(self, candidate: Candidate) -> list[int]:
         """The seeds that the table has of a candidate, ascending; empty when it is not in the table."""
         return sorted(self._maps.get(candidate.notation, {}))
 
-    def lookup(self, candidate: Candidate, seed: int, moved: int = 0) -> float | None:
+    def lookup(self, candidate: Candidate, seed: int, moved: int = 0, *, source: bool = False) -> float | None:
         """mAP of a candidate with that seed; None when the table does not have it, NaN of a training that failed.
 
         Args:
             candidate: the network.
             seed: one of `seeds`.
             moved: number of a control.
+            source: of the network that is fine-tuned, before it is.
         """
-        return self._maps.get(candidate.notation, {}).get(seed, {}).get(moved)
+        maps = self._sources if source else self._maps
+        return maps.get(candidate.notation, {}).get(seed, {}).get(moved)
 
     def failure(self, candidate: Candidate, seed: int) -> str:
         """Why a training of the table failed."""
@@ -235,6 +243,20 @@ def _cost(raw: pd.DataFrame, column: str, path: Path, name: str) -> pd.Series:
     return values
 
 
+def _in_one_unit(rows: pd.DataFrame, ratio: pd.Series) -> pd.Series:
+    """Times as shares of the plain network's: milliseconds of different machines and days are not averaged."""
+    plain = rows["notation"].map(lambda notation: parse_once(notation).baseline.notation)
+    return ratio * plain.map(rows.groupby("notation")["latency_ms"].mean())
+
+
+def _by_seed(rows: pd.DataFrame) -> dict[str, dict[int, dict[int, float]]]:
+    found: dict[str, dict[int, dict[int, float]]] = {}
+    moves = rows["move"] if "move" in rows else [0] * len(rows)
+    for notation, seed, move, value in zip(rows["notation"], rows["seed"], moves, rows["map"], strict=True):
+        found.setdefault(notation, {}).setdefault(int(seed), {})[int(move)] = float(value)
+    return found
+
+
 def _refuse(raw: pd.DataFrame, column: str, path: Path, wrong: pd.Series, what: str, hint: str) -> None:
     if wrong.any():
         place = int(wrong.to_numpy().argmax())
@@ -245,7 +267,7 @@ def _refuse(raw: pd.DataFrame, column: str, path: Path, wrong: pd.Series, what: 
 def _one_row_each(rows: pd.DataFrame, path: Path, *, seeded: bool) -> pd.DataFrame:
     """Each candidate and seed once; rows that say the same twice are one."""
     numbered = rows.assign(_row=rows.index + 1).drop_duplicates(list(rows.columns))
-    one = ["notation", "seed", *(["move"] if "move" in rows else [])]
+    one = ["notation", "seed", *(name for name in ("move", "source") if name in rows)]
     again = numbered[numbered.duplicated(one, keep=False)]
     if len(again):
         notation, seed = again["notation"].iloc[0], again["seed"].iloc[0]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nas.training.fidelity import Fidelity
 
 SCRATCH, PLAIN, CHECKPOINT = "scratch", "plain", "checkpoint"
-START_ROLE, CONTROL = "start", "control"
+START_ROLE, SOURCE_ROLE, CONTROL = "start", "source", "control"
 PLAIN_SEEDS = 1_000_000
 """Seeds of the plain networks begin here: the same in all studies, which so share them, and those of no sweep."""
 LEAST_CONTROLS = 2

@@ -178,6 +178,33 @@ def test_starts_controls_and_failures_of_a_results_table_are_read(tmp_path: Path
     assert read.seeds(plain) == [1], "the start's own training is no control"
 
 
+def test_sources_are_not_the_networks_that_are_fine_tuned_from_them(tmp_path: Path) -> None:
+    read = table(
+        tmp_path,
+        "notation,role,split,seed,map",
+        "resnet50,source,transfer,3,.5",
+        "resnet50,baseline,test,3,.7",
+        "resnet50,baseline,test,4,.8",
+    )
+    plain = Candidate.parse("resnet50")
+    assert read.seeds(plain) == [3, 4]
+    assert [read.lookup(plain, 3, source=source) for source in (True, False)] == [0.5, 0.7]
+    assert read.lookup(plain, 4, source=True) is None
+
+
+def test_times_of_two_machines_are_those_of_one(tmp_path: Path) -> None:
+    """Their mean said that a block saves a third of the time."""
+    read = table(
+        tmp_path,
+        "notation,seed,map,latency_ms,time_ratio",
+        "resnet50,1,.7,12,1.0",
+        "resnet50,2,.7,8,1.0",
+        "resnet50+hac@8,1,.7,,",
+        "resnet50+hac@8,2,.7,8.8,1.1",
+    )
+    assert read.costs["latency_ms"] == pytest.approx({"resnet50": 10.0, "resnet50+hac@8": 11.0})
+
+
 def test_a_warm_table_is_replayed_with_its_blocks(tmp_path: Path) -> None:
     cnl = "resnet50+cnl(fuse=gate2)"
     lines = [

@@ -12,12 +12,11 @@ from nas.errors import StudyError
 from nas.search.context import SOURCE, StudyContext
 from nas.search.definition import PretrainStage
 from nas.search.stages.base import Preview, Wish, all_terminal, ask, replicated, stage_rows
+from nas.search.starts import SOURCE_ROLE
 from nas.spaces import Candidate, DesignSpace
 
 if TYPE_CHECKING:
     from nas.storage import StageInfo
-
-SOURCE_ROLE = "source"
 
 
 class Pretrain:
