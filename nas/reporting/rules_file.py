@@ -29,6 +29,7 @@ def _provenance(data: StudyData) -> Provenance:
     finished = data.finished
     last = finished["finished_at"].dropna().max() if len(finished) else None
     dataset = data.dataset.get("name")
+    details: dict[str, object] = {"most_blocks": int(finished["n_blocks"].max())} if len(finished) else {}
     return Provenance(
         study=data.name,
         backbone=data.backbone,
@@ -39,7 +40,7 @@ def _provenance(data: StudyData) -> Provenance:
         trainings=len(finished),
         created=None if last is None or last != last else last.isoformat(),
         package=__version__,
-        details={"data_id": data.dataset["id"]} if data.dataset.get("id") else {},
+        details=details | ({"data_id": data.dataset["id"]} if data.dataset.get("id") else {}),
     )
 
 

@@ -111,7 +111,10 @@ def _handed_rules(
     """The rules, and a sentence on where they come from."""
     if "rules" in keys:
         given = stated_rules(definition, keys["rules"])
-        return given, f"Under {len(given.rules)} rules of {given.name}."
+        most = given.provenance.details.get("most_blocks")
+        rules, how = _for_more_blocks(given.rules, most if isinstance(most, int) else None, within)
+        told = f"Under {len(rules)} rules of {given.name}{how}."
+        return RuleSet.of(rules, given.provenance, given.name), told
     study = str(keys["study"])
     source = _known(repository, study)
     if source is not None and repository is not None:
@@ -130,14 +133,25 @@ def _adopted(repository: Repository, source: StudyInfo, within: DesignSpace) -> 
     """What a study adopted, as far as it may be said of the space that asks."""
     findings: list[Finding] = [f for f in as_findings(repository.findings(source.id)) if f.adopted]
     learned = DesignSpace.from_dict(source.definition["space"])
-    of_singles = max(learned.size_by_blocks()) <= 1 < max(within.size_by_blocks())
-    rules = [finding.rule for finding in findings]
-    rules = as_preferences(rules) if of_singles else rules
+    most = max(learned.size_by_blocks())
+    rules, how = _for_more_blocks([finding.rule for finding in findings], most, within)
     confirmed = sum(finding.evidence.confirmation is not None for finding in findings)
-    how = " as preferences, for they were learned from single blocks" if of_singles else ""
     told = f"Under {len(rules)} rules that study {source.name!r} adopted, {confirmed} of them confirmed{how}."
     (backbone, *_) = learned.backbones
     return RuleSet.of(rules, Provenance(study=source.name, backbone=backbone), source.name), told
+
+
+def _for_more_blocks(rules: Sequence[Rule], most: int | None, within: DesignSpace) -> tuple[list[Rule], str]:
+    """Rules as they may be said of a space, and how: those learned from single blocks forbid nothing where more may be.
+
+    Args:
+        rules: as they were adopted.
+        most: blocks of the largest network that they were learned from; None: not known, as where a person wrote them.
+        within: the space that asks.
+    """
+    if most is not None and most <= 1 < max(within.size_by_blocks()):
+        return as_preferences(rules), " as preferences, for they were learned from single blocks"
+    return list(rules), ""
 
 
 def as_findings(rows: Iterable[Mapping[str, object]]) -> list[Finding]:

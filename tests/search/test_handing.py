@@ -11,6 +11,8 @@ import yaml
 from search_builders import open_study, study_file, work
 
 from nas.errors import NasError, StudyError
+from nas.reporting.loading import study_data
+from nas.reporting.rules_file import write_rules
 from nas.search import checks
 from nas.search.checks import check_study
 from nas.search.context import StudyParts
@@ -106,6 +108,10 @@ def test_rules_of_singles_are_preferences_for_pairs(tmp_path: Path) -> None:
     assert {site for text in drawn for site in Candidate.parse(text).sites} <= {6, 8, 14}
     again = open_study(handed(tmp_path, study="replayed"))[2]
     assert again.space.id == space.id
+    written = write_rules(study_data(repository, "replayed"), tmp_path / "rules.yaml")
+    read = StudyParts(load_study(handed(tmp_path, rules=written.name))).space
+    assert {rule.sentence() for rule in read.rules} == {rule.sentence() for rule in space.rules}
+    assert read.contains("resnet50+cnl@1,17")  # a file of these rules forbade it
 
 
 def test_without_the_study_the_fallback_holds_and_is_said(tmp_path: Path) -> None:
