@@ -38,16 +38,12 @@ def load(url: str, *names: str) -> list[Any]:
 
 
 def of_quickstart(url: str, images: Path) -> None:
-    """Map of differences, first screen of the report, front in the dashboard."""
+    """Map of differences, front in the dashboard."""
     (data,) = load(url, "quickstart")
     write_still(figure_block("placement_map", data).drawing, images / "quickstart_map.png")
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
-        reporting.write_report(data, Path(folder), ["html"])
+    with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=find_browser(), args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.goto((Path(folder) / "report.html").as_uri())
-        page.locator(".plot .main-svg").first.wait_for()
-        page.screenshot(path=images / "report_top.png")
         with serving(Path(url.removeprefix("sqlite:///"))) as address:
             page.goto(f"{address}/study/quickstart/front")
             page.wait_for_function(DRAWN, timeout=120_000)

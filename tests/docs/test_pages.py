@@ -55,6 +55,11 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
+def test_every_picture_is_shown_on_a_page() -> None:
+    shown = {(page.parent / link).resolve() for page in PAGES for link in links(page) if "://" not in link}
+    assert set((DOCS / "images").iterdir()) <= shown
+
+
 def test_files_named_in_the_architecture_exist() -> None:
     named = re.findall(r"`((?:nas|tests|benchmarks)/[\w/.]+)`", (DOCS / "architecture.md").read_text(encoding="utf-8"))
     assert len(named) > 40
