@@ -5,8 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from nas.search.launchers.ray import connect
 from nas.search.launchers.slurm import SlurmWorker
 
 GIVES_BACK = """
@@ -34,3 +38,13 @@ def test_a_signal_in_the_midst_of_waiting_for_the_worker_lets_it_give_back(tmp_p
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
     assert (again[0].function.command, again[0].function._child) == (worker.command, None)
+
+
+def test_a_cluster_of_this_machine_is_not_one_that_was_left_running_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray looks for one unless it is told not to, and refuses what it is told of a new one."""
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=lambda **options: asked.append(options)))
+    for address in ("", "10.0.0.1:6379"):
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        connect()
+    assert [options["address"] for options in asked] == ["local", "10.0.0.1:6379"]

@@ -60,7 +60,7 @@ WHOLE = {"waiting": 0, "running": 0, "finished": 10, "failed": 0}
 
 
 def on(study: FaultStudy, cluster: Any) -> subprocess.Popen[bytes]:
-    """`nas run --on ray` as it is run inside `ray job submit`, which gives the address in the environment."""
+    """`nas run --on ray` with the cluster's address in the environment, where `ray job submit` puts it."""
     return study.run("--on", "ray", RAY_ADDRESS=cluster.address)
 
 

@@ -198,7 +198,7 @@ def connect(address: str = "", own: Collection[str] = ()) -> ModuleType:
     found = address or os.environ.get("RAY_ADDRESS", "")
     if not found:
         local = {"_node_ip_address": "127.0.0.1", "include_dashboard": False, "object_store_memory": LOCAL_STORE}
-        ray.init(**local, **options)
+        ray.init(address="local", **local, **options)  # not one that `ray start` left running here
         return ray
     try:
         ray.init(address=found, **options)
