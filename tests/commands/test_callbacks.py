@@ -211,12 +211,11 @@ def wait_for(uri: str, server: subprocess.Popen[bytes], log: Path) -> None:
         time.sleep(0.2)
 
 
-@pytest.mark.heavy
 @pytest.mark.slow  # each run starts a process of wandb's own
 def test_weights_and_biases_offline(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    found = run(nas.WeightsAndBiases("project", folder))
+    found = run(nas.WeightsAndBiases("project", folder), stages=[{"sweep": {"candidates": 2, "baselines": False}}])
     kept = list((folder / "wandb").glob("offline-run-*"))
     assert len(kept) == len(found.results())
     assert b"resnet50" in b"".join(file.read_bytes() for run in kept for file in run.glob("*.wandb"))
