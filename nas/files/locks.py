@@ -23,24 +23,28 @@ _THREADS: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 @contextmanager
-def locked(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
+def locked(path: Path, waiting: Callable[[], object] = lambda: None, patience_s: float | None = None) -> Iterator[None]:
     """Holds the lock `path`.lock.
 
     Args:
         path: the file or folder that one holder at a time makes or changes.
         waiting: called once when somebody else holds the lock, before the wait.
+        patience_s: seconds after which a wait is given up; None: never.
 
     Raises:
-        NasError: the lock is a link, is no file, or is another's in a folder that everybody may write to.
+        NasError: the lock is a link, is no file, is another's in a folder that everybody may write to, or is held for
+            longer than that.
     """
     lock, threads = _Lock(path.with_name(f"{path.name}.lock")), _THREADS[str(path.absolute())]
     if not threads.acquire(blocking=False):
         waiting()
-        threads.acquire()
+        if not threads.acquire(timeout=-1 if patience_s is None else patience_s):
+            raise _held(path, patience_s)
     try:
         if not lock.acquire(blocking=False):
             waiting()
-            lock.acquire()
+            if not lock.acquire(timeout=patience_s):
+                raise _held(path, patience_s)
         try:
             yield
         finally:
@@ -75,6 +79,10 @@ def _refuse_if_strange(path: Path, found: os.stat_result) -> None:
         raise _unusable(path, "it is no file")
     if path.parent.stat().st_mode & stat.S_IWOTH and found.st_uid not in (os.geteuid(), 0):
         raise _unusable(path, "it belongs to another user, in a folder that everybody may write to")
+
+
+def _held(path: Path, patience_s: float | None) -> NasError:
+    return NasError(f"another program has held the lock of {path} for {patience_s:g} s", "Wait for it, or end it.")
 
 
 def _unusable(path: Path, why: str) -> NasError:

@@ -174,7 +174,11 @@ class Asker:
         return kept
 
     def close(self) -> None:
-        """Gives back what was asked and not told; returns when Optuna's tables show what was told."""
+        """Gives back what was asked and not told; returns when Optuna's tables show what was told.
+
+        Another program that holds these tables is waited for half a minute at a time; what is not shown by then, a
+        warning says, and the next program that works on the study shows it.
+        """
         if self._over.is_set():
             return
         self._over.set()
@@ -218,7 +222,7 @@ class Asker:
                 log.warning("no sign of life could be given: %s", away)
 
     def _copy(self) -> None:
-        """Writes Optuna's tables, whose lock is waited for without a limit: neither who asks nor a lease may wait."""
+        """Writes Optuna's tables, whose lock may be another program's: neither who asks nor a lease may wait for it."""
         with contextlib.suppress(NasError):  # what died before it was mirrored; the next program tries again
             self._mirror.reconcile()
         while not self._over.wait(COPY_S):

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import StaticPool
 
@@ -34,6 +35,7 @@ CONNECT_TIMEOUT_S = 10
 SILENCE_S = 30  # a server whose system does not even acknowledge packets for so long is away
 PATIENT = {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
 _BEGIN = "nas_begin"
+_LOCK_NOT_AVAILABLE = "55P03"
 _ONE_MOMENT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 T = TypeVar("T")
 
@@ -127,9 +129,13 @@ class Database:
         return found
 
     @contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """Held by one process at a time among all that use this database; freed when its holder dies."""
-        with _advisory_lock(self.engine, name) if not self.is_sqlite else _file_lock(self.path):
+    def lock(self, name: str, patience_s: float | None = None) -> Iterator[None]:
+        """Held by one process at a time among all that use this database; freed when its holder dies.
+
+        Raises:
+            NasError: another has held it for longer than `patience_s`; None: it is waited for.
+        """
+        with _file_lock(self.path, patience_s) if self.is_sqlite else _advisory_lock(self, name, patience_s):
             yield
 
     def close(self) -> None:
@@ -292,15 +298,21 @@ def tame_sqlite(engine: Engine, *, read_only: bool = False, foreign_keys: bool =
 
 
 @contextmanager
-def _advisory_lock(engine: Engine, name: str) -> Iterator[None]:
+def _advisory_lock(database: Database, name: str, patience_s: float | None) -> Iterator[None]:
     key = int.from_bytes(bytes.fromhex(hash_of_text(name)), signed=True)
     # Freed with its transaction: a lock of the session would be lost where PgBouncer shares connections.
-    with engine.begin() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+    with database.engine.begin() as connection:
+        connection.execute(text(f"SET LOCAL lock_timeout = {round(1000 * (patience_s or 0))}"))  # 0: without a limit
+        try:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                raise
+            raise StorageError(f"another program has held a lock of {database.url} for {patience_s:g} s") from error
         yield
 
 
 @contextmanager
-def _file_lock(path: Path | None) -> Iterator[None]:
-    with nullcontext() if path is None else locked(path):
+def _file_lock(path: Path | None, patience_s: float | None) -> Iterator[None]:
+    with nullcontext() if path is None else locked(path, patience_s=patience_s):
         yield

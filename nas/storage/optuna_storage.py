@@ -35,6 +35,8 @@ TRAINING_KEY, NOTATION_KEY = "nas_training_id", "candidate"
 DIRECTIONS = ("maximize", "minimize")
 METRICS = ("mAP", "cost")
 PATIENCE_S = 120.0
+LOCK_S = 30.0
+"""How long another program that writes Optuna's tables is waited for."""
 _LOCK = "nas optuna mirror"
 
 
@@ -57,7 +59,7 @@ def mirror_trials(
         metrics: names of the values.
 
     Raises:
-        StorageError: the database was away for longer than two minutes.
+        NasError: the database was away for longer than two minutes, or another program held the lock for `LOCK_S`.
     """
     told: set[int] = database.attach(f"trainings in optuna study {name}", set)
     usable = [trial for trial in trials if all(math.isfinite(value) for value in trial["values"])]
@@ -65,7 +67,7 @@ def mirror_trials(
     if not wanted:
         return 0
     storage = optuna_storage(database)
-    with database.lock(_LOCK):
+    with database.lock(_LOCK, LOCK_S):
         added = _patiently(database, lambda: _add_missing(_study(database, storage, name, directions, metrics), wanted))
     told.update(wanted)
     return added
@@ -138,7 +140,7 @@ def _open_storage(database: Database) -> RDBStorage:
     arguments: dict[str, Any] = {"connect_args": {"timeout": BUSY_TIMEOUT_S}}
     if not database.is_sqlite:
         arguments = {"pool_pre_ping": True, "pool_size": 1, "connect_args": postgresql_arguments(database.address)}
-    with database.lock(_LOCK):
+    with database.lock(_LOCK, LOCK_S):
         storage = _patiently(database, lambda: optuna.storages.RDBStorage(url, engine_kwargs=arguments))
     if database.is_sqlite:
         tame_sqlite(storage.engine, foreign_keys=False)

@@ -33,6 +33,19 @@ def test_another_process_waits_and_a_killed_one_leaves_nothing(tmp_path: Path) -
     assert waited == [1]
 
 
+def test_a_holder_that_does_not_end_is_waited_for_as_long_as_was_said(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "made")]
+    said = r"another program has held the lock of .*made for 0\.1 s"
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(NasError, match=said), locked(tmp_path / "made", patience_s=0.1):
+            pass
+        holder.kill()
+    with locked(tmp_path / "made"), pytest.raises(NasError, match=said), locked(tmp_path / "made", patience_s=0.1):
+        pass
+
+
 def test_threads_take_turns(tmp_path: Path) -> None:
     inside, most = [0], [0]
     start = threading.Barrier(4)

@@ -416,6 +416,25 @@ def test_neither_a_lease_nor_a_plan_waits_for_optunas_tables(monkeypatch: pytest
         assert _shown(database) == {one.id for one in asked[:3] if _is_in_the_space(asker, one)}
 
 
+def test_a_program_that_keeps_optunas_tables_to_itself_keeps_none_from_ending(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asking()
+    monkeypatch.setattr("nas.storage.optuna_storage.LOCK_S", 0.1)
+    with open_database("sqlite:///nas.db") as database:
+        with database.lock("nas optuna mirror"):
+            asker = Asker(database, "own")
+            asked = [one for _ in range(4) if (one := asker.ask()) is not None]
+            for one in asked:
+                assert asker.tell(one, score(one.candidate, one.seed))
+            asker.close()
+            assert "not mirrored to Optuna yet: another program has held the lock" in caplog.text
+        assert not _shown(database)
+        following = Asker(database, "own")
+        following.close()
+        assert _shown(database) == {one.id for one in asked if _is_in_the_space(following, one)}
+
+
 def test_what_optunas_tables_are_made_of_is_not_what_a_planner_has_looked_at() -> None:
     asking()
     with open_database("sqlite:///nas.db") as database:

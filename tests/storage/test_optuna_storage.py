@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 from storage_builders import fill, finish_all
 
-from nas.errors import StorageError
+from nas.errors import NasError, StorageError
 from nas.storage import Database, Repository, open_database, schema
 from nas.storage import optuna_storage as mirror
 from nas.storage.models import Base
@@ -97,6 +97,17 @@ def test_two_workers_at_once_mirror_once(url: str, database: Database, ids: list
         thread.join()
     assert sum(added) == 6
     assert len(optuna.load_study(study_name=NAME, storage=driver_url(database)).trials) == 6
+
+
+def test_another_program_that_keeps_the_lock_is_not_waited_for_without_a_limit(
+    url: str, database: Database, ids: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "LOCK_S", 0.1)
+    trials = [trial(i) for i in ids]
+    with open_database(url) as other:
+        with other.lock(mirror._LOCK), pytest.raises(NasError, match=r"another program has held .* for 0\.1 s"):
+            mirror_trials(database, NAME, trials)
+        assert mirror_trials(database, NAME, trials) == 6
 
 
 @pytest.mark.parametrize("told", [0, 1])
