@@ -105,6 +105,7 @@ def profile(
     }
     protocol, chosen = commands.protocol_of(None, settings), open_space(space)
     limits = commands.references(reference, chosen.baselines())
+    protocol = protocol.of_code(chosen.own_code.union(*(network.own_code for network in limits)))
     planned = latency.plan_profile(chosen, limits, checks, several=several)
     note(f"{len(planned)} networks: {protocol.sentence()}")
     with _open(db, create=True) as database, progress_bar("Measuring") as tell:
@@ -188,6 +189,7 @@ def bridge(
         opset=opset,
     )
     wanted = [candidate for text in networks or [] for candidate in _networks(text, reference)]
+    protocol = protocol.of_code(frozenset[str]().union(*(network.own_code for network in wanted)))
     everything = latency.Returned()
     with _open(db, create=bool(wanted)) as database:
         repository = storage.Repository(database)

@@ -95,7 +95,9 @@ def profile(
     """
     how = protocol_of(protocol, settings)
     chosen = space if isinstance(space, DesignSpace) else DesignSpace.from_yaml(space)
-    planned = plan_profile(chosen, references(reference, chosen.baselines()), checks, several=several)
+    limits = references(reference, chosen.baselines())
+    how = how.of_code(chosen.own_code.union(*(network.own_code for network in limits)))
+    planned = plan_profile(chosen, limits, checks, several=several)
     with storage.open_database(db or "sqlite://") as database:
         found = run_profile(planned, how, latency.RepositoryStore(storage.Repository(database)), progress)
     for warning in found.warnings:

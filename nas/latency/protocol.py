@@ -7,7 +7,7 @@ backend makes of a protocol is left to `nas.latency.backends`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from operator import index
 from typing import Any
@@ -101,7 +101,8 @@ class LatencyProtocol:
         head: of the network: a `DeployedHead` or a mapping of `name`, `pooling` and `settings`, in a study that of its
             recipe; None: the mean and the BNNeck.
         heads: heads on one trunk: the network's own, and others like it with weights of their own.
-        code: hash of the source of a backend of one's own; written by the program.
+        code: hash of the source of a backend of one's own, and of what the timed networks run that does not ship with
+            this package; written by the program.
     """
 
     device: str = "cpu"
@@ -189,6 +190,15 @@ class LatencyProtocol:
         """Plain data, for JSON; `from_dict` reads it back."""
         head = self.head and {**asdict(self.head), "settings": dict(self.head.settings)}
         return asdict(self) | {"input": list(self.input), "head": head}
+
+    def of_code(self, names: Iterable[str]) -> LatencyProtocol:
+        """The same for networks that run this code (named as for `own_code.code_hash`): edited, it is timed anew.
+
+        Raises:
+            SpaceError: one of them is not trusted, or cannot be imported.
+        """
+        backend = [self.backend] if own_code.is_own(self.backend) else []
+        return replace(self, code=own_code.code_hash([*names, *backend]) or None)
 
     @property
     def id(self) -> str:

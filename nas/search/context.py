@@ -28,9 +28,11 @@ from nas.search.objectives import OwnTrainer
 from nas.search.replay import ReplayTable
 from nas.search.starts import identity_forms
 from nas.spaces import Candidate, DesignSpace, own_code
+from nas.spaces.plugins import code_names
 from nas.storage.kept import KeptResults
 from nas.training.fidelity import Fidelity
 from nas.training.recipe import Recipe, load_recipe, with_paths
+from nas.training.settings import HEAD_SETTINGS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,25 +112,36 @@ class StudyParts:
 
     @cached_property
     def protocol(self) -> LatencyProtocol:
-        """How networks are timed in this study."""
-        found = replace(latency_protocol(self.definition), head=self.head)
+        """How networks are timed in this study; one begun before head and code were a part of it keeps its own."""
+        plain = latency_protocol(self.definition)
+        headed = replace(plain, head=self._deployed_head)
+        known = () if self.repository is None else self.repository.studies()
+        begun = next((study.protocol_id for study in known if study.name == self.definition.name), None)
+        found = next((one for one in (plain, headed) if one.id == begun), None) or headed.of_code(self._timed_code)
         own = found.device == "cuda" and self.measures_here and self.device.startswith("cuda:")
         return replace(found, device=self.device) if own else found
 
     @property
     def head(self) -> DeployedHead | None:
         """The head that networks of this study are deployed with; None: the BNNeck, and where others train them."""
-        if not self.trains or self._timed_with_the_bnneck:
+        return self.protocol.head if self.trains else None
+
+    @property
+    def _deployed_head(self) -> DeployedHead | None:
+        if not self.trains:
             return None
         recipe = self.recipe
         return DeployedHead(recipe.head_name, recipe.pooling, tuple(sorted(recipe.head_settings.items())))
 
-    @cached_property
-    def _timed_with_the_bnneck(self) -> bool:
-        """Whether the study was begun so, as all were once: with its recipe's head its times would be of two kinds."""
-        known = () if self.repository is None else self.repository.studies()
-        timed = [study.protocol_id for study in known if study.name == self.definition.name]
-        return timed == [latency_protocol(self.definition).id]
+    @property
+    def _timed_code(self) -> frozenset[str]:
+        """What networks that are timed run that does not ship with this package."""
+        tests = [stage.settings for stage in self.definition.named_stages() if stage.kind == "test_rules"]
+        spaces = [self.space, *(space for settings in tests for space in self.rule_test_spaces(settings.spaces))]
+        heads = [self.recipe.head_name] if self.trains else []
+        return code_names("head", heads, HEAD_SETTINGS).union(
+            self.reference.own_code, *(space.own_code for space in spaces)
+        )
 
     def complexity(self, candidate: Candidate) -> Complexity:
         """Sizes of a candidate as it is deployed, for images of the size that is timed."""

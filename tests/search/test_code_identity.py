@@ -5,16 +5,21 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from search_builders import open_study
 
+import nas
 from nas.errors import StudyError
+from nas.latency.placements import ProfileOutcome
+from nas.latency.protocol import LatencyProtocol
 from nas.search.context import StudyParts
 from nas.search.definition import load_study
-from nas.spaces import Candidate, blocks, own_code
+from nas.search.far_device import unmeasured
+from nas.spaces import Candidate, DesignSpace, blocks, own_code
 from nas.training.recipe import Recipe
 
 OURS, THEIRS = "resnet18(width=0.125)", "timm:resnet10t"
@@ -34,13 +39,13 @@ class Twice(AttentionBlock):
 """
 
 
-def study(folder: Path, *backbones: str) -> Path:
+def study(folder: Path, *backbones: str, block: str = "se", name: str = "named") -> Path:
     path = folder / "study.yaml"
-    space = {"name": "s", "backbones": list(backbones), "sites": [2], "blocks": ["se"]}
+    space = {"name": "s", "backbones": list(backbones), "sites": [2], "blocks": [block]}
     data = {"generated": {"train_identities": 8, "test_identities": 4, "images": 2}}
     latency = {"reference": backbones[0], "input": [32, 16], "isolated": False}
     stages = [{"sweep": {"design": "exhaustive"}}]
-    text = {"name": "named", "space": space, "data": data, "recipe": "quickstart", "latency": latency, "stages": stages}
+    text = {"name": name, "space": space, "data": data, "recipe": "quickstart", "latency": latency, "stages": stages}
     path.write_text(yaml.safe_dump(text | {"select_on": "test", "database": f"sqlite:///{folder}/study.db"}))
     return path
 
@@ -135,6 +140,50 @@ def test_an_installed_package_s_code_is_what_its_own_modules_hold(package: Path)
     (package / "twice_package" / "factor.py").write_text("FACTOR = 3\n")
     assert own_code.code_hash(candidate.own_code) != before[0]
     assert own_code.code_hash(recipe.own_code) == before[1]
+
+
+def test_times_of_edited_code_are_not_taken_for_the_new(package: Path, tmp_path: Path) -> None:
+    """A study of another name in the same database took them."""
+
+    def untimed(name: str) -> int:
+        _, repository, context = open_study(study(tmp_path, "resnet18", block="twice", name=name))
+        found = unmeasured(context, context.space.enumerate())
+        for network in found:
+            repository.store_latency(
+                {"median_ms": 1.0},
+                architecture_id=network.id,
+                notation=network.notation,
+                protocol_id=context.protocol.id,
+                device=context.device_name,
+            )
+        return len(found)
+
+    assert [untimed("first"), untimed("second")] == [2, 0]
+    (package / "twice_package" / "factor.py").write_text("FACTOR = 3\n")
+    assert [untimed("third"), untimed("fourth")] == [2, 0]
+
+
+def test_a_profile_of_edited_code_is_another(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = DesignSpace.from_dict({"name": "s", "backbones": ["resnet18"], "sites": [2], "blocks": ["twice"]})
+    asked: list[LatencyProtocol] = []
+    outcome = lambda planned, protocol, *_: (asked.append(protocol), ProfileOutcome(protocol, "here"))[1]  # noqa: E731
+    monkeypatch.setattr("nas.commands.devices.run_profile", outcome)
+    nas.profile(space)
+    (package / "twice_package" / "factor.py").write_text("FACTOR = 3\n")
+    nas.profile(space)
+    own, edited = asked
+    assert own.id != edited.id
+    parts = StudyParts(load_study(study(tmp_path, "resnet18", block="twice")), None)
+    assert parts.protocol.code == own.of_code([*space.own_code]).code
+
+
+def test_a_study_that_was_begun_before_its_code_was_part_of_its_times_keeps_them(package: Path, tmp_path: Path) -> None:
+    path = study(tmp_path, "resnet18", block="twice")
+    _, repository, context = open_study(path)
+    assert context.protocol.code
+    before = replace(context.protocol, code=None)
+    repository.set_study_latency(context.study_id, before.id, context.device_name)
+    assert open_study(path)[2].protocol == before
 
 
 def test_what_ships_has_no_code() -> None:
