@@ -22,8 +22,6 @@ from nas.networks.export.program import quiet
 from nas.spaces.blocks import BLOCKS
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
-PT2E = pytest.mark.skipif(find_spec("torchao") is None, reason="torchao is not installed")
-EXECUTORCH = pytest.mark.skipif(find_spec("executorch") is None, reason="ExecuTorch is not installed")
 SIZE = (64, 32)
 SHAPE = FeatureShape(32, 6, 4)
 
@@ -308,7 +306,6 @@ def test_tensorrt_says_what_is_missing() -> None:
 # -- PyTorch's own int8, and ExecuTorch
 
 
-@PT2E
 @pytest.mark.slow
 def test_int8_by_torch_s_own_export(trained: ReidNetwork, tmp_path: Path) -> None:
     path = tmp_path / "n.pt2"
@@ -328,7 +325,6 @@ def test_int8_by_torch_s_own_export(trained: ReidNetwork, tmp_path: Path) -> Non
         assert 0.98 < float(cosine.min()) < 0.99999  # another arithmetic, the same answers
 
 
-@EXECUTORCH
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "least"), [("fp32", 0.99999), ("int8", 0.98)])
 def test_executorch_answers_as_pytorch_does(trained: ReidNetwork, tmp_path: Path, precision: str, least: float) -> None:
@@ -346,7 +342,6 @@ def test_executorch_answers_as_pytorch_does(trained: ReidNetwork, tmp_path: Path
         assert float(cosine.min()) > least
 
 
-@EXECUTORCH
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(BLOCKS))
 def test_every_block_runs_in_executorch(tmp_path: Path, name: str) -> None:
