@@ -74,8 +74,7 @@ class KeptResults:
         self._study: _Study | None = None
         self._rows: dict[_Key, _Row] = {}
         self._timed: tuple[object, pd.DataFrame] | None = None
-        self._told: tuple[object, pd.DataFrame] | None = None
-        self._both: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame] | None = None
+        self._told: tuple[object, pd.DataFrame, pd.DataFrame] | None = None
         self._results: tuple[dict[_Key, _Row], pd.DataFrame, pd.DataFrame] | None = None
 
     def look(self) -> None:
@@ -102,14 +101,7 @@ class KeptResults:
         """As `Repository.costs`: what was told at the last look, and what is measured now."""
         with self._lock:
             study = self._known
-            if study.objective.get("table"):
-                return self._repository.given_costs(self._name)
-            timed, told = self._times(study), self._told_costs() if study.objective.get("costs") else None
-            if told is None:
-                return timed
-            if self._both is None or self._both[0] is not timed or self._both[1] is not told:
-                self._both = timed, told, beside_told(timed, told)
-            return self._both[2]
+            return self._repository.costs_by(self._name, study.objective, lambda: self._times(study), self._beside)
 
     def sampler_attrs(self) -> dict[int, Mapping[str, object]]:
         """What samplers noted beside their proposals, by training, at the last look; none where nothing was noted."""
@@ -168,13 +160,13 @@ class KeptResults:
             for stage, training, *counted, attrs, status, costs in session.execute(query.where(Training.id.in_(piece))):
                 yield (stage, training), (tuple(counted), attrs, (status == "finished" and costs) or {})
 
-    def _told_costs(self) -> pd.DataFrame:
-        """Mean of the costs that one's own trainer gave, a row an architecture."""
+    def _beside(self, timed: pd.DataFrame) -> pd.DataFrame:
+        """Means of the costs that one's own trainer gave, beside the measured ones."""
         found = {training: (row.notation, row.costs) for (_, training), row in self._rows.items() if row.costs}
         told = dict(sorted(found.items()))
-        if self._told is None or self._told[0] != told:
-            self._told = told, given_table(mean_costs(told.values()), "told")
-        return self._told[1]
+        if self._told is None or self._told[0] != told or self._told[1] is not timed:
+            self._told = told, timed, beside_told(timed, given_table(mean_costs(told.values()), "told"))
+        return self._told[2]
 
     def _times(self, study: _Study) -> pd.DataFrame:
         """Times of the study's protocol and device; latencies are only ever added."""

@@ -5,7 +5,7 @@ Columns are fixed and documented here; what was not measured is NaN or None, nev
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -95,12 +95,24 @@ class Tables(Studies):
             StudyError: there is no study of this name.
         """
         info = self.study(study)
-        objective = info.definition.get("objective") or {}
+        return self.costs_by(
+            study,
+            info.definition.get("objective") or {},
+            lambda: time_table(self.newest_records(info.protocol_id, info.device)),
+            lambda timed: beside_told(timed, given_table(self._told_costs(study), "told")),
+        )
+
+    def costs_by(
+        self,
+        study: str,
+        objective: Mapping[str, object],
+        timed: Callable[[], pd.DataFrame],
+        beside: Callable[[pd.DataFrame], pd.DataFrame],
+    ) -> pd.DataFrame:
+        """Costs by a study's objective: its table's, else the measured ones, which what was told stands beside."""
         if objective.get("table"):
-            return self.given_costs(study)
-        timed = time_table(self.newest_records(info.protocol_id, info.device))
-        told = objective.get("costs")
-        return beside_told(timed, given_table(self._told_costs(study), "told")) if told else timed
+            return self._given_costs(study)
+        return beside(timed()) if objective.get("costs") else timed()
 
     def newest_records(self, protocol_id: str | None, device: str | None) -> list[dict[str, object]]:
         """The newest figure of every architecture, a measured one before a predicted one: what costs are read from."""
@@ -116,7 +128,7 @@ class Tables(Studies):
             found.setdefault(row.architecture_id, values)
         return list(found.values())
 
-    def given_costs(self, study: str) -> pd.DataFrame:
+    def _given_costs(self, study: str) -> pd.DataFrame:
         """The costs that a replayed table gives; the same object as long as they are the same."""
         table = self.replayed_table(study)
         if table is None:
