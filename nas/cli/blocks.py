@@ -34,8 +34,7 @@ def list_(json: Json = False) -> None:
 
 
 def describe(
-    name: Annotated[str, typer.Argument(metavar="BLOCK", help="Name of a block, or module:Class.")],
-    json: Json = False,
+    name: Annotated[str, typer.Argument(metavar="BLOCK", help="Name of a block, or module:Class.")], json: Json = False
 ) -> None:
     """Describe one block: hyperparameters, shapes, formulas, cost at the five site shapes of ResNet-50, source.
 

@@ -8,17 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas import data
-from nas.cli.common import (
-    EXIT_USER,
-    Json,
-    console,
-    emit,
-    emit_json,
-    note,
-    parse_size,
-    print_table,
-    progress_bar,
-)
+from nas.cli.common import EXIT_USER, Json, console, emit, emit_json, note, parse_size, print_table, progress_bar
 from nas.errors import DataError
 
 if TYPE_CHECKING:

@@ -92,10 +92,7 @@ def check(
     Example: nas db check --repair
     """
     store = checkpoint_store(checkpoints)
-    with (
-        storage.open_database(db, create=False) as database,
-        progress_bar("check", enabled=not json) as progress,
-    ):
+    with storage.open_database(db, create=False) as database, progress_bar("check", enabled=not json) as progress:
         repository = storage.Repository(database)
         problems = storage.check_database(repository, store=store, deep=deep, progress=progress)
         repaired = storage.repair_database(repository, problems) if repair else 0
@@ -138,10 +135,7 @@ def export(
     Example: nas db export market1501 market1501.nas.zip
     """
     store = checkpoint_store(None) if with_checkpoints else None
-    with (
-        storage.open_database(db, create=False, read_only=True) as database,
-        progress_bar("export") as progress,
-    ):
+    with storage.open_database(db, create=False, read_only=True) as database, progress_bar("export") as progress:
         check_outputs((file,), (database.path,), force=storage.is_archive(file))
         done = storage.export_study(storage.Repository(database), study, file, store=store, progress=progress)
     _show_archived(done, f"wrote {file}", json)

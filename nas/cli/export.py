@@ -44,8 +44,7 @@ def export(
         Path | None, typer.Option("--cache", help="int8: folder for packed images.", show_default=False)
     ] = None,
     opset: Annotated[
-        int | None,
-        typer.Option(help="ONNX operator set; default: 17, which TensorRT 8 reads too.", show_default=False),
+        int | None, typer.Option(help="ONNX operator set; default: 17, which TensorRT 8 reads too.", show_default=False)
     ] = None,
     images: Annotated[
         Path | None,

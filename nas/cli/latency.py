@@ -31,8 +31,7 @@ DEFAULT_DATABASE = "sqlite:///.nas/latency.db"
 
 DatabaseUrl = Annotated[str, database_option(f"Database; default: $NAS_DATABASE, or {DEFAULT_DATABASE}.")]
 Backend = Annotated[
-    str,
-    typer.Option(help="eager, compile, cuda_graphs, onnxruntime, tensorrt, openvino; auto: cuda_graphs or eager."),
+    str, typer.Option(help="eager, compile, cuda_graphs, onnxruntime, tensorrt, openvino; auto: cuda_graphs or eager.")
 ]
 Where = Annotated[str, typer.Option("--on", help="Where it runs: cpu, cuda or cuda:N.")]
 Precision = Annotated[str, typer.Option(help="fp32, fp16, bf16 or int8 (onnxruntime on a CPU).")]
@@ -266,13 +265,7 @@ def _tell(warnings: list[str], failures: dict[str, str]) -> None:
 
 
 def _report(
-    table: PlacementTable,
-    device: str,
-    protocol: LatencyProtocol,
-    limits: list[Candidate],
-    margin: float,
-    *,
-    json: bool,
+    table: PlacementTable, device: str, protocol: LatencyProtocol, limits: list[Candidate], margin: float, *, json: bool
 ) -> None:
     known = [limit for limit in limits if limit in table.records]
     findings = [finding for limit in known for finding in latency.cost_findings(table, limit, margin=margin)]

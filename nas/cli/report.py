@@ -41,8 +41,7 @@ def report(
         str, typer.Option(help="inline: one self-contained page; directory: plotly.min.js beside it.")
     ] = "inline",
     rank_lists: Annotated[
-        int,
-        typer.Option("--rank-lists", min=0, metavar="N", help="Show what N queries find (best checkpoint)."),
+        int, typer.Option("--rank-lists", min=0, metavar="N", help="Show what N queries find (best checkpoint).")
     ] = 0,
     maps: Annotated[
         int, typer.Option("--maps", min=0, metavar="N", help="Show where the best network looks, on N queries.")

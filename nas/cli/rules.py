@@ -99,11 +99,7 @@ def apply(
         _write(child.to_yaml(), output)
 
 
-def admits(
-    rules: Rules,
-    candidate: Notation,
-    json: Json = False,
-) -> None:
+def admits(rules: Rules, candidate: Notation, json: Json = False) -> None:
     """Say whether the adopted rules admit a candidate, and why not; the exit code is 2 when they do not.
 
     Example: nas rules admits quickstart resnet50+cnl@6,8,14

@@ -271,11 +271,7 @@ def worker(
     note(f"Worker done: {done} trainings.")
 
 
-def status(
-    study: OneStudy = None,
-    db: Url = None,
-    json: Json = False,
-) -> None:
+def status(study: OneStudy = None, db: Url = None, json: Json = False) -> None:
     """Tell where a study stands, and what it may say so far.
 
     Example: nas status quickstart

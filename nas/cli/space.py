@@ -150,11 +150,7 @@ def validate(
     emit(f"{what} ({found.size():,} candidates)")
 
 
-def explain(
-    space: Space,
-    candidate: Notation,
-    json: Json = False,
-) -> None:
+def explain(space: Space, candidate: Notation, json: Json = False) -> None:
     """Say whether a candidate is in a space, and if not, why and what the nearest one inside is.
 
     Example: nas space explain resnet50_attention resnet50+agw@3,4

@@ -279,12 +279,7 @@ def evaluate(
 
 
 def extract(
-    checkpoint: Trained,
-    images: Any,
-    *,
-    batch: int = 64,
-    device: str = "auto",
-    progress: Progress | None = None,
+    checkpoint: Trained, images: Any, *, batch: int = 64, device: str = "auto", progress: Progress | None = None
 ) -> NDArray[np.float32]:
     """Features of images, as `nas extract` writes them.
 

@@ -35,10 +35,7 @@ class Augmentation(BaseModel):
 
     flip: Share = Field(0.5, description="probability of a left-right flip")
     pad: int = Field(
-        10,
-        ge=0,
-        le=1_024,
-        description="black border, px at 256 px of height, else in proportion; then a random crop",
+        10, ge=0, le=1_024, description="black border, px at 256 px of height, else in proportion; then a random crop"
     )
     brightness: float = Field(0.0, ge=0, description="factor drawn from [1-b, 1+b]; 0 = off")
     contrast: float = Field(0.0, ge=0, description="factor drawn from [1-c, 1+c]; 0 = off")

@@ -38,6 +38,5 @@ def writing(path: Path, needed: int, total: int, progress: Progress) -> Iterator
         why = "no space left" if full else error.strerror or str(error)
         detail = f" ({error.strerror})" if full and error.strerror and "needed" in error.strerror else ""
         raise DataError(
-            f"cannot write to {folder}: {why}{detail}",
-            "Free some space, or set NAS_CACHE to a folder on another disk.",
+            f"cannot write to {folder}: {why}{detail}", "Free some space, or set NAS_CACHE to a folder on another disk."
         ) from error

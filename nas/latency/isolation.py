@@ -195,10 +195,7 @@ class TrainingPresence:
     """
 
     def __init__(
-        self,
-        timeout_s: float | None = None,
-        while_waiting: Callable[[str], None] | None = None,
-        device: str = "cpu",
+        self, timeout_s: float | None = None, while_waiting: Callable[[str], None] | None = None, device: str = "cpu"
     ) -> None:
         self._locks, self._device = _locks(device), device
         self._wait = _Wait(timeout_s, while_waiting, "training")
@@ -250,9 +247,7 @@ class TrainingPresence:
 
 @contextlib.contextmanager
 def exclusive_measurement(
-    timeout_s: float | None = DEFAULT_TIMEOUT_S,
-    while_waiting: Callable[[str], None] | None = None,
-    device: str = "cpu",
+    timeout_s: float | None = DEFAULT_TIMEOUT_S, while_waiting: Callable[[str], None] | None = None, device: str = "cpu"
 ) -> Iterator[None]:
     """Holds a device exclusively: no training and no other measurement of ours runs on it meanwhile.
 

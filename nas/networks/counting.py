@@ -32,9 +32,7 @@ class ImageCost:
 
     def __add__(self, other: ImageCost) -> ImageCost:
         return ImageCost(
-            self.params + other.params,
-            self.macs + other.macs,
-            self.activation_elements + other.activation_elements,
+            self.params + other.params, self.macs + other.macs, self.activation_elements + other.activation_elements
         )
 
 

@@ -31,10 +31,7 @@ _UNITS = {"params": (1e6, "M parameters"), "macs": (1e9, "GMAC"), "activations":
 
 
 def size_finding(
-    singles: Iterable[Candidate],
-    measure: str,
-    limit: str | Candidate | int,
-    input_size: tuple[int, int] = (256, 128),
+    singles: Iterable[Candidate], measure: str, limit: str | Candidate | int, input_size: tuple[int, int] = (256, 128)
 ) -> Finding:
     """The rule that leaves out every placement whose network is larger than a reference or a number.
 

@@ -176,10 +176,9 @@ def beside(data: StudyData, level: Level | None = None) -> pd.DataFrame:
     )
     base = ours[ours["notation"] == BACKBONE]["latency_ms"]
     zero = float(base.iloc[0]) if len(base) else float("nan")
-    ours = ours.assign(
-        slowdown=ours["latency_ms"] / zero - 1,
-        increment_ms=ours["latency_ms"] - zero,
-    ).drop_duplicates(["notation", "loss"])
+    ours = ours.assign(slowdown=ours["latency_ms"] / zero - 1, increment_ms=ours["latency_ms"] - zero).drop_duplicates(
+        ["notation", "loss"]
+    )
     both = paper_table().merge(ours, on=["notation", "loss"], suffixes=("_paper", ""), how="inner")
     return _judged(both, data, level)
 

@@ -44,12 +44,7 @@ def part_of(candidate: Candidate, placement: Placement) -> Part:
     last_stride = int(dict(candidate.backbone_params).get("last_stride", 1))
     site = get_topology(candidate.backbone, last_stride).site(placement.site)
     return Part(
-        candidate.backbone,
-        candidate.backbone_params,
-        placement.block,
-        placement.params,
-        site.channels,
-        site.stride,
+        candidate.backbone, candidate.backbone_params, placement.block, placement.params, site.channels, site.stride
     )
 
 

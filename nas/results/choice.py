@@ -37,11 +37,7 @@ class Choice:
 
 
 def most_accurate(
-    table: pd.DataFrame,
-    level: Level,
-    costs: Mapping[str, float],
-    at_most: float = math.inf,
-    metric: Metric = MAP,
+    table: pd.DataFrame, level: Level, costs: Mapping[str, float], at_most: float = math.inf, metric: Metric = MAP
 ) -> Choice | None:
     """The best candidate with blocks or without whose cost is within a limit; None where there is none.
 

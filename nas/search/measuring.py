@@ -21,10 +21,7 @@ log = logging.getLogger("nas.worker")
 
 
 def measure_networks(
-    context: StudyContext,
-    networks: Sequence[Candidate],
-    stopping: Callable[[], bool],
-    progress: Progress | None = None,
+    context: StudyContext, networks: Sequence[Candidate], stopping: Callable[[], bool], progress: Progress | None = None
 ) -> bool:
     """Measures what has no figure yet; False when it was stopped before the end.
 

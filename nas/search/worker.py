@@ -370,13 +370,7 @@ class Worker:
         if kind == OutOfMemory.kind and self.context.device.startswith("cuda"):
             attempts, retry = min(attempts, 2), True
         status = self.context.repository.fail_training(
-            claim.id,
-            self.context.owner,
-            kind,
-            reason,
-            text,
-            retry=retry,
-            max_attempts=attempts,
+            claim.id, self.context.owner, kind, reason, text, retry=retry, max_attempts=attempts
         )
         log.warning("training %s failed (%s): %s; now %s", claim.notation, kind, reason, status)
         return status

@@ -16,10 +16,7 @@ def mean_difference(first: Floats, second: Floats) -> Estimate:
 
 
 def stratified_difference(
-    first: Floats,
-    second: Floats,
-    weights: tuple[Floats, Floats],
-    strata: tuple[Ints, Ints] | None = None,
+    first: Floats, second: Floats, weights: tuple[Floats, Floats], strata: tuple[Ints, Ints] | None = None
 ) -> Estimate:
     """Weighted mean of the first minus that of the second; each side has one variance within strata.
 

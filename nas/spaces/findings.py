@@ -201,12 +201,6 @@ def _left_out(rule: Rule, evidence: Evidence) -> str:
 
 
 _FAMILIES: Mapping[type[Rule], Callable[[Rule, Evidence], str]] = MappingProxyType(
-    {
-        SitesRule: _over_others,
-        MaxBlocks: _next_block,
-        MinDistance: _pairs,
-        DistinctStages: _pairs,
-        Cost: _left_out,
-    }
+    {SitesRule: _over_others, MaxBlocks: _next_block, MinDistance: _pairs, DistinctStages: _pairs, Cost: _left_out}
 )
 """How each family says its numbers; every other one says what following it brings."""

@@ -165,8 +165,7 @@ _BACKBONES: Mapping[str, _Backbone] = MappingProxyType(
         "shufflenet_v2_x2_0": _shufflenet("ShuffleNet v2 2.0x", (244, 488, 976)),
         # Stages of MobileNet v3 are its runs of equal resolution: (channels of each block, stride of the first).
         "mobilenet_v3_small": _mobilenet(
-            "MobileNet v3 small",
-            (((16,), 2), ((24, 24), 2), ((40, 40, 40, 48, 48), 2), ((96, 96, 96), 2)),
+            "MobileNet v3 small", (((16,), 2), ((24, 24), 2), ((40, 40, 40, 48, 48), 2), ((96, 96, 96), 2))
         ),
         "mobilenet_v3_large": _mobilenet(
             "MobileNet v3 large",

@@ -98,12 +98,7 @@ def columns_of(model: type[Base]) -> list[Column[Any]]:
 
 
 def export_study(
-    repository: Repository,
-    study: str,
-    path: Path,
-    *,
-    store: CheckpointStore | None = None,
-    progress: Progress = silent,
+    repository: Repository, study: str, path: Path, *, store: CheckpointStore | None = None, progress: Progress = silent
 ) -> Archived:
     """Writes one study to an archive, whole or not at all.
 
@@ -152,9 +147,7 @@ def _copy_tables(
             assert driver is not None
             driver.execute("PRAGMA journal_mode=DELETE")
     with_file = select(Training.checkpoint_sha256, Training.checkpoint_uri).where(
-        belongs[Training],
-        Training.checkpoint_uri.is_not(None),
-        Training.checkpoint_sha256.is_not(None),
+        belongs[Training], Training.checkpoint_uri.is_not(None), Training.checkpoint_sha256.is_not(None)
     )
     return counts, {row[0] or "": row[1] or "" for row in session.execute(with_file)}
 

@@ -47,12 +47,7 @@ class Claims(RepositoryPart):
     """Hands trainings out to owners (worker ids) and takes results back."""
 
     def claim_training(
-        self,
-        study_id: int,
-        owner: str,
-        lease_seconds: float = 60.0,
-        *,
-        max_silences: int = MAX_SILENCES,
+        self, study_id: int, owner: str, lease_seconds: float = 60.0, *, max_silences: int = MAX_SILENCES
     ) -> ClaimedTraining | None:
         """The next training of a study, now this owner's until the lease runs out; None when there is none.
 

@@ -31,12 +31,7 @@ class Collected:
 
 
 def collect_checkpoints(
-    repository: Repository,
-    store: CheckpointStore,
-    study: str,
-    policy: str,
-    *,
-    keep: Collection[int] = (),
+    repository: Repository, store: CheckpointStore, study: str, policy: str, *, keep: Collection[int] = ()
 ) -> Collected:
     """Removes the checkpoints of finished trainings that a policy does not keep, and what killed writers left.
 

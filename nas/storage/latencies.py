@@ -80,12 +80,7 @@ class Latencies(RepositoryPart):
         return found.get(architecture_id)
 
     def find_latencies(
-        self,
-        architecture_ids: Iterable[str] | None,
-        protocol_id: str,
-        device: str,
-        *,
-        measured_only: bool = True,
+        self, architecture_ids: Iterable[str] | None, protocol_id: str, device: str, *, measured_only: bool = True
     ) -> dict[str, LatencyInfo]:
         """The newest figure of each architecture that has one, by architecture id.
 

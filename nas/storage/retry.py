@@ -65,11 +65,7 @@ def damaged(url: str, why: str) -> StorageError:
 def _codes(error: DBAPIError) -> tuple[str, str, str]:
     """SQLite's error name, the SQLSTATE and the message, each empty when there is none."""
     original = error.orig
-    return (
-        getattr(original, "sqlite_errorname", None) or "",
-        getattr(original, "sqlstate", None) or "",
-        str(original),
-    )
+    return (getattr(original, "sqlite_errorname", None) or "", getattr(original, "sqlstate", None) or "", str(original))
 
 
 def is_transient(error: DBAPIError) -> bool:

@@ -131,13 +131,7 @@ class Studies(RepositoryPart):
         Raises:
             StudyError: the stage at this position is another one.
         """
-        row = {
-            "study_id": study_id,
-            "position": position,
-            "name": name,
-            "kind": kind,
-            "settings": clean(settings),
-        }
+        row = {"study_id": study_id, "position": position, "name": name, "kind": kind, "settings": clean(settings)}
 
         def work(session: Session) -> int:
             insert_missing(session, Stage, [row])

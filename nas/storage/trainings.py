@@ -76,12 +76,7 @@ class Trainings(RepositoryPart):
         self.write(work)
 
     def ensure_dataset(
-        self,
-        dataset_id: str,
-        name: str,
-        spec: JsonDict,
-        counts: JsonDict,
-        warnings: Sequence[JsonDict] | None = None,
+        self, dataset_id: str, name: str, spec: JsonDict, counts: JsonDict, warnings: Sequence[JsonDict] | None = None
     ) -> None:
         """Stores a data-set view once; `spec` says how to make it again, `warnings` as in the table."""
         told = None if warnings is None else clean(list(warnings))

@@ -24,13 +24,7 @@ class Workers(RepositoryPart):
     """Signs of life of workers."""
 
     def register_worker(
-        self,
-        worker_id: str,
-        study_id: int,
-        *,
-        host: str,
-        pid: int | None = None,
-        device: str | None = None,
+        self, worker_id: str, study_id: int, *, host: str, pid: int | None = None, device: str | None = None
     ) -> None:
         """Says that a worker begins; `worker_id` is the owner of its claims.
 

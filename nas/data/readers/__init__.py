@@ -62,9 +62,7 @@ READERS: dict[str, Reader] = {
         published={"msmt17": {"train": (1_041, 32_621), "query": (3_060, 11_659), "gallery": (3_060, 82_161)}},
     ),
     "omniglot": Reader(
-        "Omniglot, characters as identities",
-        read_omniglot,
-        options=("alphabets", "cameras", "test_share", "download"),
+        "Omniglot, characters as identities", read_omniglot, options=("alphabets", "cameras", "test_share", "download")
     ),
     # Without test folders it can be trained and selected on, not reported on; without a training folder evaluated on.
     "folders": Reader(

@@ -65,8 +65,7 @@ def _timm_entry(backbone: str) -> Any:
         guess = closest(name, known)
         meant = f"; did you mean {TIMM}{guess}?" if guess else ""
         raise SpaceError(
-            f"timm {timm.__version__} has no network {name!r}{meant}",
-            f"timm.list_models() has all {len(known)} names.",
+            f"timm {timm.__version__} has no network {name!r}{meant}", f"timm.list_models() has all {len(known)} names."
         )
     return timm.model_entrypoint(name)
 

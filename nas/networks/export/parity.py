@@ -48,12 +48,7 @@ def compare(reference: Tensor, exported: Tensor, *, images: int, given: int = 0)
     cosine = F.cosine_similarity(reference.double(), exported.double())
     difference = (reference - exported).abs().max() / reference.abs().max().clamp(min=1e-30)
     return Parity(
-        float(cosine.min()),
-        float(cosine.mean()),
-        float(difference),
-        top1_agreement(reference, exported),
-        images,
-        given,
+        float(cosine.min()), float(cosine.mean()), float(difference), top1_agreement(reference, exported), images, given
     )
 
 

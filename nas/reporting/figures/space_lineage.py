@@ -56,10 +56,7 @@ class SpaceLineage(StudyFigure):
                 y=places,
                 orientation="h",
                 width=0.36,
-                marker={
-                    "color": style.ACCENT,
-                    "opacity": [0.85 if adopted else 0.3 for adopted in known["adopted"]],
-                },
+                marker={"color": style.ACCENT, "opacity": [0.85 if adopted else 0.3 for adopted in known["adopted"]]},
                 customdata=[[style.plain(r.space), count(r.size), _rules_hover(r.new_rules)] for r in rows_of(known)],
                 hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]} candidates%{customdata[2]}<extra></extra>",
                 showlegend=False,

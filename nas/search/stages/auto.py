@@ -14,17 +14,7 @@ import pandas as pd
 from nas.search.context import StudyContext
 from nas.search.definition import BAND, AutoShrinkStage, SweepStage
 from nas.search.stage_results import AutoShrinkResult, RoundResult
-from nas.search.stages.base import (
-    Preview,
-    Wish,
-    all_terminal,
-    ask,
-    beside,
-    epochs_of,
-    replicated,
-    stage_rows,
-    started,
-)
+from nas.search.stages.base import Preview, Wish, all_terminal, ask, beside, epochs_of, replicated, stage_rows, started
 from nas.search.stages.shrink import FRESH, ShrinkStep
 from nas.search.stages.sweep import draw, sweep_size
 from nas.search.starts import CONTROL

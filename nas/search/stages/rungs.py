@@ -97,11 +97,7 @@ def promote(context: StudyContext, stage: StageInfo, settings: SweepStage) -> No
 
 
 def _resumed(
-    context: StudyContext,
-    rows: pd.DataFrame,
-    settings: SweepStage,
-    rung: int,
-    known: set[tuple[str, int, str]],
+    context: StudyContext, rows: pd.DataFrame, settings: SweepStage, rung: int, known: set[tuple[str, int, str]]
 ) -> Iterator[Wish]:
     """Wishes that take trainings on to a rung, without those that were asked for."""
     for row in rows.itertuples():

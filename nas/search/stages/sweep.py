@@ -135,11 +135,7 @@ def sweep_size(space: DesignSpace, settings: SweepStage) -> int:
 
 
 def draw(
-    context: StudyContext,
-    stage: StageInfo,
-    space: DesignSpace,
-    settings: SweepStage,
-    kept: Sequence[Candidate] = (),
+    context: StudyContext, stage: StageInfo, space: DesignSpace, settings: SweepStage, kept: Sequence[Candidate] = ()
 ) -> list[Candidate]:
     """The candidates of a sweep, fixed by the study's seed and the stage's place.
 

@@ -21,14 +21,7 @@ from nas.errors import SpaceError, unknown_name
 from nas.files.model_errors import sentence_for
 from nas.spaces.rules.base import Rule, Strength, Violation
 from nas.spaces.rules.combinations import DistinctStages, MaxBlocks, MinBlocks, MinDistance, Mix
-from nas.spaces.rules.positions import (
-    AllowedBlocks,
-    BlockPreference,
-    Cost,
-    ForbidRule,
-    SitesRule,
-    StageEnds,
-)
+from nas.spaces.rules.positions import AllowedBlocks, BlockPreference, Cost, ForbidRule, SitesRule, StageEnds
 from nas.spaces.rules.ranges import ParamsRule, RecipeRange
 from nas.spaces.rules.ties import Tie
 

@@ -35,11 +35,7 @@ def told(snapshot: Snapshot, route: Route, view: View) -> list[object]:
     return [html.H1(PAGES[route.page]), *sections(found, view)]
 
 
-PLAIN: dict[str, Render] = {
-    "overview": overview.render,
-    "candidate": candidate.render,
-    **dict.fromkeys(TOLD, told),
-}
+PLAIN: dict[str, Render] = {"overview": overview.render, "candidate": candidate.render, **dict.fromkeys(TOLD, told)}
 """Page -> what draws it."""
 
 WITH_CONTROLS = {"front": explorer, "rules": rule_choice, "compare": comparison}

@@ -82,12 +82,7 @@ def _filter_panel(data: StudyData, filters: Filters) -> object:
             _control("Notation or note contains", _text_input("f-text", filters.text, "cnl@8, or ★")),
             _group(
                 "Horizontal axis",
-                dcc.RadioItems(
-                    _axes(data, own := filters.speed or own_axis(data)),
-                    own,
-                    id="f-speed",
-                    inline=True,
-                ),
+                dcc.RadioItems(_axes(data, own := filters.speed or own_axis(data)), own, id="f-speed", inline=True),
             ),
             html.Button("Clear filters", id="front-clear", className="plain"),
         ],

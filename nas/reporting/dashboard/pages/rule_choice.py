@@ -39,10 +39,7 @@ def layout(snapshot: Snapshot, route: Route) -> list[object]:
     return [
         html.H1("Rules"),
         html.Div(
-            [
-                html.Span("Show", className="label"),
-                dcc.RadioItems(verdicts, shown, id="rules-verdict", inline=True),
-            ],
+            [html.Span("Show", className="label"), dcc.RadioItems(verdicts, shown, id="rules-verdict", inline=True)],
             className="control",
             role="group",
             **{"aria-label": "Verdict"},
