@@ -73,6 +73,13 @@ def test_osnet_costs_what_was_published(name: str, channels: int, params: float,
     assert round((found.macs + 512 * channels) / 1e6, 1) == mega_macs
 
 
+def test_ibn_net_costs_what_resnet50_does() -> None:
+    """Pan et al., ECCV 2018: form a shares the channels of a normalisation out, form b normalises two sums more."""
+    plain, a, b = (survey(name).cost for name in ("resnet50", "resnet50_ibn_a", "resnet50_ibn_b"))
+    assert (a.params, a.macs) == (plain.params, plain.macs)
+    assert (b.params, b.macs) == (plain.params + 2 * (256 + 512), plain.macs)
+
+
 @pytest.mark.parametrize("size", [(256, 128), (250, 121)])
 @pytest.mark.parametrize("name", BACKBONE_NAMES)
 def test_sites_found_by_structure_are_those_of_the_tables(name: str, size: tuple[int, int]) -> None:
