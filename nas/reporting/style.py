@@ -2,8 +2,9 @@
 
 Figures are drawn with the light tokens below; `themed` swaps every token for its dark twin, so a
 figure never has to know the theme. Block colours are the same in both themes: each has a contrast of
-at least 3:1 on both surfaces, and they stay apart (CIEDE2000 of at least 10, `mixed` among them) for readers with and
-without protanopia, deuteranopia or tritanopia (simulated as by Machado et al. 2009; a test computes it).
+at least 3:1 on both surfaces, and they stay apart (CIEDE2000 of at least 10, `mixed` and own blocks among them) for
+readers with and without protanopia, deuteranopia or tritanopia (simulated as by Machado et al. 2009; a test
+computes it).
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ BLOCK_COLOURS: dict[str, str] = {
     "abd": "#f35820",
     "se": "#1e90ff",
     "eca": "#454dff",
-    "gc": "#768972",
-    "cbam": "#636852",
+    "gc": "#6e8269",
+    "cbam": "#69645f",
 }
 BLOCK_DASHES: dict[str, str] = {
     "cnl": "solid",
@@ -61,9 +62,9 @@ BLOCK_DASHES: dict[str, str] = {
     "gc": "dashdot",
     "cbam": "longdash",
 }
-MIXED_COLOUR = "#a78d99"
-OWN_BLOCK_COLOURS = ("#c37bbe", "#797041", "#d612be", "#99536b")
-"""Of blocks that are not in the catalogue: at least 7 (CIEDE2000) from every colour above and from each other."""
+MIXED_COLOUR = "#9b91a5"
+OWN_BLOCK_COLOURS = ("#8c87be", "#876441", "#b9878c")
+"""Of blocks that are not in the catalogue; no more are as far apart, so each is used twice: plain, and dotted."""
 _SYMBOLS_BY_COUNT = ("diamond", "circle", "square", "triangle-up", "star")
 FEW = 12
 """Whole numbers along an axis up to which each has its tick; of more, plotly itself shows whole ones only."""
@@ -102,12 +103,27 @@ def block_colour(block: str) -> str:
         return BLOCK_COLOURS[block]
     if block in (MIXED, NO_BLOCK):
         return MIXED_COLOUR if block == MIXED else INK
-    return OWN_BLOCK_COLOURS[zlib.crc32(block.encode()) % len(OWN_BLOCK_COLOURS)]
+    return OWN_BLOCK_COLOURS[_own_look(block) % len(OWN_BLOCK_COLOURS)]
 
 
 def block_dash(block: str) -> str:
     """The line style of a block type, so that colour is never the only difference."""
-    return BLOCK_DASHES.get(block, "longdashdot")
+    return BLOCK_DASHES.get(block, "8px,2px,2px,2px,2px,2px" if block_dot(block) else "longdashdot")
+
+
+def block_dot(block: str) -> str:
+    """What is put behind the name of a symbol: an own block that is the second of its colour has a dot in it.
+
+    >>> block_dot("cnl")
+    ''
+    """
+    known = block in BLOCK_COLOURS or block in (MIXED, NO_BLOCK)
+    return "" if known or _own_look(block) < len(OWN_BLOCK_COLOURS) else "-dot"
+
+
+def _own_look(block: str) -> int:
+    """Which of the looks of own blocks one has, by its name alone: the same in every study."""
+    return zlib.crc32(block.encode()) % (2 * len(OWN_BLOCK_COLOURS))
 
 
 def count_symbol(n_blocks: int) -> str:

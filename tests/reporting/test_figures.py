@@ -229,6 +229,18 @@ def test_a_block_has_one_colour_in_every_figure(full: StudyData) -> None:
                 assert trace.marker.color == style.BLOCK_COLOURS[block], (name, trace.name)
 
 
+def test_own_blocks_of_one_colour_are_told_apart_by_a_dot(full: StudyData) -> None:
+    own = next(name for name in (f"mine:Block{i}" for i in range(100)) if style.block_dot(name))
+    table = full.results.assign(notation=full.results["notation"].str.replace("cnl", own))
+    study = replace(full, results=table)
+    for name in ("pareto_front", "map_by_position", "network_drawing"):
+        drawing = FIGURES[name]()(study)
+        assert isinstance(drawing, go.Figure)
+        marks = [trace.marker for trace in drawing.data if trace.marker.color == style.block_colour(own)]
+        assert marks, name
+        assert all(mark.pattern.shape == "." if "pattern" in mark else "-dot" in mark.symbol for mark in marks), name
+
+
 def test_pareto_front_leaves_out_what_has_no_latency_and_says_so(full: StudyData) -> None:
     figure = ParetoFront(level=full.widest)
     table = figure.table(full)

@@ -79,7 +79,7 @@ def test_block_colours_stay_apart_for_colour_blind_readers(deficiency: str) -> N
     own = dict(enumerate(style.OWN_BLOCK_COLOURS))
     seen = {name: lab(matrix @ linear(colour)) for name, colour in (COLOURS | own).items()}
     for a, b in itertools.combinations(seen, 2):
-        assert ciede2000(seen[a], seen[b]) >= (7 if a in own or b in own else 10), (a, b)
+        assert ciede2000(seen[a], seen[b]) >= 10, (a, b)
 
 
 @pytest.mark.parametrize("surface", [style.SURFACE, style.DARK[style.SURFACE]])
@@ -111,6 +111,13 @@ def test_dark_tokens_are_no_light_tokens() -> None:
 def test_own_blocks_get_one_colour_for_ever() -> None:
     assert style.block_colour("mine:Block") == style.block_colour("mine:Block")
     assert style.block_colour("mine:Block") not in style.BLOCK_COLOURS.values()
+
+
+def test_own_blocks_of_one_colour_have_another_dot_and_dash() -> None:
+    names = [f"mine:Block{i}" for i in range(100)]
+    looks = {(style.block_colour(name), style.block_dot(name), style.block_dash(name)) for name in names}
+    assert len(looks) == 2 * len(style.OWN_BLOCK_COLOURS)
+    assert len({(colour, dot) for colour, dot, _ in looks}) == len({(colour, dash) for colour, _, dash in looks}) == 6
 
 
 def test_nothing_is_shared_with_others() -> None:

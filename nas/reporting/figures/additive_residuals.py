@@ -52,7 +52,7 @@ class AdditiveResiduals(StudyFigure):
                     marker={
                         "color": style.block_colour(block),
                         "size": 10,
-                        "symbol": [style.count_symbol(n) for n in rows["n_blocks"]],
+                        "symbol": [style.count_symbol(n) + style.block_dot(block) for n in rows["n_blocks"]],
                     },
                     customdata=[[style.plain(short_label(str(r.notation))), r.predicted_ms] for r in rows_of(rows)],
                     hovertemplate=(

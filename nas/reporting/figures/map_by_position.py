@@ -164,6 +164,7 @@ def _add_bars(figure: go.Figure, rows: pd.DataFrame, block: str, floor: float, m
             base=floor,
             marker={
                 "color": style.block_colour(block),
+                "pattern": {"shape": "." if style.block_dot(block) else ""},
                 "opacity": [0.3 if hopeless else 1.0 for hopeless in rows["hopeless"]],
             },
             error_y=_whiskers(rows),

@@ -114,7 +114,7 @@ def _add_blocks(figure: go.Figure, rows: pd.DataFrame, block: str) -> None:
             y=rows["row"],
             mode="markers",
             marker={
-                "symbol": "square",
+                "symbol": f"square{style.block_dot(block)}",
                 "size": 17,
                 "color": style.block_colour(block),
                 "line": {"width": 1.5, "color": style.SURFACE},

@@ -114,7 +114,9 @@ class ParetoFront(StudyFigure):
             for block in blocks
             for _, part in rows[rows["block"] == block].groupby(["quoted", "on_front", "n_blocks"])
         ]
-        traces += [_legend_entry(block_title(b), style.block_colour(b), "circle", b) for b in blocks]
+        traces += [
+            _legend_entry(block_title(b), style.block_colour(b), f"circle{style.block_dot(b)}", b) for b in blocks
+        ]
         counts = sorted(rows["n_blocks"].astype(int).unique()) if rows["n_blocks"].nunique() > 1 else []
         traces += [
             _legend_entry(plural(n, "block"), style.INK, f"{style.count_symbol(n)}-open", f"{n} blocks") for n in counts
@@ -127,7 +129,7 @@ class ParetoFront(StudyFigure):
         quoted = bool(rows["quoted"].iloc[0])
         marker: dict[str, Any] = {
             "color": style.block_colour(block) if quoted else style.MUTED,
-            "symbol": f"{style.count_symbol(n_blocks)}{'' if front else '-open'}",
+            "symbol": f"{style.count_symbol(n_blocks)}{'' if front else '-open'}{style.block_dot(block)}",
             "size": 11 if front else 8 if not many else 6,
             "line": {"width": 1.2, **({"color": style.SURFACE} if front else {})},
         }

@@ -83,7 +83,7 @@ class SpeedByPosition(StudyFigure):
                 y=usual["batches_per_s"],
                 mode="lines+markers",
                 line={"color": colour, "width": 2, "dash": style.block_dash(block)},
-                marker={"color": colour, "size": 7, "symbol": _symbols(usual)},
+                marker={"color": colour, "size": 7, "symbol": _symbols(usual, style.block_dot(block))},
                 error_y=_percentile_bars(usual, colour),
                 customdata=np.column_stack([usual["notation"].map(style.plain), usual["median_ms"]]),
                 hovertemplate="<b>%{customdata[0]}</b><br>%{y:.2f} batches/s, %{customdata[1]:.3f} ms<extra></extra>",
@@ -107,9 +107,10 @@ class SpeedByPosition(StudyFigure):
             )
 
 
-def _symbols(rows: pd.DataFrame) -> list[str]:
+def _symbols(rows: pd.DataFrame, dot: str) -> list[str]:
     """Filled where measured, open where the figure is that of a site with the same tensor shape."""
-    return ["circle" if at == site else "circle-open" for at, site in zip(rows["timed_at"], rows["site"], strict=True)]
+    same = rows["timed_at"] == rows["site"]
+    return [f"circle{'' if measured else '-open'}{dot}" for measured in same]
 
 
 def _with_equal_sites(table: pd.DataFrame, backbone: str) -> pd.DataFrame:
