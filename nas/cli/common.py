@@ -17,6 +17,7 @@ from rich.table import Table
 from nas import spaces
 from nas.commands.terminal import console as console
 from nas.commands.terminal import note as note
+from nas.commands.terminal import note_path as note_path
 from nas.commands.terminal import plain as plain
 from nas.commands.terminal import progress_bar as progress_bar
 from nas.errors import NasError

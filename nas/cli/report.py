@@ -10,7 +10,7 @@ import typer
 
 from nas import reporting, search, storage
 from nas.cli.campaign import load_studies
-from nas.cli.common import Json, Study, Url, emit_json, line, note, print_table, progress_bar
+from nas.cli.common import Json, Study, Url, emit_json, line, note_path, print_table, progress_bar
 from nas.errors import NasError, StudyError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def report(
         emit_json({"study": name, "files": {kind: str(path) for kind, path in written.items()}})
         return
     for path in dict.fromkeys(written.values()):
-        note(f"  {path}")
+        note_path(path)
 
 
 def compare(
@@ -122,7 +122,7 @@ def _over_several(named: list[tuple[str, str]], out: Path | None, json: bool) ->
         emit_json({"studies": [name for name, _ in named], "files": {k: str(path) for k, path in written.items()}})
         return
     for path in written.values():
-        note(f"  {path}")
+        note_path(path)
 
 
 def _with_rank_lists(database: Database, data: StudyData, queries: int, *, enabled: bool) -> StudyData:

@@ -18,7 +18,7 @@ import typer
 from nas import commands, reporting, search, storage
 from nas.cli import campaign as campaigns
 from nas.cli.campaign import hours
-from nas.cli.common import Json, OneStudy, Url, duration, emit_json, line, note, print_table
+from nas.cli.common import Json, OneStudy, Url, duration, emit_json, line, note, note_path, print_table
 from nas.errors import NasError, StudyError
 
 if TYPE_CHECKING:
@@ -143,16 +143,20 @@ def _told(data: StudyData) -> tuple[list[str], JsonDict]:
     # Rules with their numbers, verdict and why, adopted ones first.
     rules = [{key: row[key] for key in ("sentence", "verdict", "reason")} for row in findings]
     choice = reporting.robot_words(data)
-    lines = [data.answer.sentence, *(f"Mind: {limit.words}" for limit in limits), *_rule_lines(rules)]
-    plain: JsonDict = {"answer": data.answer.to_dict(), "health": [limit.to_dict() for limit in limits], "rules": rules}
+    own = reporting.own_answer(data)
+    lines = [*own, data.answer.sentence, *(f"Mind: {limit.words}" for limit in limits), *_rule_lines(rules)]
+    plain: JsonDict = {"own_question": own, "answer": data.answer.to_dict(), "rules": rules}
+    plain["health"] = [limit.to_dict() for limit in limits]
     return [*lines, *([choice] if choice else [])], {**plain, "choice": choice}
 
 
 def _rule_lines(rules: list[dict[str, str]]) -> list[str]:
-    """The adopted rules, and how many were looked at."""
+    """The adopted rules, the strongest where there are many; of none, how many were looked at."""
     adopted = [f"Rule adopted: {rule['sentence']}" for rule in rules if rule["verdict"] == "adopted"]
+    left = len(adopted) - reporting.MOST_RULES
     if adopted or not rules:
-        return adopted
+        more = [f"{left} more rules adopted: `nas rules show` has all."] if left > 0 else []
+        return [*adopted[: reporting.MOST_RULES], *more]
     rest = [f"{count} {verdict}" for verdict, count in Counter(rule["verdict"] for rule in rules).items()]
     return [f"No rule is adopted of {len(rules)} looked at: {', '.join(rest)}."]
 
@@ -161,7 +165,7 @@ def _report(study: Study) -> dict[str, str]:
     written = study.report(Path("reports") / study.name)
     note("Report:")
     for path in dict.fromkeys(written.values()):
-        note(f"  {path}")
+        note_path(path)
     return {key: str(path) for key, path in written.items()}
 
 

@@ -6,11 +6,13 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.style import Style
 from rich.text import Text
 
 from nas.files.shown import shown
@@ -28,6 +30,11 @@ def console(*, stderr: bool = True) -> Console:
 def note(message: str) -> None:
     """Prints one message for the person at the terminal (stderr)."""
     console().print(shown(message), markup=False)
+
+
+def note_path(path: Path) -> None:
+    """Prints where a file was written; at a terminal that knows links, a click opens it."""
+    console().print(Text("  ").append(shown(str(path)), style=Style(link=path.resolve().as_uri())))
 
 
 def plain(text: str) -> Text:

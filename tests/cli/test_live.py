@@ -90,6 +90,16 @@ def test_the_last_picture_of_a_run_says_how_it_ended(study: Any) -> None:
     assert "2 trainings, 6 more failed, 0 s elapsed\n" in plain
 
 
+def test_a_stage_that_trains_nothing_has_no_count(tmp_path: Path) -> None:
+    """It once was `0/?` behind an empty bar."""
+    timed = open_study(study_file(tmp_path, [{"profile": {}}, {"search": {"trainings": 4}}]))[2]
+    out = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with StudyView(timed, 1, out) as view:
+        view.update(_status({}, running=0))
+    shown = out.file.getvalue()  # type: ignore[attr-defined]
+    assert re.findall(r"\d+/\S+", shown) == ["0/4"]
+
+
 def test_a_training_of_two_stages_is_counted_once_as_at_the_end(study: Any) -> None:
     """The live table once said 14 trainings where the last line said 12: a stage shared two with one before."""
     out = Console(file=io.StringIO(), force_terminal=True, width=120)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 from search_builders import study_file
 
-from nas.cli import run
+from nas.cli import common, run
 from nas.cli.main import main
+from nas.commands import terminal
 from nas.reporting import stills
 
 STAGES = [{"profile": {}}, {"sweep": {"design": "stratified", "candidates": 6}}, {"confirm": {"seeds": 1}}]
@@ -29,6 +32,22 @@ def test_the_folder_of_tables_and_pictures_is_named_once(capfd: pytest.CaptureFi
     files = {"figures": Path("reports/a/figures"), "png": Path("reports/a/figures"), "md": Path("reports/a/r.md")}
     run._report(SimpleNamespace(name="a", report=lambda folder: files))  # type: ignore[arg-type]
     assert capfd.readouterr().err.splitlines() == ["Report:", "  reports/a/figures", "  reports/a/r.md"]
+
+
+def test_a_path_is_a_link_at_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Console(file=io.StringIO(), force_terminal=True, width=20, soft_wrap=True)
+    monkeypatch.setattr(terminal, "console", lambda: out)
+    common.note_path(tmp_path / "a report.html")
+    shown = out.file.getvalue()  # type: ignore[attr-defined]
+    assert f"{tmp_path.as_uri()}/a%20report.html\x1b\\" in shown
+    assert "a report.html" in shown
+
+
+def test_of_many_adopted_rules_the_strongest_are_told_and_the_rest_counted() -> None:
+    rules = [{"sentence": f"rule {i}", "verdict": "adopted"} for i in range(9)]
+    lines = run._rule_lines(rules)
+    assert lines[:5] == [f"Rule adopted: rule {i}" for i in range(5)]
+    assert lines[5:] == ["4 more rules adopted: `nas rules show` has all."]
 
 
 def test_a_study_runs_reports_and_resumes(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -501,6 +501,14 @@ def test_times_have_no_axis_below_zero(full: StudyData) -> None:
     assert drawn(AdditiveResiduals(), full).layout.xaxis.minallowed == 0
 
 
+def test_the_axis_of_spaces_has_a_number_at_every_few_powers_of_ten(full: StudyData) -> None:
+    drawing = FIGURES["space_lineage"]()(full)
+    assert isinstance(drawing, go.Figure)
+    low, high = drawing.layout.xaxis.range
+    assert low == 0  # one candidate
+    assert 3 <= (high - low) // drawing.layout.xaxis.dtick <= 12
+
+
 def test_few_epochs_have_ticks_of_their_own(full: StudyData) -> None:
     assert full.epochs is not None
     few = replace(full, epochs=full.epochs[full.epochs["epoch"] <= 6])

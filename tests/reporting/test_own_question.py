@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from search_builders import study_file
 
+from nas.cli import run
 from nas.errors import StudyError
 from nas.files.yaml_source import dump_yaml, load_yaml
 from nas.reporting.document import Bullets, Paragraph, Table
@@ -47,6 +49,15 @@ def test_it_is_answered_with_means_and_a_paired_difference() -> None:
     assert "not told apart" in str(said)
     assert isinstance(table, Table)
     assert len(table.rows) == 4
+
+
+def test_terminal_and_json_answer_it_as_the_report_does() -> None:
+    table = pd.DataFrame({"notation": ["resnet50+cnl@4"], "map": [0.6], "status": "finished", "training_id": [1]})
+    data = StudyData("study", definition={"question": {"compare": ["se", "hac"]}}, results=table)
+    lines, plain = run._told(data)
+    assert lines[0] == plain["own_question"][0] == "No network with one of the compared blocks has finished yet."
+    assert lines[1] == data.answer.sentence
+    assert run._told(replace(data, definition={"question": "Which one?"}))[1]["own_question"] == []
 
 
 def test_before_anything_has_finished_that_is_said() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from nas.reporting.document import Block, Bullets, Paragraph, Section, SideBySide, Table, Tiles, code, words
 from nas.reporting.finding_rows import finding_table
 from nas.reporting.health import health
@@ -15,7 +17,6 @@ from nas.reporting.study_data import StudyData, records_of
 from nas.results.columns import MAP
 from nas.results.costs import COSTS
 from nas.results.groups import group_differences, group_means
-from nas.results.levels import levels, widest_level
 from nas.spaces.labels import backbone_title, block_title, short_label
 
 MOST_RULES = 5
@@ -35,7 +36,9 @@ def answered(data: StudyData) -> list[Block]:
     compared = asked if isinstance(asked, Mapping) else {}
     told = str(compared.get("words") or "") if compared else str(asked)
     blocks: list[Block] = [Paragraph(words(told))] if told else []
-    blocks += _own_answer(data, compared) if compared else []
+    said = own_answer(data)
+    blocks += [Bullets([words(sentence) for sentence in said])] if said else []
+    blocks += _group_means(data, compared) if said else []
     blocks.append(Paragraph(data.answer.sentence, "lead"))
     limits = [limit.words for limit in health(data)]
     blocks += [Bullets(limits, "health")] if limits else []
@@ -54,15 +57,30 @@ def _adopted(data: StudyData) -> list[Block]:
     return [Paragraph(f"{plural(len(adopted), 'rule')} adopted:"), Bullets([*adopted[:MOST_RULES], *more])]
 
 
-def _own_answer(data: StudyData, asked: Mapping[str, Any]) -> list[Block]:
-    """The study's own question, answered with paired differences and group means, whatever they say."""
-    level, metric = widest_level(levels(data.results)), data.metric
-    rows = level.rows(data.results) if level is not None else data.results.iloc[:0]
-    compare, by = list(asked["compare"]), asked.get("by", "site")
-    means = group_means(rows, compare, by, metric)
+def own_answer(data: StudyData) -> list[str]:
+    """The study's own question, answered with paired differences whatever they say; empty where none is put as data."""
+    asked = data.definition.get("question")
+    if not isinstance(asked, Mapping):
+        return []
+    rows, compare, by = _asked_for(data, asked)
+    if group_means(rows, compare, by, data.metric).empty:
+        return ["No network with one of the compared blocks has finished yet."]
+    return [f"{pair.sentence(data.metric)}." for pair in group_differences(rows, compare, by, data.metric)]
+
+
+def _asked_for(data: StudyData, asked: Mapping[str, Any]) -> tuple[pd.DataFrame, list[str], Any]:
+    """The trainings that a question is answered from, the blocks it compares, and by what."""
+    level = data.widest
+    rows = data.results.iloc[:0] if level is None else level.rows(data.results)
+    return rows, list(asked["compare"]), asked.get("by", "site")
+
+
+def _group_means(data: StudyData, asked: Mapping[str, Any]) -> list[Block]:
+    """The means that the own answer comes from."""
+    metric, (rows, compare, by) = data.metric, _asked_for(data, asked)
+    means, level = group_means(rows, compare, by, metric), data.widest
     if means.empty or level is None:
-        return [Paragraph("No network with one of the compared blocks has finished yet.")]
-    said = [f"{words(pair.sentence(metric))}." for pair in group_differences(rows, compare, by, metric)]
+        return []
     cells = [
         [
             *(str(row["by"]), words(block_title(row["group"])), count(row["networks"]), count(row["trainings"])),
@@ -72,8 +90,7 @@ def _own_answer(data: StudyData, asked: Mapping[str, Any]) -> list[Block]:
     ]
     headings = [by, "block", "networks", "trainings", f"mean {metric.title}", "95 % interval"]
     caption = f"Means of the compared blocks ({level.words}); what seeds and starts move for all alike is taken out."
-    table = Table(headings, cells, caption=caption, name="own-question", numeric=frozenset({2, 3, 4, 5}))
-    return [Bullets(said), table]
+    return [Table(headings, cells, caption=caption, name="own-question", numeric=frozenset({2, 3, 4, 5}))]
 
 
 def _question_words(data: StudyData) -> str:
