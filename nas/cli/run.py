@@ -145,8 +145,8 @@ def _told(data: StudyData) -> tuple[list[str], JsonDict]:
     choice = reporting.robot_words(data)
     own = reporting.own_answer(data)
     lines = [*own, data.answer.sentence, *(f"Mind: {limit.words}" for limit in limits), *_rule_lines(rules)]
-    plain: JsonDict = {"own_question": own, "answer": data.answer.to_dict(), "rules": rules}
-    plain["health"] = [limit.to_dict() for limit in limits]
+    told = [limit.to_dict() for limit in limits]
+    plain: JsonDict = {"own_question": own, "answer": data.answer.to_dict(), "health": told, "rules": rules}
     return [*lines, *([choice] if choice else [])], {**plain, "choice": choice}
 
 
