@@ -93,6 +93,6 @@ class Mirror:
             by_stage.setdefault(stage, []).append({**trial, "distributions": encoding.distributions()})
         for stage, trials in by_stage.items():
             name = f"{self._context.definition.name}/{stage}"
-            units, directions = [model.unit for model in costs], ["maximize", *["minimize"] * len(costs)]
-            database = self._context.repository.database
-            mirror_trials(database, name, trials, directions=directions, metrics=("mAP", *units))
+            names = [self._context.metric.title, *(model.unit for model in costs)]
+            directions = ["maximize", *["minimize"] * len(costs)]
+            mirror_trials(self._context.repository.database, name, trials, directions=directions, metrics=names)

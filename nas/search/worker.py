@@ -286,7 +286,8 @@ class Worker:
                 self.measure(claim)
             except BaseException as error:
                 return self._ended_badly(claim, error)
-        log.info("finished %s in %.1f s, mAP %.4f", claim.notation, time.monotonic() - begun, outcome.map)
+        seconds, metric = time.monotonic() - begun, self.context.metric.title
+        log.info("finished %s in %.1f s, %s %.4f", claim.notation, seconds, metric, outcome.map)
         if kept:
             self._mirror.add(claim, outcome)
         return int(kept)

@@ -133,6 +133,9 @@ def test_a_direction_and_a_unit_are_the_metrics_own() -> None:
     assert rows["error"].between(4.0, 4.2).all()
     assert rows["params"].notna().all()  # counted, as the trainer does not give them
     assert rows["latency_ms"].isna().all()  # nothing asked for a time
+    with open_database("sqlite:///nas.db") as database:
+        (name,), storage = mirrored_studies(database, "own"), optuna_storage(database)
+        assert optuna.load_study(study_name=name, storage=storage).metric_names == ["-error (%)", "params"]
 
 
 @pytest.mark.parametrize(
