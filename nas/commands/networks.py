@@ -352,7 +352,7 @@ def export(
         raise TrainingError("a network that is in no file needs `out`", "say where to write it")
     target = networks.check_target(out or Path(str(file)).with_suffix(kind.suffix))
     check_outputs((target,), () if file is None else (Path(str(file)),), force=True)
-    _check_replaced(kind, target)
+    _check_replaced(kind, format, target)
     source = loaded(checkpoint)
     network = training.network_from_checkpoint(source)
 
@@ -395,8 +395,8 @@ def export(
     return Int8Export(**vars(report), before=before, after=after[0], calibration=len(taken))
 
 
-def _check_replaced(kind: ExportFormat, target: Path) -> None:
-    """A file that an export replaces is an earlier export."""
+def _check_replaced(kind: ExportFormat, format: str, target: Path) -> None:
+    """A file that an export replaces is an earlier export of its kind."""
     if not target.exists():
         return
     try:
@@ -404,7 +404,9 @@ def _check_replaced(kind: ExportFormat, target: Path) -> None:
     except Exception:  # readers of foreign formats raise what they stumble on
         ours = False
     if not ours:
-        raise TrainingError(f"{target} exists already and is no export of nas", "Give another name, or move it away.")
+        raise TrainingError(
+            f"{target} exists already and is no {format} file that nas exported", "Give another name, or move it away."
+        )
 
 
 @dataclass(frozen=True)

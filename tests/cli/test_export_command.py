@@ -90,7 +90,7 @@ def test_a_file_that_is_no_export_stays(checkpoint: Path, capsys: pytest.Capture
     target = checkpoint.with_suffix(".onnx")
     target.write_text("somebody's")
     assert main(["export", str(checkpoint)]) == 2
-    assert "exists already and is no export of nas" in capsys.readouterr().err.replace("\n", " ")
+    assert "exists already and is no onnx file that nas exported" in capsys.readouterr().err.replace("\n", " ")
     assert target.read_text() == "somebody's"
 
 

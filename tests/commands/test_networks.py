@@ -140,7 +140,7 @@ def test_int8_of_torch_s_own_says_what_it_costs_too(
     trained: TrainingResult, evaluated: Evaluation, folder: Path, kind: str
 ) -> None:
     settings = {"precision": "int8", "data": DATA, "calibration": 5, "cache": folder}
-    made = nas.export(trained, folder / "eight.file", format=kind, **settings)
+    made = nas.export(trained, folder / f"{kind}.file", format=kind, **settings)
     assert isinstance(made, Int8Export)
     assert made.before.map == pytest.approx(evaluated.map)
     assert made.after.map == pytest.approx(made.before.map, abs=0.1)
