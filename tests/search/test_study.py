@@ -178,6 +178,18 @@ def test_a_candidate_that_always_fails_stays_in_the_count(tmp_path: Path) -> Non
     assert row["attempts"] == 3
 
 
+def test_a_reference_that_the_table_does_not_have_is_not_asked_for(tmp_path: Path) -> None:
+    """It failed in each study on a person's own table, and no second try could help."""
+    file = study_file(tmp_path, [{"sweep": {"candidates": 2}}])
+    table = tmp_path / "table.csv"
+    rows = table.read_text().splitlines(keepends=True)
+    table.write_text("".join(row for row in rows if "resnet101" not in row))
+    _, repository, context = open_study(file)
+    work(context)
+    assert repository.results("replayed")["role"].tolist().count("reference") == 0
+    assert repository.status("replayed")["trainings"]["failed"] == 0
+
+
 def test_a_stage_that_neither_ends_nor_asks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its worker used to wait for ever."""
     monkeypatch.setattr(Sweep, "advance", lambda *_: False)

@@ -373,9 +373,10 @@ def elsewhere(context: StudyContext, wishes: Iterable[Wish], seeds: int = 1) -> 
 
 
 def anchors(context: StudyContext, space: DesignSpace, **common: Unpack[Common]) -> list[Wish]:
-    """Wishes for the networks without attention: the space's baselines and the reference."""
+    """Wishes for the networks without attention: the space's baselines and the reference, if a table has it."""
     found = [Wish(candidate=c, role=BASELINE, sampler="fixed", **common) for c in space.baselines()]
-    if context.reference.id not in {w.candidate.id for w in found}:
+    is_known = context.replay is None or context.replay.seeds(context.reference)
+    if is_known and context.reference.id not in {w.candidate.id for w in found}:
         found.append(Wish(candidate=context.reference, role=REFERENCE, sampler="fixed", **common))
     return found
 
