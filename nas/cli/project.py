@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,23 +33,26 @@ def init(
     """
     planned = None if own is None else project.own_study(own, folder)
     made, kept = project.lay_out(folder)
-    for path in made:
-        note(f"  made {path}")
+    places = Counter(path.parent for path in made)
+    for place in (folder / "search_spaces", folder / "studies"):
+        if places[place]:
+            note(f"  made {place}: {places[place]} files")
     if kept:
         note(f"  left {len(kept)} files as they were")
-    study = Path("studies/quickstart.yaml")
-    if planned is not None:
+    steps = {f"cd {shlex.quote(str(folder))}": ""} if folder != Path() else {}
+    steps["nas doctor"] = "what works on this machine"
+    if planned is None:
+        steps["nas run studies/quickstart.yaml"] = "a first study on generated data, 10 to 20 minutes on 2 cores"
+    else:
         note(f"  made {write_text(*planned)}")
-        study = planned[0].relative_to(folder)
+        run = f"nas run {planned[0].relative_to(folder)}"
+        steps[f"{run} --dry-run"] = "what it will train, for how long, and what that can show"
+        steps[f"{run} --profile smoke"] = "the whole path in minutes, with worthless numbers"
+        steps[run] = "the study"
     note("Next:")
-    if folder != Path():
-        note(f"  cd {folder}")
-    note("  nas doctor                        what works on this machine")
-    if own is None:
-        note("  nas run studies/quickstart.yaml   a first study on generated data, 10 to 20 minutes on 2 cores")
-        return
-    note(f"  nas run {study} --dry-run   what it will train, for how long, and what that can show")
-    note(f"  nas run {study}")
+    width = max(map(len, steps))
+    for command, why in steps.items():
+        note(f"  {command:{width}}  {why}".rstrip())
 
 
 def doctor(json: Json = False) -> None:

@@ -29,6 +29,7 @@ SQUARE = 1.5
 
 TEMPLATE = string.Template("""\
 # Where does attention belong on ${title}? Written by `nas init --data` for ${counts}.
+#   nas run ${path} --profile smoke   the whole path in about two minutes, with worthless numbers
 #   nas run ${path}
 # Run it again and it resumes; raise `candidates` or `seeds` and it grows.
 name: ${name}
@@ -48,7 +49,7 @@ space:
 data: ${spec}
 recipe: {extends: quickstart, epochs: ${epochs}, input: [${height}, ${width}]}
 start: plain                           # the plain network is trained once, candidates are fine-tuned from it
-${select}
+${select} # ${why}
 
 latency: {backend: eager, batch: 16, input: [${height}, ${width}], time_budget_s: 0.5, threads: 1, reference: resnet101}
 
@@ -58,9 +59,21 @@ workers: ${workers}
 
 stages:
   - profile: {}
-  - sweep: {design: stratified, candidates: 24, seeds: 1}
+  - sweep: {design: stratified, candidates: 25, seeds: 1}
   - shrink: {families: [cost, hyperparameters], confirm: 6}
   - confirm: {max_candidates: 2, seeds: 1}
+
+profiles:
+  smoke:
+    name: ${name}-smoke
+    recipe: {extends: quickstart, epochs: 2, input: [${height}, ${width}]}
+    latency: {time_budget_s: 0.1}
+    database: sqlite:///${name}-smoke.db
+    stages:
+      - profile: {}
+      - sweep: {design: stratified, candidates: 4, seeds: 1}
+      - shrink: {families: [cost, hyperparameters], confirm: 0}
+      - confirm: {max_candidates: 1, seeds: 1}
 """)
 
 
@@ -115,7 +128,8 @@ def _text(source: str, spec: Mapping[str, object], dataset: ReidDataset, identit
         epochs=min(max(EPOCHS[0], round(IMAGES_A_TRAINING / len(dataset.train))), EPOCHS[1]),
         height=height,
         width=width,
-        select=f"select_on: {'validation' if hold_out else 'test'}   # {why}",
+        select=f"{'select_on: validation' if hold_out else 'select_on: test':<38}",
+        why=why,
         workers=min(2, os.cpu_count() or 1),
     )
 

@@ -12,6 +12,8 @@ from nas.data import write_set
 from nas.data.pedestrians.settings import PedestrianSettings
 from nas.project import diagnosis
 from nas.search.definition import load_study
+from nas.shrinking.planning import PlannedSweep, answerable
+from nas.spaces import DesignSpace
 
 
 def test_init_lays_out_runnable_files_and_touches_nothing_twice(tmp_path: Path) -> None:
@@ -62,12 +64,22 @@ def test_init_writes_a_study_for_own_images(tmp_path: Path, capsys: pytest.Captu
     data = tmp_path / "My frames"
     write_set(PedestrianSettings(train_identities=8, test_identities=4, images=2, height=32, width=16), data)
     assert main(["init", str(tmp_path / "robot"), "--data", str(data)]) == 0
-    assert "studies/my_frames.yaml --dry-run" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    commands = [line for line in said.splitlines() if line.startswith("  nas run studies/my_frames.yaml --")]
+    assert len(commands) == 2
+    assert len({len(line) - len(line.split("  ")[-1]) for line in commands}) == 1, "what they do stands in one column"
     path = tmp_path / "robot" / "studies" / "my_frames.yaml"
     study = load_study(path)
     assert (study.name, study.data, study.select_on) == ("my_frames", {"folders": str(data)}, "test")
     assert study.recipe["input"] == [64, 32]
     assert study.recipe["epochs"] == 60, "few images take more epochs, up to a limit"
+    sweep, shrink = (stage.settings for stage in study.named_stages() if stage.kind in ("sweep", "shrink"))
+    space = DesignSpace.from_dict(study.space)
+    plan = PlannedSweep(sweep.design, sweep.candidates, sweep.blocks, sweep.seeds, sweep.baselines, sweep.rules)
+    needed = answerable(space, [plan], shrink.families)
+    assert all(need is None or need <= sweep.candidates for need in needed.values()), needed
+    smoke = load_study(path, "smoke")
+    assert (smoke.name, smoke.recipe["input"], smoke.recipe["epochs"]) == ("my_frames-smoke", [64, 32], 2)
     assert main(["init", str(tmp_path / "robot"), "--data", str(data)]) == 2
     assert "exists already" in capsys.readouterr().err
 
