@@ -70,6 +70,8 @@ FEW = 12
 """Whole numbers along an axis up to which each has its tick; of more, plotly itself shows whole ones only."""
 WIDE_ONLY = "wide only"
 """The name of annotations that are left out where there is little room."""
+WIDE_FIGURES = ("slices", "parallel_coordinates")
+"""Figures that are as wide on a telephone as at a desk, and move sideways as tables do; the style sheets name them."""
 GOOD, BAD, WARN = "#1b9f53", "#bb3f1e", "#ce7500"
 
 DIVERGING: tuple[tuple[float, str], ...] = (

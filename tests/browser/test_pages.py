@@ -67,6 +67,16 @@ def test_every_page_is_drawn(theme: str, width: int, site: str, open_page: Open)
         look_at(page, path, width, theme)
 
 
+def test_a_telephone_shows_where_one_is_and_whole_words(site: str, open_page: Open) -> None:
+    page = open_page(f"{site}/study/market1501/data", width=390)
+    why = page.locator("table.failures tbody td:nth-child(5)").first
+    assert why.bounding_box()["width"] > 230
+    link = page.locator("nav a.here")
+    assert link.inner_text() == "Data"
+    box = link.bounding_box()
+    assert 0 <= box["x"] <= 390 - box["width"]
+
+
 @pytest.mark.parametrize("path", [path for path in PAGES if path.endswith(("front", "spaces", "14"))])
 def test_a_page_opens_from_a_link(path: str, site: str, open_page: Open) -> None:
     look_at(open_page(site + path), path, 1280, "light")

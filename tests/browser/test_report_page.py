@@ -95,6 +95,7 @@ def test_why_a_training_failed_can_be_read_on_a_telephone(reports: Path, open_pa
     page = open_page((reports / "full" / "report.html").as_uri() + "#failures", width=390)
     why = page.locator("table.failures tbody td:nth-child(5)").first
     assert why.bounding_box()["width"] > 230
+    assert page.locator("header.top > :not(button)").bounding_box()["width"] > 330
 
 
 def test_the_front_stands_beside_the_map(reports: Path, open_page: Callable[..., Any]) -> None:

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 dash = pytest.importorskip("dash", reason="the dashboard needs Dash: pip install 'nas-reid[dashboard]'")
 
+from nas import reporting  # noqa: E402
 from nas.errors import NasError, StorageError, StudyError  # noqa: E402
+from nas.reporting import style  # noqa: E402
 from nas.reporting.dashboard import create_app  # noqa: E402
 from nas.reporting.dashboard.access import is_loopback  # noqa: E402
 from nas.reporting.dashboard.app import body_of, page_of  # noqa: E402
@@ -366,6 +368,24 @@ def test_pages_may_load_nothing_from_outside(stored: str) -> None:
 def test_a_wrong_database_is_refused_before_serving(tmp_path: Path) -> None:
     with pytest.raises(NasError):
         create_app(f"sqlite:///{tmp_path}/none.db")
+
+
+def test_a_rule_card_tells_its_effect_on_time_once(full: StudyData) -> None:
+    """A limit's sentence says what the next block adds; the number beside it had the other sign."""
+    limit = next(finding for finding in full.findings if "max_blocks" in finding["rule"])
+    said = str(rule_options(replace(full, findings=[limit]), ""))
+    assert "-1.70 ms per batch" in said
+    assert said.count("1.70") == 1
+
+
+@pytest.mark.parametrize("name", style.WIDE_FIGURES)
+def test_a_figure_that_moves_sideways_stays_wide_on_a_telephone(name: str, full: StudyData) -> None:
+    figure = FIGURES[name]().draw(FIGURES[name]().table(full))
+    assert not isinstance(figure, str)
+    narrow, wide = (figure_for(figure, {"width": width}, name)["layout"].get("margin") for width in (390, 1280))
+    assert narrow == wide
+    sheets = list(Path(reporting.__file__).parent.rglob("assets/*.css"))
+    assert ["#fig-" + name in sheet.read_text() for sheet in sheets] == [True, True]
 
 
 def test_what_was_not_measured_is_said_in_words(full: StudyData) -> None:

@@ -75,7 +75,7 @@ def _figure(item: FigureBlock, view: View) -> Element:
     drawn = figure_for(item.drawing, view, item.name)
     plot = dcc.Graph(id=graph_id(item.name), figure=drawn, config=style.CONFIG, style={"height": height})
     heading, _, caption = still.children
-    return tag("figure", heading, tag("div", plot, role="group", aria_label=item.title), caption)
+    return tag("figure", heading, tag("div", plot, role="group", aria_label=item.title), caption, id=f"fig-{item.name}")
 
 
 def graph_id(name: str) -> dict[str, str]:
@@ -87,7 +87,7 @@ def figure_for(figure: go.Figure, view: View, name: str = "") -> dict[str, Any]:
     """The figure as Dash takes it: in a theme, fit for a width, zoomed to where its reader was."""
     plain = figure.to_dict()
     _zoom(plain["layout"], view, name)
-    if int(view.get("width") or 1280) < NARROW_PX:
+    if int(view.get("width") or 1280) < NARROW_PX and name not in style.WIDE_FIGURES:
         _narrow(plain["layout"])
     themed = _themed(plain) if view.get("theme") == "dark" else plain
     return dict(themed)

@@ -47,7 +47,7 @@ def rule_table(table: pd.DataFrame, metric: Metric) -> Table:
     """One row a finding."""
     rows = [_rule_row(row) for row in records_of(table)]
     headings = ["verdict", "rule", f"{metric.title} by following it", "95 % interval", "p adjusted", "trainings"]
-    headings += ["ms per batch"]
+    headings += ["ms per batch by following it"]
     return Table(headings, rows, name="rules", numeric=frozenset({2, 3, 4, 5, 6}))
 
 

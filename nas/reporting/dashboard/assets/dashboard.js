@@ -58,6 +58,14 @@
     document.querySelectorAll(".dash-dropdown-focus-target[tabindex='0']").forEach((target) => target.setAttribute("tabindex", "-1"));
   };
   new MutationObserver(spoken).observe(root, { childList: true, subtree: true, attributeFilter: ["role", "aria-selected"] });
+  let linked = "";
+  const here = () => { // the open page's link, where the navigation is longer than a telephone is wide
+    const link = document.querySelector("nav a.here");
+    if (link?.href === linked) return;
+    linked = link?.href;
+    if (link) link.parentElement.scrollLeft = link.offsetLeft - link.parentElement.offsetLeft - 40;
+  };
+  new MutationObserver(here).observe(root, { childList: true, subtree: true, attributeFilter: ["class"] });
   const asked = (query) => { history.replaceState(history.state, "", location.pathname + "?" + new URLSearchParams(query)); return ""; };
 
   window.nas = {

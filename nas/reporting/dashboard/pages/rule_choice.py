@@ -18,7 +18,7 @@ from nas.reporting.dashboard.source import Snapshot, StudySource
 from nas.reporting.figures import ParetoFront
 from nas.reporting.finding_rows import VERDICTS, finding_table
 from nas.reporting.html import cell_html
-from nas.reporting.numbers import MISSING, count, is_missing, mean_sd, p_value, plural, signed
+from nas.reporting.numbers import MISSING, count, is_missing, mean_sd, p_value, plural
 from nas.reporting.rules_file import rule_set
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.story.rules import rule_table
@@ -145,10 +145,10 @@ def _card(finding: Mapping[str, Any], metric: Metric) -> object:
     row = rule_table(finding_table([finding]), metric).rows[0]
     verdict, sentence, *_ = (component(cell_html(cell)) for cell in row)
     evidence = finding.get("evidence") or {}
-    ms, p = evidence.get("latency_ms"), evidence.get("p_adjusted")
+    p = evidence.get("p_adjusted")
     numbers = [
         "" if is_missing(p) else f"adjusted p {p_value(p)}",
-        "its effect on time was not measured" if is_missing(ms) else f"time {signed(ms, 2)} ms per batch",
+        "its effect on time was not measured" if is_missing(evidence.get("latency_ms")) else "",
         plural(int(evidence.get("trainings") or 0), "training"),
         str(evidence.get("method") or ""),
     ]
