@@ -31,8 +31,8 @@ TALLEST_PX = 12_000
 """A picture shows so much of a page: a browser draws no taller one."""
 DRAWN = """() => document.querySelector('h1') && !document.querySelector('.dash-graph--pending')
   && [...document.querySelectorAll('.dash-graph')].every((plot) => plot.querySelector('.main-svg'))
-  && !/\\bbeing read\\b/i.test(document.body.innerText) && ![...document.querySelectorAll('#body, #front-table')].some(
-    (part) => !part.hasChildNodes())"""
+  && !/\\bbeing read\\b/i.test(document.body.innerText)
+  && !document.querySelector(':is(#body, #rules-outcome, #compare-body, #together-body, #front-table):empty')"""
 PATIENCE_MS = 120_000
 """How long a wait may take on a machine with much else to do; nothing waits longer than it needs to."""
 
