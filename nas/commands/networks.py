@@ -85,10 +85,10 @@ def recipe_of(
     Raises:
         TrainingError: a key or value is not valid.
     """
-    if isinstance(written, (str, Path)):
-        named = str(written)
-        written = load_yaml(named, TrainingError).data if named.endswith((".yaml", ".yml")) else named
-    chosen = training.load_recipe(written)
+    if isinstance(written, (str, Path)) and str(written).endswith((".yaml", ".yml")):
+        chosen = training.recipe_in(load_yaml(written, TrainingError))
+    else:
+        chosen = training.load_recipe(str(written) if isinstance(written, Path) else written)
     overrides = dict(changes or {})
     if transfer is not None:
         source: dict[str, object] = {"from": str(transfer)}

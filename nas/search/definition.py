@@ -26,6 +26,7 @@ from nas.search.starts import Start, parse_starts
 from nas.shrinking.settings import RuleFamily
 from nas.spaces import DesignSpace, RuleSet, own_code
 from nas.training.fidelity import Fidelity
+from nas.training.recipe import recipe_in
 
 StudyName = Annotated[str, AfterValidator(study_name)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -659,6 +660,7 @@ def load_study(path: str | Path, profile: str | None = None) -> StudyDefinition:
 
     Raises:
         StudyError: the file is missing, or a key or value in it is not valid (with line and column).
+        TrainingError: the same of its recipe.
     """
     return _study(load_yaml(path, StudyError), profile, str(path))
 
@@ -693,6 +695,8 @@ def _study(source: YamlSource, profile: str | None, path: str | None) -> StudyDe
     if profile is not None and isinstance(source.data, dict):
         source = replace(source, data=merge(source.data, _profile(source, profile)))
     study = validate(StudyDefinition, source, StudyError)
+    if "recipe" in source.data and not (isinstance(study.recipe, dict) and "study" in study.recipe):
+        recipe_in(source, ("recipe",))
     return with_contents(study.model_copy(update={"source": path}))
 
 

@@ -13,6 +13,7 @@ from .maps import maps_of as maps_of
 from .pretrained import require_pretrained as require_pretrained
 from .recipe import Recipe as Recipe
 from .recipe import load_recipe as load_recipe
+from .recipe import recipe_in as recipe_in
 from .results import EpochRecord as EpochRecord
 from .results import TrainingResult as TrainingResult
 from .run import final_recipe as final_recipe

@@ -10,7 +10,8 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,6 +20,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from nas.data.augmentation import Augmentation
 from nas.errors import SourceError, TrainingError, closest, unknown_name
 from nas.files.hashes import hash_of_text, sha256_of
+from nas.files.model_errors import Location
+from nas.files.yaml_source import YamlSource
 from nas.spaces.candidate import Candidate
 from nas.spaces.plugins import code_names, is_part, unknown_part
 from nas.spaces.sites import BACKBONES, is_foreign
@@ -404,7 +407,7 @@ class Recipe(SettingsSection):
     def named(cls, name: str) -> Recipe:
         """A recipe by its name; the known ones are in `nas.training.named`."""
         if name not in NAMED:
-            raise TrainingError(unknown_name("recipe", name, NAMED))
+            raise RecipeError(unknown_name("recipe", name, NAMED))
         return _validated({"name": name, **NAMED[name]})
 
 
@@ -533,6 +536,24 @@ def loss_terms(loss: str) -> tuple[str, ...]:
     return terms
 
 
+class RecipeError(TrainingError):
+    """A key or value of a recipe is not valid; `location` are the keys that lead to it."""
+
+    location: Location = ()
+
+
+def recipe_in(source: YamlSource, at: Location = ()) -> Recipe:
+    """The recipe that a YAML file is, or that stands in it.
+
+    Raises:
+        TrainingError: for an unknown name or key, or a value that cannot be; with file, line and column.
+    """
+    try:
+        return load_recipe(reduce(getitem, at, source.data))
+    except RecipeError as error:
+        raise RecipeError(f"{source.where((*at, *error.location))}: {error.message}", error.hint) from error
+
+
 def load_recipe(spec: str | Mapping[str, object] | Recipe) -> Recipe:
     """A recipe from its name, from `{extends: NAME, key: value, ...}`, or itself.
 
@@ -586,7 +607,9 @@ def _validated(data: Mapping[str, object]) -> Recipe:
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
-        raise TrainingError(_sentence(error)) from error
+        refused = RecipeError(_sentence(error))
+        refused.location = error.errors()[0]["loc"]
+        raise refused from error
 
 
 def _sentence(error: ValidationError) -> str:

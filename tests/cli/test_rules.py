@@ -38,6 +38,14 @@ def refused(*arguments: str) -> str:
     return str(result.exception)
 
 
+def test_rules_of_which_none_is_adopted_say_so_when_applied(project: Path) -> None:
+    rejected = Finding(rule=rule_from_dict({"max_blocks": 1}), verdict="rejected")
+    RuleSet((rejected,), Provenance(study="x", backbone="resnet50"), "x").save(project / "none.yaml")
+    result = nas("apply", "none.yaml", "r101.yaml", "-o", "child.yaml")
+    assert "No rule of none.yaml is adopted, so the space stays as it is." in result.stderr
+    assert DesignSpace.from_yaml("child.yaml").size() == DesignSpace.from_yaml("r101.yaml").size()
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with the report of one study and one space."""

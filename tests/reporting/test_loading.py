@@ -14,6 +14,7 @@ from sqlalchemy import update
 from nas import Study
 from nas.errors import StorageError, StudyError
 from nas.reporting import load_study_data
+from nas.reporting.dashboard.pages.candidate import _files
 from nas.reporting.study_data import StudyData
 from nas.storage import Repository, open_database
 from nas.storage.models import Training
@@ -139,5 +140,9 @@ def test_weights_that_were_kept_are_named_with_what_to_type(stored: str, tmp_pat
     study = Study.open(f"sqlite:///{path}", "market1501")
     assert list(study.checkpoints()["checkpoint"]) == ["/weights/one.pt"]
     assert list(study.candidates()["export"].dropna()) == ["nas export /weights/one.pt"]
+    rows = study.data().results.query("checkpoint.notna()")
+    page = str(_files(study.data(), rows))
+    for typed in ("nas evaluate /weights/one.pt --data", "nas export /weights/one.pt", "nas extract /weights/one.pt"):
+        assert typed in page
     other = Study.open(f"sqlite:///{path}", "nothing_yet")
     assert other.checkpoints().empty

@@ -216,6 +216,12 @@ def test_markdown_tables_have_equal_columns(full: StudyData, hostile: StudyData)
 
 
 @pytest.mark.slow
+def test_a_report_ends_with_a_sentence_to_cite(full: StudyData) -> None:
+    said = str(next(section for section in tell(full).sections if section.anchor == "reproduce").blocks)
+    assert "To cite: study `market1501`, reported by nas" in said
+    assert "arXiv 2302.14574" in said
+
+
 def test_a_warning_when_the_test_split_selects(full: StudyData) -> None:
     chosen = replace(full, definition={**full.definition, "select_on": "test"})
     assert "selects on the test split" in render_markdown(tell(chosen))

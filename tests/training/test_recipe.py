@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.errors import TrainingError
+from nas.files.yaml_source import parse_yaml
 from nas.spaces import Candidate
 from nas.training.fidelity import Fidelity
 from nas.training.named import NAMED
-from nas.training.recipe import LOSS_SETUPS, LOSS_TERMS, Recipe, load_recipe, loss_terms, with_weights
+from nas.training.recipe import LOSS_SETUPS, LOSS_TERMS, Recipe, load_recipe, loss_terms, recipe_in, with_weights
 from nas.training.schedule import learning_rate
 
 
@@ -178,6 +180,20 @@ def test_wrong_recipes_say_what_is_wrong(spec: object, words: list[str]) -> None
         load_recipe(spec)  # type: ignore[arg-type]
     for word in words:
         assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "where"),
+    [
+        ("extends: quickstart\nepohcs: 3\n", (), "f.yaml:2:1: recipe: unknown key 'epohcs'"),
+        ("triplet:\n  margn: 1\n", (), "f.yaml:2:3: recipe: unknown key 'triplet.margn'"),
+        ("name: x\nrecipe: {epochs: 0}\n", ("recipe",), "f.yaml:2:10: recipe: epochs"),
+        ("name: x\nrecipe: nosuch\n", ("recipe",), "f.yaml:2:1: unknown recipe 'nosuch'"),
+    ],
+)
+def test_what_is_wrong_in_a_file_has_its_line(text: str, at: tuple[str, ...], where: str) -> None:
+    with pytest.raises(TrainingError, match=re.escape(where)):
+        recipe_in(parse_yaml(text, "f.yaml"), at)
 
 
 @pytest.mark.parametrize("setup", LOSS_SETUPS)
