@@ -41,11 +41,11 @@ def read_environment(protocol: LatencyProtocol, versions: dict[str, str] | None 
     }
 
 
-@lru_cache(maxsize=1)
-def library_versions() -> dict[str, str]:
-    """Installed versions of the libraries that bear on a latency."""
+@lru_cache(maxsize=2)
+def library_versions(names: tuple[str, ...] = LIBRARIES) -> dict[str, str]:
+    """Versions of those libraries that are installed; by default of those that bear on a latency."""
     found = {}
-    for name in LIBRARIES:
+    for name in names:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -22,7 +22,6 @@ from nas.networks.head import Head, ReidOutputs, make_head
 from nas.networks.sites import BlockAfter, FoundSite
 from nas.networks.survey import backbone_settings, survey
 from nas.networks.weights import load_weights
-from nas.spaces.blocks import Params
 from nas.spaces.candidate import Candidate, as_candidate
 
 
@@ -131,8 +130,8 @@ def build_network(
     blocks = {}
     for placement in candidate.placements:
         with _seeded(seed, placement.site):
-            site = found.sites[placement.site - 1]
-            blocks[placement.site] = _build_block(placement.block, site, form, placement.params)
+            shape = found.sites[placement.site - 1].shape
+            blocks[placement.site] = get_block(placement.block).build(shape, form=form, **dict(placement.params))
     with _seeded(seed, -1):
         network = ReidNetwork(
             candidate,
@@ -147,10 +146,6 @@ def build_network(
     if weights is not None:
         load_weights(network, weights)
     return network
-
-
-def _build_block(name: str, site: FoundSite, form: Form, params: Params) -> AttentionBlock:
-    return get_block(name).build(site.shape, form=form, **dict(params))
 
 
 @contextlib.contextmanager

@@ -301,7 +301,7 @@ def _elements(trace: Trace, path: str) -> Iterator[_Element]:
     for part in trace.parts(path):
         if part.node not in trace.whole or trace.times[part.path] > 1:
             continue
-        convolves = next(_convolutions(part.module), None) is not None
+        convolves = any(isinstance(inner, nn.Conv2d) for inner in part.module.modules())
         is_stem = part.path.rpartition(".")[2].startswith(STEMS)
         inner = list(_elements(trace, part.path)) if trace.is_series(part.path) and not is_stem else []
         units = [element for element in inner if element.is_unit]
@@ -340,10 +340,6 @@ def _numbered(calls: Sequence[Call], input_shape: tuple[int, int, int]) -> tuple
         place = 1 if last is None or stage != last.stage else last.place + 1
         sites.append(FoundSite(len(sites) + 1, stage, place, call.path, 0, shape, stride))
     return tuple(replace(s, stage_length=sum(other.stage == s.stage for other in sites)) for s in sites)
-
-
-def _convolutions(module: nn.Module) -> Iterator[nn.Conv2d]:
-    return (found for found in module.modules() if isinstance(found, nn.Conv2d))
 
 
 def strided_modules(trace: Trace, sites: Sequence[FoundSite]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from nas.spaces.blocks import Params
 from nas.spaces.candidate import Candidate, as_candidate
 from nas.spaces.findings import Finding
 from nas.spaces.rules import Cost
-from nas.spaces.values import ParamValue, format_value
+from nas.spaces.values import format_value
 
 SIZES: Mapping[str, Callable[[Complexity], int]] = MappingProxyType(
     {
@@ -86,15 +86,12 @@ def _groups(chosen: Iterable[Candidate], placed: Iterable[Candidate]) -> dict[st
         if len(sites) == 1:
             found[block] = [candidate for of in by_setting.values() for candidate in of]
             continue
-        varying = {key for params in by_setting for key, value in params if (key, value) not in _common(by_setting)}
+        common = set.intersection(*(set(params) for params in by_setting))
+        varying = {key for params in by_setting for key, value in params if (key, value) not in common}
         for params, of in by_setting.items():
             shown = ", ".join(f"{key}={format_value(value)}" for key, value in params if key in varying)
             found[f"{block}({shown})"] = of
     return {pattern: of for pattern, of in found.items() if of}
-
-
-def _common(settings: Iterable[Params]) -> set[tuple[str, ParamValue]]:
-    return set.intersection(*(set(params) for params in settings))
 
 
 def _size(values: Iterable[float], measure: str) -> str:

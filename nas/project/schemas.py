@@ -74,7 +74,7 @@ def _study() -> Schema:
         "type": "object",
         "additionalProperties": {
             "type": "object",
-            "properties": _without_profiles(keys),
+            "properties": {key: value for key, value in keys.items() if key != "profiles"},
             "additionalProperties": False,
         },
     }
@@ -188,10 +188,6 @@ def _allow_names(properties: Schema) -> None:
 def _reference(schema: Schema) -> Schema:
     """The model behind an optional field."""
     return next(part for part in schema.get("anyOf", [schema]) if "$ref" in part)
-
-
-def _without_profiles(keys: Mapping[str, Schema]) -> Schema:
-    return {key: value for key, value in keys.items() if key != "profiles"}
 
 
 FILE_KINDS: Mapping[str, Callable[[], Schema]] = {

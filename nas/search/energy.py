@@ -59,7 +59,7 @@ def _processor() -> Iterator[Counter]:
         name = _text(zone / "name")
         if name.startswith("package") or name == "dram":
             limit = _number(zone / "max_energy_range_uj") or 0.0
-            yield Counter(f"{_machine()}/{zone.name} {name}", partial(_number, zone / "energy_uj"), limit)
+            yield Counter(f"{_text(BOOT)[:8]}/{zone.name} {name}", partial(_number, zone / "energy_uj"), limit)
 
 
 def _card(device: str) -> Iterator[Counter]:
@@ -83,10 +83,6 @@ def _number(file: Path) -> float | None:
     """Joules from a file of microjoules."""
     text = _text(file)
     return float(text) / 1e6 if text.isdecimal() else None
-
-
-def _machine() -> str:
-    return _text(BOOT)[:8]
 
 
 @contextlib.contextmanager

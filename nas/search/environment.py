@@ -5,12 +5,12 @@ from __future__ import annotations
 import getpass
 import os
 import platform
-import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, entry_points, version
-from pathlib import Path
+from importlib.metadata import entry_points
 
 import nas
+from nas.latency.device_agent.machine import cpu_model
+from nas.latency.environment import git_commit, library_versions
 from nas.spaces.plugins import GROUPS
 
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "optuna", "SQLAlchemy", "pandas", "scipy")
@@ -24,14 +24,14 @@ def environment(device: str = "cpu") -> dict[str, object]:
     """
     facts: dict[str, object] = {
         "nas": nas.__version__,
-        "commit": commit(),
+        "commit": git_commit(),
         "python": platform.python_version(),
         "system": platform.platform(),
         "cpu": cpu_model(),
         "cores": os.cpu_count(),
         "threads": _threads(),
         "device": device,
-        "libraries": {name: _version(name) for name in LIBRARIES} | _providers(),
+        "libraries": library_versions(LIBRARIES) | _providers(),
     }
     if device.startswith("cuda"):
         import torch
@@ -57,43 +57,7 @@ def _threads() -> int | None:
     return None if torch is None else int(torch.get_num_threads())
 
 
-def commit() -> str | None:
-    """The git commit of the checkout this package lies in, with `+changes` when files differ; None elsewhere."""
-    root = Path(nas.__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return None
-    try:
-        head = _git(root, "rev-parse", "HEAD")
-        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return head + ("+changes" if changed else "")
-
-
-def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(root), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-
-
-def cpu_model() -> str:
-    """The processor's name as the system gives it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
 def _providers() -> dict[str, str]:
     """Versions of the installed packages that offer blocks or parts by entry points."""
     points = [point for group in GROUPS.values() for point in entry_points(group=group)]
     return {point.dist.name: point.dist.version for point in points if point.dist is not None}
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

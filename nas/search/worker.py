@@ -152,7 +152,7 @@ class Worker:
 
     def alive(self) -> contextlib.AbstractContextManager[None]:
         """Gives signs of life meanwhile."""
-        return self._renewing(self._alive)
+        return self._renewing(lambda: self.context.repository.worker_alive(self.context.owner))
 
     def _may_begin(self) -> bool:
         """Whether another training may begin here: it is wished and paid for, and its data are here."""
@@ -183,9 +183,6 @@ class Worker:
             if view not in self._data_known:
                 require_same_data(self.context.dataset(view), dataset_id, counts)
                 self._data_known.add(view)
-
-    def _alive(self) -> None:
-        self.context.repository.worker_alive(self.context.owner)
 
     def register(self) -> None:
         host, pid = socket.gethostname(), os.getpid()

@@ -72,7 +72,9 @@ class Checkpoint:
     averaged: Mapping[str, Any] | None
     training: Mapping[str, Any]
     records: tuple[EpochRecord, ...]
-    versions: Mapping[str, str] = field(default_factory=lambda: _versions())
+    versions: Mapping[str, str] = field(
+        default_factory=lambda: {"nas": nas.__version__, "torch": str(torch.__version__)}
+    )
     start: str = SCRATCH
     seen: Tensor | None = None
 
@@ -87,10 +89,6 @@ class Checkpoint:
     def finished(self) -> bool:
         """Whether it is what a training leaves behind: all epochs of the recipe are done, or `keep: best` kept it."""
         return self.epoch >= self.recipe.total_epochs or (self.recipe.keep == "best" and not self.training)
-
-
-def _versions() -> dict[str, str]:
-    return {"nas": nas.__version__, "torch": str(torch.__version__)}
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> str:

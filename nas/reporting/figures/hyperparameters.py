@@ -45,7 +45,8 @@ def settings_table(data: StudyData, stage: str = "") -> pd.DataFrame:
         data: the study.
         stage: only what that stage trained; the comparable set with most candidates by default.
     """
-    rows = data.finished[data.finished["stage"] == stage] if stage else _widest(data)
+    rows = data.finished.iloc[:0] if data.widest is None else data.widest.rows(data.finished)
+    rows = data.finished[data.finished["stage"] == stage] if stage else rows
     means = rows.groupby("notation", sort=False).agg(map=("map", "mean"), cost=(data.cost, "first")).reset_index()
     if len(means) > MOST_CANDIDATES:
         means = means.sample(MOST_CANDIDATES, random_state=0)
@@ -58,10 +59,6 @@ def settings_table(data: StudyData, stage: str = "") -> pd.DataFrame:
 
 
 COSTS_BY_COLUMN = {cost.column: cost.title for cost in COSTS.values()}
-
-
-def _widest(data: StudyData) -> pd.DataFrame:
-    return data.finished.iloc[:0] if data.widest is None else data.widest.rows(data.finished)
 
 
 def _settings(notation: str, data: StudyData) -> dict[str, Any]:

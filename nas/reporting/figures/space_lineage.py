@@ -65,9 +65,8 @@ class SpaceLineage(StudyFigure):
         for place, row in zip(places, rows_of(known), strict=True):
             self._annotate(figure, place, row)
         figure.update_xaxes(type="log", title_text="Candidates in the space (log scale)", rangemode="tozero")
-        figure.update_xaxes(
-            range=[0, _log_end(known["size"].max())], exponentformat="power", dtick=_decades(known["size"].max())
-        )
+        end = _log_end(known["size"].max())
+        figure.update_xaxes(range=[0, end], exponentformat="power", dtick=max(1, round(end / 8)))
         figure.update_yaxes(visible=False, range=[len(known) - 0.4, -0.72])
         figure.update_layout(margin={"l": 20})
         return figure
@@ -112,7 +111,3 @@ def _rules_hover(rules: list[str]) -> str:
 
 def _log_end(size: float) -> float:
     return float(max(len(str(int(size))), 1))
-
-
-def _decades(size: float) -> int:
-    return max(1, round(_log_end(size) / 8))

@@ -72,12 +72,7 @@ def data_section(data: StudyData) -> Section:
     splits = dataset.get("splits")
     if isinstance(splits, Mapping) and splits:
         rows = [
-            [
-                split,
-                count(_at(splits, split, "images")),
-                count(_at(splits, split, "identities")),
-                _cameras(splits, split),
-            ]
+            [split, *(count(_at(splits, split, key)) for key in ("images", "identities", "cameras"))]
             for split in (*_SPLITS, *(name for name in splits if name not in _SPLITS))
             if split in splits
         ]
@@ -91,10 +86,6 @@ def data_section(data: StudyData) -> Section:
 def _at(splits: Mapping[str, Any], split: str, key: str) -> Any:
     entry = splits[split]
     return entry.get(key) if isinstance(entry, Mapping) else None
-
-
-def _cameras(splits: Mapping[str, Any], split: str) -> str:
-    return count(_at(splits, split, "cameras"))
 
 
 def _dataset_facts(dataset: Mapping[str, Any], named: Any) -> list[tuple[str, str]]:
