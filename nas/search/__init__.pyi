@@ -24,6 +24,7 @@ from .handing import origin as origin
 from .in_process import work_here as work_here
 from .joining import database_url as database_url
 from .joining import joined as joined
+from .launchers.base import RENEW as RENEW
 from .launchers.base import WorkerTask as WorkerTask
 from .launchers.base import launch_lines as launch_lines
 from .launchers.base import stage_state as stage_state
@@ -40,5 +41,4 @@ from .runner import run_workers as run_workers
 from .runner import tidy as tidy
 from .settings import Objective as Objective
 from .stages import HANDLERS as HANDLERS
-from .worker import RENEW as RENEW
 from .worker import FreshProcessNeeded as FreshProcessNeeded

@@ -29,6 +29,7 @@ from nas.search.checkpoints import CheckpointFiles
 from nas.search.context import FINAL, StudyContext, cache_folder
 from nas.search.execution import Execution
 from nas.search.far_device import answer, ready_to_plan
+from nas.search.launchers.base import HUNG
 from nas.search.measuring import measure_trained
 from nas.search.mirror import Mirror
 from nas.search.objectives import LeftBehindError
@@ -48,8 +49,6 @@ LONGEST_IDLE_S = 5.0
 """Longest pause between two looks of a worker that finds nothing to do: a thousand must not keep the database busy."""
 # Trying again helps against what the machine did, not against what the candidate is.
 RETRIED_KINDS = frozenset({"killed", "error"})
-RENEW = 76
-"""Exit code of a worker that ends for a fresh process: its GPU's memory ran out."""
 
 
 class FreshProcessNeeded(Exception):  # noqa: N818 - no fault of the worker's
@@ -58,8 +57,6 @@ class FreshProcessNeeded(Exception):  # noqa: N818 - no fault of the worker's
 
 STOP_GRACE_S = 60.0
 """What a training over its time limit has to stop between two steps, before it counts as hung inside one."""
-HUNG = 75
-"""Exit code of a worker that could not leave a training which had passed its time limit (sysexits' EX_TEMPFAIL)."""
 
 
 def worker_name(number: int = 0) -> str:

@@ -135,6 +135,14 @@ def test_what_computes_nothing_loads_nothing_heavy(words: list[str]) -> None:
     assert not set(HEAVY) & set(found.stdout.splitlines()[-1].split())
 
 
+def test_where_a_study_stands_is_told_before_what_computes_is_loaded() -> None:
+    """The table of `nas status` once waited for the worker, and all that it needs."""
+    code = "import sys; from nas import search; search.find_study, search.stage_state, search.launch_lines"
+    found = subprocess.run([sys.executable, "-c", f"{code}; print(*sys.modules)"], capture_output=True, text=True)
+    assert "nas.search.launchers.base" in found.stdout.split()
+    assert not {"nas.search.worker", "scipy", "torch"} & set(found.stdout.split())
+
+
 # -- exit codes
 
 

@@ -26,10 +26,10 @@ from nas.search.context import StudyContext
 from nas.search.execution import Execution
 from nas.search.joining import joined
 from nas.search.launchers import local as running
-from nas.search.launchers.base import JobPool, WorkerTask, exit_words
+from nas.search.launchers.base import HUNG, JobPool, WorkerTask, exit_words
 from nas.search.launchers.choice import launcher_for, launchers_here
 from nas.search.launchers.local import LocalLauncher
-from nas.search.worker import HUNG, Worker
+from nas.search.worker import Worker
 from nas.spaces import DesignSpace, own_code
 from nas.storage.checkpoint_store import CheckpointStore
 from nas.storage.models import Epoch

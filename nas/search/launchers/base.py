@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from nas.errors import StudyError
 from nas.progress import duration
-from nas.search.worker import HUNG, RENEW
 
 if TYPE_CHECKING:
     from nas.storage.standing import StageStanding, StudyStatus
@@ -25,6 +24,10 @@ if TYPE_CHECKING:
 RESTARTS = 5  # crashes in a row, without a finished training between them, that are forgiven
 GRACE_S = 60.0  # time a worker has to write its checkpoint
 IDLE_S = 30.0  # an elastic worker without work leaves its place to others
+HUNG = 75
+"""Exit code of a worker that could not leave a training which had passed its time limit (sysexits' EX_TEMPFAIL)."""
+RENEW = 76
+"""Exit code of a worker that ends for a fresh process: its GPU's memory ran out."""
 
 
 @dataclass(frozen=True)
