@@ -443,6 +443,27 @@ def large_results(trainings: int = 10_000, seed: int = 0) -> pd.DataFrame:
     return build.table()
 
 
+def replayed_study(name: str, trainings: int = 10_000) -> StudyData:
+    """A finished study that replayed a table of that many trainings: values and costs are all it knows."""
+    results = large_results(trainings)
+    costs = {"latency_ms": dict(zip(results["notation"], results["latency_ms"], strict=True))}
+    untold = ["rank1", "minp", "params", "macs", "seconds", "images_per_s"]
+    untold += [column for column in results if "latency" in column or column == "batches_per_s"]
+    known = {"study": name, "split": "table", "fidelity": "full", "epochs": None}
+    kinds = ("sweep", "search")
+    definition = {"name": name, "space": DEFINITION["space"], "objective": {"table": f"{name}.csv"}, "seed": 1}
+    definition["stages"] = [stage for stage in DEFINITION["stages"] if {*kinds} & {*stage}]
+    return StudyData(
+        name=name,
+        definition=definition
+        | {"stages": [stage for stage in DEFINITION["stages"] if {"sweep", "search"} & set(stage)]},
+        results=results.assign(**known, **dict.fromkeys(untold, np.nan)),
+        spaces=_spaces()[:1],
+        stages=[stage | {"space_id": "space0"} for stage in _stages(name) if stage["kind"] in kinds],
+        dataset={"name": "table", "spec": {"table": f"{name}.csv", "costs": costs}},
+    )
+
+
 def store_study(repository: Any, study: StudyData) -> int:
     """Writes a fake study into a database as workers would have left it; returns the study's id.
 
@@ -456,7 +477,7 @@ def store_study(repository: Any, study: StudyData) -> int:
     for space in study.spaces:
         parent = space["parent_id"]
         repository.ensure_space(space["id"], space["name"], space["size"], {}, parent_id=parent, rules=space["rules"])
-    environment = repository.ensure_environment(dict(study.environment))
+    environment = repository.ensure_environment(dict(study.environment)) if study.environment else None
     repository.ensure_device("device")
     first_space = study.spaces[0]["id"] if study.spaces else None
     study_id = repository.ensure_study(study.name, dict(study.definition), 1, first_space)
@@ -471,7 +492,8 @@ def store_study(repository: Any, study: StudyData) -> int:
         return study_id
     for dataset_id in ("data", "data-test"):
         counts = study.dataset.get("splits", {})
-        repository.ensure_dataset(dataset_id, study.dataset.get("name", "data"), {}, counts)
+        spec = study.dataset.get("spec", {})
+        repository.ensure_dataset(dataset_id, study.dataset.get("name", "data"), spec, counts)
     candidates = results.drop_duplicates("candidate_id")
     repository.ensure_candidates(
         [
@@ -494,10 +516,11 @@ def store_study(repository: Any, study: StudyData) -> int:
         session.execute(insert(Training), requests)
         session.execute(insert(StageTraining), _stored_links(results, stage_ids))
         figures = results.drop_duplicates("architecture_id").dropna(subset=["latency_ms"])
-        session.execute(insert(Latency), _stored_latencies(figures, study.latencies))
+        if latencies := _stored_latencies(figures, study.latencies):
+            session.execute(insert(Latency), latencies)
         if study.epochs is not None and len(study.epochs):
             session.execute(insert(Epoch), _stored_epochs(study.epochs))
-    for architecture, params in candidates[["architecture_id", "params"]].head(300).itertuples(index=False):
+    for architecture, params in candidates[["architecture_id", "params"]].dropna().head(300).itertuples(index=False):
         repository.set_complexity(architecture, int(params), 4_050_000_000)
     for name, stage_id in stage_ids.items():
         findings = [f for f in study.findings if f["evidence"]["stage"] == name]
@@ -535,7 +558,7 @@ def _number(value: Any) -> float | None:
     return None if value is None or value != value else float(value)
 
 
-def _stored_trainings(results: pd.DataFrame, environment: str) -> list[dict[str, Any]]:
+def _stored_trainings(results: pd.DataFrame, environment: str | None) -> list[dict[str, Any]]:
     return [
         {
             "id": int(row.training_id),
@@ -545,7 +568,7 @@ def _stored_trainings(results: pd.DataFrame, environment: str) -> list[dict[str,
             "fidelity_label": row.fidelity,
             "seed": int(row.seed),
             "fidelity": {},
-            "epochs": int(row.epochs),
+            "epochs": None if pd.isna(row.epochs) else int(row.epochs),
             "view": "select" if row.split == "val" else "final",
             "split": row.split,
             "status": row.status,
@@ -554,8 +577,8 @@ def _stored_trainings(results: pd.DataFrame, environment: str) -> list[dict[str,
             "rank1": _number(row.rank1),
             "minp": _number(row.minp),
             "metrics": {},
-            "seconds": float(row.seconds),
-            "images_per_s": 850.0,
+            "seconds": _number(row.seconds),
+            "images_per_s": _number(row.images_per_s),
             "environment_id": environment,
             "failure_kind": row.failure_kind if isinstance(row.failure_kind, str) else None,
             "failure_reason": "CUDA out of memory" if row.status == "failed" else None,

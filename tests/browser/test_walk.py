@@ -1,8 +1,9 @@
 """A newcomer's walk, with a picture of every step: what the terminal showed, and every page that it led to.
 
-The quickstart of README, and a study that fails; commands as they are typed, in a folder of one's own, on sizes that
-take minutes. The pictures are for people: they lie below `NAS_ARTEFACTS`, else in pytest's temporary folder; pages at a
-desk and on a telephone, light and dark. What must not be missing is asserted here; how it looks has to be looked at.
+README's quickstart, the tutorial, images of one's own, a study that fails and one of 10 000 replayed trainings;
+commands as they are typed, in a folder of one's own, on sizes that take minutes. The pictures are for people: they lie
+below `NAS_ARTEFACTS`, else in pytest's temporary folder; pages at a desk and on a telephone, light and dark. What must
+not be missing is asserted here; how it looks has to be looked at.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from typing import Any
 
 import pytest
 import yaml
-from docs_snippets import ROOT
+from docs_snippets import ROOT, SHELLS, sessions, snippets
 from fault_builders import real_definition, write_faulty_blocks
+from reporting_builders import replayed_study, store_study
 from terminal_builders import Said, as_page, at_terminal
+
+from nas.storage import Repository, open_database
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +44,9 @@ class Walk:
     def types(self, command: str, *, code: int = 0, moment: str | None = None) -> Said:
         """Types a command; keeps what it showed, and what it showed at a moment."""
         program, *words = shlex.split(command)
-        whole = [sys.executable, "-P", "-m", "nas", *words] if program == "nas" else [program, *words]
+        python = [sys.executable, "-P"]
+        starts = {"nas": [*python, "-m", "nas"], "python": python}
+        whole = [*starts.get(program, [program]), *words]
         said = at_terminal(whole, self.folder / self.at, self._environment, moment=moment)
         name = " ".join([program, *words][1:4]) or program
         if moment is not None:
@@ -49,6 +55,24 @@ class Walk:
         assert said.code == code, f"{command} ended with {said.code}:\n{said.text}"
         assert moment is None or said.meanwhile, f"{command} never showed {moment!r}:\n{said.text}"
         assert "Traceback" not in said.text
+        return said
+
+    def follows(self, page: Path) -> str:
+        """Does what a page of the documentation says, block by block; gives what the last command said."""
+        said = ""
+        for snippet in snippets(page):
+            if snippet.file is not None:
+                (self.folder / snippet.file).write_text(snippet.text, encoding="utf-8")
+            elif snippet.language == "python":
+                (self.folder / self.at / "block.py").write_text(snippet.text, encoding="utf-8")
+                self.types("python block.py")
+            elif snippet.language in SHELLS:
+                for line, _ in sessions(snippet):
+                    command, _, refused = line.strip().partition(" || ")
+                    if command.startswith("cd "):
+                        self.at /= command.split()[1]
+                    else:
+                        said = self.types(command, code=2 if refused else 0).text
         return said
 
     def looks(self, name: str, address: str) -> str:
@@ -82,6 +106,49 @@ def test_readme(walk: Walk, serve: Callable[..., str]) -> None:
     report = walk.looks_at_report("quickstart-smoke")
     assert report.index("The answer") < report.index("Protocol")
     walk.looks("dashboard", f"{serve(walk.folder / 'smoke.db')}/study/quickstart-smoke")
+
+
+def test_tutorial(walk: Walk, serve: Callable[..., str]) -> None:
+    assert "written: search_spaces/deeper_by_rules.yaml" in walk.follows(ROOT / "docs" / "tutorial.md")
+    for study in ("tutorial", "known"):
+        assert ", 0 failed" not in walk.types(f"nas status studies/{study}.yaml").text
+        assert "failed for good" not in walk.looks_at_report(study)
+        walk.looks(f"dashboard {study}", f"{serve(walk.folder / walk.at / f'{study}.db')}/study/{study}")
+
+
+def test_own_images(walk: Walk, serve: Callable[..., str]) -> None:
+    """A folder of images, here drawn ones; then a robot's table of them, with names."""
+    walk.types("nas data synth people --train-identities 16 --test-identities 6 --images 2")
+    walk.types("nas data check people")
+    assert "nas run studies/people.yaml" in walk.types("nas init my-robot --data people").text
+    walk.at = Path("my-robot")
+    walk.types("cat studies/people.yaml")
+    walk.types("nas run studies/people.yaml --dry-run")
+    walk.types("nas run studies/people.yaml --profile smoke", moment="trainings")
+    walk.types("nas status people-smoke")
+    walk.looks_at_report("people-smoke")
+    walk.looks("dashboard", f"{serve(walk.folder / 'my-robot' / 'people-smoke.db')}/study/people-smoke")
+    walk.at = Path()
+    rows = ["path,identity,camera,split"]
+    for folder, split in (("bounding_box_train", "train"), ("query", "query"), ("bounding_box_test", "gallery")):
+        for image in sorted((walk.folder / "people" / folder).glob("*.jpg")):
+            identity, camera = image.name.split("_")[:2]
+            rows.append(f"people/{folder}/{image.name},person {identity},{camera[:2]},{split}")
+    (walk.folder / "robot.csv").write_text("\n".join(rows) + "\n")
+    walk.types("nas data check robot.csv")
+    assert "nas run studies/robot.yaml" in walk.types("nas init my-robot --data robot.csv").text
+
+
+def test_ten_thousand_replayed_trainings(walk: Walk, serve: Callable[..., str]) -> None:
+    with open_database(f"sqlite:///{walk.folder}/large.db") as database:
+        store_study(Repository(database), replayed_study("large"))
+    walk.types("nas studies list")
+    assert "finished" in walk.types("nas status large").text
+    walk.types("nas report large")
+    walk.looks_at_report("large")
+    site = f"{serve(walk.folder / 'large.db')}/study/large"
+    for part in ("", "/front", "/candidate/resnet50"):
+        walk.looks(f"dashboard {part}", site + part)
 
 
 def test_a_study_that_fails(walk: Walk, serve: Callable[..., str]) -> None:
