@@ -16,7 +16,7 @@ from nas.files.whole import write_text
 if TYPE_CHECKING:
     from nas.project.diagnosis import MachineCheck
 
-NAME_WIDTH = 28
+NAME_WIDTH = 36
 MARKS = {"ok": "[green]ok[/]", "missing": "[yellow]missing[/]", "broken": "[bold red]broken[/]"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -578,3 +579,37 @@ def test_the_placement_map_never_mixes_forms() -> None:
     assert not isinstance(figure, str)
     titles = {"C-NL", "SE", "HAC", "RAGA", "AGW", "ABD", *(f"{b}, as published" for b in ("HAC", "RAGA", "SE"))}
     assert set(figure.data[0].y) == titles
+
+
+def small_study() -> StudyData:
+    """The plain network in two seeds, and one network of a cost that is a little less."""
+    build = ResultsBuilder("small")
+    build.add("resnet50", stage="sweep", kind="sweep", seeds=2)
+    build.add("resnet50+se@3", stage="sweep", kind="sweep", latency_ms=30.0)
+    build.add("resnet50+hac@10", stage="sweep", kind="sweep", latency_ms=30.0)
+    return StudyData("small", results=build.table())
+
+
+def test_the_plain_network_beside_few_others_is_on_the_front_s_picture() -> None:
+    figure = ParetoFront().draw(ParetoFront().table(small_study()))
+    assert isinstance(figure, go.Figure)
+    assert figure.layout.xaxis.range is None
+    assert not any("→" in note.text for note in figure.layout.annotations)
+
+
+def test_a_bar_is_one_site_wide_where_few_sites_were_tried() -> None:
+    """Plotly makes bars as wide as the nearest two lie apart: they covered sites that nobody tried."""
+    figure = MapByPosition().draw(MapByPosition().table(small_study()))
+    assert isinstance(figure, go.Figure)
+    bars = [trace for trace in figure.data if isinstance(trace, go.Bar)]
+    sites = sorted({site for trace in bars for site in trace.x})
+    assert min(b - a for a, b in pairwise(sites)) == 1
+    assert sum(value is not None for trace in bars for value in trace.y) == 2
+
+
+def test_seed_noise_of_one_network_shows_no_scores_that_cannot_be() -> None:
+    table = SeedNoise().table(small_study())
+    figure = SeedNoise().draw(table)
+    assert isinstance(figure, go.Figure)
+    (mean,) = table["mean"].unique()
+    assert 0 < figure.layout.xaxis.range[0] < mean < figure.layout.xaxis.range[1] < 1

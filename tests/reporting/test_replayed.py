@@ -9,7 +9,9 @@ from search_builders import open_study, study_file, true_ms, work
 
 from nas.reporting.figures import Hypervolume, SpeedByPosition
 from nas.reporting.loading import load_study_data
+from nas.reporting.numbers import MISSING
 from nas.reporting.story.setting import data_section, protocol
+from nas.reporting.story.times import _table
 from nas.reporting.study_data import StudyData
 from nas.search.cost_model import CostModel
 from nas.spaces import Candidate
@@ -48,3 +50,13 @@ def test_what_was_not_trained_is_not_described_as_trained(data: StudyData) -> No
     assert level is not None
     assert level.words == "the table's values"
     assert data.environment == {}
+
+
+def test_what_a_table_does_not_hold_is_left_out(data: StudyData) -> None:
+    pytest.importorskip("dash", reason="the dashboard needs Dash: pip install 'nas-reid[dashboard]'")
+    from nas.reporting.dashboard.pages.candidate import _latency_facts
+
+    rows = data.results[data.results["notation"] == "resnet50+cnl@8"]
+    assert [what for what, _ in _latency_facts(data, rows).pairs] == ["time of a batch", "speed"]
+    assert {row[2] for row in _table(data).rows} == {MISSING}
+    assert ". Dashed lines" in SpeedByPosition().caption(SpeedByPosition().table(data))

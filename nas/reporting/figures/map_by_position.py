@@ -159,8 +159,8 @@ def best_of_several(rows: pd.DataFrame) -> float:
 def _add_bars(figure: go.Figure, rows: pd.DataFrame, block: str, floor: float, metric: str) -> None:
     figure.add_trace(
         go.Bar(
-            x=rows["site"],
-            y=rows["map_mean"].astype(float) - floor,
+            x=[*rows["site"], rows["site"].iloc[0] + 1],  # plotly makes bars as wide as the nearest two lie apart
+            y=[*rows["map_mean"].astype(float) - floor, None],
             base=floor,
             marker={
                 "color": style.block_colour(block),

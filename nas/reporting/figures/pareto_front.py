@@ -196,7 +196,7 @@ class ParetoFront(StudyFigure):
 def _bring_in(figure: go.Figure, placed: pd.DataFrame, column: str) -> None:
     """The axis without a baseline so far off that all others would be one dot; its name and place at the edge."""
     near, plain = placed[placed["n_blocks"] > 0][column], placed[placed["n_blocks"] == 0]
-    if near.empty:
+    if near.nunique() < 3:  # nothing that it could squeeze
         return
     lowest, highest = min(near.min(), plain[column].min()), near.max()
     room = max(highest - lowest, 0.02 * highest)

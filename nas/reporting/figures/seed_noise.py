@@ -70,6 +70,9 @@ class SeedNoise(StudyFigure):
         figure.update_xaxes(
             title_text=style.axis_title(f"Mean {style.metric_title(table)} of the candidate", table), tickformat=".4~f"
         )
+        if table["mean"].nunique() == 1:  # plotly would show values that no score has
+            (mean,) = table["mean"].unique()
+            figure.update_xaxes(range=[0.95 * mean, 1.05 * mean])
         figure.update_yaxes(
             title_text=f"Training minus its candidate's mean ({style.plain(style.metric_of(table).suffix)})",
             tickformat="+.4~f",

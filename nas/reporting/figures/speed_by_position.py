@@ -66,11 +66,11 @@ class SpeedByPosition(StudyFigure):
         return figure
 
     def caption(self, table: pd.DataFrame) -> str:
-        bars = "" if table.attrs.get("given") else "Bars: 5th to 95th percentile of the timed batches; "
+        bars = "D" if table.attrs.get("given") else "Bars: 5th to 95th percentile of the timed batches; d"
         return (
             "Speed of the whole network with one block at each site, more is better. A block's time depends on the "
             "shape of its tensor only: open dots repeat the figure of a site with the same shape. "
-            f"{bars}dashed lines: networks without attention."
+            f"{bars}ashed lines: networks without attention."
         )
 
     def _add_block(self, figure: go.Figure, rows: pd.DataFrame, block: str) -> None:

@@ -18,9 +18,7 @@ def rules(data: StudyData) -> Section:
     """All findings with their evidence; why nothing is known when there are none."""
     table = finding_table(data.findings)
     if table.empty:
-        return Section(
-            "rules", "Rules", [Paragraph("No rule has been examined yet; stages after a sweep derive them.")]
-        )
+        return Section("rules", "Rules", [Paragraph(why_none(data))])
     blocks: list[Block] = [
         Paragraph(_summary_words(table)),
         rule_table(table, data.metric),
@@ -35,6 +33,13 @@ def rules(data: StudyData) -> Section:
         )
     )
     return Section("rules", "Rules, with evidence and verdicts", blocks)
+
+
+def why_none(data: StudyData) -> str:
+    """Why there are no findings."""
+    if any("shrink" in str(stage.get("kind")) and stage.get("status") == "finished" for stage in data.stages):
+        return "The shrink stage found nothing to examine: too few candidates, or too few whose cost is known."
+    return "No rule has been examined yet; stages after a sweep derive them."
 
 
 def _summary_words(table: pd.DataFrame) -> str:

@@ -31,7 +31,8 @@ def shrinking(data: StudyData) -> Section:
 
 
 def _because(result: Mapping[str, Any]) -> str:
-    return f" because {words(result['why'])}" if result.get("why") else ""
+    why = result.get("why")
+    return f" because {words(why)}" if why and why != "no rule passed" else ""
 
 
 def _table(data: StudyData) -> Table:

@@ -46,7 +46,7 @@ def _row(row: Any, zero: float) -> list[Cell]:
     return [
         code(row.notation),
         fixed(row.median_ms, 3),
-        f"{fixed(row.p5_ms, 3)}–{fixed(row.p95_ms, 3)}",
+        MISSING if is_missing(row.p5_ms) else f"{fixed(row.p5_ms, 3)}–{fixed(row.p95_ms, 3)}",
         fixed(row.batches_per_s, 2),
         signed(float(row.median_ms) - zero, 3),
         count(row.batches),

@@ -27,7 +27,7 @@ from nas.reporting.document import (
     words,
 )
 from nas.reporting.figures import NetworkDrawing, RankLists, TrainingCurves
-from nas.reporting.numbers import count, fixed, hours, interval, is_missing, mean_sd, scaled
+from nas.reporting.numbers import MISSING, count, fixed, hours, interval, is_missing, mean_sd, scaled
 from nas.reporting.rules_file import rule_set
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.story.tried import STATUS_TONES
@@ -144,13 +144,11 @@ def _latency_facts(data: StudyData, rows: pd.DataFrame) -> Facts:
             ("5th to 95th percentile", spread),
             ("speed", f"{fixed(first['batches_per_s'], 2)} batches/s"),
         ]
-    return Facts(
-        [
-            *timed,
-            ("parameters", f"{scaled(first['params'], 1e6, 2)} M"),
-            ("multiply-adds", f"{scaled(first['macs'], 1e9, 3)} G"),
-        ]
-    )
+    sizes = [
+        ("parameters", f"{scaled(first['params'], 1e6, 2)} M"),
+        ("multiply-adds", f"{scaled(first['macs'], 1e9, 3)} G"),
+    ]
+    return Facts([(what, told) for what, told in (*timed, *sizes) if not told.startswith(MISSING)])
 
 
 def _rules(data: StudyData, notation: str) -> list[Block]:

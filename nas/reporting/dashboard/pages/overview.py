@@ -105,7 +105,8 @@ def _launched(status: StudyStatus) -> list[Block]:
 
 def _workers(snapshot: Snapshot) -> Block:
     if not snapshot.workers and not snapshot.status["running"]:
-        return Paragraph("Nobody works on this study now; `nas worker STUDY` joins it from any machine.")
+        joins = "" if snapshot.status["finished"] else "; `nas worker STUDY` joins it from any machine"
+        return Paragraph(f"Nobody works on this study now{joins}.")
     doing = {row["owner"]: row for row in snapshot.status["running"]}
     tones = {"working": "good", "silent": "bad", "stopped": "quiet"}
     rows: list[list[Cell]] = [

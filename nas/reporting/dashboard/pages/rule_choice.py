@@ -21,7 +21,7 @@ from nas.reporting.html import cell_html
 from nas.reporting.numbers import MISSING, count, is_missing, mean_sd, p_value, plural
 from nas.reporting.rules_file import rule_set
 from nas.reporting.story.drawn import figure_block
-from nas.reporting.story.rules import rule_table
+from nas.reporting.story.rules import rule_table, why_none
 from nas.reporting.study_data import StudyData, mark_front
 from nas.results.columns import Metric
 from nas.spaces.findings import Finding
@@ -138,7 +138,7 @@ def rule_options(data: StudyData, verdict: str) -> list[dict[str, Any]]:
 def _none_yet(data: StudyData) -> object:
     if data.findings:
         return None
-    return html.P("No rule has been examined yet; stages after a sweep derive them.", className="empty")
+    return html.P(why_none(data), className="empty")
 
 
 def _card(finding: Mapping[str, Any], metric: Metric) -> object:
