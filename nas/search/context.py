@@ -325,6 +325,7 @@ class StudyContext(StudyParts):
     say: Callable[[str], None] = lambda words: None
     measures_for: str | None = None
     cost_models: dict[str, tuple[pd.DataFrame | None, CostModel]] = field(default_factory=dict, kw_only=True)
+    _spaces: dict[str, DesignSpace] = field(default_factory=dict, init=False)
     _looks_once: bool = field(default=False, init=False)
     _looked: bool = field(default=False, init=False)
 
@@ -338,9 +339,11 @@ class StudyContext(StudyParts):
         return dict(next((result["recipe"] for result in results if "recipe" in result), {}))
 
     def space_of(self, stage: StageInfo) -> DesignSpace:
-        """The space a stage works in: the one that the stage before it left."""
-        stored = None if stage.space_id is None else self.repository.space(stage.space_id)
-        return self.space if stored is None else DesignSpace.from_dict(stored.definition)
+        """The space a stage works in: the one that the stage before it left; kept, with all that it has counted."""
+        if stage.space_id is not None and stage.space_id not in self._spaces:
+            stored = self.repository.space(stage.space_id)
+            self._spaces[stage.space_id] = self.space if stored is None else DesignSpace.from_dict(stored.definition)
+        return self.space if stage.space_id is None else self._spaces[stage.space_id]
 
     @cached_property
     def precision(self) -> str | None:

@@ -229,19 +229,28 @@ def longer_than_given() -> ColumnElement[bool]:
 
 def _shorten_leases(session: Session) -> None:
     """After a step of the clock: an owner that lives renews its lease in time, a dead one's runs out in its length."""
+    session.connection().execute(_shortening())
+
+
+@cache
+def _shortening() -> Executable:
     late = update(Training).where(Training.status == "running", longer_than_given())
-    session.execute(late.values(lease_until=database_now() + Training.lease_seconds))
+    return late.values(lease_until=database_now() + Training.lease_seconds)
 
 
 def _give_up_silent(session: Session, max_silences: int) -> None:
-    silent = (
+    for (training_id,) in session.connection().execute(_silent(), {"most": max_silences}).all():
+        _give_up(session, training_id, _silent_words(max_silences))
+
+
+@cache
+def _silent() -> Executable:
+    return (
         select(Training.id)
         .where(Training.status == "running", Training.lease_until < database_now())
-        .where(Training.silences >= max_silences)
+        .where(Training.silences >= bindparam("most"))
         .with_for_update(skip_locked=True)
     )
-    for training_id in session.scalars(silent).all():
-        _give_up(session, training_id, _silent_words(max_silences))
 
 
 def _silent_words(max_silences: int) -> str:

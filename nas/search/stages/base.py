@@ -333,8 +333,8 @@ def register_dataset(context: StudyContext, view: str) -> str:
 
 def stage_rows(context: StudyContext, stage: StageInfo) -> pd.DataFrame:
     """Results of one stage, all states, in the order in which they were asked for; without networks given by name."""
-    rows = asked_rows(context, stage)
-    return rows[rows["role"] != GIVEN]
+    results = context.results()
+    return results[(results["stage"] == stage.name) & (results["role"] != GIVEN)]
 
 
 def asked_rows(context: StudyContext, stage: StageInfo) -> pd.DataFrame:

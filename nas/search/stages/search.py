@@ -49,15 +49,14 @@ class Search:
     def advance(self, context: StudyContext, stage: StageInfo, settings: SearchStage) -> bool:
         """Plans the batches that can be planned now, then the next rung."""
         self._ask_controls(context, stage, settings)
-        rows = stage_rows(context, stage)
-        rows = rows[rows["role"] == CANDIDATE]
-        planned = rows[rows["batch"] < RUNG_BATCHES]
-        while (batch := self._next_batch(context, planned, settings)) is not None:
-            if not self._plan(context, stage, settings, planned, batch):
+        for _ in range(2):  # a third batch waits for the first
+            rows = stage_rows(context, stage)
+            planned = rows[(rows["role"] == CANDIDATE) & (rows["batch"] < RUNG_BATCHES)]
+            batch = self._next_batch(context, planned, settings)
+            if batch is None or not self._plan(context, stage, settings, planned, batch):
                 break
-            planned = stage_rows(context, stage)
-            planned = planned[(planned["role"] == CANDIDATE) & (planned["batch"] < RUNG_BATCHES)]
-        rows = stage_rows(context, stage)
+        else:
+            return False
         if not all_terminal(rows):
             return False
         return not self._promote(context, stage, settings, rows)
