@@ -123,10 +123,12 @@ def test_what_was_confirmed_stays_so_when_a_later_stage_asks_for_it_again(kind: 
     table = study(fidelity="e20", epochs=20)
     asked = table[table["stage_kind"] == "confirm"]
     both = pd.concat([table, asked.assign(stage_kind=kind, role=role)])
-    (before,), (after,) = ([lv for lv in levels(rows) if lv.split == "test"] for rows in (table, both))
-    assert (after.confirmed, after.controlled, after.candidates) == (True, True, before.candidates)
-    quoted = [candidates(rows, after).set_index("notation")["quoted"].to_dict() for rows in (table, both)]
-    assert quoted[0] == quoted[1]
+    before, after = quoted_level(levels(table)), quoted_level(levels(both))
+    assert before is not None
+    assert after is not None
+    assert (after.split, after.confirmed, after.controlled, after.candidates) == ("test", True, True, before.candidates)
+    alone, again = candidates(table, after), candidates(both, after)
+    assert again.set_index("notation")["quoted"].to_dict() == alone.set_index("notation")["quoted"].to_dict()
     assert len(finished(both)) == len(finished(table))
 
 
