@@ -136,5 +136,6 @@ def test_plain_networks_alone_are_no_level_to_quote_while_others_can_be_compared
     """A confirm stage trains the plain networks first; until it has more, the sweep's comparison is the answer."""
     table = study()
     begun = table[table["stage_kind"].eq("sweep") | table["notation"].eq(PLAIN)]
-    more = pd.concat([begun, trained("resnet101", [0.61], **CONFIRM).assign(training_id=99)], ignore_index=True)
+    other = trained("resnet101", [0.61], **CONFIRM)
+    more = pd.concat([begun, other.assign(training_id=99)], ignore_index=True)
     assert quoted_level(levels(more)) == Level("val", "e20")
