@@ -42,12 +42,13 @@ FORWARD = 1 / 3
 
 @dataclass(frozen=True)
 class StageEstimate:
-    """One stage of a dry run; hours are None when nothing is known of the speed."""
+    """One stage of a dry run; hours are None when nothing is known of the speed, `timing` are those of latencies."""
 
     name: str
     kind: str
     preview: Preview
     hours: float | None
+    timing: float | None = 0.0
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ class StudyEstimate:
 
     @property
     def hours_together(self) -> float | None:
-        """Hours until the end where the study's workers share the trainings; latencies are timed one by one.
+        """Hours until the end where the study's workers share the trainings; latencies are timed one by one, and
+        nothing trains meanwhile.
 
         What is left over keeps some workers idle: the one training of a start takes as long with two of them.
         """
@@ -91,7 +93,9 @@ class StudyEstimate:
             return None
         numbers = [stage.preview.trainings for stage in self.stages]
         shares = [math.ceil(n / self.workers) / n if n else 1.0 for n in numbers]
-        return sum((stage.hours or 0.0) * share for stage, share in zip(self.stages, shares, strict=True))
+        timed = [stage.timing or 0.0 for stage in self.stages]
+        trained = [(stage.hours or 0.0) - timing for stage, timing in zip(self.stages, timed, strict=True)]
+        return sum(timed) + sum(hours * share for hours, share in zip(trained, shares, strict=True))
 
     def to_dict(self) -> JsonDict:
         """Plain data for `--json`."""
@@ -124,7 +128,7 @@ def estimate(context: StudyContext, *, probe: bool = True) -> StudyEstimate:
     trains = context.trains and any(preview.trainings for preview in previews)
     costs = _Costs(context, probe and trains)
     found = tuple(
-        StageEstimate(stage.name, stage.kind, preview, costs.hours(stage, preview))
+        StageEstimate(stage.name, stage.kind, preview, costs.hours(stage, preview), costs.timing(preview))
         for stage, preview in zip(stages, previews, strict=True)
     )
     speed = costs.speed(context.baselines[0], context.recipe) if trains else None
@@ -158,8 +162,8 @@ class _Costs:
             return 0.0
         if self.context.trainer is not None:
             return self._own_hours(preview)
-        timing = self.latency_s if preview.measurements or preview.networks else 0.0
-        parts = [None if timing is None else timing * (preview.measurements + preview.networks)]
+        timing = self.timing(preview)
+        parts = [None if timing is None else 3600 * timing]
         if preview.trainings:
             view, recipe = self._trained(stage, preview)
             plain = {self.context.baselines[0]: preview.trainings - sum(preview.on.values())} | {
@@ -169,6 +173,12 @@ class _Costs:
             parts += [self._trainings(share * n, network, recipe, view) for network, n in plain.items() if n]
         known = [part for part in parts if part is not None]
         return sum(known) / 3600 if len(known) == len(parts) else None
+
+    def timing(self, preview: Preview) -> float | None:
+        """Hours of a stage's latencies; None when nothing is known of a batch's time."""
+        count = preview.measurements + preview.networks if self.context.trains else 0
+        each = self.latency_s if count else 0.0
+        return None if each is None else count * each / 3600
 
     def _own_hours(self, preview: Preview) -> float | None:
         """From the median time that one's own trainer took so far; None before its first training."""

@@ -118,6 +118,15 @@ def test_workers_share_trainings_but_not_latencies(dry: Dry) -> None:
     assert found.hours_together == pytest.approx((profile.hours or 0) + (sweep.hours or 0) * 2 / 7)  # 4, then 3
 
 
+def test_no_worker_trains_while_another_times_what_it_trained(dry: Dry) -> None:
+    """Their time was shared out with that of the trainings."""
+    pairs = [{"sweep": {"blocks": 2, "candidates": 4, "baselines": False}}]
+    alone, both = dry(pairs), dry(pairs, workers=2)
+    timed = 4 * (1.0 + 1.0) / 3600
+    assert alone.hours is not None
+    assert both.hours_together == pytest.approx(timed + (alone.hours - timed) / 2)
+
+
 def test_one_training_takes_as_long_with_two_workers(dry: Dry) -> None:
     found = dry([{"sweep": {"blocks": 1, "candidates": 1, "baselines": False}}], workers=2)
     assert found.hours_together == found.hours
