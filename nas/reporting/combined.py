@@ -195,7 +195,7 @@ def _table_one(studies: Sequence[StudyData]) -> list[Section]:
         return [Section("paper", "Table I beside the paper", [Paragraph(text)])]
     text = f"{SOURCE} beside ours. {HOW}"
     missing = [Paragraph(said) for said in _missing(studies, both)]
-    return [Section("paper", "Table I beside the paper", [Paragraph(text), systems_beside(both), *missing])]
+    return [Section("paper", "Table I beside the paper", [Paragraph(text), *systems_beside(both), *missing])]
 
 
 def _missing(studies: Sequence[StudyData], both: pd.DataFrame) -> list[str]:

@@ -162,8 +162,10 @@ def standing(difference: Estimate, same: bool) -> Standing:
 def beside(data: StudyData, level: Level | None = None) -> pd.DataFrame:
     """Systems both have, one row each: the paper's values, ours, difference with interval, standing and why not more.
 
-    Empty when none is shared.
+    Empty when none is shared, and of networks that were moved to other images: they are Table II's.
     """
+    if data.finished["role"].eq("source").any():
+        return pd.DataFrame()
     level = level or data.quoted
     summary = data.candidates(level)
     summary = summary[summary["quoted"].astype(bool)]

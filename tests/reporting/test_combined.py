@@ -12,10 +12,10 @@ import pytest
 from nas.errors import StudyError
 from nas.reporting.combined import combine, systems, together
 from nas.reporting.compare import compare_studies
-from nas.reporting.document import Link, Table
+from nas.reporting.document import Bullets, Link, Table
 from nas.reporting.markdown import render_markdown
 from nas.reporting.paper import as_paper, beside, deviations, gap, speeds_beside, standing
-from nas.reporting.story.paper import beside_the_paper
+from nas.reporting.story.paper import beside_the_paper, systems_beside
 from nas.reporting.study_data import StudyData
 from nas.results.intervals import Estimate
 
@@ -63,6 +63,16 @@ def test_a_row_is_judged_only_where_everything_is_the_papers(full: StudyData) ->
     both = beside(duke)
     assert set(both["standing"]) == {"form only"}
     assert both["why"].str.contains("other images").all()
+
+
+def test_what_is_not_the_papers_is_said_once_below_the_table(full: StudyData) -> None:
+    """As a last column it made the table twice as wide as the page, and each row six lines high."""
+    duke = {"dataset": {"name": "duke"}, "definition": {**full.definition, "data": {"duke": "x"}}}
+    table, _, why = systems_beside(systems([renamed(full, "one", **duke), renamed(full, "two", **duke)]))
+    assert isinstance(table, Table)
+    assert len(table.headings) == len(table.rows[0]) == 10
+    assert isinstance(why, Bullets)
+    assert why.items == ["other images: every row."]  # that the paper has no mAP of ResNet-50 is no difference
 
 
 def test_names_of_narrow_networks_are_the_papers() -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from reporting_builders import ResultsBuilder
 
-from nas.reporting.combined import combine
+from nas.reporting.combined import combine, systems
 from nas.reporting.document import Table
 from nas.reporting.paper import beside, is_the_papers, paper_folder, paper_table
 from nas.reporting.study_data import StudyData
@@ -77,7 +77,9 @@ def test_table_two_stands_beside_ours_in_a_report_over_several_studies(full: Stu
     for notation in ("resnet50(width=0.125)", "resnet50(width=0.125)+cnl@6,8,14"):
         build.add(notation, stage="pretrain", kind="pretrain", role="source", seeds=2, split="test")
         build.add(notation, stage="confirm", kind="confirm", seeds=2, split="test")
-    both = combine([full, StudyData("robot", results=build.table())])
+    robot = StudyData("robot", results=build.table())
+    assert set(systems([full, robot])["study"]) == {full.name}  # it stood in Table I, too
+    both = combine([full, robot])
     section = next(section for section in both.sections if section.anchor == "paper-transfer")
     table = section.blocks[1]
     assert isinstance(table, Table)
