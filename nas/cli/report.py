@@ -23,7 +23,8 @@ def report(
         list[str] | None,
         typer.Argument(
             metavar="[STUDY]...",
-            help="Name of a study, its file, or a database; default: the only one here. Several: one report over all.",
+            help="Name of a study, its file, or a database; default: the only one here. Several, or a campaign's file: "
+            "one report over all.",
         ),
     ] = None,
     db: Url = None,
@@ -57,8 +58,8 @@ def report(
     """
     if not images and (rank_lists or maps):
         raise NasError("--no-images leaves nothing of --rank-lists and --maps, which are images", "Leave them out.")
-    if study is not None and len(study) > 1:
-        _over_several([search.find_study(named, db) for named in study], out, json)
+    if study is not None and (len(study) > 1 or _is_campaign(study[0])):
+        _over_several(study, db, out, json)
         return
     name, url = search.find_study(study[0] if study else None, db)
     wanted = None if formats is None else [part.strip() for part in formats.split(",") if part.strip()]
@@ -114,10 +115,19 @@ def compare(
             line(f"{heading}: {sentence}")
 
 
-def _over_several(named: list[tuple[str, str]], out: Path | None, json: bool) -> None:
-    """One report over several studies."""
-    folder = out or Path("reports") / reporting.file_name("-".join(name for name, _ in named))
-    written = reporting.write_combined(load_studies(named), folder)
+def _is_campaign(named: str) -> bool:
+    return named.endswith(search.FILE_ENDINGS) and search.is_campaign(Path(named))
+
+
+def _over_several(given: list[str], db: str | None, out: Path | None, json: bool) -> None:
+    """One report over several studies; a campaign's file stands for those of its studies that have begun."""
+    campaign = search.read_campaign(Path(given[0])) if len(given) == 1 else None
+    files = given if campaign is None else [str(path) for path in search.listed(Path(given[0]))]
+    named = [search.find_study(one, db) for one in files]
+    name = "-".join(name for name, _ in named) if campaign is None else campaign.name
+    folder = out or Path("reports") / reporting.file_name(name)
+    words = () if campaign is None else (campaign.title, campaign.question)
+    written = reporting.write_combined(load_studies(named, missing=campaign is None), folder, *words)
     if json:
         emit_json({"studies": [name for name, _ in named], "files": {k: str(path) for k, path in written.items()}})
         return

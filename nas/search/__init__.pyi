@@ -4,7 +4,9 @@ from .asking import begin as begin
 from .callbacks import Callback as Callback
 from .campaign import Campaign as Campaign
 from .campaign import is_campaign as is_campaign
+from .campaign import listed as listed
 from .campaign import load_campaign as load_campaign
+from .campaign import read_campaign as read_campaign
 from .checks import check_study as check_study
 from .checks import insertion_warnings as insertion_warnings
 from .context import StudyContext as StudyContext
@@ -17,6 +19,7 @@ from .definition import Written as Written
 from .definition import load_study as load_study
 from .definition import read_study as read_study
 from .estimate import estimate as estimate
+from .finding import FILE_ENDINGS as FILE_ENDINGS
 from .finding import find_database as find_database
 from .finding import find_study as find_study
 from .finding import studies_here as studies_here

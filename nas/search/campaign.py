@@ -62,6 +62,20 @@ def is_campaign(path: Path) -> bool:
     return isinstance(data, dict) and "studies" in data and "stages" not in data
 
 
+def listed(path: Path) -> list[Path]:
+    """The files of a campaign's studies, in order; the path alone where it is a study's own file."""
+    return [path.parent / name for name in read_campaign(path).studies] if is_campaign(path) else [path]
+
+
+def read_campaign(path: Path) -> CampaignFile:
+    """A campaign's file as it is written.
+
+    Raises:
+        StudyError: a key or value in it is not valid.
+    """
+    return validate(CampaignFile, load_yaml(path, StudyError), StudyError)
+
+
 def load_campaign(paths: Sequence[Path], profile: str | None = None) -> Campaign:
     """A campaign from its file, or from study files in order.
 
@@ -73,10 +87,8 @@ def load_campaign(paths: Sequence[Path], profile: str | None = None) -> Campaign
         StudyError: a file is missing or wrong, two studies share a name, or one asks for what none before it makes.
     """
     if len(paths) == 1 and is_campaign(paths[0]):
-        source = load_yaml(paths[0], StudyError)
-        file = validate(CampaignFile, source, StudyError)
-        keys = file.model_dump(exclude={"studies"})
-        studies = tuple(load_study(paths[0].parent / name, profile) for name in file.studies)
+        keys = read_campaign(paths[0]).model_dump(exclude={"studies"})
+        studies = tuple(load_study(file, profile) for file in listed(paths[0]))
     else:
         keys, studies = {"name": "campaign"}, tuple(load_study(path, profile) for path in paths)
     if profile is not None:

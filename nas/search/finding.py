@@ -109,6 +109,9 @@ def _of_file(path: Path, url: str | None) -> tuple[str, str]:
     """The study of a file, else the one of its profiles that was run."""
     written = list(_written(path))
     if not written:
+        data = load_yaml(path, StudyError).data
+        if isinstance(data, dict) and "studies" in data:
+            raise StudyError(f"{path} lists studies", "name one of them; `nas run` and `nas report` take the list")
         raise StudyError(f"{path} is no study file: it has no `name`")
     (name, database), *_ = written
     run = [
