@@ -29,6 +29,9 @@ GALLERY = {
     "rules": ("gallery_single", "rule_effects"),
 }
 """Pictures of the gallery: whose study, and which figure."""
+CAMPAIGN = ("gallery_single", "gallery_multiple", "gallery_rows", "gallery_circle", "gallery_transfer")
+TABLES = {"table_1": "paper", "table_2": "paper-transfer"}
+"""Tables of the report over all, by their places on its page."""
 
 
 def load(url: str, *names: str) -> list[Any]:
@@ -52,15 +55,27 @@ def of_quickstart(url: str, images: Path) -> None:
 
 
 def of_gallery(url: str, images: Path) -> None:
-    """Figures of the table's study, the front over both, and the slide."""
-    studies = {data.name: data for data in load(url, "gallery_single", "gallery_multiple")}
+    """Figures of the table's study, front and tables of the report over all, and the slide."""
+    studies = {data.name: data for data in load(url, *CAMPAIGN)}
     for name, (study, figure) in GALLERY.items():
         write_still(figure_block(figure, studies[study]).drawing, images / f"gallery_{name}.png")
     with tempfile.TemporaryDirectory() as folder:
-        reporting.write_combined(list(studies.values()), Path(folder) / "both")
-        shutil.copy(next((Path(folder) / "both" / "figures").glob("*front*.png")), images / "gallery_front.png")
+        both = reporting.write_combined(list(studies.values()), Path(folder) / "all")
+        shutil.copy(both["figures"] / "pareto_front.png", images / "gallery_front.png")
+        _tables(both["html"], images)
         written = reporting.write_report(studies["gallery_single"], Path(folder) / "one", ["slide"])
         shutil.copy(written["slide"], images / "gallery_summary.png")
+
+
+def _tables(report: Path, images: Path) -> None:
+    """Tables I and II beside the paper's, as they stand in a report."""
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=find_browser(), args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1500, "height": 900})
+        page.goto(report.as_uri())
+        for name, place in TABLES.items():
+            page.locator(f"#{place}").screenshot(path=images / f"gallery_{name}.png")
+        browser.close()
 
 
 def main() -> None:

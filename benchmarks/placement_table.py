@@ -40,7 +40,7 @@ COLUMNS = (
 TOLD = ("time_ratio", "time_ratio_low", "time_ratio_high", "block", "site", "form")
 """What the notation and the times say, beside the columns of a results table."""
 COUNTS = ("n_blocks", "site", "seed", "epochs", "params", "macs", "activations")
-SAME = ["notation", "start", "seed", "fidelity"]
+SAME = ["notation", "start", "seed", "fidelity", "split"]
 EQUAL = 1e-5
 """mAP of trainings that are one: the table has six digits, and rounding may differ by the last."""
 DIGITS = {"map": 6, "rank1": 6, "minp": 6, "seconds": 1, "images_per_s": 0}
@@ -48,12 +48,13 @@ DIGITS = {"map": 6, "rank1": 6, "minp": 6, "seconds": 1, "images_per_s": 0}
 
 
 def table_of(study: Study) -> pd.DataFrame:
-    """The ended trainings of a study's sweeps, one row each, with the time of their network relative to its plain one.
+    """The ended trainings of a study, one row each, with the time of their network relative to its plain one.
 
-    Not those of later stages: what is trained there was chosen by what the sweeps found.
+    Where it has sweeps, not those of later stages: what is trained there was chosen by what the sweeps found.
     """
     rows = study.results()
-    rows = rows[rows["status"].isin(ENDED) & rows["stage_kind"].isin(["sweep", "start"])].drop_duplicates("training_id")
+    swept = rows["stage_kind"].isin(["sweep", "start"])
+    rows = rows[rows["status"].isin(ENDED) & (swept | ~swept.any())].drop_duplicates("training_id")
     timed = study.results()
     timed = timed[timed["latency_measured"].eq(True)].drop_duplicates("notation")
     times = {str(row["notation"]): time_quote(row) for row in timed.to_dict("records")}

@@ -93,6 +93,17 @@ def test_the_papers_numbers_are_there_without_a_checkout(environment: Path, proj
     assert found.stdout.split() == ["14", "4"]
 
 
+@pytest.mark.slow
+def test_a_report_stands_beside_the_paper_without_a_checkout(environment: Path, tmp_path: Path) -> None:
+    tables = next(environment.glob("lib/python*/site-packages/nas/shipped/benchmarks/placement_table"))
+    studies = [str(tables / f"gallery_{name}.yaml") for name in ("circle", "transfer")]
+    good(run(environment, tmp_path, "run", *studies))
+    text = (tmp_path / "reports" / "campaign" / "report.md").read_text()
+    assert "Table I beside the paper" in text
+    assert "Table II beside the paper" in text
+    assert "0.8916 ± 0.0005" in text  # the paper's C-NL @ 6,8,14 with circle loss
+
+
 def test_first_looks(environment: Path, project: Path) -> None:
     assert good(run(environment, project, "--version")).stdout == f"nas {nas.__version__}\n"
     assert "nas init" in good(run(environment, project, "--help")).stdout

@@ -6,16 +6,22 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 from search_builders import study_file
 
 import nas
 from nas.cli.main import main
-from nas.errors import StudyError
+from nas.errors import DataError, StudyError
 from nas.project.layout import shipped
 from nas.reporting import stills
+from nas.reporting.paper import paper_table
 from nas.search.campaign import is_campaign, load_campaign
+from nas.search.checks import check_study
+from nas.search.context import StudyParts
+from nas.search.definition import load_study
+from nas.spaces import Candidate
 
 SWEEP = [{"sweep": {"blocks": 1, "candidates": 4}}]
 
@@ -38,6 +44,23 @@ def test_the_papers_campaign_is_in_order() -> None:
             "paper_single",
             "paper_multiple",
         ]
+
+
+ON_MARKET = [path for path in sorted(shipped("studies").glob("*.yaml")) if "{market1501: data/" in path.read_text()]
+
+
+@pytest.mark.parametrize("path", ON_MARKET, ids=lambda path: path.stem)
+def test_shipped_studies_are_whole_but_for_their_images(path: Path) -> None:
+    """What their smoke profiles replace: spaces, named networks, sweeps that can answer the shrink behind them."""
+    study = load_study(path)
+    with pytest.raises(DataError):
+        check_study(study, fetch=False)  # the last that is looked at
+    space = StudyParts(study).searched
+    for stage in study.named_stages():
+        listed = getattr(stage.settings, "candidates", None)
+        named = [*(listed if isinstance(listed, list) else ()), *getattr(stage.settings, "named", ())]
+        for candidate in map(Candidate.parse, named):
+            assert space.contains(candidate) or not candidate.placements, (stage.name, str(candidate))
 
 
 @pytest.mark.parametrize(
@@ -78,6 +101,12 @@ def test_several_studies_run_in_order_to_one_report(
     assert "form only" in text  # the table's networks are named like the paper's, and are none of its trainings
     assert main(["report", "first", "second", "--out", "again"]) == 0
     assert (tmp_path / "again" / "report.html").is_file()
+    campaign = {"name": "both", "question": "What do both say?", "studies": ["first.yaml", "second.yaml"]}
+    (tmp_path / "both.yaml").write_text(yaml.safe_dump(campaign))
+    assert main(["report", "both.yaml"]) == 0
+    assert "What do both say?" in (tmp_path / "reports" / "both" / "report.md").read_text()
+    assert main(["status", "both.yaml"]) == 2
+    assert "both.yaml lists studies" in capsys.readouterr().err
     assert main(["compare", "first", "second", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["differs"] == []
     assert main(["compare", "first", "first"]) == 2
@@ -93,9 +122,19 @@ def test_the_gallery_of_the_documentation_runs_from_an_empty_folder(
     gallery = Path(nas.__file__).parents[1] / "benchmarks" / "placement_table" / "gallery.yaml"
     assert main(["run", str(gallery), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert [study["trainings"]["failed"] for study in told["studies"]] == [0, 0]
+    assert [study["trainings"]["failed"] for study in told["studies"]] == [0] * 5
     text = (tmp_path / "reports" / "gallery" / "report.md").read_text()
-    assert "numbers of different figures are not compared" not in text  # one table: one figure
+    assert "stand in 4 figures: numbers of different figures are not compared" in text  # one for a table
+    rows = pd.read_csv(tmp_path / "reports" / "gallery" / "paper.csv")
+    assert set(zip(rows["notation"], rows["loss"], strict=True)) == set(
+        zip(paper_table()["notation"], paper_table()["loss"], strict=True)
+    )
+    assert set(rows["standing"]) == {"form only"}
+    assert rows["seeds"].eq(3).all()
+    assert rows["slowdown"].dropna().ge(0).all()  # no network is faster than the one whose layers it contains
+    assert "Rows of the paper that" not in text  # each is there
+    moved = text.partition("Table II beside the paper")[2]
+    assert [moved.count(how) for how in ("| none |", "| two-step |")] == [2, 2]
     page = (tmp_path / "reports" / "gallery" / "report.html").read_text()
     assert 'href="../gallery_single/report.html"' in page
 

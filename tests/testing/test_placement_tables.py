@@ -38,6 +38,17 @@ def test_it_is_replayed_with_its_controls() -> None:
     assert None not in controls
 
 
+def test_the_networks_of_the_papers_tables_are_there() -> None:
+    for name in ("rows", "circle", "transfer"):
+        table = placement_table(name)
+        assert table.groupby(["notation", "split"])["seed"].nunique().eq(3).all()
+        assert set(table["status"]) == {"finished"}
+    read = ReplayTable.read(placement_table_file("transfer"), "resnet50(width=0.25)")
+    moved = Candidate.parse("resnet50(width=0.25)+cnl@6,8,14")
+    seed = read.seeds(moved)[0]
+    assert read.lookup(moved, seed, source=True) != read.lookup(moved, seed)
+
+
 def test_an_unknown_table_names_those_there_are() -> None:
     with pytest.raises(StudyError, match="unknown placement table 'pedestrian'; did you mean 'pedestrians'"):
         placement_table("pedestrian")
