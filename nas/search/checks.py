@@ -70,7 +70,7 @@ def check_study(definition: StudyDefinition, repository: Repository | None = Non
 def _check_head(context: StudyParts) -> None:
     """Networks are timed and counted once an architecture, with the one head that they are deployed with."""
     varied = sorted({"head", "pooling"} & set(context.space.recipe))
-    if varied and context.head is not None:
+    if varied and context.has_one_head:
         raise StudyError(
             f"recipe: {varied[0]} cannot vary in a space: times and sizes are of one head for the whole study",
             "write a study for each, and compare them with `nas compare`",

@@ -115,11 +115,21 @@ class StudyParts:
         """How networks are timed in this study; one begun before head and code were a part of it keeps its own."""
         plain = latency_protocol(self.definition)
         headed = replace(plain, head=self._deployed_head)
-        known = () if self.repository is None else self.repository.studies()
-        begun = next((study.protocol_id for study in known if study.name == self.definition.name), None)
-        found = next((one for one in (plain, headed) if one.id == begun), None) or headed.of_code(self._timed_code)
+        found = next((one for one in (plain, headed) if one.id == self._begun), None)
+        found = found or headed.of_code(self._timed_code)
         own = found.device == "cuda" and self.measures_here and self.device.startswith("cuda:")
         return replace(found, device=self.device) if own else found
+
+    @cached_property
+    def _begun(self) -> str | None:
+        """Id of the protocol that the study was begun with; None where it was not begun."""
+        known = () if self.repository is None else self.repository.studies()
+        return next((study.protocol_id for study in known if study.name == self.definition.name), None)
+
+    @property
+    def has_one_head(self) -> bool:
+        """Whether its networks must be deployed with one head: not where they were all timed with the BNNeck once."""
+        return self.trains and self._begun != latency_protocol(self.definition).id
 
     @property
     def head(self) -> DeployedHead | None:
