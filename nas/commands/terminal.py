@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -71,7 +70,7 @@ def progress_bar(title: str, *, enabled: bool = True) -> Iterator[Progress]:
 
 
 def _sparse_lines(title: str, every_s: float = 10.0) -> Callable[..., None]:
-    """A `Progress` for logs: one line at most every ten seconds, and the last one."""
+    """A `Progress` for logs: a line at most every ten seconds, with the time left from a quarter of the way on."""
     begun = time.monotonic()
     last = begun
 
@@ -81,8 +80,8 @@ def _sparse_lines(title: str, every_s: float = 10.0) -> Callable[..., None]:
         if now - last < every_s:
             return
         last = now
-        left = (now - begun) / done * (total - done) if done else math.nan
-        eta = f", about {duration(left)} left" if math.isfinite(left) else ""
+        # The first steps load what all need, so that they tell nothing of the others.
+        eta = f", about {duration((now - begun) / done * (total - done))} left" if done and 4 * done >= total else ""
         note(f"{title}: {done}/{total}{eta} {what}".rstrip())
 
     return report
