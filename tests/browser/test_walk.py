@@ -75,13 +75,14 @@ class Walk:
                         said = self.types(command, code=2 if refused else 0).text
         return said
 
-    def looks(self, name: str, address: str) -> str:
-        """Looks at a page; gives its words."""
-        return str(self.pictures.of_page(name, address))
+    def looks(self, name: str, address: str, turn: int | None = None) -> str:
+        """Looks at a page, in all views or the one whose turn it is; gives its words."""
+        return str(self.pictures.of_page(name, address, turn))
 
-    def looks_at_report(self, study: str) -> str:
+    def looks_at_report(self, study: str, turn: int | None = None) -> str:
         """Looks at a study's report."""
-        return self.looks(f"report {study}", (self.folder / self.at / "reports" / study / "report.html").as_uri())
+        page = self.folder / self.at / "reports" / study / "report.html"
+        return self.looks(f"report {study}", page.as_uri(), turn)
 
 
 @pytest.fixture
@@ -110,10 +111,11 @@ def test_readme(walk: Walk, serve: Callable[..., str]) -> None:
 
 def test_tutorial(walk: Walk, serve: Callable[..., str]) -> None:
     assert "written: search_spaces/deeper_by_rules.yaml" in walk.follows(ROOT / "docs" / "tutorial.md")
-    for study in ("tutorial", "known"):
-        assert ", 0 failed" not in walk.types(f"nas status studies/{study}.yaml").text
-        assert "failed for good" not in walk.looks_at_report(study)
-        walk.looks(f"dashboard {study}", f"{serve(walk.folder / walk.at / f'{study}.db')}/study/{study}")
+    for turn, study in enumerate(("tutorial", "known")):
+        assert "failed for good" not in walk.types(f"nas status studies/{study}.yaml").text
+        assert "failed for good" not in walk.looks_at_report(study, turn)
+        site = serve(walk.folder / walk.at / f"{study}.db")
+        walk.looks(f"dashboard {study}", f"{site}/study/{study}", turn + 2)
 
 
 def test_own_images(walk: Walk, serve: Callable[..., str]) -> None:
@@ -127,7 +129,7 @@ def test_own_images(walk: Walk, serve: Callable[..., str]) -> None:
     walk.types("nas run studies/people.yaml --profile smoke", moment="trainings")
     walk.types("nas status people-smoke")
     walk.looks_at_report("people-smoke")
-    walk.looks("dashboard", f"{serve(walk.folder / 'my-robot' / 'people-smoke.db')}/study/people-smoke")
+    walk.looks("dashboard", f"{serve(walk.folder / 'my-robot' / 'people-smoke.db')}/study/people-smoke", 1)
     walk.at = Path()
     rows = ["path,identity,camera,split"]
     for folder, split in (("bounding_box_train", "train"), ("query", "query"), ("bounding_box_test", "gallery")):
@@ -145,10 +147,10 @@ def test_ten_thousand_replayed_trainings(walk: Walk, serve: Callable[..., str]) 
     walk.types("nas studies list")
     assert "finished" in walk.types("nas status large").text
     walk.types("nas report large")
-    walk.looks_at_report("large")
+    walk.looks_at_report("large", 0)
     site = f"{serve(walk.folder / 'large.db')}/study/large"
-    for part in ("", "/front", "/candidate/resnet50"):
-        walk.looks(f"dashboard {part}", site + part)
+    for turn, part in enumerate(("", "/front", "/candidate/resnet50"), start=1):
+        walk.looks(f"dashboard {part}", site + part, turn)
 
 
 def test_a_study_that_fails(walk: Walk, serve: Callable[..., str]) -> None:
