@@ -126,7 +126,7 @@ def test_own_images(walk: Walk, serve: Callable[..., str]) -> None:
     walk.at = Path("my-robot")
     walk.types("cat studies/people.yaml")
     walk.types("nas run studies/people.yaml --dry-run")
-    walk.types("nas run studies/people.yaml --profile smoke", moment="trainings")
+    walk.types("nas run studies/people.yaml --profile smoke", moment="1/1")
     walk.types("nas status people-smoke")
     walk.looks_at_report("people-smoke")
     walk.looks("dashboard", f"{serve(walk.folder / 'my-robot' / 'people-smoke.db')}/study/people-smoke", 1)
