@@ -17,7 +17,10 @@ import nas
 pytest.importorskip("hatchling", reason="building the wheel needs hatchling (pip install 'nas-reid[dev]')")
 CHECKOUT = Path(nas.__file__).resolve().parents[1]
 NOWHERE = "http://127.0.0.1:9"
-pytestmark = pytest.mark.skipif(not (CHECKOUT / "pyproject.toml").exists(), reason="needs the checkout")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (CHECKOUT / "pyproject.toml").exists(), reason="needs the checkout"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +96,6 @@ def test_the_papers_numbers_are_there_without_a_checkout(environment: Path, proj
     assert found.stdout.split() == ["14", "4"]
 
 
-@pytest.mark.slow
 def test_a_report_stands_beside_the_paper_without_a_checkout(environment: Path, tmp_path: Path) -> None:
     tables = next(environment.glob("lib/python*/site-packages/nas/shipped/benchmarks/placement_table"))
     studies = [str(tables / f"gallery_{name}.yaml") for name in ("circle", "transfer")]
@@ -109,7 +111,6 @@ def test_first_looks(environment: Path, project: Path) -> None:
     assert "nas init" in good(run(environment, project, "--help")).stdout
 
 
-@pytest.mark.slow
 def test_init_doctor_and_synth(environment: Path, project: Path) -> None:
     assert "nas run studies/quickstart.yaml" in good(run(environment, project, "init")).stderr
     found = {row["name"]: row for row in json.loads(good(run(environment, project, "doctor", "--json")).stdout)}
@@ -120,7 +121,6 @@ def test_init_doctor_and_synth(environment: Path, project: Path) -> None:
     assert "quickstart" in good(run(environment, project, "space", "show", "search_spaces/quickstart.yaml")).stdout
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)  # two programs that train, beside the other tests
 def test_a_smoke_study_runs_to_its_report(environment: Path, project: Path) -> None:
     good(run(environment, project, "init"))
