@@ -42,6 +42,17 @@ def test_embeddings_are_the_networks_normalised_outputs(checkpoint: Path, data: 
     assert found.dtype == torch.float32
 
 
+def test_the_flip_test_is_the_mean_of_an_image_and_its_mirror_image(checkpoint: Path, data: PreparedData) -> None:
+    network = network_from_checkpoint(checkpoint)
+    plain, found = (embed_split(network, data.query, Augmentation(), flip=flip) for flip in (False, True))
+    images = BatchAugmenter(Augmentation(), data.size).normalise(data.query.images)
+    mirrored = images[..., torch.arange(images.shape[-1] - 1, -1, -1)]
+    with torch.no_grad():
+        mean = (network(images) + network(mirrored)) / 2
+    torch.testing.assert_close(found, mean / mean.norm(dim=1, keepdim=True), atol=1e-5, rtol=0)
+    assert not torch.allclose(found, plain, atol=1e-3)
+
+
 def test_embedding_leaves_the_network_as_it_was(checkpoint: Path, data: PreparedData) -> None:
     network = network_from_checkpoint(checkpoint).train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
