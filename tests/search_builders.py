@@ -72,9 +72,9 @@ def study_file(folder: Path, stages: list[Any], *, seconds: float = 0.0, **chang
     return path
 
 
-def open_study(path: Path) -> tuple[StudyDefinition, Repository, StudyContext]:
+def open_study(path: Path, profile: str | None = None) -> tuple[StudyDefinition, Repository, StudyContext]:
     """A registered study of a file: definition, repository and context."""
-    definition = load_study(path)
+    definition = load_study(path, profile)
     repository = Repository(open_database(definition.database))
     study_id = register(definition, repository)
     return definition, repository, StudyContext(definition, repository, study_id, owner="test")

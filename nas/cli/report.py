@@ -120,16 +120,21 @@ def _is_campaign(named: str) -> bool:
 
 
 def _over_several(given: list[str], db: str | None, out: Path | None, json: bool) -> None:
-    """One report over several studies; a campaign's file stands for those of its studies that have begun."""
+    """One report over several studies; a campaign's file stands for the studies that its files name themselves."""
     campaign = search.read_campaign(Path(given[0])) if len(given) == 1 else None
-    files = given if campaign is None else [str(path) for path in search.listed(Path(given[0]))]
-    named = [search.find_study(one, db) for one in files]
+    if campaign is None:
+        named = [search.find_study(one, db) for one in given]
+    else:
+        named = [search.written_study(path, db) for path in search.listed(Path(given[0]))]
     name = "-".join(name for name, _ in named) if campaign is None else campaign.name
     folder = out or Path("reports") / reporting.file_name(name)
     words = () if campaign is None else (campaign.title, campaign.question)
-    written = reporting.write_combined(load_studies(named, missing=campaign is None), folder, *words)
+    studies = load_studies(named, missing=campaign is None)
+    written = reporting.write_combined(studies, folder, *words)
     if json:
-        emit_json({"studies": [name for name, _ in named], "files": {k: str(path) for k, path in written.items()}})
+        emit_json(
+            {"studies": [study.name for study in studies], "files": {k: str(path) for k, path in written.items()}}
+        )
         return
     for path in written.values():
         note_path(path)

@@ -23,6 +23,7 @@ from .finding import FILE_ENDINGS as FILE_ENDINGS
 from .finding import find_database as find_database
 from .finding import find_study as find_study
 from .finding import studies_here as studies_here
+from .finding import written_study as written_study
 from .handing import origin as origin
 from .in_process import work_here as work_here
 from .joining import database_url as database_url

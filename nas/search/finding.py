@@ -84,6 +84,20 @@ def find_study(named: str | None, url: str | None = None) -> tuple[str, str]:
     return matches[0].name, matches[0].url
 
 
+def written_study(path: Path, url: str | None = None) -> tuple[str, str]:
+    """Name and database that a study's file itself gives, begun or not; its profiles' studies are others.
+
+    Args:
+        path: a study file.
+        url: the database, where it was told.
+
+    Raises:
+        StudyError: it is no study file.
+    """
+    name, database = _all_written(path)[0]
+    return name, url or database
+
+
 def find_database(named: str | None, url: str | None = None) -> str:
     """The database of a study (name or file), or the one that is named, or the only one of this folder.
 
@@ -107,13 +121,8 @@ def find_database(named: str | None, url: str | None = None) -> str:
 
 def _of_file(path: Path, url: str | None) -> tuple[str, str]:
     """The study of a file, else the one of its profiles that was run."""
-    written = list(_written(path))
-    if not written:
-        data = load_yaml(path, StudyError).data
-        if isinstance(data, dict) and "studies" in data:
-            raise StudyError(f"{path} lists studies", "name one of them; `nas run` and `nas report` take the list")
-        raise StudyError(f"{path} is no study file: it has no `name`")
-    (name, database), *_ = written
+    written = _all_written(path)
+    name, database = written[0]
     run = [
         (known, url or place)
         for known, place in written
@@ -168,6 +177,17 @@ def _written_if_readable(path: Path) -> list[tuple[str, str]]:
         return list(_written(path))
     except NasError:
         return []
+
+
+def _all_written(path: Path) -> list[tuple[str, str]]:
+    """As `_written`; one at least."""
+    written = list(_written(path))
+    if written:
+        return written
+    data = load_yaml(path, StudyError).data
+    if isinstance(data, dict) and "studies" in data:
+        raise StudyError(f"{path} lists studies", "name one of them; `nas run` and `nas report` take the list")
+    raise StudyError(f"{path} is no study file: it has no `name`")
 
 
 def _written(path: Path) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from search_builders import study_file
+from search_builders import open_study, study_file
 
 import nas
 from nas.cli.main import main
@@ -110,6 +110,27 @@ def test_several_studies_run_in_order_to_one_report(
     assert main(["compare", "first", "second", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["differs"] == []
     assert main(["compare", "first", "first"]) == 2
+
+
+def _campaign(folder: Path, *studies: str) -> None:
+    (folder / "both.yaml").write_text(yaml.safe_dump({"name": "both", "studies": list(studies)}))
+
+
+def test_a_profile_that_was_run_is_not_the_campaigns_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = files(tmp_path, profiles={"smoke": {"name": "second-smoke"}})
+    third = tmp_path / "third.yaml"
+    third.write_text(yaml.safe_dump(yaml.safe_load(paths[0].read_text()) | {"name": "third"}))
+    _campaign(tmp_path, "first.yaml", "second.yaml", "third.yaml")
+    for path, profile in ((paths[0], None), (paths[1], "smoke"), (third, None)):
+        open_study(path, profile)[1].database.close()
+    assert main(["report", "both.yaml", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["studies"] == ["first", "third"]
+    assert "Study 'second' has not begun, so it is not in the report." in said.err
+    assert "second-smoke" not in (tmp_path / "reports" / "both" / "report.md").read_text()
 
 
 @pytest.mark.slow
