@@ -54,6 +54,7 @@ def check_study(definition: StudyDefinition, repository: Repository | None = Non
     if context.times:
         _check_latency(context)
     if context.replay is not None:
+        _ = context.replay.costs
         _check_table_start(context)
     if context.trainer is not None:
         context.trainer.check()

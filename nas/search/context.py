@@ -185,7 +185,9 @@ class StudyParts:
         if objective is None or objective.table is None:
             return None
         path = located(objective.table, self.definition.folders)
-        return ReplayTable.read(path, self.baselines[0].notation, self.definition.cost, objective.seconds)
+        table = ReplayTable.read(path, self.baselines[0].notation, self.definition.cost, objective.seconds)
+        begun = self.repository and self.repository.replayed_table(self.definition.name)
+        return table.as_begun((begun or "").removeprefix(f"{TABLE}-"))
 
     @cached_property
     def trainer(self) -> OwnTrainer | None:

@@ -5,8 +5,8 @@ fraction, or `map_percent`; costs by their names (`latency_ms`, `params`, ...; `
 candidates have replicates; and, as results tables have them, `start` (trainings from trained plain networks, controls
 with the number of their move), `role` (rows of `start` networks are left out, those of `source` networks are what a
 `pretrain` stage is given) and `failure` (why a training has no value). A column `time_ratio`, the time over that of the
-plain network beside it, makes times of several machines and days those of one. Every value is read or named with its
-line and column: nothing is guessed.
+plain network of the same backbone on the same machine, makes times of several machines and days those of one. Every
+value is read or named with its line and column: nothing is guessed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -44,7 +44,8 @@ class ReplayTable:
 
     Attributes:
         rows: columns `notation`, `seed`, `map`, and a column a cost, by its name; `start` and `move` (number of a
-            control), where the table has starts, `source`, where it has sources, and `failure`, where it has failures.
+            control), where the table has starts, `source`, where it has sources, `failure`, where it has failures, and
+            `time_ratio`, where it has ratios.
         name: where it came from, for messages.
         seconds: how long a training takes (0: no time), to rehearse a study with its real rhythm.
     """
@@ -95,13 +96,22 @@ class ReplayTable:
             if name in columns:
                 rows[name] = _cost(raw, columns[name], path, name)
         if "time_ratio" in columns and "latency_ms" in rows:
-            rows["latency_ms"] = _in_one_unit(rows, _cost(raw, columns["time_ratio"], path, "time_ratio"))
+            rows["time_ratio"] = _cost(raw, columns["time_ratio"], path, "time_ratio")
         return cls(_one_row_each(rows, path, seeded="seed" in columns), str(path), seconds)
 
     @cached_property
     def id(self) -> str:
         """16 hex digits that change with the table's content."""
         return hash_of_text(self.rows.to_csv(index=False))
+
+    def as_begun(self, table_id: str) -> ReplayTable:
+        """This table as a study began on it: one begun before ratios were read keeps its milliseconds.
+
+        Args:
+            table_id: `id` of the table that the study began on; empty: it has not begun.
+        """
+        before = replace(self, rows=self.rows.drop(columns="time_ratio", errors="ignore"))
+        return before if before.id == table_id else self
 
     @cached_property
     def _maps(self) -> dict[str, dict[int, dict[int, float]]]:
@@ -146,9 +156,14 @@ class ReplayTable:
 
     @cached_property
     def costs(self) -> dict[str, dict[str, float]]:
-        """Mean cost by notation where it is known, by name of the cost."""
+        """Mean cost by notation where it is known, by name of the cost.
+
+        Raises:
+            StudyError: a time is told as a ratio to that of a plain network that has none.
+        """
         names = [name for name in COSTS if name in self.rows]
-        means = self.rows.groupby("notation")[names].mean()
+        rows = _in_one_unit(self.rows, self.name) if "time_ratio" in self.rows else self.rows
+        means = rows.groupby("notation")[names].mean()
         return {name: {str(n): float(v) for n, v in means[name].dropna().items()} for name in names}
 
     @cached_property
@@ -243,10 +258,23 @@ def _cost(raw: pd.DataFrame, column: str, path: Path, name: str) -> pd.Series:
     return values
 
 
-def _in_one_unit(rows: pd.DataFrame, ratio: pd.Series) -> pd.Series:
+def _in_one_unit(rows: pd.DataFrame, path: str) -> pd.DataFrame:
     """Times as shares of the plain network's: milliseconds of different machines and days are not averaged."""
-    plain = rows["notation"].map(lambda notation: parse_once(notation).baseline.notation)
-    return ratio * plain.map(rows.groupby("notation")["latency_ms"].mean())
+    networks = rows["notation"].map(parse_once)
+    plain = networks.map(lambda network: network.baseline.notation)
+    is_plain = networks.map(lambda network: not network.placements)
+    ratio = rows["time_ratio"].mask(is_plain, 1.0)
+    own = rows["latency_ms"].where(is_plain).groupby(plain).transform("mean")
+    missing = plain[ratio.notna() & own.isna() & ~is_plain]
+    if len(missing):
+        raise StudyError(
+            f"objective: {path}, column 'time_ratio': there is no time of {missing.iloc[0]}, over which its ratios are",
+            "add a row of this network with its `latency_ms`, or leave the column `time_ratio` out",
+        )
+    found = rows.assign(latency_ms=ratio * own)
+    if "latency_p95_ms" in rows:
+        found["latency_p95_ms"] *= found["latency_ms"] / rows["latency_ms"]
+    return found
 
 
 def _by_seed(rows: pd.DataFrame) -> dict[str, dict[int, dict[int, float]]]:

@@ -193,16 +193,51 @@ def test_sources_are_not_the_networks_that_are_fine_tuned_from_them(tmp_path: Pa
 
 
 def test_times_of_two_machines_are_those_of_one(tmp_path: Path) -> None:
-    """Their mean said that a block saves a third of the time."""
+    """Their mean said that a block saves a third of the time; a network without attention is its own plain one."""
     read = table(
         tmp_path,
-        "notation,seed,map,latency_ms,time_ratio",
-        "resnet50,1,.7,12,1.0",
-        "resnet50,2,.7,8,1.0",
-        "resnet50+hac@8,1,.7,,",
-        "resnet50+hac@8,2,.7,8.8,1.1",
+        "notation,seed,map,latency_ms,latency_p95_ms,time_ratio",
+        "resnet50[base_lr=0.001],1,.7,12,13.2,",
+        "resnet50[base_lr=0.001],2,.7,8,8.8,1.0",
+        "resnet50+hac@8[base_lr=0.001],1,.7,,,",
+        "resnet50+hac@8,2,.7,8.8,9.6,1.1",
+        "resnet50+hac@9,2,.7,8.8,9.6,",
+        "resnet101,2,.7,17,18,1.7",
     )
-    assert read.costs["latency_ms"] == pytest.approx({"resnet50": 10.0, "resnet50+hac@8": 11.0})
+    times = {
+        "resnet50[base_lr=0.001]": (10.0, 11.0),
+        "resnet50+hac@8": (11.0, 12.0),
+        "resnet101": (17.0, 18.0),
+    }
+    assert read.costs["latency_ms"] == pytest.approx({name: ms for name, (ms, _) in times.items()})
+    assert read.costs["latency_p95_ms"] == pytest.approx({name: ms for name, (_, ms) in times.items()})
+
+
+@pytest.mark.parametrize("plain", ["resnet50,1,.7,,1.0", "resnet101,1,.7,10,1.0"])
+def test_ratios_are_over_a_time_that_the_table_has(tmp_path: Path, plain: str) -> None:
+    """All times were silently left out."""
+    lines = ["notation,seed,map,latency_ms,time_ratio", plain, "resnet50+hac@8,1,.7,11,1.1"]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    with pytest.raises(StudyError, match="there is no time of resnet50, over which its ratios are"):
+        check_study(load_study(study_file(tmp_path, [{"sweep": {"candidates": 1}}])))
+
+
+def test_a_study_begun_before_ratios_were_read_goes_on_as_it_began(tmp_path: Path) -> None:
+    lines = ["notation,seed,map,latency_ms", "resnet50,1,.7,10", "resnet50+cnl@8,1,.7,11"]
+    written = tmp_path / "table.csv"
+    written.write_text("\n".join(lines))
+    file = study_file(tmp_path, [{"sweep": {"candidates": ["resnet50+cnl@8"]}}])
+    _, repository, context = open_study(file)
+    work(context)
+    ratios = (",time_ratio", ",1.0", ",1.5")
+    written.write_text("\n".join(line + ratio for line, ratio in zip(lines, ratios, strict=True)))
+    again = StudyContext(load_study(file), repository, context.study_id)
+    assert again.table_id == context.table_id
+    assert again.replay is not None
+    assert again.replay.costs == {"latency_ms": {"resnet50": 10.0, "resnet50+cnl@8": 11.0}}
+    new = ReplayTable.read(written)
+    assert new.costs == {"latency_ms": {"resnet50": 10.0, "resnet50+cnl@8": 15.0}}
+    assert new.id != again.replay.id, "a table with other ratios is another one"
 
 
 def test_a_warm_table_is_replayed_with_its_blocks(tmp_path: Path) -> None:
