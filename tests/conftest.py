@@ -21,7 +21,6 @@ MAY_BE_MISSING = (
     "as root",
     "another user",
     "beside the project",
-    "ExecuTorch",
 )
 """Words of the reasons for which a test may be skipped in continuous integration: what its script does not install."""
 

@@ -124,7 +124,7 @@ def test_a_function_of_a_script_is_known_there_and_nowhere_else() -> None:
     assert own_function.register(json.dumps) == "json:dumps"
 
 
-def test_a_direction_and_a_unit_are_the_metrics_own() -> None:
+def test_a_direction_and_a_unit_are_the_metrics_own_for_optuna_too() -> None:
     metrics = {"error": {"unit": "%", "better": "less"}}
     objective = {"python": lambda candidate: 5 - true_map(candidate), "metrics": metrics}
     found = here(objective, cost="params", space=SMALL)
