@@ -95,8 +95,7 @@ def compare(
     named = [search.find_study(study, db) for study in (first, second)]
     if named[0] == named[1]:
         raise StudyError(f"study {named[0][0]!r} is compared with itself", "name two different ones")
-    studies = load_studies(named)
-    found = reporting.compare_studies(*studies)
+    found = reporting.compare_studies(*_several(named))
     if json:
         emit_json(found.to_dict())
         return
@@ -129,7 +128,7 @@ def _over_several(given: list[str], db: str | None, out: Path | None, json: bool
     name = "-".join(name for name, _ in named) if campaign is None else campaign.name
     folder = out or Path("reports") / reporting.file_name(name)
     words = () if campaign is None else (campaign.title, campaign.question)
-    studies = load_studies(named, missing=campaign is None)
+    studies = _several(named, missing=campaign is None)
     written = reporting.write_combined(studies, folder, *words)
     if json:
         emit_json(
@@ -138,6 +137,16 @@ def _over_several(given: list[str], db: str | None, out: Path | None, json: bool
         return
     for path in written.values():
         note_path(path)
+
+
+def _several(named: list[tuple[str, str]], *, missing: bool = True) -> list[StudyData]:
+    """The studies that have begun (`load_studies`), where they are more than one."""
+    studies = load_studies(named, missing=missing)
+    if len(studies) > 1:
+        return studies
+    begun = f"only {studies[0].name!r}" if studies else "none"
+    alone = f"; `nas report {studies[0].name}` is its own report" if studies else ""
+    raise StudyError(f"of {len(named)} studies {begun} has begun; this takes two", f"begin them with `nas run`{alone}")
 
 
 def _with_rank_lists(database: Database, data: StudyData, queries: int, *, enabled: bool) -> StudyData:

@@ -133,6 +133,23 @@ def test_a_profile_that_was_run_is_not_the_campaigns_study(
     assert "second-smoke" not in (tmp_path / "reports" / "both" / "report.md").read_text()
 
 
+def test_how_many_have_begun_is_said_where_two_are_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = files(tmp_path)
+    _campaign(tmp_path, "first.yaml", "second.yaml")
+    assert main(["report", "both.yaml"]) == 2
+    assert "of 2 studies none has begun" in capsys.readouterr().err
+    open_study(paths[0])[1].database.close()
+    for command in (["report", "both.yaml"], ["report", "first", "second.yaml"], ["compare", "first", "second.yaml"]):
+        assert main(command) == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert "of 2 studies only 'first' has begun" in said
+        assert "`nas report first`" in said
+    assert not (tmp_path / "reports").exists()
+
+
 @pytest.mark.slow
 def test_the_gallery_of_the_documentation_runs_from_an_empty_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
