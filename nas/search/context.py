@@ -286,14 +286,14 @@ class StudyParts:
         """The view that a stage trains on."""
         return getattr(stage.settings, "view", None) or OWN_VIEWS.get(stage.kind, self.search_view)
 
-    def seed(self, candidate: Candidate, replicate: int) -> int | None:
-        """The seed of a replicate; None where a table has fewer of the candidate.
+    def seed(self, candidate: Candidate, replicate: int, *, source: bool = False) -> int | None:
+        """The seed of a replicate; None where a table has fewer of the candidate, or of it as a source.
 
         A candidate that the table does not have keeps one, so that its training is asked for, and fails.
         """
         if self.replay is None:
             return self.definition.seed + replicate
-        known = self.replay.seeds(candidate) or [0]
+        known = self.replay.seeds(candidate, source=source) or [0]
         return known[replicate] if replicate < len(known) else None
 
     def prepared(self, view: str, fidelity: Fidelity) -> PreparedData:

@@ -123,9 +123,9 @@ class ReplayTable:
         """The same of source networks; a table that names none has one value for both."""
         return _by_seed(self.rows[self.rows["source"]]) if "source" in self.rows else self._maps
 
-    def seeds(self, candidate: Candidate) -> list[int]:
-        """The seeds that the table has of a candidate, ascending; empty when it is not in the table."""
-        return sorted(self._maps.get(candidate.notation, {}))
+    def seeds(self, candidate: Candidate, *, source: bool = False) -> list[int]:
+        """The seeds that the table has of a candidate, or of it as a source, ascending; empty when it has none."""
+        return sorted((self._sources if source else self._maps).get(candidate.notation, {}))
 
     def lookup(self, candidate: Candidate, seed: int, moved: int = 0, *, source: bool = False) -> float | None:
         """mAP of a candidate with that seed; None when the table does not have it, NaN of a training that failed.

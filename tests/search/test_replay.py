@@ -192,6 +192,21 @@ def test_sources_are_not_the_networks_that_are_fine_tuned_from_them(tmp_path: Pa
     assert read.lookup(plain, 4, source=True) is None
 
 
+def test_sources_have_seeds_of_their_own(tmp_path: Path) -> None:
+    """A source was asked for in the seeds of what is fine-tuned from it, which the table has not."""
+    lines = ["notation,role,seed,map", "resnet50,source,1,.5", "resnet50,baseline,101,.7", "resnet50,baseline,102,.8"]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    stages = [
+        {"pretrain": {"data": {"generated": {"seed": 3}}, "candidates": ["resnet50"], "seeds": 1}},
+        {"confirm": {"front": False, "baselines": ["resnet50"], "candidates": [], "seeds": 2}},
+    ]
+    recipe = {"extends": "quickstart", "transfer": {"from": "pretrained", "head_epochs": 1}}
+    _, repository, context = open_study(study_file(tmp_path, stages, recipe=recipe))
+    work(context)
+    results = repository.results("replayed")
+    assert dict(zip(results["seed"], results["map"], strict=True)) == {1: 0.5, 101: 0.7, 102: 0.8}
+
+
 def test_times_of_two_machines_are_those_of_one(tmp_path: Path) -> None:
     """Their mean said that a block saves a third of the time; a network without attention is its own plain one."""
     read = table(

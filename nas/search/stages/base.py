@@ -241,7 +241,7 @@ def seed_of(context: StudyContext, wish: Wish) -> int | None:
     """
     if wish.role == START_ROLE:
         return wish.replicate
-    seed = context.seed(wish.candidate, wish.replicate)
+    seed = context.seed(wish.candidate, wish.replicate, source=wish.view == SOURCE)
     if context.replay is None or seed is None or not wish.moved:
         return seed
     return None if context.replay.lookup(wish.candidate, seed, wish.moved) is None else seed
