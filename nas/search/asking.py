@@ -226,5 +226,5 @@ class Asker:
         with contextlib.suppress(NasError):  # what died before it was mirrored; the next program tries again
             self._mirror.reconcile()
         while not self._over.wait(COPY_S):
-            if self._mirror.due:
+            if self._mirror.due():
                 self._mirror.flush()

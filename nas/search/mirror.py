@@ -41,6 +41,7 @@ class Mirror:
         self._context = context
         self._waiting: deque[Row] = deque()
         self._since = time.monotonic()
+        self._failed = False
         self._lock = threading.RLock()
 
     def add(self, claim: ClaimedTraining, outcome: TrainingOutcome) -> None:
@@ -49,23 +50,25 @@ class Mirror:
             self._since = time.monotonic()
         self._waiting.append((claim.id, claim.stage, claim.notation, outcome.map))
 
-    @property
-    def due(self) -> bool:
-        """Whether enough waits, or some for long enough."""
-        return len(self._waiting) >= FLUSH_COUNT or (bool(self._waiting) and time.monotonic() - self._since > FLUSH_S)
+    def due(self, *, idle: bool = False) -> bool:
+        """Whether enough waits (of an `idle` worker anything), or some for long enough; after a failure only this."""
+        enough = not self._failed and (idle or len(self._waiting) >= FLUSH_COUNT)
+        return bool(self._waiting) and (enough or time.monotonic() - self._since > FLUSH_S)
 
     def flush(self) -> None:
-        """Copies what waits; at its end also what another thread was copying. What fails is left to `reconcile`."""
+        """Copies what waits; at its end also what another thread was copying. What fails waits for the next time."""
         with self._lock:
             rows: list[Row] = []
             with suppress(IndexError):  # none left
                 while True:
                     rows.append(self._waiting.popleft())
-            self._since = time.monotonic()
+            self._failed = False
             try:
                 self._mirror(rows)
             except Exception as error:
                 # The results are safe in our own tables; a mirror must not end a worker.
+                self._failed, self._since = True, time.monotonic()
+                self._waiting.extendleft(reversed(rows))
                 log.warning("%d trainings not mirrored to Optuna yet: %s", len(rows), error)
 
     def reconcile(self) -> None:

@@ -127,13 +127,14 @@ class Worker:
         claim = self.claim() if self._may_begin() else None
         if claim is not None:
             self.done += self._train(claim)
-            if self._mirror.due:
+            if self._mirror.due():
                 self._mirror.flush()
             return "worked"
         halted = self.stopping or self._paused
         if not halted and (answer(self.context) or self.advance()):
             return "worked"
-        self._mirror.flush()
+        if self._mirror.due(idle=True):
+            self._mirror.flush()
         return "finished" if not halted and self.finished() else "idle"
 
     def wait(self, idle: float) -> float:

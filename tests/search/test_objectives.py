@@ -438,6 +438,24 @@ def test_a_program_that_keeps_optunas_tables_to_itself_keeps_none_from_ending(
         assert _shown(database) == {one.id for one in asked if _is_in_the_space(following, one)}
 
 
+def test_what_optunas_tables_were_closed_to_is_shown_once_they_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    asking()
+    monkeypatch.setattr("nas.storage.optuna_storage.LOCK_S", 0.1)
+    monkeypatch.setattr("nas.search.mirror.FLUSH_COUNT", 1)
+    monkeypatch.setattr("nas.search.mirror.FLUSH_S", math.inf)
+    with open_database("sqlite:///nas.db") as database:
+        asker = Asker(database, "own")
+        with database.lock("nas optuna mirror"):
+            asked = [one for _ in range(4) if (one := asker.ask()) is not None]
+            for one in asked:
+                assert asker.tell(one, score(one.candidate, one.seed))
+            asker._mirror.flush()
+            assert not asker._mirror.due()  # a worker would wait for the lock again after each training
+            assert not asker._mirror.due(idle=True)
+        asker.close()
+        assert _shown(database) == {one.id for one in asked if _is_in_the_space(asker, one)}
+
+
 def test_what_optunas_tables_are_made_of_is_not_what_a_planner_has_looked_at() -> None:
     asking()
     with open_database("sqlite:///nas.db") as database:
