@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from nas.errors import NasError, StudyError
+from nas.errors import StudyError
 from nas.files.shown import csv_text
 from nas.files.whole import write_text
 from nas.reporting.document import Block, Cell, Document, FigureBlock, Link, Paragraph, Section, Table, code, words
@@ -29,7 +29,6 @@ from nas.reporting.stills import pictures_of
 from nas.reporting.story.paper import HOW, SOURCE, systems_beside, transfer_beside
 from nas.reporting.story.trust import file_name
 from nas.reporting.study_data import StudyData, mark_front, records_of
-from nas.spaces import DesignSpace
 from nas.spaces.labels import short_label
 
 _NOT_TIMED_WITH = ("reference", "margin", "wait_for_device", "max_relative_error")
@@ -202,7 +201,7 @@ def _missing(studies: Sequence[StudyData], both: pd.DataFrame) -> list[str]:
     """Rows of the paper that no study has: those that were not trained, and those that no space can express."""
     have = set(zip(both["notation"], both["loss"], strict=True))
     left = [(r["notation"], r["loss"]) for r in records_of(paper_table()) if (r["notation"], r["loss"]) not in have]
-    spaces = [space for data in studies if (space := _space(data)) is not None]
+    spaces = [space for data in studies if (space := data.space) is not None]
     can = {name for name, _ in left if any(space.contains(name) for space in spaces)}
     found = []
     for words_, rows in (
@@ -213,11 +212,3 @@ def _missing(studies: Sequence[StudyData], both: pd.DataFrame) -> list[str]:
             names = ", ".join(f"{short_label(str(name))} ({loss})" for name, loss in rows)
             found.append(f"Rows of the paper that are {words_}: {names}.")
     return found
-
-
-def _space(data: StudyData) -> DesignSpace | None:
-    """The space that a study began with, where this version can read it."""
-    try:
-        return DesignSpace.from_dict(data.definition["space"])
-    except (NasError, KeyError, TypeError):
-        return None

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from nas.errors import NasError
 from nas.reporting.notations import add_placements
 from nas.results.answer import Answer, answer_of
 from nas.results.columns import NUMBERS, RESULT_COLUMNS, Metric, failed, finished, metric_of, trainings
@@ -20,6 +21,7 @@ from nas.results.costs import COSTS, SLOWER
 from nas.results.energy import ENERGY_COLUMNS
 from nas.results.fronts import on_front
 from nas.results.levels import Level, candidates, levels, quoted_level, widest_level
+from nas.spaces import DesignSpace
 from nas.storage.notes import NoteInfo
 
 T = TypeVar("T")
@@ -128,6 +130,14 @@ class StudyData:
             named = list(results["study"].dropna().unique()) if "study" in results else []
             name = str(named[0]) if named else "results"
         return cls(name=name, results=results)
+
+    @cached_property
+    def space(self) -> DesignSpace | None:
+        """The space that the study began with, where this version can read it."""
+        try:
+            return DesignSpace.from_dict(self.definition["space"])
+        except (NasError, KeyError, TypeError):
+            return None
 
     @cached_property
     def trainings(self) -> pd.DataFrame:

@@ -18,7 +18,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from nas import RuleSet
+from nas import DesignSpace, RuleSet
 from nas.errors import StudyError
 from nas.progress import Progress
 from nas.reporting import stills, write_report
@@ -29,6 +29,7 @@ from nas.reporting.html import render_html
 from nas.reporting.latex import PAGE_ROWS, _table, render_latex
 from nas.reporting.markdown import render_markdown
 from nas.reporting.robot import robot_words
+from nas.reporting.rules_file import rule_set
 from nas.reporting.stills import stills_missing
 from nas.reporting.story import tell
 from nas.reporting.study_data import StudyData
@@ -252,6 +253,23 @@ def test_rules_yaml_is_read_back_by_a_rule_set(full: StudyData, folder: Path) ->
     assert rules.admits("resnet50+cnl@6,8,14")
     assert not rules.admits("resnet50+cnl@3")
     assert rules.provenance.study == full.name
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_rules_are_of_networks_as_large_as_the_space_has(limit: int) -> None:
+    """Not as large as the study trained: it may confirm larger ones, or sweep a part."""
+    space = DesignSpace.from_dict(
+        {"name": "s", "backbones": ["resnet50"], "blocks": ["cnl"], "rules": [{"max_blocks": limit}]}
+    )
+    rows = pd.DataFrame({"notation": ["resnet50+cnl@6", "resnet50+cnl@6,8,14"], "status": "finished", "map": 0.8})
+    told = rule_set(StudyData("s", {"space": space.to_dict()}, rows)).provenance
+    assert told.details == {"most_blocks": limit}
+
+
+def test_a_bare_table_has_its_rules_file(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"notation": ["resnet50", "resnet50+se@8"], "status": "finished", "map": [0.6, 0.7], "seed": 1})
+    write_report(StudyData.from_results(rows, "bare"), tmp_path, ["rules"])
+    assert RuleSet.load(tmp_path / "rules.yaml").provenance.details == {}
 
 
 def test_a_report_replaces_reports_only(full: StudyData, tmp_path: Path) -> None:

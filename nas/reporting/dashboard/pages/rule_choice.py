@@ -19,7 +19,7 @@ from nas.reporting.figures import ParetoFront
 from nas.reporting.finding_rows import VERDICTS, finding_table
 from nas.reporting.html import cell_html
 from nas.reporting.numbers import MISSING, count, is_missing, mean_sd, p_value, plural
-from nas.reporting.rules_file import rule_set
+from nas.reporting.rules_file import finding_of, rule_set
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.story.rules import rule_table, why_none
 from nas.reporting.study_data import StudyData, mark_front
@@ -158,10 +158,8 @@ def _card(finding: Mapping[str, Any], metric: Metric) -> object:
 
 def chosen_rules(data: StudyData, taken: Sequence[int]) -> RuleSet:
     """The rule set with the reader's verdicts: ticked rules adopted, others as the study left them or rejected."""
-    findings: list[Finding] = []
-    for i, row in enumerate(data.findings):
-        single = rule_set(replace(data, findings=[row]))
-        findings += [_with_choice(finding, i in taken) for finding in single]
+    read = enumerate(map(finding_of, data.findings))
+    findings = [_with_choice(finding, i in taken) for i, finding in read if finding is not None]
     whole = rule_set(data)
     return RuleSet(tuple(findings), whole.provenance, whole.name)
 
