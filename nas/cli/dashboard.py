@@ -1,4 +1,4 @@
-"""`nas dashboard`: the live dashboard of a database, on this machine unless asked otherwise."""
+"""`nas dashboard`: the live dashboard of a database or of a folder's, on this machine unless asked otherwise."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from typing import Annotated
 import typer
 
 from nas import search
-from nas.cli.common import OneStudy, Url, note
+from nas.cli.common import Url, note
 from nas.errors import NasError
 from nas.reporting import dashboard as pages
 
 
 def dashboard(
-    study: OneStudy = None,
+    study: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="STUDY", help="Name of a study, its file, or a database; default: all databases of this folder."
+        ),
+    ] = None,
     db: Url = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; any but this machine's own needs a token.")
@@ -29,11 +34,11 @@ def dashboard(
     ] = "/",
     refresh: Annotated[float, typer.Option(min=0.5, help="Seconds between looks at the database.")] = 3.0,
 ) -> None:
-    """Serve the live dashboard; it reads the database and never writes.
+    """Serve the live dashboard; it reads databases and never writes.
 
     Example: nas dashboard quickstart
     """
-    url = search.find_database(study, db)
+    urls = search.find_databases(study, db)
     if find_spec("dash") is None:
         raise NasError("the dashboard needs dash", "pip install 'nas-reid[dashboard]'")
-    pages.serve(url, host=host, port=port, token=token, refresh_s=refresh, tell=note, below=below)
+    pages.serve(*urls, host=host, port=port, token=token, refresh_s=refresh, tell=note, below=below)

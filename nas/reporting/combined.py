@@ -49,7 +49,8 @@ class Together:
 
 
 def combine(studies: Sequence[StudyData], title: str = "", question: str = "", folder: Path | None = None) -> Document:
-    """The report over several studies, finished or not; `folder` is where it will lie, for links from it.
+    """The report over several studies, finished or not; `folder` is where it will lie, for
+    links from it to those of the studies.
 
     Raises:
         StudyError: fewer than two studies, or one of them twice.
@@ -96,10 +97,10 @@ def systems(studies: Sequence[StudyData]) -> pd.DataFrame:
     return both.iloc[place.argsort(kind="stable")].reset_index(drop=True)
 
 
-def _own_report(data: StudyData, folder: Path | None) -> Cell:
+def _own_report(data: StudyData, folder: Path) -> Cell:
     """Where the report of one study is written; a link where it lies."""
     path = Path("reports") / file_name(data.name) / "report.html"
-    return Link(str(path), os.path.relpath(path, folder)) if folder is not None and path.is_file() else str(path)
+    return Link(str(path), os.path.relpath(path, folder)) if path.is_file() else str(path)
 
 
 def _overview(studies: Sequence[StudyData], question: str, folder: Path | None) -> Section:
@@ -109,11 +110,11 @@ def _overview(studies: Sequence[StudyData], question: str, folder: Path | None) 
             words(_question(data)),
             data.answer.sentence,
             count(len(data.finished)),
-            _own_report(data, folder),
+            *([] if folder is None else [_own_report(data, folder)]),
         ]
         for data in studies
     ]
-    headings = ["study", "question", "answer so far", "trainings", "its own report"]
+    headings = ["study", "question", "answer so far", "trainings", *([] if folder is None else ["its own report"])]
     blocks: list[Block] = [Paragraph(words(question), "lead")] if question else []
     return Section("studies", "The studies", [*blocks, Table(headings, rows, name="studies", numeric=frozenset({3}))])
 

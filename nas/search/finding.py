@@ -98,25 +98,22 @@ def written_study(path: Path, url: str | None = None) -> tuple[str, str]:
     return name, url or database
 
 
-def find_database(named: str | None, url: str | None = None) -> str:
-    """The database of a study (name or file), or the one that is named, or the only one of this folder.
+def find_databases(named: str | None, url: str | None = None) -> list[str]:
+    """The database of a study (name or file), or the one that is named, or all of this folder, read or not.
 
     Raises:
-        StudyError: the folder has several, or none.
+        StudyError: no database of the folder has a study.
     """
     if named is not None and _is_database(named):
-        return named
+        return [named]
     if named is not None:
-        return find_study(named, url)[1]
+        return [find_study(named, url)[1]]
     if url is not None:
-        return url
+        return [url]
     unread: list[str] = []
-    urls = list(dict.fromkeys(study.url for study in studies_here(unread=unread)))
-    if len(urls) == 1:
-        return urls[0]
-    if not urls:
+    if not studies_here(unread=unread):
         raise StudyError(_but("this folder has no database with a study", unread), "say where with --db URL")
-    raise StudyError(f"this folder has {len(urls)} databases: {', '.join(urls)}", "name one of them, or a study")
+    return _databases_here()
 
 
 def _of_file(path: Path, url: str | None) -> tuple[str, str]:

@@ -118,14 +118,14 @@ def site(stored_file: Path, site_of: Callable[[Path], str]) -> str:
 
 
 @contextmanager
-def serving(path: Path, **options: Any) -> Iterator[str]:
+def serving(*paths: Path, **options: Any) -> Iterator[str]:
     """A dashboard on a free port; gives its address."""
     from werkzeug.serving import make_server
 
     from nas.reporting.dashboard import create_app
 
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    app = create_app(f"sqlite:///{path}", **options)
+    app = create_app(*[f"sqlite:///{path}" for path in paths], **options)
     server = make_server("127.0.0.1", 0, app.server, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -140,7 +140,7 @@ def serving(path: Path, **options: Any) -> Iterator[str]:
 def serve() -> Iterator[Callable[..., str]]:
     """Starts dashboards of a test's own; gives their addresses."""
     with ExitStack() as stack:
-        yield lambda path, **options: stack.enter_context(serving(path, **{"refresh_s": 0.5} | options))
+        yield lambda *paths, **options: stack.enter_context(serving(*paths, **{"refresh_s": 0.5} | options))
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def open_page(chromium: Any, profile: Callable[..., Any]) -> Iterator[Callable[.
         opened_things.append(context if fresh else page)
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(color_scheme=theme)
-        home = address.split("/study")[0].split("?")[0].rstrip("/") if address.startswith("http") else "file:"
+        home = "/".join(address.split("?")[0].split("/")[:3]) if address.startswith("http") else "file:"
         page.on("pageerror", complain("error"))
         page.on("dialog", complain("dialog"))
         page.on("console", lambda m: note_error(m.text) if m.type == "error" else None)

@@ -151,8 +151,30 @@ def test_an_empty_database_says_how_to_begin(serve: Serve, open_page: Open, tmp_
 
     open_database(f"sqlite:///{tmp_path}/new.db").close()
     page = open_page(serve(tmp_path / "new.db"))
-    page.get_by_text("There is no study in this database yet.").wait_for()
+    page.get_by_text("There is no study here yet.").wait_for()
     assert "nas run" in page.inner_text("#page")
+
+
+def test_studies_of_one_name_in_two_databases_are_each_reached(
+    serve: Serve, pictures: Any, open_page: Open, stored_file: Path, database_file: Path, tmp_path: Path
+) -> None:
+    with open_database(f"sqlite:///{database_file}") as database:
+        Repository(database).note("market1501", "resnet50+cnl@8", comment="of the copy")
+    later = tmp_path / "later.db"
+    later.write_bytes(b"no database at all" * 100)
+    address = serve(stored_file, database_file, later, refresh_s=5)
+    assert "later.db is passed over" in pictures.of_page("two databases", address, 0)
+    pictures.of_page("two databases", address, 3)
+    page = open_page(address)
+    row = page.locator("table.studies tr", has_text=str(database_file)).filter(has_text="market1501")
+    row.get_by_role("link", name="market1501").click()
+    page.get_by_text(f"Database {database_file}").wait_for()
+    page.get_by_role("navigation").get_by_role("link", name="Front").click()
+    page.get_by_label("Notation or note contains").fill("of the copy")
+    page.locator("#front-table tr", has_text="of the copy").get_by_role("link").click()
+    page.locator(".noted").get_by_text("of the copy").wait_for()
+    pictures.of_page("two databases overview", page.url.rpartition("/candidate")[0], 0)
+    pictures.of_page("two databases compare", f"{address}/compare", 0)
 
 
 def test_a_broken_database_is_told_and_recovered_from(serve: Serve, open_page: Open, database_file: Path) -> None:

@@ -110,7 +110,7 @@ def test_every_page_in_every_state(
 @pytest.mark.slow
 def test_an_empty_database(tmp_path: Path, serve: Callable[..., str], pictures: Any) -> None:
     open_database(f"sqlite:///{tmp_path}/new.db").close()
-    assert "no study in this database yet" in pictures.of_page("empty database", serve(tmp_path / "new.db"))
+    assert "no study here yet" in pictures.of_page("empty database", serve(tmp_path / "new.db"))
 
 
 @pytest.mark.parametrize("part", ["", "front"])

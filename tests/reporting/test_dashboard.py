@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
+import sqlite3
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -22,11 +23,11 @@ from nas.errors import NasError, StorageError, StudyError  # noqa: E402
 from nas.reporting import style  # noqa: E402
 from nas.reporting.dashboard import create_app  # noqa: E402
 from nas.reporting.dashboard.access import is_loopback  # noqa: E402
-from nas.reporting.dashboard.app import body_of, page_of  # noqa: E402
+from nas.reporting.dashboard.app import body_of, navigation, page_of, token_of  # noqa: E402
 from nas.reporting.dashboard.components import View, figure_for  # noqa: E402
 from nas.reporting.dashboard.filters import Filters, _numbers  # noqa: E402
 from nas.reporting.dashboard.pages import WITH_CONTROLS, studies  # noqa: E402
-from nas.reporting.dashboard.pages.comparison import pair_of, studies_layout, together, with_lists  # noqa: E402
+from nas.reporting.dashboard.pages.comparison import pair_of, studies_layout, together, told_apart, with_lists  # noqa: E402
 from nas.reporting.dashboard.pages.explorer import draw_front, filters_of, tabulate_front  # noqa: E402
 from nas.reporting.dashboard.pages.rule_choice import adopted, chosen_rules, rule_options  # noqa: E402
 from nas.reporting.dashboard.progress import seconds_left, study_state  # noqa: E402
@@ -35,6 +36,7 @@ from nas.reporting.dashboard.source import StudySource  # noqa: E402
 from nas.reporting.figures import FIGURES  # noqa: E402
 from nas.reporting.notations import placements_of  # noqa: E402
 from nas.reporting.study_data import StudyData  # noqa: E402
+from nas.storage import Repository, open_database  # noqa: E402
 
 LIGHT: View = {"theme": "light", "width": 1280}
 DARK: View = {"theme": "dark", "width": 390}
@@ -138,7 +140,7 @@ def test_a_selection_is_of_candidates_not_of_places(full: StudyData) -> None:
     ]
     assert marked == [chosen]
     _, words = tabulate_front(
-        full, Filters(level="val:e60"), [chosen], {"column": "map_mean", "descending": True, "page": 0}
+        full, Filters(level="val:e60"), [chosen], {"column": "map_mean", "descending": True, "page": 0}, "market1501"
     )
     assert words == "1 candidate selected"
 
@@ -152,7 +154,7 @@ def test_filters_that_leave_nothing_say_so(full: StudyData) -> None:
 def test_sorting_keeps_missing_values_last(full: StudyData) -> None:
     for down in (True, False):
         order = {"column": "latency_ms", "descending": down, "page": 2}
-        table, _ = tabulate_front(full, Filters(level="val:e60"), [], order)
+        table, _ = tabulate_front(full, Filters(level="val:e60"), [], order, "market1501")
         last = table.rpartition("<tr>")[2].split("<td")
         assert last[7] == ' class="n">–</td>'
 
@@ -187,6 +189,11 @@ def test_every_page_is_drawn_for_every_study(page: str, study: str, stored: str)
         assert body_of(source, route, DARK)
 
 
+@pytest.mark.parametrize("page", [*WITH_CONTROLS, "nowhere"])
+def test_what_is_asked_while_another_page_comes_is_no_fault(page: str, stored: str) -> None:
+    assert body_of(StudySource(stored), read_route(f"/study/market1501/{page}"), LIGHT) == []
+
+
 def test_two_candidates_are_held_against_each_other(full: StudyData) -> None:
     said = str(pair_of(full, "resnet50+cnl@8", "resnet50+hac@8,14", LIGHT))
     assert "first minus second, 95 %" in said
@@ -217,7 +224,7 @@ def test_rank_lists_are_of_the_same_queries(stored: str, full: StudyData, monkey
         return {notation: [{**row, "query": place, "split": "test"} for place in (7, 3) for row in lists]}
 
     monkeypatch.setattr("nas.reporting.make_rank_lists", made, raising=False)
-    both = with_lists(StudySource(stored), full, "resnet50", "resnet50+cnl@8", queries=2)
+    both = with_lists(StudySource(stored).database("market1501"), full, "resnet50", "resnet50+cnl@8", queries=2)
     assert asked == [(2, None), ([7, 3], "test")]
     assert set(both.rank_lists) == {"resnet50", "resnet50+cnl@8"}
 
@@ -229,7 +236,102 @@ def test_several_studies_stand_in_one_view(full: StudyData, empty: StudyData) ->
     assert "Table I beside the paper" in said
     assert "no finished training to compare" in str(together([full, empty], LIGHT))
     assert "Choose two studies or more." in str(together([full], LIGHT))
-    assert "'again'" in str(studies_layout(["market1501", "again"], read_route("/compare", "?studies=again,gone")))
+    assert "'again'" in str(
+        studies_layout({"market1501": "", "again": ""}, read_route("/compare", "?studies=again,gone"))
+    )
+
+
+@pytest.fixture
+def three(stored: str, tmp_path: Path) -> list[str]:
+    """Two databases that hold the same studies, and one of a later version."""
+    urls = []
+    for name in ("one", "two", "later"):
+        shutil.copy(stored.removeprefix("sqlite:///"), tmp_path / f"{name}.db")
+        urls.append(f"sqlite:///{tmp_path}/{name}.db")
+    with contextlib.closing(sqlite3.connect(tmp_path / "later.db")) as later, later:
+        later.execute("UPDATE nas_alembic_version SET version_num = '9999_later'")
+    return urls
+
+
+def test_studies_of_several_databases_stand_in_one_list(three: list[str]) -> None:
+    source = StudySource(*three)
+    rows = [(row["study"], Path(row["database"]).name) for row in source.studies()]
+    assert sorted(rows) == [(s, d) for s in ("market1501", "nothing_yet") for d in ("one.db", "two.db")]
+    page = str(body_of(source, read_route("/"), LIGHT))
+    assert "later.db is passed over: " in page
+    assert page.count("/study/") == len({row["key"] for row in source.studies()}) == 4
+    assert "Databases" in str(page_of(source, read_route("/")))
+
+
+@pytest.mark.parametrize("page", [*PAGES, "candidate"])
+def test_every_page_is_of_the_study_of_its_own_database(page: str, three: list[str]) -> None:
+    with open_database(three[1]) as database:
+        Repository(database).note("market1501", "resnet50+cnl@8", comment="of two")
+    source = StudySource(*three)
+    of = {Path(row["database"]).name: row["key"] for row in source.studies() if row["study"] == "market1501"}
+    assert [note.comment for note in source.data(of["two.db"]).notes.values()] == ["of two"]
+    assert not source.data(of["one.db"]).notes
+    for key in of.values():
+        route = read_route(href(key, page, "resnet50+cnl@8" if page == "candidate" else None))
+        drawn = str([navigation(route), page_of(source, route)])
+        if page not in WITH_CONTROLS:
+            drawn += str(body_of(source, route, LIGHT))
+        assert f"/study/{key}/" in drawn
+        assert "/study/market1501/" not in drawn
+
+
+def test_the_table_of_the_front_leads_to_its_own_database(full: StudyData) -> None:
+    order = {"column": "map_mean", "descending": True, "page": 0}
+    table, _ = tabulate_front(full, Filters(level="val:e60"), [], order, "1f2e3d4c~market1501")
+    assert "/study/1f2e3d4c~market1501/candidate/" in table
+    assert "/study/market1501/" not in table
+
+
+def test_studies_of_one_name_are_told_apart_by_their_databases(three: list[str]) -> None:
+    source = StudySource(*three)
+    pair = {key: source.data(key) for key, shown in source.names().items() if "market1501" in shown}
+    said = str(together(told_apart(pair, source.names()), LIGHT))
+    assert "Rules of both" in said
+    assert "reports/" not in said  # they have other names there
+    assert f"market1501 ({three[0].removeprefix('sqlite:///')})" in said
+    assert f"market1501 ({three[1].removeprefix('sqlite:///')})" in said
+
+
+def test_a_database_that_breaks_hides_none_of_the_others(three: list[str]) -> None:
+    source = StudySource(*three)
+    before = {row["key"]: token_of(source, read_route(href(row["key"]))) for row in source.studies()}
+    listed = token_of(source, read_route("/"))
+    source.close()
+    Path(three[0].removeprefix("sqlite:///")).write_bytes(b"no database at all" * 100)
+    assert {Path(row["database"]).name for row in source.studies()} == {"two.db"}
+    assert token_of(source, read_route("/")) != listed
+    assert [key for key in before if key in source.names()] == [row["key"] for row in source.studies()]
+    assert "one.db is passed over" in str(body_of(source, read_route("/"), LIGHT))
+    lost = next(key for key in before if key not in source.names())
+    assert "problem" in str(body_of(source, read_route(href(lost)), LIGHT))
+
+
+def test_a_study_that_cannot_be_read_keeps_none_of_the_others_waiting(
+    three: list[str], empty: StudyData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, asked = StudySource(*three), []
+
+    def read(_: object, name: str) -> StudyData:
+        asked.append(name)
+        if len(asked) == 1:
+            raise StorageError("damaged")
+        return empty
+
+    monkeypatch.setattr("nas.reporting.dashboard.source.study_data", read)
+    source._warm()
+    assert list(source._told) == list(source.names())[1:]
+
+
+def test_an_address_has_nothing_of_a_password() -> None:
+    plain, secret = (StudySource(f"postgresql://robot:{word}@host/nas", "sqlite:///nas.db") for word in ("a", "secret"))
+    assert list(plain._urls) == list(secret._urls)
+    with pytest.raises(StudyError, match="no database of this dashboard has a study 'market1501'"):
+        secret.token("market1501")
 
 
 def test_the_list_of_studies_tells_what_was_found_once_it_was_read(stored: str) -> None:

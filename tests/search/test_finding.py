@@ -12,7 +12,7 @@ from search_builders import open_study, study_file
 
 from nas.cli.main import main
 from nas.errors import StudyError
-from nas.search import find_database, find_study, studies_here
+from nas.search import find_databases, find_study, studies_here
 
 SWEEP = [{"sweep": {"blocks": 1, "candidates": 3, "seeds": 1}}]
 
@@ -34,7 +34,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_only_study_needs_no_name(here: Path) -> None:
     _registered(here / "elsewhere", "one", "sqlite:///one.db")
     assert find_study(None) == ("one", "sqlite:///one.db")
-    assert find_database(None) == "sqlite:///one.db"
+    assert find_databases(None) == ["sqlite:///one.db"]
 
 
 def test_by_name_in_any_database_of_the_folder(here: Path) -> None:
@@ -46,8 +46,8 @@ def test_by_name_in_any_database_of_the_folder(here: Path) -> None:
     assert [study.name for study in studies_here()] == ["one", "two"]
     with pytest.raises(StudyError, match=r"2 studies here: one \(waiting\), two \(waiting\)"):
         find_study(None)
-    with pytest.raises(StudyError, match=r"2 databases: sqlite:///one[.]db, sqlite:///two[.]sqlite3"):
-        find_database(None)
+    assert find_databases(None) == ["sqlite:///notes.db", "sqlite:///one.db", "sqlite:///two.sqlite3"]
+    assert find_databases("two") == ["sqlite:///two.sqlite3"]
     with pytest.raises(StudyError, match="unknown study 'tow'; did you mean 'two'"):
         find_study("tow")
 
@@ -101,7 +101,7 @@ def test_databases_that_cannot_be_read_are_said(here: Path, capsys: pytest.Captu
         database.execute("UPDATE nas_alembic_version SET version_num = '9999_later'")
     database.close()
     Path("pictures.db").write_bytes(b"no database at all" * 100)
-    for ask in (find_study, find_database):
+    for ask in (find_study, find_databases):
         with pytest.raises(StudyError, match=r"no database with a study; one.db was passed over: .*; pictures.db was"):
             ask(None)
     assert main(["studies", "list", "--json"]) == 0

@@ -40,20 +40,20 @@ _INDEX = """<!doctype html>
 """
 
 
-def create_app(url: str, *, token: str | None = None, refresh_s: float = REFRESH_S, below: str = "/") -> Dash:
-    """The dashboard of one database.
+def create_app(*urls: str, token: str | None = None, refresh_s: float = REFRESH_S, below: str = "/") -> Dash:
+    """The dashboard of one database, or of several.
 
     Args:
-        url: the database; opened read-only.
+        urls: the databases; opened read-only.
         token: what visitors must bring; None serves this machine only.
         refresh_s: seconds between looks at the database.
         below: path of its start page, where a reverse proxy serves it among others.
 
     Raises:
-        StorageError: the database cannot be read.
+        StorageError: the only database cannot be read.
     """
-    source = StudySource(url)
-    source.check()
+    source = StudySource(*urls)
+    source.names()  # a wrong address is told before serving begins
     app = Dash(
         "nas",
         title="nas dashboard",
@@ -151,7 +151,9 @@ def _register(app: Any, source: StudySource) -> None:
 def token_of(source: StudySource, route: Route) -> str:
     """What must change for a page to be drawn anew."""
     if route.study is None:
-        return _digest(source.studies() if route.page in ("studies", "compare") else "")
+        unread: list[NasError] = []
+        known = source.studies(unread) if route.page in ("studies", "compare") else []
+        return _digest([*known, *map(str, unread)])
     token = source.token(route.study)
     if route.page != "overview":
         return token
@@ -186,7 +188,7 @@ def page_of(source: StudySource, route: Route) -> list[object]:
             known = source.names()
         except NasError as error:
             return [problem(error.message, error.hint)]
-        return comparison.studies_layout(known, route) if route.page == "compare" else studies.layout(source.shown_url)
+        return comparison.studies_layout(known, route) if route.page == "compare" else studies.layout(source.shown_urls)
     if route.page not in WITH_CONTROLS:
         return [html.Div(id="body", className=f"body {route.page}")]
     try:
@@ -196,10 +198,13 @@ def page_of(source: StudySource, route: Route) -> list[object]:
 
 
 def body_of(source: StudySource, route: Route, view: View) -> list[object]:
-    """The content of a plain page."""
+    """The content of a plain page; nothing where the browser asks for another's, which it is about to show."""
     try:
         if route.study is None:
-            return studies.render(source.studies())
+            unread: list[NasError] = []
+            return studies.render(source.studies(unread), unread)
+        if route.page not in PLAIN:
+            return []
         return PLAIN[route.page](source.snapshot(route.study), route, view)
     except NasError as error:
         return [problem(error.message, error.hint)]

@@ -22,8 +22,7 @@ class _Request(WSGIRequestHandler):
 
 
 def serve(
-    url: str,
-    *,
+    *urls: str,
     host: str,
     port: int,
     token: str | None,
@@ -34,7 +33,7 @@ def serve(
     """Serves until interrupted.
 
     Args:
-        url: the database.
+        urls: the databases.
         host: address to listen on; one that others can reach gets a token in any case.
         port: port; 0 takes a free one.
         token: what visitors must bring; None makes one where it is needed.
@@ -43,11 +42,11 @@ def serve(
         below: path of its start page, where a reverse proxy serves it among others.
 
     Raises:
-        StorageError: the database cannot be read.
+        StorageError: the only database cannot be read.
         NasError: the port is taken or may not be used.
     """
     secret = token or (None if is_loopback(host) else new_token())
-    app = create_app(url, token=secret, refresh_s=refresh_s, below=below)
+    app = create_app(*urls, token=secret, refresh_s=refresh_s, below=below)
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     try:
         server = make_server(host, port, app.server, threaded=True, request_handler=_Request)

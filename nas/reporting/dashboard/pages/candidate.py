@@ -59,9 +59,9 @@ def render(snapshot: Snapshot, route: Route, view: View) -> list[object]:
     return [
         html.P(
             [
-                dcc.Link("← Front", href=href(data.name, "front")),
+                dcc.Link("← Front", href=href(str(route.study), "front")),
                 " · ",
-                dcc.Link("Compare with another", href=href(data.name, "compare", first=notation)),
+                dcc.Link("Compare with another", href=href(str(route.study), "compare", first=notation)),
             ],
             className="back",
         ),

@@ -1,4 +1,4 @@
-"""Two candidates of a study side by side, and several studies of the database in one view."""
+"""Two candidates of a study side by side, and several studies in one view."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from nas.reporting.document import Block, Bullets, Cell, Paragraph, Section, Tab
 from nas.reporting.numbers import fixed, interval, signed
 from nas.reporting.story.beside import beside, choices, first_pair, lists_beside
 from nas.reporting.study_data import StudyData, records_of
+from nas.storage import Database
 
 _MOST_CHOICES = 3000
 """Candidates in a list to choose from; more make the browser slow, and the best stand first."""
@@ -59,13 +60,14 @@ def _dropdown(name: str, options: Sequence[Mapping[str, str]], value: Any, *, mu
     return dcc.Dropdown(options, value, id=name, clearable=multi, multi=multi)
 
 
-def studies_layout(names: Sequence[str], route: Route) -> list[object]:
+def studies_layout(names: Mapping[str, str], route: Route) -> list[object]:
     """A list of studies to choose from; two newest where the address names none."""
-    asked = [name for name in route.query.get("studies", "").split(",") if name in names]
+    asked = [key for key in route.query.get("studies", "").split(",") if key in names]
+    options = [{"label": shown, "value": key} for key, shown in names.items()]
     return [
         html.H1("Several studies"),
         html.Label("Studies", htmlFor="together-studies"),
-        _dropdown("together-studies", [{"label": n, "value": n} for n in names], asked or list(names[:2]), multi=True),
+        _dropdown("together-studies", options, asked or list(names)[:2], multi=True),
         dcc.Loading(html.Div(id="together-body"), delay_show=400),
     ]
 
@@ -83,14 +85,15 @@ def register(app: Any, source: StudySource) -> None:
         if not clicks:
             return no_update
         try:
-            data = source.data(read_route(pathname).study or "")
-            return blocks(lists_beside(with_lists(source, data, first, second), first, second), view or {})
+            study = read_route(pathname).study or ""
+            both = with_lists(source.database(study), source.data(study), first, second)
+            return blocks(lists_beside(both, first, second), view or {})
         except NasError as error:
             return [problem(error.message, error.hint)]
 
     def studies(names: Sequence[str] | None, version: Any, view: View | None) -> object:
         try:
-            return together([source.data(name) for name in names or ()], view or {})
+            return together(told_apart({key: source.data(key) for key in names or ()}, source.names()), view or {})
         except NasError as error:
             return [problem(error.message, error.hint)]
 
@@ -119,19 +122,27 @@ def pair_of(data: StudyData, first: str, second: str, view: View) -> list[object
     return sections(beside(data, first, second), view)
 
 
-def with_lists(source: StudySource, data: StudyData, first: str, second: str, queries: int = 4) -> StudyData:
+def with_lists(database: Database, data: StudyData, first: str, second: str, queries: int = 4) -> StudyData:
     """The study with rank lists of both candidates, of the queries that are spread over the first one's precisions.
 
     Raises:
         StudyError: no weights of one of them were kept, of the second on the split that the first is judged on.
         DataError: the images are not where the study file says.
     """
-    database = source.database()
     mine = reporting.make_rank_lists(database, data, notation=first, queries=queries)
     asked = list(dict.fromkeys(row["query"] for row in mine[first]))
     split = mine[first][0]["split"]
     theirs = reporting.make_rank_lists(database, data, notation=second, queries=asked, split=split)
     return replace(data, rank_lists={**mine, **theirs})
+
+
+def told_apart(studies: Mapping[str, StudyData], names: Mapping[str, str]) -> list[StudyData]:
+    """Studies by their keys, those of one name named by their databases, too."""
+    used = [data.name for data in studies.values()]
+    return [
+        data if used.count(data.name) == 1 else replace(data, name=names.get(key, data.name))
+        for key, data in studies.items()
+    ]
 
 
 def together(studies: Sequence[StudyData], view: View) -> list[object]:

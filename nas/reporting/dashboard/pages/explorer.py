@@ -167,7 +167,11 @@ def register(app: Any, source: StudySource) -> None:
             data, filters = source.data(_study(pathname)), filters_of(given)
             seen = cast("View", {**(view or {}), "scope": pathname, "zooms": zooms or {}})
             drawn = nothing if causes and causes <= _TABLE_ONLY else draw_front(data, filters, seen, selected or [])
-            table = nothing if causes == {"view"} else tabulate_front(data, filters, selected or [], order)
+            table = (
+                nothing
+                if causes == {"view"}
+                else tabulate_front(data, filters, selected or [], order, _study(pathname))
+            )
         except NasError as error:
             return no_update, problem(error.message, error.hint), *nothing
         return *drawn, *table
@@ -304,9 +308,11 @@ def _chosen(data: StudyData, filters: Filters, selected: Sequence[str]) -> pd.Da
 
 
 def tabulate_front(
-    data: StudyData, filters: Filters, selected: Sequence[str], order: Mapping[str, Any]
+    data: StudyData, filters: Filters, selected: Sequence[str], order: Mapping[str, Any], study: str
 ) -> tuple[str, str]:
     """A page of the report's table of candidates as HTML for `window.nas.table`, and how many rows there are.
+
+    `study` is the key that links lead to.
 
     The browser sets it as it is: as some six hundred Dash components it took longer than all the rest of a
     filter (`benchmarks/dashboard.py`).
@@ -317,7 +323,7 @@ def tabulate_front(
     pages = max(1, -(-len(ordered) // PAGE_ROWS))
     page = min(int(order["page"]), pages - 1)
     part = ordered.iloc[page * PAGE_ROWS : (page + 1) * PAGE_ROWS]
-    shown = candidate_rows(part, lambda candidate: href(data.name, "candidate", candidate))
+    shown = candidate_rows(part, lambda candidate: href(study, "candidate", candidate))
     heads = [_heading(name, title, order) for name, title in zip(COLUMNS, candidate_heads(data.metric), strict=True)]
     cells = [tag("tr", [tag("td", cell_html(cell), class_=_kind(i)) for i, cell in enumerate(row)]) for row in shown]
     table = tag("table", tag("thead", tag("tr", heads)), tag("tbody", cells), class_="candidates")

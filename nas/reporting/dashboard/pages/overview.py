@@ -31,8 +31,9 @@ def render(snapshot: Snapshot, route: Route, view: View) -> list[object]:
     stages: list[Block] = [_tiles(snapshot), Table((), [[bar]], name="whole"), _stages(status), *_rungs(data)]
     return [
         html.Div([html.H1(data.name), badge(study_state(status))], className="title"),
+        html.P(["Database ", html.Code(snapshot.database)], className="subtitle") if snapshot.database else None,
         *blocks(answered(data), view),
-        html.P(dcc.Link("Explore the front", href=href(data.name, "front"))),
+        html.P(dcc.Link("Explore the front", href=href(str(route.study), "front"))),
         *sections(
             [
                 Section("stages", "Stages", stages),

@@ -1,4 +1,4 @@
-"""All studies of the database: where each stands, what it found so far, what limits it; with search and order."""
+"""All studies of the databases: where each stands, what it found so far, what limits it; with search and order."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from nas.reporting.dashboard.components import blocks
+from nas.errors import NasError
+from nas.reporting.dashboard.components import blocks, problem
 from nas.reporting.dashboard.parts import dcc, html
 from nas.reporting.dashboard.progress import progress_bar, study_state
 from nas.reporting.dashboard.routing import compare_href, href
@@ -16,12 +17,15 @@ from nas.reporting.numbers import count, hours, plural
 HEADS = ("study", "state", "progress", "difference found", "to mind", "finished", "failed", "running", "time", "begun")
 
 
-def layout(database: str) -> list[object]:
+def layout(databases: Sequence[str]) -> list[object]:
     """What stays while rows change: the heading and the search."""
     search = dcc.Input(id="find-study", type="text", placeholder="part of any cell", autoComplete="off")
     return [
         html.H1("Studies"),
-        html.P(["Database ", html.Code(database)], className="subtitle"),
+        html.P(
+            ["Database " if len(databases) == 1 else "Databases ", html.Code(", ".join(databases))],
+            className="subtitle",
+        ),
         html.Div(
             [
                 html.Label("Search", htmlFor="find-study"),
@@ -34,24 +38,26 @@ def layout(database: str) -> list[object]:
     ]
 
 
-def render(studies: Sequence[Mapping[str, Any]]) -> list[object]:
-    """A row a study, the newest first; a click on a heading orders them."""
+def render(studies: Sequence[Mapping[str, Any]], unread: Sequence[NasError] = ()) -> list[object]:
+    """A row a study, the newest first; a click on a heading orders them. Above it what cannot be read, and why."""
+    told = [problem(error.message, error.hint) for error in unread]
+    if not studies and told:
+        return told
     if not studies:
         empty = [
-            html.P("There is no study in this database yet.", className="lead"),
+            html.P("There is no study here yet.", className="lead"),
             html.P(["Start one: ", html.Code("nas run studies/quickstart.yaml"), ". It appears here by itself."]),
         ]
         return [html.Div(empty, className="problem")]
-    return blocks(
-        [Table(HEADS, [_row(study) for study in studies], name="studies", numeric=frozenset(range(5, 9)))], {}
-    )
+    table = Table(HEADS, [_row(study) for study in studies], name="studies", numeric=frozenset(range(5, 9)))
+    return [*told, *blocks([table], {})]
 
 
 def _row(study: Mapping[str, Any]) -> list[Cell]:
     counts, told = study["trainings"], study["told"]
     seconds = sum(stage["seconds"] or 0 for stage in study["stages"])
     return [
-        Link(study["study"], href(study["study"])),
+        Link(study["study"], href(study["key"]), study["database"]),
         study_state(study),
         progress_bar(counts, study["study"]),
         Stacked(told["difference"], told["of"]) if told else "being read …",
