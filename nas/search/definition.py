@@ -693,7 +693,9 @@ def _study(source: YamlSource, profile: str | None, path: str | None) -> StudyDe
     # A person gave this: the classes and programs that it names are theirs.
     own_code.trust(own_function.code_names(source.data))
     if profile is not None and isinstance(source.data, dict):
-        source = replace(source, data=merge(source.data, _profile(source, profile)))
+        of_profile = {place[2:]: mark for place, mark in source.marks.items() if place[:2] == ("profiles", profile)}
+        data = merge(source.data, _profile(source, profile))
+        source = replace(source, data=data, marks={**source.marks, **of_profile})
     study = validate(StudyDefinition, source, StudyError)
     if "recipe" in source.data and not (isinstance(study.recipe, dict) and "study" in study.recipe):
         recipe_in(source, ("recipe",))

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from nas.errors import StudyError
+from nas.errors import NasError, StudyError
 from nas.search.definition import StudyDefinition, load_study, merge
 
 MINIMAL = {"name": "one", "space": "space.yaml", "stages": [{"profile": {}}]}
@@ -52,6 +52,17 @@ def test_a_profile_is_laid_over_the_file(tmp_path: Path) -> None:
     assert study.recipe == {"extends": "strong_baseline", "epochs": 1}
     assert [s.kind for s in study.named_stages()] == ["sweep"]
     assert study.seed == 4
+
+
+@pytest.mark.parametrize("key", ["recipe: {extends: quickstart, epochs: %s}", "stages: [{sweep: {candidates: %s}}]"])
+def test_what_is_wrong_in_a_profile_is_found_in_the_profile(tmp_path: Path, key: str) -> None:
+    """It was said of the line in the file that the profile replaces."""
+    text = f"name: a\nspace: s\nstages: [{{profile: {{}}}}]\n{key % 3}\nprofiles:\n  smoke:\n    {key % -1}\n"
+    file = write(tmp_path, text if "stages" not in key else text.replace("stages: [{profile: {}}]\n", "", 1))
+    load_study(file)
+    line = 1 + file.read_text().splitlines().index(f"    {key % -1}")
+    with pytest.raises(NasError, match=rf"study.yaml:{line}:"):
+        load_study(file, "smoke")
 
 
 def test_what_is_stored_reads_back_as_the_same_study(tmp_path: Path) -> None:
