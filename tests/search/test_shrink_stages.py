@@ -118,6 +118,15 @@ def hash_of(text: str, seed: int) -> int:
 
 
 @pytest.mark.slow
+def test_a_reference_that_the_table_lacks_is_why_there_is_no_cost_rule(tmp_path: Path) -> None:
+    shrink = {"shrink": {"families": ["cost"], "confirm": 0}}
+    path = study_file(tmp_path, [{"sweep": {"blocks": 1, "candidates": 12, "seeds": 1}}, shrink])
+    rows = (tmp_path / "table.csv").read_text().splitlines()
+    (tmp_path / "table.csv").write_text("\n".join(row for row in rows if "resnet101" not in row) + "\n")
+    work(open_study(path)[2])
+    assert "No rule was found to examine because the time of the reference, resnet101, is not known." in told(path)
+
+
 def test_a_shrink_that_fresh_draws_speak_against_is_undone(tmp_path: Path) -> None:
     """Sweeps read the first replicate, fresh draws the second, where the good sites are the bad ones."""
 

@@ -9,7 +9,9 @@ import pandas as pd
 from nas.reporting.document import Badge, Block, Cell, Paragraph, Section, Stacked, Table, words
 from nas.reporting.finding_rows import VERDICTS, finding_table
 from nas.reporting.numbers import count, interval, p_value, plural, signed
+from nas.reporting.shrink_steps import named_steps
 from nas.reporting.story.drawn import figure_block
+from nas.reporting.story.shrinking import because
 from nas.reporting.study_data import StudyData, records_of
 from nas.results.columns import Metric
 
@@ -38,7 +40,8 @@ def rules(data: StudyData) -> Section:
 def why_none(data: StudyData) -> str:
     """Why there are no findings."""
     if any("shrink" in str(stage.get("kind")) and stage.get("status") == "finished" for stage in data.stages):
-        return "The shrink stage found nothing to examine: too few candidates, or too few whose cost is known."
+        why = "".join(dict.fromkeys(because(step) for _, step in named_steps(list(data.stages))))
+        return f"No rule was found to examine{why}."
     return "No rule has been examined yet; stages after a sweep derive them."
 
 

@@ -19,18 +19,19 @@ def shrinking(data: StudyData) -> Section:
     if data.spaces:
         blocks.append(_table(data))
     steps = named_steps(list(data.stages))
-    without = [f"{code(name)}: no rule passed{_because(step)}." for name, step in steps if step.get("child_id") is None]
+    without = [f"{code(name)}: no rule passed{because(step)}." for name, step in steps if step.get("child_id") is None]
     edges = [(name, edge) for name, step in steps for edge in step.get("reopened") or ()]
     opened = [f"{code(name)}: {words(edge.get('reason') or '')}." for name, edge in edges]
     blocks += [Bullets(without)] if without else []
     blocks += [Paragraph("Edges that were too tight, moved outwards again:"), Bullets(opened)] if opened else []
     automatic = [stage for stage in data.stages if stage.get("kind") == "auto_shrink"]
     ended = [(stage.get("name"), stage.get("result") or {}) for stage in automatic]
-    blocks += [Paragraph(f"{code(name)} ended{_because(result)}.") for name, result in ended if result.get("why")]
+    blocks += [Paragraph(f"{code(name)} ended{because(result)}.") for name, result in ended if result.get("why")]
     return Section("shrinking", "Design spaces, and how they were shrunk", blocks)
 
 
-def _because(result: Mapping[str, Any]) -> str:
+def because(result: Mapping[str, Any]) -> str:
+    """Why a step proposed no space, behind a sentence; empty where no rule passed."""
     why = result.get("why")
     return f" because {words(why)}" if why and why != "no rule passed" else ""
 

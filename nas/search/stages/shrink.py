@@ -168,12 +168,13 @@ class ShrinkStep:
         """
         space, samples = self.context.space_of(self.stage), self.samples()
         alpha = self._share() if alpha is None else alpha
+        quote, reference = CostModel.of(self.context, "latency_ms").quote, self.context.reference
         findings, sights = derive(
             samples,
             space,
             families=families,
-            latency=CostModel.of(self.context, "latency_ms").quote,
-            reference=self.context.reference,
+            latency=quote,
+            reference=reference,
             settings=ShrinkSettings(slower=self.context.definition.latency.margin, unit=self.context.metric.suffix),
             alpha=alpha,
             margin=self.settings.margin,
@@ -185,7 +186,9 @@ class ShrinkStep:
         wide, edges = widened(self.context, space, samples, self._seed)
         child = propose_child(wide, findings) or wide
         if child.id == space.id:
-            return replace(told, space_id=space.id, why="no rule passed")
+            untold = not findings and "cost" in families and quote(reference).value is None
+            why = f"the time of the reference, {reference}, is not known" if untold else "no rule passed"
+            return replace(told, space_id=space.id, why=why)
         if edges:
             store_space(self.context.repository, wide, space)
         store_space(self.context.repository, child, wide if child is not wide else space)
