@@ -274,7 +274,8 @@ def report(rows: Sequence[Mapping[str, object]], told: str) -> str:
         true = f"{r['true']:.2f}" if r["true"] == r["true"] else "not known"
         equal = f"{r['equal_seconds']:.1f}" if r["equal_seconds"] == r["equal_seconds"] else ""
         cells = (r["score"], r["networks"], f"{r['seen']:.2f} [{r['low']:.2f}, {r['high']:.2f}]", true)
-        cells += (f"{r['seconds']:.2f}", equal, "reaches the bar" if r["reached"] else "does not")
+        verdict = "reaches the bar" if r["reached"] else "does not" if r["true"] == r["true"] else "not judged"
+        cells += (f"{r['seconds']:.2f}", equal, verdict)
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n\n".join(["# Screens beside the table of real trainings", told, "\n".join(lines)])
 
