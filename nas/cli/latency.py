@@ -152,7 +152,11 @@ def bridge(
     ],
     device: Annotated[str, typer.Option(help="Name of the device in the study.")],
     networks: Annotated[
-        list[str] | None, typer.Argument(metavar="[SPACE|CANDIDATE]...", help="To measure besides what waits.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[SPACE|CANDIDATE]...",
+            help="To measure besides what waits; with own blocks, a study finds only what was asked with its space.",
+        ),
     ] = None,
     db: DatabaseUrl = DEFAULT_DATABASE,
     backend: Backend = "tensorrt",
