@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
-from pydantic import AfterValidator, BaseModel, Field, PositiveFloat, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, PositiveFloat, PrivateAttr, field_validator, model_validator
 
 from nas.errors import StudyError, unknown_name
 from nas.files.names import study_name
@@ -510,6 +510,7 @@ class StudyDefinition(Settings):
         {}, description="named changes to this file, `nas run --profile NAME`"
     )
     source: str | None = Field(None, exclude=True)
+    _profile: str | None = PrivateAttr(None)
 
     @field_validator("device")
     @classmethod
@@ -591,6 +592,11 @@ class StudyDefinition(Settings):
             return own
         sweeps = [stage.settings.fidelity for stage in self.stages[:place] if stage.kind == "sweep"]
         return sweeps[-1] if sweeps else Fidelity()
+
+    @property
+    def profile(self) -> str | None:
+        """The profile that was laid over the file."""
+        return self._profile
 
     @property
     def folder(self) -> Path:
@@ -699,6 +705,7 @@ def _study(source: YamlSource, profile: str | None, path: str | None) -> StudyDe
     study = validate(StudyDefinition, source, StudyError)
     if "recipe" in source.data and not (isinstance(study.recipe, dict) and "study" in study.recipe):
         recipe_in(source, ("recipe",))
+    study._profile = profile
     return with_contents(study.model_copy(update={"source": path}))
 
 

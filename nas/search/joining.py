@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from nas.storage import Repository, StudyInfo
 
 
-ADDED = frozenset({"by", "code", "file", "history", "precision", "sources"})
-"""What `register` adds to the content of a study file; `file` is where it lay."""
+ADDED = frozenset({"by", "code", "file", "history", "precision", "profile", "sources"})
+"""What `register` adds to the content of a study file; `file` is where it lay, `profile` what was laid over it."""
 
 
 def database_url(definition: StudyDefinition, db: str | None = None) -> str:

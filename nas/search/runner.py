@@ -62,6 +62,8 @@ def register(definition: StudyDefinition, repository: Repository) -> int:
     store_space(repository, space)
     stored = {**definition.stored(), "space": space.to_dict()}
     stored["file"] = str(definition.folder / Path(definition.source or definition.name).name)
+    if definition.profile is not None:
+        stored["profile"] = definition.profile
     if is_handed_recipe(definition.recipe):
         stored["recipe"] = parts.recipe.to_dict()
     recipes = [parts.here(recipe) for recipe in (parts.recipe, parts.source_recipe)] if parts.trains else []

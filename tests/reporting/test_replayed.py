@@ -10,10 +10,12 @@ from search_builders import open_study, study_file, true_ms, work
 from nas.reporting.figures import Hypervolume, SpeedByPosition
 from nas.reporting.loading import load_study_data
 from nas.reporting.numbers import MISSING
+from nas.reporting.story import tell
 from nas.reporting.story.setting import data_section, protocol
 from nas.reporting.story.times import _table
 from nas.reporting.study_data import StudyData
 from nas.search.cost_model import CostModel
+from nas.search.runner import register
 from nas.spaces import Candidate
 
 
@@ -60,3 +62,21 @@ def test_what_a_table_does_not_hold_is_left_out(data: StudyData) -> None:
     assert [what for what, _ in _latency_facts(data, rows).pairs] == ["time of a batch", "speed"]
     assert {row[2] for row in _table(data).rows} == {MISSING}
     assert ". Dashed lines" in SpeedByPosition().caption(SpeedByPosition().table(data))
+
+
+def test_the_commands_to_reproduce_name_the_file_and_profile_that_were_run(tmp_path: Path) -> None:
+    folder = tmp_path / "studies"
+    folder.mkdir()
+    file = study_file(
+        folder, [{"sweep": {"candidates": 4}}], name="people", profiles={"smoke": {"name": "people-smoke"}}
+    )
+    own = file.rename(folder / "my people.yaml")
+    for profile, name in (("smoke", "people-smoke"), (None, "people")):
+        definition, repository, _ = open_study(own, profile)
+        register(definition, repository)  # again: nothing has changed
+        sections = tell(load_study_data(repository.database, name)).sections
+        said = str(next(section for section in sections if section.anchor == "reproduce").blocks)
+        over = " --profile smoke" if profile else ""
+        assert f"nas run 'studies/my people.yaml'{over}\\nnas report {name}" in said
+        assert ("with its profile `smoke` as it was run" in said) == bool(profile)
+        assert "profile: smoke" not in said

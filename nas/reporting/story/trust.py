@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -83,8 +85,9 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 
 def reproduce(data: StudyData) -> Section:
     """The commands and the study file that make these numbers again."""
-    file = f"studies/{file_name(data.name)}.yaml"
-    commands = f"nas run {file}\nnas report {file_name(data.name)}"
+    file, profile = _study_file(data), data.definition.get("profile")
+    run = shlex.join(["nas", "run", file, *(["--profile", profile] if profile else [])])
+    commands = f"{run}\nnas report {file_name(data.name)}"
     file_keys = {key: value for key, value in data.definition.items() if key not in ADDED}
     text = dump_yaml(clean(file_keys)).rstrip() if file_keys else ""
     said = (
@@ -93,8 +96,17 @@ def reproduce(data: StudyData) -> Section:
     )
     blocks: list[Block] = [Paragraph(said), Code(commands, "sh"), Paragraph(f"To cite: {_cited(data)}")]
     if text:
-        blocks += [Paragraph(f"The study file ({code(file)}) as it was run:"), Code(text, "yaml")]
+        laid = f" with its profile {code(profile)}" if profile else ""
+        blocks += [Paragraph(f"The study file ({code(file)}){laid} as it was run:"), Code(text, "yaml")]
     return Section("reproduce", "How to reproduce", blocks, folded=True)
+
+
+def _study_file(data: StudyData) -> str:
+    """The file's name, and `studies/` where it lay in such a folder; of a study without one, where it may be kept."""
+    file = Path(data.definition.get("file") or "")
+    if not file.suffix:
+        return f"studies/{file_name(data.name)}.yaml"
+    return str(Path("studies", file.name) if file.parent.name == "studies" else file.name)
 
 
 def _cited(data: StudyData) -> str:
