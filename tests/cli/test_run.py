@@ -106,6 +106,14 @@ def test_a_dry_run_leaves_nothing_behind(folder: Path, capfd: pytest.CaptureFixt
     assert sorted(folder.rglob("*")) == before
 
 
+def test_a_dry_run_refuses_an_address_that_no_database_has(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = study_file(folder, STAGES, database="mysql://localhost/x")
+    assert main(["run", str(path), "--dry-run"]) == 2
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert "'mysql' databases are not supported" in told.err
+
+
 def test_a_worker_joins_by_name(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     from search_builders import open_study
 
