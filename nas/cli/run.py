@@ -19,7 +19,7 @@ from nas import commands, reporting, search, storage
 from nas.cli import campaign as campaigns
 from nas.cli.campaign import hours
 from nas.cli.common import Json, OneStudy, Url, duration, emit_json, line, note, note_path, print_table
-from nas.errors import NasError, StudyError
+from nas.errors import DataError, NasError, StudyError
 
 if TYPE_CHECKING:
     from nas.files.plain import JsonDict
@@ -169,18 +169,19 @@ def _report(study: Study) -> dict[str, str]:
     return {key: str(path) for key, path in written.items()}
 
 
-def _estimate(definition: StudyDefinition, url: str) -> StudyEstimate:
+def _estimate(definition: StudyDefinition, url: str, *, probe: bool = True) -> StudyEstimate:
     with commands.database_if_there(url) as database:
         repository = storage.Repository(database)
         known = {s.name: s.id for s in repository.studies()}
         context = search.StudyContext(
             definition, repository, known.get(definition.name, 0), device=search.training_device(definition)
         )
-        return search.estimate(context)
+        return search.estimate(context, probe=probe)
 
 
 def _dry_run(definition: StudyDefinition, url: str, json: bool) -> None:
-    found, problem = _estimate(definition, url), _problem(definition, url)
+    problem = _problem(definition, url)  # known before anything is timed; data need not be here to count a set's hours
+    found = _estimate(definition, url, probe=problem is None or isinstance(problem, DataError))
     if json:
         said = None if problem is None else problem.message
         emit_json({"study": definition.name, **found.to_dict(), "problem": said})
@@ -212,7 +213,7 @@ def _tell_estimate(definition: StudyDefinition, found: StudyEstimate) -> None:
         took = f"about {hours(found.hours)} on one worker{shared}"
     note(f"Space: {found.space_size:,} candidates. At most {found.trainings} trainings, {took}.")
     speed = "not needed" if found.images_per_s is None else f"{found.images_per_s:.0f} images/s"
-    note(f"Speed: {speed} ({found.basis}).")
+    note("Speed: not known." if found.basis == "unknown" else f"Speed: {speed} ({found.basis}).")
 
 
 def worker(

@@ -121,18 +121,20 @@ def estimate(context: StudyContext, *, probe: bool = True) -> StudyEstimate:
 
     Args:
         context: the study; its database may be empty.
-        probe: time a few training steps when the database knows no speed. Nothing is timed where nothing trains.
+        probe: time a few training steps when the database knows no speed. Nothing is timed where nothing
+            trains, or where it is not known on how many images.
     """
     stages = context.definition.named_stages()
     previews = [HANDLERS[stage.kind].preview(context, space_at(context, stage), stage.settings) for stage in stages]
     trains = context.trains and any(preview.trainings for preview in previews)
-    costs = _Costs(context, probe and trains)
+    costs = _Costs(context)
+    images = costs.images(context.search_view, context.recipe) if trains else None
+    costs.may_probe = probe and images is not None
     found = tuple(
         StageEstimate(stage.name, stage.kind, preview, costs.hours(stage, preview), costs.timing(preview))
         for stage, preview in zip(stages, previews, strict=True)
     )
     speed = costs.speed(context.baselines[0], context.recipe) if trains else None
-    images = costs.images(context.search_view, context.recipe) if trains else None
     basis = costs.basis if trains or not context.trains else costs.latency_basis
     told = None if speed is None else speed.train
     return StudyEstimate(context.space.size(), found, images, told, basis, context.definition.workers)
@@ -153,7 +155,7 @@ class _Costs:
     """
 
     context: StudyContext
-    may_probe: bool
+    may_probe: bool = False
     _speeds: dict[str, Speed | None] = field(default_factory=dict)
 
     def hours(self, stage: StageDefinition, preview: Preview) -> float | None:

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 from search_builders import study_file
 
+from nas import training
 from nas.cli import common, run
 from nas.cli.main import main
 from nas.commands import terminal
@@ -112,6 +113,19 @@ def test_a_dry_run_refuses_an_address_that_no_database_has(folder: Path, capfd: 
     told = capfd.readouterr()
     assert told.out == ""
     assert "'mysql' databases are not supported" in told.err
+
+
+def test_a_dry_run_looks_at_paths_before_it_times_anything(
+    folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "probe", lambda *_: pytest.fail("timed"))
+    recipe = {"extends": "quickstart", "weights": "gone.pth"}
+    stages = [{"sweep": {"candidates": 2}}]
+    path = study_file(folder, stages, objective=None, data={"market1501": "nowhere"}, recipe=recipe)
+    assert main(["run", str(path), "--dry-run"]) == 2
+    told = capfd.readouterr()
+    assert "no weights file at gone.pth" in told.err
+    assert "Speed: not known." in told.err
 
 
 def test_a_worker_joins_by_name(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

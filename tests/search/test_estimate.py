@@ -110,6 +110,11 @@ def test_nothing_is_timed_where_nothing_trains(dry: Dry) -> None:
     assert "not known before one was timed" in unknown.basis
 
 
+def test_nothing_is_timed_where_the_images_are_not_known(dry: Dry) -> None:
+    found = dry([{"sweep": {"candidates": 4}}], data={"folders": "nowhere"})
+    assert (dry.asked, found.trainings, found.hours) == ([], 6, None)  # type: ignore[attr-defined]
+
+
 def test_workers_share_trainings_but_not_latencies(dry: Dry) -> None:
     stages = [{"profile": {}}, {"sweep": {"blocks": 1, "candidates": 7, "baselines": False}}]
     found = dry(stages, workers=4)
