@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from nas.progress import duration
@@ -104,24 +103,28 @@ def _undecided(data: StudyData) -> list[Limit]:
     return [Limit("too few trainings", fact, "The rules found may not be all there are.", cure)]
 
 
-_CURES: Mapping[str, str] = {
+_CURES = {
     "out_of_memory": "A smaller batch in the recipe, or a device with more memory, cures it",
     "diverged": "A smaller `base_lr` or more `warmup_epochs` in the recipe cure it",
     "data": "`nas data check` names the images",
     "killed": "Whoever ended the workers knows why",
     "timeout": "A larger `max_training_hours`, or a machine that does nothing else, cures it",
 }
+_OF_OUR_TRAINING = ("out_of_memory", "diverged", "data")
 
 
 def _failures(data: StudyData) -> list[Limit]:
     """One line a kind, the most frequent first."""
     if data.failed.empty:
         return []
-    name = words(data.name)
-    found = []
+    name, found = words(data.name), []
+    reasons = "The report's part on failures gives the reasons"
+    cures = _CURES
+    if data.definition.get("objective"):  # there is no recipe, and no data that we read
+        cures = _CURES | dict.fromkeys(_OF_OUR_TRAINING, "The cause lies in the study's objective")
     for kind, number in data.failed["failure_kind"].fillna("unknown").value_counts().items():
         fact = f"{plural(number, 'training')} failed for good ({words(kind)})."
-        cure = _CURES.get(str(kind), "The report's part on failures gives the reasons")
+        cure = cures.get(str(kind), reasons)
         again = f"`nas studies retry {name}` lets {'it' if number == 1 else 'them'} be tried again."
         ranked = "Its candidate ranks last and is" if number == 1 else "Their candidates rank last and are"
         found.append(Limit("failures", fact, f"{ranked} never averaged.", f"{cure}; then {again}"))

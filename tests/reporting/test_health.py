@@ -77,6 +77,17 @@ def test_a_table_is_neither_trained_nor_timed_here() -> None:
     assert {limit.kind for limit in health(replayed)} == {"too few trainings", "failures"}
 
 
+@pytest.mark.parametrize("kind", ["diverged", "out_of_memory", "data"])
+def test_failures_of_an_own_objective_are_not_cured_in_a_recipe(kind: str) -> None:
+    build = ResultsBuilder()
+    build.add("resnet50", stage="1-sweep", kind="sweep", status="failed", map=None, failure_kind=kind)
+    definition = {"objective": {"python": "my_trainer:nan"}}
+    (limit,) = health(StudyData("x", results=build.table(), definition=definition))
+    assert limit.cure.startswith("The cause lies in the study's objective")
+    assert "recipe" not in limit.cure
+    assert "data check" not in limit.cure
+
+
 def test_nothing_is_said_of_a_study_that_has_not_begun(empty: StudyData) -> None:
     assert health(empty) == []
 
