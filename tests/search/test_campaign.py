@@ -151,6 +151,7 @@ def test_how_many_have_begun_is_said_where_two_are_needed(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # five studies and their pictures, beside the other tests
 def test_the_gallery_of_the_documentation_runs_from_an_empty_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
