@@ -59,6 +59,10 @@ def report(
     if not images and (rank_lists or maps):
         raise NasError("--no-images leaves nothing of --rank-lists and --maps, which are images", "Leave them out.")
     if study is not None and (len(study) > 1 or _is_campaign(study[0])):
+        options = {"--format": formats is not None, "--plotlyjs": plotlyjs != "inline", "--rank-lists": rank_lists}
+        options |= {"--maps": maps, "--no-images": not images}
+        if given := ", ".join(option for option, is_given in options.items() if is_given):
+            raise NasError(f"{given}: only for the report of one study", "leave it out, or name one study")
         _over_several(study, db, out, json)
         return
     name, url = search.find_study(study[0] if study else None, db)

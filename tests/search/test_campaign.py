@@ -150,6 +150,19 @@ def test_how_many_have_begun_is_said_where_two_are_needed(
     assert not (tmp_path / "reports").exists()
 
 
+@pytest.mark.parametrize(
+    "option",
+    [["--format", "latex"], ["--plotlyjs", "directory"], ["--rank-lists", "3"], ["--maps", "3"], ["--no-images"]],
+)
+def test_what_only_the_report_of_one_study_knows_is_refused(
+    option: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _campaign(tmp_path, "first.yaml", "second.yaml")
+    assert main(["report", "both.yaml", *option]) == 2
+    assert f"{option[0]}: only for the report of one study" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # five studies and their pictures, beside the other tests
 def test_the_gallery_of_the_documentation_runs_from_an_empty_folder(
