@@ -234,7 +234,7 @@ def _basis(found: Answer) -> str:
 
 
 def _unconfirmed(found: Answer) -> str:
-    return "" if found.confirmed else " Not confirmed: no confirm stage has trained the networks compared here."
+    return "" if found.confirmed else " Not confirmed: these are not a confirm stage's trainings."
 
 
 def _some(names: Sequence[str]) -> str:
