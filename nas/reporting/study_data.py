@@ -141,7 +141,7 @@ class StudyData:
 
     @cached_property
     def trainings(self) -> pd.DataFrame:
-        """One row a training: a training shared by several stages is kept once, in its last stage."""
+        """One row a training, see `nas.results.columns.trainings`; its stage is one of those that asked for it."""
         return trainings(self.results)
 
     def trained_in(self, rows: pd.DataFrame) -> pd.Series:

@@ -141,6 +141,13 @@ def test_hyperparameters_are_read_from_candidates_and_the_studys_recipe() -> Non
     assert "last_stride" not in table  # it does not vary
 
 
+def test_a_stage_that_shares_confirmed_trainings_has_all_it_asked_for() -> None:
+    asked = tuned().results
+    confirmed = asked[asked["notation"].str.endswith("@8")].assign(stage="2-confirm", stage_kind="confirm")
+    both = StudyData("x", definition=tuned().definition, results=pd.concat([asked, confirmed], ignore_index=True))
+    assert len(settings_table(both, "1-sweep")) == len(settings_table(tuned(), "1-sweep")) == 7
+
+
 def test_a_candidate_whose_blocks_differ_has_no_one_value() -> None:
     build = ResultsBuilder()
     for text in ("se@6", "se(reduction=8)@6", "se(reduction=8)@6+se@8", "se(reduction=8)@6,8"):

@@ -16,6 +16,7 @@ from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.notations import block_label
 from nas.reporting.study_data import StudyData
+from nas.results.columns import finished
 from nas.results.costs import COSTS
 from nas.spaces.candidate import Candidate
 from nas.spaces.labels import block_title
@@ -43,10 +44,10 @@ def settings_table(data: StudyData, stage: str = "") -> pd.DataFrame:
 
     Args:
         data: the study.
-        stage: only what that stage trained; the comparable set with most candidates by default.
+        stage: only what that stage asked for; the comparable set with most candidates by default.
     """
     rows = data.finished.iloc[:0] if data.widest is None else data.widest.rows(data.finished)
-    rows = data.finished[data.finished["stage"] == stage] if stage else rows
+    rows = finished(data.results[data.results["stage"] == stage]) if stage else rows
     means = rows.groupby("notation", sort=False).agg(map=("map", "mean"), cost=(data.cost, "first")).reset_index()
     if len(means) > MOST_CANDIDATES:
         means = means.sample(MOST_CANDIDATES, random_state=0)
@@ -140,7 +141,7 @@ class Slices(StudyFigure):
     """A plot a hyperparameter: the mean of every candidate over its value, and the mean of each value.
 
     Args:
-        stage: only what that stage trained; the comparable set with most candidates by default.
+        stage: only what that stage asked for; the comparable set with most candidates by default.
         shown: plots at most: those whose means differ most.
     """
 
@@ -217,7 +218,7 @@ class ParallelCoordinates(StudyFigure):
     """A line a candidate through its hyperparameters, its cost and what it reached; drag along an axis to keep some.
 
     Args:
-        stage: only what that stage trained; the comparable set with most candidates by default.
+        stage: only what that stage asked for; the comparable set with most candidates by default.
         shown: hyperparameters at most: those whose means differ most.
     """
 
