@@ -179,11 +179,13 @@ def trainings(table: pd.DataFrame) -> pd.DataFrame:
     if "training_id" not in table:
         return table
     same = [column for column in ("training_id", "notation", "seed", MAP.column) if column in table]
-    rank = 2 * confirming(table) + comparable(table)
-    order = np.argsort(rank, kind="stable")
-    ordered = table.iloc[order]
-    spare = ordered.duplicated(same, keep="last") & ordered["training_id"].notna()
-    return table.iloc[np.sort(order[~spare.to_numpy()])]
+    shared = np.flatnonzero(table.duplicated(same, keep=False) & table["training_id"].notna())
+    if not len(shared):
+        return table
+    asked = table.iloc[shared]
+    order = shared[np.argsort(2 * confirming(asked) + comparable(asked), kind="stable")]
+    spare = order[table.iloc[order].duplicated(same, keep="last")]
+    return table.iloc[np.delete(np.arange(len(table)), spare)]
 
 
 def finished(table: pd.DataFrame, metric: Metric = MAP) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pytest
 from results_builders import trained
 
 from nas.errors import StudyError
-from nas.results.columns import failed, finished
+from nas.results.columns import failed, finished, trainings
 from nas.results.levels import Level, candidates, is_plain, levels, quoted_level, widest_level
 
 PLAIN, BLOCK = "resnet50", "resnet50+se@8"
@@ -130,6 +130,14 @@ def test_what_was_confirmed_stays_so_when_a_later_stage_asks_for_it_again(kind: 
     alone, again = candidates(table, after), candidates(both, after)
     assert again.set_index("notation")["quoted"].to_dict() == alone.set_index("notation")["quoted"].to_dict()
     assert len(finished(both)) == len(finished(table))
+
+
+def test_a_table_that_shares_no_training_is_taken_as_it_is() -> None:
+    """To put its rows in order and copy them took twice as long, for every summary of a study."""
+    table = study()
+    assert trainings(table) is table
+    shared = pd.concat([table, table.iloc[[3]]])  # a name twice, as in tables put together
+    assert trainings(shared)["training_id"].tolist() == [0, 1, 2, *range(4, len(table)), 3]
 
 
 def test_plain_networks_alone_are_no_level_to_quote_while_others_can_be_compared() -> None:
