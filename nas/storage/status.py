@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Row, ScalarSelect, func, select
+from sqlalchemy import ColumnElement, Row, ScalarSelect, SQLColumnExpression, func, select
 from sqlalchemy.orm import Session
 
 from nas.storage.base import AnyRow, AnySelect, counted, trainings_of
@@ -45,7 +45,7 @@ class Status(Studies):
 
 def _training_counts_query() -> AnySelect:
     return (
-        select(Stage.study_id.label("id"), *[_count(status) for status in TRAINING_STATUSES])
+        select(Stage.study_id.label("id"), *[_count(status, Training.id.distinct()) for status in TRAINING_STATUSES])
         .join(StageTraining, StageTraining.stage_id == Stage.id)
         .join(Training, Training.id == StageTraining.training_id)
         .group_by(Stage.study_id)
@@ -103,8 +103,8 @@ def _summary(session: Session, study: str) -> StudyStatus:
     )
 
 
-def _count(status: str) -> ColumnElement[int]:
-    return func.count(Training.id).filter(Training.status == status).label(status)
+def _count(status: str, counted: SQLColumnExpression[int]) -> ColumnElement[int]:
+    return func.count(counted).filter(Training.status == status).label(status)
 
 
 def _stages_query(study: str) -> AnySelect:
@@ -120,7 +120,7 @@ def _stages_query(study: str) -> AnySelect:
             Stage.finished_at,
             func.sum(Training.seconds).filter(Training.status == "finished").label("seconds"),
             func.avg(Training.seconds).filter(Training.status == "finished").label("mean_seconds"),
-            *[_count(status).label(f"n_{status}") for status in TRAINING_STATUSES],
+            *[_count(status, Training.id).label(f"n_{status}") for status in TRAINING_STATUSES],
         )
         .join(StudyRow, StudyRow.id == Stage.study_id)
         .outerjoin(StageTraining, StageTraining.stage_id == Stage.id)

@@ -157,6 +157,15 @@ def test_eight_processes_claim_every_training_exactly_once(repository: Repositor
     assert attempts == [1] * 10
 
 
+def test_a_training_of_two_stages_is_one_in_the_list_of_studies(repository: Repository) -> None:
+    study_id, _, _ = fill(repository, 3)
+    later = repository.ensure_stage(study_id, 1, "confirm", "confirm", {})
+    repository.request_trainings(later, [request(0), request(1)])
+    (summary,) = repository.study_summaries()
+    assert summary["trainings"] == repository.status("made_up")["trainings"]
+    assert summary["trainings"]["waiting"] == 3
+
+
 def test_a_training_shared_by_two_studies_is_done_once(repository: Repository, tmp_path: Path) -> None:
     first, _, ids = fill(repository, 2, study="first")
     finish_all(repository, first)
