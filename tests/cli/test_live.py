@@ -107,7 +107,7 @@ def test_a_training_of_two_stages_is_counted_once_as_at_the_end(study: Any) -> N
     status["stages"][1]["trainings"] = {"waiting": 0, "running": 0, "finished": 5, "failed": 0}
     with StudyView(study, 1, out) as view:
         view.update(status)
-    assert "12 trainings (2 counted in more than one stage), 0 s elapsed" in out.file.getvalue()  # type: ignore[attr-defined]
+    assert "12 trainings (stages that share some count 2 more), 0 s elapsed" in out.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_time_left_is_that_of_what_is_open(study: Any) -> None:

@@ -257,13 +257,13 @@ def trainings_words(status: StudyStatus) -> str:
 
     >>> stages = [{"trainings": {"finished": 9, "failed": 6}}, {"trainings": {"finished": 5, "failed": 0}}]
     >>> trainings_words({"stages": stages, "trainings": {"finished": 12, "failed": 6}})
-    '12 trainings, 6 more failed (2 counted in more than one stage)'
+    '12 trainings, 6 more failed (stages that share some count 2 more)'
     """
     finished, failed = (status["trainings"][key] for key in ("finished", "failed"))
     again = sum(stage["trainings"][key] for stage in status["stages"] for key in ("finished", "failed"))
     words = f"{finished} training{'s' * (finished != 1)}" + (f", {failed} more failed" if failed else "")
     shared = again - finished - failed
-    return words + (f" ({shared} counted in more than one stage)" if shared else "")
+    return words + (f" (stages that share some count {shared} more)" if shared else "")
 
 
 def launch_lines(status: StudyStatus) -> list[str]:
