@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas import reporting, storage
-from nas.cli.common import duration, emit_json, note, print_table
+from nas.cli.common import duration, emit_json, note, note_path, print_table
 from nas.errors import NasError, StudyError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _report(campaign: Campaign, url_of: UrlOf) -> dict[str, str]:
     written = reporting.write_combined(studies, folder, campaign.title, campaign.question)
     note("Report over all studies:")
     for path in written.values():
-        note(f"  {path}")
+        note_path(path)
     return {key: str(path) for key, path in written.items()}
 
 

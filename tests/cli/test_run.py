@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 from search_builders import study_file
 
-from nas import training
-from nas.cli import common, run
+from nas import reporting, training
+from nas.cli import campaign, common, run
 from nas.cli.main import main
 from nas.commands import terminal
 from nas.reporting import stills
@@ -33,6 +33,16 @@ def test_the_folder_of_tables_and_pictures_is_named_once(capfd: pytest.CaptureFi
     files = {"figures": Path("reports/a/figures"), "png": Path("reports/a/figures"), "md": Path("reports/a/r.md")}
     run._report(SimpleNamespace(name="a", report=lambda folder: files))  # type: ignore[arg-type]
     assert capfd.readouterr().err.splitlines() == ["Report:", "  reports/a/figures", "  reports/a/r.md"]
+
+
+def test_paths_of_a_campaigns_report_are_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Console(file=io.StringIO(), force_terminal=True, width=20, soft_wrap=True)
+    monkeypatch.setattr(terminal, "console", lambda: out)
+    monkeypatch.setattr(campaign, "load_studies", lambda *_, **__: [None, None])
+    monkeypatch.setattr(reporting, "write_combined", lambda *_: {"html": tmp_path / "report.html"})
+    asked = SimpleNamespace(name="a", studies=(), title="", question="")
+    campaign._report(asked, str)  # type: ignore[arg-type]
+    assert f"{tmp_path.as_uri()}/report.html\x1b\\" in out.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_a_path_is_a_link_at_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
