@@ -620,3 +620,9 @@ def test_seed_noise_of_one_network_shows_no_scores_that_cannot_be() -> None:
     assert isinstance(figure, go.Figure)
     (mean,) = table["mean"].unique()
     assert 0 < figure.layout.xaxis.range[0] < mean < figure.layout.xaxis.range[1] < 1
+    for below in (0.0, -0.637):  # of what is better the less, the negative is stored
+        moved = table.assign(mean=below)
+        moved.attrs = table.attrs
+        figure = SeedNoise().draw(moved)
+        assert isinstance(figure, go.Figure)
+        assert figure.layout.xaxis.range[0] < below < figure.layout.xaxis.range[1]

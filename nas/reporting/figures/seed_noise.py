@@ -72,7 +72,8 @@ class SeedNoise(StudyFigure):
         )
         if table["mean"].nunique() == 1:  # plotly would show values that no score has
             (mean,) = table["mean"].unique()
-            figure.update_xaxes(range=[0.95 * mean, 1.05 * mean])
+            pad = 0.05 * abs(mean) or 0.05
+            figure.update_xaxes(range=[mean - pad, mean + pad])
         figure.update_yaxes(
             title_text=f"Training minus its candidate's mean ({style.plain(style.metric_of(table).suffix)})",
             tickformat="+.4~f",
