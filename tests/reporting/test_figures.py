@@ -331,6 +331,16 @@ def test_speed_by_position_repeats_equal_shapes_only(full: StudyData) -> None:
     assert (cnl["timed_at"] == [1, *[2] * 3, *[5] * 4, *[9] * 6, *[15] * 3]).all()
 
 
+def test_single_placements_that_were_timed_in_vain_are_counted(full: StudyData) -> None:
+    assert "a `profile` stage measures them" in str(SpeedByPosition()(replace(full, latencies=pd.DataFrame())))
+    times = pd.concat([full.latencies, full.latencies.head(1).assign(site=np.nan, block=None, n_blocks=2)])
+    singles = int(times["site"].notna().sum())
+    lost = times.assign(median_ms=np.nan, unknown="its ratio is known to 94% only")
+    said = str(SpeedByPosition()(replace(full, latencies=lost)))
+    assert f"{singles} were timed, but not known well enough; time again on an idle machine." in said
+    assert "`profile`" not in said
+
+
 def test_map_by_position_shows_the_best_setting_and_the_baseline(full: StudyData) -> None:
     table = MapByPosition().table(full)
     singles = table[table["kind"] == "single"]

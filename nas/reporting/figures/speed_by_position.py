@@ -13,7 +13,7 @@ from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.figures.site_axis import add_level_line, add_site_axis
 from nas.reporting.notations import has_default_params, topology_of
-from nas.reporting.numbers import is_missing
+from nas.reporting.numbers import count, is_missing
 from nas.reporting.study_data import StudyData, rows_of
 from nas.spaces.labels import block_title, short_label
 
@@ -36,8 +36,10 @@ class SpeedByPosition(StudyFigure):
     title: ClassVar[str] = "Speed by position"
 
     def _table(self, data: StudyData) -> pd.DataFrame:
-        rows = data.latencies.dropna(subset=["median_ms"])
+        rows = data.latencies
         placed = rows["block"].notna() & rows["site"].notna()
+        lost = int((placed & rows["median_ms"].isna() & rows["unknown"].notna()).sum())
+        rows, placed = rows[rows["median_ms"].notna()], placed[rows["median_ms"].notna()]
         plain = rows["n_blocks"].fillna(1).astype(int) == 0
         table = rows[placed | plain].copy()
         table["low"] = 1000.0 / pd.to_numeric(table["p95_ms"], errors="coerce")
@@ -48,12 +50,18 @@ class SpeedByPosition(StudyFigure):
         table = _with_equal_sites(table.reindex(columns=list(_COLUMNS)), data.backbone)
         table = table.sort_values(["block", "site"]).reset_index(drop=True)
         table.attrs = {"batch": data.batch_words, "backbone": data.backbone, "given": data.table is not None}
+        table.attrs["lost"] = lost
         return table
 
     def draw(self, table: pd.DataFrame) -> Drawing:
         singles = table[table["site"].notna()]
         if singles.empty:
-            return "No single placement has a known latency yet; a `profile` stage measures them."
+            lost = table.attrs.get("lost", 0)
+            why = "a `profile` stage measures them"
+            if lost:
+                timed = f"{count(lost)} {'was' if lost == 1 else 'were'} timed"
+                why = f"{timed}, but not known well enough; time again on an idle machine"
+            return f"No single placement has a known latency yet; {why}."
         figure = style.new_figure(440)
         add_site_axis(figure, str(table.attrs.get("backbone", "resnet50")))
         for block in style.block_order(singles["block"]):
