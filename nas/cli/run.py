@@ -162,6 +162,7 @@ def _rule_lines(rules: list[dict[str, str]]) -> list[str]:
 
 
 def _report(study: Study) -> dict[str, str]:
+    note("Writing the report.")
     written = study.report(Path("reports") / study.name)
     note("Report:")
     for path in dict.fromkeys(written.values()):

@@ -19,7 +19,7 @@ from nas.search.context import StudyContext
 from nas.storage.standing import RunningTraining, StudyStatus
 
 QUIET_EVERY_S = 60.0
-"""Off a terminal: how often at most a line tells of trainings; a stage that begins or ends is told at once."""
+"""Off a terminal: how often a line tells of trainings or timed networks; a stage's begin or end is told at once."""
 
 
 class StudyView:
@@ -89,7 +89,7 @@ class StudyView:
         return f"{search.trainings_words(status)}, {duration(time.monotonic() - self._begun)} elapsed{eta}"
 
     def _events(self, status: StudyStatus) -> list[str]:
-        """What happened since the last look: stages that began or ended, new waits, now and then a count."""
+        """What happened since the last look: stages that began or ended, new waits, now and then counts."""
         lines, current = [], "[between stages]"
         for stage, here in zip(status["stages"], self._remaining.stages(status), strict=True):
             if stage["status"] == "running":
@@ -105,8 +105,9 @@ class StudyView:
                 lines.append(words)
             self._told[owner] = words
         ended = sum(here.ended for here in self._remaining.stages(status))
-        if ended > self._told_ended and time.monotonic() - self._last_line > QUIET_EVERY_S:
-            lines.append(f"{current} {self._summary(status)}")
+        if time.monotonic() - self._last_line > QUIET_EVERY_S:
+            lines += [f"{current} {self._summary(status)}"] if ended > self._told_ended else []
+            lines += [words for words in status["doing"].values() if words.startswith("timing")]
         if lines:
             self._last_line, self._told_ended = time.monotonic(), ended
         return lines

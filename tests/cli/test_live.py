@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 from search_builders import open_study, study_file
 
+from nas.commands import live
 from nas.commands.live import StudyView
 from nas.search.remaining import Remaining
 
@@ -70,6 +71,18 @@ def test_a_log_has_a_line_an_event(study: Any, capsys: pytest.CaptureFixture[str
     assert len(lines) == 2
     assert lines[0].startswith("[sweep] running")
     assert lines[1] == waits["w"]
+
+
+def test_a_log_tells_now_and_then_which_network_is_timed(
+    study: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(0, 1000, 40))
+    monkeypatch.setattr(live.time, "monotonic", lambda: next(clock))
+    with StudyView(study, 1, Console(file=io.StringIO(), force_terminal=False)) as view:
+        for done in range(1, 10):
+            view.update(_status({}, doing={"w": f"timing network {done} of 26: resnet50+se@4"}))
+    timed = [line for line in capsys.readouterr().err.splitlines() if line.startswith("timing network")]
+    assert 1 < len(timed) < 9
 
 
 def test_the_last_picture_of_a_run_says_how_it_ended(study: Any) -> None:
