@@ -454,7 +454,7 @@ class StudyDefinition(Settings):
     """
 
     name: StudyName = Field(
-        description="letters, digits, - and _; names the study in the database and its report folder"
+        description="letters, digits, -, _ and ., 80 at most; names the study in the database and its report folder"
     )
     title: str = Field("", description="one line for people")
     question: str | StudyQuestion = Field(
