@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 from search_builders import open_study, study_file, work
 from sqlalchemy import update
@@ -181,6 +183,18 @@ def test_a_run_that_was_killed_is_not_said_to_go_on(tmp_path: Path) -> None:
     assert launch_lines(repository.status("replayed"))[0].startswith("run by process 7")
     repository.set_launch(context.study_id, here | {"until": now - 1})
     assert launch_lines(repository.status("replayed")) == []
+
+
+def test_a_run_that_was_killed_on_this_machine_is_known_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, repository, context = open_study(study_file(tmp_path, SWEEP))
+    job = {"id": "0", "worker": "w", "state": "running", "code": None, "log": "", "reason": ""}
+    here = {"launcher": "local", "host": socket.gethostname(), "pid": 7, "log": "", "jobs": [job], "ends_at": None}
+    repository.set_launch(context.study_id, here | {"until": repository.status("replayed")["now"] + 60})
+    monkeypatch.setattr(psutil, "pid_exists", lambda pid: pid != 7)
+    (said,) = launch_lines(repository.status("replayed"))
+    assert said == f"process 7 on {socket.gethostname()} ran it and is gone: run the same command to go on"
 
 
 def test_stop_now_reaches_a_training_through_its_sign_of_life(tmp_path: Path) -> None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import sys
 import uuid
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
+
+import psutil
 
 from nas.errors import StudyError
 from nas.progress import duration
@@ -272,12 +275,18 @@ def launch_lines(status: StudyStatus) -> list[str]:
     lines = [f"stopped: {why or 'it was asked to'}"] if has_stopped(status) else []
     if not lines and wish != "run":
         lines = [f"wished: {wish}" + (f" ({why})" if why else "")]
+    jobs = launch.get("jobs", [])
     if launch:
         log = f", log {launch['log']}" if launch.get("log") else ""
-        lines.append(f"run by process {launch['pid']} on {launch['host']}, workers through {launch['launcher']}{log}")
-        if (left := time_left(status)) is not None:
-            lines.append(f"at most about {duration(left)} left")
-    for job in launch.get("jobs", []):
+        runner = f"process {launch['pid']} on {launch['host']}"
+        if launch["host"] == socket.gethostname() and not psutil.pid_exists(launch["pid"]):
+            lines.append(f"{runner} ran it and is gone: run the same command to go on{log}")
+            jobs = [] if launch["launcher"] == "local" else jobs  # workers here end with it, those of an engine go on
+        else:
+            lines.append(f"run by {runner}, workers through {launch['launcher']}{log}")
+            if (left := time_left(status)) is not None:
+                lines.append(f"at most about {duration(left)} left")
+    for job in jobs:
         waits = f", {job['reason']}" if job["reason"] else ""
         lines.append(f"{launch['launcher']} {job['id']}: {job['state']}{waits}, log {job['log']}")
     return lines
