@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from nas.data.augmentation import Augmentation
 from nas.errors import SourceError, TrainingError, closest, unknown_name
 from nas.files.hashes import hash_of_text, sha256_of
-from nas.files.model_errors import Location
+from nas.files.model_errors import Location, needed
 from nas.files.yaml_source import YamlSource
 from nas.spaces.candidate import Candidate
 from nas.spaces.plugins import code_names, is_part, unknown_part
@@ -619,7 +619,7 @@ def _sentence(error: ValidationError) -> str:
         known = _known_keys(first["loc"][:-1])
         guess = closest(str(first["loc"][-1]), known)
         return f"recipe: unknown key {path!r}; " + (f"did you mean {guess!r}?" if guess else f"known: {known}")
-    what = first["msg"].removeprefix("Value error, ")
+    what = needed(first)
     return f"recipe: {what}" if not path else f"recipe: {path}: {what} (it is {first['input']!r})"
 
 

@@ -72,13 +72,16 @@ def study(**changes: Any) -> dict[str, Any]:
     ("make", "said"),
     [
         (lambda: nas.run(study(seeds=3)), "study: unknown key 'seeds'; did you mean 'seed'"),
-        (lambda: nas.run(study(stages=[{"sweep": {"candidates": 0}}])), r"study: stages\[0\].sweep.candidates: input"),
+        (
+            lambda: nas.run(study(stages=[{"sweep": {"candidates": 0}}])),
+            r"study: stages\[0\].sweep.candidates: a number above 0",
+        ),
         (lambda: nas.run(study(stages=[{"sweep": {"candidate": 1}}])), r"study: stages\[0\].sweep: unknown key 'cand"),
-        (lambda: nas.run(study(latency={"batch": 0})), "study: latency.batch: input should be greater than 0, not 0"),
+        (lambda: nas.run(study(latency={"batch": 0})), "study: latency.batch: a number above 0 is needed, not 0"),
         (lambda: nas.run(study(space="none.yaml")), "no such file .*none.yaml"),
         (lambda: nas.run("none.yaml"), "there is no file none.yaml"),
-        (lambda: SweepStage(candidates=0), "candidates: input should be greater than 0, not 0"),
-        (lambda: StudyDefinition(**study(seed=-1)), "seed: input should be greater than or equal to 0, not -1"),
+        (lambda: SweepStage(candidates=0), "candidates: a number above 0 is needed, not 0"),
+        (lambda: StudyDefinition(**study(seed=-1)), "seed: a number of 0 or more is needed, not -1"),
     ],
 )
 def test_what_is_wrong_is_one_sentence_with_its_place(make: Callable[[], object], said: str) -> None:
@@ -97,5 +100,5 @@ def test_a_space_is_built_of_keys_and_rules() -> None:
     assert space.id == nas.DesignSpace.from_dict(space.to_dict()).id
     with pytest.raises(SpaceError, match=r"design space: blocks.cnll: unknown block 'cnll'; did you mean 'cnl'"):
         nas.DesignSpace(name="three", backbones=["resnet50"], blocks={"cnll": {}})
-    with pytest.raises(SpaceError, match="MaxBlocks: count: input should be greater than or equal to 0, not -1"):
+    with pytest.raises(SpaceError, match="MaxBlocks: count: a number of 0 or more is needed, not -1"):
         most(-1)

@@ -177,11 +177,11 @@ def test_a_cost_that_is_declared_must_come_and_be_one() -> None:
         ({"python": lambda candidate, rate: 0}, "needs unknown argument 'rate'"),
         ({"command": ["no-such-program-x"]}, "there is no program 'no-such-program-x'"),
         ({"command": [sys.executable, "{note}"]}, "unknown place 'note'; did you mean 'notation'"),
-        ({"command": []}, "objective.command: list should have at least 1 item"),
+        ({"command": []}, "objective.command: at least 1 must be given, not 0"),
         ({}, "one of table, python, command and ask; this one has none"),
         ({"table": "a.csv", "ask": True}, "this one has table, ask"),
         ({"python": score, "metrics": ["latency_ms"]}, "latency_ms is a cost: write it under `costs`"),
-        ({"python": score, "costs": ["latency"]}, r"objective.costs\[0\]: input should be"),
+        ({"python": score, "costs": ["latency"]}, r"objective.costs\[0\]: 'latency_ms'.* is needed, not 'latency'"),
         ({"pyton": score}, "unknown key 'pyton'; did you mean 'python'"),
     ],
 )

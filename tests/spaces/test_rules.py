@@ -87,7 +87,7 @@ def test_all_kinds_read_back(data: dict[str, Any]) -> None:
         ({"max_block": 3}, "did you mean 'max_blocks'"),
         ({}, "exactly one kind; found none"),
         ({"max_blocks": 3, "min_blocks": 1}, "exactly one kind; found max_blocks, min_blocks"),
-        ({"max_blocks": -1}, "greater than or equal to 0, not -1"),
+        ({"max_blocks": -1}, "a number of 0 or more is needed, not -1"),
         ({"max_blocks": "many"}, "a whole number is needed, not 'many'"),
         ({"max_blocks": {"count": 1, "block": "agw(inner=one)"}}, "without hyperparameters"),
         ({"forbid": {}}, "name the blocks, the sites, or both"),

@@ -13,6 +13,7 @@ from nas.data.pedestrians.generate import drawn_content, generated_folder
 from nas.data.pedestrians.settings import PedestrianSettings
 from nas.data.records import ReidDataset
 from nas.errors import DataError, unknown_name
+from nas.files.model_errors import needed
 from nas.progress import Progress
 
 
@@ -42,4 +43,4 @@ def parse_settings(options: Mapping[str, object]) -> PedestrianSettings:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"generated data: {place} is {first['input']!r}: {first['msg'].lower()}") from error
+        raise DataError(f"generated data: {place} is {first['input']!r}: {needed(first)}") from error
