@@ -283,6 +283,10 @@ def status(study: OneStudy = None, db: Url = None, json: Json = False) -> None:
     Example: nas status quickstart
     """
     name, url = search.find_study(study, db)
+    if study is not None and study.endswith((".yaml", ".yml")):
+        own, _ = search.written_study(Path(study), db)
+        if own != name:
+            note(f"Study {own!r} itself has not run; {name!r} is that of its profile.")
     with storage.open_database(url, create=False, read_only=True) as database:
         stands = storage.Repository(database).status(name)
         if not json:

@@ -58,13 +58,15 @@ def test_databases_that_study_files_name_are_looked_at(here: Path) -> None:
     assert find_study("deep") == ("deep", "sqlite:///data/deep.db")
 
 
-def test_a_profile_that_was_run_is_found_by_its_file(here: Path) -> None:
+def test_a_profile_that_was_run_is_found_by_its_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = _registered(here / "a", "deep_smoke", "sqlite:///smoke.db")
     written = yaml.safe_load(path.read_text())
     written |= {"name": "deep", "database": "sqlite:///deep.db"}
     written["profiles"] = {"smoke": {"name": "deep_smoke", "database": "sqlite:///smoke.db"}}
     path.write_text(yaml.safe_dump(written))
     assert find_study(str(path)) == ("deep_smoke", "sqlite:///smoke.db")
+    assert main(["status", str(path)]) == 0
+    assert "Study 'deep' itself has not run" in capsys.readouterr().err
     _registered(here / "b", "deep", "sqlite:///deep.db")
     assert find_study(str(path)) == ("deep", "sqlite:///deep.db")
 
