@@ -321,5 +321,7 @@ def _print_status(found: StudyStatus) -> None:
     for kind, count in found["failures"].items():
         line(f"  failed, {kind}: {count}")
     if found["finished"]:
-        line(f"  finished: {search.trainings_words(found)}; report: reports/{found['study']}/report.html")
+        page = Path("reports") / found["study"] / "report.html"
+        report = f"report: {page}" if page.exists() else f"`nas report {found['study']}` writes the report"
+        line(f"  finished: {search.trainings_words(found)}; {report}")
     sys.stdout.flush()

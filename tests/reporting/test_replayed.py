@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from search_builders import open_study, study_file, true_ms, work
 
+from nas.cli.main import main
 from nas.reporting.figures import Hypervolume, SpeedByPosition
 from nas.reporting.loading import load_study_data
 from nas.reporting.numbers import MISSING
@@ -42,6 +43,22 @@ def test_front_hypervolume_and_speeds_are_the_tables(data: StudyData) -> None:
         [1000 / true_ms(Candidate.parse(n)) for n in speeds["notation"]]
     )
     assert "timed" not in SpeedByPosition().caption(speeds)
+
+
+def test_a_report_is_named_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = study_file(tmp_path, [{"sweep": {"candidates": 2, "baselines": False}}])
+    definition, _, context = open_study(file)
+    work(context)
+    page = Path("reports", "replayed", "report.html")
+    for written in (False, True):
+        assert main(["status", "replayed", "--db", definition.database]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert (f"report: {page}" in said, "`nas report replayed` writes the report" in said) == (written, not written)
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.touch()
 
 
 def test_what_was_not_trained_is_not_described_as_trained(data: StudyData) -> None:
