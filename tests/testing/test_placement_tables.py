@@ -14,8 +14,9 @@ from nas.spaces import Candidate
 from nas.testing import placement_table, placement_table_file
 
 
-def test_a_table_of_real_trainings_is_a_results_table() -> None:
-    table = placement_table("pedestrians")
+@pytest.mark.parametrize("name", ["pedestrians", "handwriting"])
+def test_a_table_of_real_trainings_is_a_results_table(name: str) -> None:
+    table = placement_table(name)
     assert {"notation", "status", "map", "start", "seed", "fidelity", "split", "params"} <= set(table) & set(
         RESULT_COLUMNS
     )
