@@ -11,6 +11,7 @@ from nas.reporting.study_data import StudyData
 from nas.reporting.words import words
 from nas.results.costs import DISTURBED
 from nas.results.power import POWER
+from nas.spaces.labels import short_label
 
 INT8 = "int8"
 
@@ -138,7 +139,8 @@ def _times(data: StudyData) -> list[Limit]:
     shared = times["unknown"].astype("string").str.startswith("other programs", na=False)
     for kind, lost in (("machine shared", times[shared]), ("times", times[times["unknown"].notna() & ~shared])):
         if len(lost):
-            kinds = {re.sub(r"[\d.]+", "", reason): words(reason) for reason in reversed(lost["unknown"].tolist())}
+            reasons = zip(reversed(lost["notation"].tolist()), reversed(lost["unknown"].tolist()), strict=True)
+            kinds = {re.sub(r"[\d.]+", "", why): f"{short_label(name)}, {words(why)}" for name, why in reasons}
             fact = f"The times of {plural(len(lost), 'network')} are not known (such as: {'; '.join(kinds.values())})."
             found.append(Limit(kind, fact, "They are on no front and in no rule about time.", again))
     if (data.definition.get("latency") or {}).get("precision") == INT8 and len(times):

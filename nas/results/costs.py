@@ -204,7 +204,7 @@ def disturbed(record: Mapping[str, object], limit: float = DISTURBED) -> str:
         if low is None or high is None:
             return "too few pairs for an interval"
         half = (high - low) / (2.0 * (value or 1.0))
-        return f"its ratio is known to {half:.0%} only" if half > limit else ""
+        return f"its time relative to the reference's is known to {half:.0%} only" if half > limit else ""
     drift = number(record.get("drift")) or 0.0
     if abs(drift) > limit:
         return f"the machine had drifted by {drift:+.0%}"

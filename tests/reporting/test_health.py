@@ -13,6 +13,7 @@ from reporting_builders import ResultsBuilder
 from nas.cli.main import main
 from nas.reporting.health import health
 from nas.reporting.story import tell
+from nas.reporting.story.setting import protocol
 from nas.reporting.study_data import StudyData
 
 
@@ -40,6 +41,20 @@ def sick() -> StudyData:
     noise = np.random.default_rng(0).normal(0, 0.002, len(build.rows))
     results = build.table().assign(map=np.where(build.table()["status"] == "finished", 0.8 + noise, np.nan))
     return StudyData("x", results=results, latencies=times, dataset=dataset, findings=findings)
+
+
+def test_a_time_that_is_not_known_is_some_networks() -> None:
+    facts = [limit.fact for limit in health(sick()) if limit.kind == "times"]
+    assert facts == ["The times of 1 network are not known (such as: b, too few pairs for an interval)."]
+
+
+def test_seeds_are_counted_among_trainings_that_are_alike() -> None:
+    """The plain network's longer training, of another seed, was counted among the short ones."""
+    build = ResultsBuilder()
+    for name in ("resnet50", "resnet50+se@8"):
+        build.add(name, stage="1-sweep", kind="sweep", seeds=2)
+    build.add("resnet50", stage="0-start", kind="start", epochs=120, seed_from=9)
+    assert "('seeds per candidate, trained alike', '`1 to 2`')" in str(protocol(StudyData("x", results=build.table())))
 
 
 def test_everything_that_limits_is_told_once_with_consequence_and_cure() -> None:

@@ -27,7 +27,7 @@ def head(data: StudyData) -> list[str]:
         ran = f"{ends.max():%Y-%m-%d %H:%M} UTC"
         if not pd.isna(begun):
             wall, spent = (ends.max() - begun).total_seconds(), float(finished["seconds"].sum())
-            ran = f"{begun:%Y-%m-%d %H:%M} to {ran} ({duration(wall)}), {duration(spent)} of training"
+            ran = f"trained {begun:%Y-%m-%d %H:%M} to {ran} ({duration(wall)}), {duration(spent)} of training"
         said += [ran, _energy(data)]
     people = [words(name) for name in data.definition.get("by") or ()]
     said += [f"by {', '.join(people)}"] if people else []
@@ -129,9 +129,9 @@ def protocol(data: StudyData) -> Section:
     facts = [] if data.table is not None else [("recipe", value_words(definition.get("recipe") or "strong_baseline"))]
     facts += [(f"latency: {key}", value_words(value)) for key, value in latency.items()]
     facts += [("study seed", value_words(definition.get("seed")))]
-    seeds = data.finished.groupby("candidate_id")["seed"].nunique() if len(data.finished) else None
-    if seeds is not None:
-        facts.append(("seeds per candidate", code(f"{seeds.min()} to {seeds.max()}")))
+    seeds = [level.rows(data.finished).groupby("candidate_id")["seed"].nunique() for level in data.levels]
+    if counts := [int(number) for found in seeds for number in found]:
+        facts.append(("seeds per candidate, trained alike", code(f"{min(counts)} to {max(counts)}")))
     explanation = Paragraph(" ".join(_how(data)))
     return Section("protocol", "Protocol", [Facts(facts), explanation], folded=True)
 
