@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from nas.errors import NasError, unknown_name
+from nas.files.needed import needed
 
 Location: TypeAlias = tuple[str | int, ...]
 
@@ -59,44 +60,11 @@ def _at(location: Location, message: str) -> str:
     return f"{readable(location)}: {message}" if location else message
 
 
-_NEEDED = {
-    "tuple_type": "a list is needed",
-    "list_type": "a list is needed",
-    "dict_type": "keys and values are needed",
-    "model_type": "keys and values are needed",
-    "string_type": "text is needed",
-    "int_type": "a whole number is needed",
-    "int_parsing": "a whole number is needed",
-    "int_from_float": "a whole number is needed",
-    "float_type": "a number is needed",
-    "float_parsing": "a number is needed",
-    "bool_type": "true or false is needed",
-    "bool_parsing": "true or false is needed",
-    "greater_than": "a number above {gt:.12g} is needed",
-    "greater_than_equal": "a number of {ge:.12g} or more is needed",
-    "less_than": "a number below {lt:.12g} is needed",
-    "less_than_equal": "a number of {le:.12g} or less is needed",
-    "literal_error": "{expected} is needed",
-    "too_short": "at least {min_length} must be given, not {actual_length}",
-    "too_long": "at most {max_length} may be given, not {actual_length}",
-}
-
-
 def _plain(error: ErrorDetails) -> str:
     """What is needed, with what was given."""
     message, given = needed(error), error.get("input")
     own = error.get("ctx", {}).get("error") is not None
     return f"{message}, not {given!r}" if not own and isinstance(given, str | float | int | None) else message
-
-
-def needed(error: ErrorDetails) -> str:
-    """What pydantic says of a value in plain words, without the value."""
-    context = error.get("ctx", {})
-    cause = context.get("error")
-    if cause is not None:
-        return str(getattr(cause, "message", cause))
-    message = _NEEDED[error["type"]].format(**context) if error["type"] in _NEEDED else error["msg"]
-    return message[:1].lower() + message[1:]
 
 
 def readable(location: Location) -> str:

@@ -13,15 +13,14 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, reduce
 from operator import getitem
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from nas.data.augmentation import Augmentation
 from nas.errors import SourceError, TrainingError, closest, unknown_name
 from nas.files.hashes import hash_of_text, sha256_of
-from nas.files.model_errors import Location, needed
-from nas.files.yaml_source import YamlSource
+from nas.files.needed import needed
 from nas.spaces.candidate import Candidate
 from nas.spaces.plugins import code_names, is_part, unknown_part
 from nas.spaces.sites import BACKBONES, is_foreign
@@ -46,6 +45,10 @@ from nas.training.settings import (
     Triplet,
     WeightedTriplet,
 )
+
+if TYPE_CHECKING:
+    from nas.files.model_errors import Location
+    from nas.files.yaml_source import YamlSource
 
 SAMPLERS = ("pk",)
 LOSS_TERMS = (

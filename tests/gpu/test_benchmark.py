@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
 PARTS = ["parity", "step", "training", "latency", "memory", "two on one card"]
 HIDDEN = """
 from importlib.machinery import PathFinder
-NAMES = "pydantic", "pydantic_core", "optuna", "plotly", "pandas", "sqlalchemy", "statsmodels"
+NAMES = "pydantic", "pydantic_core", "ruamel", "optuna", "plotly", "pandas", "sqlalchemy", "statsmodels"
 find = PathFinder.find_spec
 # Not found, as where it is not installed; torch asks for specs and expects None.
 PathFinder.find_spec = staticmethod(lambda name, *where: None if name.split(".")[0] in NAMES else find(name, *where))

@@ -13,7 +13,7 @@ from nas.data.pedestrians.generate import drawn_content, generated_folder
 from nas.data.pedestrians.settings import PedestrianSettings
 from nas.data.records import ReidDataset
 from nas.errors import DataError, unknown_name
-from nas.files.model_errors import needed
+from nas.files.needed import needed
 from nas.progress import Progress
 
 
