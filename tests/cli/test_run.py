@@ -32,7 +32,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_folder_of_tables_and_pictures_is_named_once(capfd: pytest.CaptureFixture[str]) -> None:
     files = {"figures": Path("reports/a/figures"), "png": Path("reports/a/figures"), "md": Path("reports/a/r.md")}
     run._report(SimpleNamespace(name="a", report=lambda folder: files))  # type: ignore[arg-type]
-    assert capfd.readouterr().err.splitlines() == ["Report:", "  reports/a/figures", "  reports/a/r.md"]
+    told = ["Writing the report.", "Report:", "  reports/a/figures", "  reports/a/r.md"]
+    assert capfd.readouterr().err.splitlines() == told
 
 
 def test_paths_of_a_campaigns_report_are_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +83,8 @@ def test_a_study_runs_reports_and_resumes(folder: Path, capfd: pytest.CaptureFix
     assert [limit["kind"] for limit in result["health"]] == ["one seed"]
     limit = " ".join(result["health"][0][part] for part in ("fact", "consequence", "cure"))
     assert result["choice"]
-    assert f"{result['answer']['sentence']} Mind: {limit} {result['choice']} Report: reports" in " ".join(err.split())
+    told = f"{result['answer']['sentence']} Mind: {limit} {result['choice']} Writing the report. Report: reports"
+    assert told in " ".join(err.split())
     assert status["health"] == result["health"]
     assert status["answer"] == again["answer"] == result["answer"]
     assert main(["status", str(path)]) == 0
