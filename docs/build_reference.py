@@ -463,7 +463,8 @@ def _python_name(name: str) -> str:
     text = f"## nas.{name}\n\n{_python_call(name, thing)}{_as_list(inspect.getdoc(thing) or '')}"
     if not inspect.isclass(thing):
         return text
-    members = [m for m, value in vars(thing).items() if not m.startswith("_") and _is_method(value)]
+    pydantics = ("model_post_init",)  # made by pydantic where a model has private attributes
+    members = [m for m, value in vars(thing).items() if m[0] != "_" and m not in pydantics and _is_method(value)]
     return "\n\n".join([text, *(_python_member(name, thing, member) for member in members)])
 
 
