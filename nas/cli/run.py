@@ -283,7 +283,7 @@ def status(study: OneStudy = None, db: Url = None, json: Json = False) -> None:
     Example: nas status quickstart
     """
     name, url = search.find_study(study, db)
-    if study is not None and study.endswith((".yaml", ".yml")):
+    if study is not None and study.endswith(search.FILE_ENDINGS):
         own, _ = search.written_study(Path(study), db)
         if own != name:
             note(f"Study {own!r} itself has not run; {name!r} is that of its profile.")
