@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -44,6 +46,20 @@ def _without_optunas_tables(request: pytest.FixtureRequest, monkeypatch: pytest.
     """To write them is half of what a replayed study takes: pages, examples and tests that name them have them."""
     if not any(words in request.node.nodeid for words in ("optuna", "/docs/", "/examples/", "/faults/")):
         monkeypatch.setattr("nas.search.mirror.mirror_trials", lambda *_, **__: 0)
+
+
+@pytest.fixture(autouse=True)
+def _askers_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A study asked and left open lives until the program ends: its warnings came into other tests' logs.
+
+    Ends before `monkeypatch` undoes the folder in which the study's database lies.
+    """
+    yield
+    asking = sys.modules.get("nas.search.asking")
+    for thread in threading.enumerate() if asking else ():
+        asker = getattr(getattr(thread, "_target", None), "__self__", None)
+        if isinstance(asker, asking.Asker):
+            asker._at_exit()
 
 
 @pytest.hookimpl(tryfirst=True)
