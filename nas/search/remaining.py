@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import math
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,10 +13,12 @@ from nas.search.estimate import MEASURE_OVERHEAD_S, space_at
 from nas.search.stages import HANDLERS, Preview
 
 if TYPE_CHECKING:
-    from nas.storage.standing import StudyStatus
+    from nas.storage.standing import RunningTraining, StageStanding, StudyStatus
 
 FINISHED_TO_BELIEVE = 3
 """Trainings of this run after which its own overhead is believed: one alone may have paid for the start."""
+RECENT = 6
+"""A stage's last trainings, whose mean is what the next take: of fewer it is mostly chance (benchmarks/eta.py)."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Remaining:
         self._workers = workers
         self._before: tuple[int, float] | None = None  # trainings finished before this run, and their seconds
         self._begun = self._seen = 0.0
+        self._ended: dict[int, deque[tuple[int, float]]] = {}  # by stage: trainings finished, and their seconds
         self._places_s = 0.0  # seconds of this run in which a training could run, over all places for one
 
     def stages(self, status: StudyStatus) -> list[StageProgress]:
@@ -57,41 +62,65 @@ class Remaining:
     def seconds_left(self, status: StudyStatus) -> float | None:
         """Seconds to the end, were every stage to take all it may; None while nothing is known.
 
-        A stage that has trained takes its own mean, another its epochs at the seconds an epoch of the stage that is
-        most like it; both times what a run takes beside its trainings (planning, timing, start), once that was seen.
+        A stage that has trained takes the mean of its last trainings, another its epochs at the seconds an epoch of the
+        stage that is most like it; both times what a run takes beside its trainings (planning, timing, start), once
+        that was seen. Trainings that do not fill all places take a round nevertheless.
         """
         self._watch(status)
-        left = 0.0
-        for stage, preview, here in zip(status["stages"], self._previews, self.stages(status), strict=True):
+        means = [self._recent(place, stage) for place, stage in enumerate(status["stages"])]
+        left, begun = 0.0, status["running"]
+        for stage, preview, here, mean in zip(
+            status["stages"], self._previews, self.stages(status), means, strict=True
+        ):
             if stage["status"] in ("finished", "failed"):
                 continue
             if not preview.trainings and preview.measurements:
                 gone = 0.0 if stage["started_at"] is None else status["now"] - stage["started_at"]
                 left += max(0.0, preview.measurements * self._measure_s - gone)
-            open_trainings = here.total - here.ended - self._halves(status, here)
-            if open_trainings <= 0:
+            if here.ended >= here.total:
                 continue
-            each = stage["mean_seconds"] or self._of_another(status, preview.epochs)
+            each = mean or self._of_another(means, preview.epochs)
             if each is None:
                 return None
-            left += open_trainings * each * self._overhead(status) / min(self._workers, math.ceil(open_trainings))
+            each *= self._overhead(status)
+            left += each * self._rounds(here.total - here.ended, [self._over(row, each, status) for row in begun])
+            begun = []  # they belong to the first stage that is open
         return left
 
-    def _halves(self, status: StudyStatus, here: StageProgress) -> float:
-        """What running trainings have behind them, in trainings; they belong to the first stage that is open."""
-        if not 0 < here.ended < here.total:
-            return 0.0
-        return float(sum(row["epoch"] / row["epochs"] for row in status["running"] if row["epochs"]))
+    def _rounds(self, number: int, begun: list[float]) -> float:
+        """How many trainings one after another so many take, some of them begun by these shares: 9 on 8 places two."""
+        begun = begun[:number]
+        places = sorted(1.0 - share for share in begun)[: self._workers]
+        places = [0.0] * (self._workers - len(places)) + places
+        for _ in range(number - len(begun)):
+            heapq.heapreplace(places, places[0] + 1.0)
+        return max(places)
 
-    def _of_another(self, status: StudyStatus, epochs: int) -> float | None:
+    def _over(self, row: RunningTraining, each: float, status: StudyStatus) -> float:
+        """The share of a running training that has passed: by its epochs, or by its time where that says more."""
+        by_epochs = row["epoch"] / row["epochs"] if row["epochs"] else 0.0
+        return max(by_epochs, min(1.0, (status["now"] - row["started_at"]) / each))
+
+    def _recent(self, place: int, stage: StageStanding) -> float | None:
+        """Mean seconds of a stage's last trainings: a machine that others share from now on is slow from now on."""
+        finished, seconds = stage["trainings"]["finished"], stage["seconds"] or 0.0
+        seen = self._ended.setdefault(place, deque([(finished, seconds)]))
+        if seen[-1][0] != finished:
+            seen.append((finished, seconds))
+        while len(seen) > 1 and finished - seen[1][0] >= RECENT:
+            seen.popleft()
+        count, took = finished - seen[0][0], seconds - seen[0][1]
+        return took / count if count >= RECENT else stage["mean_seconds"]
+
+    def _of_another(self, means: list[float | None], epochs: int) -> float | None:
         """Seconds of a training of so many epochs, by the stage that trained nearest to as many; the later of two.
 
         What a training takes beside its epochs (building, evaluation) weighs most in the shortest ones.
         """
         trained = [
-            (abs(math.log(preview.epochs / epochs)), -place, stage["mean_seconds"] * epochs / preview.epochs)
-            for place, (stage, preview) in enumerate(zip(status["stages"], self._previews, strict=True))
-            if stage["mean_seconds"] and preview.epochs and epochs
+            (abs(math.log(preview.epochs / epochs)), -place, mean * epochs / preview.epochs)
+            for place, (mean, preview) in enumerate(zip(means, self._previews, strict=True))
+            if mean and preview.epochs and epochs
         ]
         return min(trained)[2] if trained else None
 

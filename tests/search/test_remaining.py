@@ -31,3 +31,31 @@ def test_from_a_quarter_on_it_is_within_30_percent(start_s: float, between: floa
         if now >= course.ends / 4 and said is not None:
             late, good = late + 1, good + (abs(said - (course.ends - now)) <= CLOSE * (course.ends - now))
     assert good >= 0.9 * late > 20
+
+
+@pytest.fixture
+def quickstart() -> StudyContext:
+    return StudyContext(load_study(QUICKSTART), Repository(open_database("sqlite://")), 0)
+
+
+@pytest.mark.parametrize(("workers", "rounds"), [(2, 19 + 6 + 2), (8, 5 + 2 + 1), (19, 2 + 1 + 1), (37, 4), (38, 3)])
+def test_a_round_that_fills_some_places_only_takes_as_long_as_a_full_one(
+    quickstart: StudyContext, workers: int, rounds: int
+) -> None:
+    """Sweep of 38, shrink of 12, confirmation of 4: each 100 s, a sixth of what the plain network took."""
+    stages = [Stretch("profile", 0, 0, 1.0), Stretch("start", 1, 24, 600.0), Stretch("sweep", 38, 4, 100.0)]
+    course = Course([*stages, Stretch("shrink", 12, 4, 100.0), Stretch("confirm", 4, 4, 100.0)], workers, 0.0)
+    left = Remaining(quickstart, workers)
+    left.seconds_left(course.at(0.0))
+    for half in range(2):
+        said = left.seconds_left(course.at(601.0 + 50.0 * half))
+        assert said == pytest.approx(100.0 * rounds - 50.0 * half, abs=0.1)
+
+
+def test_a_machine_that_others_share_by_now_is_expected_to_stay_so(quickstart: StudyContext) -> None:
+    stages = [Stretch("profile", 0, 0, 1.0), Stretch("start", 1, 4, 10.0), Stretch("sweep", 38, 4, 10.0)]
+    course = Course([*stages, Stretch("shrink", 12, 4, 10.0), Stretch("confirm", 4, 4, 10.0)], 1, 0.0, slower=3.0)
+    left, now = Remaining(quickstart, 1), 0.0
+    while now < 0.52 * course.ends:
+        said, now = left.seconds_left(course.at(now)), now + LOOK_S
+    assert said == pytest.approx(course.ends - now, rel=0.15)
