@@ -1,9 +1,9 @@
 """What a study will cost before it runs: stages, sizes of spaces, trainings, hours.
 
-A training is its epochs over the images that are really drawn, at the speed of its own backbone, transfer's head epochs
-(no backward pass), and its evaluation; a latency is its builds, warm-up and batches, in turns with the plain network.
-Speeds come from trainings of the same recipe in the database, or from a few timed steps on this machine; both are
-estimates and say so.
+A training is its epochs over the images that are really drawn, at the speed of its own backbone and as much slower as a
+few candidates of the space are, transfer's head epochs (no backward pass), and its evaluation; a latency is its builds,
+warm-up and batches, in turns with the plain network. Speeds come from trainings of the same recipe in the database, or
+from a few timed steps on this machine; both are estimates and say so.
 """
 
 from __future__ import annotations
@@ -36,6 +36,13 @@ if TYPE_CHECKING:
 
 MEASURE_OVERHEAD_S = 1.0
 """Building, folding and loading a network, a build."""
+TRAINING_OVERHEAD_S = 1.0
+"""Of a training beside its steps and its evaluation: planning, building, counting, first weights, checkpoint."""
+PROBED = 4
+"""Candidates whose steps are timed. In the quickstart blocks slow a training by 0 to 40 %: the mean of four is known to
+about 5 %."""
+WITH_BLOCKS = frozenset({"sweep", "shrink", "auto_shrink", "search", "confirm", "test_rules"})
+"""Kinds of stages whose trainings are mostly of networks with blocks."""
 FORWARD = 1 / 3
 """Share of a training step that a forward pass takes: a backward pass costs twice as much."""
 
@@ -171,8 +178,9 @@ class _Costs:
             plain = {self.context.baselines[0]: preview.trainings - sum(preview.on.values())} | {
                 Candidate.parse(text): number for text, number in preview.on.items()
             }
-            share = self._fidelity(stage).identities_share
+            share = self._fidelity(stage).identities_share * (self.slowdown if stage.kind in WITH_BLOCKS else 1.0)
             parts += [self._trainings(share * n, network, recipe, view) for network, n in plain.items() if n]
+            parts.append(TRAINING_OVERHEAD_S * preview.trainings)
         known = [part for part in parts if part is not None]
         return sum(known) / 3600 if len(known) == len(parts) else None
 
@@ -219,6 +227,20 @@ class _Costs:
             self._speeds[network.notation] = self._known_speed(network) or self._probed(network, recipe)
         return self._speeds[network.notation]
 
+    @cached_property
+    def slowdown(self) -> float:
+        """How many times as long a training takes with blocks, by the mean of some candidates; 1 where steps of
+        candidates were not timed, or are in the speed already, as in that of this study's own trainings.
+        """
+        plain, space = self.context.baselines[0], self.context.searched
+        if self._known_speed(plain) is not None or (known := self.speed(plain, self.context.recipe)) is None:
+            return 1.0
+        drawn = space.sample(min(PROBED, space.size()), np.random.default_rng(self.context.definition.seed))
+        drawn = [candidate for candidate in drawn if candidate.baseline == plain]
+        found = [self._probed(candidate, self.context.recipe) for candidate in drawn]
+        alike = [known.train / speed.train for speed in found if speed is not None and speed.batch == known.batch]
+        return max(1.0, sum(alike) / len(alike)) if alike else 1.0
+
     def _known_speed(self, network: Candidate) -> Speed | None:
         known = self._stored.get(network.notation)
         if known is None:
@@ -260,7 +282,8 @@ class _Costs:
             return "unknown"
         small = min(speed.batch for speed in self._speeds.values() if speed is not None)
         batch = "" if small >= self.context.recipe.batch else f" with batches of {small} images"
-        return f"timed training steps of {', '.join(timed)} on this machine{batch}"
+        slow = f"; with blocks {self.slowdown:.2f} times as long" if self.slowdown > 1.0 else ""
+        return f"timed training steps of {', '.join(timed)} on this machine{batch}{slow}"
 
     @property
     def latency_basis(self) -> str:

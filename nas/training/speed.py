@@ -6,6 +6,7 @@ seconds holds: where full batches would take longer, small ones are timed.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from nas.training.recipe import Recipe
 from nas.training.teachers import ask_teachers, check_teachers
 
 STEPS = 3
+LONG_S = 2.0
+"""Steps of small networks are timed for so long: of three, in a quarter of a second, a tenth would be chance."""
 LIMIT_S = 20.0
 """Seconds that the steps of one network may take: a dry run is looked at, not waited for."""
 CLASSES = 64
@@ -104,7 +107,8 @@ def _timed(candidate: Candidate, recipe: Recipe, device: torch.device, limit_s: 
     identities = 2
     took = seconds(identities, 1)
     if took * recipe.identities / identities * (STEPS + 1) <= limit_s:
-        identities, took = recipe.identities, seconds(recipe.identities, STEPS)
+        steps = max(STEPS, math.ceil(LONG_S / (took * recipe.identities / identities)))
+        identities, took = recipe.identities, seconds(recipe.identities, steps)
     batch = identities * recipe.images
     network.eval()
     images = torch.rand(batch, 3, *recipe.input, device=device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from nas import training
 from nas.search.context import StudyContext
 from nas.search.definition import StudyDefinition
-from nas.search.estimate import StudyEstimate, estimate
+from nas.search.estimate import TRAINING_OVERHEAD_S, StudyEstimate, estimate
 from nas.spaces import own_code
 from nas.storage import Repository, open_database
 from nas.training import Speed
@@ -29,7 +30,8 @@ def dry(monkeypatch: pytest.MonkeyPatch) -> Dry:
 
     def probe(candidate: Any, *_: object) -> Speed:
         asked.append(candidate.notation)
-        return SPEEDS[candidate.notation]
+        speed = SPEEDS[candidate.baseline.notation]
+        return replace(speed, train=speed.train / run.slower) if candidate.placements else speed  # type: ignore[attr-defined]
 
     monkeypatch.setattr(training, "probe", probe)
 
@@ -42,6 +44,7 @@ def dry(monkeypatch: pytest.MonkeyPatch) -> Dry:
         run.asked = list(asked)  # type: ignore[attr-defined]
         return found
 
+    run.slower = 1.0  # type: ignore[attr-defined]
     return run
 
 
@@ -51,14 +54,28 @@ def test_confirmation_trains_on_all_images_and_the_reference_at_its_own_speed(dr
     evaluated = 3368 + 15913
     plain, reference = ((12936 * 2 / s.train + evaluated / s.infer) for s in SPEEDS.values())
     timed = 1.0 + 1.0  # one network: its second of batches and the building
-    assert stage.hours == pytest.approx((2 * plain + reference + timed) / 3600)
+    assert stage.hours == pytest.approx((2 * plain + reference + 3 * TRAINING_OVERHEAD_S + timed) / 3600)
 
 
 def test_a_search_trains_without_the_identities_that_are_held_out(dry: Dry) -> None:
     stages = [{"sweep": {"blocks": 1, "candidates": 4, "baselines": False, "fidelity": {"epochs": 10}}}]
     found = dry(stages)
     assert found.images == pytest.approx(9697, rel=1e-3)
-    assert found.stages[0].hours == pytest.approx(4 * (9702 * 10 / 100 + 3234 / 300) / 3600)
+    assert found.stages[0].hours == pytest.approx(4 * (9702 * 10 / 100 + 3234 / 300 + TRAINING_OVERHEAD_S) / 3600)
+
+
+def test_blocks_slow_a_training_as_those_of_a_few_candidates_do(dry: Dry) -> None:
+    stages = [{"sweep": {"blocks": 1, "candidates": 4, "baselines": False, "fidelity": {"epochs": 10}}}]
+    before = dry(stages)
+    dry.slower = 1.5  # type: ignore[attr-defined]
+    found = dry(stages)
+    assert len(dry.asked) == 1 + 4  # type: ignore[attr-defined]
+    assert found.hours is not None
+    fixed = 4 * TRAINING_OVERHEAD_S / 3600
+    assert found.hours - fixed == pytest.approx(1.5 * ((before.hours or 0.0) - fixed))
+    assert found.basis.endswith("resnet50 on this machine; with blocks 1.50 times as long")
+    (start, _) = dry([*stages], start="plain", select_on="test", recipe={"extends": "strong_baseline"}).stages
+    assert start.hours == pytest.approx((12936 * 120 / 100 + 19281 / 300 + TRAINING_OVERHEAD_S) / 3600, rel=0.01)
 
 
 def test_a_sampler_of_ones_own_draws_what_it_draws(dry: Dry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,11 +103,31 @@ def test_fresh_draws_have_the_fidelity_of_the_sweep(dry: Dry) -> None:
     assert [stage.preview.epochs for stage in found.stages] == [7, 7]
 
 
+@pytest.mark.parametrize(("start", "of_12", "of_6", "of_8"), [("scratch", 0, 0, 0), ("plain", 3, 2, 3)])
+def test_controls_of_every_stage_are_counted(dry: Dry, start: str, of_12: int, of_6: int, of_8: int) -> None:
+    """The square root of the candidates beside them, at least two, in every seed."""
+    swept = {"sweep": {"candidates": 12, "seeds": 2, "baselines": False, "fidelity": {"epochs": 2}}}
+    stages = [
+        swept,
+        {"shrink": {"families": ["sites"], "confirm": 6, "seeds": 2}},
+        {"search": {"sampler": "random", "trainings": 6, "seeds": 3}},
+        {"search": {"sampler": "random", "trainings": 6, "rungs": [1, 2], "keep": 0.5}, "name": "rungs"},
+        {"test_rules": {"spaces": [SPACE], "candidates": 4, "seeds": 2}},
+    ]
+    found = {s.name: s.preview.trainings for s in dry(stages, start=start, select_on="test").stages}
+    assert found["shrink"] == 2 * (12 + of_12)
+    assert found["search"] == 3 * (6 + of_6)
+    assert found["rungs"] == 6 + 3 + 2 * of_6
+    assert found["test_rules"] == 2 * (8 + of_8)
+
+
 def test_head_epochs_are_forward_passes(dry: Dry) -> None:
     recipe = {"extends": "strong_baseline", "epochs": 2, "transfer": {"from": "x.pt", "head_epochs": 6}}
     stages = [{"confirm": {"front": False, "baselines": ["resnet50"], "seeds": 1}}]
     (stage,) = dry(stages, recipe=recipe).stages
-    assert stage.hours == pytest.approx((12936 * 2 / 100 + (12936 * 6 + 3368 + 15913) / 300) / 3600)
+    assert stage.hours == pytest.approx(
+        (12936 * 2 / 100 + (12936 * 6 + 3368 + 15913) / 300 + TRAINING_OVERHEAD_S) / 3600
+    )
 
 
 def test_latencies_count_builds_and_batches(dry: Dry) -> None:

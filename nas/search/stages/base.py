@@ -387,14 +387,24 @@ def started(context: StudyContext, settings: object, wishes: Iterable[Wish]) -> 
     return [replace(wish, start=starts[wish.replicate % len(starts)]) for wish in wishes]
 
 
-def controls(baselines: Sequence[Candidate], candidates: int, **common: Unpack[Common]) -> list[Wish]:
-    """Wishes for the plain networks, trained on as the candidates are: what these are held against.
+def controls(
+    context: StudyContext,
+    settings: object,
+    baselines: Sequence[Candidate],
+    candidates: int,
+    **common: Unpack[Common],
+) -> list[Wish]:
+    """Wishes for the plain networks, trained on as the candidates are: what these are held against; from scratch none.
 
     Args:
+        context: the study.
+        settings: of the stage, with its starts.
         baselines: the plain networks.
         candidates: how many candidates are trained beside them; the square root of it is the number of controls.
         common: of all wishes.
     """
+    if not any(start.is_warm for start in context.definition.starts_of(settings)):
+        return []
     count = control_count(round(candidates / max(1, len(baselines))))
     return [
         Wish(candidate=c, role=CONTROL, sampler="fixed", moved=number, **common)
@@ -407,9 +417,7 @@ def beside(
     context: StudyContext, space: DesignSpace, settings: object, candidates: int, **common: Unpack[Common]
 ) -> list[Wish]:
     """What a stage trains beside its candidates: controls from a warm start, else the networks without attention."""
-    if any(start.is_warm for start in context.definition.starts_of(settings)):
-        return controls(space.baselines(), candidates, **common)
-    return anchors(context, space, **common)
+    return controls(context, settings, space.baselines(), candidates, **common) or anchors(context, space, **common)
 
 
 def ask_missing(context: StudyContext, stage: StageInfo, wishes: Sequence[Wish]) -> None:

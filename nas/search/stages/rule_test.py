@@ -62,9 +62,9 @@ class RuleTest:
         for role in (FOLLOWS, REST):
             named = [c for half in plan.halves for c in (half.follows if role == FOLLOWS else half.rest)]
             wishes = [Wish(candidate=c, role=role, sampler="random", fidelity=settings.fidelity) for c in named]
-            if role == FOLLOWS and any(start.is_warm for start in context.definition.starts_of(settings)):
+            if role == FOLLOWS:
                 baselines = list(dict.fromkeys(c.baseline for c in named))
-                wishes += controls(baselines, 2 * len(named), fidelity=settings.fidelity)
+                wishes += controls(context, settings, baselines, 2 * len(named), fidelity=settings.fidelity)
             ask(context, stage, started(context, settings, replicated(wishes, settings.seeds)))
         ask(context, stage, started(context, settings, wishes_of(plan.single, settings)))
         rows = stage_rows(context, stage)
@@ -81,6 +81,7 @@ class RuleTest:
         backbones, each = [b.backbone for b in plain], 2 * settings.candidates * settings.seeds
         if settings.single:
             each += 2 * settings.single * settings.seeds + max(settings.seeds, settings.single)
+        each += len(controls(context, settings, plain[:1], 2 * settings.candidates)) * settings.seeds
         on = {b.notation: each for b in plain if b != context.baselines[0]}
         trainings, epochs = each * len(plain), epochs_of(context, settings, settings.fidelity)
         note = f"at most {settings.candidates} networks that follow the rules and as many that do not, on "

@@ -65,18 +65,17 @@ class Search:
         """Trainings at the first rung and the shares promoted from it."""
         count = min(settings.trainings, space.size())
         epochs = epochs_of(context, settings, settings.fidelity)
+        plain = controls(context, settings, space.baselines(), settings.trainings)
         if not settings.rungs:
-            return Preview(count * settings.seeds, epochs, note=f"{count} candidates proposed by {settings.sampler}")
-        seed = rung_preview(count, settings.rungs, settings.keep)
+            note = f"{count} candidates proposed by {settings.sampler}" + (f", {len(plain)} controls" if plain else "")
+            return Preview((count + len(plain)) * settings.seeds, epochs, note=note)
+        seed = rung_preview(count, settings.rungs, settings.keep, len(plain))
         return replace(seed, trainings=seed.trainings * settings.seeds)
 
     def _ask_controls(self, context: StudyContext, stage: StageInfo, settings: SearchStage) -> None:
         """From a warm start: the plain networks, trained on as the candidates are, to the last rung."""
-        if not any(start.is_warm for start in context.definition.starts_of(settings)):
-            return
-        stop = settings.rungs[-1] if settings.rungs else None
-        space = context.space_of(stage)
-        wishes = controls(space.baselines(), settings.trainings, fidelity=settings.fidelity, stop_epoch=stop)
+        stop, plain = settings.rungs[-1] if settings.rungs else None, context.space_of(stage).baselines()
+        wishes = controls(context, settings, plain, settings.trainings, fidelity=settings.fidelity, stop_epoch=stop)
         ask_missing(context, stage, started(context, settings, replicated(wishes, settings.seeds)))
 
     def _next_batch(self, context: StudyContext, planned: pd.DataFrame, settings: SearchStage) -> int | None:

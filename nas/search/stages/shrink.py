@@ -80,12 +80,14 @@ class Shrink:
 
     def preview(self, context: StudyContext, space: DesignSpace, settings: ShrinkStage) -> Preview:
         """Fresh draws from parent and child; none when no rule passes."""
-        draws = 2 * min(settings.confirm, space.size()) * settings.seeds
+        drawn = 2 * min(settings.confirm, space.size())
+        plain = len(controls(context, settings, space.baselines(), drawn)) if drawn else 0
         epochs = epochs_of(context, settings, fidelity_of(context, settings))
-        asked = f"tests {', '.join(settings.families)}; at most {draws} fresh draws"
-        networks = draws // settings.seeds if max(space.size_by_blocks()) > 1 else 0
+        asked = f"tests {', '.join(settings.families)}; at most {drawn * settings.seeds} fresh draws"
+        asked += f" and {plain * settings.seeds} controls" if plain else ""
+        networks = drawn if max(space.size_by_blocks()) > 1 else 0
         note = "; ".join([asked, *cannot_tell(context, space, settings)])
-        return Preview(draws, epochs, note=note, networks=networks)
+        return Preview((drawn + plain) * settings.seeds, epochs, note=note, networks=networks)
 
 
 def sweep_settings(context: StudyParts, settings: ShrinkStage) -> list[SweepStage]:
@@ -236,11 +238,17 @@ class ShrinkStep:
             for r in range(self.settings.seeds)
             for c in drawn
         ]
-        if wishes and any(start.is_warm for start in self.context.definition.starts_of(self.settings)):
-            baselines = list(dict.fromkeys(c.baseline for c in drawn))
-            fidelity, stop = self.fidelity, self.stop_epoch
-            plain = controls(baselines, len(drawn), batch=batch, fidelity=fidelity, stop_epoch=stop)
-            wishes += replicated(plain, self.settings.seeds)
+        baselines = list(dict.fromkeys(c.baseline for c in drawn))
+        plain = controls(
+            self.context,
+            self.settings,
+            baselines,
+            len(drawn),
+            batch=batch,
+            fidelity=self.fidelity,
+            stop_epoch=self.stop_epoch,
+        )
+        wishes += replicated(plain, self.settings.seeds)
         wishes = apart(self.context, started(self.context, self.settings, wishes), own_seeds, self._looked_at())
         if not any(wish.role == FRESH for wish in wishes):
             return False
