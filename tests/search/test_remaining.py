@@ -23,7 +23,7 @@ def test_from_a_quarter_on_it_is_within_30_percent(start_s: float, between: floa
     """A quickstart, whose plain network trains alone before two workers share the rest."""
     context = StudyContext(load_study(QUICKSTART), Repository(open_database("sqlite://")), 0)
     stages = [Stretch("profile", 0, 0, 60.0), Stretch("start", 1, 24, start_s)]
-    stages += [Stretch(kind, number, 4, 18.0) for kind, number in (("sweep", 46), ("shrink", 12), ("confirm", 4))]
+    stages += [Stretch(kind, number, 4, 18.0) for kind, number in (("sweep", 46), ("shrink", 15), ("confirm", 4))]
     course, left = Course(stages, 2, between), Remaining(context, 2)
     late, good = 0, 0
     for now in range(0, int(course.ends), LOOK_S):
@@ -38,13 +38,13 @@ def quickstart() -> StudyContext:
     return StudyContext(load_study(QUICKSTART), Repository(open_database("sqlite://")), 0)
 
 
-@pytest.mark.parametrize(("workers", "rounds"), [(2, 19 + 6 + 2), (8, 5 + 2 + 1), (19, 2 + 1 + 1), (37, 4), (38, 3)])
+@pytest.mark.parametrize(("workers", "rounds"), [(2, 19 + 8 + 2), (8, 5 + 2 + 1), (19, 2 + 1 + 1), (37, 4), (38, 3)])
 def test_a_round_that_fills_some_places_only_takes_as_long_as_a_full_one(
     quickstart: StudyContext, workers: int, rounds: int
 ) -> None:
-    """Sweep of 38, shrink of 12, confirmation of 4: each 100 s, a sixth of what the plain network took."""
+    """Sweep of 38, shrink of 15, confirmation of 4: each 100 s, a sixth of what the plain network took."""
     stages = [Stretch("profile", 0, 0, 1.0), Stretch("start", 1, 24, 600.0), Stretch("sweep", 38, 4, 100.0)]
-    course = Course([*stages, Stretch("shrink", 12, 4, 100.0), Stretch("confirm", 4, 4, 100.0)], workers, 0.0)
+    course = Course([*stages, Stretch("shrink", 15, 4, 100.0), Stretch("confirm", 4, 4, 100.0)], workers, 0.0)
     left = Remaining(quickstart, workers)
     left.seconds_left(course.at(0.0))
     for half in range(2):
@@ -54,7 +54,7 @@ def test_a_round_that_fills_some_places_only_takes_as_long_as_a_full_one(
 
 def test_a_machine_that_others_share_by_now_is_expected_to_stay_so(quickstart: StudyContext) -> None:
     stages = [Stretch("profile", 0, 0, 1.0), Stretch("start", 1, 4, 10.0), Stretch("sweep", 38, 4, 10.0)]
-    course = Course([*stages, Stretch("shrink", 12, 4, 10.0), Stretch("confirm", 4, 4, 10.0)], 1, 0.0, slower=3.0)
+    course = Course([*stages, Stretch("shrink", 15, 4, 10.0), Stretch("confirm", 4, 4, 10.0)], 1, 0.0, slower=3.0)
     left, now = Remaining(quickstart, 1), 0.0
     while now < 0.52 * course.ends:
         said, now = left.seconds_left(course.at(now)), now + LOOK_S
