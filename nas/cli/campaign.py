@@ -75,6 +75,7 @@ def _report(campaign: Campaign, url_of: UrlOf) -> dict[str, str]:
     if len(studies) < 2:
         return {}
     folder = Path("reports") / campaign.name
+    note("Writing the report over all studies.")
     written = reporting.write_combined(studies, folder, campaign.title, campaign.question)
     note("Report over all studies:")
     for path in written.values():

@@ -43,6 +43,7 @@ def test_paths_of_a_campaigns_report_are_links(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(reporting, "write_combined", lambda *_: {"html": tmp_path / "report.html"})
     asked = SimpleNamespace(name="a", studies=(), title="", question="")
     campaign._report(asked, str)  # type: ignore[arg-type]
+    assert "Writing the report over all studies." in out.file.getvalue()  # type: ignore[attr-defined]
     assert f"{tmp_path.as_uri()}/report.html\x1b\\" in out.file.getvalue()  # type: ignore[attr-defined]
 
 
