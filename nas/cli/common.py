@@ -93,7 +93,12 @@ def emit(text: str) -> None:
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
-    """Prints a table to stdout; numbers are right-aligned."""
+    """Prints a table to stdout, numbers right-aligned; where a heading's words would break, a line a cell instead."""
+    out = console(stderr=False)
+    if _breaks(headings, rows, out.width):
+        for text in _lines(headings, rows, title):
+            out.print(plain(text), soft_wrap=False)
+        return
     table = Table(
         title=None if title is None else plain(title),
         title_justify="left",
@@ -106,4 +111,23 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], title
         table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*[plain("" if cell is None else str(cell)) for cell in row])
-    console(stderr=False).print(table)
+    out.print(table)
+
+
+def _breaks(headings: Sequence[str], rows: Sequence[Sequence[object]], width: int) -> bool:
+    """Whether a word of a heading is longer than its column can be: the widest ones give way until all fit."""
+    pads = [2 - (place == 0) - (place == len(headings) - 1) for place in range(len(headings))]
+    columns = zip(pads, headings, *rows, strict=True)
+    widest = [pad + max(len(str(cell)) for cell in cells) for pad, *cells in columns]
+    level = max(most for most in range(width + 1) if sum(min(most, wide) for wide in widest) <= width)
+    return any(pad + len(word) > level for pad, text in zip(pads, headings, strict=True) for word in text.split())
+
+
+def _lines(headings: Sequence[str], rows: Sequence[Sequence[object]], title: str | None) -> list[str]:
+    """The cells of a table below each other, empty ones left out."""
+    lines = [] if title is None else [title]
+    for row in rows:
+        said = [(f"{heading}: " if heading else "") + str(cell) for heading, cell in zip(headings, row, strict=True)]
+        kept = [text for text, cell in zip(said, row, strict=True) if cell not in (None, "")]
+        lines += [f"{'  ' if place else ''}{text}" for place, text in enumerate(kept)]
+    return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,16 @@ def test_failures_can_be_tried_again(capsys: pytest.CaptureFixture[str]) -> None
     assert json.loads(capsys.readouterr().out)["waiting_again"] == 1
     assert main(["studies", "retry", "secnd"]) == 2
     assert "did you mean 'second'" in capsys.readouterr().err.replace("\n", " ")
+
+
+@pytest.mark.parametrize("width", [20, 40, 58, 200])
+def test_headings_never_break_within_a_word(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 40 columns it said "finishe", "d" and "waitin", "g"."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    for command in (["studies"], ["status", "second"]):
+        assert main(command) == 0
+        shown = capsys.readouterr().out
+        assert all(re.search(rf"\b{word}\b", shown) for word in ("finished", "running", "waiting", "failed")), shown
+    assert ("  failed: 1\n" in shown) == (width < 60)
