@@ -60,6 +60,14 @@ class Launch(TypedDict, total=False):
     until: float
 
 
+class LiveWorker(TypedDict):
+    """A worker that gave a sign of life lately and did not say that it ended."""
+
+    id: str
+    host: str | None
+    pid: int | None
+
+
 class StudyStatus(TypedDict):
     """A study: `trainings` are distinct ones over all stages, `doing` is by worker, `now` the database's time, s."""
 
@@ -71,6 +79,7 @@ class StudyStatus(TypedDict):
     failures: dict[str, int]
     running: list[RunningTraining]
     doing: dict[str, str]
+    workers: list[LiveWorker]
     wish: str
     why: str
     failed: bool

@@ -85,7 +85,7 @@ def _summary(session: Session, study: str) -> StudyStatus:
     ).one_or_none()
     said = ControlWish() if wished is None else ControlWish(*wished)
     now = session.scalars(select(database_now())).one()
-    said_so = session.execute(_workers_query(study))
+    alive = session.execute(_workers_query(study)).all()
     return StudyStatus(
         study=study,
         study_id=session.scalars(select(StudyRow.id).filter_by(name=study)).one(),
@@ -94,7 +94,8 @@ def _summary(session: Session, study: str) -> StudyStatus:
         trainings=_distinct_counts(session, study),
         failures=counted(session.execute(_failures_query(study))),
         running=[cast(RunningTraining, dict(row._mapping)) for row in running],
-        doing={owner: details["doing"] for owner, details in said_so if details.get("doing")},
+        doing={row.id: row.details["doing"] for row in alive if row.details.get("doing")},
+        workers=[{"id": row.id, "host": row.host, "pid": row.pid} for row in alive],
         wish=said.wish,
         why=said.why,
         failed=said.failed,
@@ -159,7 +160,7 @@ def _epoch_reached() -> ScalarSelect[int]:
 def _workers_query(study: str) -> AnySelect:
     """Workers that did not say they ended and gave a sign of life lately."""
     return (
-        select(WorkerRow.id, WorkerRow.details)
+        select(WorkerRow.id, WorkerRow.host, WorkerRow.pid, WorkerRow.details)
         .join(StudyRow, StudyRow.id == WorkerRow.study_id)
         .where(
             StudyRow.name == study, WorkerRow.stopped_at.is_(None), WorkerRow.heartbeat_at > database_now() - SILENT_S

@@ -195,6 +195,17 @@ def test_a_run_that_was_killed_on_this_machine_is_known_at_once(
     monkeypatch.setattr(psutil, "pid_exists", lambda pid: pid != 7)
     (said,) = launch_lines(repository.status("replayed"))
     assert said == f"process 7 on {socket.gethostname()} ran it and is gone: run the same command to go on"
+    repository.register_worker("w", context.study_id, host=socket.gethostname(), pid=8)  # it ends with what began it
+    repository.register_worker("dead", context.study_id, host=socket.gethostname(), pid=7)
+    assert launch_lines(repository.status("replayed")) == [said]
+    repository.register_worker("far", context.study_id, host="box2", pid=7)
+    (other,) = launch_lines(repository.status("replayed"))
+    assert other == f"process 7 on {socket.gethostname()} ran it and is gone: workers on box2 go on with it"
+    repository.worker_stopped("far")
+    assert launch_lines(repository.status("replayed")) == [said]
+    for stage in repository.stages(context.study_id):
+        repository.set_stage(stage.id, status="finished")
+    assert launch_lines(repository.status("replayed")) == []
 
 
 def test_stop_now_reaches_a_training_through_its_sign_of_life(tmp_path: Path) -> None:

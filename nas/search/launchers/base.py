@@ -269,6 +269,19 @@ def trainings_words(status: StudyStatus) -> str:
     return words + (f" (stages that share some count {shared} more)" if shared else "")
 
 
+def _hosts_at_work(status: StudyStatus) -> list[str]:
+    """Machines with workers that do not end with the process which ran the study on this one and is gone."""
+    launch, here = status["launch"], socket.gethostname()
+    its_own = {job["worker"] for job in launch.get("jobs", []) if launch["launcher"] == "local"}
+    return sorted(
+        {
+            worker["host"] or "?"
+            for worker in status["workers"]
+            if worker["id"] not in its_own and (worker["host"] != here or psutil.pid_exists(worker["pid"] or 0))
+        }
+    )
+
+
 def launch_lines(status: StudyStatus) -> list[str]:
     """Sentences on what is wished of a study and where its workers are, of `Repository.status`."""
     launch, wish, why = status["launch"], status["wish"], status["why"]
@@ -280,8 +293,10 @@ def launch_lines(status: StudyStatus) -> list[str]:
         log = f", log {launch['log']}" if launch.get("log") else ""
         runner = f"process {launch['pid']} on {launch['host']}"
         if launch["host"] == socket.gethostname() and not psutil.pid_exists(launch["pid"]):
-            lines.append(f"{runner} ran it and is gone: run the same command to go on{log}")
             jobs = [] if launch["launcher"] == "local" else jobs  # workers here end with it, those of an engine go on
+            others = ", ".join(_hosts_at_work(status))
+            goes_on = f"workers on {others} go on with it" if others else "run the same command to go on"
+            lines += [] if status["finished"] else [f"{runner} ran it and is gone: {goes_on}{log}"]
         else:
             lines.append(f"run by {runner}, workers through {launch['launcher']}{log}")
             if (left := time_left(status)) is not None:
