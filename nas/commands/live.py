@@ -77,7 +77,7 @@ class StudyView:
             table.add_row(
                 plain(stage["stage"]),
                 ProgressBar(total=max(here.total, 1), completed=done, width=28),
-                f"{here.ended}/{here.total}" if here.total else "",
+                f"{here.ended}/{'≤' * here.more}{here.total}" if here.total else "",
                 str(failed) if failed else "",
                 search.stage_state(stage, status),
             )
@@ -93,11 +93,11 @@ class StudyView:
         lines, current = [], "[between stages]"
         for stage, here in zip(status["stages"], self._remaining.stages(status), strict=True):
             if stage["status"] == "running":
-                current = f"[{stage['stage']}]" + (f" {here.ended} of {here.total}; in all" if here.total else "")
+                current = f"[{stage['stage']}]" + (f" {here.words}; in all" if here.total else "")
             state, name = search.stage_state(stage, status), f"[{stage['stage']}]"
             if state != self._told.get(name, "waiting"):
                 failed = stage["trainings"]["failed"]
-                count = f", {here.ended} of {here.total} trainings" if here.total else ""
+                count = f", {here.words}" if here.total or here.most else ""
                 lines.append(f"{name} {state}{count}" + (f", {failed} failed" if failed else ""))
                 self._told[name] = state
         for owner, words in status["doing"].items():

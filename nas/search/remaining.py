@@ -23,10 +23,22 @@ RECENT = 6
 
 @dataclass(frozen=True)
 class StageProgress:
-    """Where one stage stands: trainings ended, and expected at most."""
+    """Where one stage stands: trainings ended, expected, and the most that were foreseen where it may still ask.
+
+    >>> StageProgress(0, 60, more=True).words, StageProgress(36, 36, most=60).words
+    ('0 of at most 60 trainings', '36 of 36 trainings (at most 60 were foreseen)')
+    """
 
     ended: int
     total: int
+    more: bool = False
+    most: int = 0
+
+    @property
+    def words(self) -> str:
+        """The numbers in words."""
+        foreseen = f" (at most {self.most} were foreseen)" if self.most > self.total else ""
+        return f"{self.ended} of {'at most ' * self.more}{self.total} trainings{foreseen}"
 
 
 class Remaining:
@@ -55,8 +67,11 @@ class Remaining:
         for stage, preview in zip(status["stages"], self._previews, strict=True):
             counts = stage["trainings"]
             planned = sum(counts.values())
-            total = planned if stage["status"] == "finished" else max(planned, preview.trainings)
-            found.append(StageProgress(counts["finished"] + counts["failed"], total))
+            ended = counts["finished"] + counts["failed"]
+            if stage["status"] == "finished":
+                found.append(StageProgress(ended, planned, most=preview.trainings))
+            else:
+                found.append(StageProgress(ended, max(planned, preview.trainings), planned < preview.trainings))
         return found
 
     def seconds_left(self, status: StudyStatus) -> float | None:

@@ -56,7 +56,7 @@ def test_a_terminal_shows_running_trainings_with_their_epoch_and_what_is_waited_
     shown = out.file.getvalue()  # type: ignore[attr-defined]
     assert "resnet50+se@[/]4, seed 3 (epoch 0 of 4, 12 s)" in shown
     assert "waiting for the machine, held by process 7" in shown
-    assert re.search(r"2/\d", shown)
+    assert re.search(r"2/≤?\d", shown)
 
 
 def test_a_log_has_a_line_an_event(study: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,7 +110,7 @@ def test_a_stage_that_trains_nothing_has_no_count(tmp_path: Path) -> None:
     with StudyView(timed, 1, out) as view:
         view.update(_status({}, running=0))
     shown = out.file.getvalue()  # type: ignore[attr-defined]
-    assert re.findall(r"\d+/\S+", shown) == ["0/4"]
+    assert re.findall(r"\d+/\S+", shown) == ["0/≤4"]
 
 
 def test_a_training_of_two_stages_is_counted_once_as_at_the_end(study: Any) -> None:
@@ -136,10 +136,10 @@ def test_time_left_is_that_of_what_is_open(study: Any) -> None:
 def test_epochs_behind_a_running_training_count(study: Any) -> None:
     whole = _status({"finished": 2, "running": 1, "waiting": 3})
     half = _status({"finished": 2, "running": 1, "waiting": 3})
-    half["running"] = [half["running"][0] | {"epoch": 2}]
+    half["running"] = [half["running"][0] | {"epoch": 3}]
     before, after = Remaining(study, 1).seconds_left(whole), Remaining(study, 1).seconds_left(half)
     assert before is not None
-    assert after == pytest.approx(before - 10.0)
+    assert after == pytest.approx(before - 3.0)  # three epochs of four have passed, and 12 s of 20
 
 
 def test_nothing_is_said_before_anything_is_known(study: Any) -> None:
@@ -166,3 +166,26 @@ def test_a_whole_study_at_a_real_terminal(tmp_path: Path) -> None:
     assert "seed" in text
     assert "is finished" in text
     assert "Traceback" not in text
+
+
+def test_the_most_that_a_stage_may_take_is_not_said_to_be_what_it_takes(
+    study: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was "running, 0 of 60" and then "finished, 36 of 36", and nobody said why."""
+    status = _status({}, running=0)
+    with StudyView(study, 1, Console(file=io.StringIO(), force_terminal=False)) as view:
+        view.update(status)
+        status["stages"][0] |= {"status": "finished"}
+        status["stages"][0]["trainings"] |= {"finished": 3}
+        view.update(status)
+    lines = capsys.readouterr().err.splitlines()
+    most = Remaining(study, 1).stages(status)[0].most
+    assert most > 3
+    assert lines == [
+        f"[sweep] running, 0 of at most {most} trainings",
+        f"[sweep] finished, 3 of 3 trainings (at most {most} were foreseen)",
+    ]
+    out = Console(file=io.StringIO(), force_terminal=True, width=40)
+    with StudyView(study, 1, out) as view:
+        view.update(_status({"waiting": 1}, running=0))
+    assert f"0/≤{most}" in out.file.getvalue()  # type: ignore[attr-defined]
