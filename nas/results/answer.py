@@ -22,7 +22,7 @@ from nas.results.costs import COSTS, Quote, Ratio, ratio
 from nas.results.differences import to_controls
 from nas.results.levels import Level, candidates, levels, quoted_level
 from nas.results.noise import noise_of
-from nas.results.power import POWER, ComparisonDesign, blocks_needed, visible_difference
+from nas.results.power import POWER, ComparisonDesign, blocks_needed, seen_by
 from nas.spaces.labels import short_label
 
 MOST_NAMES = 5
@@ -147,10 +147,10 @@ def _none_better(table: pd.DataFrame, level: Level, known: pd.DataFrame, metric:
     best_end = known["high_all"] if metric.more_is_better else known["low_all"]
     largest = (metric.sign * best_end.set_axis(known["notation"])).idxmax()
     sd, planned = _design(table, level, metric, known)
-    visible = visible_difference(sd, planned)
+    visible = _visible(known)
     wished = visible / 2.0
     needed = blocks_needed(sd, wished, planned)
-    missing = 0 if needed is None else (needed - planned.blocks) * (planned.candidates + planned.control)
+    missing = 0 if needed is None else max(0, needed - planned.blocks) * (planned.candidates + planned.control)
     found = replace(
         _compared(known, str(largest), found),
         kind="none better",
@@ -160,6 +160,14 @@ def _none_better(table: pd.DataFrame, level: Level, known: pd.DataFrame, metric:
         seconds_needed=_known(missing * _seconds_each(level.rows(table))) if missing else None,
     )
     return replace(found, sentence=_none_better_words(found, metric))
+
+
+def _visible(known: pd.DataFrame) -> float:
+    """The smallest difference that the study's own intervals tell, of the networks with the most seeds."""
+    rows = known[known["blocks"].eq(known["blocks"].max())]
+    row = rows.sort_values("se").iloc[-1]
+    quantile = (row["high_all"] - row["difference"]) / row["se"] if row["se"] > 0 else math.nan
+    return seen_by(float(row["se"]), float(quantile), float(known["df"].min()))
 
 
 def _design(table: pd.DataFrame, level: Level, metric: Metric, known: pd.DataFrame) -> tuple[float, ComparisonDesign]:

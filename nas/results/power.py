@@ -65,15 +65,31 @@ def visible_difference(sd: float, design: ComparisonDesign, power: float = POWER
         design: what is trained.
         power: share of studies in which it is found.
     """
-    if not sd > 0 or design.df < 1 or design.candidates < 1:
+    if design.df < 1 or design.candidates < 1:
         return math.nan
-    return sd * design.relative_error * _visible(design.df, design.candidates, design.shared, power)
+    return seen_by(sd * design.relative_error, _quantile(design), design.df, power)
 
 
 @lru_cache(maxsize=4096)
-def _visible(df: int, compared: int, shared: float, power: float) -> float:
-    """The noncentrality at which a simultaneous interval excludes 0 with that power."""
-    quantile = simultaneous_quantile([shared] * compared, df, CONFIDENCE)
+def _quantile(design: ComparisonDesign) -> float:
+    return simultaneous_quantile([design.shared] * design.candidates, design.df, CONFIDENCE)
+
+
+def seen_by(error: float, quantile: float, df: float, power: float = POWER) -> float:
+    """The smallest true difference that an interval of so many standard errors to each side tells from 0.
+
+    Args:
+        error: standard error of the difference; NaN where it is not known.
+        quantile: half of the interval's width over the error.
+        df: the error's degrees of freedom.
+        power: share of studies in which it is found.
+    """
+    return error * _noncentrality(quantile, df, power) if error > 0 and df > 0 else math.nan
+
+
+@lru_cache(maxsize=4096)
+def _noncentrality(quantile: float, df: float, power: float) -> float:
+    """The noncentrality at which Student's t passes the quantile with that power."""
     most = quantile + float(norm.ppf(power)) * math.sqrt(1.0 + quantile**2 / df) + 10.0
     return float(brentq(lambda shift: nct.sf(quantile, df, shift) - power, 0.0, most))
 

@@ -9,10 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from results_builders import planted, trained
+from scipy.optimize import brentq
+from scipy.stats import nct
 
 from nas.progress import duration
 from nas.results.answer import answer_of, cost_words
 from nas.results.costs import Ratio
+from nas.results.differences import to_controls
 from nas.results.power import ComparisonDesign, visible_difference
 
 PLAIN = "resnet50"
@@ -186,3 +189,21 @@ def test_of_many_that_are_not_told_apart_the_sentence_names_a_few_and_counts_the
     assert len(found.equal) > 5  # all of them for programs
     rest = f"and {len(found.equal) - 5} more"
     assert re.search(rf"Not told apart from it: (SE @ \d+, ){{4}}SE @ \d+ {rest}\.", found.sentence)
+
+
+def test_what_a_design_sees_fits_its_intervals_where_controls_alone_tell_the_noise() -> None:
+    """One training a candidate and controls in more seeds: the plan of one seed had fewer degrees of freedom."""
+    rng = np.random.default_rng(5)
+    rows = [trained(name, rng.normal(0.6, 0.002, 1).tolist(), start="plain:a", **CONFIRM) for name in BLOCKS]
+    for move in range(4):
+        rows.append(trained(PLAIN, rng.normal(0.6, 0.002, 3).tolist(), start=f"plain:a+{move}", **CONFIRM))
+    table = pd.concat(rows, ignore_index=True)
+    found = answer_of(table)
+    assert found.kind == "none better"
+    assert found.visible is not None
+    gaps = to_controls(table)
+    error, df = float(gaps["se"].max()), int(gaps["df"].min())
+    half = float((gaps["high_all"] - gaps["difference"]).iloc[0])
+    assert df > ComparisonDesign(len(BLOCKS), 1, 4).df
+    assert found.visible == pytest.approx(error * brentq(lambda d: nct.sf(half / error, df, d) - 0.8, 0, 50), rel=1e-6)
+    assert half < found.visible < 2 * half
