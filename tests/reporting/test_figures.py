@@ -42,7 +42,7 @@ from nas.reporting.figures.timeline import _merged, _rows
 from nas.reporting.study_data import StudyData
 from nas.results.levels import plain_row
 from nas.spaces.blocks import BLOCKS
-from nas.spaces.labels import block_title
+from nas.spaces.labels import MIXED, block_title
 from nas.testing import placement_table
 from nas.training.recipe import load_recipe
 
@@ -636,3 +636,16 @@ def test_seed_noise_of_one_network_shows_no_scores_that_cannot_be() -> None:
         figure = SeedNoise().draw(moved)
         assert isinstance(figure, go.Figure)
         assert figure.layout.xaxis.range[0] < below < figure.layout.xaxis.range[1]
+
+
+def test_the_front_of_a_large_study_lies_on_all_other_dots() -> None:
+    """The thousands of several types were drawn last, and covered it."""
+    drawing = ParetoFront()(StudyData.from_results(large_results()))
+    assert isinstance(drawing, go.Figure)
+    dots = [trace for trace in drawing.data if trace.customdata is not None and trace.name != "without attention"]
+    filled = ["open" not in trace.marker.symbol for trace in dots]
+    assert filled == sorted(filled)
+    assert any(filled)
+    others = [trace.name for trace, on_front in zip(dots, filled, strict=True) if not on_front]
+    assert block_title(MIXED) in others
+    assert set(others[: others.count(block_title(MIXED))]) == {block_title(MIXED)}

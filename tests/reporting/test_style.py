@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import numpy as np
 import pytest
 
 from nas.reporting import style
+from nas.reporting.figures import FIGURES
+from nas.reporting.study_data import StudyData
 
 # Machado, Oliveira, Fernandes: A Physiologically-based Model for Simulation of Color Vision Deficiency (2009).
 DEFICIENCIES = {
@@ -86,6 +89,29 @@ def test_block_colours_stay_apart_for_colour_blind_readers(deficiency: str) -> N
 @pytest.mark.parametrize("colour", [*COLOURS.values(), *style.OWN_BLOCK_COLOURS])
 def test_block_colours_have_contrast_on_both_surfaces(colour: str, surface: str) -> None:
     assert contrast(colour, surface) >= 3
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", FIGURES)
+def test_what_figures_draw_has_contrast_in_both_themes(name: str, theme: str, full: StudyData) -> None:
+    """A colour that is seen and then made half transparent is not seen: dots of a stage, curves of HAC."""
+    surface = style.SURFACE if theme == "light" else style.DARK[style.SURFACE]
+    drawn = json.loads(style.themed(FIGURES[name]()(full).to_json(), theme))["data"]  # type: ignore[union-attr]
+    if any(trace["type"] == "heatmap" for trace in drawn):
+        pytest.skip("its marks lie on coloured cells")
+    for trace in (trace for trace in drawn if trace["type"].startswith("scatter")):
+        for part in (part for part in ("marker", "line") if part in trace):
+            opacity = np.asarray(trace[part].get("opacity", 1.0)) * trace.get("opacity", 1.0)
+            colours = trace[part].get("color") or trace[part].get("line", {}).get("color")
+            if not isinstance(colours, str) or not opacity.all():
+                continue  # a scale of its own, or there for the pointer alone
+            seen = opacity.min() * rgb(colours) + (1 - opacity.min()) * rgb(surface)
+            blended = "#" + "".join(f"{round(value):02x}" for value in seen)
+            assert contrast(blended, surface) >= 3, (trace.get("name"), part)
+
+
+def rgb(colour: str) -> np.ndarray:
+    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
 
 
 def test_no_effect_is_next_to_the_surface_in_both_themes() -> None:

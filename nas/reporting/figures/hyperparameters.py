@@ -179,7 +179,7 @@ class Slices(StudyFigure):
         x = told.map(names.index) if few or numbers is None else numbers
         # Dots of a value side by side, as far as the golden ratio spreads them: the same at every drawing.
         beside = (np.arange(len(rows)) * 0.618 % 1 - 0.5) * 0.5 if few else 0.0
-        marker = {"color": style.ACCENT, "size": 6, "opacity": 0.45}
+        marker = {"color": style.ACCENT, "size": 6, "symbol": "circle-open"}
         hover = "%{text}: %{y:.4f}<extra></extra>"
         text = rows["notation"].map(style.plain)
         make = go.Scattergl if len(rows) > _GL_FROM else go.Scatter

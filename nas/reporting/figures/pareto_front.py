@@ -14,7 +14,7 @@ from nas.reporting.numbers import plural
 from nas.reporting.study_data import StudyData, rows_of
 from nas.results.costs import COSTS
 from nas.results.levels import Level
-from nas.spaces.labels import block_title, short_label
+from nas.spaces.labels import MIXED, block_title, short_label
 
 SPEEDS: dict[str, tuple[str, str, str]] = {
     "ms": ("latency_ms", "Time of a {batch} (ms, less is better)", "ms"),
@@ -109,10 +109,16 @@ class ParetoFront(StudyFigure):
     def _add_candidates(self, figure: go.Figure, rows: pd.DataFrame, column: str) -> None:
         many = len(rows) > _GL_FROM
         blocks = style.block_order(rows["block"])
-        traces = [
-            self._trace(part, column, block, (bool(part["on_front"].iloc[0]), int(part["n_blocks"].iloc[0]), many))
+        parts = [
+            (bool(part["on_front"].iloc[0]), bool(part["quoted"].iloc[0]), block, part)
             for block in blocks
             for _, part in rows[rows["block"] == block].groupby(["quoted", "on_front", "n_blocks"])
+        ]
+        # What comes later lies on top: the front on all others, and the many of several types under the rest.
+        parts.sort(key=lambda part: (*part[:2], part[2] != MIXED))
+        traces = [
+            self._trace(part, column, block, (front, int(part["n_blocks"].iloc[0]), many))
+            for front, _, block, part in parts
         ]
         traces += [
             _legend_entry(block_title(b), style.block_colour(b), f"circle{style.block_dot(b)}", b) for b in blocks

@@ -61,7 +61,7 @@ class SeedNoise(StudyFigure):
                 x=table["mean"],
                 y=table["deviation"],
                 mode="markers",
-                marker={"color": style.ACCENT, "size": 7, "opacity": 0.7},
+                marker={"color": style.ACCENT, "size": 7, "symbol": "circle-open"},
                 customdata=hover,
                 hovertemplate=_HOVER,
                 showlegend=False,

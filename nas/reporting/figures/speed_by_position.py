@@ -105,7 +105,7 @@ class SpeedByPosition(StudyFigure):
                     x=other["site"],
                     y=other["batches_per_s"],
                     mode="markers",
-                    marker={"color": colour, "size": 5, "opacity": 0.4},
+                    marker={"color": colour, "size": 5, "symbol": "circle-open"},
                     customdata=np.column_stack([other["notation"].map(style.plain), other["median_ms"]]),
                     hovertemplate="%{customdata[0]}<br>%{y:.2f} batches/s, %{customdata[1]:.3f} ms<extra></extra>",
                     legendgroup=block,

@@ -49,7 +49,7 @@ class BestSoFar(StudyFigure):
         figure = style.new_figure(400)
         make = go.Scattergl if len(table) > MANY else go.Scatter
         for i, (stage, rows) in enumerate(table.groupby("stage", sort=False)):
-            marker = {"size": 6, "opacity": 0.55, "color": style.SERIES[i % len(style.SERIES)]}
+            marker = {"size": 6, "symbol": "circle-open", "color": style.SERIES[i % len(style.SERIES)]}
             text = rows["notation"].map(style.plain)
             hover = "%{text}: %{y:.4f}, training %{x}<extra></extra>"
             dots = make(x=rows["number"], y=rows["map"], mode="markers", marker=marker, text=text)

@@ -58,7 +58,6 @@ class TrainingCurves(StudyFigure):
                     y=rows["loss"],
                     mode="lines",
                     line={"color": colour, "width": 1.6, "dash": "dot" if failed else "solid"},
-                    opacity=0.8,
                     name=title,
                     legendgroup=group,
                     showlegend=group not in named,
