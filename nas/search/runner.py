@@ -129,6 +129,8 @@ def _grown(context: StudyContext, known: StudyInfo, stored: dict[str, Any]) -> G
 
 def _same_data(context: StudyContext, study: str) -> bool:
     """Whether the data that the study was trained on are those of the file now, by content."""
+    if context.replay is not None:
+        return _same_table(context, study)
     rows = context.repository.results(study)
     views = {SPLITS[view]: view for view in (context.search_view, FINAL)}
     known = rows[rows["split"].isin(list(views))].drop_duplicates("split")
@@ -137,6 +139,14 @@ def _same_data(context: StudyContext, study: str) -> bool:
         context.repository.training(training)["dataset_id"] == register_dataset(context, views[split])  # type: ignore[index]
         for split, training in asked.items()
     )
+
+
+def _same_table(context: StudyContext, study: str) -> bool:
+    """Whether the table that a study replays, wherever it lay, holds what that of the file now holds."""
+    if (begun := context.repository.replayed_table(study)) is not None:
+        return begun == context.table_id
+    before = StudyParts(stored_definition(context.repository.study(study).definition), context.repository)
+    return before.replay is not None and context.replay is not None and before.replay.id == context.replay.id
 
 
 def _history(known: StudyInfo | None, grown: Growth) -> list[object]:

@@ -94,3 +94,31 @@ def test_other_meanings_are_other_studies(
     open_study(study_file(tmp_path, STAGES))
     with pytest.raises(StudyError, match=words):
         open_study(study_file(tmp_path, stages, **changes))
+
+
+def test_a_table_of_the_same_content_is_the_same_wherever_the_study_was_registered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Registered from another folder, its table was known by its whole path; begun in its own, by its name alone."""
+    (tmp_path / "study").mkdir()
+    monkeypatch.chdir(tmp_path)
+    file = study_file(tmp_path / "study", STAGES)
+    open_study(file)
+    monkeypatch.chdir(tmp_path / "study")
+    repository, _ = run(tmp_path / "study", STAGES)
+    monkeypatch.chdir(tmp_path)
+    open_study(file)
+    assert repository.study("replayed").definition["history"] == []
+    lines = (tmp_path / "study" / "table.csv").read_text().splitlines()
+    (tmp_path / "study" / "table.csv").write_text("\n".join([*lines[:-1], lines[-1] + "1"]) + "\n")
+    with pytest.raises(StudyError, match="holds other values"):
+        open_study(file)
+
+
+def test_another_table_before_the_first_training_is_another_study(tmp_path: Path) -> None:
+    file = study_file(tmp_path, STAGES)
+    open_study(file)
+    lines = (tmp_path / "table.csv").read_text().splitlines()
+    (tmp_path / "other.csv").write_text("\n".join(lines[:-1]) + "\n")
+    with pytest.raises(StudyError, match=r"made from another file .changed: objective"):
+        open_study(study_file(tmp_path, STAGES, objective={"table": "other.csv"}))
