@@ -19,6 +19,7 @@ from nas import commands, reporting, search, storage
 from nas.cli import campaign as campaigns
 from nas.cli.campaign import hours
 from nas.cli.common import Json, OneStudy, Url, duration, emit_json, line, note, note_path, print_table
+from nas.commands.terminal import slow_steps
 from nas.errors import DataError, NasError, StudyError
 
 if TYPE_CHECKING:
@@ -195,8 +196,8 @@ def _dry_run(definition: StudyDefinition, url: str, json: bool) -> None:
 def _problem(definition: StudyDefinition, url: str) -> NasError | None:
     """What would keep the study from being started here."""
     try:
-        with commands.database_if_there(url) as database:
-            search.check_study(definition, storage.Repository(database), fetch=False)
+        with commands.database_if_there(url) as database, slow_steps(note) as begin:
+            search.check_study(definition, storage.Repository(database), fetch=False, begin=begin)
     except NasError as error:
         return error
     return None

@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 
 from nas import reporting, search, storage
 from nas.commands.live import StudyView
-from nas.commands.terminal import note, progress_bar
+from nas.commands.terminal import note, progress_bar, slow_steps
 from nas.errors import NasError, StudyError
 from nas.search import own_function
 from nas.search.callbacks import Watch
@@ -73,10 +73,11 @@ def run(
             "the objective is a function that only this program has: other processes cannot import it",
             "leave in_process out, or put the function into a module",
         )
-    with database_if_there(url) as database:
-        search.check_study(definition, storage.Repository(database))
-        warnings = search.insertion_warnings(definition, storage.Repository(database))
     tell = note if progress else (lambda message: None)
+    with database_if_there(url) as database, slow_steps(tell) as begin:
+        search.check_study(definition, storage.Repository(database), begin=begin)
+        begin("trying how each block is put in")
+        warnings = search.insertion_warnings(definition, storage.Repository(database))
     for warning in warnings:
         tell(f"Warning: {warning}.")
     count = workers or definition.workers

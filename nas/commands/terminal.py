@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ from nas.progress import duration
 
 if TYPE_CHECKING:
     from nas.progress import Progress
+
+SLOW_S = 3.0
+"""After this time a silent step of a check is told: a person waits for the first word no longer than a few seconds."""
 
 
 def console(*, stderr: bool = True) -> Console:
@@ -67,6 +71,24 @@ def progress_bar(title: str, *, enabled: bool = True) -> Iterator[Progress]:
             bar.update(task, completed=done, total=total, description=what, visible=True)
 
         yield report
+
+
+@contextmanager
+def slow_steps(tell: Callable[[str], object], after_s: float = SLOW_S) -> Iterator[Callable[[str], None]]:
+    """Yields what is called with the words of each step as it begins; those that take long are told, each once."""
+    timer = threading.Timer(0, lambda: None)
+
+    def begin(words: str) -> None:
+        nonlocal timer
+        timer.cancel()
+        timer = threading.Timer(after_s, tell, [f"  still {words}"])
+        timer.daemon = True
+        timer.start()
+
+    try:
+        yield begin
+    finally:
+        timer.cancel()
 
 
 def _sparse_lines(title: str, every_s: float = 10.0) -> Callable[..., None]:

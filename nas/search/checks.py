@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,25 +35,36 @@ if TYPE_CHECKING:
     from nas.training import Checkpoint, Recipe
 
 
-def check_study(definition: StudyDefinition, repository: Repository | None = None, *, fetch: bool = True) -> None:
+def check_study(
+    definition: StudyDefinition,
+    repository: Repository | None = None,
+    *,
+    fetch: bool = True,
+    begin: Callable[[str], object] = lambda words: None,
+) -> None:
     """Loads every part that a user can get wrong: space, recipe, protocol, data, weights, samplers, candidates.
 
     Args:
         definition: the study.
         repository: where studies are that hand it something; None: where it is not known yet.
         fetch: download published weights that are not on this machine; a dry run takes them for granted.
+        begin: called with the words of each step as it begins.
 
     Raises:
         NasError: one sentence on the first thing that is wrong.
     """
+    begin("reading space and recipe")
     context = StudyParts(definition, repository)
     _ = context.space, context.recipe, context.reference
     context.recipe.with_overrides({key: domain.first for key, domain in context.space.recipe.items()})
     _check_head(context)
+    begin("looking at what its stages can answer")
     _check_stages(context)
+    begin("asking what this machine can train and time")
     training_device(definition)
     if context.times:
         _check_latency(context)
+    begin("reading the code and tables that it names")
     if context.replay is not None:
         _ = context.replay.costs
         _check_table_start(context)
@@ -62,8 +74,10 @@ def check_study(definition: StudyDefinition, repository: Repository | None = Non
     if not context.trains:
         return
     if any(stage.kind != "profile" for stage in definition.named_stages()):
+        begin("reading the weights that trainings start from")
         _check_starts(context)
         _check_weights(context, fetch)
+        begin("reading the lists of its data")
         _check_data(context)
         _check_teachers(context)
 

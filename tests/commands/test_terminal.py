@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from search_builders import study_file
 
 from nas.commands import terminal
+from nas.search import check_study, load_study
 
 
 def test_time_left_is_told_from_a_quarter_of_the_way_on(
@@ -23,4 +27,27 @@ def test_time_left_is_told_from_a_quarter_of_the_way_on(
         "Report: 1/20 first.png",
         "Report: 5/20, about 5 min 00 s left",
         "Report: 10/20, about 2 min 00 s left",
+    ]
+
+
+def test_a_step_that_takes_long_is_told_once_and_quick_ones_are_not() -> None:
+    """A check could be silent for a minute on a busy machine."""
+    told: list[str] = []
+    with terminal.slow_steps(told.append, after_s=0.05) as begin:
+        begin("reading the space")
+        begin("reading the lists of its data")
+        time.sleep(0.3)
+        begin("trying how each block is put in")
+    time.sleep(0.1)
+    assert told == ["  still reading the lists of its data"]
+
+
+def test_every_part_of_a_check_is_a_step(tmp_path: Path) -> None:
+    begun: list[str] = []
+    check_study(load_study(study_file(tmp_path, [{"sweep": {"candidates": 2}}])), begin=begun.append)
+    assert begun == [
+        "reading space and recipe",
+        "looking at what its stages can answer",
+        "asking what this machine can train and time",
+        "reading the code and tables that it names",
     ]
