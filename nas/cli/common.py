@@ -37,6 +37,9 @@ OneStudy = Annotated[
     str | None,
     typer.Argument(metavar="STUDY", help="Name of a study, its file, or a database; default: the only one here."),
 ]
+Profile = Annotated[
+    str | None, typer.Option("--profile", metavar="NAME", help="The study of this profile of the file.")
+]
 Size = Annotated[str, typer.Option("--input", metavar="HxW", help="Height x width of the images in pixels.")]
 
 

@@ -10,7 +10,7 @@ import typer
 
 from nas import reporting, search, storage
 from nas.cli.campaign import load_studies
-from nas.cli.common import Json, Study, Url, emit_json, line, note_path, print_table, progress_bar
+from nas.cli.common import Json, Profile, Study, Url, emit_json, line, note_path, print_table, progress_bar
 from nas.errors import NasError, StudyError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def report(
         ),
     ] = None,
     db: Url = None,
+    profile: Profile = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder; default: reports/STUDY.")] = None,
     formats: Annotated[
         str | None,
@@ -60,12 +61,12 @@ def report(
         raise NasError("--no-images leaves nothing of --rank-lists and --maps, which are images", "Leave them out.")
     if study is not None and (len(study) > 1 or _is_campaign(study[0])):
         options = {"--format": formats is not None, "--plotlyjs": plotlyjs != "inline", "--rank-lists": rank_lists}
-        options |= {"--maps": maps, "--no-images": not images}
+        options |= {"--maps": maps, "--no-images": not images, "--profile": profile is not None}
         if given := ", ".join(option for option, is_given in options.items() if is_given):
             raise NasError(f"{given}: only for the report of one study", "leave it out, or name one study")
         _over_several(study, db, out, json)
         return
-    name, url = search.find_study(study[0] if study else None, db)
+    name, url = search.find_study(study[0] if study else None, db, profile)
     wanted = None if formats is None else [part.strip() for part in formats.split(",") if part.strip()]
     with storage.open_database(url, create=False, read_only=True) as database:
         data = reporting.load_study_data(database, name)

@@ -18,7 +18,7 @@ import typer
 from nas import commands, reporting, search, storage
 from nas.cli import campaign as campaigns
 from nas.cli.campaign import hours
-from nas.cli.common import Json, OneStudy, Url, duration, emit_json, line, note, note_path, print_table
+from nas.cli.common import Json, OneStudy, Profile, Url, duration, emit_json, line, note, note_path, print_table
 from nas.commands.terminal import slow_steps
 from nas.errors import DataError, NasError, StudyError
 
@@ -278,13 +278,13 @@ def worker(
     note(f"Worker done: {done} trainings.")
 
 
-def status(study: OneStudy = None, db: Url = None, json: Json = False) -> None:
+def status(study: OneStudy = None, db: Url = None, profile: Profile = None, json: Json = False) -> None:
     """Tell where a study stands, and what it may say so far.
 
     Example: nas status quickstart
     """
-    name, url = search.find_study(study, db)
-    if study is not None and study.endswith(search.FILE_ENDINGS):
+    name, url = search.find_study(study, db, profile)
+    if profile is None and study is not None and study.endswith(search.FILE_ENDINGS):
         own, _ = search.written_study(Path(study), db)
         if own != name:
             note(f"Study {own!r} itself has not run; {name!r} is that of its profile.")

@@ -6,7 +6,6 @@ with their profiles, and the SQLite files that lie here. A server is asked only 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,16 +52,19 @@ def studies_here(url: str | None = None, unread: list[str] | None = None) -> lis
     return found
 
 
-def find_study(named: str | None, url: str | None = None) -> tuple[str, str]:
+def find_study(named: str | None, url: str | None = None, profile: str | None = None) -> tuple[str, str]:
     """Name and database of the study that is meant.
 
     Args:
         named: a study's name, its file (its profiles' studies count as its own), a database, or None for the only one.
         url: the database, where it was told.
+        profile: the one of the file's profiles whose study is meant.
 
     Raises:
         StudyError: none is found, or several are, with their names.
     """
+    if profile is not None:
+        return _of_profile(named, url, profile)
     if named is not None and named.endswith(FILE_ENDINGS):
         return _of_file(Path(named), url)
     if named is not None and url is None and _is_database(named):
@@ -94,7 +96,7 @@ def written_study(path: Path, url: str | None = None) -> tuple[str, str]:
     Raises:
         StudyError: it is no study file.
     """
-    name, database = _all_written(path)[0]
+    name, database = _all_written(path)[None]
     return name, url or database
 
 
@@ -119,20 +121,31 @@ def find_databases(named: str | None, url: str | None = None) -> list[str]:
 def _of_file(path: Path, url: str | None) -> tuple[str, str]:
     """The study of a file, else the one of its profiles that was run."""
     written = _all_written(path)
-    name, database = written[0]
+    name, database = written[None]
     run = [
         (known, url or place)
-        for known, place in written
+        for known, place in dict.fromkeys(written.values())
         if any(study.name == known for study in _if_there(url or place))
     ]
-    if not run or run[0][0] == name:
+    if not run:
         return name, url or database
-    if len(run) > 1:
+    if len(run) > 1 and run[0][0] != name:
         raise StudyError(
             f"several profiles of {path} were run: {', '.join(known for known, _ in run)}",
-            "name the study that you mean",
+            "name the study that you mean, or give --profile",
         )
     return run[0]
+
+
+def _of_profile(named: str | None, url: str | None, profile: str) -> tuple[str, str]:
+    """The study that `nas run FILE --profile NAME` makes."""
+    if named is None or not named.endswith(FILE_ENDINGS):
+        raise StudyError(f"--profile {profile} is a profile of a study's file", "name the file")
+    written = _all_written(Path(named))
+    if profile not in written:
+        raise StudyError(f"{named}: {unknown_name('profile', profile, [known for known in written if known])}")
+    name, database = written[profile]
+    return name, url or database
 
 
 def _but(sentence: str, unread: list[str]) -> str:
@@ -155,7 +168,7 @@ def _is_database(named: str) -> bool:
 
 def _databases_here() -> list[str]:
     """Addresses of the databases that study files of this folder name and that lie in it, each once."""
-    named = [database for file in _study_files() for _, database in _written_if_readable(file)]
+    named = [database for file in _study_files() for _, database in _written_if_readable(file).values()]
     lying = [f"sqlite:///{path}" for ending in DATABASE_ENDINGS for path in sorted(Path().glob(f"*{ending}"))]
     found: dict[str, str] = {}
     for url in (*named, *lying):
@@ -169,16 +182,16 @@ def _study_files() -> list[Path]:
     return [path for folder in STUDY_FOLDERS for ending in FILE_ENDINGS for path in sorted(folder.glob(f"*{ending}"))]
 
 
-def _written_if_readable(path: Path) -> list[tuple[str, str]]:
+def _written_if_readable(path: Path) -> dict[str | None, tuple[str, str]]:
     try:
-        return list(_written(path))
+        return _written(path)
     except NasError:
-        return []
+        return {}
 
 
-def _all_written(path: Path) -> list[tuple[str, str]]:
+def _all_written(path: Path) -> dict[str | None, tuple[str, str]]:
     """As `_written`; one at least."""
-    written = list(_written(path))
+    written = _written(path)
     if written:
         return written
     data = load_yaml(path, StudyError).data
@@ -187,17 +200,18 @@ def _all_written(path: Path) -> list[tuple[str, str]]:
     raise StudyError(f"{path} is no study file: it has no `name`")
 
 
-def _written(path: Path) -> Iterator[tuple[str, str]]:
-    """Names and databases of a study file and its profiles, the file's own first; no code that it names is imported."""
+def _written(path: Path) -> dict[str | None, tuple[str, str]]:
+    """Names and databases of a study file (None) and its profiles, the file's own first; it imports no code."""
     data = load_yaml(path, StudyError).data
     if not isinstance(data, dict) or not isinstance(data.get("name"), str) or "studies" in data:
-        return  # a campaign's file names studies, and is none
+        return {}  # a campaign's file names studies, and is none
     name, database = data["name"], str(data.get("database", DEFAULT_URL))
-    yield name, database
     profiles = data.get("profiles")
-    for changes in profiles.values() if isinstance(profiles, dict) else ():
-        if isinstance(changes, dict) and isinstance(changes.get("name"), str):
-            yield changes["name"], str(changes.get("database", database))
+    return {None: (name, database)} | {
+        str(profile): (str(changes.get("name", name)), str(changes.get("database", database)))
+        for profile, changes in (profiles if isinstance(profiles, dict) else {}).items()
+        if isinstance(changes, dict)
+    }
 
 
 def _in_database(url: str) -> list[FoundStudy]:

@@ -69,6 +69,25 @@ def test_a_profile_that_was_run_is_found_by_its_file(here: Path, capsys: pytest.
     assert "Study 'deep' itself has not run" in capsys.readouterr().err
     _registered(here / "b", "deep", "sqlite:///deep.db")
     assert find_study(str(path)) == ("deep", "sqlite:///deep.db")
+    capsys.readouterr()
+    assert main(["status", str(path), "--profile", "smoke", "--json"]) == 0
+    told = capsys.readouterr()
+    assert (json.loads(told.out)["study"], told.err) == ("deep_smoke", "")
+    assert main(["report", str(path), "--profile", "smoke", "--format", "md"]) == 0
+    assert (here / "reports" / "deep_smoke" / "report.md").exists()
+    assert find_study(str(path), "sqlite:///smoke.db", "smoke") == ("deep_smoke", "sqlite:///smoke.db")
+    with pytest.raises(StudyError, match="unknown profile 'smok'; did you mean 'smoke'"):
+        find_study(str(path), profile="smok")
+    with pytest.raises(StudyError, match="--profile smoke is a profile of a study's file"):
+        find_study("deep", profile="smoke")
+
+
+def test_a_profile_that_changes_only_the_database_is_found_by_its_file(here: Path) -> None:
+    path = _registered(here / "a", "deep", "sqlite:///smoke.db")
+    written = yaml.safe_load(path.read_text())
+    written |= {"database": "sqlite:///deep.db", "profiles": {"smoke": {"database": "sqlite:///smoke.db"}}}
+    path.write_text(yaml.safe_dump(written))
+    assert find_study(str(path)) == find_study(str(path), profile="smoke") == ("deep", "sqlite:///smoke.db")
 
 
 def test_one_name_in_two_databases_is_asked_for(here: Path) -> None:
