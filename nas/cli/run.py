@@ -143,11 +143,12 @@ def _told(data: StudyData) -> tuple[list[str], JsonDict]:
     limits, findings = reporting.health(data), reporting.finding_table(data.findings).to_dict("records")
     # Rules with their numbers, verdict and why, adopted ones first.
     rules = [{key: row[key] for key in ("sentence", "verdict", "reason")} for row in findings]
+    unasked = reporting.not_asked(list(data.stages))
     choice = reporting.robot_words(data)
     own = reporting.own_answer(data)
-    lines = [*own, data.answer.sentence, *(f"Mind: {limit.words}" for limit in limits), *_rule_lines(rules)]
-    told = [limit.to_dict() for limit in limits]
-    plain: JsonDict = {"own_question": own, "answer": data.answer.to_dict(), "health": told, "rules": rules}
+    lines = [*own, data.answer.sentence, *(f"Mind: {limit.words}" for limit in limits), *_rule_lines(rules), *unasked]
+    told = {"health": [limit.to_dict() for limit in limits], "rules": rules, "not_asked": unasked}
+    plain: JsonDict = {"own_question": own, "answer": data.answer.to_dict(), **told}
     return [*lines, *([choice] if choice else [])], {**plain, "choice": choice}
 
 

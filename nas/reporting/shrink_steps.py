@@ -13,6 +13,14 @@ def shrink_results(result: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
     return [step for step in (rounds if isinstance(rounds, list) else [result]) if isinstance(step, Mapping)]
 
 
+def not_asked(stages: list[Mapping[str, Any]]) -> list[str]:
+    """One sentence for each family of rules that was asked for and that no step had anything to ask of."""
+    questions = [question for _, step in named_steps(stages) for question in step.get("questions") or ()]
+    asked = {question["family"] for question in questions if question["questions"] or question["untold"]}
+    said = {question["family"]: f"Rules of {question['sentence']}." for question in questions}
+    return [sentence for family, sentence in said.items() if family not in asked]
+
+
 def named_steps(stages: list[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
     """The steps that have derived something, in order, with the stage (and the round where there are several)."""
     return [

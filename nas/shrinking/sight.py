@@ -17,6 +17,8 @@ from nas.shrinking.analysis import FamilyTests
 from nas.shrinking.equivalence import visible
 from nas.shrinking.settings import RuleFamily
 
+_NOTHING_SLOWER = "no placement is known to be slower than the reference"
+
 
 @dataclass(frozen=True)
 class Sight:
@@ -44,7 +46,8 @@ class Sight:
         'sites: 17 questions, each sees an effect of 0.0011 mAP with 80 % power'
         """
         if not self.questions:
-            return f"{self.family}: not asked, " + ("these candidates cannot tell" if self.untold else "nothing varies")
+            same = _NOTHING_SLOWER if self.family == "cost" else "all candidates are alike in it"
+            return f"{self.family}: not asked, {'these candidates cannot tell' if self.untold else same}"
         asked = f"{self.family}: {self.questions} question{'s' * (self.questions != 1)}"
         if self.visible is None:
             return asked

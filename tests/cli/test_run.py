@@ -183,3 +183,17 @@ def test_missing_files_and_names(folder: Path, capfd: pytest.CaptureFixture[str]
     assert main(["runn"]) == 2
     assert "Traceback" not in capfd.readouterr().err
     assert list(folder.iterdir()) == []
+
+
+def test_a_family_that_has_nothing_to_ask_is_said(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Nothing of hyperparameters varies in the space, and who asked for rules of them heard nothing at all."""
+    shrink = {"shrink": {"families": ["sites", "hyperparameters"], "confirm": 0}}
+    file = study_file(folder, [{"sweep": {"design": "stratified", "candidates": 26}}, shrink])
+    said = "Rules of hyperparameters: not asked, all candidates are alike in it."
+    assert main(["run", str(file)]) == 0
+    assert said in capfd.readouterr().err
+    assert said in (folder / "reports" / "replayed" / "report.md").read_text()
+    assert main(["status", str(file)]) == 0
+    assert f"  {said}" in capfd.readouterr().out.splitlines()
+    assert main(["status", str(file), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["not_asked"] == [said]

@@ -157,7 +157,9 @@ def test_more_of_the_same_is_not_asked_for_where_it_would_not_help(space: Design
 
 def test_sights_in_words() -> None:
     assert Sight("mix", 0, 1, None).sentence() == "mix: not asked, these candidates cannot tell"
-    assert Sight("cost", 0, 0, None).sentence() == "cost: not asked, nothing varies"
+    assert Sight("mix", 0, 0, None).sentence() == "mix: not asked, all candidates are alike in it"
+    slower = "no placement is known to be slower than the reference"
+    assert Sight("cost", 0, 0, None).sentence() == f"cost: not asked, {slower}"
     assert Sight("count", 1, 2, 0.00149).sentence() == "count: 1 question, sees an effect of 0.0015 mAP with 80 % power"
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from nas.reporting.document import Badge, Block, Cell, Paragraph, Section, Stacked, Table, words
+from nas.reporting.document import Badge, Block, Bullets, Cell, Paragraph, Section, Stacked, Table, words
 from nas.reporting.finding_rows import VERDICTS, finding_table
 from nas.reporting.numbers import count, interval, p_value, plural, signed
-from nas.reporting.shrink_steps import named_steps
+from nas.reporting.shrink_steps import named_steps, not_asked
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.story.shrinking import because
 from nas.reporting.study_data import StudyData, records_of
@@ -19,11 +19,14 @@ from nas.results.columns import Metric
 def rules(data: StudyData) -> Section:
     """All findings with their evidence; why nothing is known when there are none."""
     table = finding_table(data.findings)
+    sentences = not_asked(list(data.stages))
+    unasked: list[Block] = [Bullets([words(sentence) for sentence in sentences])] if sentences else []
     if table.empty:
-        return Section("rules", "Rules", [Paragraph(why_none(data))])
+        return Section("rules", "Rules", [Paragraph(why_none(data)), *unasked])
     blocks: list[Block] = [
         Paragraph(_summary_words(table)),
         rule_table(table, data.metric),
+        *unasked,
         figure_block("rule_effects", data),
     ]
     blocks.append(

@@ -7,6 +7,7 @@ the winners, beside a permutation null: the winners' values must differ from eve
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -30,10 +31,12 @@ def hyperparameters(analysis: Analysis) -> FamilyTests:
     ranges = {name: values for name, values in recipe_values(analysis.sample) if is_range(list(values))}
     p_values: dict[Key, float] = {("hyperparameters", *t): _factor_p(analysis, t) for t in factors}
     p_values |= {("hyperparameters", name): _range_p(analysis, name, values) for name, values in ranges.items()}
+    left_out = _left_out(analysis)
+    p_values |= {("hyperparameters", *t): math.nan for t, _ in left_out}
 
     def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
         levels = [_factor(analysis, t, p_values, adjusted) for t in factors]
-        levels += [_undecided(analysis, t, values) for t, values in _left_out(analysis)]
+        levels += [_undecided(analysis, t, values) for t, values in left_out]
         return levels + [_range(analysis, name, ranges[name], p_values, adjusted) for name in ranges]
 
     return FamilyTests(p_values, conclude)
