@@ -13,13 +13,13 @@ from nas import search, storage, training
 from nas.cli.common import EXIT_USER, Json, database_option, emit, emit_json, note, print_table, progress_bar
 from nas.errors import StorageError
 from nas.files.outputs import check_outputs
+from nas.storage.urls import DEFAULT_URL
 
 if TYPE_CHECKING:
     from nas.storage.archive import Archived
     from nas.storage.checkpoint_store import CheckpointStore
     from nas.storage.info import DatabaseInfo
 
-DEFAULT_URL = "sqlite:///nas.db"
 DatabaseUrl = Annotated[
     str, database_option("sqlite:///FILE or postgresql://USER@HOST/NAME; default: $NAS_DATABASE, or nas.db here.")
 ]

@@ -118,7 +118,7 @@ def _failures(data: StudyData) -> list[Limit]:
     """One line a kind, the most frequent first."""
     if data.failed.empty:
         return []
-    name, found = words(data.name), []
+    retry, found = words(data.command("studies", "retry", data.name)), []
     reasons = "The report's part on failures gives the reasons"
     cures = _CURES
     if data.definition.get("objective"):  # there is no recipe, and no data that we read
@@ -126,7 +126,7 @@ def _failures(data: StudyData) -> list[Limit]:
     for kind, number in data.failed["failure_kind"].fillna("unknown").value_counts().items():
         fact = f"{plural(number, 'training')} failed for good ({words(kind)})."
         cure = cures.get(str(kind), reasons)
-        again = f"`nas studies retry {name}` lets {'it' if number == 1 else 'them'} be tried again."
+        again = f"`{retry}` lets {'it' if number == 1 else 'them'} be tried again."
         ranked = "Its candidate ranks last and is" if number == 1 else "Their candidates rank last and are"
         found.append(Limit("failures", fact, f"{ranked} never averaged.", f"{cure}; then {again}"))
     return found

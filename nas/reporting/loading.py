@@ -12,6 +12,7 @@ from nas.reporting.notations import placements_of
 from nas.reporting.shrink_steps import shrink_results
 from nas.reporting.study_data import EPOCH_COLUMNS, StudyData
 from nas.storage import Database, Repository, StudyInfo
+from nas.storage.urls import typed
 
 CURVES = 40
 """How many trainings' curves are loaded: the best and the latest."""
@@ -53,6 +54,7 @@ def study_data(queries: Repository, name: str) -> StudyData:
         protocol=timing.get("protocol", {}),
         notes=queries.notes(info.id),
         energy=queries.energy_of(name),
+        find=typed(queries.database.address),
     )
 
 

@@ -6,6 +6,7 @@ numbers are NaN, never 0; every table has its columns even when it has no rows.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -87,6 +88,7 @@ class StudyData:
         energy: what counters ran up during trainings, columns `ENERGY_COLUMNS`.
         samples: picture of a few images of the data set, as a data address; empty where they are not here.
         no_samples: why there are none, where that is known.
+        find: options by which a command finds its database; none for that of the folder.
     """
 
     name: str
@@ -107,6 +109,7 @@ class StudyData:
     energy: pd.DataFrame = field(default_factory=lambda: empty_table(ENERGY_COLUMNS))
     samples: str = ""
     no_samples: str = ""
+    find: Sequence[str] = ()
     _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -122,6 +125,14 @@ class StudyData:
             self._made[key] = make()
         made: T = self._made[key]
         return made
+
+    def command(self, *arguments: str) -> str:
+        """A command of `nas` to type or paste, with the database that it needs.
+
+        >>> StudyData(name="a", find=["--db", "sqlite:///b.db"]).command("report", "a")
+        'nas report a --db sqlite:///b.db'
+        """
+        return shlex.join(["nas", *arguments, *self.find])
 
     @classmethod
     def from_results(cls, results: pd.DataFrame, name: str | None = None) -> StudyData:

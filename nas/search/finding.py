@@ -13,10 +13,10 @@ from nas import storage
 from nas.errors import NasError, StudyError, unknown_name
 from nas.files.yaml_source import load_yaml
 from nas.storage.records import StudySummary
+from nas.storage.urls import DEFAULT_URL
 
 STUDY_FOLDERS = (Path(), Path("studies"))
 FILE_ENDINGS = (".yaml", ".yml")
-DEFAULT_URL = "sqlite:///nas.db"
 DATABASE_ENDINGS = (".db", ".sqlite", ".sqlite3")
 
 

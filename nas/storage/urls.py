@@ -19,6 +19,8 @@ _DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
 }
+DEFAULT_URL = "sqlite:///nas.db"
+"""The database of a folder where none is named."""
 _EXAMPLES = "write sqlite:///study.db or postgresql://user@host/database"
 
 
@@ -109,6 +111,17 @@ def shown(url: URL) -> str:
         return f"sqlite:///{url.database or ''}"
     hidden = {key: "***" if "password" in key.lower() else value for key, value in url.query.items()}
     return url.set(query=hidden).render_as_string(hide_password=True)
+
+
+def typed(url: URL) -> list[str]:
+    """What a command needs to find a database; nothing for a folder's own, and no password: whoever types it has one.
+
+    >>> typed(parse_url("nas.db")), typed(parse_url("postgresql://robot:secret@host/nas"))
+    ([], ['--db', 'postgresql+psycopg://robot@host/nas'])
+    """
+    kept = {key: value for key, value in url.query.items() if "password" not in key.lower()}
+    address = shown(url) if url.drivername == "sqlite" else shown(url.set(query=kept)._replace(password=None))
+    return [] if address == DEFAULT_URL else ["--db", address]
 
 
 def masked(text: str) -> str:

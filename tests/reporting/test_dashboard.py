@@ -495,3 +495,17 @@ def test_what_was_not_measured_is_said_in_words(full: StudyData) -> None:
     finding["evidence"] = dict(finding["evidence"]) | {"effect": None, "latency_ms": None}
     said = str(rule_options(replace(full, findings=[finding]), ""))
     assert "not measured" in said
+
+
+def test_commands_on_pages_find_the_database(stored: str, tmp_path: Path) -> None:
+    """Pasted where it is not `nas.db`, they said that there is no such study."""
+    source = StudySource(stored)
+    told = str(body_of(source, read_route("/study/nothing_yet/overview"), LIGHT))
+    assert f"nas worker nothing_yet --db {stored}" in told
+    page = href("market1501", "candidate", "resnet50+cnl@8")
+    assert f"--comment ... --db {stored}" in str(body_of(source, read_route(page), LIGHT))
+    source.close()
+    empty = f"sqlite:///{tmp_path}/empty.db"
+    open_database(empty).close()
+    assert f"nas run studies/quickstart.yaml --db {empty}" in str(studies.render([], (), StudySource(empty).find))
+    assert StudySource("nas.db").find == StudySource("a.db", "b.db").find == []

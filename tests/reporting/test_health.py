@@ -120,3 +120,8 @@ def test_the_list_is_the_same_wherever_it_is_shown(
         assert words in terminal
     report = str(tell(full).sections[0].blocks)
     assert all(limit.words in report for limit in health(full))
+
+
+def test_commands_name_a_database_that_is_not_the_folders_own() -> None:
+    limits = {limit.kind: limit.words for limit in health(replace(sick(), find=["--db", "sqlite:///b.db"]))}
+    assert "`nas studies retry x --db sqlite:///b.db` lets it" in limits["failures"]

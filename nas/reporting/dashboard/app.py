@@ -202,7 +202,7 @@ def body_of(source: StudySource, route: Route, view: View) -> list[object]:
     try:
         if route.study is None:
             unread: list[NasError] = []
-            return studies.render(source.studies(unread), unread)
+            return studies.render(source.studies(unread), unread, source.find)
         if route.page not in PLAIN:
             return []
         return PLAIN[route.page](source.snapshot(route.study), route, view)

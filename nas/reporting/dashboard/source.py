@@ -28,6 +28,7 @@ from nas.reporting.words import words
 from nas.spaces.labels import short_label
 from nas.storage import Database, Repository, masked, open_database
 from nas.storage.standing import StudyStatus
+from nas.storage.urls import parse_url, typed
 
 T = TypeVar("T")
 PATIENCE_S = 2.0
@@ -80,6 +81,11 @@ class StudySource:
         self._kept: dict[str, tuple[str, StudyData]] = {}
         self._told: dict[str, tuple[str, dict[str, Any], float]] = {}
         self._reading = threading.Lock()
+
+    @property
+    def find(self) -> list[str]:
+        """Options by which a command finds the only database; none where there are several."""
+        return [option for place, url in self._urls.items() if not place for option in typed(parse_url(url))]
 
     def _queries(self, place: str) -> Repository:
         with self._lock:

@@ -76,7 +76,7 @@ def render(snapshot: Snapshot, route: Route, view: View) -> list[object]:
 def _noted(data: StudyData, candidate_id: str, notation: str) -> list[Block]:
     """The note, and how to write one: the dashboard itself never writes."""
     note = data.notes.get(candidate_id, NO_NOTE)
-    command = shlex.join(["nas", "note", data.name, notation, "--star", "--tag", "robot", "--comment", "..."])
+    command = data.command("note", data.name, notation, "--star", "--tag", "robot", "--comment", "...")
     how = Paragraph(f"Note something of it: {code(command)}")
     return [Paragraph(words(note.words), "noted"), how] if note != NO_NOTE else [how]
 

@@ -19,6 +19,7 @@ from nas.reporting.story.trust import failures
 from nas.reporting.study_data import StudyData
 from nas.search import launch_lines, stage_state
 from nas.storage.standing import StudyStatus
+from nas.storage.urls import DEFAULT_URL
 
 _WORKERS_SHOWN = 50
 
@@ -106,8 +107,10 @@ def _launched(status: StudyStatus) -> list[Block]:
 
 def _workers(snapshot: Snapshot) -> Block:
     if not snapshot.workers and not snapshot.status["running"]:
-        joins = "" if snapshot.status["finished"] else "; `nas worker STUDY` joins it from any machine"
-        return Paragraph(f"Nobody works on this study now{joins}.")
+        data = snapshot.data
+        database = [] if data.find else ["--db", DEFAULT_URL]  # a worker is told its database always
+        joins = f"; {code(data.command('worker', data.name, *database))} joins it from any machine"
+        return Paragraph(f"Nobody works on this study now{'' if snapshot.status['finished'] else joins}.")
     doing = {row["owner"]: row for row in snapshot.status["running"]}
     tones = {"working": "good", "silent": "bad", "stopped": "quiet"}
     rows: list[list[Cell]] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -38,15 +39,26 @@ def layout(databases: Sequence[str]) -> list[object]:
     ]
 
 
-def render(studies: Sequence[Mapping[str, Any]], unread: Sequence[NasError] = ()) -> list[object]:
-    """A row a study, the newest first; a click on a heading orders them. Above it what cannot be read, and why."""
+def render(
+    studies: Sequence[Mapping[str, Any]], unread: Sequence[NasError] = (), find: Sequence[str] = ()
+) -> list[object]:
+    """A row a study, the newest first; a click on a heading orders them. Above it what cannot be read, and why.
+
+    `find` are options by which a command finds the only database.
+    """
     told = [problem(error.message, error.hint) for error in unread]
     if not studies and told:
         return told
     if not studies:
         empty = [
             html.P("There is no study here yet.", className="lead"),
-            html.P(["Start one: ", html.Code("nas run studies/quickstart.yaml"), ". It appears here by itself."]),
+            html.P(
+                [
+                    "Start one: ",
+                    html.Code(shlex.join(["nas", "run", "studies/quickstart.yaml", *find])),
+                    ". It appears here by itself.",
+                ]
+            ),
         ]
         return [html.Div(empty, className="problem")]
     table = Table(HEADS, [_row(study) for study in studies], name="studies", numeric=frozenset(range(5, 9)))
