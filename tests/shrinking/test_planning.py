@@ -155,6 +155,17 @@ def test_more_of_the_same_is_not_asked_for_where_it_would_not_help(space: Design
     assert "other candidates are needed" in finding.reason
 
 
+def test_what_varies_in_too_few_candidates_is_no_family_that_varies_nowhere(space: DesignSpace) -> None:
+    """It has a row, "not enough data", and was counted as if nothing of it varied."""
+    names = [f"resnet50+se(reduction={4 + 4 * (site % 2)})@{site}" for site in range(1, 7)]
+    table = pd.DataFrame(
+        {"notation": names, "map": np.linspace(0.5, 0.6, 6), "status": "finished", "training_id": range(6)}
+    )
+    found = derive(table, space, families=["hyperparameters"])
+    assert [finding.verdict for finding in found.findings] == ["not enough data"]
+    assert [sight.sentence() for sight in found.sights] == ["hyperparameters: not asked, these candidates cannot tell"]
+
+
 def test_sights_in_words() -> None:
     assert Sight("mix", 0, 1, None).sentence() == "mix: not asked, these candidates cannot tell"
     assert Sight("mix", 0, 0, None).sentence() == "mix: not asked, all candidates are alike in it"
