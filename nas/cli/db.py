@@ -13,7 +13,7 @@ from nas import search, storage, training
 from nas.cli.common import EXIT_USER, Json, database_option, emit, emit_json, note, print_table, progress_bar
 from nas.errors import StorageError
 from nas.files.outputs import check_outputs
-from nas.storage.urls import DEFAULT_URL
+from nas.files.places import DEFAULT_URL
 
 if TYPE_CHECKING:
     from nas.storage.archive import Archived

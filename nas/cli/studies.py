@@ -13,7 +13,7 @@ from nas import search, storage
 from nas.cli.common import Json, Url, emit_json, note, print_table
 from nas.cli.db import Checkpoints, checkpoint_store
 from nas.errors import StudyError
-from nas.storage.urls import DEFAULT_URL
+from nas.files.places import DEFAULT_URL
 
 if TYPE_CHECKING:
     from nas.storage.administration import Deletion

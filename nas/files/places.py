@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+DEFAULT_URL = "sqlite:///nas.db"
+"""The database of a folder where none is named."""
 BUCKETS = ("s3", "s3a", "gs", "gcs", "abfs", "az")
 """Stores without folders: nothing is made before a file is put, least of all a bucket by a mistyped name."""
 

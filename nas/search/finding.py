@@ -11,9 +11,9 @@ from pathlib import Path
 
 from nas import storage
 from nas.errors import NasError, StudyError, unknown_name
+from nas.files.places import DEFAULT_URL
 from nas.files.yaml_source import load_yaml
 from nas.storage.records import StudySummary
-from nas.storage.urls import DEFAULT_URL
 
 STUDY_FOLDERS = (Path(), Path("studies"))
 FILE_ENDINGS = (".yaml", ".yml")

@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from nas.errors import StorageError
+from nas.files.places import DEFAULT_URL
 
 # Three slashes are the rule (a fourth begins a whole path); two, one or none are what people write too.
 _SQLITE = re.compile(r"sqlite(\+pysqlite)?:(///|//)?", re.IGNORECASE)
@@ -19,8 +20,6 @@ _DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
 }
-DEFAULT_URL = "sqlite:///nas.db"
-"""The database of a folder where none is named."""
 _EXAMPLES = "write sqlite:///study.db or postgresql://user@host/database"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nas.files.places import DEFAULT_URL
 from nas.reporting.dashboard.components import View, badge, blocks, sections
 from nas.reporting.dashboard.parts import dcc, html
 from nas.reporting.dashboard.progress import progress_bar, seconds_left, study_state
@@ -19,7 +20,6 @@ from nas.reporting.story.trust import failures
 from nas.reporting.study_data import StudyData
 from nas.search import launch_lines, stage_state
 from nas.storage.standing import StudyStatus
-from nas.storage.urls import DEFAULT_URL
 
 _WORKERS_SHOWN = 50
 
