@@ -10,7 +10,7 @@ import typer
 
 from nas import reporting, search, storage
 from nas.cli.campaign import load_studies
-from nas.cli.common import Json, Profile, Study, Url, emit_json, line, note_path, print_table, progress_bar
+from nas.cli.common import Json, Profile, Study, Url, emit_json, line, note, note_path, print_table, progress_bar
 from nas.errors import NasError, StudyError
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def report(
         _over_several(study, db, out, json)
         return
     name, url = search.find_study(study[0] if study else None, db, profile)
+    note(f"Study {name!r}: reading its results.")
     wanted = None if formats is None else [part.strip() for part in formats.split(",") if part.strip()]
     with storage.open_database(url, create=False, read_only=True) as database:
         data = reporting.load_study_data(database, name)
@@ -133,6 +134,7 @@ def _over_several(given: list[str], db: str | None, out: Path | None, json: bool
     name = "-".join(name for name, _ in named) if campaign is None else campaign.name
     folder = out or Path("reports") / reporting.file_name(name)
     words = () if campaign is None else (campaign.title, campaign.question)
+    note(f"Reading the results of {len(named)} studies.")
     studies = _several(named, missing=campaign is None)
     written = reporting.write_combined(studies, folder, *words)
     if json:
