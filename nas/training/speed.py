@@ -23,7 +23,7 @@ from nas.training.recipe import Recipe
 from nas.training.teachers import ask_teachers, check_teachers
 
 STEPS = 3
-LONG_S = 2.0
+LONG_S = 1.0
 """Steps of small networks are timed for so long: of three, in a quarter of a second, a tenth would be chance."""
 LIMIT_S = 20.0
 """Seconds that the steps of one network may take: a dry run is looked at, not waited for."""

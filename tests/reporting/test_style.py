@@ -91,14 +91,17 @@ def test_block_colours_have_contrast_on_both_surfaces(colour: str, surface: str)
     assert contrast(colour, surface) >= 3
 
 
+ON_CELLS = {"placement_map", "pair_map"}
+"""Figures whose marks lie on coloured cells, not on the surface."""
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", [name for name in FIGURES if name not in ON_CELLS])
 def test_what_figures_draw_has_contrast_in_both_themes(name: str, theme: str, full: StudyData) -> None:
     """A colour that is seen and then made half transparent is not seen: dots of a stage, curves of HAC."""
     surface = style.SURFACE if theme == "light" else style.DARK[style.SURFACE]
     drawn = json.loads(style.themed(FIGURES[name]()(full).to_json(), theme))["data"]  # type: ignore[union-attr]
-    if any(trace["type"] == "heatmap" for trace in drawn):
-        pytest.skip("its marks lie on coloured cells")
+    assert not any(trace["type"] == "heatmap" for trace in drawn)
     for trace in (trace for trace in drawn if trace["type"].startswith("scatter")):
         for part in (part for part in ("marker", "line") if part in trace):
             opacity = np.asarray(trace[part].get("opacity", 1.0)) * trace.get("opacity", 1.0)

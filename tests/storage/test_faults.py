@@ -121,7 +121,7 @@ def test_a_commit_whose_answer_was_lost_is_not_done_twice(
 
 
 def test_a_locked_file_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_module, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setitem(database_module.PATIENT, "timeout", 0.05)
     with open_database(f"sqlite:///{tmp_path}/study.db") as database:
         repository = Repository(database, patience_s=30)
         study_id, _, _ = fill(repository, 1)
@@ -140,7 +140,7 @@ def test_a_locked_file_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def _hammer(url: str, study_id: int, owner: str) -> int:
-    database_module.BUSY_TIMEOUT_S = 0.02  # far less than it takes: retries must do
+    database_module.PATIENT["timeout"] = 0.02  # far less than it takes: retries must do
     with open_database(url) as database:
         return len(finish_all(Repository(database), study_id, owner))
 
