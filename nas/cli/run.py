@@ -184,7 +184,9 @@ def _estimate(definition: StudyDefinition, url: str, *, probe: bool = True) -> S
 
 def _dry_run(definition: StudyDefinition, url: str, json: bool) -> None:
     problem = _problem(definition, url)  # known before anything is timed; data need not be here to count a set's hours
-    found = _estimate(definition, url, probe=problem is None or isinstance(problem, DataError))
+    with slow_steps(note) as begin:
+        begin("estimating how long it takes")
+        found = _estimate(definition, url, probe=problem is None or isinstance(problem, DataError))
     if json:
         said = None if problem is None else problem.message
         emit_json({"study": definition.name, **found.to_dict(), "problem": said})

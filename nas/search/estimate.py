@@ -27,7 +27,7 @@ from nas.search.stages import HANDLERS, Preview
 from nas.search.stages.shrink import fidelity_of
 from nas.spaces import Candidate, DesignSpace
 from nas.training.batches import sampler_of
-from nas.training.failures import is_out_of_memory
+from nas.training.failures import fault_of, is_out_of_memory
 from nas.training.fidelity import Fidelity
 
 if TYPE_CHECKING:
@@ -263,10 +263,10 @@ class _Costs:
         threads = None if self.context.device.startswith("cuda") else max(1, usable_cores() // workers)
         try:
             return training.probe(network, recipe, self.context.device, threads)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
+        except Exception as error:  # of one's own block anything: the study books it as a failed training
+            if not is_out_of_memory(error) and not (network.placements and fault_of(error) == "candidate"):
                 raise
-            return None  # not even the smallest batch fits into this machine's memory
+            return None  # or not even the smallest batch fits into this machine's memory
 
     @property
     def basis(self) -> str:
@@ -282,7 +282,8 @@ class _Costs:
             return "unknown"
         small = min(speed.batch for speed in self._speeds.values() if speed is not None)
         batch = "" if small >= self.context.recipe.batch else f" with batches of {small} images"
-        slow = f"; with blocks {self.slowdown:.2f} times as long" if self.slowdown > 1.0 else ""
+        slowdown = vars(self).get("slowdown", 1.0)  # known where a stage needed it; none is timed for these words
+        slow = f"; with blocks {slowdown:.2f} times as long" if slowdown > 1.0 else ""
         return f"timed training steps of {', '.join(timed)} on this machine{batch}{slow}"
 
     @property

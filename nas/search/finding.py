@@ -121,20 +121,17 @@ def find_databases(named: str | None, url: str | None = None) -> list[str]:
 def _of_file(path: Path, url: str | None) -> tuple[str, str]:
     """The study of a file, else the one of its profiles that was run."""
     written = _all_written(path)
-    name, database = written[None]
-    run = [
-        (known, url or place)
-        for known, place in dict.fromkeys(written.values())
-        if any(study.name == known for study in _if_there(url or place))
-    ]
-    if not run:
-        return name, url or database
-    if len(run) > 1 and run[0][0] != name:
+    run: dict[tuple[str, str], str | None] = {}  # each study that was run, by the first profile that makes it
+    for profile, (name, database) in written.items():
+        if any(study.name == name for study in _if_there(url or database)):
+            run.setdefault((name, url or database), profile)
+    if len(run) > 1 and None not in run.values():
         raise StudyError(
-            f"several profiles of {path} were run: {', '.join(known for known, _ in run)}",
-            "name the study that you mean, or give --profile",
+            f"several profiles of {path} were run: {', '.join(map(str, run.values()))}",
+            "give --profile, or name the study that you mean, and its database with --db",
         )
-    return run[0]
+    name, database = written[None]
+    return next(iter(run), (name, url or database))
 
 
 def _of_profile(named: str | None, url: str | None, profile: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from pathlib import Path
@@ -118,6 +119,14 @@ def test_a_dry_run_leaves_nothing_behind(folder: Path, capfd: pytest.CaptureFixt
     assert [s["stage"] for s in plan["stages"]] == ["profile", "sweep", "confirm"]
     assert plan["stages"][1]["trainings"] == 8
     assert sorted(folder.rglob("*")) == before
+
+
+def test_a_dry_run_that_takes_long_says_what_it_is_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five networks are timed, of which each may take 20 s on a small machine: over a minute without a word."""
+    begun: list[str] = []
+    monkeypatch.setattr(run, "slow_steps", lambda _: contextlib.nullcontext(begun.append))
+    assert main(["run", str(study_file(folder, [{"sweep": {"candidates": 2}}])), "--dry-run"]) == 0
+    assert begun[-1] == "estimating how long it takes"
 
 
 def test_a_dry_run_refuses_an_address_that_no_database_has(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

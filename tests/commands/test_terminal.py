@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,16 +30,24 @@ def test_time_left_is_told_from_a_quarter_of_the_way_on(
     ]
 
 
-def test_a_step_that_takes_long_is_told_once_and_quick_ones_are_not() -> None:
+def test_a_step_that_takes_long_is_told_once_and_quick_ones_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """A check could be silent for a minute on a busy machine."""
     told: list[str] = []
-    with terminal.slow_steps(told.append, after_s=0.05) as begin:
+    slow, timer = "  still reading the lists of its data", threading.Timer
+    monkeypatch.setattr(
+        threading, "Timer", lambda _, tell, words=(): timer(0.0 if slow in words else 60.0, tell, words)
+    )
+    before = set(threading.enumerate())
+    with terminal.slow_steps(told.append) as begin:
         begin("reading the space")
         begin("reading the lists of its data")
-        time.sleep(0.3)
+        for thread in set(threading.enumerate()) - before:
+            thread.join()  # the first ended as the second began
+        assert told == [slow]
         begin("trying how each block is put in")
-    time.sleep(0.1)
-    assert told == ["  still reading the lists of its data"]
+    for thread in set(threading.enumerate()) - before:
+        thread.join()
+    assert told == [slow]
 
 
 def test_every_part_of_a_check_is_a_step(tmp_path: Path) -> None:

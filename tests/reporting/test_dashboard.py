@@ -502,6 +502,7 @@ def test_commands_on_pages_find_the_database(stored: str, tmp_path: Path) -> Non
     source = StudySource(stored)
     told = str(body_of(source, read_route("/study/nothing_yet/overview"), LIGHT))
     assert f"nas worker nothing_yet --db {stored}" in told
+    assert "any machine" not in told, "a file is found on its own machine only"
     page = href("market1501", "candidate", "resnet50+cnl@8")
     assert f"--comment ... --db {stored}" in str(body_of(source, read_route(page), LIGHT))
     source.close()

@@ -78,6 +78,27 @@ def test_blocks_slow_a_training_as_those_of_a_few_candidates_do(dry: Dry) -> Non
     assert start.hours == pytest.approx((12936 * 120 / 100 + 19281 / 300 + TRAINING_OVERHEAD_S) / 3600, rel=0.01)
 
 
+def test_no_network_with_blocks_is_timed_where_none_is_trained(dry: Dry) -> None:
+    dry.slower = 1.5  # type: ignore[attr-defined]
+    found = dry([{"tune": {}}])
+    assert dry.asked == ["resnet50"]  # type: ignore[attr-defined]
+    assert found.basis == "timed training steps of resnet50 on this machine"
+
+
+def test_a_block_that_cannot_be_trained_is_left_to_the_study(dry: Dry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It fails there as one candidate; the dry run ended with an internal error."""
+    probe = training.probe
+
+    def broken(candidate: Any, *rest: Any) -> Speed:
+        if candidate.placements:
+            raise RuntimeError("shapes do not fit")
+        return probe(candidate, *rest)
+
+    monkeypatch.setattr(training, "probe", broken)
+    stages = [{"sweep": {"candidates": 4, "fidelity": {"epochs": 2}}}]
+    assert dry(stages).basis == "timed training steps of resnet50, resnet101 on this machine"
+
+
 def test_a_sampler_of_ones_own_draws_what_it_draws(dry: Dry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "halves.py").write_text(
         "import numpy as np\n\nclass Half:\n"

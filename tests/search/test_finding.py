@@ -88,6 +88,12 @@ def test_a_profile_that_changes_only_the_database_is_found_by_its_file(here: Pat
     written |= {"database": "sqlite:///deep.db", "profiles": {"smoke": {"database": "sqlite:///smoke.db"}}}
     path.write_text(yaml.safe_dump(written))
     assert find_study(str(path)) == find_study(str(path), profile="smoke") == ("deep", "sqlite:///smoke.db")
+    _registered(here / "b", "deep", "sqlite:///long.db")
+    written["profiles"] |= {"long": {"database": "sqlite:///long.db"}}
+    path.write_text(yaml.safe_dump(written))
+    with pytest.raises(StudyError, match=r"several profiles of .* were run: long, smoke"):
+        find_study(str(path))
+    assert find_study(str(path), "sqlite:///long.db") == ("deep", "sqlite:///long.db")
 
 
 def test_one_name_in_two_databases_is_asked_for(here: Path) -> None:

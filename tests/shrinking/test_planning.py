@@ -166,6 +166,15 @@ def test_what_varies_in_too_few_candidates_is_no_family_that_varies_nowhere(spac
     assert [sight.sentence() for sight in found.sights] == ["hyperparameters: not asked, these candidates cannot tell"]
 
 
+def test_placements_judged_by_time_alone_are_not_said_to_be_as_fast_as_the_reference(space: DesignSpace) -> None:
+    """A rule was adopted, "slower, judged by time alone", beside "no placement is known to be slower"."""
+    nothing = pd.DataFrame({"notation": [], "map": [], "status": []})
+    times = {"resnet50": 36.9, "resnet101": 53.5, "resnet50+agw@3": 60.0}
+    found = derive(nothing, space, families=["cost"], latency=times, reference="resnet101")
+    assert [finding.verdict for finding in found.findings] == ["adopted"]
+    assert [(sight.questions, sight.untold) for sight in found.sights] == [(0, 1)]
+
+
 def test_sights_in_words() -> None:
     assert Sight("mix", 0, 1, None).sentence() == "mix: not asked, these candidates cannot tell"
     assert Sight("mix", 0, 0, None).sentence() == "mix: not asked, all candidates are alike in it"

@@ -32,9 +32,7 @@ def cost(analysis: Analysis) -> FamilyTests:
     slow = {(b.pattern, b.site): b for b in placed if b.slower}
     unsure = [b for b in placed if b.slower is None and (b.ratio is None or b.ratio.value > 1.0)]
     beside = {key: _beside_reference(analysis, reference, key) for key in slow}
-    p_values: dict[Key, float] = {
-        ("cost", *key): d.p_below(analysis.settings.margin) for key, d in beside.items() if d.known
-    }
+    p_values: dict[Key, float] = {("cost", *key): d.p_below(analysis.settings.margin) for key, d in beside.items()}
 
     def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
         return [*_conclude(analysis, reference, slow, beside, adjusted), *_untold(analysis, reference, unsure)]

@@ -109,7 +109,7 @@ def _workers(snapshot: Snapshot) -> Block:
     if not snapshot.workers and not snapshot.status["running"]:
         data = snapshot.data
         database = [] if data.find else ["--db", DEFAULT_URL]  # a worker is told its database always
-        joins = f"; {code(data.command('worker', data.name, *database))} joins it from any machine"
+        joins = f"; {code(data.command('worker', data.name, *database))} joins it"
         return Paragraph(f"Nobody works on this study now{'' if snapshot.status['finished'] else joins}.")
     doing = {row["owner"]: row for row in snapshot.status["running"]}
     tones = {"working": "good", "silent": "bad", "stopped": "quiet"}
