@@ -230,7 +230,8 @@ class _Costs:
     @cached_property
     def slowdown(self) -> float:
         """How many times as long a training takes with blocks, by the mean of some candidates; 1 where steps of
-        candidates were not timed, or are in the speed already, as in that of this study's own trainings.
+        candidates were not timed, or are in the speed already, as in that of this study's own trainings (before the
+        first with blocks has ended they are not, and what is left is told too short).
         """
         plain, space = self.context.baselines[0], self.context.searched
         if self._known_speed(plain) is not None or (known := self.speed(plain, self.context.recipe)) is None:
