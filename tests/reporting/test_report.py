@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -430,6 +431,23 @@ def test_no_still_asks_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         stills.write_still(go.Figure(), tmp_path / "a.png")
     pages = {key: value for key, value in given.items() if key in ("mathjax", "plotly")}
     assert "http" not in kaleido.PageGenerator(**pages).generate_index()
+
+
+def test_a_farewell_of_the_browser_is_no_traceback_in_the_terminal(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen after the last still, when the pipe's own last words were read behind a message."""
+    channels = pytest.importorskip("choreographer.channels")
+    monkeypatch.setattr(pytest.importorskip("kaleido"), "Kaleido", lambda **_: 1 / 0)
+    monkeypatch.setattr(stills, "stills_missing", lambda: None)
+    with pytest.raises(StudyError, match="the browser failed"):
+        stills.write_still(go.Figure(), tmp_path / "a.png")
+    caplog.clear()
+    pipe = channels.Pipe()
+    pipe.open()
+    os.write(pipe.from_external_to_choreo, b"{bye}\n\0")
+    assert pipe.read_jsons(blocking=True)[0] == []
+    assert not caplog.records
 
 
 @pytest.mark.slow
