@@ -93,8 +93,9 @@ def _draw(figures: Sequence[go.Figure], paths: Sequence[Path], progress: Progres
         raise StudyError(f"no stills: {missing}", "write html instead of png and svg; it is complete without them")
     kaleido = import_module("kaleido")  # an extra: only a still needs it
     os.environ.setdefault("BROWSER_PATH", find_browser() or "")
-    # At its end it may read its own farewell for a broken message, and log a traceback; what fails is raised anyway.
-    logging.getLogger("choreographer.channels.pipe").setLevel(logging.CRITICAL)
+    for name in ("kaleido", "choreographer"):
+        # What fails is raised as well; at the end a farewell may be read for a broken message, with a traceback.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
     async def drawn() -> None:
         browser = kaleido.Kaleido(n=1, mathjax=False)  # by itself it loads MathJax from the network
