@@ -104,9 +104,8 @@ class Remaining:
 
     def _rounds(self, number: int, begun: list[float]) -> float:
         """How many trainings one after another so many take, some of them begun by these shares: 9 on 8 places two."""
-        begun = begun[:number]
-        places = sorted(1.0 - share for share in begun)[: self._workers]
-        places = [0.0] * (self._workers - len(places)) + places
+        begun = begun[:number]  # more than places where workers have joined from elsewhere
+        places = sorted([1.0 - share for share in begun] + [0.0] * (self._workers - len(begun)))
         for _ in range(number - len(begun)):
             heapq.heapreplace(places, places[0] + 1.0)
         return max(places)

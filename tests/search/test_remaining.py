@@ -59,3 +59,12 @@ def test_a_machine_that_others_share_by_now_is_expected_to_stay_so(quickstart: S
     while now < 0.52 * course.ends:
         said, now = left.seconds_left(course.at(now)), now + LOOK_S
     assert said == pytest.approx(course.ends - now, rel=0.15)
+
+
+def test_trainings_of_workers_that_joined_from_elsewhere_are_waited_for(quickstart: StudyContext) -> None:
+    stages = [Stretch("profile", 0, 0, 1.0), Stretch("start", 1, 24, 600.0), Stretch("sweep", 38, 4, 100.0)]
+    stages += [Stretch("shrink", 15, 4, 100.0), Stretch("confirm", 4, 4, 100.0)]
+    status, left = Course(stages, 2, 0.0).at(601.0), Remaining(quickstart, 2)
+    status["stages"][2]["trainings"] = {"finished": 35, "failed": 0, "running": 3, "waiting": 0}
+    status["running"] = [{"epoch": epoch, "epochs": 4, "started_at": 601.0} for epoch in (3, 2, 0)]
+    assert left.seconds_left(status) == pytest.approx(100.0 * (1 + 8 + 2), abs=0.1)
