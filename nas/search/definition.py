@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, Field, PositiveFloat, PrivateAtt
 
 from nas.errors import StudyError, unknown_name
 from nas.files.names import study_name
-from nas.files.places import folders_of, located
+from nas.files.places import DEFAULT_URL, folders_of, located
 from nas.files.yaml_source import YamlSource, load_yaml, validate
 from nas.results.costs import COSTS
 from nas.search import own_function
@@ -483,7 +483,7 @@ class StudyDefinition(Settings):
     metrics: list[str] = Field(
         [], description="numbers of your own, computed beside mAP: module:function, or an entry point's name"
     )
-    database: str = Field("sqlite:///nas.db", description="SQLAlchemy URL; SQLite file or PostgreSQL")
+    database: str = Field(DEFAULT_URL, description="SQLAlchemy URL; SQLite file or PostgreSQL")
     checkpoints: str | None = Field(None, description="folder or fsspec URL; null: .nas/checkpoints")
     keep_checkpoints: Literal["last", "best", "none"] = Field("best", description="which checkpoints stay at the end")
     # A training's seed is this plus its replicate, and a database holds 63 bits.
