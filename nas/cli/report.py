@@ -12,6 +12,7 @@ from nas import reporting, search, storage
 from nas.cli.campaign import load_studies
 from nas.cli.common import Json, Profile, Study, Url, emit_json, line, note, note_path, print_table, progress_bar
 from nas.errors import NasError, StudyError
+from nas.files.yaml_source import FILE_ENDINGS
 
 if TYPE_CHECKING:
     from nas.reporting import StudyData
@@ -121,7 +122,7 @@ def compare(
 
 
 def _is_campaign(named: str) -> bool:
-    return named.endswith(search.FILE_ENDINGS) and search.is_campaign(Path(named))
+    return named.endswith(FILE_ENDINGS) and search.is_campaign(Path(named))
 
 
 def _over_several(given: list[str], db: str | None, out: Path | None, json: bool) -> None:

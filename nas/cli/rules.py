@@ -14,6 +14,7 @@ from nas.cli.space import Space, open_space
 from nas.errors import SpaceError, StudyError, unknown_name
 from nas.files.outputs import check_outputs
 from nas.files.whole import write_text
+from nas.files.yaml_source import FILE_ENDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,7 +155,7 @@ def open_rules(name: str, db: str | None = None) -> spaces.RuleSet:
         return reporting.Study.open(db, name).rules()
     if (path := _file(name)) is not None:
         return spaces.RuleSet.load(path)
-    if Path(name).suffix in (".yaml", ".yml", ".json") and not Path(name).exists():
+    if Path(name).suffix in (*FILE_ENDINGS, ".json") and not Path(name).exists():
         raise SpaceError(f"there are no rules {name}", "Give a rules file, a report's folder, or a study's name.")
     try:
         study, url = search.find_study(name, os.environ.get("NAS_DATABASE"))

@@ -21,6 +21,7 @@ from nas.cli.campaign import hours
 from nas.cli.common import Json, OneStudy, Profile, Url, duration, emit_json, line, note, note_path, print_table
 from nas.commands.terminal import slow_steps
 from nas.errors import DataError, NasError, StudyError
+from nas.files.yaml_source import FILE_ENDINGS
 
 if TYPE_CHECKING:
     from nas.files.plain import JsonDict
@@ -287,7 +288,7 @@ def status(study: OneStudy = None, db: Url = None, profile: Profile = None, json
     Example: nas status quickstart
     """
     name, url = search.find_study(study, db, profile)
-    if profile is None and study is not None and study.endswith(search.FILE_ENDINGS):
+    if profile is None and study is not None and study.endswith(FILE_ENDINGS):
         own, _ = search.written_study(Path(study), db)
         if own != name:
             note(f"Study {own!r} itself has not run; {name!r} is that of its profile.")

@@ -11,6 +11,7 @@ import typer
 from nas import networks, project, spaces
 from nas.cli.common import Json, Notation, emit, emit_json, note, parse_size, print_table
 from nas.errors import SpaceError, closest
+from nas.files.yaml_source import FILE_ENDINGS
 
 if TYPE_CHECKING:
     from nas.spaces import Candidate, DesignSpace, Topology
@@ -182,7 +183,7 @@ def schema() -> None:
 
 def find_file(name: str, folder: str) -> Path:
     """A file as the user named it: a path, or the name of a file in the project's or the shipped folder."""
-    if Path(name).suffix in (".yaml", ".yml", ".json") or "/" in name:
+    if Path(name).suffix in (*FILE_ENDINGS, ".json") or "/" in name:
         return Path(name)
     for place in (Path(folder), project.shipped(folder)):
         if (place / f"{name}.yaml").is_file():

@@ -15,7 +15,7 @@ from nas.data.records import ReidDataset
 from nas.errors import DataError, TrainingError
 from nas.files.hashes import sha256_of
 from nas.files.outputs import check_outputs
-from nas.files.yaml_source import load_yaml
+from nas.files.yaml_source import FILE_ENDINGS, load_yaml
 from nas.networks.export import CALIBRATION_IMAGES, ExportFormat, ExportReport
 from nas.progress import Progress
 from nas.spaces.candidate import Candidate, as_candidate
@@ -85,7 +85,7 @@ def recipe_of(
     Raises:
         TrainingError: a key or value is not valid.
     """
-    if isinstance(written, (str, Path)) and str(written).endswith((".yaml", ".yml")):
+    if isinstance(written, (str, Path)) and str(written).endswith(FILE_ENDINGS):
         chosen = training.recipe_in(load_yaml(written, TrainingError))
     else:
         chosen = training.load_recipe(str(written) if isinstance(written, Path) else written)

@@ -32,6 +32,7 @@ from nas.files.model_errors import Location, sentence_for
 Mark: TypeAlias = tuple[int, int]
 Model = TypeVar("Model", bound=BaseModel)
 
+FILE_ENDINGS = (".yaml", ".yml")
 _MAX_VALUES = 50_000
 _MAX_CHARACTERS = 10_000_000
 

@@ -19,7 +19,6 @@ from .definition import Written as Written
 from .definition import load_study as load_study
 from .definition import read_study as read_study
 from .estimate import estimate as estimate
-from .finding import FILE_ENDINGS as FILE_ENDINGS
 from .finding import find_databases as find_databases
 from .finding import find_study as find_study
 from .finding import studies_here as studies_here

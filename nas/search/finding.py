@@ -12,11 +12,10 @@ from pathlib import Path
 from nas import storage
 from nas.errors import NasError, StudyError, unknown_name
 from nas.files.places import DEFAULT_URL
-from nas.files.yaml_source import load_yaml
+from nas.files.yaml_source import FILE_ENDINGS, load_yaml
 from nas.storage.records import StudySummary
 
 STUDY_FOLDERS = (Path(), Path("studies"))
-FILE_ENDINGS = (".yaml", ".yml")
 DATABASE_ENDINGS = (".db", ".sqlite", ".sqlite3")
 
 

@@ -27,6 +27,8 @@ class StageProgress:
 
     >>> StageProgress(0, 60, more=True).words, StageProgress(36, 36, most=60).words
     ('0 of at most 60 trainings', '36 of 36 trainings (at most 60 were foreseen)')
+    >>> StageProgress(0, 1, more=True).words
+    '0 of 1 training'
     """
 
     ended: int
@@ -38,7 +40,8 @@ class StageProgress:
     def words(self) -> str:
         """The numbers in words."""
         foreseen = f" (at most {self.most} were foreseen)" if self.most > self.total else ""
-        return f"{self.ended} of {'at most ' * self.more}{self.total} trainings{foreseen}"
+        noun = "training" if self.total == 1 else "trainings"
+        return f"{self.ended} of {'at most ' * (self.more and self.total > 1)}{self.total} {noun}{foreseen}"
 
 
 class Remaining:

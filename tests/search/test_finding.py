@@ -13,6 +13,7 @@ from search_builders import open_study, study_file
 from nas.cli.main import main
 from nas.errors import StudyError
 from nas.search import find_databases, find_study, studies_here
+from nas.storage import Repository, open_database
 
 SWEEP = [{"sweep": {"blocks": 1, "candidates": 3, "seeds": 1}}]
 
@@ -22,6 +23,11 @@ def _registered(folder: Path, name: str, database: str) -> Path:
     path = study_file(folder, SWEEP, name=name, database=database)
     open_study(path)[1].database.close()
     return path
+
+
+def _wish_of(name: str, database: str) -> str:
+    with open_database(database, create=False, read_only=True) as opened:
+        return str(Repository(opened).status(name)["wish"])
 
 
 @pytest.fixture
@@ -75,6 +81,9 @@ def test_a_profile_that_was_run_is_found_by_its_file(here: Path, capsys: pytest.
     assert (json.loads(told.out)["study"], told.err) == ("deep_smoke", "")
     assert main(["report", str(path), "--profile", "smoke", "--format", "md"]) == 0
     assert (here / "reports" / "deep_smoke" / "report.md").exists()
+    assert main(["pause", str(path), "--profile", "smoke"]) == 0
+    assert "Study 'deep_smoke' is paused. Go on" in capsys.readouterr().err
+    assert (_wish_of("deep_smoke", "sqlite:///smoke.db"), _wish_of("deep", "sqlite:///deep.db")) == ("pause", "run")
     assert find_study(str(path), "sqlite:///smoke.db", "smoke") == ("deep_smoke", "sqlite:///smoke.db")
     with pytest.raises(StudyError, match="unknown profile 'smok'; did you mean 'smoke'"):
         find_study(str(path), profile="smok")
