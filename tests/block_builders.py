@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import pytest
 import torch
 
 from nas.errors import SpaceError
@@ -52,6 +53,11 @@ def main_cases() -> list[Any]:
                 rows += [(name, {param.name: value}) for value in (others[:1] if param.name == "reduction" else others)]
     rows.append(("cnl", {"width": "reduced", "reduction": 4}))
     return rows
+
+
+def others_slow(rows: list[Any]) -> list[Any]:
+    """The same cases for parametrize: those with other settings than the defaults are slow tests."""
+    return [pytest.param(*row, marks=[pytest.mark.slow] if row[1] else []) for row in rows]
 
 
 def case_id(case: Any) -> str:

@@ -64,6 +64,7 @@ def shown(page: Any) -> int:
     return int(page.inner_text("#front-count").split(" of ")[0])
 
 
+@pytest.mark.slow
 def test_filters_narrow_figure_table_and_address(explorer: Any) -> None:
     whole = shown(explorer)
     explorer.get_by_role("group", name="Blocks", exact=True).get_by_label("HAC").check()
@@ -102,6 +103,7 @@ def test_a_click_on_a_dot_opens_its_candidate(explorer: Any) -> None:
     drawn(explorer)
 
 
+@pytest.mark.slow
 def test_a_click_in_the_table_opens_its_candidate(explorer: Any) -> None:
     explorer.locator("#front-table tbody a").first.click()
     explorer.get_by_role("heading", name="In every comparable set").wait_for()
@@ -127,6 +129,7 @@ def test_a_selection_fills_the_table(explorer: Any) -> None:
     explorer.wait_for_function("document.querySelector('#front-table-count').textContent.includes('shown')")
 
 
+@pytest.mark.slow
 def test_the_table_downloads_whole(explorer: Any) -> None:
     whole = shown(explorer)
     explorer.get_by_role("group", name="Number of blocks").get_by_label("3").check()

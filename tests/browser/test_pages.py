@@ -155,6 +155,7 @@ def test_an_empty_database_says_how_to_begin(serve: Serve, open_page: Open, tmp_
     assert "nas run" in page.inner_text("#page")
 
 
+@pytest.mark.slow
 def test_studies_of_one_name_in_two_databases_are_each_reached(
     serve: Serve, pictures: Any, open_page: Open, stored_file: Path, database_file: Path, tmp_path: Path
 ) -> None:

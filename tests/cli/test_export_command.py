@@ -40,6 +40,7 @@ def crops(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_onnx_with_ones_own_crops(checkpoint: Path, crops: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
     assert main(["export", str(checkpoint), "--images", str(crops), "--json"]) == 0

@@ -199,9 +199,11 @@ def test_a_family_that_has_nothing_to_ask_is_said(folder: Path, capfd: pytest.Ca
     shrink = {"shrink": {"families": ["sites", "hyperparameters"], "confirm": 0}}
     file = study_file(folder, [{"sweep": {"design": "stratified", "candidates": 26}}, shrink])
     said = "Rules of hyperparameters: not asked, all candidates are alike in it."
-    assert main(["run", str(file)]) == 0
+    assert main(["run", str(file), "--no-report"]) == 0
     assert said in capfd.readouterr().err
+    assert main(["report", str(file), "--format", "md"]) == 0
     assert said in (folder / "reports" / "replayed" / "report.md").read_text()
+    capfd.readouterr()
     assert main(["status", str(file)]) == 0
     assert f"  {said}" in capfd.readouterr().out.splitlines()
     assert main(["status", str(file), "--json"]) == 0

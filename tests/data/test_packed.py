@@ -227,6 +227,7 @@ print(len(packed.open_pack(records, (8, 4), folder / "cache")), len(count))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_that_start_at_once_pack_once(tmp_path: Path) -> None:
     pictures(tmp_path, 40)
     command = [sys.executable, "-c", WORKER, str(tmp_path)]

@@ -131,7 +131,7 @@ def test_other_sizes_run_unless_tied_to_one(name: str, settings: dict[str, Any])
         assert block(other).shape == other.shape
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", [pytest.param(torch.float16, marks=pytest.mark.slow), torch.bfloat16], ids=str)
 @pytest.mark.parametrize(("name", "settings"), [c for c in MAIN if "reduction" not in c[1]], ids=case_id)
 def test_finite_under_autocast_at_2048_positions(name: str, settings: dict[str, Any], dtype: torch.dtype) -> None:
     shape = FeatureShape(64, 64, 32)

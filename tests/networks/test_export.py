@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from block_builders import case_id, features, main_cases, make, randomised
+from block_builders import case_id, features, main_cases, make, others_slow, randomised
 from torch import Tensor, nn
 
 from nas.errors import TrainingError
@@ -41,7 +41,7 @@ def session(path: Path) -> Any:
     return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
 
-@pytest.mark.parametrize(("name", "settings"), main_cases(), ids=case_id)
+@pytest.mark.parametrize(("name", "settings"), others_slow(main_cases()), ids=case_id)
 def test_every_block_exports_to_onnx_and_runs_there(tmp_path: Path, name: str, settings: dict[str, Any]) -> None:
     import onnx
 
@@ -102,6 +102,7 @@ def written(trained: ReidNetwork, tmp_path_factory: pytest.TempPathFactory) -> d
     return reports
 
 
+@pytest.mark.slow
 def test_a_program_is_read_by_a_pytorch_without_quantised_operators(
     written: dict[str, ExportReport], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,7 +53,7 @@ def test_equal_in_double_precision(name: str, settings: dict[str, Any], training
     assert (torch.cat([p.flatten() for p in dp]) - whole).abs().max() < 1e-10 * whole.abs().max()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.slow)], ids=str)
 @pytest.mark.parametrize("shape", SITE_SHAPES, ids=str)
 @pytest.mark.parametrize(("name", "settings"), AT_SITES, ids=case_id)
 def test_equal_at_the_sites(name: str, settings: dict[str, Any], shape: FeatureShape, dtype: torch.dtype) -> None:

@@ -42,6 +42,7 @@ def test_trained_identity_forms_survive_folding(block: str) -> None:
         torch.testing.assert_close(fold_batchnorm(network)(images), network(images), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_identity_form_is_exported_with_parity(tmp_path: Path) -> None:
     report = export_network(shaken(f"{TRUNK}+hac(start=identity)@3+raga(start=identity)@7"), tmp_path / "a.onnx")
     assert report.parity.min_cosine > 0.9999

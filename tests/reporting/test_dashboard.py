@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import shutil
 import sqlite3
 import threading
@@ -263,21 +264,20 @@ def test_studies_of_several_databases_stand_in_one_list(three: list[str]) -> Non
     assert "Databases" in str(page_of(source, read_route("/")))
 
 
-@pytest.mark.parametrize("page", [*PAGES, "candidate"])
-def test_every_page_is_of_the_study_of_its_own_database(page: str, three: list[str]) -> None:
+def test_every_page_is_of_the_study_of_its_own_database(three: list[str]) -> None:
     with open_database(three[1]) as database:
         Repository(database).note("market1501", "resnet50+cnl@8", comment="of two")
     source = StudySource(*three)
     of = {Path(row["database"]).name: row["key"] for row in source.studies() if row["study"] == "market1501"}
     assert [note.comment for note in source.data(of["two.db"]).notes.values()] == ["of two"]
     assert not source.data(of["one.db"]).notes
-    for key in of.values():
+    for key, page in itertools.product(of.values(), [*PAGES, "candidate"]):
         route = read_route(href(key, page, "resnet50+cnl@8" if page == "candidate" else None))
         drawn = str([navigation(route), page_of(source, route)])
         if page not in WITH_CONTROLS:
             drawn += str(body_of(source, route, LIGHT))
-        assert f"/study/{key}/" in drawn
-        assert "/study/market1501/" not in drawn
+        assert f"/study/{key}/" in drawn, page
+        assert "/study/market1501/" not in drawn, page
 
 
 def test_the_table_of_the_front_leads_to_its_own_database(full: StudyData) -> None:

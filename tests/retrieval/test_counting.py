@@ -33,6 +33,7 @@ def plain(problem: Problem, matches: Matches) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 @needs_numba
 @given(problems())
 @settings(max_examples=80)

@@ -55,6 +55,7 @@ def test_it_finds_the_planted_front() -> None:
     assert len(found & {"resnet50", "resnet50+cnl@6", "resnet50+cnl@8", "resnet50+cnl@14"}) >= 2
 
 
+@pytest.mark.slow
 def test_it_is_better_than_uniform_draws() -> None:
     space = small_space()
     drawn = np.mean([true_map(c) for c in space.sample(200, 1)])
@@ -145,6 +146,7 @@ def test_a_continuous_recipe_value_is_learned() -> None:
     assert np.median(off) < 0.15
 
 
+@pytest.mark.slow
 def test_what_always_fails_is_left_alone() -> None:
     def worth(c: Candidate) -> float | None:
         return None if any(p.block == "hac" and p.site <= 4 for p in c.placements) else true_map(c)

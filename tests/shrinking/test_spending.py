@@ -43,6 +43,7 @@ def test_the_error_rate_is_spent_in_step_with_the_trainings(sizes: list[int]) ->
     assert errors(levels(sizes, 400)) == pytest.approx(wanted, abs=0.0012)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=6), st.sampled_from([0.01, 0.05, 0.2]))
 def test_levels_lie_between_the_share_and_the_whole(steps: list[int], alpha: float) -> None:

@@ -404,6 +404,7 @@ def test_children_know_where_they_come_from() -> None:
     assert space.size() == 3**5
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.lists(rules(), max_size=3))
 def test_a_child_is_what_its_rules_admit(added: list[Rule]) -> None:

@@ -145,6 +145,7 @@ def _hammer(url: str, study_id: int, owner: str) -> int:
         return len(finish_all(Repository(database), study_id, owner))
 
 
+@pytest.mark.slow
 def test_many_writers_never_see_a_locked_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/study.db"
     with open_database(url) as database:

@@ -154,6 +154,7 @@ steps = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps)
 def test_what_is_kept_is_what_is_read_anew(template: Path, done: list[tuple[str, int, bool, bool]]) -> None:

@@ -35,7 +35,7 @@ def images() -> Tensor:
     ("name", "notation", "head"),
     [
         ("osnet_x0_25", "osnet_x0_25", {"fc": {"features": 512}}),
-        ("osnet_ain_x1_0", "osnet_ain_x1_0", {"fc": {"features": 512}}),
+        pytest.param("osnet_ain_x1_0", "osnet_ain_x1_0", {"fc": {"features": 512}}, marks=pytest.mark.slow),
         ("resnet18", "resnet18(last_stride=2)", "plain"),
         ("resnet50_fc512", "resnet50", {"fc": {"features": 512}}),
     ],
