@@ -287,5 +287,5 @@ def mark_front(table: pd.DataFrame, *costs: str) -> pd.DataFrame:
     known = table["quoted"].astype(bool)
     if _MEASURED_COSTS.intersection(costs):
         known &= table["latency_measured"].astype(bool)
-    points = table[["map_mean", *costs]].astype(float).where(known)
+    points = table[["map_adjusted", *costs]].astype(float).where(known)
     return table.assign(on_front=on_front(points, (False, *[True] * len(costs))))

@@ -52,7 +52,7 @@ def most_accurate(
     allowed = allowed[allowed["cost"] <= at_most]
     if allowed.empty:
         return None
-    best = (metric.sign * allowed.set_index("notation")[f"{metric.column}_mean"].astype(float)).idxmax()
+    best = (metric.sign * allowed.set_index("notation")[f"{metric.column}_adjusted"].astype(float)).idxmax()
     return _with_equals(table, level, allowed, str(best), metric)
 
 
@@ -62,11 +62,14 @@ def knee(table: pd.DataFrame, level: Level, costs: Mapping[str, float], metric: 
     Cost and score are scaled to the ends first (Das, Structural Optimization 1999).
     """
     allowed = _allowed(table, level, costs, metric)
-    score = (metric.sign * allowed[f"{metric.column}_mean"]).to_numpy(dtype=np.float64)
+    score = (metric.sign * allowed[f"{metric.column}_adjusted"]).to_numpy(dtype=np.float64)
     front = allowed[on_front(np.column_stack([score, allowed["cost"]]))].sort_values("cost")
     if len(front) < 3:
         return None
-    x, y = front["cost"].to_numpy(dtype=np.float64), metric.sign * front[f"{metric.column}_mean"].to_numpy(np.float64)
+    x, y = (
+        front["cost"].to_numpy(dtype=np.float64),
+        metric.sign * front[f"{metric.column}_adjusted"].to_numpy(np.float64),
+    )
     height = (y - y[0]) / (y[-1] - y[0]) - (x - x[0]) / (x[-1] - x[0])
     return _with_equals(table, level, allowed, str(front["notation"].iloc[int(height.argmax())]), metric)
 

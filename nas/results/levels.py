@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from nas.errors import NasError
 from nas.results.columns import MAP, Metric, comparable, confirming, failed, finished
 from nas.results.cost_tables import COST_COLUMNS
 from nas.results.intervals import student_quantile
-from nas.results.noise import BLOCKS, block_codes, noise_of
+from nas.results.noise import BLOCKS, block_codes, block_effects, noise_of
 from nas.spaces.candidate import Candidate
 
 ROLES = ("candidate", "control", "baseline", "reference")
@@ -184,9 +186,14 @@ def candidates(table: pd.DataFrame, level: Level | None, metric: Metric = MAP) -
     """One row a candidate of a level; those without any finished training last.
 
     Columns: the candidate's own (notation, backbone, costs, sizes), `role`, `seeds` (blocks of finished trainings),
-    `trainings` (finished), `failed`, `<metric>_mean`, `_sd` (over its trainings), `_low`, `_high` (95 % interval of the
-    mean over seeds, from the noise of the whole level; not known from one seed), means of rank1 and minp, and `quoted`:
-    whether its numbers are to quote (a confirm stage asked for it, or the level has none).
+    `trainings` (finished), `failed`, `<metric>_mean` (over blocks, each with the mean of its trainings: a control has
+    many in one), `_sd` (between blocks), `_low`, `_high` (95 % interval of the mean, from the noise of the whole level;
+    not known from one seed), means of rank1 and minp, and `quoted`: whether its numbers are to quote (a confirm stage
+    asked for it, or the level has none).
+
+    Means over different blocks are not to be compared: `<metric>_adjusted` is the mean less what the candidate's blocks
+    moved for all alike, told for the blocks that most of those to quote were trained in. It is their mean; what ranks,
+    or is drawn beside others, goes by it.
     """
     rows = level.rows(table) if level is not None else table.iloc[:0]
     done, lost = finished(rows, metric), failed(rows, metric)
@@ -194,11 +201,13 @@ def candidates(table: pd.DataFrame, level: Level | None, metric: Metric = MAP) -
     if both.empty:
         return _no_candidates(metric)
     noise = noise_of(done, metric)
-    grouped = done.groupby("notation", sort=False)
+    scores = [name for name in (metric.column, "rank1", "minp") if name in done]
+    cells = done.assign(block=_blocks_of(done)).groupby(["notation", "block"], sort=False)[scores].mean()
+    grouped = cells.groupby("notation", sort=False)
     value = grouped[metric.column]
     summary = _carried(both).assign(
-        seeds=_blocks_of(done),
-        trainings=value.size(),
+        seeds=value.size(),
+        trainings=done.groupby("notation").size(),
         failed=lost.groupby("notation").size(),
         **{f"{metric.column}_mean": value.mean(), f"{metric.column}_sd": value.std()},
         **{name: grouped[name].mean() if name in done else np.nan for name in ("rank1", "minp")},
@@ -212,6 +221,8 @@ def candidates(table: pd.DataFrame, level: Level | None, metric: Metric = MAP) -
         **{f"{metric.column}_low": mean - half, f"{metric.column}_high": mean + half},
         quoted=summary.index.isin(asked) if level is not None and level.confirmed else True,
     )
+    moved = _moved(done, set(summary.index[summary["quoted"].astype(bool)]), metric)
+    summary[f"{metric.column}_adjusted"] = mean - moved.reindex(summary.index).fillna(0.0)
     order = mean.isna().sort_values(kind="stable").index
     return summary.loc[order].reset_index()
 
@@ -241,15 +252,25 @@ def _carried(rows: pd.DataFrame) -> pd.DataFrame:
     return first.assign(role=last, latency_measured=first["latency_measured"].eq(True))
 
 
-def _blocks_of(done: pd.DataFrame) -> pd.Series:
-    """Blocks that each candidate was trained in; every training is its own where the table names none."""
-    named = [name for name in BLOCKS if name in done]
-    if not named:
-        return done.groupby("notation", sort=False).size()
-    return pd.Series(block_codes(done), index=done.index).groupby(done["notation"], sort=False).nunique()
+def _blocks_of(done: pd.DataFrame) -> npt.NDArray[np.intp]:
+    """(rows,) the block of each training; every training is its own where the table names none."""
+    return block_codes(done) if any(name in done for name in BLOCKS) else np.arange(len(done))
+
+
+def _moved(done: pd.DataFrame, quoted: Container[str], metric: Metric) -> pd.Series:
+    """What each candidate's blocks moved its mean by, beside the set of blocks that is most common among the quoted."""
+    told = pd.DataFrame(
+        {"notation": done["notation"], "block": _blocks_of(done), "effect": block_effects(done, metric, shrunk=True)}
+    )
+    own = told.drop_duplicates(["notation", "block"]).groupby("notation")
+    blocks, effects = own["block"].agg(frozenset), own["effect"].mean()
+    common = Counter(kept for name, kept in blocks.items() if name in quoted).most_common(1)
+    in_common = blocks.eq(common[0][0]) if common else pd.Series(True, index=blocks.index)
+    moved: pd.Series = (effects - effects[in_common].mean()).mask(in_common, 0.0)
+    return moved
 
 
 def _no_candidates(metric: Metric) -> pd.DataFrame:
-    spread = [f"{metric.column}_{name}" for name in ("mean", "sd", "low", "high")]
+    spread = [f"{metric.column}_{name}" for name in ("mean", "sd", "low", "high", "adjusted")]
     names = ["candidate_id", *_CARRIED, "role", "seeds", "trainings", "failed", *spread, "rank1", "minp", "quoted"]
     return pd.DataFrame({name: pd.Series(dtype="object") for name in names})

@@ -99,19 +99,32 @@ def _together(single: float, df: float, shared: float, rank: float) -> Spread:
     return Spread(math.sqrt(total), freedom)
 
 
-def block_effects(table: pd.DataFrame, metric: Metric = MAP) -> Floats:
+def block_effects(table: pd.DataFrame, metric: Metric = MAP, shrunk: bool = False) -> Floats:
     """(rows,) what the block of each training moved its score by, as far as the table tells; 0 where it does not.
 
     Effects are fitted beside the candidates of one level (so that an uneven choice of candidates is no effect of a
     seed), and sum to zero over the trainings that they were fitted on. Unfinished ones get their block's effect, too.
+
+    Args:
+        table: of one level.
+        metric: what is scored.
+        shrunk: predictions, not estimates: each times shared^2 / (shared^2 + single^2 / n), with its n trainings; 0
+            where the two components are not known. An estimate from few trainings is mostly noise.
     """
     codes = block_codes(table)
     effects = np.zeros(int(codes.max(initial=-1)) + 1)
     done = table.index.isin(finished(table, metric).index)
     fit = _fit(table[done], metric, codes[done])
     if fit is not None:
-        effects[fit.codes] = fit.effects
+        effects[fit.codes] = fit.effects * (_reliability(noise_of(table, metric), fit) if shrunk else 1.0)
     return np.asarray(effects[codes])
+
+
+def _reliability(noise: Noise, fit: _Fit) -> Floats:
+    """(blocks,) the share of each estimated effect that is expected to be true (Henderson, Biometrics 1975)."""
+    if not (noise.shared.known and noise.single.known) or noise.shared.sd == 0:
+        return np.zeros(len(fit.counts))
+    return np.asarray(noise.shared.sd**2 / (noise.shared.sd**2 + noise.single.sd**2 / fit.counts), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -125,6 +138,7 @@ class _Fit:
     rank: int
     trace: float
     codes: npt.NDArray[np.intp]
+    counts: npt.NDArray[np.intp]
     effects: Floats
 
 
@@ -150,6 +164,7 @@ def _fit(rows: pd.DataFrame, metric: Metric, blocks: npt.NDArray[np.intp] | None
         rank=int(rank),
         trace=float(np.square(design).sum()),
         codes=codes,
+        counts=np.bincount(column),
         effects=np.asarray(effects - weights @ effects, dtype=np.float64),
     )
 

@@ -10,6 +10,7 @@ import pytest
 from results_builders import trained
 
 from nas.errors import StudyError
+from nas.results.choice import most_accurate
 from nas.results.columns import failed, finished, trainings
 from nas.results.levels import Level, candidates, is_plain, levels, quoted_level, widest_level
 
@@ -65,6 +66,54 @@ def test_without_a_confirm_stage_the_deepest_with_a_control_is_quoted() -> None:
     assert chosen is not None
     assert not chosen.confirmed
     assert quoted_level([]) is None
+
+
+def in_unequal_blocks() -> pd.DataFrame:
+    """Everything in seed 1, with nine controls there; two networks confirmed in two more, which lie 0.01 higher."""
+    level = {"split": "test", "fidelity": "e4", "epochs": 4}
+    shift = {1: 0.0, 2: 0.01, 3: 0.01}
+    worth = {PLAIN: 0.60, "resnet50+se@1": 0.599, "resnet50+se@2": 0.602, BLOCK: 0.61}
+    rows = [
+        {"notation": name, "seed": 1, "map": value, "stage_kind": "sweep", "start": "plain:ab" + "+1" * (name == PLAIN)}
+        for name, value in worth.items()
+        for _ in range(9 if name == PLAIN else 1)
+    ]
+    rows += [
+        {"notation": name, "seed": seed, "map": worth[name] + shift[seed], "stage_kind": "confirm", "start": "plain:ab"}
+        for name in (PLAIN, "resnet50+se@1", BLOCK)
+        for seed in (2, 3)
+    ]
+    table = pd.DataFrame(rows).assign(status="finished", rank1=0.8, **level)
+    return table.assign(training_id=range(len(table)))
+
+
+def test_many_controls_in_one_seed_are_one_seed() -> None:
+    """Nine of thirteen lay in the lowest seed, and the plain network stood below what is worse in every seed."""
+    table = in_unequal_blocks()
+    level = quoted_level(levels(table))
+    assert level is not None
+    found = candidates(table, level).set_index("notation")
+    third = 2 * 0.01 / 3  # what the two higher seeds of three add to a mean
+    assert found["map_mean"].to_dict() == pytest.approx(
+        {PLAIN: 0.60 + third, "resnet50+se@1": 0.599 + third, "resnet50+se@2": 0.602, BLOCK: 0.61 + third}
+    )
+    assert found.loc[PLAIN, "map_sd"] == pytest.approx(np.std([0.60, 0.61, 0.61], ddof=1))
+    assert found.loc[PLAIN, ["seeds", "trainings"]].tolist() == [3, 11]
+    cheap = dict.fromkeys(found.index, 1.0) | {PLAIN: 0.5, BLOCK: 9.0}
+    chosen = most_accurate(table, level, cheap, 2.0)
+    assert chosen is not None
+    assert chosen.best == PLAIN
+
+
+def test_what_other_seeds_moved_is_taken_out_before_means_are_compared() -> None:
+    table = in_unequal_blocks()
+    found = candidates(table, quoted_level(levels(table))).set_index("notation")
+    ranked = found["map_adjusted"].astype(float)
+    assert ranked["resnet50+se@2"] == pytest.approx(0.602 + 2 * 0.01 / 3)  # it has seed 1 alone
+    quoted = found.index[found["quoted"].astype(bool)]
+    assert (ranked[quoted] == found["map_mean"][quoted]).all()  # their numbers are what they are
+    alone = candidates(table[table["seed"] == 1], levels(table[table["seed"] == 1])[0])
+    assert (alone["map_adjusted"] == alone["map_mean"]).all()
 
 
 def test_with_select_on_test_only_the_confirmed_are_to_quote() -> None:

@@ -108,6 +108,32 @@ def test_block_effects_are_the_seeds_shifts_whatever_candidates_each_seed_had() 
     assert effects[:5].sum() == pytest.approx(0.0)
 
 
+def test_shrunk_effects_are_nearer_to_the_truth_than_estimates() -> None:
+    """Two networks tell of each seed, whose shift is no larger than noise: estimates add noise, predictions less."""
+    rng, gained = np.random.default_rng(3), []
+    for _ in range(200):
+        shifts = rng.normal(0.0, 0.002, 4)
+        rows = [
+            {
+                "notation": NAMES[i],
+                "seed": seed,
+                "status": "finished",
+                "map": 0.6 + shifts[seed] + rng.normal(0.0, 0.004),
+            }
+            for seed in range(4)
+            for i in range(2)
+        ]
+        table, truth = pd.DataFrame(rows), np.repeat(shifts - shifts.mean(), 2)
+        estimates, predictions = block_effects(table), block_effects(table, shrunk=True)
+        gained.append(np.square(estimates - truth).mean() - np.square(predictions - truth).mean())
+    assert np.mean(gained) > 2 * np.std(gained) / math.sqrt(len(gained))
+    sharp = planted(dict.fromkeys(NAMES, 0.6), shift_sd=0.02, noise_sd=0.0001)
+    assert block_effects(sharp, shrunk=True) == pytest.approx(block_effects(sharp), abs=1e-5)
+    assert (
+        block_effects(trained("resnet50+se@1", [0.5, 0.6]), shrunk=True) == 0
+    ).all()  # of one network: noise or seed?
+
+
 def test_a_control_whose_weights_were_moved_is_in_the_block_of_its_start() -> None:
     starts = ["plain:0a", "plain:0a+1", "plain:0a+2", "plain:0b", "plain:0b+1"]
     table = pd.DataFrame({"start": starts, "seed": [1, 1, 2, 1, 1]})

@@ -48,7 +48,7 @@ def test_a_profile_shrink_and_figures_agree(margin: float, slow: str) -> None:
     )
     assert sites(from_profile, "adopted") == sites(from_shrink, "adopted")
     records = [r.to_dict() | {"architecture_id": c.id, "notation": c.notation} for c, r in table.records.items()]
-    rows = time_table(records).assign(map_mean=0.5).set_index("notation", drop=False)
+    rows = time_table(records).assign(map_adjusted=0.5).set_index("notation", drop=False)
     reference = rows.loc["resnet101"]
     pale = [
         text

@@ -14,7 +14,8 @@ from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.study_data import StudyData
 from nas.results.columns import MAP, Metric
-from nas.results.levels import Level
+from nas.results.levels import Level, plain_row
+from nas.results.noise import block_effects
 
 _COLUMNS = ("curve", "group", "kind", "error", "share", "candidates", "failed")
 MIN_CANDIDATES = 3
@@ -38,9 +39,10 @@ class ErrorDistribution(StudyFigure):
 
     def _table(self, data: StudyData) -> pd.DataFrame:
         level = self.level or data.widest
-        parts = [_curve(name, group, kind, rows, data.metric) for name, group, kind, rows in _draws(data, level)]
+        moved = _moved(data, level)
+        parts = [_curve(*draws, moved, data.metric) for draws in _draws(data, level)]
         table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(_COLUMNS))
-        table.attrs = {"level": level.words if level else "", "baseline": _baseline_error(data, level)}
+        table.attrs = {"level": level.words if level else "", "baseline": _baseline_error(data, level, moved)}
         return table
 
     def draw(self, table: pd.DataFrame) -> Drawing:
@@ -82,7 +84,7 @@ class ErrorDistribution(StudyFigure):
         return (
             "A curve further left is a better space: more of its candidates, drawn by chance, have a small error. "
             "Dashed: fresh draws from the parent space; solid of the same colour: from the proposed child. Failed "
-            "candidates stay in the count, so a curve may end below 100 %."
+            "candidates stay in the count, so a curve may end below 100 %. What seeds move for all alike is taken out."
         )
 
 
@@ -118,9 +120,19 @@ def _error_title(metric: Metric) -> str:
     return metric.title[1:] if metric.words.startswith("-") else f"-{metric.title}"
 
 
-def _curve(name: str, group: str, kind: str, rows: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+def _moved(data: StudyData, level: Level | None) -> pd.Series:
+    """What the block of each training of the level moved its score by, by training."""
+    rows = data.trainings.iloc[:0] if level is None else level.rows(data.trainings)
+    return pd.Series(block_effects(rows, data.metric, shrunk=True), index=rows["training_id"].to_numpy(), dtype=float)
+
+
+def _scores(rows: pd.DataFrame, moved: pd.Series) -> pd.Series:
+    return rows["map"].astype(float) - rows["training_id"].map(moved).fillna(0.0).astype(float)
+
+
+def _curve(name: str, group: str, kind: str, rows: pd.DataFrame, moved: pd.Series, metric: Metric) -> pd.DataFrame:
     """The EDF's steps: mean error a candidate, failed ones at infinity."""
-    errors = _zero(metric) - rows.groupby("candidate_id")["map"].mean()
+    errors = _zero(metric) - _scores(rows, moved).groupby(rows["candidate_id"]).mean()
     n, failed = len(errors), int(errors.isna().sum())
     if n - failed < MIN_CANDIDATES:
         return pd.DataFrame(columns=list(_COLUMNS))
@@ -130,7 +142,10 @@ def _curve(name: str, group: str, kind: str, rows: pd.DataFrame, metric: Metric)
     return table.assign(curve=name, group=group, kind=kind, candidates=n, failed=failed)
 
 
-def _baseline_error(data: StudyData, level: Level | None) -> float | None:
-    summary = data.candidates(level)
-    plain = summary[(summary["n_blocks"] == 0) & (summary["backbone"] == data.backbone)]
-    return None if plain.empty else _zero(data.metric) - float(plain["map_mean"].iloc[0])
+def _baseline_error(data: StudyData, level: Level | None, moved: pd.Series) -> float | None:
+    plain = None if level is None else plain_row(data.candidates(level), data.backbone)
+    if level is None or plain is None:
+        return None
+    rows = level.rows(data.trainings)
+    own = rows[rows["notation"].eq(plain["notation"]) & rows["status"].eq("finished")]
+    return _zero(data.metric) - float(_scores(own, moved).mean())

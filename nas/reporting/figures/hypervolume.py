@@ -43,7 +43,7 @@ class Hypervolume(StudyFigure):
             return pd.DataFrame(columns=list(_COLUMNS))
         floor, floor_is = _floor(summary, data.backbone)
         found = [_ceiling(summary, data, cost) for cost in data.costs]
-        points = known.set_index("notation")[["map_mean", *data.costs]].astype(float)
+        points = known.set_index("notation")[["map_adjusted", *data.costs]].astype(float)
         table = _progress(_in_order(data, level), points, (floor, *(limit for limit, _ in found)))
         corner = ", ".join(f"{limit:.6g} {UNITS[c]}" for (limit, _), c in zip(found, data.costs, strict=True))
         table.attrs = {"floor": floor, "corner": corner, "floor_is": floor_is, "ceiling_is": found[0][1]}
@@ -97,8 +97,8 @@ def _floor(summary: pd.DataFrame, backbone: str) -> tuple[float, str]:
     """The accuracy from which the area counts, and what it is."""
     plain = plain_row(summary, backbone)
     if plain is not None:
-        return float(plain["map_mean"]), "the plain backbone's accuracy"
-    return float(summary["map_mean"].min()), "the worst accuracy seen (the plain backbone was not trained here)"
+        return float(plain["map_adjusted"]), "the plain backbone's accuracy"
+    return float(summary["map_adjusted"].min()), "the worst accuracy seen (the plain backbone was not trained here)"
 
 
 def _ceiling(summary: pd.DataFrame, data: StudyData, cost: str) -> tuple[float, str]:

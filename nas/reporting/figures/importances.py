@@ -117,7 +117,7 @@ def parameters_of(candidate: Candidate) -> dict[str, Any]:
 def _importances(rows: pd.DataFrame, method: str) -> pd.DataFrame:
     """The share of each parameter, and what the largest is by chance: scores shuffled at equal numbers of blocks."""
     parameters, numbers, counts = [], [], []
-    for notation, value in zip(rows["notation"], rows["map_mean"], strict=True):
+    for notation, value in zip(rows["notation"], rows["map_adjusted"], strict=True):
         try:
             candidate = Candidate.parse(str(notation))
         except NasError:  # an own block that is not installed here

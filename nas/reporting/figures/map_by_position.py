@@ -24,7 +24,20 @@ from nas.spaces.labels import block_title, short_label
 _HOVER = (
     "<b>%{customdata[0]}</b><br>%{customdata[4]} %{customdata[1]} (%{customdata[2]}n = %{customdata[3]})<extra></extra>"
 )
-_COLUMNS = ("block", "site", "notation", "map_mean", "map_sd", "low", "high", "seeds", "latency_ms", "hopeless", "kind")
+_COLUMNS = (
+    "block",
+    "site",
+    "notation",
+    "map_mean",
+    "map_sd",
+    "height",
+    "low",
+    "high",
+    "seeds",
+    "latency_ms",
+    "hopeless",
+    "kind",
+)
 
 
 @dataclass(frozen=True)
@@ -56,8 +69,8 @@ class MapByPosition(StudyFigure):
         singles = table[table["kind"] == "single"]
         if singles.empty:
             return "No candidate with a single block has finished training yet."
-        base = table.loc[table["kind"] == "baseline", "map_mean"]
-        floor = float(base.iloc[0]) if len(base) else float(singles["map_mean"].min())
+        base = table.loc[table["kind"] == "baseline", "height"]
+        floor = float(base.iloc[0]) if len(base) else float(singles["height"].min())
         figure = style.new_figure(440)
         add_site_axis(figure, str(table.attrs.get("backbone", "resnet50")))
         for block in style.block_order(singles["block"]):
@@ -65,7 +78,7 @@ class MapByPosition(StudyFigure):
         for kind, dash in (("baseline", "dash"), ("reference", "dot")):
             for row in rows_of(table[table["kind"] == kind]):
                 backbone = str(table.attrs.get("backbone", "resnet50"))
-                add_level_line(figure, backbone, float(row.map_mean), short_label(row.notation), dash)
+                add_level_line(figure, backbone, float(row.height), short_label(row.notation), dash)
         figure.update_layout(barmode="group", bargap=0.18, bargroupgap=0.06)
         figure.update_yaxes(
             title_text=style.axis_title(style.metric_title(table), table), tickformat=".4~f", range=_range(table)
@@ -80,29 +93,36 @@ class MapByPosition(StudyFigure):
             "their ends can be compared"
         )
         return (
-            f"{begin}; whiskers: 95 % interval of the difference to the plain backbone in the same seeds, where it is "
-            "known. Pale bars are told to be hopeless: worse than the plain backbone, or slower than the reference "
-            "network without beating it. Where several hyperparameter settings were tried, the best is chosen in all "
-            "seeds but one and shown as it does in that one, on average over the seeds (with one seed: the mean over "
-            "settings), for the best of several is too good by its luck. A block that was put in both ways is shown as "
-            "the identity, without its published form."
+            f"{begin}, in the seeds that it was trained in itself; whiskers: 95 % interval of that difference, where "
+            "it is known. Pale bars are told to be hopeless: worse than the plain backbone, or slower than the "
+            "reference network without beating it. Where several hyperparameter settings were tried, the best is "
+            "chosen in all seeds but one and shown as it does in that one, on average over the seeds (with one seed: "
+            "the mean over settings), for the best of several is too good by its luck. A block that was put in both "
+            "ways is shown as the identity, without its published form."
         )
 
 
 def _beside_controls(data: StudyData, level: Level | None) -> pd.DataFrame:
-    """The candidates of a level with the ends of their interval around the control, and which are hopeless."""
+    """The candidates of a level with how high they stand (the plain backbone, and their difference to it in the same
+    seeds), the ends of that difference's interval, and which are hopeless.
+    """
     summary = data.candidates(level)
     if level is None or summary.empty:
-        return summary.assign(low=math.nan, high=math.nan, hopeless=False)
+        return summary.assign(height=math.nan, low=math.nan, high=math.nan, hopeless=False)
     gaps = to_controls(level.rows(data.trainings)).set_index("notation").reindex(summary["notation"])
     gaps.index = summary.index
     reference = reference_row(summary, data.backbone)
     slow = np.zeros(len(summary), dtype=bool)
     if reference is not None:
         slow[:] = [_slow_and_no_better(row, reference, data.margin) for _, row in summary.iterrows()]
+    plain = plain_row(summary, data.backbone)
+    floor = math.nan if plain is None else float(plain["map_adjusted"])
+    beside = (floor + gaps["difference"]).where(summary["backbone"] == data.backbone)
+    height = beside.fillna(summary["map_adjusted"].astype(float))
     return summary.assign(
-        low=summary["map_mean"] + gaps["low"] - gaps["difference"],
-        high=summary["map_mean"] + gaps["high"] - gaps["difference"],
+        height=height,
+        low=height + gaps["low"] - gaps["difference"],
+        high=height + gaps["high"] - gaps["difference"],
         hopeless=(gaps["verdict"].eq("worse") | slow) & (summary["n_blocks"] > 0),
     )
 
@@ -111,11 +131,11 @@ def _slow_and_no_better(row: pd.Series, reference: pd.Series, margin: float) -> 
     """Slower by the rule of `nas.results.costs`; what is not known is not slower."""
     over = ratio(time_quote(row), time_quote(reference))
     slower = over is not None and over.slower(margin) is True
-    return slower and float(row["map_mean"]) <= float(reference["map_mean"])
+    return slower and float(row["map_adjusted"]) <= float(reference["map_adjusted"])
 
 
 def _best_setting(singles: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """One row a block and site; of several settings the best, with the mAP of `best_of_several` and its interval moved.
+    """One row a block and site; of several settings the best, as high as `best_of_several` lets it.
 
     Args:
         singles: candidates with one block.
@@ -125,7 +145,7 @@ def _best_setting(singles: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
         placements_of(str(notation))[0][0] if placements_of(str(notation)) else 0 for notation in singles["notation"]
     ]
     table = singles.assign(site=sites, kind="single")
-    best = table.sort_values("map_mean", ascending=False).drop_duplicates(["block", "site"])
+    best = table.sort_values("height", ascending=False).drop_duplicates(["block", "site"])
     best = best.sort_values(["block", "site"])
     forms = table.groupby(["block", "site"])["notation"].agg(list)
     tried = [forms[row["block"], row["site"]] for row in records_of(best)]
@@ -133,7 +153,7 @@ def _best_setting(singles: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
         float(row["map_mean"]) - best_of_several(rows[rows["notation"].isin(names)]) if len(names) > 1 else 0.0
         for row, names in zip(records_of(best), tried, strict=True)
     ]
-    return best.assign(**{name: best[name].astype(float) - luck for name in ("map_mean", "low", "high")})
+    return best.assign(**{name: best[name].astype(float) - luck for name in ("map_mean", "height", "low", "high")})
 
 
 def best_of_several(rows: pd.DataFrame) -> float:
@@ -160,7 +180,7 @@ def _add_bars(figure: go.Figure, rows: pd.DataFrame, block: str, floor: float, m
     figure.add_trace(
         go.Bar(
             x=[*rows["site"], rows["site"].iloc[0] + 1],  # plotly makes bars as wide as the nearest two lie apart
-            y=[*rows["map_mean"].astype(float) - floor, None],
+            y=[*rows["height"].astype(float) - floor, None],
             base=floor,
             marker={
                 "color": style.block_colour(block),
@@ -188,13 +208,13 @@ def _whiskers(rows: pd.DataFrame) -> dict[str, object] | None:
     """The interval of the difference to the plain backbone, around the bar's end; none where it is not known."""
     if rows["low"].isna().all():
         return None
-    above, below = ((rows[end] - rows["map_mean"]).abs().to_numpy(dtype=float) for end in ("high", "low"))
+    above, below = ((rows[end] - rows["height"]).abs().to_numpy(dtype=float) for end in ("high", "low"))
     look = {"color": style.INK, "thickness": 1, "width": 2}
     return {"type": "data", "symmetric": False, "array": above, "arrayminus": below} | look
 
 
 def _range(table: pd.DataFrame) -> list[float]:
-    mean = table["map_mean"].astype(float)
+    mean = table["height"].astype(float)
     low = float(table["low"].astype(float).fillna(mean).min())
     high = float(table["high"].astype(float).fillna(mean).max())
     room = max((high - low) * 0.12, 0.002)

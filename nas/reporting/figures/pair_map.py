@@ -14,6 +14,7 @@ from nas.reporting.figures.site_axis import stage_spans
 from nas.reporting.notations import placements_of, site_count
 from nas.reporting.numbers import interval, plural, signed
 from nas.reporting.study_data import StudyData, rows_of
+from nas.results.differences import to_controls
 from nas.results.intervals import half_widths
 from nas.results.levels import Level, plain_row
 
@@ -41,8 +42,9 @@ class PairMap(StudyFigure):
         if self.block is not None:
             pairs = pairs[pairs["block"] == self.block]
         base = plain_row(summary, data.backbone)
-        table = _pair_effects(pairs, None if base is None else float(base["map_mean"]))
-        over = "the plain backbone" if base is not None else "the mean of all pairs"
+        zero = float(pairs["map_adjusted"].astype(float).mean() if base is None else base["map_adjusted"])
+        table = _pair_effects(pairs.assign(gain=_over_control(data, level, pairs, zero)))
+        over = "the plain backbone in the same seeds" if base is not None else "the mean of all pairs"
         table.attrs = {"level": level.words if level else "", "backbone": data.backbone, "over": over}
         return table
 
@@ -76,16 +78,23 @@ class PairMap(StudyFigure):
         )
 
 
-def _pair_effects(pairs: pd.DataFrame, base: float | None) -> pd.DataFrame:
+def _over_control(data: StudyData, level: Level | None, pairs: pd.DataFrame, zero: float) -> pd.Series:
+    """Each candidate minus its control in the same seeds; over `zero` where it has none."""
+    over = pairs["map_adjusted"].astype(float) - zero
+    if level is None or pairs.empty:
+        return over
+    gaps = to_controls(level.rows(data.trainings)).set_index("notation")["difference"]
+    return pairs["notation"].map(gaps).astype(float).fillna(over)
+
+
+def _pair_effects(pairs: pd.DataFrame) -> pd.DataFrame:
     if pairs.empty:
         return pd.DataFrame(columns=list(_COLUMNS))
-    zero = base if base is not None else float(pairs["map_mean"].mean())
     sites = [[site for site, _ in placements_of(str(notation))] for notation in pairs["notation"]]
     known = [len(pair) == 2 for pair in sites]
     rows = pairs[known].assign(
         first=[pair[0] for pair in sites if len(pair) == 2],
         second=[pair[1] for pair in sites if len(pair) == 2],
-        gain=pairs["map_mean"][known] - zero,
     )
     table = rows.groupby(["first", "second"]).agg(
         effect=("gain", "mean"), sd=("gain", "std"), candidates=("gain", "size")

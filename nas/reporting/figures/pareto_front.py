@@ -100,7 +100,7 @@ class ParetoFront(StudyFigure):
             "Each dot is a candidate (mean over its seeds; bars: one standard deviation where there are two seeds or "
             "more). The line joins the candidates that no other beats in both cost and "
             f"{style.metric_of(table).words}; the others are open. Colour is the block type, shape the number of "
-            f"blocks.{_grey_words(table)}{left_out}"
+            f"blocks.{_grey_words(table)}{_moved_words(table)}{left_out}"
         )
 
     def _axis(self, table: pd.DataFrame) -> str:
@@ -142,7 +142,7 @@ class ParetoFront(StudyFigure):
         bars = None if (many and not front) or rows["map_sd"].isna().all() else rows["map_sd"]
         return make(
             x=rows[column].to_numpy(),
-            y=rows["map_mean"].to_numpy(),
+            y=rows["map_adjusted"].to_numpy(),
             mode="markers",
             marker=marker,
             error_y=None if bars is None else _seed_bars(bars, style.block_colour(block), 1.0 if front else 0.6),
@@ -160,7 +160,9 @@ class ParetoFront(StudyFigure):
         shape = "vh" if falling else "hv"
         line = {"color": style.INK, "width": 1.4, "shape": shape}
         figure.add_trace(
-            go.Scatter(x=front[column], y=front["map_mean"], mode="lines", line=line, name="front", hoverinfo="skip")
+            go.Scatter(
+                x=front[column], y=front["map_adjusted"], mode="lines", line=line, name="front", hoverinfo="skip"
+            )
         )
         if self.label_front:
             labelled = _apart(front[front["n_blocks"] > 0].tail(8), rows, column)
@@ -168,7 +170,7 @@ class ParetoFront(StudyFigure):
                 figure.add_annotation(
                     name=style.WIDE_ONLY if i else None,
                     x=getattr(row, column),
-                    y=row.map_mean,
+                    y=row.map_adjusted,
                     text=style.plain(short_label(row.notation)),
                     showarrow=False,
                     xanchor="left" if falling else "right",
@@ -185,7 +187,7 @@ class ParetoFront(StudyFigure):
         figure.add_trace(
             go.Scatter(
                 x=rows[column],
-                y=rows["map_mean"],
+                y=rows["map_adjusted"],
                 mode="markers+text",
                 text=[style.plain(short_label(n)) for n in rows["notation"]],
                 textposition=_label_sides(rows[column]),
@@ -214,7 +216,7 @@ def _bring_in(figure: go.Figure, placed: pd.DataFrame, column: str) -> None:
         figure.add_annotation(
             x=1,
             xref="paper",
-            y=row.map_mean,
+            y=row.map_adjusted,
             text=f"{style.plain(short_label(str(row.notation)))} at {getattr(row, column):.4g} →",
             showarrow=False,
             xanchor="right",
@@ -228,16 +230,26 @@ def _grey_words(table: pd.DataFrame) -> str:
     return f" {plural(grey, 'candidate')} in grey: trained here, but not confirmed, so not to quote." if grey else ""
 
 
+def _moved_words(table: pd.DataFrame) -> str:
+    moved = int((table["map_adjusted"].astype(float) - table["map_mean"].astype(float)).abs().gt(0).sum())
+    if not moved:
+        return ""
+    return (
+        f" {plural(moved, 'candidate')} trained in other seeds than most of those to quote: what seeds move for all "
+        "alike is taken out of their height."
+    )
+
+
 def _apart(front: pd.DataFrame, rows: pd.DataFrame, column: str) -> pd.DataFrame:
     """Front members whose names do not fall on each other, the most accurate first.
 
     A name is taken to be a sixth of the plot wide and a 25th of it high.
     """
-    wide, high = (float(rows[name].max() - rows[name].min()) or 1.0 for name in (column, "map_mean"))
+    wide, high = (float(rows[name].max() - rows[name].min()) or 1.0 for name in (column, "map_adjusted"))
     kept: list[tuple[float, float]] = []
     chosen = []
-    for row in rows_of(front.sort_values("map_mean", ascending=False)):
-        x, y = float(getattr(row, column)) / wide, float(row.map_mean) / high
+    for row in rows_of(front.sort_values("map_adjusted", ascending=False)):
+        x, y = float(getattr(row, column)) / wide, float(row.map_adjusted) / high
         if all(abs(x - other) > 1 / 6 or abs(y - above) > 1 / 25 for other, above in kept):
             kept.append((x, y))
             chosen.append(row.Index)

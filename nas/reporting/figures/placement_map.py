@@ -124,7 +124,7 @@ def _marginal_effects(summary: pd.DataFrame, data: StudyData) -> pd.DataFrame:
     fair = summary[~summary["candidate_id"].isin(adaptive) & (summary["n_blocks"] > 0)]
     if fair.empty:
         return pd.DataFrame(columns=list(_COLUMNS))
-    centred = fair.assign(centred=fair["map_mean"] - fair.groupby("n_blocks")["map_mean"].transform("mean"))
+    centred = fair.assign(centred=fair["map_adjusted"] - fair.groupby("n_blocks")["map_adjusted"].transform("mean"))
     rows = exploded_placements(centred.drop(columns="block"))
     table = rows.groupby(["block", "site"]).agg(
         effect=("centred", "mean"),

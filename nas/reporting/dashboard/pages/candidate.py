@@ -112,7 +112,7 @@ def _level_table(data: StudyData, candidate_id: str) -> Table:
     for level in data.levels:
         summary = data.candidates(level)
         for row in records_of(summary[summary["candidate_id"] == candidate_id]):
-            rank = int((summary["map_mean"] > row["map_mean"]).sum()) + 1
+            rank = int((summary["map_adjusted"] > row["map_adjusted"]).sum()) + 1
             rows.append(
                 [
                     level.words,

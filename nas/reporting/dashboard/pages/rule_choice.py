@@ -207,5 +207,5 @@ def _admits(rules: RuleSet, notation: str) -> bool:
 
 def _mean(rows: pd.DataFrame) -> str:
     """Mean over networks with its sd, as far as there is one."""
-    scores = rows["map_mean"].dropna()
+    scores = rows["map_adjusted"].dropna()
     return mean_sd(scores.mean(), scores.std()) if len(scores) else MISSING
