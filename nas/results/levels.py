@@ -259,15 +259,17 @@ def _blocks_of(done: pd.DataFrame) -> npt.NDArray[np.intp]:
 
 def _moved(done: pd.DataFrame, quoted: Container[str], metric: Metric) -> pd.Series:
     """What each candidate's blocks moved its mean by, beside the set of blocks that is most common among the quoted."""
-    told = pd.DataFrame(
-        {"notation": done["notation"], "block": _blocks_of(done), "effect": block_effects(done, metric, shrunk=True)}
-    )
+    moved = block_effects(done, metric, shrunk=True)
+    told = pd.DataFrame({"notation": done["notation"], "block": _blocks_of(done), "effect": moved})
     own = told.drop_duplicates(["notation", "block"]).groupby("notation")
-    blocks, effects = own["block"].agg(frozenset), own["effect"].mean()
+    effects = own["effect"].mean()
+    if not moved.any():
+        return effects
+    blocks = own["block"].agg(frozenset)
     common = Counter(kept for name, kept in blocks.items() if name in quoted).most_common(1)
-    in_common = blocks.eq(common[0][0]) if common else pd.Series(True, index=blocks.index)
-    moved: pd.Series = (effects - effects[in_common].mean()).mask(in_common, 0.0)
-    return moved
+    alike = pd.Series([not common or kept == common[0][0] for kept in blocks], index=blocks.index)
+    found: pd.Series = (effects - effects[alike].mean()).mask(alike, 0.0)
+    return found
 
 
 def _no_candidates(metric: Metric) -> pd.DataFrame:
