@@ -24,8 +24,9 @@ install: $(BIN)/nas  ## the virtual environment with everything
 quickstart: $(BIN)/nas  ## the main job: a small study on generated data, on the CPU
 	$(BIN)/nas run studies/quickstart.yaml
 
-# One process a core and one thread a process; the tests of a file stay together and share what they set up.
-TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+# A process a core, one more while browsers and databases are waited for, four at most (memory), one thread a process; the
+# tests of a file stay together and share what they set up.
+TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 4))) --dist loadfile
 
 test: $(BIN)/nas  ## the tests, browser and PostgreSQL included, without the slow ones
 	$(TESTS) -m 'not slow'

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from search_builders import open_study, small_space, study_file, true_map, true_ms, work, write_table
+from search_builders import SPACE, open_study, small_space, study_file, true_map, true_ms, work, write_table
 
 from nas.reporting.loading import load_study_data
 from nas.reporting.markdown import render_markdown
@@ -74,6 +75,24 @@ def test_a_table_without_values_for_fresh_draws_confirms_nothing_and_ends(tmp_pa
 
 
 @pytest.mark.slow
+def test_rules_that_leave_too_few_networks_to_draw_say_so(tmp_path: Path) -> None:
+    """HAC at two of 17 sites, told apart at p < .0001, stayed "not confirmed: 12 and 3 draws" without a way out."""
+    rng = random.Random(0)
+
+    def value(candidate: Candidate, seed: int) -> float:
+        return 0.6 + 0.05 * any(p.site == 8 for p in candidate.placements) + rng.gauss(0.0, 0.001)
+
+    table_of(tmp_path, value)
+    stages = [{"sweep": {"design": "exhaustive", "blocks": 1}}, {"shrink": {"families": ["sites"], "confirm": 8}}]
+    space = {**SPACE, "rules": [{"max_blocks": 1}]}
+    _, repository, context = open_study(study_file(tmp_path, stages, space=space))
+    work(context)
+    (found,) = repository.findings(context.study_id)
+    assert found["verdict"] == "not enough data"
+    said = "not confirmed: 8 and 2 draws; 6 of each needed (the rules leave no more to draw: a space of more blocks, "
+    assert found["reason"] == f"{said}sites or values would)"
+
+
 def test_fresh_draws_keep_to_the_band_of_the_sweep_and_so_does_the_front(tmp_path: Path) -> None:
     stages = [
         {"sweep": {"design": "stratified", "candidates": 60, "max_latency_ms": 38.0}},

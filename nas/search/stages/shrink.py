@@ -34,7 +34,7 @@ from nas.search.stages.base import (
 from nas.search.stages.reopening import moved_edges, replace_reopened, widened
 from nas.search.stages.sweep import first_rung
 from nas.shrinking.child import confirmed_findings, propose_child
-from nas.shrinking.confirmation import confirm
+from nas.shrinking.confirmation import MIN_DRAWS, confirm
 from nas.shrinking.derive import derive
 from nas.shrinking.draws import fresh_draws
 from nas.shrinking.planning import PlannedSweep, answerable, answered
@@ -282,6 +282,9 @@ class ShrinkStep:
         """The proposal with its decision: the child is kept only when the fresh draws do not speak against it."""
         parent, child = (rows[rows["candidate_id"].isin({c.id for c in s})] for s in (proposal.parent, proposal.child))
         decision = confirm(parent, child, seed=self._seed, unit=self.context.metric.suffix)
+        if len(proposal.child) < MIN_DRAWS <= self.settings.confirm:
+            few = "the rules leave no more to draw: a space of more blocks, sites or values would"
+            decision = replace(decision, reason=f"{decision.reason} ({few})")
         self.store(confirmed_findings(self.findings(batch), decision), batch)
         if decision.accepted:
             replace_reopened(self.context, self.stage, batch, proposal.reopened)
