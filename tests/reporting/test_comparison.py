@@ -20,7 +20,7 @@ def test_front_never_holds_what_was_not_measured_or_is_not_to_quote() -> None:
     table = pd.DataFrame(
         {
             "latency_ms": [1.0, math.nan, 2.0, 0.5, 0.1],
-            "map_mean": [0.5, 0.9, math.nan, 0.6, 0.9],
+            "map_adjusted": [0.5, 0.9, math.nan, 0.6, 0.9],
             "latency_measured": [True, True, True, False, True],
             "quoted": [True, True, True, True, False],
         }
