@@ -144,11 +144,12 @@ def _told(data: StudyData) -> tuple[list[str], JsonDict]:
     limits, findings = reporting.health(data), reporting.finding_table(data.findings).to_dict("records")
     # Rules with their numbers, verdict and why, adopted ones first.
     rules = [{key: row[key] for key in ("sentence", "verdict", "reason")} for row in findings]
-    unasked = reporting.not_asked(list(data.stages))
+    unasked, tested = reporting.not_asked(list(data.stages)), reporting.rule_tests(data)
     choice = reporting.robot_words(data)
     own = reporting.own_answer(data)
     lines = [*own, data.answer.sentence, *(f"Mind: {limit.words}" for limit in limits), *_rule_lines(rules), *unasked]
-    told = {"health": [limit.to_dict() for limit in limits], "rules": rules, "not_asked": unasked}
+    lines += [f"Rules elsewhere: {sentence}" for sentence in tested]
+    told = {"health": [limit.to_dict() for limit in limits], "rules": rules, "not_asked": unasked, "rule_tests": tested}
     plain: JsonDict = {"own_question": own, "answer": data.answer.to_dict(), **told}
     return [*lines, *([choice] if choice else [])], {**plain, "choice": choice}
 

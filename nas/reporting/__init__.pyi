@@ -16,6 +16,7 @@ from .report import write_report as write_report
 from .robot import robot_words as robot_words
 from .samples import with_samples as with_samples
 from .shrink_steps import not_asked as not_asked
+from .story.elsewhere import rule_tests as rule_tests
 from .story.question import MOST_RULES as MOST_RULES
 from .story.question import own_answer as own_answer
 from .story.trust import file_name as file_name

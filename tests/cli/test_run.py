@@ -208,3 +208,15 @@ def test_a_family_that_has_nothing_to_ask_is_said(folder: Path, capfd: pytest.Ca
     assert f"  {said}" in capfd.readouterr().out.splitlines()
     assert main(["status", str(file), "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["not_asked"] == [said]
+
+
+def test_what_rules_do_elsewhere_is_said_in_the_terminal(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A study that tested rules ended with "nothing may be quoted", and its verdict stood in the report alone."""
+    tested = {"test_rules": {"rules": [{"stage_ends": True}], "spaces": ["space.yaml"], "candidates": 8}}
+    file = study_file(folder, [tested])
+    assert main(["run", str(file), "--no-report"]) == 0
+    (line,) = (line for line in capfd.readouterr().err.splitlines() if line.startswith("Rules elsewhere: "))
+    assert line.startswith("Rules elsewhere: resnet50: ")
+    assert main(["status", str(file), "--json"]) == 0
+    (told,) = json.loads(capfd.readouterr().out)["rule_tests"]
+    assert line == f"Rules elsewhere: {told}"

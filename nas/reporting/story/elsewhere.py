@@ -67,6 +67,12 @@ def _by_architecture(rows: pd.DataFrame, prefix: str) -> pd.DataFrame:
     )
 
 
+def rule_tests(data: StudyData) -> list[str]:
+    """The sentence of each backbone on which rules, or a single block, were tested."""
+    results = [stage.get("result") or {} for stage in data.stages if stage.get("kind") == "test_rules"]
+    return [str(test["sentence"]) for key in ("tests", "sufficient") for r in results for test in r.get(key) or ()]
+
+
 def rules_elsewhere(data: StudyData) -> Section | None:
     """What `test_rules` stages found: do networks that follow the rules beat the rest?"""
     results = [stage.get("result") or {} for stage in data.stages if stage.get("kind") == "test_rules"]
