@@ -107,6 +107,19 @@ def test_every_page_in_every_state(
             assert "all of its trainings failed" in said
 
 
+def test_thousands_of_candidates_keep_no_browser_busy(
+    file_of: Callable[[str], Path], serve: Callable[..., str], open_page: Callable[..., Any]
+) -> None:
+    """The lists hold the best ones, and what is typed finds the others; else nothing gets drawn between two looks."""
+    page = open_page(f"{serve(file_of('huge'))}/study/huge/compare")
+    page.locator("#page").get_by_text("best 100 of 5,000 candidates").wait_for()
+    page.wait_for_function("document.querySelectorAll('.dash-graph .main-svg').length >= 1")
+    page.locator("#compare-first").click()
+    assert page.locator(".dash-dropdown-options [role=option]").count() <= 101
+    page.locator(".dash-dropdown-search").fill("hac@1,2")
+    page.wait_for_function("document.querySelector('.dash-dropdown-options')?.innerText.includes('hac@1,2')")
+
+
 @pytest.mark.slow
 def test_an_empty_database(tmp_path: Path, serve: Callable[..., str], pictures: Any) -> None:
     open_database(f"sqlite:///{tmp_path}/new.db").close()

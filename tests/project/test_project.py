@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from nas.cli.main import main
 from nas.data import write_set
 from nas.data.pedestrians.settings import PedestrianSettings
 from nas.project import diagnosis
-from nas.search.definition import load_study
+from nas.project.layout import shipped
+from nas.search.campaign import is_campaign
+from nas.search.definition import RuleTestStage, load_study
 from nas.shrinking.planning import PlannedSweep, answerable
 from nas.spaces import DesignSpace
 
@@ -89,3 +92,21 @@ def test_init_refuses_images_that_cannot_be_trained_on(tmp_path: Path, capsys: p
     assert main(["init", str(tmp_path / "other"), "--data", str(tmp_path / "few")]) == 2
     assert not (tmp_path / "other").exists()  # a refused set leaves nothing behind
     assert "4 training identities, a batch takes 8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("study", sorted(path.stem for path in shipped("studies").glob("*.yaml")))
+def test_all_that_a_shipped_study_names_comes_with_it(
+    study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder of one's own, with each of its profiles; images of public data sets are the reader's."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", str(tmp_path)]) == 0
+    path = tmp_path / "studies" / f"{study}.yaml"
+    if is_campaign(path):
+        assert all((path.parent / name).is_file() for name in yaml.safe_load(path.read_text())["studies"])
+        return
+    for profile in (None, *yaml.safe_load(path.read_text()).get("profiles", {})):
+        definition = load_study(path, profile)
+        tests = [stage for stage in definition.stages if isinstance(stage, RuleTestStage)]
+        named = [file for stage in tests for file in (stage.rules, *stage.spaces) if isinstance(file, str)]
+        assert all(definition.beside(file).is_file() for file in named)

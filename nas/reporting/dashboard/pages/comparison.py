@@ -22,8 +22,10 @@ from nas.reporting.story.beside import beside, choices, first_pair, lists_beside
 from nas.reporting.study_data import StudyData, records_of
 from nas.storage import Database
 
-_MOST_CHOICES = 3000
-"""Candidates in a list to choose from; more make the browser slow, and the best stand first."""
+_SIDES = ("first", "second")
+_MOST_CHOICES = 100
+"""Candidates in a list to choose from: thousands keep the browser so busy that a page which is drawn anew every few
+seconds never gets ready. The best stand first, and what is typed finds the others."""
 
 
 def layout(snapshot: Snapshot, route: Route) -> list[object]:
@@ -32,17 +34,22 @@ def layout(snapshot: Snapshot, route: Route) -> list[object]:
     pair = first_pair(data)
     if pair is None:
         return [html.H1("Compare"), problem("Two candidates must have finished before they can be compared.")]
-    known = dict(choices(data)[:_MOST_CHOICES])
-    chosen = [route.query.get(key, default) for key, default in zip(("first", "second"), pair, strict=True)]
-    named = {**dict(zip(chosen, chosen, strict=True)), **known}
-    options = [{"label": label, "value": name} for name, label in named.items()]
+    known = choices(data)
+    chosen = [route.query.get(key, default) for key, default in zip(_SIDES, pair, strict=True)]
     lists = [
-        html.Div([html.Label(side.title(), htmlFor=f"compare-{side}"), _dropdown(f"compare-{side}", options, value)])
-        for side, value in zip(("first", "second"), chosen, strict=True)
+        html.Div(
+            [
+                html.Label(side.title(), htmlFor=f"compare-{side}"),
+                _dropdown(f"compare-{side}", options_of(known, value), value),
+            ]
+        )
+        for side, value in zip(_SIDES, chosen, strict=True)
     ]
+    more = f"The lists show the best {_MOST_CHOICES} of {len(known):,} candidates; type a part of a name to find others."
     return [
         html.H1("Compare"),
         html.Div(lists, className="pair"),
+        html.P(more, className="note") if len(known) > _MOST_CHOICES else None,
         dcc.Loading(html.Div(id="compare-body"), delay_show=400),
         html.H2("Rank lists of the same queries"),
         html.Div(
@@ -54,6 +61,15 @@ def layout(snapshot: Snapshot, route: Route) -> list[object]:
         ),
         dcc.Loading(html.Div(id="compare-lists"), delay_show=400),
     ]
+
+
+def options_of(known: Sequence[tuple[str, str]], chosen: str, typed: str | None = None) -> list[dict[str, str]]:
+    """The first of the candidates whose names hold what was typed, and the chosen one, as a list to choose from."""
+    wanted = (typed or "").strip().lower()
+    found = [(name, label) for name, label in known if wanted in label.lower()][:_MOST_CHOICES]
+    if chosen not in dict(found):
+        found.insert(0, (chosen, dict(known).get(chosen, chosen)))
+    return [{"label": label, "value": name} for name, label in found]
 
 
 def _dropdown(name: str, options: Sequence[Mapping[str, str]], value: Any, *, multi: bool = False) -> object:
@@ -91,17 +107,27 @@ def register(app: Any, source: StudySource) -> None:
         except NasError as error:
             return [problem(error.message, error.hint)]
 
+    def offered(typed: str | None, chosen: str, pathname: str) -> object:
+        known = choices(source.data(read_route(pathname).study or ""))
+        return options_of(known, chosen, typed) if len(known) > _MOST_CHOICES else no_update
+
     def studies(names: Sequence[str] | None, version: Any, view: View | None) -> object:
         try:
             return together(told_apart({key: source.data(key) for key in names or ()}, source.names()), view or {})
         except NasError as error:
             return [problem(error.message, error.hint)]
 
-    chosen = [Input(f"compare-{side}", "value") for side in ("first", "second")]
-    held = [State(f"compare-{side}", "value") for side in ("first", "second")]
+    chosen = [Input(f"compare-{side}", "value") for side in _SIDES]
+    held = [State(f"compare-{side}", "value") for side in _SIDES]
     seen = [Input("version", "data"), Input("view", "data")]
     place = State("url", "pathname")
     app.callback(Output("compare-body", "children"), [*chosen, *seen, place])(pair)
+    for side in _SIDES:
+        app.callback(
+            Output(f"compare-{side}", "options"),
+            [Input(f"compare-{side}", "search_value"), State(f"compare-{side}", "value"), place],
+            prevent_initial_call=True,
+        )(offered)
     app.callback(
         Output("compare-lists", "children"),
         [Input("compare-make", "n_clicks"), *held, State("view", "data"), place],
