@@ -16,11 +16,11 @@ import pandas as pd
 
 from nas.progress import duration
 from nas.results.choice import most_accurate
-from nas.results.columns import MAP, Metric
+from nas.results.columns import MAP, Metric, comparable, finished
 from nas.results.cost_tables import time_quote
 from nas.results.costs import COSTS, Quote, Ratio, ratio
 from nas.results.differences import to_controls
-from nas.results.levels import Level, candidates, levels, quoted_level
+from nas.results.levels import Level, candidates, is_plain, levels, quoted_level
 from nas.results.noise import noise_of
 from nas.results.power import POWER, ComparisonDesign, blocks_needed, seen_by
 from nas.spaces.labels import short_label
@@ -95,7 +95,7 @@ def answer_of(table: pd.DataFrame, cost: str = "latency_ms", metric: Metric = MA
     gaps = to_controls(level.rows(table), metric)
     found = Answer(
         "no control",
-        _no_control(gaps, level),
+        _no_control(gaps, level, _elsewhere(table, metric)),
         confirmed=level.confirmed,
         level=level.words,
         compared=int(gaps["difference"].notna().sum()),
@@ -285,7 +285,20 @@ def _power_words(found: Answer, metric: Metric) -> str:
     return f"{seen}; half of that takes {found.seeds_needed} seeds each (`seeds: {found.seeds_needed}`{more})."
 
 
-def _no_control(gaps: pd.DataFrame, level: Level) -> str:
+def _elsewhere(table: pd.DataFrame, metric: Metric) -> int:
+    """Networks with blocks that finished for another question than which of them is best."""
+    done = finished(table, metric)
+    names = done.loc[~comparable(done), "notation"].unique()
+    return sum(not is_plain(str(name)) for name in names)
+
+
+def _no_control(gaps: pd.DataFrame, level: Level, elsewhere: int) -> str:
+    if gaps.empty and elsewhere:
+        few = "The one network" if elsewhere == 1 else f"All {elsewhere} networks"
+        return (
+            f"{few} with blocks that finished answered another question (rules tested elsewhere, a recipe, other "
+            "images), so none is compared to the plain network here."
+        )
     if gaps.empty:
         return f"Only networks without blocks have finished where numbers may be quoted ({level.words})."
     return (

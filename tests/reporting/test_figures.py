@@ -404,6 +404,11 @@ def test_what_seeds_move_is_no_effect_of_a_block() -> None:
     dots = ParetoFront().table(data).set_index("notation")
     assert dots["map_adjusted"]["resnet50+se@2"] - dots["map_adjusted"]["resnet50"] == pytest.approx(0.002)
     assert dots["map_adjusted"]["resnet50"] == dots["map_mean"]["resnet50"]  # it is one to quote
+    course = BestSoFar().table(data)
+    trained = course.groupby("notation")["map"]
+    assert trained.max().to_list() == pytest.approx(trained.min().to_list(), abs=5e-4)  # in every seed as high
+    assert trained.mean()["resnet50+se@2"] - course.attrs["plain"] == pytest.approx(0.002, abs=5e-4)
+    assert "less what its seed moves for all alike" in BestSoFar().caption(course)
     assert "2 candidates trained in other seeds than most of those to quote" in ParetoFront().caption(
         ParetoFront().table(data)
     )

@@ -87,6 +87,10 @@ def test_without_a_control_or_a_result_the_answer_says_so() -> None:
     found = answer_of(trained(BLOCKS[0], [0.6, 0.61]))
     assert found.kind == "no control"
     assert "was not trained beside" in found.sentence
+    beside = trained(BLOCKS[0], [0.6, 0.61], role="follows")
+    found = answer_of(pd.concat([trained(PLAIN, [0.6, 0.61], role="baseline"), beside], ignore_index=True))
+    assert found.kind == "no control"
+    assert found.sentence.startswith("The one network with blocks that finished answered another question")
 
 
 def test_a_network_with_a_failed_training_is_counted_and_not_named() -> None:

@@ -69,16 +69,20 @@ def _by_architecture(rows: pd.DataFrame, prefix: str) -> pd.DataFrame:
 
 def rule_tests(data: StudyData) -> list[str]:
     """The sentence of each backbone on which rules, or a single block, were tested."""
+    tests, sufficient, _ = _found_elsewhere(data)
+    return [str(test["sentence"]) for test in (*tests, *sufficient)]
+
+
+def _found_elsewhere(data: StudyData) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[str]]:
+    """What `test_rules` stages found: tests of rules, of a single block, and why there are none."""
     results = [stage.get("result") or {} for stage in data.stages if stage.get("kind") == "test_rules"]
-    return [str(test["sentence"]) for key in ("tests", "sufficient") for r in results for test in r.get(key) or ()]
+    tests, sufficient = ([test for r in results for test in r.get(key) or ()] for key in ("tests", "sufficient"))
+    return tests, sufficient, [str(r["why"]) for r in results if r.get("why")]
 
 
 def rules_elsewhere(data: StudyData) -> Section | None:
     """What `test_rules` stages found: do networks that follow the rules beat the rest?"""
-    results = [stage.get("result") or {} for stage in data.stages if stage.get("kind") == "test_rules"]
-    tests = [test for result in results for test in result.get("tests") or ()]
-    reasons = [words(result["why"]) for result in results if result.get("why")]
-    sufficient = [test for result in results for test in result.get("sufficient") or ()]
+    tests, sufficient, reasons = _found_elsewhere(data)
     if not tests and not reasons and not sufficient:
         return None
     text = (
@@ -101,7 +105,7 @@ def rules_elsewhere(data: StudyData) -> Section | None:
             ),
             Bullets([words(test["sentence"]) for test in sufficient]),
         ]
-    blocks += [Paragraph(f"{reason[0].upper()}{reason[1:]}.") for reason in reasons]
+    blocks += [Paragraph(words(f"{reason[0].upper()}{reason[1:]}.")) for reason in reasons]
     return Section("rules-elsewhere", "Do the rules hold elsewhere?", blocks)
 
 
