@@ -14,7 +14,7 @@ from nas.data.pedestrians.settings import PedestrianSettings
 from nas.project import diagnosis
 from nas.project.layout import shipped
 from nas.search.campaign import is_campaign
-from nas.search.definition import RuleTestStage, load_study
+from nas.search.definition import load_study
 from nas.shrinking.planning import PlannedSweep, answerable
 from nas.spaces import DesignSpace
 
@@ -107,6 +107,6 @@ def test_all_that_a_shipped_study_names_comes_with_it(
         return
     for profile in (None, *yaml.safe_load(path.read_text()).get("profiles", {})):
         definition = load_study(path, profile)
-        tests = [stage for stage in definition.stages if isinstance(stage, RuleTestStage)]
+        tests = [stage.test_rules for stage in definition.stages if stage.test_rules]
         named = [file for stage in tests for file in (stage.rules, *stage.spaces) if isinstance(file, str)]
         assert all(definition.beside(file).is_file() for file in named)

@@ -45,7 +45,7 @@ def layout(snapshot: Snapshot, route: Route) -> list[object]:
         )
         for side, value in zip(_SIDES, chosen, strict=True)
     ]
-    more = f"The lists show the best {_MOST_CHOICES} of {len(known):,} candidates; type a part of a name to find others."
+    more = f"The lists show the best {_MOST_CHOICES} of {len(known):,} candidates; type part of a name to find others."
     return [
         html.H1("Compare"),
         html.Div(lists, className="pair"),
