@@ -107,6 +107,7 @@ def test_every_page_in_every_state(
             assert "all of its trainings failed" in said
 
 
+@pytest.mark.slow
 def test_thousands_of_candidates_keep_no_browser_busy(
     file_of: Callable[[str], Path], serve: Callable[..., str], open_page: Callable[..., Any]
 ) -> None:

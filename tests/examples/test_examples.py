@@ -22,7 +22,7 @@ SAYS = {
     "int8_export": "ms in int8, one thread",
     "mlflow_runs": "5 runs, the last of",
 }
-SLOW = {"int8_export", "osnet_sweep", "timm_backbone"}
+SLOW = {"any_function", "int8_export", "mlflow_runs", "osnet_sweep", "timm_backbone"}
 HANDWRITING = Path(__file__).resolve().parents[3] / "shared" / "data" / "handwriting"
 NEEDS = {"any_function": "sklearn", "int8_export": "onnxruntime", "mlflow_runs": "mlflow"}
 

@@ -76,7 +76,7 @@ def refused(said: Said, words: str) -> None:
 # -- known at the start, said at the start
 
 
-@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+@pytest.mark.parametrize("dry", [(), pytest.param(("--dry-run",), marks=pytest.mark.slow)])
 def test_a_confirmation_without_a_test_split_is_refused_before_the_sweep(folder: Path, dry: tuple[str, ...]) -> None:
     data = write_set("train")
     said = nas("run", study([SWEEP, {"confirm": {"max_candidates": 1}}], data=data), "--db", "new.db", *dry)
