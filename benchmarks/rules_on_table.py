@@ -2,7 +2,7 @@
 
     python benchmarks/rules_on_table.py --out benchmarks/results/rules_on_table
     python benchmarks/rules_on_table.py --planted          # a planted table in its place, to see that this works
-    python benchmarks/rules_on_table.py --name handwriting --published hac se    # these blocks as published
+    python benchmarks/rules_on_table.py --name handwriting --published hac se --own-starts    # these as published
 
 Truth is the table's differences to the control, each part (blocks, sites, what is left; networks of as many blocks)
 shrunk by its own reliability: a mean of noisy trainings spreads more than what it measures. Noise is the table's, drawn
@@ -71,6 +71,7 @@ class Judged:
         noise: sd of one training beside others of its block.
         singles: true differences of single placements, as a landscape.
         networks: true difference of every network of the subspace, by notation.
+        own_starts: whether every seed of a study begins from a plain network of its own.
     """
 
     rows: pd.DataFrame
@@ -80,6 +81,7 @@ class Judged:
     sites: tuple[int, ...]
     networks: dict[str, float]
     told: tuple[str, ...]
+    own_starts: bool = False
 
     @classmethod
     def of(cls, rows: pd.DataFrame, space: DesignSpace) -> Judged:
@@ -182,7 +184,9 @@ class TableStudy:
         drawn = [seed + 1_000_000 * moved for seed in seeds]  # a moved control has noise of its own in the same seed
         rows = landscape_table(self.land, list(candidates), drawn, first_id=self.next_id)
         self.next_id += len(rows)
-        return rows.assign(seed=rows["seed"] % 1_000_000, role="control" if moved else "candidate", start="plain:0")
+        seed = rows["seed"] % 1_000_000
+        start = "plain:" + seed.astype(str) if self.judged.own_starts else "plain:0"
+        return rows.assign(seed=seed, role="control" if moved else "candidate", start=start)
 
     def findings(self, seeds: int) -> tuple[list[Finding], dict[str, float]]:
         """After confirmation, and the smallest effect that each family said it sees."""
@@ -421,6 +425,9 @@ def main() -> None:
     parser.add_argument(
         "--published", nargs="+", default=[], metavar="BLOCK", help="blocks as published, not the identity"
     )
+    parser.add_argument(
+        "--own-starts", action="store_true", help="each seed of a study from a plain network of its own"
+    )
     parser.add_argument("--planted", action="store_true", help="a planted table in place of the real one")
     parser.add_argument("--studies", type=int, default=50, help="studies a number of seeds")
     parser.add_argument("--in-seeds", type=int, nargs="+", default=[1, 2, 6], help="seeds of a study")
@@ -430,7 +437,7 @@ def main() -> None:
     args = parser.parse_args()
     space = study_space(args.name, args.published)
     rows = planted_table(space) if args.planted else placement_table(args.name)
-    judged = Judged.of(of_form(rows, args.published), space)
+    judged = replace(Judged.of(of_form(rows, args.published), space), own_starts=args.own_starts)
     outcomes = [TableStudy(judged, study).outcome(n) for n in args.in_seeds for study in range(args.studies)]
     parts = ["# Rules and searches on the table of real trainings", "\n".join(judged.told)]
     parts += ["## Rules\n\n" + rule_table(outcomes), "## The table's own seeds\n\n" + split_table(judged)]

@@ -21,7 +21,7 @@ from nas.results.intervals import NOT_KNOWN, Estimate, Floats
 from nas.results.placement_costs import PlacementCosts
 from nas.results.power import POWER
 from nas.shrinking.design import DesignChoice, build_design
-from nas.shrinking.effects import MIN_DF, Fit, affordable, differ, fit_effects, least_candidates
+from nas.shrinking.effects import MIN_DF, Fit, affordable, differ, fit_effects, least_candidates, repeated
 from nas.shrinking.equivalence import visible
 from nas.shrinking.sample import Flags, Sample
 from nas.shrinking.settings import ShrinkSettings
@@ -33,6 +33,11 @@ from nas.spaces.space import DesignSpace
 Key: TypeAlias = Hashable
 
 REGRESSION = "regression over candidates, errors that allow unequal spread (HC3)"
+REPEATED = {
+    "seeds": "all candidates of the space in the same seeds, errors of their trainings",
+    "starts": "all candidates of the space from the same starts, errors of what starts change",
+}
+"""What an estimate rests on, by `Fit.repeated`."""
 
 
 class FamilyTests(NamedTuple):
@@ -120,8 +125,9 @@ class Analysis:
 
     @cached_property
     def pooled(self) -> Fit:
-        """Effects with one effect a site (or coarser, when the sample is small)."""
-        return fit_effects(self.sample)
+        """Effects with one effect a site (or coarser, when the sample is small and not the whole space, repeated)."""
+        fit = fit_effects(self.sample)
+        return fit if ("site",) in fit.design.factors else self._repeated("all") or fit
 
     @cached_property
     def cells(self) -> Fit | None:
@@ -130,7 +136,24 @@ class Analysis:
         if len(self.sample.blocks) < 2 or choice.sites != "all":
             return None
         fit = fit_effects(self.sample, replace(choice, sites="cells"))
-        return fit if fit.df >= len(fit.residuals) // 3 else None
+        return fit if fit.df >= len(fit.residuals) // 3 else self._repeated("cells")
+
+    def _repeated(self, sites: str) -> Fit | None:
+        """Effects with an effect a site (or a block and site) although that leaves no candidates over.
+
+        They are known from trainings alone where all of the space were trained alike.
+        """
+        kept = self.sample.take(np.isfinite(self.sample.score))
+        whole = self.space.size() - self.space.size_by_blocks().get(0, 0)
+        if len(self.space.backbones) > 1 or self.space.continuous or int((kept.counts > 0).sum()) != whole:
+            return None
+        fit = fit_effects(self.sample, replace(affordable(kept), sites=sites))
+        return repeated(fit, kept)
+
+    @property
+    def regression(self) -> str:
+        """What the effects rest on, in words."""
+        return REPEATED[self.fit.repeated] if self.fit.repeated else REGRESSION
 
     @cached_property
     def site_levels(self) -> dict[int, Floats]:
@@ -156,7 +179,7 @@ class Analysis:
         p: float | None = None,
         p_adjusted: float | None = None,
         latency_ms: float | None = None,
-        method: str = REGRESSION,
+        method: str | None = None,
     ) -> Evidence:
         """Evidence from a difference and the candidates it rests on."""
         low, high = difference.interval(self.settings.confidence)
@@ -170,7 +193,7 @@ class Analysis:
             training_ids=self.sample.ids(rows),
             latency_ms=latency_ms,
             stage=self.stage,
-            method=self._method(method),
+            method=self._method(method or self.regression),
             unit=self.settings.unit,
         )
 
@@ -217,7 +240,8 @@ class Analysis:
         if seen <= worth:
             return Judgement("rejected", none)
         why = f"an effect below {seen:.4f} {self.settings.unit} is not seen with {100 * POWER:.0f} % power"
-        return self.not_enough(why, self._in_proportion((seen / worth) ** 2), f" to see {worth:g}")
+        times = (seen / worth) ** 2
+        return self.not_enough(why, self._in_proportion(times), f" to see {worth:g}", times)
 
     def untold(self, of: str) -> Judgement:
         """The verdict where the sample cannot tell an effect at all.
@@ -234,13 +258,14 @@ class Analysis:
             return self.not_enough("the candidates of the sample do not differ in this", None)
         return self.not_enough(f"{candidates} finished candidates for {len(rich.terms)} unknown effects", needed)
 
-    def not_enough(self, why: str, needed: int | None, aim: str = "") -> Judgement:
+    def not_enough(self, why: str, needed: int | None, aim: str = "", times: float | None = None) -> Judgement:
         """Not enough data, and what it would take.
 
         Args:
             why: what is missing.
             needed: finished candidates in all; None: no number of such candidates would do.
             aim: what they are for.
+            times: by how much the variance of an effect is too large, where that is what is missing.
         """
         if needed is None:
             return Judgement("not enough data", f"{why}; other candidates are needed, not more of the same")
@@ -249,7 +274,15 @@ class Analysis:
         if said > held and not self.space.continuous:  # then only more trainings of each can help
             if not aim:
                 return Judgement("not enough data", f"{why}; the {_number(held)} of the space are too few to tell it")
-            seeds = _rounded_up(math.ceil(needed * each / held))
+            if self.fit.repeated == "starts":
+                return Judgement("not enough data", f"{why}; more starts, with more seeds, are needed{aim}")
+            enough = needed * each / held if times is None else self._seeds_for(times, each)
+            if enough is None:
+                alike = (
+                    f"the {_number(held)} of the space differ by themselves (sd {self.fit.own_sd:.4f} beyond the seeds)"
+                )
+                return Judgement("not enough data", f"{why}; {alike}, and more seeds of them do not change that")
+            seeds = _rounded_up(math.ceil(enough))
             more = self._price(seeds * held - sampled * each)
             every = f"the space has {_number(held)}: each in about {seeds} seeds (`seeds: {seeds}`{more})"
             return Judgement("not enough data", f"{why}; {every} is needed{aim}")
@@ -257,6 +290,17 @@ class Analysis:
         return Judgement(
             "not enough data", f"{why}; about {said} candidates (`candidates: {said}`{more}) are needed{aim}"
         )
+
+    def _seeds_for(self, times: float, each: float) -> float | None:
+        """Seeds of each candidate that make the variance of a mean so many times smaller; None: no number does.
+
+        It is own^2 + seed^2 / seeds, and what candidates are by themselves stays.
+        """
+        own, seed = self.fit.own_sd**2, self.fit.seed_sd**2
+        if not math.isfinite(own + seed):
+            return times * each
+        left = (own + seed / each) / times - own
+        return seed / left if left > 0 else None
 
     def _price(self, trainings: float) -> str:
         """What so many more trainings take."""

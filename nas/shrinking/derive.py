@@ -182,7 +182,9 @@ def _asked(space: DesignSpace, sample: Sample) -> list[Candidate]:
 def empty_sample(backbone: str) -> Sample:
     """The sample of a backbone nobody trained."""
     nothing, none = np.zeros(0), np.zeros(0, dtype=np.int64)
-    return Sample(backbone, (), nothing, none, none, FinishedTrainings(none, none, nothing), float("nan"), nothing, ())
+    return Sample(
+        backbone, (), nothing, none, none, FinishedTrainings(none, none, nothing, none), float("nan"), nothing, ()
+    )
 
 
 def _reference(

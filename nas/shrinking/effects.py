@@ -56,6 +56,7 @@ class Fit:
         seed_sd: sd between trainings of one candidate; NaN without replicates.
         own_sd: sd of the candidates' own deviations beyond the design; NaN without replicates.
         rows: (all candidates,) which candidates of the sample were used.
+        repeated: what the errors rest on where they are those of trainings alone (see `repeated`): `seeds` or `starts`.
     """
 
     design: Design
@@ -69,6 +70,7 @@ class Fit:
     seed_sd: float
     own_sd: float
     rows: Flags
+    repeated: str | None = None
 
     @cached_property
     def enough(self) -> bool:
@@ -128,9 +130,42 @@ def differ(coarse: Fit, fine: Fit, level: float = 0.01) -> bool:
     """Whether the finer of two nested fits is needed: F test of the residual sums of squares."""
     extra = coarse.df - fine.df
     within, beyond = (float((f.residuals**2).sum()) for f in (fine, coarse))
+    if fine.repeated and fine.enough:  # no candidates are left over to tell it: their trainings do
+        extra = int(np.subtract(*(np.linalg.matrix_rank(f.design.matrix) for f in (fine, coarse))))
+        return extra > 0 and bool(fisher.sf(beyond / extra / float(fine.expected[0]), extra, fine.df) < level)
     if extra <= 0 or within <= 0 or not fine.enough:
         return False
     return bool(fisher.sf((beyond - within) / extra / (within / fine.df), extra, fine.df) < level)
+
+
+def repeated(fit: Fit, sample: Sample) -> Fit | None:
+    """The fit with the errors of trainings alone, where the sample is the whole space and all were trained alike.
+
+    A candidate's own deviation from the columns is then no chance: there are no others that it could have been drawn
+    from. What is left is the noise of its mean: of the differences between candidates in one seed, what their means
+    over all seeds do not tell (the interaction of a two-way table); no residual of a single candidate is read (there
+    may be none: a column for each). From trained weights, starts repeat, not seeds: what a start does to a candidate is
+    the same in all of its seeds, and one start is not enough (what it said of placements put in as the identity had
+    nothing to do with what another said, docs/placement-table.md).
+
+    Args:
+        fit: of the whole space, each candidate finished.
+        sample: those candidates.
+
+    Returns:
+        The fit; None where they were not all trained in the same seeds and starts, of which two are needed (from
+        scratch, two seeds).
+    """
+    means, counts = sample.trained.means(sample.trained.start, len(sample))
+    means = means[sample.counts > 0]  # the plain network is trained more often, and moves less
+    if SEEDS in fit.design.factors or min(means.shape) < 2 or not np.isfinite(means).all():
+        return None
+    left = means - means.mean(axis=1, keepdims=True) - means.mean(axis=0) + means.mean()
+    df = (means.shape[0] - 1) * (means.shape[1] - 1)
+    share = counts[0] / counts[0].sum()
+    alike = np.full(len(fit.expected), max(float((left**2).sum() / df * (share**2).sum()), TINY))
+    by = "starts" if sample.trained.start.max(initial=-1) >= 0 else "seeds"
+    return replace(fit, jackknifed=np.sqrt(alike), expected=alike, df=df, own_sd=0.0, repeated=by)
 
 
 def affordable(sample: Sample) -> DesignChoice:

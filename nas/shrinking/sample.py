@@ -19,6 +19,7 @@ from scipy.linalg import helmert
 from nas.results.columns import needed, trainings
 from nas.results.cost_tables import parse_once
 from nas.results.intervals import Floats
+from nas.results.levels import SCRATCH
 from nas.results.noise import block_codes, noise_of
 from nas.spaces.candidate import Candidate
 from nas.spaces.sites import Topology, get_topology
@@ -38,11 +39,14 @@ class FinishedTrainings:
         candidate: (m,) row of the candidate in the sample.
         block: (m,) number of the block (seed and start) it was trained in, see `nas.results.noise`.
         score: (m,) mAP.
+        start: (m,) number of the trained weights it began from, moved ones as what they were moved from; below zero for
+            one from scratch, where every block begins anew.
     """
 
     candidate: Ints
     block: Ints
     score: Floats
+    start: Ints
 
     @property
     def blocks(self) -> int:
@@ -76,7 +80,15 @@ class FinishedTrainings:
         number = np.full(candidates, -1)
         number[rows] = np.arange(len(rows))
         kept = number[self.candidate] >= 0
-        return FinishedTrainings(number[self.candidate[kept]], self.block[kept], self.score[kept])
+        return FinishedTrainings(number[self.candidate[kept]], self.block[kept], self.score[kept], self.start[kept])
+
+    def means(self, by: Ints, candidates: int) -> tuple[Floats, Floats]:
+        """(candidates, groups) mean score and number of trainings of each candidate by `block` or `start`."""
+        names, group = np.unique(by, return_inverse=True)
+        counts, sums = np.zeros((candidates, len(names))), np.zeros((candidates, len(names)))
+        np.add.at(counts, (self.candidate, group), 1.0)
+        np.add.at(sums, (self.candidate, group), self.score)
+        return sums / np.where(counts, counts, np.nan), counts
 
 
 @dataclass(frozen=True)
@@ -236,17 +248,26 @@ def _collect(rows: pd.DataFrame, parsed: dict[str, Candidate]) -> Sample:
         mean = np.bincount(code[done], score[done], minlength=len(texts)) / np.where(finished, finished, np.nan)
     ids = rows["training_id"].to_numpy() if "training_id" in rows else np.arange(1, len(rows) + 1)
     block, noise = _shared_blocks(rows, code), noise_of(rows)
+    start = _starts(rows, block)
     return Sample(
         backbone=parsed[texts[0]].backbone,
         candidates=tuple(parsed[text] for text in texts),
         score=mean,
         finished=finished.astype(np.int64),
         failed=np.bincount(code[~done], minlength=len(texts)).astype(np.int64),
-        trained=FinishedTrainings(code[done].astype(np.int64), block[done], score[done]),
+        trained=FinishedTrainings(code[done].astype(np.int64), block[done], score[done], start[done]),
         seed_sd=(noise.single if noise.single.known or block.any() else noise.whole).sd,
         latency_ms=_latencies(rows, code, len(texts)),
         training_ids=_grouped_ids(ids, code, len(texts)),
     )
+
+
+def _starts(rows: pd.DataFrame, block: Ints) -> Ints:
+    """(rows,) number of each training's start; from scratch, or where the table names none, minus the block's."""
+    if "start" not in rows:
+        return -1 - block
+    fresh = rows["start"].isna() | rows["start"].eq(SCRATCH)
+    return np.where(fresh, -1 - block, block_codes(rows[["start"]]).astype(np.int64))
 
 
 def _shared_blocks(rows: pd.DataFrame, code: npt.NDArray[np.intp]) -> Ints:

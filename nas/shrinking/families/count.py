@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from nas.results.intervals import NOT_KNOWN, Estimate
-from nas.shrinking.analysis import REGRESSION, Analysis, FamilyTests, Judgement, Key
+from nas.shrinking.analysis import Analysis, FamilyTests, Judgement, Key
 from nas.shrinking.sample import Flags
 from nas.spaces.findings import Finding
 from nas.spaces.rules import MaxBlocks
@@ -101,7 +101,7 @@ def _conclude(
         p=p_values.get(_key(limit, block)),
         p_adjusted=adjusted.get(_key(limit, block)),
         latency_ms=_saved(analysis),
-        method=f"what the next block adds at typical sites; {REGRESSION}",
+        method=f"what the next block adds at typical sites; {analysis.regression}",
     )
     answer = _answer(analysis, limit, added, bool(passing), evidence.trainings)
     return analysis.finding(MaxBlocks(count=limit, block=block, backbone=analysis.scope), answer, evidence)

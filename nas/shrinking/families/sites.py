@@ -16,7 +16,7 @@ import numpy as np
 from scipy.stats import fisher_exact
 
 from nas.results.intervals import NOT_KNOWN, Estimate, Floats
-from nas.shrinking.analysis import REGRESSION, Analysis, FamilyTests, Judgement, Key
+from nas.shrinking.analysis import Analysis, FamilyTests, Judgement, Key
 from nas.shrinking.design import Term
 from nas.shrinking.effects import Fit
 from nas.shrinking.equivalence import no_worse
@@ -216,7 +216,7 @@ def _evidence(analysis: Analysis, group: SiteEffects, kept: set[int], p: float) 
         p=None,
         p_adjusted=p,
         latency_ms=None if inside is None or outside is None else inside - outside,
-        method=f"mean of the sites kept minus mean of the others; {REGRESSION}",
+        method=f"mean of the sites kept minus mean of the others; {analysis.regression}",
     )
 
 
