@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from nas.results.levels import SCRATCH
 from nas.shrinking.analysis import FamilyTests
 from nas.shrinking.derive import analyses_of, ask
 from nas.shrinking.settings import RuleFamily, ShrinkSettings
@@ -41,6 +42,7 @@ class PlannedSweep:
         seeds: trainings a candidate.
         baselines: whether the networks without blocks are trained, too.
         rules: that its candidates keep beside the space's.
+        starts: trained networks that the seeds are dealt out to; 0: from scratch.
     """
 
     design: Literal["random", "stratified", "exhaustive"] = "random"
@@ -49,6 +51,7 @@ class PlannedSweep:
     seeds: int = 1
     baselines: bool = True
     rules: Sequence[Mapping[str, object]] = ()
+    starts: int = 0
 
     def draw(self, space: DesignSpace, seed: int) -> list[Candidate]:
         """Candidates such as the sweep will draw from a space."""
@@ -147,10 +150,11 @@ def _tests(
 
 def _made_up(space: DesignSpace, sweeps: Sequence[PlannedSweep], noise: float, seed: int) -> pd.DataFrame:
     """Trainings with scores that differ by noise alone."""
-    rows: list[tuple[str, int]] = []
+    rows: list[tuple[str, int, str]] = []
     for number, sweep in enumerate(sweeps):
         drawn = [*(space.baselines() if sweep.baselines else ()), *sweep.draw(space, number)]
-        rows += [(candidate.notation, seed) for candidate in drawn for seed in range(sweep.seeds)]
-    table = pd.DataFrame(list(dict.fromkeys(rows)), columns=["notation", "seed"])
+        start = [f"plain:{n % sweep.starts}" if sweep.starts else SCRATCH for n in range(sweep.seeds)]
+        rows += [(candidate.notation, n, start[n]) for candidate in drawn for n in range(sweep.seeds)]
+    table = pd.DataFrame(list(dict.fromkeys(rows)), columns=["notation", "seed", "start"])
     scores = np.random.default_rng(seed).normal(0.5, noise, len(table))
     return table.assign(map=scores, status="finished", training_id=range(1, len(table) + 1))

@@ -16,7 +16,7 @@ from nas.progress import duration
 from nas.search.checks import check_study
 from nas.search.definition import load_study
 from nas.shrinking.derive import derive
-from nas.shrinking.planning import PlannedSweep, answerable, planned_sights
+from nas.shrinking.planning import PlannedSweep, answerable, answered, planned_sights
 from nas.shrinking.settings import RuleFamily, ShrinkSettings
 from nas.shrinking.sight import Sight
 from nas.spaces import DesignSpace
@@ -45,6 +45,16 @@ def test_single_placements_never_tell_a_distance(space: DesignSpace) -> None:
     assert needed["count"] is None
     several = [PlannedSweep("exhaustive", blocks=1), PlannedSweep("stratified", 60)]
     assert answerable(space, several, ["distance"])["distance"] == 60
+
+
+@pytest.mark.parametrize(("starts", "told"), [(0, True), (1, False), (2, True)])
+def test_a_whole_space_tells_its_sites_from_several_starts_only(starts: int, told: bool) -> None:
+    """What is foreseen is what will be told: from one start, seeds do not tell what another start would say."""
+    data = {"name": "singles", "backbones": ["resnet50"], "blocks": {"hac": {}}, "rules": [{"max_blocks": 1}]}
+    one = DesignSpace.from_dict(data)
+    plan = PlannedSweep("exhaustive", blocks=1, seeds=4, starts=starts)
+    assert bool(answered(one, [plan], ["sites"])) == told
+    assert answerable(one, [plan], ["sites"])["sites"] == (17 if told else None)
 
 
 @pytest.mark.slow

@@ -106,7 +106,11 @@ def fidelity_of(context: StudyParts, settings: ShrinkStage) -> Fidelity:
 def sweeps_before(context: StudyParts, settings: ShrinkStage) -> list[PlannedSweep]:
     """What the sweeps before a shrink will draw and train."""
     found = [sweep for sweep in sweep_settings(context, settings) if sweep.draws]
-    return [PlannedSweep(s.design, s.candidates, s.blocks, s.seeds, s.baselines, s.rules) for s in found]
+    warm = [sum(start.is_warm for start in context.definition.starts_of(sweep)) for sweep in found]
+    return [
+        PlannedSweep(s.design, s.candidates, s.blocks, s.seeds, s.baselines, s.rules, starts)
+        for s, starts in zip(found, warm, strict=True)
+    ]
 
 
 def cannot_tell(context: StudyParts, space: DesignSpace, settings: ShrinkStage) -> list[str]:
