@@ -58,6 +58,7 @@ REASONS = {
     "nas/search/objectives.py": "one's own trainer, a function or a command: called, stopped and read alike",
     "nas/training/run.py": "a training from start to result, in order",
     "nas/spaces/domains.py": "what a value may be: one class and its arithmetic",
+    "nas/shrinking/analysis.py": "one backbone's sample, its fits, and the verdict that all families share",
     "nas/shrinking/design.py": "the regression's columns, a function a group",
     "nas/files/yaml_source.py": "YAML with positions: a constructor, a representer and resolver of ruamel's",
     "nas/search/stages/shrink.py": "derive, draw, confirm: one stage's steps, resumable between any two",
