@@ -95,7 +95,7 @@ def answer_of(table: pd.DataFrame, cost: str = "latency_ms", metric: Metric = MA
     gaps = to_controls(level.rows(table), metric)
     found = Answer(
         "no control",
-        _no_control(gaps, level, _elsewhere(table, metric)),
+        _no_control(gaps, level, _elsewhere(table, metric) if gaps.empty else 0),
         confirmed=level.confirmed,
         level=level.words,
         compared=int(gaps["difference"].notna().sum()),
