@@ -390,6 +390,34 @@ SHARE_AT_ONCE = """
 import nas.search.checkpoints
 nas.search.checkpoints.SHARE_S = 0.0
 """
+
+
+def after_saves(count: int, what: str) -> str:
+    """Statements with which a worker does something once: when its training has written that many checkpoints.
+
+    A test that only looks for a checkpoint from outside may find the training's last one.
+    """
+    return f"""
+import importlib, os, signal, threading
+
+run = importlib.import_module("nas.training.run")
+save, saved = run.save_checkpoint, []
+
+
+def save_and_count(*arguments):
+    digest = save(*arguments)
+    saved.append(digest)
+    if len(saved) == {count}:
+        {what}
+    return digest
+
+
+run.save_checkpoint = save_and_count
+"""
+
+
+STAND = "os.kill(os.getpid(), signal.SIGSTOP)"  # the whole process, as a machine that sleeps
+TRAIN_NO_FURTHER = "threading.Event().wait()"  # the training only: the worker's heart beats on
 FAULTY_BLOCKS = '''
 """Blocks that go wrong in training, each in its own way."""
 
@@ -497,6 +525,11 @@ def stop_when(process: subprocess.Popen[bytes], condition: Callable[[], bool], w
         return False
 
     until(stands, what)
+
+
+def until_it_stands(process: subprocess.Popen[bytes]) -> None:
+    """Waits for a process that stops itself (`STAND`)."""
+    until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, "a process that stands")
 
 
 def end(*processes: subprocess.Popen[bytes]) -> None:

@@ -6,27 +6,44 @@ import signal
 from pathlib import Path
 
 import pytest
-from fault_builders import SHARE_AT_ONCE, FaultStudy, Row, end, spoil, stop_when, write_faulty_blocks
+from fault_builders import (
+    SHARE_AT_ONCE,
+    STAND,
+    TRAIN_NO_FURTHER,
+    FaultStudy,
+    Row,
+    after_saves,
+    end,
+    spoil,
+    until,
+    until_it_stands,
+    write_faulty_blocks,
+)
+from sqlalchemy import text
 
 from nas.storage import Repository, open_database
 
 pytestmark = pytest.mark.slow
 
+SHARED = "SELECT id FROM nas_training WHERE checkpoint_uri IS NOT NULL AND status = 'running'"
+
 
 def test_a_training_goes_on_on_another_machine(tmp_path: Path, expected_real: list[Row]) -> None:
     study = FaultStudy.real(tmp_path, checkpoints=str(tmp_path / "shared"))
     with study.watched():
-        lost = study.worker(hooks=SHARE_AT_ONCE, NAS_HOME=str(tmp_path / "machine-a"))
-        stop_when(lost, lambda: any((tmp_path / "shared").glob("*.pt")), "a checkpoint in the shared store")
-        end(lost)
-        preempted = study.worker(NAS_HOME=str(tmp_path / "machine-b"))
-        work = tmp_path / "machine-b" / "work"
-        stop_when(preempted, lambda: any(work.glob("*.pt")), "a checkpoint of the second machine")
-        preempted.terminate()
-        preempted.send_signal(signal.SIGCONT)
-        study.finish(preempted)
+        lost = study.worker(
+            hooks=SHARE_AT_ONCE + after_saves(3, TRAIN_NO_FURTHER), NAS_HOME=str(tmp_path / "machine-a")
+        )
         with open_database(study.url) as database:
-            assert Repository(database).status(study.name)["running"] == []
+            repository = Repository(database)
+            until(lambda: bool(repository.rows(text(SHARED))), "a checkpoint in the shared store that others are told of")
+            end(lost)
+            preempted = study.worker(hooks=after_saves(3, STAND), NAS_HOME=str(tmp_path / "machine-b"))
+            until_it_stands(preempted)
+            preempted.terminate()
+            preempted.send_signal(signal.SIGCONT)
+            study.finish(preempted)
+            assert repository.status(study.name)["running"] == []
         study.finish(study.worker(NAS_HOME=str(tmp_path / "machine-c")))
     assert study.resumed() >= 2
     counts = study.counts(expected_real)
@@ -38,8 +55,8 @@ def test_a_damaged_checkpoint_costs_time_only(tmp_path: Path, how: str, expected
     study = FaultStudy.real(tmp_path)
     folder = tmp_path / ".nas" / "work"
     with study.watched():
-        worker = study.worker()
-        stop_when(worker, lambda: any(folder.glob("*.pt")), "a checkpoint")
+        worker = study.worker(hooks=after_saves(3, STAND))
+        until_it_stands(worker)
         end(worker)
         for path in folder.glob("*.pt"):
             spoil(path, how)
