@@ -3,14 +3,14 @@
     python benchmarks/quickstart.py --seeds 1 2 3 --out benchmarks/results/quickstart
 
 Each seed is a whole `nas run studies/quickstart.yaml` in a folder of its own, with `seed:` changed: other
-batches and draws. The plain network is trained in a seed of its own, and so is the same on one kind of processor. Seeds
-that are in the result file are not run again; the page is written anew, against the table as it is. With `--keep`
+batches and draws. The plain networks are trained in seeds of their own, and so are the same on one kind of processor.
+Seeds that are in the result file are not run again; the page is written anew, against the table as it is. With `--keep`
 each seed leaves its files in the folder, under `seed-N`. Judged are
 
 - seconds to the first words, to the plain network's mAP, and to the end;
 - the rules that were adopted, and whether the table of real placement trainings (`benchmarks/placement_table`) excludes
-  them: a rule about a block's form is false where the 95 % interval of the table's own contrast lies below zero. The
-  table's trainings in the study's own seeds are left out of that;
+  them: a rule about sites is false where the 95 % interval of the table's own contrast lies below zero. The table's
+  trainings in the study's own seeds are left out of that;
 - the time that the terminal said was left, from a quarter of the way on, against what then passed.
 """
 
@@ -31,11 +31,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rules_on_table import effect, of_form
 from scipy.stats import binomtest
-from scipy.stats import t as student
 
 import nas
 from nas import search, storage
+from nas.spaces import DesignSpace, Rule, RuleSet
+from nas.spaces.rules import rule_from_dict
 from nas.testing import placement_table
 
 ROOT = Path(__file__).parent.parent
@@ -81,7 +83,7 @@ def run_seed(seed: int, folder: Path) -> dict[str, Any]:
         "whole_s": round(whole_s, 1),
         "trainings": result["trainings"]["finished"],
         "answer": result["answer"]["sentence"],
-        "rules": result["rules"],
+        "rules": rules_of(folder),
         "seeds": seeds(folder),
         "estimates": len(late),
         "estimates_within": good,
@@ -125,27 +127,32 @@ def seeds(folder: Path) -> list[int]:
     return sorted({int(seed) for seed in rows["seed"]})
 
 
-def table_says(sentence: str, own: list[int]) -> str:
-    """`holds`, `false` or `not told` for a rule about a block's form; `not asked` for others."""
-    block = sentence.partition(":")[0].strip().lower()
-    rows = placement_table("pedestrians").query("role == 'candidate' and status == 'finished' and n_blocks == 1")
-    rows = rows[(rows["block"] == block) & rows["site"].le(8) & ~rows["seed"].isin(own)]
-    forms = rows.pivot(index=["site", "start", "seed"], columns="form", values="map").dropna()
-    if "put in as the identity" not in sentence or not {"identity", "published"} <= set(forms) or len(forms) < 2:
-        return "not asked"
-    paired = (forms["identity"] - forms["published"]).groupby("site").mean()
-    difference = paired.mean()
-    reach = student.ppf(0.975, len(paired) - 1) * paired.sem()
-    verdict = "false" if difference + reach < 0 else "holds" if difference - reach > 0 else "not told"
-    others = forms.index.droplevel("site").nunique()
-    interval = f"[{difference - reach:+.4f}, {difference + reach:+.4f}]"
-    return f"{verdict}: {difference:+.4f} {interval} in {others} of its other blocks"
+def rules_of(folder: Path) -> list[dict[str, Any]]:
+    """What the study says of its rules, with the rules themselves."""
+    findings = RuleSet.load(folder / "reports" / "quickstart" / "rules.yaml").findings
+    return [
+        {"sentence": f.claim(), "verdict": f.verdict, "reason": f.reason, "rule": f.rule.to_dict()} for f in findings
+    ]
+
+
+def table_says(rule: Rule, own: list[int]) -> str:
+    """Whether a rule `holds` in the table, is `false` or `not told` there, or was `not asked`."""
+    space = DesignSpace.from_yaml(ROOT / "search_spaces" / "quickstart.yaml")
+    table = placement_table("pedestrians").query("status == 'finished'")
+    rows = of_form(table[~table["seed"].isin(own)], list(space.blocks))
+    told = effect(rule, rows[rows["n_blocks"].eq(0) | rows["site"].isin({c.sites[0] for c in space.singles()})])
+    low, high = told.interval()
+    if not low < high:
+        return "not asked there: too few trainings in other seeds"
+    verdict = "false" if high < 0 else "holds" if low > 0 else "not told"
+    starts = rows["start"].map(lambda start: start.partition("+")[0]).nunique()
+    return f"{verdict}: {told.value:+.4f} [{low:+.4f}, {high:+.4f}] from {starts} of its starts"
 
 
 def about_map(row: dict[str, Any]) -> list[str]:
     """The adopted rules of a seed about mAP, with what the table says, the seed's own trainings left out."""
-    said = [r["sentence"] for r in row["rules"] if r["verdict"] == "adopted" and "mAP" in r["sentence"]]
-    return [f"{sentence} ({table_says(sentence, row['seeds'])})" for sentence in said]
+    said = [r for r in row["rules"] if r["verdict"] == "adopted" and "mAP" in r["sentence"]]
+    return [f"{r['sentence']} ({table_says(rule_from_dict(r['rule']), row['seeds'])})" for r in said]
 
 
 def page(rows: list[dict[str, Any]], machine: dict[str, Any], note: str = "") -> str:

@@ -212,8 +212,8 @@ def insertion_warnings(definition: StudyDefinition, repository: Repository | Non
         found[name] = "" if changed.is_identity else changed.sentence()
         compared[placement.block] |= changed.is_identity
     return [
-        f"{name} is no identity when it is put in: it {sentence}; write start: identity for it, or trained features"
-        " are spoilt before they are compared"
+        f"{name} is no identity when it is put in: it {sentence}; what that spoils of trained features is part of its"
+        " differences, which `start: identity` for it would keep out"
         for name, sentence in found.items()
         if sentence and not compared[name.partition("(")[0]]
     ]

@@ -20,10 +20,10 @@ QUICKSTART = Path(__file__).parents[2] / "studies" / "quickstart.yaml"
 @pytest.mark.parametrize("between", [0.5, 6.0])
 @pytest.mark.parametrize("start_s", [80.0, 325.0])
 def test_from_a_quarter_on_it_is_within_30_percent(start_s: float, between: float) -> None:
-    """A quickstart, whose plain network trains alone before two workers share the rest."""
+    """A quickstart: two plain networks beside each other, then the short trainings."""
     context = StudyContext(load_study(QUICKSTART), Repository(open_database("sqlite://")), 0)
-    stages = [Stretch("profile", 0, 0, 60.0), Stretch("start", 1, 24, start_s)]
-    stages += [Stretch(kind, number, 4, 18.0) for kind, number in (("sweep", 46), ("shrink", 15), ("confirm", 4))]
+    stages = [Stretch("profile", 0, 0, 60.0), Stretch("start", 2, 24, start_s)]
+    stages += [Stretch(kind, number, 4, 18.0) for kind, number in (("sweep", 26), ("shrink", 15), ("confirm", 4))]
     course, left = Course(stages, 2, between), Remaining(context, 2)
     late, good = 0, 0
     for now in range(0, int(course.ends), LOOK_S):
