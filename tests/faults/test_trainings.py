@@ -36,7 +36,9 @@ def test_a_training_goes_on_on_another_machine(tmp_path: Path, expected_real: li
         )
         with open_database(study.url) as database:
             repository = Repository(database)
-            until(lambda: bool(repository.rows(text(SHARED))), "a checkpoint in the shared store that others are told of")
+            until(
+                lambda: bool(repository.rows(text(SHARED))), "a checkpoint in the shared store that others are told of"
+            )
             end(lost)
             preempted = study.worker(hooks=after_saves(3, STAND), NAS_HOME=str(tmp_path / "machine-b"))
             until_it_stands(preempted)
