@@ -183,6 +183,23 @@ def test_only_fresh_seeds_decide_which_recipe_is_handed_on() -> None:
     assert conclude(worse, "resnet50")["recipe"] == {}
 
 
+def test_a_recipe_that_failed_in_a_seed_is_not_chosen_for_those_that_it_survived() -> None:
+    """Seed 2 is good to all: its mean over the one seed that it finished would be the best."""
+    kept, broken = "resnet50[base_lr=0.0005]", "resnet50[base_lr=0.001]"
+    maps = {"resnet50": [0.60, 0.62, 0.70], kept: [0.61, 0.63, 0.71], broken: [None, None, 0.69]}
+    rows = [
+        {"notation": name, "seed": seed, "map": value, "status": "failed" if value is None else "finished"}
+        for name, values in maps.items()
+        for seed, value in enumerate(values)
+    ]
+    told = conclude(pd.DataFrame(rows), "resnet50")
+    assert (told["chosen"], told["failed"]) == (kept, [broken])
+    assert told["difference"] == pytest.approx(0.01)
+    # Where the recipe as it is failed, others are compared with it in its other seeds only.
+    lost = pd.DataFrame(rows).assign(status=["failed", *["finished"] * 5, *["failed"] * 2, "finished"])
+    assert conclude(lost, "resnet50")["means"] == pytest.approx({"resnet50": 0.66, kept: 0.67})
+
+
 def test_the_persons_that_recipes_are_chosen_on_are_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """A study that selects on the test split still tunes on validation identities: both must serve a batch."""
     looked_at: list[str] = []

@@ -6,7 +6,7 @@ from typing import Any
 
 from nas.reporting.document import Cell, Paragraph, Section, Table, code
 from nas.reporting.figures import Slices
-from nas.reporting.numbers import fixed, interval, signed
+from nas.reporting.numbers import MISSING, fixed, interval, signed
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.study_data import StudyData
 from nas.spaces.candidate import Candidate
@@ -24,6 +24,7 @@ def tuned_recipe(data: StudyData) -> Section | None:
         [code(_values(name)), fixed(mean, 4), "handed on" if name == result["chosen"] else ""]
         for name, mean in sorted(result["means"].items(), key=lambda item: -item[1])
     ]
+    rows += [[code(_values(name)), MISSING, "failed in a seed"] for name in result.get("failed", ())]
     text = (
         f"{len(result['drawn'])} recipes were tried once on validation identities; the best were trained again in "
         f"fresh seeds beside the recipe as it is, and only these decide. {_gain(result, data.metric.suffix)}"

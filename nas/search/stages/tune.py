@@ -113,20 +113,25 @@ def draw_settings(space: DesignSpace, plain: Candidate, count: int, rng: random.
 def conclude(rows: pd.DataFrame, plain: str) -> dict[str, object]:
     """The best finalist by mean mAP over the fresh seeds, and its difference to the recipe as it is, paired by seed.
 
+    Means are over the seeds that the recipe as it is finished. A setting that failed in one of them is not chosen: its
+    mean would be over the seeds that it survived.
+
     Raises:
         StudyError: the recipe as it is finished in none of the seeds.
     """
     done = rows[rows["status"] == "finished"].pivot_table(index="seed", columns="notation", values="map")
     if plain not in done:
         raise StudyError("tune: every training of the recipe as it is failed", "see `nas status`")
-    means = done.mean()
+    whole = done[done[plain].notna()].dropna(axis="columns")
+    means = whole.mean()
     chosen = str(means.idxmax()) if means.max() > means[plain] else plain
     told: dict[str, object] = {
         "chosen": chosen,
         "recipe": dict(Candidate.parse(chosen).recipe),
         "means": {str(name): float(value) for name, value in means.items()},
+        "failed": sorted(set(map(str, rows["notation"])) - set(means.index)),
     }
-    gained = (done[chosen] - done[plain]).dropna()
+    gained = whole[chosen] - whole[plain]
     if chosen != plain and len(gained) > 1:
         low, high = mean_interval(gained)
         told |= {"difference": float(gained.mean()), "low": low, "high": high}
