@@ -20,9 +20,9 @@ INT8 = "int8"
 PRECISIONS = ("fp32", "fp16", "bf16", INT8)
 FORMS = ("fast", "plain")
 
-CPU_WARMUP = 3
+CPU_WARMUP = 3  # batches: the first ones allocate memory and choose kernels
 GPU_WARMUP_S = 2.0  # a card leaves its idle clocks within a second, whatever the network: a time, not a count
-GPU_BATCHES = 1000
+GPU_BATCHES = 1000  # a tenth of the paper's 10 000, for a card that nobody shares spreads little
 MAX_WARMUP_S = 600.0
 MAX_BUDGET_S = 86_400.0
 MAX_SIDE = 16_384

@@ -31,6 +31,7 @@ from nas.spaces.site_sets import SiteSet
 from nas.spaces.space import DesignSpace
 
 SHARE = 0.25
+"""Of all candidates, drawn into a resample whose best one wins."""
 
 
 def published_rules(table: pd.DataFrame, space: DesignSpace, share: float = SHARE) -> list[Rule]:

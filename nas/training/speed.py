@@ -23,6 +23,7 @@ from nas.training.recipe import Recipe
 from nas.training.teachers import ask_teachers, check_teachers
 
 STEPS = 3
+"""At least so many are timed, after one that is not: it pays for memory and kernels."""
 LONG_S = 1.0
 """Steps of small networks are timed for so long: of three, in a quarter of a second, a tenth would be chance."""
 LIMIT_S = 20.0
