@@ -45,6 +45,7 @@ log = logging.getLogger("nas.worker")
 LEASE_S = 60.0
 IDLE_S = 0.5
 SAY_EVERY_S = 1.0
+BEAT_S = 5.0  # a sign of life under way at the end is waited for so long; a slow database must not hold the next up
 LONGEST_IDLE_S = 5.0
 """Longest pause between two looks of a worker that finds nothing to do: a thousand must not keep the database busy."""
 # Trying again helps against what the machine did, not against what the candidate is.
@@ -267,12 +268,12 @@ class Worker:
     # -- training
 
     def _train(self, claim: ClaimedTraining) -> int:
-        self._lost.clear()
+        self._lost = lost = threading.Event()
         self._late.clear()
         begun = time.monotonic()
         self._says("")
         log.info("training %s %s seed %s", claim.notation, claim.fidelity_label, claim.seed)
-        with self._renewing(lambda: self._beat(claim)):
+        with self._renewing(lambda: self._beat(claim, lost)):
             try:
                 with self._on_the_machine() as give_way, self._limited():
                     execution = Execution(self.context, self.files, lambda: self._between_steps(give_way))
@@ -386,9 +387,11 @@ class Worker:
 
     # -- signs of life
 
-    def _beat(self, claim: ClaimedTraining) -> None:
+    def _beat(self, claim: ClaimedTraining, lost: threading.Event) -> None:
         if not self.context.repository.heartbeat(claim.id, self.context.owner):
-            self._lost.set()
+            lost.set()
+        if self._lost is not lost:
+            return  # the database was slow: that training has ended, and another one has begun
         if self.context.repository.wish(self.context.study_id).wish == "stop now":
             self._stop.set()
         late = time.monotonic() - self._deadline
@@ -419,7 +422,7 @@ class Worker:
             yield
         finally:
             over.set()
-            thread.join(timeout=5)
+            thread.join(BEAT_S)
 
 
 def open_worker(context: StudyContext, lease_s: float, *, parent: int | None = None, embedded: bool = False) -> Worker:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +22,7 @@ from nas.errors import DataError, SpaceError, StorageError, StudyError, Training
 from nas.latency.isolation import exclusive_measurement
 from nas.networks.weights import find_weights, read_state
 from nas.project import diagnosis
+from nas.search import worker as working
 from nas.search.checkpoints import CheckpointFiles
 from nas.search.context import StudyContext
 from nas.search.execution import Execution
@@ -149,6 +151,41 @@ def test_a_lost_gpu_costs_no_candidate_its_training(tmp_path: Path, monkeypatch:
     with pytest.raises(RuntimeError):
         worker.run()
     assert repository.status("replayed")["trainings"]["failed"] == 1  # it takes every process with it: not for ever
+
+
+def test_a_sign_of_life_that_comes_late_says_nothing_of_the_next_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the database was slow, the next training was given up as another worker's, and waited for its lease."""
+    worker, repository = worker_of(tmp_path)
+    worker.lease_s = 0.03
+    monkeypatch.setattr(working, "BEAT_S", 0.0)
+    beating, begun = threading.Event(), threading.Event()
+    hearts: list[threading.Thread] = []
+    heartbeat, run = repository.heartbeat, Execution.run
+    stopped: list[bool] = []
+
+    def slow(training: int, owner: str) -> bool:
+        if hearts:
+            return bool(heartbeat(training, owner))
+        hearts.append(threading.current_thread())
+        beating.set()
+        assert begun.wait(240)
+        return bool(heartbeat(training, owner))  # of a training that has ended
+
+    def trained(execution: Execution, claim: Any, should_stop: Any) -> Any:
+        if not stopped:
+            assert beating.wait(240)
+        else:
+            begun.set()
+            hearts[0].join()
+        stopped.append(should_stop())
+        return run(execution, claim, should_stop)
+
+    monkeypatch.setattr(repository, "heartbeat", slow)
+    monkeypatch.setattr(Execution, "run", trained)
+    assert worker.run() == 3
+    assert stopped == [False] * 3
 
 
 def test_a_training_over_its_limit_is_a_timeout(tmp_path: Path) -> None:
