@@ -268,7 +268,7 @@ def test_who_waits_for_another_worker_says_so(tmp_path: Path) -> None:
     def hold() -> None:
         with writing(path, 0, 1, silent):
             holding.set()
-            release.wait(10)
+            release.wait(240)
 
     def tell(done: int, total: int, what: str = "") -> None:
         told.append(what)
@@ -276,7 +276,7 @@ def test_who_waits_for_another_worker_says_so(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert holding.wait(10)
+    assert holding.wait(240)
     with writing(path, 0, 1, tell):
         assert told == ["waiting for another worker"]
     thread.join()
