@@ -29,6 +29,7 @@ from nas.search.definition import load_study
 from nas.search.runner import register
 from nas.spaces import own_code
 from nas.storage import Repository, open_database
+from nas.storage.studies import LONGEST_PLANNING_S
 
 Row = tuple[str, str, str, int, str, str | None, float | None]
 WAIT_S = 240.0 * float(os.environ.get("NAS_PATIENCE", "1"))
@@ -255,6 +256,21 @@ class FaultStudy:
             assert time.monotonic() < until, f"only {len(self.seen)} trainings finished\n{self.said()}"
             time.sleep(0.02)
         return len(self.seen)
+
+    @contextlib.contextmanager
+    def held(self, stage: str = "search") -> Iterator[None]:
+        """Meanwhile the study does not get to this stage, so that it cannot end before a test that is slow has acted.
+
+        The stage's planner is this one, who plans nothing.
+        """
+        self.register()
+        with open_database(self.url) as database:
+            repository = Repository(database)
+            stages = {found.kind: found.id for found in repository.stages(repository.study(self.name).id)}
+            assert repository.lease_stage(stages[stage], "held", LONGEST_PLANNING_S)
+        yield
+        with open_database(self.url) as database:
+            Repository(database).release_stage(stages[stage], "held")
 
     # -- faults
 

@@ -43,9 +43,10 @@ def images_and_packs(cache: Path) -> list[Path]:
 def test_no_space_for_the_sqlite_file(tmp_path: Path, disk: Path, expected: list[Row]) -> None:
     study = FaultStudy.replayed(tmp_path, f"sqlite:///{disk / 'study.db'}", seconds=0.15, workers=2)
     with study.watched():
-        runner = study.run()
-        study.wait_for(3, runner)
-        end_for_lack_of_space(study, runner, disk)
+        with study.held():
+            runner = study.run()
+            study.wait_for(3, runner)
+            end_for_lack_of_space(study, runner, disk)
         study.finish(study.run())
     counts = study.counts(expected)
     assert counts.whole, counts.sentence()

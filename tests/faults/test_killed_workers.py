@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import time
 from pathlib import Path
 
 import psutil
@@ -28,9 +29,15 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def test_kill_9_of_workers_changes_nothing_but_time(tmp_path: Path, url: str, expected: list[Row]) -> None:
     study = FaultStudy.replayed(tmp_path, url, seconds=0.15, workers=2)
+    rng = random.Random(0)
     with study.watched():
-        runner = study.run()
-        study.kill_workers(runner, 5, random.Random(0))
+        with study.held():
+            runner = study.run()
+            while study.killed < 3 and runner.poll() is None:
+                study.wait_for(study.killed + 1, runner)
+                time.sleep(rng.uniform(0.0, 0.3))
+                study.kill_one(runner, rng)
+        study.kill_workers(runner, 5, rng)
         study.finish(runner)
     assert study.killed >= 3
     counts = study.counts(expected)
@@ -40,10 +47,11 @@ def test_kill_9_of_workers_changes_nothing_but_time(tmp_path: Path, url: str, ex
 def test_kill_9_of_the_runner_and_running_again(tmp_path: Path, expected: list[Row]) -> None:
     study = FaultStudy.replayed(tmp_path, seconds=0.15, workers=2)
     with study.watched():
-        runner = study.run()
-        study.wait_for(8, runner)
-        orphans = workers_of(runner)
-        runner.kill()
+        with study.held():
+            runner = study.run()
+            study.wait_for(8, runner)
+            orphans = workers_of(runner)
+            runner.kill()
         runner.wait()
         assert orphans
         _, alive = psutil.wait_procs(orphans, timeout=WAIT_S)
@@ -57,10 +65,11 @@ def test_kill_9_of_the_runner_and_running_again(tmp_path: Path, expected: list[R
 def test_interruption_gives_everything_back(tmp_path: Path, number: signal.Signals, expected: list[Row]) -> None:
     study = FaultStudy.replayed(tmp_path, seconds=0.3, workers=2)
     with study.watched():
-        runner = study.run(lease=60)
-        study.wait_for(4, runner)
-        runner.send_signal(number)
-        study.finish(runner, 130)
+        with study.held():
+            runner = study.run(lease=60)
+            study.wait_for(4, runner)
+            runner.send_signal(number)
+            study.finish(runner, 130)
         with open_database(study.url) as database:
             status = Repository(database).status(study.name)
         assert status["running"] == []

@@ -24,13 +24,14 @@ def own_server() -> Iterator[PrivatePostgres]:
 def test_a_server_that_stops_and_starts(tmp_path: Path, own_server: PrivatePostgres, expected: list[Row]) -> None:
     study = FaultStudy.replayed(tmp_path, own_server.create_database(), seconds=0.2, workers=2)
     with study.watched():
-        runner = study.run()
-        for wanted, mode in ((5, "immediate"), (20, "fast")):
-            study.wait_for(wanted, runner)
-            assert runner.poll() is None, study.said()
-            own_server.stop(mode)
-            time.sleep(0.5)  # long enough for every worker to notice
-            own_server.start()
+        with study.held():
+            runner = study.run()
+            for wanted, mode in ((5, "immediate"), (20, "fast")):
+                study.wait_for(wanted, runner)
+                assert runner.poll() is None, study.said()
+                own_server.stop(mode)
+                time.sleep(0.5)  # long enough for every worker to notice
+                own_server.start()
         study.finish(runner)
     counts = study.counts(expected)
     assert counts.whole, counts.sentence()
@@ -41,14 +42,18 @@ def test_connections_cut_in_the_middle_of_transactions(
 ) -> None:
     url = own_server.create_database()
     study = FaultStudy.replayed(tmp_path, url, seconds=0.05, workers=2)
+    server, _, name = url.rpartition("/")
     cuts = 0
-    with study.watched():
-        runner = study.run()
-        study.wait_for(2, runner)
-        with psycopg.connect(url.rsplit("/", 1)[0] + "/postgres", autocommit=True) as connection:
-            while runner.poll() is None:
-                cuts += len(connection.execute(CUT, [url.rsplit("/", 1)[1]]).fetchall())
-                time.sleep(0.01 if cuts < 10 else 0.5)
+    with study.watched(), psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        with study.held():
+            runner = study.run()
+            study.wait_for(2, runner)
+            while not cuts and runner.poll() is None:
+                cuts += len(connection.execute(CUT, [name]).fetchall())
+                time.sleep(0.01)
+        while runner.poll() is None:
+            cuts += len(connection.execute(CUT, [name]).fetchall())
+            time.sleep(0.01 if cuts < 10 else 0.5)
         study.finish(runner)
     assert cuts
     counts = study.counts(expected)

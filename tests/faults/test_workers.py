@@ -81,9 +81,10 @@ def test_workers_share_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_the_password_is_nowhere_to_be_seen(tmp_path: Path, postgres: PrivatePostgres) -> None:
     study = FaultStudy.replayed(tmp_path, "sqlite:///unused.db", SWEEP, seconds=0.5)
     study.url = postgres.create_database()
-    process = study.run(report=True, NAS_DATABASE=study.url)
-    until(lambda: process.poll() is not None or bool(workers_of(process)), "a worker")
-    commands = [process.args, *(worker.cmdline() for worker in workers_of(process))]
+    with study.held("sweep"):
+        process = study.run(report=True, NAS_DATABASE=study.url)
+        until(lambda: process.poll() is not None or bool(workers_of(process)), "a worker")
+        commands = [process.args, *(worker.cmdline() for worker in workers_of(process))]
     study.finish(process)
     assert PASSWORD not in str(commands)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
