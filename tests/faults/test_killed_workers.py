@@ -74,7 +74,7 @@ def test_interruption_gives_everything_back(tmp_path: Path, number: signal.Signa
             status = Repository(database).status(study.name)
         assert status["running"] == []
         assert "run the same command again" in study.said()
-        study.finish(study.run())
+        study.finish(study.run(lease=60))
     counts = study.counts(expected)
     assert counts.whole, counts.sentence()
     assert counts.attempts == counts.trainings  # what was given back does not count as an attempt
