@@ -390,8 +390,10 @@ now = time.time
 time.time = lambda: now() + 86400.0
 """
 DIE_BEFORE_TELLING = """
-import os, signal
+import math, os, signal
+from nas.search import mirror
 from nas.search.mirror import Mirror
+mirror.FLUSH_S = math.inf  # not before there is nothing else to do, however long that takes
 add, flush = Mirror.add, Mirror.flush
 def adding(self, claim, outcome):
     self.added = True
