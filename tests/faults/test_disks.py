@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fault_builders import FaultStudy, Row, fill_up, generate_images, small_disk, until
+from fault_builders import (
+    STAND,
+    FaultStudy,
+    Row,
+    after_saves,
+    fill_up,
+    generate_images,
+    small_disk,
+    until,
+    until_it_stands,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -56,8 +67,10 @@ def test_no_space_for_checkpoints(tmp_path: Path, disk: Path, expected_real: lis
     study = FaultStudy.real(tmp_path)
     home = {"NAS_HOME": str(disk)}
     with study.watched():
-        worker = study.worker(**home)
-        until(lambda: any(disk.rglob("*.pt")), "a checkpoint")
+        worker = study.worker(hooks=after_saves(3, STAND), **home)
+        until_it_stands(worker)
+        fill_up(disk)
+        worker.send_signal(signal.SIGCONT)
         end_for_lack_of_space(study, worker, disk)
         study.finish(study.worker(**home))
     counts = study.counts(expected_real)
