@@ -214,7 +214,7 @@ def stick(sqlite_repository: Repository, tmp_path: Path, jobs: list[dict[str, An
 
 def run_agent(folder: Path) -> str:
     command = [sys.executable, "-I", "device_agent.py", "--folder", "."]
-    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240)
     assert run.returncode == 0, run.stderr
     return run.stdout
 

@@ -408,6 +408,6 @@ def test_a_study_whose_trainings_all_failed_does_not_end_well(tmp_path: Path) ->
     header = table.read_text().splitlines()[0]
     table.write_text(header + '\n"resnet50",0,0.86,37.0\n')
     command = [sys.executable, "-m", "nas", "run", str(path), "--no-report"]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
     assert ended.returncode == 2, ended.stderr
     assert "all of its 3 trainings failed" in ended.stderr

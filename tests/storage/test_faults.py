@@ -308,7 +308,7 @@ with open_database(sys.argv[1]) as database:
 def test_a_forked_child_makes_its_own_connections(url: str) -> None:
     settings = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, "-c", FORKS, url]
-    said = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=120, check=False)
+    said = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=240, check=False)
     assert said.returncode == 0, said.stderr
     assert said.stdout.split() == ["20"]
 
