@@ -329,7 +329,8 @@ def _work_until_killed(url: str, study_id: int, owner: str) -> None:
     with open_database(url) as database:
         repository = Repository(database)
         while repository.has_open_trainings(1):
-            claim = repository.claim_training(study_id, owner, 0.5)
+            # Its worker may fall silent as often as one is killed, or has to wait for a busy machine.
+            claim = repository.claim_training(study_id, owner, 0.5, max_silences=1_000)
             if claim is None:
                 time.sleep(0.05)
                 continue
