@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -230,16 +231,19 @@ def test_failures_are_counted_and_the_study_goes_on() -> None:
     assert set(reasons) == {f"the objective {FAILS} raised ValueError: cannot train it"}
 
 
-def test_a_function_that_hangs_has_failed_and_is_left_behind() -> None:
-    over = threading.Event()
+def test_a_function_that_hangs_has_failed_and_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    over, later = threading.Event(), [0.0]
+    # Hours pass where it hangs, and nowhere else.
+    monkeypatch.setattr("nas.search.worker.time", SimpleNamespace(monotonic=lambda: time.monotonic() + later[0]))
 
     def hangs(candidate: Candidate) -> float:
         if candidate.placements:
+            later[0] += 2 * 3600.0
             over.wait()
         return 0.8
 
     found = nas.run(
-        study({"python": hangs, "costs": []}, cost="params", max_training_hours=1.0 / 3600,
+        study({"python": hangs, "costs": []}, cost="params", max_training_hours=1.0,
               space=SMALL, stages=[{"sweep": {"candidates": 2}}]),
         in_process=True, lease_s=1.0, progress=False,
     )  # fmt: skip
