@@ -395,13 +395,13 @@ def test_neither_a_lease_nor_a_plan_waits_for_optunas_tables(monkeypatch: pytest
 
     def mirrors(*given: Any, **more: Any) -> int:
         entered.set()
-        assert free.wait(60)
+        assert free.wait(240)
         return mirror_trials(*given, **more)
 
     monkeypatch.setattr("nas.search.mirror.mirror_trials", mirrors)
     monkeypatch.setattr("nas.search.mirror.FLUSH_COUNT", 1)
     with open_database("sqlite:///nas.db") as database:
-        repository, asker = Repository(database), Asker(database, "own", lease_s=0.6)
+        repository, asker = Repository(database), Asker(database, "own", lease_s=3.0)
         asked = [one for _ in range(4) if (one := asker.ask()) is not None]
         for one in asked[:2]:
             assert asker.tell(one, score(one.candidate, one.seed))
@@ -412,7 +412,7 @@ def test_neither_a_lease_nor_a_plan_waits_for_optunas_tables(monkeypatch: pytest
             return min(row["heartbeat_at"] for row in rows if row["training_id"] == asked[2].id)
 
         before = held()
-        _soon(lambda: held() > before + 1.0)  # longer than the lease
+        _soon(lambda: held() > before + 3.5)  # longer than the lease
         assert asker.tell(asked[2], score(asked[2].candidate, asked[2].seed))
         closing = threading.Thread(target=asker.close)
         closing.start()
