@@ -189,4 +189,6 @@ def _study(parameters: list[dict[str, Any]], choices: dict[str, list[str]]) -> o
         )
         for params in parameters
     )
+    for trial in study.get_trials(deepcopy=False):  # each has a copy: to compare these is most of the work
+        trial.distributions = distributions
     return study
