@@ -45,9 +45,12 @@ class RankLists(StudyFigure):
             return "No rank lists were made; `nas report STUDY --rank-lists 6` makes them from the best checkpoint."
         queries = list(dict.fromkeys(table["query"]))
         figure = style.new_figure(48 + _ROW_PX * len(queries))
-        figure.update_layout(margin={"l": 12, "r": 12, "t": 40, "b": 8})
-        for row in records_of(table):
-            _add_image(figure, row, queries.index(row["query"]))
+        cells = [(row, queries.index(row["query"])) for row in records_of(table)]
+        figure.update_layout(  # all at once: plotly checks those before with every one that is added
+            margin={"l": 12, "r": 12, "t": 40, "b": 8},
+            images=[_image(row, place) for row, place in cells if row["image"]],
+            shapes=[_frame(row, place) for row, place in cells],
+        )
         ranks = int(table["rank"].astype(int).max())
         ticks = list(range(ranks + 1))
         figure.update_xaxes(
@@ -73,23 +76,16 @@ def _kind(row: dict[str, Any]) -> str:
     return "query" if int(row["rank"]) == 0 else "right" if row["correct"] else "wrong"
 
 
-def _add_image(figure: go.Figure, row: dict[str, Any], place: int) -> None:
+def _image(row: dict[str, Any], place: int) -> dict[str, Any]:
+    size = {"sizex": 0.84, "sizey": 0.86, "xanchor": "center", "yanchor": "middle"}
+    return {"source": row["image"], "x": int(row["rank"]), "y": place, "xref": "x", "yref": "y", **size}
+
+
+def _frame(row: dict[str, Any], place: int) -> dict[str, Any]:
     colour, dash = _CELL[_kind(row)]
     x = int(row["rank"])
-    if row["image"]:
-        figure.add_layout_image(
-            source=row["image"],
-            x=x,
-            y=place,
-            xref="x",
-            yref="y",
-            sizex=0.84,
-            sizey=0.86,
-            xanchor="center",
-            yanchor="middle",
-        )
     box = {"x0": x - 0.45, "x1": x + 0.45, "y0": place - 0.46, "y1": place + 0.46}
-    figure.add_shape(type="rect", **box, line={"color": colour, "width": 2.5, "dash": dash})
+    return {"type": "rect", **box, "line": {"color": colour, "width": 2.5, "dash": dash}}
 
 
 def _hover_points(table: pd.DataFrame, queries: list[Any]) -> go.Scatter:
