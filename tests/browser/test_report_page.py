@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 import pytest
@@ -12,16 +12,22 @@ from reporting_builders import empty_study, full_study, hostile_study
 from nas.reporting import write_report
 from nas.reporting.study_data import StudyData
 
+Reports, Open = Callable[[str], str], Callable[..., Any]
+STUDIES: dict[str, Callable[[], StudyData]] = {"empty": empty_study, "hostile": hostile_study}
+
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Reports of three studies."""
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Reports:
+    """Addresses of reports of three studies, each written when it is first asked for."""
     folder = tmp_path_factory.mktemp("reports")
-    studies: dict[str, StudyData] = {"full": full_study(), "empty": empty_study(), "hostile": hostile_study()}
-    for name, data in studies.items():
-        write_report(data, folder / name, ("html",))
-    write_report(studies["full"], folder / "beside", ("html",), plotlyjs="directory")
-    return folder
+
+    @cache
+    def written(name: str) -> str:
+        plotlyjs = "directory" if name == "beside" else "inline"
+        data = STUDIES.get(name, full_study)()
+        return write_report(data, folder / name, ("html",), plotlyjs=plotlyjs)["html"].as_uri()
+
+    return written
 
 
 def read_through(page: Any) -> None:
@@ -35,16 +41,16 @@ def read_through(page: Any) -> None:
 @pytest.mark.parametrize(
     "name", ["full", *(pytest.param(n, marks=pytest.mark.slow) for n in ("empty", "hostile", "beside"))]
 )
-def test_a_report_opens_offline(name: str, width: int, reports: Path, open_page: Callable[..., Any]) -> None:
-    page = open_page((reports / name / "report.html").as_uri(), width=width, offline=True)
+def test_a_report_opens_offline(name: str, width: int, reports: Reports, open_page: Open) -> None:
+    page = open_page(reports(name), width=width, offline=True)
     read_through(page)
     assert page.evaluate("document.scrollingElement.scrollWidth") <= width
     expected = {"full": 16, "hostile": 15, "beside": 16, "empty": 1}
     assert page.locator(".plot .main-svg").count() >= expected[name]
 
 
-def test_the_theme_follows_the_reader(reports: Path, open_page: Callable[..., Any]) -> None:
-    page = open_page((reports / "full" / "report.html").as_uri(), theme="dark", fresh=True)
+def test_the_theme_follows_the_reader(reports: Reports, open_page: Open) -> None:
+    page = open_page(reports("full"), theme="dark", fresh=True)
     figure = page.locator(".plot").first
     figure.scroll_into_view_if_needed()
     paper = "document.querySelector('.plot .main-svg')?.style.background"
@@ -54,8 +60,8 @@ def test_the_theme_follows_the_reader(reports: Path, open_page: Callable[..., An
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 254)"
 
 
-def test_no_button_shares_a_figure(reports: Path, open_page: Callable[..., Any]) -> None:
-    page = open_page((reports / "full" / "report.html").as_uri())
+def test_no_button_shares_a_figure(reports: Reports, open_page: Open) -> None:
+    page = open_page(reports("full"))
     page.locator(".plot").first.scroll_into_view_if_needed()
     page.wait_for_selector(".modebar-btn", state="attached")
     titles = page.evaluate("[...document.querySelectorAll('.modebar-btn')].map((b) => b.dataset.title || b.title)")
@@ -64,8 +70,8 @@ def test_no_button_shares_a_figure(reports: Path, open_page: Callable[..., Any])
     assert page.locator(".modebar-btn--logo").count() == 0
 
 
-def test_tables_sort_by_number_and_keep_missing_last(reports: Path, open_page: Callable[..., Any]) -> None:
-    page = open_page((reports / "full" / "report.html").as_uri())
+def test_tables_sort_by_number_and_keep_missing_last(reports: Reports, open_page: Open) -> None:
+    page = open_page(reports("full"))
     table = page.locator("table.candidates_val_e60")
     table.get_by_role("button", name="ms per batch").click()
     cells = table.locator("tbody td:nth-child(7)").all_inner_texts()
@@ -74,8 +80,8 @@ def test_tables_sort_by_number_and_keep_missing_last(reports: Path, open_page: C
     assert cells[-1] == "–"
 
 
-def test_links_of_the_contents_lead_to_their_sections(reports: Path, open_page: Callable[..., Any]) -> None:
-    page = open_page((reports / "full" / "report.html").as_uri())
+def test_links_of_the_contents_lead_to_their_sections(reports: Reports, open_page: Open) -> None:
+    page = open_page(reports("full"))
     page.get_by_role("navigation").get_by_role("link", name="Rules, with evidence and verdicts").click()
     page.wait_for_function("Math.abs(document.querySelector('#rules').getBoundingClientRect().top) < 120")
     assert page.locator("#provenance dl").is_hidden()
@@ -83,23 +89,23 @@ def test_links_of_the_contents_lead_to_their_sections(reports: Path, open_page: 
     page.locator("#provenance dl").wait_for(state="visible")
 
 
-def test_long_tables_end_at_a_row_and_open(reports: Path, open_page: Callable[..., Any]) -> None:
-    page = open_page((reports / "full" / "report.html").as_uri())
+def test_long_tables_end_at_a_row_and_open(reports: Reports, open_page: Open) -> None:
+    page = open_page(reports("full"))
     rows = page.locator("table.candidates_val_e60 tbody tr")
     assert [row.is_visible() for row in rows.all()].count(True) == 15 < rows.count()
     page.get_by_role("button", name=f"Show all {rows.count()} rows").click()
     rows.last.wait_for(state="visible")
 
 
-def test_why_a_training_failed_can_be_read_on_a_telephone(reports: Path, open_page: Callable[..., Any]) -> None:
-    page = open_page((reports / "full" / "report.html").as_uri() + "#failures", width=390)
+def test_why_a_training_failed_can_be_read_on_a_telephone(reports: Reports, open_page: Open) -> None:
+    page = open_page(reports("full") + "#failures", width=390)
     why = page.locator("table.failures tbody td:nth-child(5)").first
     assert why.bounding_box()["width"] > 230
     assert page.locator("header.top > :not(button)").bounding_box()["width"] > 330
 
 
-def test_the_front_stands_beside_the_map(reports: Path, open_page: Callable[..., Any]) -> None:
-    page = open_page((reports / "full" / "report.html").as_uri(), width=1440)
+def test_the_front_stands_beside_the_map(reports: Reports, open_page: Open) -> None:
+    page = open_page(reports("full"), width=1440)
     box = "(name) => document.getElementById(`fig-${name}`).getBoundingClientRect().toJSON()"
     front, beside = page.evaluate(f"['pareto_front', 'placement_map'].map({box})")  # both before anything moves
     assert front["right"] <= beside["left"]
