@@ -59,5 +59,6 @@ def _threads() -> int | None:
 
 def _providers() -> dict[str, str]:
     """Versions of the installed packages that offer blocks or parts by entry points."""
-    points = [point for group in GROUPS.values() for point in entry_points(group=group)]
+    found = entry_points()  # read once: every call looks into all installed packages
+    points = [point for group in GROUPS.values() for point in found.select(group=group)]
     return {point.dist.name: point.dist.version for point in points if point.dist is not None}
