@@ -26,7 +26,6 @@ from nas.search.launchers.local import usable_cores
 from nas.search.stages import HANDLERS, Preview
 from nas.search.stages.shrink import fidelity_of
 from nas.spaces import Candidate, DesignSpace
-from nas.training.batches import sampler_of
 from nas.training.failures import fault_of, is_out_of_memory
 from nas.training.fidelity import Fidelity
 
@@ -323,6 +322,8 @@ class _Costs:
         dataset = self._dataset(view)
         if dataset is None:
             return self._published(view, ("train",))
+        from nas.training.batches import sampler_of  # with torch, which a study of a table does without
+
         labels, cameras = (np.array([getattr(r, name) for r in dataset.train]) for name in ("identity", "camera"))
         try:
             return int(np.size(sampler_of(recipe, labels, cameras).plan(0)))

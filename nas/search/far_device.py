@@ -56,7 +56,7 @@ def ask_device(context: StudyContext, networks: Iterable[Candidate]) -> None:
 
 def answer(context: StudyContext) -> bool:
     """Times what waits for the device that this worker was said to be; True when something was timed."""
-    if context.measures_for != context.device_name:
+    if context.measures_for is None or context.measures_for != context.device_name:
         return False
     measured = answer_jobs(
         context.repository, context.device_name, context.owner, stopping=context.stopping, plain=context.baselines[0]
