@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from reporting_builders import ResultsBuilder, empty_study, store_study
 
 from nas.cli.main import main
 from nas.reporting import Study
+from nas.storage import Repository, open_database
 
 
 def test_report_writes_and_says_where(stored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,7 +24,7 @@ def test_report_writes_and_says_where(stored: str, tmp_path: Path, capsys: pytes
 
 
 def test_report_as_json(stored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["report", "market1501", "--db", stored, "--out", str(tmp_path), "--format", "md", "--json"]) == 0
+    assert main(["report", "nothing_yet", "--db", stored, "--out", str(tmp_path), "--format", "md", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["files"]["md"].endswith("report.md")
 
@@ -74,10 +77,12 @@ def test_rules_are_shown_without_a_report(
     assert "did you mean" in capsys.readouterr().err
 
 
-def test_notes_are_written_listed_and_shown(stored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "own.db"
-    path.write_bytes(Path(stored.removeprefix("sqlite:///")).read_bytes())
-    url, name = f"sqlite:///{path}", "resnet50+cnl@8"
+def test_notes_are_written_listed_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url, name, build = f"sqlite:///{tmp_path}/own.db", "resnet50+cnl@8", ResultsBuilder()
+    for notation in ("resnet50", name):
+        build.add(notation, stage="2-sweep", kind="sweep", seeds=2)
+    with open_database(url) as database:
+        store_study(Repository(database), replace(empty_study("market1501"), results=build.table()))
     assert main(["note", "market1501", "--db", url]) == 0
     assert "Nothing is noted" in capsys.readouterr().err
     assert main(["note", "market1501", name, "--star", "--tag", "robot", "--comment", "fits", "--db", url]) == 0
@@ -87,8 +92,8 @@ def test_notes_are_written_listed_and_shown(stored: str, tmp_path: Path, capsys:
         {"candidate": name, "star": True, "tags": ["robot"], "comment": "fits"}
     ]
     table = Study.open(url, "market1501").candidates().set_index("notation")
-    assert table.loc[name, "star"].all()
-    assert set(table.loc[name, "tags"]) == {"robot"}
+    assert table.loc[[name], "star"].all()
+    assert set(table.loc[[name], "tags"]) == {"robot"}
     assert main(["report", "market1501", "--db", url, "--out", str(tmp_path / "r"), "--format", "md"]) == 0
     assert "★ robot: fits" in (tmp_path / "r" / "report.md").read_text()
     assert main(["note", "market1501", "--star", "--db", url]) == 2

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -37,6 +39,7 @@ from nas.reporting.figures import (
     Timeline,
     TrainingCurves,
 )
+from nas.reporting.figures.base import Drawing
 from nas.reporting.figures.hyperparameters import settings_table
 from nas.reporting.figures.timeline import _merged, _rows
 from nas.reporting.study_data import StudyData
@@ -45,12 +48,25 @@ from nas.spaces.labels import MIXED, block_title
 from nas.testing import placement_table
 from nas.training.recipe import load_recipe
 
+Made = Callable[[str], tuple[StudyFigure, pd.DataFrame, Drawing]]
+
+
+@pytest.fixture(scope="module")
+def made(full: StudyData) -> Made:
+    """A figure of the full study with its table and drawing, made once; nobody changes them."""
+
+    @cache
+    def of(name: str) -> tuple[StudyFigure, pd.DataFrame, Drawing]:
+        figure = FIGURES[name]()
+        table = figure.table(full)
+        return figure, table, figure.draw(table)
+
+    return of
+
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_a_full_study_is_drawn(name: str, full: StudyData) -> None:
-    figure = FIGURES[name]()
-    table = figure.table(full)
-    drawing = figure.draw(table)
+def test_a_full_study_is_drawn(name: str, made: Made) -> None:
+    figure, table, drawing = made(name)
     assert isinstance(drawing, go.Figure), drawing
     assert len(table)
     assert drawing.data
@@ -77,11 +93,10 @@ def test_a_results_table_alone_is_enough_to_ask(name: str, full: StudyData) -> N
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_drawing_neither_changes_nor_needs_the_study(name: str, full: StudyData) -> None:
-    figure = FIGURES[name]()
-    table = figure.table(full)
+def test_drawing_neither_changes_nor_needs_the_study(name: str, made: Made) -> None:
+    figure, table, first = made(name)
     before = table.copy(deep=True)
-    first, second = figure.draw(table), figure.draw(table)
+    second = figure.draw(table)
     pd.testing.assert_frame_equal(table, before)
     assert isinstance(first, go.Figure)
     assert isinstance(second, go.Figure)
@@ -89,8 +104,8 @@ def test_drawing_neither_changes_nor_needs_the_study(name: str, full: StudyData)
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_visible_axes_say_what_and_in_which_unit(name: str, full: StudyData) -> None:
-    drawing = FIGURES[name]()(full)
+def test_visible_axes_say_what_and_in_which_unit(name: str, made: Made) -> None:
+    *_, drawing = made(name)
     assert isinstance(drawing, go.Figure)
     no_title = {
         "rank_lists": "xy",
@@ -114,8 +129,8 @@ def test_no_text_becomes_markup(name: str, hostile: StudyData) -> None:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_numbers_are_finite_or_missing(name: str, full: StudyData) -> None:
-    numbers = FIGURES[name]().table(full).select_dtypes("number").to_numpy(dtype=float)
+def test_numbers_are_finite_or_missing(name: str, made: Made) -> None:
+    numbers = made(name)[1].select_dtypes("number").to_numpy(dtype=float)
     assert not np.isinf(numbers).any()
 
 
@@ -313,11 +328,16 @@ def test_names_on_the_front_do_not_fall_on_each_other(full: StudyData) -> None:
     assert [note.name == style.WIDE_ONLY for note in several.layout.annotations].count(False) == 1
 
 
-def test_many_points_are_drawn_on_the_graphics_card() -> None:
-    data = StudyData("big", results=large_results(4000))
-    drawing = ParetoFront()(data)
+@pytest.fixture(scope="module")
+def large() -> go.Figure:
+    """The front of a study of thousands."""
+    drawing = ParetoFront()(StudyData.from_results(large_results(4000)))
     assert isinstance(drawing, go.Figure)
-    assert {trace.type for trace in drawing.data} == {"scattergl", "scatter"}
+    return drawing
+
+
+def test_many_points_are_drawn_on_the_graphics_card(large: go.Figure) -> None:
+    assert {trace.type for trace in large.data} == {"scattergl", "scatter"}
 
 
 def test_speed_by_position_repeats_equal_shapes_only(full: StudyData) -> None:
@@ -595,7 +615,7 @@ def test_the_best_of_several_settings_is_shown_without_its_luck() -> None:
 
     rng = np.random.default_rng(2)
     bias = []
-    for _ in range(300):  # eight settings that are all alike
+    for _ in range(120):  # eight settings that are all alike
         rows = pd.DataFrame(
             [
                 {"notation": f"form{form}", "seed": seed, "map": 0.8 + rng.normal(0, 0.01)}
@@ -668,11 +688,9 @@ def test_seed_noise_of_one_network_shows_no_scores_that_cannot_be() -> None:
         assert figure.layout.xaxis.range[0] < below < figure.layout.xaxis.range[1]
 
 
-def test_the_front_of_a_large_study_lies_on_all_other_dots() -> None:
+def test_the_front_of_a_large_study_lies_on_all_other_dots(large: go.Figure) -> None:
     """The thousands of several types were drawn last, and covered it."""
-    drawing = ParetoFront()(StudyData.from_results(large_results()))
-    assert isinstance(drawing, go.Figure)
-    dots = [trace for trace in drawing.data if trace.customdata is not None and trace.name != "without attention"]
+    dots = [trace for trace in large.data if trace.customdata is not None and trace.name != "without attention"]
     filled = ["open" not in trace.marker.symbol for trace in dots]
     assert filled == sorted(filled)
     assert any(filled)

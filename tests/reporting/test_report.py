@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,8 +22,8 @@ import pytest
 from nas import DesignSpace, RuleSet
 from nas.errors import StudyError
 from nas.progress import Progress
-from nas.reporting import stills, write_report
-from nas.reporting.document import Bullets, Paragraph, SideBySide
+from nas.reporting import stills, story, write_report
+from nas.reporting.document import Bullets, Document, Paragraph, Section, SideBySide
 from nas.reporting.figures import FIGURES
 from nas.reporting.files import PARETO_COLUMNS, RECORD, pareto_table
 from nas.reporting.html import render_html
@@ -32,7 +32,7 @@ from nas.reporting.markdown import render_markdown
 from nas.reporting.robot import robot_words
 from nas.reporting.rules_file import rule_set
 from nas.reporting.stills import stills_missing
-from nas.reporting.story import tell
+from nas.reporting.story import question, tell, trust
 from nas.reporting.study_data import StudyData
 
 
@@ -64,6 +64,18 @@ def page_of(data: StudyData) -> Outline:
     return Outline(render_html(tell(data)))
 
 
+@pytest.fixture
+def telling(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Document]:
+    """Tells a study no other test has, in these parts alone: all of it takes seconds."""
+
+    def told(data: StudyData, *parts: Callable[[StudyData], Section | None]) -> Document:
+        with monkeypatch.context() as patch:
+            patch.setattr(story, "_PARTS", parts)
+            return tell(data)
+
+    return told
+
+
 def test_every_asked_file_is_written(full: StudyData, folder: Path) -> None:
     written = write_report(full, folder, ("html", "md", "csv", "rules", "latex"))
     assert {path.name for path in folder.iterdir()} == {
@@ -88,9 +100,10 @@ def test_the_story_is_told_in_order(full: StudyData) -> None:
     assert [section.anchor for section in sections if section.folded] == how
 
 
-def test_the_first_screen_is_answer_limits_front_and_map(full: StudyData) -> None:
+def test_the_first_screen_is_answer_limits_front_and_map(full: StudyData, telling: Callable[..., Document]) -> None:
     broken = replace(full, latencies=full.latencies.assign(isolated=[False, *[True] * (len(full.latencies) - 1)]))
-    lead, limits, heading, adopted, choice, figures, *_ = tell(broken).sections[0].blocks
+    document = telling(broken, question.question)
+    lead, limits, heading, adopted, choice, figures, *_ = document.sections[0].blocks
     assert isinstance(lead, Paragraph)
     assert lead.text == full.answer.sentence
     assert isinstance(limits, Bullets)
@@ -105,7 +118,7 @@ def test_the_first_screen_is_answer_limits_front_and_map(full: StudyData) -> Non
     )
     assert isinstance(figures, SideBySide)
     assert [figure.name for figure in figures.blocks] == ["pareto_front", "placement_map"]
-    shown = render_html(tell(broken))
+    shown = render_html(document)
     assert shown.index('class="lead"') < shown.index('class="health"') < shown.index('class="beside"')
 
 
@@ -224,9 +237,9 @@ def test_a_report_ends_with_a_sentence_to_cite(full: StudyData) -> None:
     assert "arXiv 2302.14574" in said
 
 
-def test_a_warning_when_the_test_split_selects(full: StudyData) -> None:
+def test_a_warning_when_the_test_split_selects(full: StudyData, telling: Callable[..., Document]) -> None:
     chosen = replace(full, definition={**full.definition, "select_on": "test"})
-    assert "selects on the test split" in render_markdown(tell(chosen))
+    assert "selects on the test split" in render_markdown(telling(chosen, question.question))
     assert "selects on the test split" not in render_markdown(tell(full))
 
 
@@ -290,10 +303,11 @@ def test_a_report_replaces_reports_only(full: StudyData, tmp_path: Path) -> None
     write_report(full, old, ["html"])
 
 
-def test_the_study_file_in_a_report_is_one(full: StudyData, tmp_path: Path) -> None:
+def test_the_study_file_in_a_report_is_one(full: StudyData, telling: Callable[..., Document]) -> None:
     """What the database keeps beside its keys is none of them, and where the file lay is nobody's business."""
     kept = {"precision": "fp32", "file": "/home/somebody/s.yaml", "history": [], "code": {}}
-    page = render_markdown(tell(replace(full, definition={**full.definition, **kept})), {})
+    page = render_markdown(telling(replace(full, definition={**full.definition, **kept}), trust.reproduce), {})
+    assert "The study file" in page
     assert "/home/somebody" not in page
     assert "precision: fp32" not in page
 
@@ -335,16 +349,18 @@ def test_latex_tables_fit_a_column_and_a_page(full: StudyData, hostile: StudyDat
         assert max(wide, default=0.0) < 1 or name == "hostile", done.stdout
 
 
-def test_when_it_ran_is_said_where_nobody_timed_the_trainings(full: StudyData) -> None:
+def test_when_it_ran_is_said_where_nobody_timed_the_trainings(
+    full: StudyData, telling: Callable[..., Document]
+) -> None:
     untimed = replace(full, results=full.results.assign(seconds=float("nan")))
     ended = full.finished["finished_at"].max()
-    assert f"{ended:%Y-%m-%d %H:%M} UTC" in tell(untimed).subtitle
+    assert f"{ended:%Y-%m-%d %H:%M} UTC" in telling(untimed).subtitle
 
 
-def test_the_head_counts_what_failed(full: StudyData) -> None:
+def test_the_head_counts_what_failed(full: StudyData, telling: Callable[..., Document]) -> None:
     assert f"planned ones, {len(full.failed)} failed" in tell(full).subtitle
     whole = replace(full, results=full.results[full.results["status"] != "failed"])
-    assert "failed" not in tell(whole).subtitle
+    assert "failed" not in telling(whole).subtitle
 
 
 def test_an_unknown_format_names_the_known_ones(full: StudyData, folder: Path) -> None:
