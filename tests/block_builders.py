@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -55,9 +56,9 @@ def main_cases() -> list[Any]:
     return rows
 
 
-def others_slow(rows: list[Any]) -> list[Any]:
-    """The same cases for parametrize: those with other settings than the defaults are slow tests."""
-    return [pytest.param(*row, marks=[pytest.mark.slow] if row[1] else []) for row in rows]
+def others_slow(rows: list[Any], quick: Collection[str] = tuple(BLOCKS)) -> list[Any]:
+    """The same cases for parametrize: other settings than the defaults, and blocks that are not `quick`, are slow."""
+    return [pytest.param(*row, marks=[pytest.mark.slow] if row[1] or row[0] not in quick else []) for row in rows]
 
 
 def case_id(case: Any) -> str:

@@ -60,9 +60,9 @@ def test_names_and_features_are_torchreids(name: str) -> None:
     [
         # Zhou et al., ICCV 2019, with the layer to 512 features: 2.2 M and 978.9 M, 1.3 M and 571.8 M, 0.6 M and
         # 272.9 M, 0.2 M and 82.3 M. torchreid's model zoo: 2.2, 1.3, 0.6, 0.2 and 0.98, 0.57, 0.27, 0.08; AIN as x1.0.
-        ("osnet_x1_0", 512, 2.2, 978.9),
-        ("osnet_x0_75", 384, 1.3, 571.8),
-        ("osnet_x0_5", 256, 0.6, 272.9),
+        pytest.param("osnet_x1_0", 512, 2.2, 978.9, marks=pytest.mark.slow),
+        pytest.param("osnet_x0_75", 384, 1.3, 571.8, marks=pytest.mark.slow),
+        pytest.param("osnet_x0_5", 256, 0.6, 272.9, marks=pytest.mark.slow),
         ("osnet_x0_25", 128, 0.2, 82.3),
         ("osnet_ain_x1_0", 512, 2.2, 978.9),
     ],
@@ -80,8 +80,18 @@ def test_ibn_net_costs_what_resnet50_does() -> None:
     assert (b.params, b.macs) == (plain.params + 2 * (256 + 512), plain.macs)
 
 
-@pytest.mark.parametrize("size", [(256, 128), (250, 121)])
-@pytest.mark.parametrize("name", BACKBONE_NAMES)
+SIZES = [(256, 128), (250, 121)]
+"""The usual size of images, and one that no stride divides."""
+ODD = ("resnet50_ibn_b", "shufflenet_v2_x1_0", "mobilenet_v3_small", "osnet_x0_25")
+"""Backbones that are looked at in both sizes among the quick tests: one of each kind."""
+IN_SIZES = [
+    pytest.param(name, size, marks=[pytest.mark.slow] if size != SIZES[0] and name not in ODD else [])
+    for name in BACKBONE_NAMES
+    for size in SIZES
+]
+
+
+@pytest.mark.parametrize(("name", "size"), IN_SIZES)
 def test_sites_found_by_structure_are_those_of_the_tables(name: str, size: tuple[int, int]) -> None:
     last_stride = 1 if size == (256, 128) else max(last_strides(name))
     topology = get_topology(name, last_stride)
