@@ -256,13 +256,19 @@ HOSTILE: dict[str, Callable[[sqlite3.Connection], object]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def good_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive of a study with everything in it, and its checkpoint."""
+    folder = tmp_path_factory.mktemp("good")
+    with open_database(f"sqlite:///{folder}/study.db") as database:
+        rich_one = rich.__wrapped__(Repository(database), folder)  # type: ignore[attr-defined]
+        store = CheckpointStore(folder / "store")
+        return Path(export_study(rich_one, "made_up", folder / "good.zip", store=store).path)
+
+
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_archive_is_refused_and_changes_nothing(name: str, tmp_path: Path) -> None:
-    with open_database(f"sqlite:///{tmp_path}/study.db") as database:
-        rich_one = rich.__wrapped__(Repository(database), tmp_path)  # type: ignore[attr-defined]
-        store = CheckpointStore(tmp_path / "store")
-        good = export_study(rich_one, "made_up", tmp_path / "good.zip", store=store)
-    bad = rewritten(Path(good.path), tmp_path / "bad.zip", HOSTILE[name])
+def test_a_hostile_archive_is_refused_and_changes_nothing(name: str, good_archive: Path, tmp_path: Path) -> None:
+    bad = rewritten(good_archive, tmp_path / "bad.zip", HOSTILE[name])
     with open_database(f"sqlite:///{tmp_path}/other.db") as database:
         there = Repository(database)
         with pytest.raises(NasError):
