@@ -32,7 +32,7 @@ STUDY: dict[str, Any] = {
     "name": "entering",
     "space": {"name": "s", "backbones": {"resnet18": {"width": 0.125}}, "blocks": ["se"], "rules": [{"max_blocks": 1}]},
     "recipe": {"extends": "quickstart", "input": [32, 16], "epochs": 1, "identities": 2, "images": 2},
-    "latency": {"input": [32, 16]},
+    "latency": {"input": [32, 16], "reference": "resnet34"},
     "cost": "params",
     "device": "cpu",
 }
