@@ -312,11 +312,17 @@ def _check_rules(data: Any) -> None:
 
 
 def _check_schema(kind: str, data: Any) -> None:
+    _validator(kind).validate(data)
+
+
+@cache
+def _validator(kind: str) -> Any:
+    """What checks a kind of file; `jsonschema.validate` would check the schema too, every time."""
     import jsonschema
 
     from nas.project.schemas import file_schema
 
-    jsonschema.validate(data, file_schema(kind))
+    return jsonschema.Draft202012Validator(file_schema(kind))
 
 
 CHECKS = {
