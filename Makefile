@@ -25,8 +25,9 @@ quickstart: $(BIN)/nas  ## the main job: a small study on generated data, on the
 	$(BIN)/nas run studies/quickstart.yaml
 
 # A process a core, one more while browsers and databases are waited for, four at most (memory), one thread a process; the
-# tests of a file stay together and share what they set up.
-TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 4))) --dist loadfile
+# tests of a file stay together and share what they set up. What is compiled is kept, whatever the environment says:
+# hundreds of processes read the same modules.
+TESTS = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 4))) --dist loadfile
 
 test: $(BIN)/nas  ## the tests, browser and PostgreSQL included, without the slow ones
 	$(TESTS) -m 'not slow'
