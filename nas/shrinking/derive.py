@@ -87,7 +87,7 @@ def derive(
         margin: mAP within which two choices count as equal; None: that of the settings.
         settings: all levels, margins and families.
         stage: name of the stage, kept with the evidence.
-        seed: of permutations and bootstraps.
+        seed: of permutations.
         progress: told after each family.
 
     Raises:

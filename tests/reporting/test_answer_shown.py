@@ -9,14 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from reporting_builders import ResultsBuilder
+from scipy.stats import ttest_ind
 
 from nas.reporting.figures import Hypervolume, Importances, ParetoFront
 from nas.reporting.files import pareto_table
 from nas.reporting.story import tell
+from nas.reporting.story.elsewhere import rules_elsewhere
 from nas.reporting.story.question import question
 from nas.reporting.story.results import front, tables
 from nas.reporting.study_data import StudyData
 from nas.reporting.tables import loss_of, systems_rows
+from nas.shrinking.halves import compare_halves
 
 
 def selected_on_test() -> StudyData:
@@ -121,3 +124,16 @@ def test_the_spread_of_one_seed_is_not_drawn_as_zero() -> None:
     assert not isinstance(drawing, str)
     bars = [trace.error_y.array for trace in drawing.data if trace.error_y.array is not None]
     assert not any((np.asarray(array) == 0).any() for array in bars)
+
+
+def test_the_interval_of_rules_tested_elsewhere_is_called_what_it_is() -> None:
+    """It was called a bootstrap's."""
+    follow, rest = [0.70, 0.72, 0.71, 0.74, 0.73], [0.61, 0.68, 0.64, 0.60, 0.63]
+    names = pd.DataFrame({"notation": [f"n{i}" for i in range(5)], "status": "finished"})
+    [test] = compare_halves({"resnet101": (names.assign(map=follow), names.assign(map=rest))})
+    welch = ttest_ind(follow, rest, equal_var=False).confidence_interval()
+    assert (test.low, test.high) == pytest.approx((welch.low, welch.high))
+    stage = {"name": "6-test", "kind": "test_rules", "status": "finished", "result": {"tests": [test.to_dict()]}}
+    told = str(rules_elsewhere(StudyData("x", stages=[stage])))
+    assert "95 % interval (Welch)" in told
+    assert "bootstrap" not in told

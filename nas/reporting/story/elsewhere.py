@@ -87,7 +87,8 @@ def rules_elsewhere(data: StudyData) -> Section | None:
         return None
     text = (
         "Uniform draws that follow every rule against uniform draws that do not, with equal numbers of blocks on both "
-        "sides; each network counts once. Mann-Whitney, two-sided, Holm over the backbones; interval by bootstrap."
+        "sides; each network counts once. p values: Mann-Whitney, two-sided, Holm over the backbones, failed networks "
+        "last. Differences are those of the means of finished networks, with their 95 % interval (Welch)."
     )
     blocks: list[Any] = [Paragraph(text)]
     if tests:

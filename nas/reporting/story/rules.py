@@ -32,9 +32,9 @@ def rules(data: StudyData) -> Section:
     blocks.append(
         Paragraph(
             f"Effects are differences in {data.metric.title} with 95 % intervals; p values are adjusted for all "
-            "hypotheses of a stage (Benjamini-Hochberg). A hard rule excludes candidates, a preference orders "
-            "those admitted. The adopted "
-            "rules are in rules.yaml, ready for `nas rules apply`."
+            "hypotheses of a stage, or of a round of one that has rounds (Benjamini-Hochberg). A hard rule excludes "
+            "candidates, a preference orders those admitted. The adopted rules are in rules.yaml, ready for "
+            "`nas rules apply`."
         )
     )
     return Section("rules", "Rules, with evidence and verdicts", blocks)
