@@ -22,12 +22,14 @@ PARETO_COLUMNS: tuple[str, ...] = (
     *("latency_ms", "latency_p5_ms", "latency_p95_ms", "batches_per_s", "latency_measured"),
     *("params", "macs", "star", "tags", "comment", "candidate_id"),
 )
-"""Columns of pareto.csv: one row a candidate and comparable level; empty cells are not measured. The front goes by
-`map_adjusted`: the mean, less what other seeds than those of most to quote move for all alike."""
+"""Columns of pareto.csv, and what else the study pays with behind them: one row a candidate and comparable level; empty
+cells are not measured. The front goes by `map_adjusted`: the mean, less what other seeds than those of most to quote
+move for all alike."""
 
 
 def pareto_table(data: StudyData) -> pd.DataFrame:
     """One row a candidate and level, best first; the front is marked."""
+    columns = list(dict.fromkeys([*PARETO_COLUMNS, *data.costs]))
     tables = [
         pd.concat([data.candidates(level), data.failed_candidates(level)]).assign(
             split=level.split, fidelity=level.fidelity, start=level.start
@@ -35,9 +37,9 @@ def pareto_table(data: StudyData) -> pd.DataFrame:
         for level in data.levels
     ]
     if not tables:
-        return pd.DataFrame(columns=list(PARETO_COLUMNS))
+        return pd.DataFrame(columns=columns)
     ordered = [table.sort_values(["quoted", "on_front", "map_mean"], ascending=False) for table in tables]
-    return pd.concat(ordered, ignore_index=True)[list(PARETO_COLUMNS)]
+    return pd.concat(ordered, ignore_index=True)[columns]
 
 
 def write_pareto_csv(data: StudyData, path: Path) -> Path:

@@ -10,7 +10,8 @@ from nas.files.shown import latex_text
 from nas.reporting.numbers import fixed, mean_sd
 from nas.reporting.rules_file import rule_set
 from nas.reporting.study_data import StudyData
-from nas.reporting.tables import systems_rows
+from nas.reporting.tables import cost_cell, cost_heading, systems_rows
+from nas.results.costs import COSTS
 from nas.spaces.labels import short_label
 from nas.spaces.rule_formats import as_latex
 
@@ -43,18 +44,20 @@ def systems_latex(data: StudyData) -> str:
 
 
 def front_latex(data: StudyData) -> str:
-    """Members of the front, fastest first."""
-    summary = data.candidates(data.quoted)
-    front = summary[summary["on_front"].astype(bool)].sort_values("latency_ms")
+    """Members of the front with what the study pays, the cheapest first."""
+    summary, costs = data.candidates(data.quoted), list(dict.fromkeys(data.costs))
+    front = summary[summary["on_front"].astype(bool)].sort_values(costs)
     shown = pd.DataFrame(
         {
             "candidate": [short_label(str(notation)) for notation in front["notation"]],
             "judged": list(map(mean_sd, front["map_mean"], front["map_sd"])),
-            "ms per batch": [fixed(ms, 2) for ms in front["latency_ms"]],
+            **{cost_heading(cost): [cost_cell(value, cost) for value in front[cost]] for cost in costs},
         }
     )
-    caption = f"Pareto front: candidates that no other beats in both {data.metric.words} and time."
-    return _table(shown, "lcr", caption, "front", judged=data.metric.title)
+    nouns = [COSTS[cost].noun for cost in costs]
+    beaten = ", ".join([f"{'both ' if len(nouns) == 1 else ''}{data.metric.words}", *nouns[:-1]])
+    caption = f"Pareto front: candidates that no other beats in {beaten} and {nouns[-1]}."
+    return _table(shown, f"lc{'r' * len(costs)}", caption, "front", judged=data.metric.title)
 
 
 def rules_latex(data: StudyData) -> str:

@@ -18,7 +18,7 @@ from nas.errors import NasError
 from nas.reporting.notations import add_placements
 from nas.results.answer import Answer, answer_of
 from nas.results.columns import NUMBERS, RESULT_COLUMNS, Metric, failed, finished, metric_of, trainings
-from nas.results.costs import COSTS, SLOWER
+from nas.results.costs import COSTS, SLOWER, CostKind
 from nas.results.energy import ENERGY_COLUMNS
 from nas.results.fronts import on_front
 from nas.results.levels import Level, candidates, levels, quoted_level, widest_level
@@ -259,6 +259,16 @@ class StudyData:
         return (self.cost, *(COSTS[str(name)].column for name in self.definition.get("more_costs") or ()))
 
     @property
+    def further_costs(self) -> tuple[CostKind, ...]:
+        """What is paid that is not told of every study anyway, as time, parameters and multiply-adds are."""
+        return tuple(COSTS[column] for column in dict.fromkeys(self.costs) if column not in _TOLD_ANYWAY)
+
+    @property
+    def pays_time(self) -> bool:
+        """Whether a network without a known time is on no front."""
+        return any(column.startswith("latency") for column in self.costs)
+
+    @property
     def margin(self) -> float:
         """Share of another network's time up to which two count as equally fast (the study's `latency: margin`)."""
         given = (self.definition.get("latency") or {}).get("margin")
@@ -274,6 +284,7 @@ class StudyData:
         return "resnet50"
 
 
+_TOLD_ANYWAY = frozenset({"latency_ms", "params", "macs"})
 _MEASURED_COSTS = frozenset({"latency_ms", "latency_p95_ms", "peak_memory_mb", "energy_j"})
 
 

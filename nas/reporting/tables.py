@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
@@ -10,7 +10,7 @@ from nas.errors import NasError
 from nas.reporting.document import Badge, Cell, Link, Stacked, Table, code, words
 from nas.reporting.numbers import MISSING, count, fixed, is_missing, mean_sd, scaled
 from nas.reporting.study_data import StudyData, records_of, rows_of
-from nas.results.columns import Metric
+from nas.results.costs import COSTS
 from nas.results.levels import Level
 from nas.spaces.candidate import Candidate
 from nas.spaces.labels import short_label
@@ -20,37 +20,56 @@ SHOWN_ROWS = 200
 """Longer tables are cut in reports; the CSV file has every row."""
 
 
-def candidate_heads(metric: Metric) -> tuple[str, ...]:
+FIRST_NUMBER = 2
+"""From this column of candidates on all are right-aligned."""
+
+
+def cost_heading(column: str) -> str:
+    """The heading of a column of what is paid.
+
+    >>> cost_heading("latency_ms"), cost_heading("energy_j")
+    ('ms per batch', 'energy (J)')
+    """
+    cost = COSTS[column]
+    return "ms per batch" if cost.kind == "timed" else f"{cost.title} ({cost.unit})"
+
+
+def cost_cell(value: object, column: str) -> str:
+    """What is paid, in the unit of `cost_heading`."""
+    return scaled(value, COSTS[column].scale, 2 if COSTS[column].kind == "timed" else 3)
+
+
+def candidate_heads(data: StudyData) -> tuple[str, ...]:
     """The headings of `candidate_rows`."""
     return (
-        *("candidate", "", metric.title, "rank-1", "mINP", "seeds"),
+        *("candidate", "", data.metric.title, "rank-1", "mINP", "seeds"),
         *("ms per batch", "batches/s", "params (M)", "GMAC"),
+        *(cost_heading(cost.column) for cost in data.further_costs),
     )
 
 
-CANDIDATE_NUMBERS = frozenset(range(2, 10))
-"""Which of these columns are right-aligned."""
+def candidate_table(summary: pd.DataFrame, data: StudyData, caption: str, name: str) -> Table:
+    """Candidates with the metric, rank-1, mINP, time, size and what else is paid.
 
-
-def candidate_table(summary: pd.DataFrame, metric: Metric, caption: str, name: str) -> Table:
-    """Candidates with the metric, rank-1, mINP, time and size; the longest tables are cut, and say so.
-
-    Those to quote stand first, those that failed in every training last.
+    The longest tables are cut, and say so. Those to quote stand first, those that failed in every training last.
     """
     summary = summary.sort_values(["quoted"], ascending=False, kind="stable")
     summary = pd.concat([summary[summary["trainings"] > 0], summary[summary["trainings"] == 0]])
-    rows = candidate_rows(summary.head(SHOWN_ROWS))
+    heads, rows = candidate_heads(data), candidate_rows(summary.head(SHOWN_ROWS), data)
     cut = len(summary) - len(rows)
     note = f"{count(cut)} more rows are in pareto.csv." if cut > 0 else ""
-    return Table(candidate_heads(metric), rows, caption, note, name, CANDIDATE_NUMBERS)
+    return Table(heads, rows, caption, note, name, frozenset(range(FIRST_NUMBER, len(heads))))
 
 
-def candidate_rows(summary: pd.DataFrame, link: Callable[[str], str] | None = None) -> list[list[Cell]]:
+def candidate_rows(
+    summary: pd.DataFrame, data: StudyData, link: Callable[[str], str] | None = None
+) -> list[list[Cell]]:
     """One row a candidate, columns `candidate_heads`; `link` gives the address of a candidate's page by its id."""
-    return [_candidate_row(row, link) for row in records_of(summary)]
+    further = [cost.column for cost in data.further_costs]
+    return [_candidate_row(row, further, link) for row in records_of(summary)]
 
 
-def _candidate_row(row: dict[str, object], link: Callable[[str], str] | None) -> list[Cell]:
+def _candidate_row(row: dict[str, object], further: Sequence[str], link: Callable[[str], str] | None) -> list[Cell]:
     predicted = "" if row["latency_measured"] or is_missing(row["latency_ms"]) else " (predicted)"
     return [
         _named(row, link),
@@ -63,6 +82,7 @@ def _candidate_row(row: dict[str, object], link: Callable[[str], str] | None) ->
         fixed(row["batches_per_s"], 2),
         scaled(row["params"], 1e6, 2),
         scaled(row["macs"], 1e9, 3),
+        *(cost_cell(row[column], column) for column in further),
     ]
 
 

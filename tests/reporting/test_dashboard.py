@@ -27,7 +27,7 @@ from nas.reporting.dashboard.access import is_loopback  # noqa: E402
 from nas.reporting.dashboard.app import body_of, navigation, page_of, token_of  # noqa: E402
 from nas.reporting.dashboard.components import View, figure_for  # noqa: E402
 from nas.reporting.dashboard.filters import Filters, _numbers  # noqa: E402
-from nas.reporting.dashboard.pages import WITH_CONTROLS, studies  # noqa: E402
+from nas.reporting.dashboard.pages import WITH_CONTROLS, candidate, explorer, studies  # noqa: E402
 from nas.reporting.dashboard.pages.comparison import pair_of, studies_layout, together, told_apart, with_lists  # noqa: E402
 from nas.reporting.dashboard.pages.explorer import draw_front, filters_of, tabulate_front  # noqa: E402
 from nas.reporting.dashboard.pages.rule_choice import adopted, chosen_rules, rule_options  # noqa: E402
@@ -128,6 +128,45 @@ def test_the_front_is_of_what_is_shown(full: StudyData) -> None:
     shown = shown_candidates(full, Filters(blocks="hac", level="val:e60"))
     assert len(np.asarray(shown[shown["on_front"]])) >= 2
     assert front["mode"] == "lines"
+
+
+def paying_activations(full: StudyData) -> StudyData:
+    """The study paid with activations, of which the slowest network needs least."""
+    results = full.results.assign(activations=(500.0 - full.results["latency_ms"]) * 1e6)
+    return replace(full, results=results, definition={**full.definition, "cost": "activations"})
+
+
+def test_the_explorer_is_of_what_is_paid(full: StudyData) -> None:
+    """Its limit was on times, its table had no column for what is paid, and `ms` could not be chosen to stay."""
+    data = paying_activations(full)
+    summary = data.candidates(data.widest)
+    limit = summary["activations"].median() / 1e6
+    shown = summary[Filters(max_ms=str(limit)).mask(summary, data)]
+    assert 0 < len(shown) < len(summary)
+    assert shown["activations"].max() <= limit * 1e6
+    panel = str(explorer._filter_panel(data, Filters()))
+    assert "At most, activations (million elements)" in panel
+    assert "At most, ms per batch" in str(explorer._filter_panel(full, Filters()))
+    axes = {entry["label"]: entry["value"] for entry in explorer._axes(data, "")}
+    assert (axes["activations, elements"], axes["time, ms"]) == ("", "ms")
+    never = replace(data, results=data.results.assign(latency_ms=np.nan))
+    assert "time, ms" not in {entry["label"] for entry in explorer._axes(never, "")}
+    assert {entry["label"]: entry["value"] for entry in explorer._axes(full, "")}["time, ms"] == ""
+    order = {"column": "activations", "descending": False, "page": 0}
+    table, _ = tabulate_front(data, Filters(level="val:e60"), [], order, "1")
+    assert "activations (million elements)" in table
+    least = summary.sort_values("activations", kind="stable")
+    assert table.index(str(least["notation"].iloc[0])) < table.index(str(least["notation"].iloc[1]))
+    row = data.results[data.results["notation"] == "resnet50"]
+    told = dict(candidate._latency_facts(data, row).pairs)
+    assert told["activations"] == f"{row['activations'].iloc[0] / 1e6:.3f} million elements"
+
+
+def test_a_rule_says_nothing_of_times_that_nobody_pays(full: StudyData) -> None:
+    untimed = [{**finding, "evidence": {**finding["evidence"], "latency_ms": None}} for finding in full.findings]
+    for data, told in ((full, True), (paying_activations(full), False)):
+        cards = str(rule_options(replace(data, findings=untimed), ""))
+        assert ("its effect on time was not measured" in cards) == told
 
 
 def test_a_selection_is_of_candidates_not_of_places(full: StudyData) -> None:

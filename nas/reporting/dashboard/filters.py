@@ -11,6 +11,7 @@ import pandas as pd
 from nas.errors import StudyError
 from nas.reporting.notations import placements_of
 from nas.reporting.study_data import StudyData
+from nas.results.costs import COSTS
 from nas.results.levels import SCRATCH, Level
 
 MOST_SITES = 1000
@@ -27,7 +28,7 @@ class Filters:
         sites: comma-separated sites; a candidate may use no others.
         counts: comma-separated numbers of blocks.
         stage: name of a stage that trained the candidate.
-        max_ms: largest latency, ms a batch.
+        max_ms: the most that a candidate may cost, in the unit of what the study pays with: ms a batch, ...
         text: part of the notation, or of what was noted (`★` for the starred ones).
         speed: the horizontal axis, a key of `SPEEDS`; what the study pays with when empty.
     """
@@ -71,7 +72,7 @@ class Filters:
             inside = data.results.loc[data.results["stage"] == self.stage, "candidate_id"]
             shown &= summary["candidate_id"].isin(inside)
         if (limit := _number(self.max_ms)) is not None:
-            shown &= summary["latency_ms"] <= limit
+            shown &= summary[data.cost] / COSTS[data.cost].scale <= limit
         if self.text:
             told = summary["notation"] + "\n" + summary["note"]
             shown &= told.str.contains(self.text, case=False, regex=False)

@@ -10,13 +10,14 @@ from nas.reporting.figures import LatencySpread, NetworkDrawing, RankLists, Trai
 from nas.reporting.numbers import MISSING, count, fixed, interval, is_missing, mean_sd, scaled, signed
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.study_data import NO_NOTE, StudyData, records_of
+from nas.reporting.tables import cost_cell
 from nas.results.differences import difference, verdict_of
 from nas.spaces.candidate import Candidate
 from nas.spaces.labels import block_title, short_label
 
 
 def beside(data: StudyData, first: str, second: str) -> list[Section]:
-    """Configuration, accuracy, time and curves of two candidates, by their notations."""
+    """Configuration with costs, accuracy, spread of times and curves of two candidates, by their notations."""
     drawings = NetworkDrawing(notations=(first, second))
     spread = LatencySpread(notations=(first, second))
     curves = figure_block(TrainingCurves(notation=first, versus=second), data)
@@ -82,6 +83,7 @@ def _facts(data: StudyData, notation: str) -> dict[str, str]:
         "parameters, M": scaled(row["params"], 1e6, 3),
         "multiply-adds, G": scaled(row["macs"], 1e9, 3),
         f"time of a {data.batch_words}, ms (5th to 95th percentile)": f"{time}{spread}",
+        **{f"{cost.title}, {cost.unit}": cost_cell(row[cost.column], cost.column) for cost in data.further_costs},
         "finished trainings": count(data.finished["notation"].eq(notation).sum()),
         "note": data.notes.get(str(row["candidate_id"]), NO_NOTE).words or MISSING,
     }

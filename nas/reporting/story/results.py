@@ -26,7 +26,7 @@ def front(data: StudyData) -> Section:
     if len(summary):
         caption = "Front members and networks without attention."
         shown = summary[summary["on_front"].astype(bool) | (summary["n_blocks"] == 0)]
-        blocks.append(candidate_table(shown, data.metric, caption, name="front"))
+        blocks.append(candidate_table(shown, data, caption, name="front"))
     return Section("front", "The front", blocks)
 
 
@@ -62,5 +62,5 @@ def tables(data: StudyData) -> Section | None:
         ranked = data.candidates(level).sort_values("map_mean", ascending=False)
         summary = pd.concat([ranked, data.failed_candidates(level)])
         name = f"candidates_{level.split}_{level.fidelity}"
-        blocks.append(candidate_table(summary, data.metric, f"Candidates: {level.words}.", name=name))
+        blocks.append(candidate_table(summary, data, f"Candidates: {level.words}.", name=name))
     return Section("tables", "Tables", blocks)

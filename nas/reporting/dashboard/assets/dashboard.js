@@ -138,7 +138,7 @@
       const query = new URLSearchParams();
       names.forEach((name, i) => {
         const value = Array.isArray(values[i]) ? [...values[i]].sort().join(",") : values[i];
-        if (value && !(name === "speed" && value === "ms")) query.set(name, value);
+        if (value) query.set(name, value);
       });
       const text = query.toString();
       history.replaceState(history.state, "", location.pathname + (text ? "?" + text : ""));

@@ -32,6 +32,7 @@ from nas.reporting.rules_file import rule_set
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.story.tried import STATUS_TONES
 from nas.reporting.study_data import EPOCH_COLUMNS, NO_NOTE, StudyData, records_of, rows_of, with_columns
+from nas.reporting.tables import cost_cell
 from nas.results.costs import HOW_WORDS
 from nas.results.levels import fidelity_words
 from nas.spaces.labels import short_label
@@ -51,7 +52,7 @@ def render(snapshot: Snapshot, route: Route, view: View) -> list[object]:
     drawn = [figure for figure in (curves, lists) if not isinstance(figure.drawing, str)]
     parts = [
         Section("levels", "In every comparable set", [_level_table(data, str(rows["candidate_id"].iloc[0]))]),
-        Section("cost", "Latency and size", [_latency_facts(data, rows)]),
+        Section("cost", "What it costs", [_latency_facts(data, rows)]),
         Section("rules", "What the rules say", _rules(data, notation)),
         Section("files", "Its weights, and what to type", _files(data, rows)),
         Section("trainings", "Trainings", [_training_table(rows, data.metric.title), *drawn]),
@@ -148,6 +149,7 @@ def _latency_facts(data: StudyData, rows: pd.DataFrame) -> Facts:
         ("parameters", f"{scaled(first['params'], 1e6, 2)} M"),
         ("multiply-adds", f"{scaled(first['macs'], 1e9, 3)} G"),
     ]
+    sizes += [(cost.title, f"{cost_cell(first[cost.column], cost.column)} {cost.unit}") for cost in data.further_costs]
     return Facts([(what, told) for what, told in (*timed, *sizes) if not told.startswith(MISSING)])
 
 

@@ -25,15 +25,15 @@ from nas.reporting.markup import Element, tag
 from nas.reporting.notations import placements_of
 from nas.reporting.numbers import count, plural
 from nas.reporting.study_data import StudyData, mark_front
-from nas.reporting.tables import CANDIDATE_NUMBERS, candidate_heads, candidate_rows
+from nas.reporting.tables import FIRST_NUMBER, candidate_heads, candidate_rows, cost_heading
 from nas.results.costs import COSTS
 from nas.spaces.labels import block_title
 
 PAGE_ROWS = 50
 CONTROLS = ("level", "blocks", "sites", "counts", "stage", "max_ms", "text", "speed")
 COLUMNS = ("notation", "", "map_mean", "rank1", "minp", "seeds", "latency_ms", "batches_per_s", "params", "macs")
-"""What each column of the report's table of candidates is ordered by."""
-_ASCENDING = {"notation", "latency_ms", "params", "macs"}
+"""What each column of the report's table of candidates is ordered by; the study's further costs follow."""
+_FALLING = {"map_mean", "rank1", "minp", "seeds", "batches_per_s"}
 GRAPH = graph_id("front")
 _TABLE_ONLY = {"front-order", "front-selected"}
 _SELECTING = {"modeBarButtonsToRemove": ["sendChartToCloud", "autoScale2d"]}
@@ -77,12 +77,15 @@ def _filter_panel(data: StudyData, filters: Filters) -> object:
                 ),
             ),
             _control("Positions", _text_input("f-sites", filters.sites, "all, or 6,8,14 or 5-8")),
-            _control("At most, ms per batch", _text_input("f-max_ms", filters.max_ms, "no limit", mode="decimal")),
+            _control(
+                f"At most, {cost_heading(data.cost)}",
+                _text_input("f-max_ms", filters.max_ms, "no limit", mode="decimal"),
+            ),
             _control("Stage", dcc.Dropdown(stages, filters.stage or None, id="f-stage", placeholder="every stage")),
             _control("Notation or note contains", _text_input("f-text", filters.text, "cnl@8, or ★")),
             _group(
                 "Horizontal axis",
-                dcc.RadioItems(_axes(data, own := filters.speed or own_axis(data)), own, id="f-speed", inline=True),
+                dcc.RadioItems(_axes(data, filters.speed), _axis_value(data, filters.speed), id="f-speed", inline=True),
             ),
             html.Button("Clear filters", id="front-clear", className="plain"),
         ],
@@ -91,14 +94,19 @@ def _filter_panel(data: StudyData, filters: Filters) -> object:
     )
 
 
-def _axes(data: StudyData, own: str) -> list[dict[str, str]]:
-    """The axes something is known for."""
+def _axis_value(data: StudyData, axis: str) -> str:
+    """An axis as the control and the address name it: the study's own by nothing."""
+    return "" if axis == own_axis(data) else axis
+
+
+def _axes(data: StudyData, chosen: str) -> list[dict[str, str]]:
+    """The axes something is known for, the study's own and the chosen one."""
     known = {key for key, (column, _, _) in SPEEDS.items() if data.results[column].notna().any()}
     names = {key: "speed" if key == "batches_per_s" else COSTS[column].noun for key, (column, _, _) in SPEEDS.items()}
     return [
-        {"label": f"{names[key]}, {unit}", "value": key}
+        {"label": f"{names[key]}, {unit}", "value": _axis_value(data, key)}
         for key, (_, _, unit) in SPEEDS.items()
-        if key in known | {own, "ms"}
+        if key in known | {own_axis(data), chosen}
     ]
 
 
@@ -318,13 +326,15 @@ def tabulate_front(
     filter (`benchmarks/dashboard.py`).
     """
     rows = _chosen(data, filters, selected)
-    column = order["column"] if order["column"] in COLUMNS else "map_mean"
+    columns = (*COLUMNS, *(cost.column for cost in data.further_costs))
+    column = order["column"] if order["column"] in columns else "map_mean"
     ordered = rows.sort_values(column, ascending=not order["descending"], kind="stable", na_position="last")
     pages = max(1, -(-len(ordered) // PAGE_ROWS))
     page = min(int(order["page"]), pages - 1)
     part = ordered.iloc[page * PAGE_ROWS : (page + 1) * PAGE_ROWS]
-    shown = candidate_rows(part, lambda candidate: href(study, "candidate", candidate))
-    heads = [_heading(name, title, order) for name, title in zip(COLUMNS, candidate_heads(data.metric), strict=True)]
+    shown = candidate_rows(part, data, lambda candidate: href(study, "candidate", candidate))
+    titles = zip(columns, candidate_heads(data), strict=True)
+    heads = [_heading(i, name, title, order) for i, (name, title) in enumerate(titles)]
     cells = [tag("tr", [tag("td", cell_html(cell), class_=_kind(i)) for i, cell in enumerate(row)]) for row in shown]
     table = tag("table", tag("thead", tag("tr", heads)), tag("tbody", cells), class_="candidates")
     scroll = tag("div", table, class_="scroll", tabindex="0", role="region", aria_label="Candidates")
@@ -333,18 +343,18 @@ def tabulate_front(
 
 
 def _kind(column: int) -> str | None:
-    return "n" if column in CANDIDATE_NUMBERS else None
+    return "n" if column >= FIRST_NUMBER else None
 
 
-def _heading(name: str, title: str, order: Mapping[str, Any]) -> Element:
+def _heading(place: int, name: str, title: str, order: Mapping[str, Any]) -> Element:
     """A heading, and the order that a click on it asks for: the other way round, or a column's natural one."""
     if not name:
         return tag("th", scope="col")
     own = order["column"] == name
-    down = not order["descending"] if own else name not in _ASCENDING
+    down = not order["descending"] if own else name in _FALLING
     sort = ("descending" if order["descending"] else "ascending") if own else None
     click = {"column": name, "descending": down, "page": 0}
-    return tag("th", _asking(title, name, click), scope="col", aria_sort=sort, class_=_kind(COLUMNS.index(name)))
+    return tag("th", _asking(title, name, click), scope="col", aria_sort=sort, class_=_kind(place))
 
 
 def _asking(words: str, key: str, order: Mapping[str, Any] | None, style_class: str | None = None) -> Element:

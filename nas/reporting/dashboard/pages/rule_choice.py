@@ -23,7 +23,6 @@ from nas.reporting.rules_file import finding_of, rule_set
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.story.rules import rule_table, why_none
 from nas.reporting.study_data import StudyData, mark_front
-from nas.results.columns import Metric
 from nas.spaces.findings import Finding
 from nas.spaces.rule_formats import FORMATS
 from nas.spaces.ruleset import RuleSet
@@ -129,7 +128,7 @@ def rule_options(data: StudyData, verdict: str) -> list[dict[str, Any]]:
     order = list(VERDICTS)
     numbered = sorted(enumerate(data.findings), key=lambda pair: order.index(str(pair[1].get("verdict"))))
     return [
-        {"label": _card(finding, data.metric), "value": i}
+        {"label": _card(finding, data), "value": i}
         for i, finding in numbered
         if not verdict or finding.get("verdict") == verdict
     ]
@@ -141,14 +140,14 @@ def _none_yet(data: StudyData) -> object:
     return html.P(why_none(data), className="empty")
 
 
-def _card(finding: Mapping[str, Any], metric: Metric) -> object:
-    row = rule_table(finding_table([finding]), metric).rows[0]
+def _card(finding: Mapping[str, Any], data: StudyData) -> object:
+    row = rule_table(finding_table([finding]), data.metric).rows[0]
     verdict, sentence, *_ = (component(cell_html(cell)) for cell in row)
     evidence = finding.get("evidence") or {}
     p = evidence.get("p_adjusted")
     numbers = [
         "" if is_missing(p) else f"adjusted p {p_value(p)}",
-        "its effect on time was not measured" if is_missing(evidence.get("latency_ms")) else "",
+        "its effect on time was not measured" if data.pays_time and is_missing(evidence.get("latency_ms")) else "",
         plural(int(evidence.get("trainings") or 0), "training"),
         str(evidence.get("method") or ""),
     ]
