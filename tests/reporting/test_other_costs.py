@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from nas.reporting.document import Table
+from nas.reporting.figures import MapByPosition, NetworkDrawing, ParetoFront
 from nas.reporting.files import PARETO_COLUMNS, pareto_table
 from nas.reporting.latex import front_latex
 from nas.reporting.story.beside import beside
@@ -73,3 +74,28 @@ def test_no_column_is_told_twice(full: StudyData, cost: str) -> None:
     table = next(block for block in front(data).blocks if isinstance(block, Table))
     assert list(table.headings)[-4:] == ["ms per batch", "batches/s", "params (M)", "GMAC"]
     assert list(pareto_table(data).columns) == list(PARETO_COLUMNS)
+
+
+def test_figures_name_what_is_paid(full: StudyData) -> None:
+    data = paying(full, "activations")
+    hover = ParetoFront().table(data)["_size"]
+    assert hover.str.contains("million elements (activations)", regex=False).all()
+    assert not ParetoFront().table(full)["_size"].str.contains("million").any()
+    notes = [note.text for note in NetworkDrawing()(data).layout.annotations]
+    assert all(note.endswith(" million elements") for note in notes)
+    assert all(note.text.endswith(" ms") for note in NetworkDrawing()(full).layout.annotations)
+
+
+def test_bars_are_pale_by_what_is_paid(full: StudyData) -> None:
+    by_time = MapByPosition().table(full)
+    assert "slower than the reference" in MapByPosition().caption(by_time)
+    plain = full.results["notation"].isin(["resnet50", "resnet101"])
+    # Every block takes more elements than the reference, and no network is more accurate.
+    planted = full.results.assign(activations=plain.map({True: 1e6, False: 2e6}), map=0.5)
+    data = replace(full, results=planted, definition={**full.definition, "cost": "activations"})
+    table = MapByPosition().table(data)
+    assert table.loc[table["kind"] == "single", "hopeless"].all()
+    assert "with more activations than the reference" in MapByPosition().caption(table)
+    assert "slower" not in MapByPosition().caption(table)
+    few = replace(data, results=planted.assign(activations=1e6, latency_ms=plain.map({True: 1.0, False: 9.0})))
+    assert not MapByPosition().table(few)["hopeless"].eq(True).any()

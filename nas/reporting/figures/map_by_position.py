@@ -16,7 +16,7 @@ from nas.reporting.figures.site_axis import add_level_line, add_site_axis
 from nas.reporting.notations import as_published, placements_of
 from nas.reporting.study_data import StudyData, records_of, rows_of
 from nas.results.cost_tables import time_quote
-from nas.results.costs import ratio
+from nas.results.costs import COSTS, Quote, ratio
 from nas.results.differences import to_controls
 from nas.results.levels import Level, plain_row, reference_row
 from nas.spaces.labels import block_title, short_label
@@ -34,7 +34,6 @@ _COLUMNS = (
     "low",
     "high",
     "seeds",
-    "latency_ms",
     "hopeless",
     "kind",
 )
@@ -61,8 +60,8 @@ class MapByPosition(StudyFigure):
         singles = _best_setting(singles[~as_published(singles)], rows)
         lines = [("baseline", plain_row(summary, backbone)), ("reference", reference_row(summary, backbone))]
         extra = [row.to_frame().T.assign(kind=kind, block=None, site=None) for kind, row in lines if row is not None]
-        table = pd.concat([singles, *extra], ignore_index=True).reindex(columns=list(_COLUMNS))
-        table.attrs = {"level": level.words if level else "", "backbone": backbone}
+        table = pd.concat([singles, *extra], ignore_index=True).reindex(columns=[*_COLUMNS, data.cost])
+        table.attrs = {"level": level.words if level else "", "backbone": backbone, "cost": data.cost}
         return table
 
     def draw(self, table: pd.DataFrame) -> Drawing:
@@ -86,6 +85,8 @@ class MapByPosition(StudyFigure):
         return figure
 
     def caption(self, table: pd.DataFrame) -> str:
+        cost = COSTS[table.attrs.get("cost", "latency_ms")]
+        dearer = "slower" if cost.kind == "timed" else f"with more {cost.noun}"
         begin = (
             "Bars start at the plain backbone, so their length is what the block adds or costs"
             if table["kind"].eq("baseline").any()
@@ -94,7 +95,7 @@ class MapByPosition(StudyFigure):
         )
         return (
             f"{begin}, in the seeds that it was trained in itself; whiskers: 95 % interval of that difference, where "
-            "it is known. Pale bars are told to be hopeless: worse than the plain backbone, or slower than the "
+            f"it is known. Pale bars are told to be hopeless: worse than the plain backbone, or {dearer} than the "
             "reference network without beating it. Where several hyperparameter settings were tried, the best is "
             "chosen in all seeds but one and shown as it does in that one, on average over the seeds (with one seed: "
             "the mean over settings), for the best of several is too good by its luck. A block that was put in both "
@@ -114,7 +115,7 @@ def _beside_controls(data: StudyData, level: Level | None) -> pd.DataFrame:
     reference = reference_row(summary, data.backbone)
     slow = np.zeros(len(summary), dtype=bool)
     if reference is not None:
-        slow[:] = [_slow_and_no_better(row, reference, data.margin) for _, row in summary.iterrows()]
+        slow[:] = [_slow_and_no_better(row, reference, data.margin, data.cost) for _, row in summary.iterrows()]
     plain = plain_row(summary, data.backbone)
     floor = math.nan if plain is None else float(plain["map_adjusted"])
     beside = (floor + gaps["difference"]).where(summary["backbone"] == data.backbone)
@@ -127,10 +128,14 @@ def _beside_controls(data: StudyData, level: Level | None) -> pd.DataFrame:
     )
 
 
-def _slow_and_no_better(row: pd.Series, reference: pd.Series, margin: float) -> bool:
-    """Slower by the rule of `nas.results.costs`; what is not known is not slower."""
-    over = ratio(time_quote(row), time_quote(reference))
-    slower = over is not None and over.slower(margin) is True
+def _slow_and_no_better(row: pd.Series, reference: pd.Series, margin: float, cost: str = "latency_ms") -> bool:
+    """Slower by the rule of `nas.results.costs`, or dearer in what else is paid: of what is counted, by any more; what
+    is not known is neither."""
+    if cost == "latency_ms":
+        over = ratio(time_quote(row), time_quote(reference))
+    else:
+        over = ratio(Quote.exactly(float(row[cost])), Quote.exactly(float(reference[cost])))
+    slower = over is not None and over.slower(0.0 if COSTS[cost].kind == "counted" else margin) is True
     return slower and float(row["map_adjusted"]) <= float(reference["map_adjusted"])
 
 

@@ -11,13 +11,14 @@ import plotly.graph_objects as go
 from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.notations import placements_of, topology_of
-from nas.reporting.numbers import fixed, is_missing
-from nas.reporting.study_data import StudyData, rows_of
+from nas.reporting.numbers import MISSING, fixed, scaled
+from nas.reporting.study_data import StudyData, records_of, rows_of
+from nas.results.costs import COSTS
 from nas.spaces.labels import backbone_title, block_title, short_label
 from nas.spaces.sites import Topology
 
 _ROW_PX = 74
-_COLUMNS = ("notation", "row", "site", "block", "map_mean", "latency_ms")
+_COLUMNS = ("notation", "row", "site", "block", "map_mean")
 _STAGE_TONES = ("#c9d1db", "#b7c2cf", "#a5b2c2", "#93a3b5", "#8193a8")
 
 
@@ -38,14 +39,14 @@ class NetworkDrawing(StudyFigure):
     def _table(self, data: StudyData) -> pd.DataFrame:
         summary = data.candidates(data.quoted)
         chosen = self._chosen(summary, data.backbone)
-        known = {str(row.notation): (row.map_mean, row.latency_ms) for row in rows_of(summary)}
+        known = {str(row["notation"]): (row["map_mean"], row[data.cost]) for row in records_of(summary)}
         rows = [
             (notation, i, site, block, *known.get(notation, (float("nan"), float("nan"))))
             for i, notation in enumerate(chosen)
             for site, block in placements_of(notation) or ((None, None),)
         ]
-        table = pd.DataFrame(rows, columns=list(_COLUMNS))
-        table.attrs = {"backbone": _backbone_of(chosen, data.backbone)}
+        table = pd.DataFrame(rows, columns=[*_COLUMNS, data.cost])
+        table.attrs = {"backbone": _backbone_of(chosen, data.backbone), "cost": data.cost}
         return table
 
     def _chosen(self, summary: pd.DataFrame, backbone: str) -> list[str]:
@@ -71,7 +72,7 @@ class NetworkDrawing(StudyFigure):
         for block in style.block_order(table["block"].dropna()):
             _add_blocks(figure, table[table["block"] == block], block)
         for i, notation in enumerate(names):
-            _add_label(figure, i, table[table["notation"] == notation].iloc[0], style.metric_title(table))
+            _add_label(figure, i, table[table["notation"] == notation].iloc[0], table)
         figure.update_xaxes(
             range=[0.2, len(topology.sites) + 1.3],
             title_text=f"{backbone_title(backbone)}: position (site)",
@@ -127,9 +128,11 @@ def _add_blocks(figure: go.Figure, rows: pd.DataFrame, block: str) -> None:
     )
 
 
-def _add_label(figure: go.Figure, row: int, first: pd.Series, metric: str) -> None:
-    numbers = f"{metric} {fixed(first['map_mean'], 4)}"
-    numbers += "" if is_missing(first["latency_ms"]) else f", {fixed(first['latency_ms'], 2)} ms"
+def _add_label(figure: go.Figure, row: int, first: pd.Series, table: pd.DataFrame) -> None:
+    cost = COSTS[table.attrs.get("cost", "latency_ms")]
+    numbers = f"{style.metric_title(table)} {fixed(first['map_mean'], 4)}"
+    paid = scaled(first[cost.column], cost.scale, 2)
+    numbers += "" if paid == MISSING else f", {paid} {cost.unit}"
     known = first["map_mean"] == first["map_mean"]
     figure.add_annotation(
         x=0.5,

@@ -1,7 +1,8 @@
-"""Pareto front: accuracy over the time of a batch (the paper's Fig. 1)."""
+"""Pareto front: accuracy over what is paid for it, usually the time of a batch (the paper's Fig. 1)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.numbers import plural
 from nas.reporting.study_data import StudyData, rows_of
-from nas.results.costs import COSTS
+from nas.results.costs import COSTS, CostKind
 from nas.results.levels import Level
 from nas.spaces.labels import MIXED, block_title, short_label
 
@@ -52,8 +53,8 @@ class ParetoFront(StudyFigure):
     """Accuracy over speed, one dot a candidate, baselines and front line, seed spread as bars.
 
     Args:
-        speed: `ms` (time of a batch), `batches_per_s` (the paper's axis), `memory`, `energy`, `params` or `macs`; what
-            the study pays with by default.
+        speed: a key of `SPEEDS`: `ms` (time of a batch), `batches_per_s` (the paper's axis), `memory`, ...; what the
+            study pays with by default.
         level: which comparable set to draw; the most trusted one by default.
         label_front: write the names of front members beside their dots.
     """
@@ -66,7 +67,7 @@ class ParetoFront(StudyFigure):
 
     def _table(self, data: StudyData) -> pd.DataFrame:
         level = self.level or data.quoted
-        table = with_hover(data.candidates(level))
+        table = with_hover(data.candidates(level), data.further_costs)
         axis = self.speed or own_axis(data)
         table.attrs = {"level": level.words if level else "", "batch": data.batch_words, "axis": axis}
         return table
@@ -277,13 +278,13 @@ def _legend_entry(label: str, colour: str, symbol: str, group: str) -> go.Scatte
 HOVER_COLUMNS = ("candidate_id", "_name", "_spread", "_latency", "_size")
 
 
-def with_hover(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with what hover labels say; columns that begin with `_` are for drawing only."""
+def with_hover(table: pd.DataFrame, further: Sequence[CostKind] = ()) -> pd.DataFrame:
+    """The table with what hover labels say, of further costs too; columns that begin with `_` are for drawing only."""
     return table.assign(
         _name=[style.plain(notation) for notation in table["notation"]],
         _spread=[_spread_words(row) for row in rows_of(table)],
         _latency=[_latency_words(row) for row in rows_of(table)],
-        _size=[_size_words(row) for row in rows_of(table)],
+        _size=[_size_words(row, further) for row in rows_of(table)],
     )
 
 
@@ -302,10 +303,8 @@ def _latency_words(row: Any) -> str:
     return f"{row.latency_ms:.3f} ms per batch{spread}{speed}{how}"
 
 
-def _size_words(row: Any) -> str:
-    parts = [
-        f"{value / scale:.2f} {unit}"
-        for value, scale, unit in ((row.params, 1e6, "M parameters"), (row.macs, 1e9, "GMAC"))
-        if value == value and value is not None
-    ]
+def _size_words(row: Any, further: Sequence[CostKind]) -> str:
+    sizes = [(row.params, 1e6, "M parameters"), (row.macs, 1e9, "GMAC")]
+    sizes += [(getattr(row, cost.column), cost.scale, f"{cost.unit} ({cost.noun})") for cost in further]
+    parts = [f"{value / scale:.2f} {unit}" for value, scale, unit in sizes if value == value and value is not None]
     return ", ".join(parts)
