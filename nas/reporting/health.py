@@ -135,6 +135,7 @@ def _failures(data: StudyData) -> list[Limit]:
 def _times(data: StudyData) -> list[Limit]:
     """Times that are not known or were disturbed."""
     times, found = data.latencies, []
+    nowhere = f"They are {'on no front and ' if data.pays_time else ''}in no rule about time."
     again = "Timing again on an idle machine cures it."
     shared = times["unknown"].astype("string").str.startswith("other programs", na=False)
     for kind, lost in (("machine shared", times[shared]), ("times", times[times["unknown"].notna() & ~shared])):
@@ -142,7 +143,7 @@ def _times(data: StudyData) -> list[Limit]:
             reasons = zip(reversed(lost["notation"].tolist()), reversed(lost["unknown"].tolist()), strict=True)
             kinds = {re.sub(r"[\d.]+", "", why): f"{short_label(name)}, {words(why)}" for name, why in reasons}
             fact = f"The times of {plural(len(lost), 'network')} are not known (such as: {'; '.join(kinds.values())})."
-            found.append(Limit(kind, fact, "They are on no front and in no rule about time.", again))
+            found.append(Limit(kind, fact, nowhere, again))
     if (data.definition.get("latency") or {}).get("precision") == INT8 and len(times):
         fact = "Times are of networks in int8, quality is of the networks as they were trained."
         consequence = "What quantising costs in quality is in no number here."

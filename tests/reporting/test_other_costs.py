@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from nas.reporting.document import Table
 from nas.reporting.figures import MapByPosition, NetworkDrawing, ParetoFront
 from nas.reporting.files import PARETO_COLUMNS, pareto_table
+from nas.reporting.health import health
 from nas.reporting.latex import front_latex
 from nas.reporting.story.beside import beside
 from nas.reporting.story.results import front
+from nas.reporting.story.setting import protocol
+from nas.reporting.story.times import times
 from nas.reporting.study_data import StudyData
 from nas.results.costs import COSTS
 
@@ -99,3 +103,13 @@ def test_bars_are_pale_by_what_is_paid(full: StudyData) -> None:
     assert "slower" not in MapByPosition().caption(table)
     few = replace(data, results=planted.assign(activations=1e6, latency_ms=plain.map({True: 1.0, False: 9.0})))
     assert not MapByPosition().table(few)["hopeless"].eq(True).any()
+
+
+@pytest.mark.parametrize(("cost", "nowhere"), [("latency_ms", True), ("latency_p95_ms", True), ("activations", False)])
+def test_an_unknown_time_keeps_from_the_front_where_time_is_paid(full: StudyData, cost: str, nowhere: bool) -> None:
+    lost = pd.DataFrame([{"notation": "resnet50+cnl@8", "unknown": "too few pairs", "isolated": True, "drift": 0.0}])
+    data = replace(full, latencies=lost, definition={**full.definition, "cost": cost})
+    said = next(limit.consequence for limit in health(data) if limit.kind == "times")
+    assert ("on no front" in said) == nowhere
+    assert ("on no front" in str(protocol(data))) == nowhere
+    assert (times(data).title == "What networks cost") == nowhere

@@ -157,5 +157,6 @@ def _how(data: StudyData) -> list[str]:
     lost = data.latencies[data.latencies["unknown"].notna()]
     if len(lost):
         why = "; ".join(dict.fromkeys(lost["unknown"].astype(str).head(3)))
-        said.append(f"The times of {count(len(lost))} networks are not known, so they are on no front ({why}).")
+        nowhere = ", so they are on no front" if data.pays_time else ""
+        said.append(f"The times of {count(len(lost))} networks are not known{nowhere} ({why}).")
     return [*said, missing]

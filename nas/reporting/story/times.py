@@ -1,4 +1,4 @@
-"""What networks cost on the device: speed a position, whether costs add up, and every timed network."""
+"""How long networks take on the device: speed a position, whether costs add up, and every timed network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def times(data: StudyData) -> Section:
     figures: list[Block] = [figure_block(name, data) for name in names]
     protocol = [(key, value_words(value)) for key, value in data.latency_protocol.items()]
     tables: list[Block] = [_table(data), Facts(protocol)] if len(data.latencies) else []
-    return Section("times", "What networks cost", [*figures, *tables])
+    title = "What networks cost" if data.pays_time else "How long networks take"
+    return Section("times", title, [*figures, *tables])
 
 
 def _table(data: StudyData) -> Table:
