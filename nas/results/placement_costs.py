@@ -29,10 +29,12 @@ class PlacementCosts:
     Attributes:
         backbone: name.
         quotes: cost of each network that was timed, ms; not all of them need be known.
+        asked: the placements whose costs were wanted.
     """
 
     backbone: str
     quotes: Mapping[Candidate, Quote]
+    asked: frozenset[Cell] = frozenset()
 
     @cached_property
     def known(self) -> dict[Candidate, float]:
@@ -62,15 +64,21 @@ class PlacementCosts:
         return {cell: float(np.median(values)) for cell, values in {**modelled, **own}.items()}
 
     def site_ms(self, sites: Iterable[int], block: str | None = None) -> float | None:
-        """Mean cost of placing a block (or any of the blocks) at one of the sites, ms; None when not known."""
+        """Mean cost of placing a block (or any of the blocks) at one of the sites, ms; None unless all are known.
+
+        A mean over those that happen to be known would hold a cheap block at some sites against a dear one at others.
+        """
         chosen = set(sites)
-        values = [ms for (name, site), ms in self.added.items() if site in chosen and block in (None, name)]
-        return float(np.mean(values)) if values else None
+        cells = [cell for cell in self.asked or self.added if cell[1] in chosen and block in (None, cell[0])]
+        return self._mean_ms(cells)
 
     def block_ms(self, block: str, sites: Iterable[int]) -> float | None:
         """Mean cost of a block over sites, ms; None unless known at all of them."""
-        values = [self.added.get((block, site)) for site in sites]
-        return float(np.mean([v for v in values if v is not None])) if values and None not in values else None
+        return self._mean_ms([(block, site) for site in sites])
+
+    def _mean_ms(self, cells: Sequence[Cell]) -> float | None:
+        known = [self.added[cell] for cell in cells if cell in self.added]
+        return float(np.mean(known)) if cells and len(known) == len(cells) else None
 
     def slowdown(self, added_ms: float) -> float | None:
         """A cost as a share of the baseline's time; None when that is not known."""
@@ -96,7 +104,8 @@ def placement_costs(backbone: str, asked: Iterable[Candidate], *sources: Times |
         for candidate, quote in _known(source, wanted):
             if candidate.backbone == backbone and (quote.value is not None or quote != UNKNOWN):
                 found.setdefault(candidate, quote)
-    return PlacementCosts(backbone, found)
+    cells = frozenset((p.block, p.site) for c in wanted if len(c.placements) == 1 for p in c.placements)
+    return PlacementCosts(backbone, found, cells)
 
 
 def time_of(candidate: Candidate, *sources: Times | None) -> Quote | None:

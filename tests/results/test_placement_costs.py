@@ -21,6 +21,17 @@ def test_a_placement_costs_what_its_network_adds_to_the_baseline() -> None:
     assert costs.slowdown(3.0) == pytest.approx(0.1)
 
 
+def test_sites_are_not_compared_by_the_blocks_that_happen_to_be_known() -> None:
+    """RAGA @ 1 was timed on a busy machine: HAC alone would make the first site look cheap."""
+    asked = [Candidate.parse(f"resnet50+{block}@{site}") for block in ("hac", "raga") for site in (1, 8)]
+    known = {"resnet50": 30.0, "resnet50+hac@1": 30.5, "resnet50+hac@8": 30.2, "resnet50+raga@8": 36.0}
+    costs = placement_costs("resnet50", asked, known)
+    assert costs.site_ms([1]) is None
+    assert costs.site_ms([8]) == pytest.approx(3.1)
+    assert costs.site_ms([1], "hac") == pytest.approx(0.5)
+    assert placement_costs("resnet50", asked, {**known, "resnet50+raga@1": 38.0}).site_ms([1]) == pytest.approx(4.25)
+
+
 def test_equal_tensors_cost_the_same_and_own_figures_come_first() -> None:
     costs = placement_costs("resnet50", [], {"resnet50": 30.0, "resnet50+cnl@6": 31.0, "resnet50+cnl@8": 30.5})
     assert {site: costs.added["cnl", site] for site in (6, 8)} == {6: pytest.approx(1.0), 8: pytest.approx(0.5)}
