@@ -171,7 +171,7 @@ def read_database(path: Path, rng: random.Random) -> Iterator[Said]:
     )()
 
 
-@parts(DATABASES, CHUNKS)
+@parts(DATABASES, CHUNKS, few=8)  # four commands each
 def test_damaged_databases(
     chunk: int, cases: int, database: Path, folder: Path, settle: Callable[[Account], None]
 ) -> None:

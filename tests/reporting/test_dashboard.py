@@ -43,6 +43,13 @@ LIGHT: View = {"theme": "light", "width": 1280}
 DARK: View = {"theme": "dark", "width": 390}
 
 
+@pytest.fixture(autouse=True)
+def _not_read_ahead(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who lists studies has all of them read in the background, which one test is about and others need not pay."""
+    if request.node.name != "test_the_list_of_studies_tells_what_was_found_once_it_was_read":
+        monkeypatch.setattr(StudySource, "warm", lambda _: None)
+
+
 @given(st.text(min_size=1, max_size=30), st.sampled_from([*PAGES]))
 def test_addresses_read_back(study: str, page: str) -> None:
     route = read_route(*href(study, page).split("?"))
