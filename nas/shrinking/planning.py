@@ -72,6 +72,7 @@ def planned_sights(
     families: Sequence[RuleFamily],
     alpha: float = 0.05,
     noise: float | None = None,
+    draws: int = DRAWS,
 ) -> list[Sight]:
     """What a shrink behind these sweeps will ask, and how small an effect its questions will see.
 
@@ -81,13 +82,14 @@ def planned_sights(
         families: the shrink's.
         alpha: its false discovery rate.
         noise: sd of one training beside others of its seed, mAP, from elsewhere; None: effects are not told.
+        draws: how many made-up outcomes the effects are medians of.
     """
-    draws = [
-        sights(_tests(space, sweeps, families, noise or 1e-3, seed), alpha) for seed in range(DRAWS if noise else 1)
+    made_up = [
+        sights(_tests(space, sweeps, families, noise or 1e-3, seed), alpha) for seed in range(draws if noise else 1)
     ]
     return [
         replace(same[0], visible=float(np.median([s.visible for s in same])) if noise and same[0].visible else None)
-        for same in zip(*draws, strict=True)
+        for same in zip(*made_up, strict=True)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +12,15 @@ from typing import Any
 import pytest
 
 from nas import training
-from nas.search.context import StudyContext
-from nas.search.definition import StudyDefinition
+from nas.search.context import StudyContext, StudyParts
+from nas.search.definition import ShrinkStage, StudyDefinition, load_study
 from nas.search.estimate import TRAINING_OVERHEAD_S, StudyEstimate, estimate
-from nas.spaces import own_code
+from nas.search.stages.shrink import expected_noise, will_see
+from nas.spaces import DesignSpace, own_code
 from nas.storage import Repository, open_database
 from nas.training import Speed
 
+STUDIES = Path(__file__).parents[2] / "studies"
 SPACE = {"name": "s", "backbones": ["resnet50"], "blocks": ["hac", "cnl"], "rules": [{"max_blocks": 2}]}
 SPEEDS = {"resnet50": Speed(100.0, 300.0, 64), "resnet101": Speed(50.0, 150.0, 64)}
 Dry = Callable[..., StudyEstimate]
@@ -205,3 +208,22 @@ def test_the_probe_keeps_its_limit() -> None:
     short = training.probe(network, recipe, "cpu", 1, limit_s=0.0)
     assert (whole.batch, short.batch) == (recipe.batch, 2 * recipe.images)
     assert 0 < short.train < short.infer
+
+
+@pytest.mark.parametrize(("start", "noise"), [("{plain: 2}", 0.0055), ("scratch", 0.0068)])
+def test_a_dry_run_says_how_small_an_effect_the_rules_will_see(tmp_path: Path, start: str, noise: float) -> None:
+    """By the noise of trainings like these: from trained weights with blocks as published, and from scratch."""
+    text = (STUDIES / "quickstart.yaml").read_text().replace("start: {plain: 2}", f"start: {start}")
+    (tmp_path / "study.yaml").write_text(text.replace("../search_spaces", str(STUDIES.parent / "search_spaces")))
+    context = StudyParts(load_study(tmp_path / "study.yaml"), None)
+    settings = next(s.settings for s in context.definition.named_stages() if s.kind == "shrink")
+    assert isinstance(settings, ShrinkStage)
+    (said,) = will_see(context, context.space, settings)
+    assert re.fullmatch(rf"sees an effect of 0\.0\d\d mAP \(sites\) with 80 % power, .* {noise} as on .*", said), said
+
+
+def test_trainings_from_identity_forms_are_expected_to_be_less_noisy() -> None:
+    space = {"name": "s", "backbones": ["resnet50"], "blocks": {"se": {"start": "identity"}, "agw": {}}}
+    mixed = {**space, "blocks": {"se": {"start": ["identity", "published"]}}}
+    noises = [expected_noise(DesignSpace.from_dict(s), warm=True) for s in (space, mixed)]
+    assert noises == [0.0023, 0.0055]

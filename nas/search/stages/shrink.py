@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pandas as pd
 
 from nas.errors import StudyError
+from nas.results.columns import MAP
 from nas.search.context import StudyContext, StudyParts
 from nas.search.cost_model import DRAW_ATTEMPTS, CostModel, Limits
 from nas.search.definition import BAND, ShrinkStage, SweepStage
@@ -37,9 +38,10 @@ from nas.shrinking.child import confirmed_findings, propose_child
 from nas.shrinking.confirmation import MIN_DRAWS, confirm
 from nas.shrinking.derive import derive
 from nas.shrinking.draws import fresh_draws
-from nas.shrinking.planning import PlannedSweep, answerable, answered
+from nas.shrinking.planning import PlannedSweep, answerable, answered, planned_sights
 from nas.shrinking.settings import ShrinkSettings
 from nas.spaces import Candidate, DesignSpace, Finding
+from nas.spaces.blocks import get_block_spec
 from nas.training.fidelity import Fidelity
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ FRESH = "fresh"
 Step = TypeVar("Step", bound=ShrinkResult)
 # Replicate numbers of fresh draws start here, stage by stage and round by round: far from those of any sweep.
 FRESH_SEEDS = 1000
+NOISE_SCRATCH, NOISE_PUBLISHED, NOISE_IDENTITY = 0.0068, 0.0055, 0.0023
 
 
 class Shrink:
@@ -86,7 +89,7 @@ class Shrink:
         asked = f"tests {', '.join(settings.families)}; at most {drawn * settings.seeds} fresh draws"
         asked += f" and {plain * settings.seeds} controls" if plain else ""
         networks = drawn if max(space.size_by_blocks()) > 1 else 0
-        note = "; ".join([asked, *cannot_tell(context, space, settings)])
+        note = "; ".join([asked, *cannot_tell(context, space, settings), *will_see(context, space, settings)])
         return Preview((drawn + plain) * settings.seeds, epochs, note=note, networks=networks)
 
 
@@ -122,6 +125,32 @@ def cannot_tell(context: StudyParts, space: DesignSpace, settings: ShrinkStage) 
     never = [family for family, n in needed.items() if n is None]
     said = [f"too few candidates to tell {', '.join(short)}"] if short else []
     return said + ([f"such candidates cannot tell {', '.join(never)}"] if never else [])
+
+
+def will_see(context: StudyParts, space: DesignSpace, settings: ShrinkStage) -> list[str]:
+    """The smallest effects that the families of a shrink will see, if trainings are as noisy as those measured so far.
+
+    Nothing where that is not known: for another metric than mAP, a table, or a trainer of one's own.
+    """
+    sweeps = sweeps_before(context, settings)
+    if not sweeps or not context.trains or context.replay is not None or context.metric != MAP:
+        return []
+    noise = expected_noise(space, warm=all(sweep.starts for sweep in sweeps))
+    told = planned_sights(space, sweeps, settings.families, settings.alpha, noise, draws=1)
+    seen = [f"{s.visible:.3f} {s.unit} ({s.family})" for s in told if s.visible is not None]
+    if not seen:
+        return []
+    source = f"one training's noise, {noise} as on generated pedestrians"
+    return [f"sees an effect of {', '.join(seen)} with 80 % power, where nothing comes in but {source}"]
+
+
+def expected_noise(space: DesignSpace, *, warm: bool) -> float:
+    """Noise of one training beside others of its seed, mAP, as `benchmarks/noise.py` measured it (results/noise.md)."""
+    if not warm:
+        return NOISE_SCRATCH
+    put_in = (placement for candidate in space.singles() for placement in candidate.placements)
+    identity = all(get_block_spec(p.block).is_identity(dict(p.params)) for p in put_in)
+    return NOISE_IDENTITY if identity else NOISE_PUBLISHED
 
 
 def check_answerable(context: StudyParts, space: DesignSpace, name: str, settings: ShrinkStage) -> None:
