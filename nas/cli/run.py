@@ -189,11 +189,15 @@ def _dry_run(definition: StudyDefinition, url: str, json: bool) -> None:
     with slow_steps(note) as begin:
         begin("estimating how long it takes")
         found = _estimate(definition, url, probe=problem is None or isinstance(problem, DataError))
+        with commands.database_if_there(url) as database:
+            warnings = [] if problem else search.insertion_warnings(definition, storage.Repository(database))
     if json:
         said = None if problem is None else problem.message
-        emit_json({"study": definition.name, **found.to_dict(), "problem": said})
+        emit_json({"study": definition.name, **found.to_dict(), "problem": said, "warnings": warnings})
     else:
         _tell_estimate(definition, found)
+        for warning in warnings:
+            note(f"Warning: {warning}.")
     if problem is not None:
         raise problem
 

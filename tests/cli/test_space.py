@@ -113,7 +113,7 @@ def test_explain(pairs: str) -> None:
 
 def test_shipped_spaces_go_by_name_and_own_ones_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert parsed("size", "quickstart")["size"] == 33
+    assert parsed("size", "quickstart")["size"] == 11
     (tmp_path / "search_spaces").mkdir()
     (tmp_path / "search_spaces" / "quickstart.yaml").write_text("name: mine\nbackbones: [resnet18]\nblocks: [se]\n")
     assert parsed("size", "quickstart")["name"] == "mine"

@@ -102,6 +102,15 @@ def test_a_good_study_passes_the_dry_run(folder: Path) -> None:
     said = nas("run", study([SWEEP], data=write_set("train")), "--dry-run", "--json")
     assert said.code == 0, said.err
     assert json.loads(said.out)["problem"] is None
+    assert json.loads(said.out)["warnings"] == []
+
+
+def test_a_dry_run_warns_of_what_spoils_a_trained_network(folder: Path) -> None:
+    space = {**STUDY["space"], "blocks": {"se": {"start": "published"}}}
+    said = nas("run", study([SWEEP], data=write_set("train"), space=space, start="plain"), "--dry-run", "--json")
+    assert said.code == 0, said.err
+    (warning,) = json.loads(said.out)["warnings"]
+    assert warning.startswith("se is no identity when it is put in")
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:99", "mps", "meta"])

@@ -13,7 +13,7 @@ from nas.spaces import DesignSpace
 FOLDER = Path(__file__).parents[2] / "search_spaces"
 FILES = sorted(FOLDER.glob("*.yaml"))
 SIZES = {
-    "quickstart": 1 + 8 * 4,
+    "quickstart": 1 + 5 * 2,
     "resnet50_single_block": 1 + 17 * 6,
     "resnet50_pairs": math.comb(17, 2) * 9,
     "resnet50_triples": math.comb(11, 3) * 27,
