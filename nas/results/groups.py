@@ -1,7 +1,9 @@
 """A study's own question: which of several blocks does better, overall and at each site, whatever the verdict.
 
 Trainings of one level; what seeds and starts move for all alike is taken out. A candidate belongs to a block's group
-where that block is the only one of those compared that it holds. Means say what these networks reach, with the noise of
+where that block is the only one of those compared that it holds. From trained weights, blocks are held against each
+other under forms that both were put in in: what a published form spoils of a trained network says little of a block's
+worth. Means say what these networks reach, with the noise of
 their trainings; the overall difference is paired by site (or stage, or number of blocks) and speaks of sites like
 these, so its interval comes from the spread of the pairs.
 """
@@ -21,6 +23,7 @@ from nas.errors import StudyError, unknown_name
 from nas.results.columns import MAP, Metric, finished
 from nas.results.differences import Verdict, verdict_of
 from nas.results.intervals import Estimate, mean_of
+from nas.results.levels import SCRATCH
 from nas.results.noise import block_effects, noise_of
 from nas.spaces.blocks import get_block_spec
 from nas.spaces.candidate import Candidate
@@ -46,6 +49,7 @@ class PairOfGroups:
         by: what they were paired by.
         pairs: how many sites (stages, numbers of blocks) both were trained at.
         estimate: mean over the pairs of first minus second.
+        alike: whether there are networks in which both were put in alike.
     """
 
     first: str
@@ -53,6 +57,7 @@ class PairOfGroups:
     by: By
     pairs: int
     estimate: Estimate
+    alike: bool = True
 
     def verdict(self, margin: float | None = None, metric: Metric = MAP) -> Verdict:
         """What the 95 % interval says of the first."""
@@ -66,6 +71,8 @@ class PairOfGroups:
         """
         names = f"{get_block_spec(self.first).title} over {get_block_spec(self.second).title}"
         one, many = _WORDS[self.by]
+        if not self.alike:
+            return f"{names}: not compared, one is put in as published and the other as the identity"
         where = f"paired by {one} ({self.pairs} {one if self.pairs == 1 else many})"
         if not self.pairs:
             return f"{names}: not trained at the same {many}"
@@ -107,14 +114,28 @@ def group_differences(
     rows: pd.DataFrame, compare: Sequence[str], by: By = "site", metric: Metric = MAP
 ) -> list[PairOfGroups]:
     """Every pair of the blocks, in the order given; arguments as for `group_means`."""
-    table = group_means(rows, compare, by, metric)
-    wide = table.pivot(index="by", columns="group", values="mean") if len(table) else pd.DataFrame()
     found = []
     for first, second in combinations(dict.fromkeys(compare), 2):
+        alike = _put_in_alike(rows, first, second)
+        table = group_means(alike, compare, by, metric)
+        wide = table.pivot(index="by", columns="group", values="mean") if len(table) else pd.DataFrame()
         known = first in wide and second in wide
         gaps = (wide[first] - wide[second]).dropna().to_numpy(dtype=np.float64) if known else np.zeros(0)
-        found.append(PairOfGroups(first, second, by, len(gaps), mean_of(gaps)))
+        found.append(PairOfGroups(first, second, by, len(gaps), mean_of(gaps), known or len(alike) == len(rows)))
     return found
+
+
+def _put_in_alike(rows: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+    """From trained weights, the trainings in which two blocks have no form but those that both have; else all."""
+    if "start" not in rows or not (rows["start"].notna() & rows["start"].ne(SCRATCH)).any():
+        return rows
+    put_in = {
+        text: {(p.block, p.is_identity) for p in Candidate.parse(text).placements if p.block in (first, second)}
+        for text in map(str, rows["notation"].unique())
+    }
+    forms = set().union(*put_in.values())
+    kept = {text for text, here in put_in.items() if all({(first, form), (second, form)} <= forms for _, form in here)}
+    return rows[rows["notation"].isin(kept)]
 
 
 def _check(compare: Sequence[str], by: str) -> None:

@@ -60,6 +60,11 @@ class Placement:
         """The block's family: channel-wise, non-local or mixed."""
         return get_block_spec(self.block).family
 
+    @property
+    def is_identity(self) -> bool:
+        """Whether it leaves a trained network as it is when it is put in, by its form or as published."""
+        return self.value(START) != PUBLISHED
+
     def value(self, param: str) -> ParamValue | None:
         """A hyperparameter's value; of `start` also where none is written; None where it is not active.
 

@@ -86,3 +86,19 @@ def test_bad_questions_are_refused() -> None:
         group_means(SHIFTED, ["cnl", "se"], "sites")  # type: ignore[arg-type]
     with pytest.raises(NasError):
         group_means(SHIFTED, ["cnl", "nothing"])
+
+
+def test_from_trained_weights_blocks_are_compared_in_forms_that_both_have() -> None:
+    """HAC as published spoils .01 of a trained network, and is as good as C-NL (here the identity) otherwise."""
+    sites = range(1, 18)
+    cnl, own = (
+        [(f"{name}@{n}", 0, 0.6 + 0.0001 * n) for n in sites] for name in ("cnl(fuse=gate2)", "hac(start=identity)")
+    )
+    spoilt = [(f"hac@{n}", 0, 0.59) for n in sites]
+    warm = table(*cnl, *own, *spoilt).assign(start="plain:a")
+    (found,) = group_differences(warm, ["cnl", "hac"])
+    assert (found.pairs, found.estimate.value) == (17, pytest.approx(0.0))
+    (unlike,) = group_differences(table(*cnl, *spoilt).assign(start="plain:a"), ["cnl", "hac"])
+    assert unlike.sentence() == "C-NL over HAC: not compared, one is put in as published and the other as the identity"
+    (scratch,) = group_differences(table(*cnl, *spoilt).assign(start="scratch"), ["cnl", "hac"])
+    assert scratch.estimate.value == pytest.approx(0.0109)

@@ -348,3 +348,18 @@ def test_given_networks_are_no_evidence(space: DesignSpace, sweep: Sweep) -> Non
         for t in (table, pd.concat([table, given]))
     )
     assert alone == beside
+
+
+@pytest.mark.parametrize(("start", "verdict"), [("scratch", "adopted"), ("plain:a", "not enough data")])
+def test_a_form_that_spoils_a_trained_network_is_no_blocks_worth(start: str, verdict: str) -> None:
+    blocks = {"hac": {"start": "published"}, "cnl": {"fuse": "gate2"}}
+    space = DesignSpace.from_dict(
+        {"name": "s", "backbones": ["resnet50"], "blocks": blocks, "rules": [{"max_blocks": 1}]}
+    )
+    rng = np.random.default_rng(0)
+    rows = [(c.notation, 0.6 - 0.01 * ("hac" in c.notation) + rng.normal(0, 0.0015)) for c in space.enumerate()]
+    trained = pd.DataFrame(rows, columns=["notation", "map"])
+    trained = trained.assign(seed=1, start=start, status="finished", training_id=range(1, len(rows) + 1))
+    (found,) = derive_findings(trained, space, families=["block_preference"])
+    assert found.verdict == verdict
+    assert ("put in are C-NL as the identity, HAC as published" in found.reason) == (start != "scratch")

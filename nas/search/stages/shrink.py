@@ -41,7 +41,6 @@ from nas.shrinking.draws import fresh_draws
 from nas.shrinking.planning import PlannedSweep, answerable, answered, planned_sights
 from nas.shrinking.settings import ShrinkSettings
 from nas.spaces import Candidate, DesignSpace, Finding
-from nas.spaces.blocks import get_block_spec
 from nas.training.fidelity import Fidelity
 
 if TYPE_CHECKING:
@@ -149,8 +148,7 @@ def expected_noise(space: DesignSpace, *, warm: bool) -> float:
     if not warm:
         return NOISE_SCRATCH
     put_in = (placement for candidate in space.singles() for placement in candidate.placements)
-    identity = all(get_block_spec(p.block).is_identity(dict(p.params)) for p in put_in)
-    return NOISE_IDENTITY if identity else NOISE_PUBLISHED
+    return NOISE_IDENTITY if all(placement.is_identity for placement in put_in) else NOISE_PUBLISHED
 
 
 def check_answerable(context: StudyParts, space: DesignSpace, name: str, settings: ShrinkStage) -> None:

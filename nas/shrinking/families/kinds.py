@@ -1,8 +1,9 @@
 """Kinds of block: "C-NL over HAC at equal positions: +0.0021" - an order among blocks, every pair of them -, and
 "two families of block rather than one: +0.0009, at +3.1 ms: not worth it under 5 % slow-down".
 
-A gain by mixing makes a preference, if its time can be afforded; a loss makes a constraint to one family. Where all
-blocks are of one family, types take the place of families.
+From trained weights, blocks that are not put in in the same forms are not compared: what a published form spoils of a
+trained network would count as its block's worth. A gain by mixing makes a preference, if its time can be afforded; a
+loss makes a constraint to one family. Where all blocks are of one family, types take the place of families.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from nas.results.intervals import NOT_KNOWN, Estimate
 from nas.shrinking.analysis import Analysis, FamilyTests, Judgement, Key
 from nas.shrinking.design import families_of, mixed, used_sites
 from nas.shrinking.sample import Flags
+from nas.spaces.blocks import get_block_spec
 from nas.spaces.findings import Finding
 from nas.spaces.rules import BlockPreference, Mix
 
@@ -25,10 +27,15 @@ Pair = tuple[str, str]
 def block_preference(analysis: Analysis) -> FamilyTests:
     """The questions and conclusions of this family."""
     pairs: dict[Key, Pair] = {("block_preference", *pair): pair for pair in combinations(analysis.sample.blocks, 2)}
-    told = {key: _difference(analysis, *pair) for key, pair in pairs.items()}
+    forms = _forms(analysis)
+    alike = {key: forms[first] == forms[second] for key, (first, second) in pairs.items()}
+    told = {key: _difference(analysis, *pair) if alike[key] else NOT_KNOWN for key, pair in pairs.items()}
 
     def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
-        return [_preference(analysis, pair, told[key], adjusted[key]) for key, pair in pairs.items()]
+        return [
+            _preference(analysis, pair, told[key], adjusted[key], forms if not alike[key] else {})
+            for key, pair in pairs.items()
+        ]
 
     return FamilyTests({key: d.p_two_sided() for key, d in told.items()}, conclude, told)
 
@@ -42,7 +49,32 @@ def _difference(analysis: Analysis, first: str, second: str) -> Estimate:
     return analysis.fit.difference(levels[names.index(first)] - levels[names.index(second)])
 
 
-def _preference(analysis: Analysis, pair: Pair, difference: Estimate, p_adjusted: float) -> Finding:
+def _forms(analysis: Analysis) -> dict[str, frozenset[bool]]:
+    """Whether each block was put in as the identity, as published or both; nothing from scratch: it spoils nothing."""
+    warm = analysis.sample.trained.start.max(initial=-1) >= 0
+    placed = [p for candidate in analysis.sample.candidates for p in candidate.placements]
+    return {
+        block: frozenset(p.is_identity for p in placed if warm and p.block == block) for block in analysis.sample.blocks
+    }
+
+
+def _unlike(pair: Pair, forms: Mapping[str, frozenset[bool]]) -> Judgement:
+    words = {True: "the identity", False: "published"}
+    put_in = [
+        f"{get_block_spec(block).title} as {' and '.join(words[form] for form in sorted(forms[block]))}"
+        for block in pair
+    ]
+    why = f"not compared: put in are {put_in[0]}, {put_in[1]}, and a form's damage is no block's worth"
+    return Judgement("not enough data", f"{why}; write the same `start` for both")
+
+
+def _preference(
+    analysis: Analysis,
+    pair: Pair,
+    difference: Estimate,
+    p_adjusted: float,
+    unlike: Mapping[str, frozenset[bool]],
+) -> Finding:
     better, worse = pair
     if difference.value < 0:
         better, worse, difference = worse, better, -difference
@@ -55,7 +87,8 @@ def _preference(analysis: Analysis, pair: Pair, difference: Estimate, p_adjusted
     )
     support = min(analysis.sample.support(_rows(analysis, block)) for block in pair)
     rule = BlockPreference(better=better, worse=worse, strength="preference", backbone=analysis.scope)
-    return analysis.finding(rule, analysis.judge(difference, p_adjusted, support, "block"), evidence)
+    answer = _unlike(pair, unlike) if unlike else analysis.judge(difference, p_adjusted, support, "block")
+    return analysis.finding(rule, answer, evidence)
 
 
 def _rows(analysis: Analysis, *blocks: str) -> Flags:
