@@ -11,12 +11,12 @@ import numpy as np
 
 from nas import networks, training
 from nas.data.records import DISTRACTOR, image_keys
-from nas.data.views import prepared_id
+from nas.data.views import identity_share, prepared_id
 from nas.errors import StudyError, TrainingError, unknown_name
 from nas.latency.backends import get_backend
 from nas.results.columns import RESULTS
 from nas.search.context import FINAL, SELECT, StudyParts, training_device
-from nas.search.definition import RuleTestStage, RungStage, StudyDefinition
+from nas.search.definition import RuleTestStage, RungStage, StageDefinition, StudyDefinition
 from nas.search.far_device import check_far_device
 from nas.search.proposals import SAMPLERS
 from nas.search.stages.base import epochs_of
@@ -30,7 +30,6 @@ from nas.spaces.notation import format_block
 from nas.spaces.plugins import find_part, metric_name
 
 if TYPE_CHECKING:
-    from nas.data import ReidDataset
     from nas.storage import Repository
     from nas.training import Checkpoint, Recipe
 
@@ -178,19 +177,35 @@ def _check_starts(context: StudyParts) -> None:
     if context.recipe.keep == "none":
         raise StudyError("a start needs a recipe that keeps weights", "set keep: last")
     for stage in context.definition.named_stages():
-        view = context.view_of(stage)
-        size = getattr(getattr(stage.settings, "fidelity", None), "input", None) or context.recipe.input
         for start in context.definition.starts_of(stage.settings):
             if start.kind == CHECKPOINT:
-                _check_start_file(context, start_file(start), view, size)
+                _check_start_file(context, stage, start_file(start))
 
 
-def _check_start_file(context: StudyParts, path: Path, view: str, size: tuple[int, int]) -> None:
-    saved = training.load_checkpoint(path)
-    identities = len({record.identity for record in context.dataset(view).train})
-    for baseline in context.baselines:
+def _check_start_file(context: StudyParts, stage: StageDefinition, path: Path) -> None:
+    saved, view, fidelity = training.load_checkpoint(path), context.view_of(stage), _fidelity_of(stage)
+    size, seed = fidelity.input or context.recipe.input, context.definition.validation.seed
+    identities = _trained_on(context, view, fidelity)
+    baselines = _tested_baselines(context) if stage.kind == "test_rules" else context.baselines
+    for baseline in baselines:
         training.check_start(saved, baseline, identities, str(path), size)
+    if saved.dataset_id != prepared_id(context.dataset(view), size, fidelity.identities_share, seed):
+        raise StudyError(
+            f"start: {path} was trained on other images than stage {stage.name!r} trains on",
+            "give a start that was trained on the same data; to go on with other data, see transfer",
+        )
     _check_unseen(context, saved, view, f"start: {path}")
+
+
+def _fidelity_of(stage: StageDefinition) -> training.Fidelity:
+    return getattr(stage.settings, "fidelity", None) or training.Fidelity()
+
+
+def _trained_on(context: StudyParts, view: str, fidelity: training.Fidelity) -> int:
+    """How many identities trainings of a stage see."""
+    seed = context.definition.validation.seed
+    records = identity_share(context.dataset(view).train, fidelity.identities_share, seed)
+    return len({record.identity for record in records})
 
 
 def insertion_warnings(definition: StudyDefinition, repository: Repository | None = None) -> list[str]:
@@ -303,8 +318,12 @@ def _check_data(context: StudyParts) -> None:
     from nas.data.inspection import require_evaluation
 
     for view in _views(context):
-        _check_batches(context.recipe_of(view), context.dataset(view))
+        _check_batches(context.recipe_of(view), _trained_on(context, view, training.Fidelity()))
         require_evaluation(context.dataset(view))
+    for stage in context.definition.named_stages():
+        if (fidelity := _fidelity_of(stage)).identities_share < 1:
+            view = context.view_of(stage)
+            _check_batches(context.recipe_of(view), _trained_on(context, view, fidelity), f"stage {stage.name!r}: ")
 
 
 def _check_teachers(context: StudyParts) -> None:
@@ -314,7 +333,7 @@ def _check_teachers(context: StudyParts) -> None:
         recipe = context.recipe_of(view)
         if stage.kind == "profile" or recipe.distil is None:
             continue
-        fidelity = getattr(stage.settings, "fidelity", None) or training.Fidelity()
+        fidelity = _fidelity_of(stage)
         size, seed = fidelity.input or recipe.input, context.definition.validation.seed
         data_id = prepared_id(context.dataset(view), size, fidelity.identities_share, seed)
         try:
@@ -325,10 +344,9 @@ def _check_teachers(context: StudyParts) -> None:
             _check_unseen(context, teacher, view, f"stage {stage.name!r}: a teacher")
 
 
-def _check_batches(recipe: Recipe, dataset: ReidDataset) -> None:
-    identities = len({record.identity for record in dataset.train})
+def _check_batches(recipe: Recipe, identities: int, where: str = "") -> None:
     if identities < recipe.identities:
         raise StudyError(
-            f"the recipe's batches hold {recipe.identities} identities, but only {identities} are trained on",
+            f"{where}the recipe's batches hold {recipe.identities} identities, but only {identities} are trained on",
             "set recipe: {extends: ..., identities: N} to fewer, or hold fewer out with validation: {share: ...}",
         )

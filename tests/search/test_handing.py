@@ -205,6 +205,7 @@ def test_the_persons_that_recipes_are_chosen_on_are_checked_too(monkeypatch: pyt
     looked_at: list[str] = []
     monkeypatch.setattr(StudyParts, "dataset", lambda _self, view: looked_at.append(view) or view)
     monkeypatch.setattr(checks, "_check_batches", lambda *_: None)
+    monkeypatch.setattr(checks, "_trained_on", lambda *_: 8)
     monkeypatch.setattr("nas.data.inspection.require_evaluation", lambda _view: None)
     stages = [{"tune": {"trainings": 6}}, {"sweep": {"candidates": 3}}]
     checks._check_data(StudyParts(tunable(stages=stages, select_on="test")))

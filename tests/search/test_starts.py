@@ -9,7 +9,8 @@ import pytest
 import yaml
 from search_builders import open_study, small_space, study_file, work, write_table
 
-from nas.errors import StudyError
+from nas.cli.main import main
+from nas.errors import NasError, StudyError
 from nas.search.checks import check_study, insertion_warnings
 from nas.search.definition import StudyDefinition, load_study
 from nas.search.starts import PLAIN_SEEDS, Start, control_count, identity_forms, parse_starts, split_start
@@ -222,3 +223,32 @@ def test_starts_that_cannot_be_are_found_before_anything_trains(
     (tmp_path / "damaged.pt").write_bytes(b"no checkpoint")
     with pytest.raises(Exception, match=words):
         check_study(load_study(tiny_study(tmp_path, **changes)))
+
+
+def test_a_checkpoint_must_fit_what_each_stage_trains(tmp_path: Path) -> None:
+    """A share of the persons, another backbone, other persons: trainings would fail, or go on as somebody else's."""
+    data = "generated:train_identities=8,test_identities=4,images=2"
+    recipe = ["--recipe", "quickstart", "--set", "input=[32,16]", "--set", "identities=4", "--set", "images=2"]
+    assert main(["train", "resnet18(width=0.125)", "--data", data, *recipe, "--epochs", "1", "--out", "plain.pt"]) == 0
+    (stage,) = TINY["stages"]
+    few = [{"sweep": {**stage["sweep"], "fidelity": {"epochs": 1, "identities": 0.5}}}]
+    rules = {"sites": "3"}
+    other = {**TINY["space"], "name": "other", "backbones": {"resnet34": {"width": 0.125}}}
+    tested = [{"test_rules": {"rules": [rules], "spaces": [other], "candidates": 2, "fidelity": {"epochs": 1}}}]
+    others = {"generated": {**TINY["data"]["generated"], "seed": 1}}
+    check_study(load_study(tiny_study(tmp_path, start="plain.pt")))
+    for changes, words in (
+        ({"stages": few}, "was trained on 8 identities, but there are 4 here"),
+        ({"stages": tested}, "resnet34.* cannot start from .*plain.pt"),
+        ({"data": others}, "was trained on other images than stage 'sweep' trains on"),
+    ):
+        with pytest.raises(NasError, match=words):
+            check_study(load_study(tiny_study(tmp_path, start="plain.pt", **changes)))
+
+
+def test_a_stage_that_trains_on_fewer_persons_than_a_batch_holds_is_refused(tmp_path: Path) -> None:
+    stages = [{"sweep": {"design": "exhaustive", "seeds": 2, "fidelity": {"epochs": 1, "identities": 0.25}}}]
+    with pytest.raises(
+        StudyError, match="stage 'start': the recipe's batches hold 4 identities, but only 2 are trained"
+    ):
+        check_study(load_study(tiny_study(tmp_path, stages=stages)))
