@@ -65,6 +65,7 @@ REASONS = {
     "nas/search/replay.py": "a table in place of trainings: read, checked, a sentence a cause, and answered",
     "nas/search/launchers/base.py": "what launchers share: a job, its states, and the words for where a study stands",
     "nas/results/answer.py": "the answer of a study: one rule, and the sentence of each case",
+    "nas/reporting/study_data.py": "a study as all media read it: each question of theirs answered once",
     "nas/reporting/figures/pareto_front.py": "one figure: dots, front, baselines, names, and what its caption says",
     "nas/search/estimate.py": "a dry run's estimate, a stage kind a function",
     "nas/storage/database.py": "opening, for two engines: options, locks, what a read-only folder needs",
