@@ -197,7 +197,7 @@ def _dry_run(definition: StudyDefinition, url: str, json: bool) -> None:
     else:
         _tell_estimate(definition, found)
         for warning in warnings:
-            note(f"Warning: {warning}.")
+            note(f"Mind: {warning}.")
     if problem is not None:
         raise problem
 

@@ -79,7 +79,7 @@ def run(
         begin("trying how each block is put in")
         warnings = search.insertion_warnings(definition, storage.Repository(database))
     for warning in warnings:
-        tell(f"Warning: {warning}.")
+        tell(f"Mind: {warning}.")
     count = workers or definition.workers
     make = search.launcher_for(definition, url, on=on, workers=workers, device=device, tell=tell)
     _warn_of_network(url, tell)
