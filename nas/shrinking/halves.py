@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from scipy.stats import mannwhitneyu
+from statsmodels.stats.multitest import multipletests
 
 from nas.results.columns import MAP
 from nas.results.intervals import Floats
@@ -106,22 +107,8 @@ def compare_halves(
     sides = {name: read_draws(following, rest) for name, (following, rest) in tables.items()}
     halves = {name: (following.error, rest.error) for name, (following, rest) in sides.items()}
     p = {name: _order(*pair)[1] for name, pair in halves.items() if min(map(len, pair)) >= MIN_HALF}
-    adjusted = holm(p)
+    adjusted = dict(zip(p, multipletests(list(p.values()), method="holm")[1], strict=True)) if p else {}
     return [_test(name, a, b, p.get(name), adjusted.get(name), alpha) for name, (a, b) in halves.items()]
-
-
-def holm(p: Mapping[str, float]) -> dict[str, float]:
-    """p values adjusted for being several: by how many are left, and never below one that was smaller.
-
-    >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
-    {'a': 0.03, 'c': 0.06, 'b': 0.06}
-    """
-    adjusted: dict[str, float] = {}
-    least = 0.0
-    for done, name in enumerate(sorted(p, key=p.__getitem__)):
-        least = max(least, min(1.0, (len(p) - done) * p[name]))
-        adjusted[name] = least
-    return adjusted
 
 
 def _order(following: Floats, rest: Floats) -> tuple[float, float]:
