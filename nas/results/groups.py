@@ -3,9 +3,8 @@
 Trainings of one level; what seeds and starts move for all alike is taken out. A candidate belongs to a block's group
 where that block is the only one of those compared that it holds. From trained weights, blocks are held against each
 other under forms that both were put in in: what a published form spoils of a trained network says little of a block's
-worth. Means say what these networks reach, with the noise of
-their trainings; the overall difference is paired by site (or stage, or number of blocks) and speaks of sites like
-these, so its interval comes from the spread of the pairs.
+worth. Means say what these networks reach, with the noise of their trainings; the overall difference is paired by site
+(or stage, or number of blocks) and speaks of sites like these, so its interval comes from the spread of the pairs.
 """
 
 from __future__ import annotations
@@ -114,14 +113,14 @@ def group_differences(
     rows: pd.DataFrame, compare: Sequence[str], by: By = "site", metric: Metric = MAP
 ) -> list[PairOfGroups]:
     """Every pair of the blocks, in the order given; arguments as for `group_means`."""
-    found = []
+    whole, found = group_means(rows, compare, by, metric), []
     for first, second in combinations(dict.fromkeys(compare), 2):
         alike = _put_in_alike(rows, first, second)
-        table = group_means(alike, compare, by, metric)
+        table = whole if alike is rows else group_means(alike, compare, by, metric)
         wide = table.pivot(index="by", columns="group", values="mean") if len(table) else pd.DataFrame()
         known = first in wide and second in wide
         gaps = (wide[first] - wide[second]).dropna().to_numpy(dtype=np.float64) if known else np.zeros(0)
-        found.append(PairOfGroups(first, second, by, len(gaps), mean_of(gaps), known or len(alike) == len(rows)))
+        found.append(PairOfGroups(first, second, by, len(gaps), mean_of(gaps), known or alike is rows))
     return found
 
 
@@ -135,7 +134,7 @@ def _put_in_alike(rows: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     }
     forms = set().union(*put_in.values())
     kept = {text for text, here in put_in.items() if all({(first, form), (second, form)} <= forms for _, form in here)}
-    return rows[rows["notation"].isin(kept)]
+    return rows if len(kept) == len(put_in) else rows[rows["notation"].isin(kept)]
 
 
 def _check(compare: Sequence[str], by: str) -> None:

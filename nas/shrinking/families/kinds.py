@@ -33,7 +33,7 @@ def block_preference(analysis: Analysis) -> FamilyTests:
 
     def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
         return [
-            _preference(analysis, pair, told[key], adjusted[key], forms if not alike[key] else {})
+            _preference(analysis, pair, told[key], adjusted[key], None if alike[key] else _unlike(pair, forms))
             for key, pair in pairs.items()
         ]
 
@@ -69,11 +69,7 @@ def _unlike(pair: Pair, forms: Mapping[str, frozenset[bool]]) -> Judgement:
 
 
 def _preference(
-    analysis: Analysis,
-    pair: Pair,
-    difference: Estimate,
-    p_adjusted: float,
-    unlike: Mapping[str, frozenset[bool]],
+    analysis: Analysis, pair: Pair, difference: Estimate, p_adjusted: float, unlike: Judgement | None
 ) -> Finding:
     better, worse = pair
     if difference.value < 0:
@@ -87,7 +83,7 @@ def _preference(
     )
     support = min(analysis.sample.support(_rows(analysis, block)) for block in pair)
     rule = BlockPreference(better=better, worse=worse, strength="preference", backbone=analysis.scope)
-    answer = _unlike(pair, unlike) if unlike else analysis.judge(difference, p_adjusted, support, "block")
+    answer = unlike or analysis.judge(difference, p_adjusted, support, "block")
     return analysis.finding(rule, answer, evidence)
 
 
