@@ -80,7 +80,7 @@ def _blocks(network: Candidate, size: tuple[int, int]) -> list[dict[str, object]
             "site": placement.site,
             "block": spaces.format_block(placement.block, placement.params),
             "shape": str(sites[placement.site - 1].shape),
-            "identity": spaces.get_block_spec(placement.block).is_identity(dict(placement.params)),
+            "identity": placement.is_identity,
         }
         for placement in network.placements
     ]

@@ -63,7 +63,7 @@ class Placement:
     @property
     def is_identity(self) -> bool:
         """Whether it leaves a trained network as it is when it is put in, by its form or as published."""
-        return self.value(START) != PUBLISHED
+        return get_block_spec(self.block).is_identity(dict(self.params))
 
     def value(self, param: str) -> ParamValue | None:
         """A hyperparameter's value; of `start` also where none is written; None where it is not active.
