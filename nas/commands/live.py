@@ -33,12 +33,14 @@ class StudyView:
 
     def __init__(self, context: StudyContext, workers: int, out: Console | None = None) -> None:
         self._remaining = search.Remaining(context, workers)
+        self._context = context
         self._console = out or console()
         self._live: Live | None = None
         self._left: float | None = None
         self._begun = self._last_line = time.monotonic()
         self._told: dict[str, str] = {}
         self._told_ended = 0
+        self._starts: tuple[int, list[str]] = (0, [])  # `start` stages that have ended, and what came of them
 
     def __enter__(self) -> StudyView:
         if self._console.is_terminal or self._console.is_jupyter:
@@ -82,7 +84,16 @@ class StudyView:
                 search.stage_state(stage, status),
             )
         lines = [*(_training(row, status["now"]) for row in status["running"]), *status["doing"].values()]
-        return Group(table, *[Text(f"  {shown(line)}", style="dim") for line in lines], Text(self._summary(status)))
+        scores = [Text(shown(line)) for line in self._plain_scores(status)]
+        dim = [Text(f"  {shown(line)}", style="dim") for line in lines]
+        return Group(table, *scores, *dim, Text(self._summary(status)))
+
+    def _plain_scores(self, status: StudyStatus) -> list[str]:
+        """What the plain networks reach, as soon as a stage has trained them: the first number that a run gives."""
+        ended = sum(stage["kind"] == search.START and stage["status"] == "finished" for stage in status["stages"])
+        if ended > self._starts[0]:
+            self._starts = (ended, search.plain_scores(self._context))
+        return self._starts[1]
 
     def _summary(self, status: StudyStatus) -> str:
         eta = f", at most about {duration(self._left)} left" if self._left else ""
@@ -100,6 +111,9 @@ class StudyView:
                 count = f", {here.words}" if here.total or here.most else ""
                 lines.append(f"{name} {state}{count}" + (f", {failed} failed" if failed else ""))
                 self._told[name] = state
+                scores = [line for line in self._plain_scores(status) if line not in self._told]
+                self._told |= dict.fromkeys(scores, "told")
+                lines += scores
         for owner, words in status["doing"].items():
             if "waiting" in words and self._told.get(owner) != words:
                 lines.append(words)

@@ -14,6 +14,7 @@ from .context import cache_folder as cache_folder
 from .context import reference_candidate as reference_candidate
 from .context import training_device as training_device
 from .context import worker_devices as worker_devices
+from .definition import START as START
 from .definition import StudyDefinition as StudyDefinition
 from .definition import Written as Written
 from .definition import load_study as load_study
@@ -44,4 +45,5 @@ from .runner import run_workers as run_workers
 from .runner import tidy as tidy
 from .settings import Objective as Objective
 from .stages import HANDLERS as HANDLERS
+from .stages.start import plain_scores as plain_scores
 from .worker import FreshProcessNeeded as FreshProcessNeeded

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from rich.console import Console
 from search_builders import open_study, study_file
@@ -26,8 +27,8 @@ STAGES = [{"sweep": {"blocks": 1, "candidates": 6, "seeds": 1}}, {"search": {"tr
 def _status(sweep: dict[str, int], *, seconds: float = 20.0, running: int = 1, **changes: Any) -> dict[str, Any]:
     counts = {"waiting": 0, "running": 0, "finished": 0, "failed": 0}
     done = sweep.get("finished", 0)
-    first = {"stage": "sweep", "status": "running", "trainings": counts | sweep, "started_at": 0.0}
-    second = {"stage": "search", "status": "waiting", "trainings": counts, "started_at": None}
+    first = {"stage": "sweep", "kind": "sweep", "status": "running", "trainings": counts | sweep, "started_at": 0.0}
+    second = {"stage": "search", "kind": "search", "status": "waiting", "trainings": counts, "started_at": None}
     means: dict[str, float | None] = {"mean_seconds": seconds if done else None, "seconds": seconds * done or None}
     row = {"notation": "resnet50+se@[/]4", "seed": 3, "epoch": 0, "epochs": 4, "started_at": 88.0, "lease_until": 160.0}
     return {
@@ -101,6 +102,39 @@ def test_the_last_picture_of_a_run_says_how_it_ended(study: Any) -> None:
         view.update(status)
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]| +(?=\r?\n)|\r", "", out.file.getvalue())  # type: ignore[attr-defined]
     assert "2 trainings, 6 more failed, 0 s elapsed\n" in plain
+
+
+def _trained_plain(scores: list[float]) -> pd.DataFrame:
+    rows = {"training_id": range(len(scores)), "seed": range(len(scores)), "map": scores}
+    same = {"notation": "resnet50", "role": "start", "status": "finished", "split": "test", "fidelity": "full"}
+    return pd.DataFrame({**rows, **{key: [value] * len(scores) for key, value in same.items()}, "epochs": 24.0})
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        # Student's factor is 12.706 for two values, whose mean's standard error is half their difference
+        ([0.62, 0.64], "plain ResNet-50: 0.6300 mAP ([0.5029, 0.7571], 95 % from 2 seeds; test split, 24 epochs)"),
+        ([0.62], "plain ResNet-50: 0.6200 mAP (one seed, no interval; test split, 24 epochs)"),
+        ([0.62, float("nan")], "plain ResNet-50: 0.6200 mAP (one seed, no interval; test split, 24 epochs)"),
+    ],
+)
+def test_the_plain_networks_scores_are_told_when_they_are_trained(
+    study: Any, scores: list[float], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "results", lambda: _trained_plain(scores))
+    status, shown = _status({"finished": 2}), Console(file=io.StringIO(), force_terminal=True, width=140)
+    status["stages"][0]["kind"] = "start"
+    with StudyView(study, 1, Console(file=io.StringIO(), force_terminal=False)) as log:
+        log.update(status)
+        assert "mAP" not in capsys.readouterr().err
+        status["stages"][0]["status"] = "finished"
+        for _ in range(3):
+            log.update(status)
+    assert capsys.readouterr().err.splitlines().count(said) == 1
+    with StudyView(study, 1, shown) as live_view:
+        live_view.update(status)
+    assert said in shown.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_a_stage_that_trains_nothing_has_no_count(tmp_path: Path) -> None:

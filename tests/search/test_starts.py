@@ -13,6 +13,7 @@ from nas.cli.main import main
 from nas.errors import NasError, StudyError
 from nas.search.checks import check_study, insertion_warnings
 from nas.search.definition import StudyDefinition, load_study
+from nas.search.stages.start import plain_scores
 from nas.search.starts import PLAIN_SEEDS, Start, control_count, identity_forms, parse_starts, split_start
 from nas.spaces import DesignSpace
 
@@ -176,6 +177,9 @@ def test_plain_networks_are_trained_once_for_all_seeds_and_studies(tmp_path: Pat
     assert results["status"].eq("finished").all()
     (plain,) = results[results["role"] == "start"].to_dict("records")
     assert (plain["stage"], plain["seed"], plain["start"], plain["epochs"]) == ("start", PLAIN_SEEDS, "scratch", 2)
+    assert plain_scores(context) == [
+        f"plain ResNet-18 (width=0.125): {plain['map']:.4f} mAP (one seed, no interval; test split, 2 epochs)"
+    ]
     swept = results[results["stage"] == "sweep"]
     sha256 = repository.training(plain["training_id"])["checkpoint_sha256"]
     assert {split_start(start)[0] for start in swept["start"]} == {f"plain:{sha256[:16]}"}

@@ -9,11 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nas.errors import StudyError
+from nas.results.columns import finished
+from nas.results.intervals import mean_of
+from nas.results.levels import levels
 from nas.search.context import StudyContext, reference_candidate
 from nas.search.definition import StartStage
 from nas.search.stages.base import Preview, Wish, all_terminal, ask_missing, stage_rows
 from nas.search.starts import PLAIN_SEEDS, START_ROLE
 from nas.spaces import Candidate, DesignSpace
+from nas.spaces.labels import short_label
 
 if TYPE_CHECKING:
     from nas.storage import StageInfo
@@ -41,6 +45,23 @@ class TrainStarts:
         count = len(_wishes(context, settings))
         note = f"{count} plain network{'s' * (count > 1)} at the full recipe, to start from"
         return Preview(count, context.recipe.at(settings.fidelity).epochs, note=note)
+
+
+def plain_scores(context: StudyContext) -> list[str]:
+    """What the trained plain networks reach that a study starts from: a sentence each, with Student's 95 % interval.
+
+    The interval is over the seeds that they were trained in; one training has none, and the sentence says so.
+    """
+    rows, metric = context.results(), context.metric
+    rows = finished(rows[rows["role"] == START_ROLE], metric).drop_duplicates("training_id")
+    said = []
+    for level in levels(rows, metric):
+        for notation, values in level.rows(rows).groupby("notation", sort=False)[metric.column]:
+            mean = mean_of(values)
+            low, high = mean.interval()
+            sure = f"[{low:.4f}, {high:.4f}], 95 % from {len(values)} seeds" if mean.known else "one seed, no interval"
+            said.append(f"plain {short_label(str(notation))}: {mean.value:.4f} {metric.suffix} ({sure}; {level.words})")
+    return said
 
 
 def _wishes(context: StudyContext, settings: StartStage) -> list[Wish]:
