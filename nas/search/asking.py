@@ -88,7 +88,8 @@ class Asker:
     study: str
     lease_s: float = LEASE_S
     _open: dict[int, tuple[ClaimedTraining, float]] = field(default_factory=dict)
-    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # of what is open
+    _planning: threading.Lock = field(default_factory=threading.Lock)  # may take long: signs of life do not wait for it
 
     def __post_init__(self) -> None:
         from nas.storage import Repository
@@ -122,10 +123,11 @@ class Asker:
             StudyError: nothing can be proposed before results of what was asked are told.
         """
         while True:
-            with self._lock:
+            with self._planning:
                 claim = self._worker.claim()
                 if claim is not None:
-                    self._open[claim.id] = (claim, time.monotonic())
+                    with self._lock:
+                        self._open[claim.id] = (claim, time.monotonic())
                     return self._asked(claim)
                 if self._worker.advance():
                     continue
@@ -137,7 +139,7 @@ class Asker:
                         "call study.tell for what was asked, or ask(wait=True) where another thread does",
                     )
             self._over.wait(IDLE_S)
-        self._mirror.flush()  # without the lock: signs of life need it
+        self._mirror.flush()  # without the lock: others may still tell
         return None
 
     def tell(self, asked: Asked, result: object = None, *, failed: str | None = None) -> bool:

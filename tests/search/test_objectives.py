@@ -388,6 +388,37 @@ def test_a_loop_stays_alive_over_a_database_that_was_away(folder: Path, caplog: 
         asker.close()
 
 
+def test_signs_of_life_do_not_wait_for_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long plan held them up, and what the same program had asked for before went to another."""
+    asking()
+    entered, free, in_time = threading.Event(), threading.Event(), []
+    with open_database("sqlite:///nas.db") as database:
+        repository, asker = Repository(database), Asker(database, "own", lease_s=3.0)
+        first = asker.ask()
+        assert first is not None
+
+        def plans() -> None:
+            entered.set()
+            in_time.append(free.wait(60))
+
+        def held() -> float:
+            (row,) = repository.status("own")["running"]
+            return float(row["heartbeat_at"])
+
+        with monkeypatch.context() as patched:
+            patched.setattr(asker._worker, "claim", plans)
+            planning = threading.Thread(target=lambda: asker.ask(wait=True))
+            planning.start()
+            _soon(entered.is_set)
+            before = held()
+            _soon(lambda: held() > before + 3.5)  # longer than the lease
+            assert asker.tell(first, score(first.candidate, first.seed))
+        free.set()
+        planning.join()
+        assert in_time == [True]
+        asker.close()
+
+
 def test_neither_a_lease_nor_a_plan_waits_for_optunas_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever else writes there holds the lock as long as it likes; what is told meanwhile is there at the end."""
     asking()
