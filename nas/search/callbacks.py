@@ -12,6 +12,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nas.results.columns import RESULTS
 from nas.spaces import rule_from_dict
 from nas.storage.kept import KeptResults
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from nas.storage.standing import StudyStatus
 
 log = logging.getLogger("nas.callbacks")
-NUMBERS = ("map", "rank1", "minp", "latency_ms", "peak_memory_mb", "energy_j", "params", "macs", "seconds")
+NUMBERS = tuple(column.name for column in RESULTS if column.better)
 ENDED = ("finished", "failed")
 
 

@@ -19,7 +19,8 @@ from search_builders import SPACE, true_map, true_ms
 
 import nas
 from nas.errors import StudyError
-from nas.search.callbacks import Callback, EpochEvent, TrainingEvent
+from nas.results.costs import COSTS
+from nas.search.callbacks import NUMBERS, Callback, EpochEvent, TrainingEvent
 from nas.spaces import Candidate
 
 STAGES: list[Any] = [
@@ -69,6 +70,11 @@ class Listener(Callback):
 
     def study_ended(self, study: str, finished: bool) -> None:
         self.heard.append(("ended", study, finished))
+
+
+def test_whatever_a_study_may_pay_with_is_told() -> None:
+    """Activations and slow batches were not."""
+    assert {cost.column for cost in COSTS.values()} <= set(NUMBERS)
 
 
 @pytest.mark.slow
