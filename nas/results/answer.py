@@ -43,13 +43,14 @@ class Answer:
         compared: networks compared to a control.
         worse: how many of them are told to be worse.
         failed: networks with failed trainings.
-        seeds: seeds (and starts) that the comparison rests on.
+        seeds: seeds (and starts) that the comparison rests on, where networks differ, of those with the most.
+        fewest: the same of those with the fewest; 0: compared over different ones.
         named: the network named, or that with the largest difference still possible.
         equal: networks that are better too and not told apart from it.
         control: what `named` is compared to.
         difference, low, high: named minus control; 95 % for all that were compared together.
         slower, slower_low, slower_high: cost of `named` over the control's, minus 1.
-        visible: the smallest difference that this design sees with 80 % power.
+        visible: the smallest difference that `seeds` of this design see with 80 % power.
         wished, seeds_needed: a smaller difference, and the seeds each that it would take.
         seconds_needed: of training, all workers together, for the seeds that are missing.
     """
@@ -62,6 +63,7 @@ class Answer:
     worse: int = 0
     failed: int = 0
     seeds: int = 0
+    fewest: int = 0
     named: str | None = None
     equal: tuple[str, ...] = ()
     control: str | None = None
@@ -106,7 +108,8 @@ def answer_of(table: pd.DataFrame, cost: str = "latency_ms", metric: Metric = MA
     known = gaps[gaps["high_all"].notna()]
     if known.empty:
         return replace(found, kind="one seed", sentence=_one_seed(gaps, level, metric))
-    found = replace(found, worse=int(known["verdict"].eq("worse").sum()), seeds=int(known["blocks"].max()))
+    blocks = known["blocks"].astype(int)
+    found = replace(found, worse=int(known["verdict"].eq("worse").sum()), seeds=max(blocks), fewest=min(blocks))
     quoted = candidates(table, level, metric).query("quoted and failed == 0")["notation"]
     better = known[known["verdict"].eq("better") & known["notation"].isin(quoted)]
     if len(better):
@@ -150,7 +153,8 @@ def _none_better(table: pd.DataFrame, level: Level, known: pd.DataFrame, metric:
     visible = _visible(known)
     wished = visible / 2.0
     needed = blocks_needed(sd, wished, planned)
-    missing = 0 if needed is None else max(0, needed - planned.blocks) * (planned.candidates + planned.control)
+    lacking = (needed or 0) - pd.Series([*known["blocks"], *[planned.blocks] * planned.control])
+    missing = int(lacking.clip(lower=0).sum())
     found = replace(
         _compared(known, str(largest), found),
         kind="none better",
@@ -235,8 +239,13 @@ def _interval(found: Answer) -> str:
     return f"[{found.low:+.4f}, {found.high:+.4f}]"
 
 
+def _seeds(number: int) -> str:
+    return f"{number} seed{'s' if number != 1 else ''}"
+
+
 def _basis(found: Answer) -> str:
-    seeds = f"{found.seeds} seed{'s' if found.seeds != 1 else ''}" if found.seeds else "different seeds"
+    fewer = "" if found.fewest == found.seeds else f"{found.fewest} to " if found.fewest else "at most "
+    seeds = f"{fewer}{_seeds(found.seeds)}" if found.seeds else "different seeds"
     lost = f", {found.failed} with failed trainings" if found.failed else ""
     return f"{found.compared} compared in {seeds}{lost}; {found.level}"
 
@@ -278,7 +287,8 @@ def _none_better_words(found: Answer, metric: Metric) -> str:
 def _power_words(found: Answer, metric: Metric) -> str:
     if found.visible is None:
         return ""
-    seen = f" This design sees {_amount(found.visible, metric)} with {POWER:.0%} power"
+    where = "This design" if found.fewest == found.seeds else f"Where a network has {_seeds(found.seeds)}, this design"
+    seen = f" {where} sees {_amount(found.visible, metric)} with {POWER:.0%} power"
     if found.seeds_needed is None or found.wished is None:
         return f"{seen}."
     more = "" if found.seconds_needed is None else f", about {duration(found.seconds_needed)} more of training"

@@ -60,6 +60,20 @@ def test_otherwise_no_placement_is_told_apart_and_the_sentence_says_what_is_poss
     assert f"(`seeds: {found.seeds_needed}`, about {duration(60 * missing)} more of training)." in timed.sentence
 
 
+def test_the_sentence_says_of_each_number_in_how_many_seeds_it_was_compared() -> None:
+    """It said "125 compared in 5 seeds" where 110 of them were trained in one, and priced the seeds as if all had 5."""
+    more = [trained(f"resnet50+cnl@{site}", [0.6], **CONFIRM, seconds=60.0) for site in range(1, 18)]
+    found = answer_of(pd.concat([study(0.0, sd=0.004, seconds=60.0), *more], ignore_index=True))
+    assert (found.kind, found.seeds, found.fewest) == ("none better", 3, 1)
+    assert "(22 compared in 1 to 3 seeds" in found.sentence
+    assert "Where a network has 3 seeds, this design sees +" in found.sentence
+    assert found.seeds_needed is not None
+    assert found.seconds_needed == 60 * ((found.seeds_needed - 3) * 6 + (found.seeds_needed - 1) * 17)
+    elsewhere = trained(BLOCKS[0], [0.6, 0.61], first_seed=7, **CONFIRM)
+    beside = pd.concat([study(0.0, sd=0.004).query("notation != @BLOCKS[0]"), elsewhere], ignore_index=True)
+    assert "(5 compared in at most 3 seeds" in answer_of(beside).sentence
+
+
 def test_one_sign_for_number_and_interval() -> None:
     """The number lies inside its interval: the report once printed 0.0046 with [-0.0723, +0.0631]."""
     for seed in range(5):

@@ -112,7 +112,8 @@ def _tiles(data: StudyData) -> Tiles:
         over = f"{metric.title} of {short_label(found.named)} over {short_label(found.control)}"
         tiles.append((signed(found.difference), f"{over}, 95 % interval {interval(found.low, found.high)}"))
     elif found.visible is not None:
-        tiles.append((signed(found.visible), f"{metric.title} is what this design sees with 80 % power"))
+        seeds = plural(found.seeds, "seed")
+        tiles.append((signed(found.visible), f"{metric.title} is seen with 80 % power in {seeds}"))
     adopted = sum(finding.get("verdict") == "adopted" for finding in data.findings)
     tiles.append((count(len(data.finished)), "finished trainings"))
     tiles.append((f"{adopted} of {len(data.findings)}", "rules adopted"))
