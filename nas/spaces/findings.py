@@ -74,7 +74,7 @@ class Evidence(BaseModel):
 
     def time_words(self, sign: float = 1.0) -> str:
         """The difference in time; empty when not known."""
-        return "" if self.latency_ms is None else f"{sign * self.latency_ms:+.2f} ms per batch"
+        return "" if self.latency_ms is None else f"{sign * self.latency_ms:+z.2f} ms per batch"
 
     def support(self) -> str:
         """What the effect rests on.

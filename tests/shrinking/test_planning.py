@@ -176,6 +176,19 @@ def test_what_varies_in_too_few_candidates_is_no_family_that_varies_nowhere(spac
     assert [sight.sentence() for sight in found.sights] == ["hyperparameters: not asked, these candidates cannot tell"]
 
 
+def test_where_nothing_has_two_blocks_no_limit_of_their_number_is_looked_at(space: DesignSpace) -> None:
+    """Of a space of single placements it said "no more than 1 block: the 2nd adds +1.70 ms", and asked for others."""
+    names = [f"resnet50+se@{site}" for site in range(1, 18)]
+    table = pd.DataFrame(
+        {"notation": names, "map": np.linspace(0.5, 0.6, 17), "status": "finished", "training_id": range(17)}
+    )
+    found = derive(table, space, families=["count", "count_per_type"])
+    assert found.findings == []
+    assert {sight.sentence().partition(": ")[2] for sight in found.sights} == {
+        "not asked, all candidates are alike in it"
+    }
+
+
 def test_placements_judged_by_time_alone_are_not_said_to_be_as_fast_as_the_reference(space: DesignSpace) -> None:
     """A rule was adopted, "slower, judged by time alone", beside "no placement is known to be slower"."""
     nothing = pd.DataFrame({"notation": [], "map": [], "status": []})

@@ -52,7 +52,7 @@ def _limits(analysis: Analysis, block: str | None) -> FamilyTests:
     p_values = {_key(k, block): _p_limit(analysis, k, next_one[k]) for k in limits}
 
     def conclude(adjusted: Mapping[Key, float]) -> list[Finding]:
-        return [_conclude(analysis, next_one, p_values, adjusted, block)]
+        return [_conclude(analysis, next_one, p_values, adjusted, block)] if limits else []
 
     return FamilyTests(p_values, conclude, {_key(k, block): added for k, added in next_one.items()})
 
