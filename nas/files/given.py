@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
+import io
 import os
 import stat
 import zipfile
@@ -31,6 +33,19 @@ def read_bounded(path: Path, longest: int = LONGEST_TABLE) -> bytes:
     if len(content) > longest:
         raise OSError(errno.EFBIG, f"it is larger than {longest >> 20} MiB", str(path))
     return content
+
+
+def read_table_text(path: Path) -> str:
+    """A table as people's programs write it: UTF-8 with a BOM or without, UTF-16, any line ends, `sep=;` above it.
+
+    Raises:
+        OSError: as for `read_bounded`.
+        UnicodeDecodeError: it is neither UTF-8 nor UTF-16.
+    """
+    content = read_bounded(path)
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = io.StringIO(content.decode("utf-16" if wide else "utf-8-sig"), newline=None).read()
+    return text.partition("\n")[2] if text[:4].lower() == "sep=" else text
 
 
 def zip_fault(path: Path) -> str | None:

@@ -11,6 +11,7 @@ value is read or named with its line and column: nothing is guessed.
 
 from __future__ import annotations
 
+import csv
 import io
 import re
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from pathlib import Path
 import pandas as pd
 
 from nas.errors import NasError, StudyError
-from nas.files.given import read_bounded
+from nas.files.given import read_table_text
 from nas.files.hashes import hash_of_text
 from nas.results.cost_tables import given_table, parse_once
 from nas.results.costs import COSTS
@@ -31,6 +32,7 @@ from nas.spaces import Candidate
 _SITE = re.compile(r"site_?(\d+)$")
 _PLAIN = re.compile(r"[\w .%()/-]{1,40}$")
 _PACKED = (".gz", ".zip", ".bz2", ".xz", ".zst")
+_UNENDED = ("waiting", "running")
 _EMPTY = frozenset({"", "none", "nan", "0", "-"})
 _ALIKE = ("fidelity", "split")
 """Columns in which all trainings of a table must be alike, as a study on it has one level."""
@@ -73,7 +75,8 @@ class ReplayTable:
         raw = _read(path)
         columns = _columns(raw, path, cost)
         role = raw[columns["role"]].str.strip() if "role" in columns else pd.Series("", index=raw.index)
-        raw = raw[role != START_ROLE]
+        status = raw[columns["status"]].str.strip() if "status" in columns else pd.Series("", index=raw.index)
+        raw = raw[role.ne(START_ROLE) & ~status.isin(_UNENDED)]
         quality = "map" if "map" in columns else "map_percent"
         if quality not in columns:
             found = [str(c) for c in raw.columns if _PLAIN.match(str(c))]
@@ -81,6 +84,8 @@ class ReplayTable:
                 f"objective: {path} has no column `map`; it has {', '.join(found) or 'none with a name'}",
                 "a fraction in `map`, or percent in `map_percent`",
             )
+        if raw.empty:
+            raise StudyError(f"objective: {path} holds no results")
         rows = pd.DataFrame({"notation": _notations(raw, columns, backbone, path)}, index=raw.index)
         _require_alike(raw[role[raw.index] != SOURCE_ROLE], columns, path)
         if role.eq(SOURCE_ROLE).any():
@@ -89,6 +94,7 @@ class ReplayTable:
         if "start" in columns:
             rows = _with_starts(rows, raw[columns["start"]].str.strip(), path)
         failed = raw[columns["failure"]].str.strip() if "failure" in columns else pd.Series("", index=raw.index)
+        failed = failed.mask(failed.eq("") & status[raw.index].eq("failed"), "failed")
         if failed.ne("").any():
             rows["failure"] = failed
         rows["map"] = _map(raw, columns[quality], path, percent=quality == "map_percent", missing=failed.ne(""))
@@ -177,24 +183,38 @@ def _read(path: Path) -> pd.DataFrame:
     if not path.exists():
         raise StudyError(f"objective: there is no table {path}")
     try:
-        text = read_bounded(path).decode("utf-8-sig")
-        separator = max(",;\t", key=text[: text.find("\n")].count)
-        return pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
-    except (ValueError, OSError) as error:
+        text = read_table_text(path)
+        separator = max(",;\t", key=text.partition("\n")[0].count)
+        lines = [row for row in csv.reader(io.StringIO(text), delimiter=separator) if any(row)]
+    except (ValueError, OSError, csv.Error) as error:
         raise StudyError(
             f"objective: {path} is not a CSV table: {getattr(error, 'strerror', None) or error}",
             "a packed table must be unpacked first" if path.suffix in _PACKED else None,
         ) from error
+    header, *rows = lines or [[]]
+    for number, row in enumerate(rows, 1):
+        if any(cell.strip() for cell in row[len(header) :]):
+            raise StudyError(
+                f"objective: {path}, row {number}: more cells than columns",
+                "decimals have a point, and a value that holds the separator is in quotes",
+            )
+    width = len(header)
+    return pd.DataFrame([[*row[:width], *[""] * (width - len(row))] for row in rows], columns=header, dtype=str)
 
 
 def _columns(raw: pd.DataFrame, path: Path, cost: str) -> dict[str, str]:
     """Names of the columns by what they hold; `cost` is the study's cost."""
-    columns = {str(c).strip().lower(): str(c) for c in raw.columns}
-    for name, same in (("cost", cost), ("map_percent", "map")):
+    names = [str(c).strip().lower() for c in raw.columns]
+    if twice := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
+        raise StudyError(f"objective: {path} has two columns {twice[0]!r}", "leave one of them out")
+    columns = dict(zip(names, map(str, raw.columns), strict=True))
+    for name, same in (("cost", cost), ("map_percent", "map"), ("notation", "candidate")):
         if name in columns and same in columns:
             raise StudyError(f"objective: {path} has both columns {name!r} and {same!r}", "leave one of them out")
     if "cost" in columns:
         columns[cost] = columns.pop("cost")
+    if "failure_kind" in columns:  # as results tables call it
+        columns.setdefault("failure", columns["failure_kind"])
     return columns
 
 
@@ -211,7 +231,8 @@ def _numbers(raw: pd.DataFrame, column: str, path: Path, *, optional: bool = Fal
 
 def _seeds(raw: pd.DataFrame, column: str, path: Path) -> pd.Series:
     values = _numbers(raw, column, path)
-    _refuse(raw, column, path, values != values.round(), "is not a whole number", "number the replicates 0, 1, 2")
+    wrong = values.ne(values.round()) | values.abs().ge(2**53)  # beyond, two seeds are one number
+    _refuse(raw, column, path, wrong, "is not a whole number below 2^53", "number the replicates 0, 1, 2")
     return values.astype(int)
 
 
@@ -241,11 +262,14 @@ def _with_starts(rows: pd.DataFrame, written: pd.Series, path: Path) -> pd.DataF
 
 
 def _map(raw: pd.DataFrame, column: str, path: Path, *, percent: bool, missing: pd.Series) -> pd.Series:
-    given = raw.assign(**{column: raw[column].mask(missing & raw[column].str.strip().eq(""), "0")})
-    values = _numbers(given, column, path).mask(given[column].ne(raw[column]))
+    values = _numbers(raw.assign(**{column: raw[column].mask(missing, "0")}), column, path).mask(missing)
     wrong = ~values.between(0.0, 100.0 if percent else 1.0) & values.notna()
     within = "between 0 and 100" if percent else "a fraction between 0 and 1"
     _refuse(raw, column, path, wrong, f"is not {within}", "call the column `map_percent` if it holds percent")
+    if percent and 0.0 < values.max() <= 1.0:
+        raise StudyError(
+            f"objective: {path}, column {column!r}: no value is above 1 %", "fractions stand in a column `map`"
+        )
     return values / 100.0 if percent else values
 
 
@@ -310,7 +334,10 @@ def _one_row_each(rows: pd.DataFrame, path: Path, *, seeded: bool) -> pd.DataFra
 
 def _notations(raw: pd.DataFrame, columns: Mapping[str, str], backbone: str, path: Path) -> list[str]:
     written = columns.get("candidate", columns.get("notation"))
-    sites = {int(m.group(1)): column for name, column in columns.items() if (m := _SITE.match(name))}
+    numbered = [(int(m.group(1)), column) for name, column in columns.items() if (m := _SITE.match(name))]
+    sites = dict(numbered)
+    if len(sites) < len(numbered):
+        raise StudyError(f"objective: {path} has two columns of one site", "leave one of them out")
     if written is not None:
         texts = raw[written].tolist()
     elif sites:

@@ -284,6 +284,8 @@ def test_a_table_that_is_not_understood_names_what_was_found(tmp_path: Path) -> 
         table(tmp_path, "", "path|identity|camera|split")
     with pytest.raises(DataError, match=r"own\.csv:2: more cells than columns"):
         table(tmp_path, "a.png,1,1,train,oops\n")
+    with pytest.raises(DataError, match=r"has two columns 'identity'"):
+        table(tmp_path, "a.png,1,1,train,2\n", "path,identity,camera,split,Identity")
 
 
 def test_query_and_gallery_alone_are_a_set(tmp_path: Path) -> None:

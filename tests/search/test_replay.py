@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from search_builders import open_study, study_file, true_ms, work
 
@@ -79,11 +80,26 @@ def test_one_column_a_site_without_seeds_or_costs(tmp_path: Path) -> None:
         ),
         (["candidate,map", "resnet50,.8", "resnet18,.7", "resnet50,.9"], "rows 1 and 3 contradict each other"),
         (["candidate,map,cost,latency_ms", "resnet50,.8,1,2"], "both columns 'cost' and 'latency_ms'"),
+        (["candidate,notation,map", "resnet50,resnet18,.8"], "both columns 'notation' and 'candidate'"),
+        (["candidate,map,mAP", "resnet50,.8,.2"], "two columns 'map'"),
+        (["site1,site01,map", "se,cnl,.2"], "two columns of one site"),
+        (["candidate,seed,map", "resnet50,0,0,8"], "row 1: more cells than columns"),
+        (["candidate,seed,map", "resnet50,99999999999999999999,.8"], "'99999999999999999999' is not a whole number"),
+        (["candidate,seed,map", "resnet50,9007199254740993,.8"], "'9007199254740993' is not a whole number below 2"),
+        (["candidate,map_percent", "resnet50,.8"], "column 'map_percent': no value is above 1 %"),
+        (["candidate,map"], "holds no results"),
     ],
 )
 def test_every_value_is_read_or_named(tmp_path: Path, lines: list[str], said: str) -> None:
     with pytest.raises(StudyError, match=said):
         table(tmp_path, *lines)
+
+
+@pytest.mark.parametrize(("encoding", "end"), [("utf-16", "\r\n"), ("utf-8-sig", "\r"), ("utf-8", "\n")])
+def test_tables_as_other_programs_write_them(tmp_path: Path, encoding: str, end: str) -> None:
+    text = end.join(["sep=;", "candidate;map;note;", "resnet50;.8;a\u2028b;", ""])
+    (tmp_path / "results.csv").write_bytes(text.encode(encoding))
+    assert ReplayTable.read(tmp_path / "results.csv").lookup(Candidate.parse("resnet50"), 0) == 0.8
 
 
 def test_an_edited_table_is_another_one(tmp_path: Path) -> None:
@@ -176,6 +192,15 @@ def test_starts_controls_and_failures_of_a_results_table_are_read(tmp_path: Path
     assert read.lookup(failed, 1) != read.lookup(failed, 1)
     assert read.failure(failed, 1) == "diverged"
     assert read.seeds(plain) == [1], "the start's own training is no control"
+
+
+def test_what_a_study_says_of_trainings_without_a_result_is_read(tmp_path: Path) -> None:
+    """`Study.results()` has `status` and `failure_kind`; a value beside a failure was taken for a result."""
+    names = {"se@1": "finished,,.8", "se@2": "failed,diverged,", "se@3": "failed,,.3", "se@4": "running,,"}
+    read = table(tmp_path, "notation,status,failure_kind,map", *(f"resnet50+{n},{row}" for n, row in names.items()))
+    found = [read.lookup(Candidate.parse(f"resnet50+{name}"), 0) for name in names]
+    assert found == pytest.approx([0.8, np.nan, np.nan, None], nan_ok=True)
+    assert [read.failure(Candidate.parse(f"resnet50+se@{n}"), 0) for n in (2, 3)] == ["diverged", "failed"]
 
 
 def test_sources_are_not_the_networks_that_are_fine_tuned_from_them(tmp_path: Path) -> None:

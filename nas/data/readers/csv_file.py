@@ -8,7 +8,6 @@ with a BOM, with column names and splits in capitals, with backslashes in paths.
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import math
@@ -20,7 +19,7 @@ from pathlib import Path
 from nas.data.listing import labelled_dataset
 from nas.data.records import Box, ReidDataset
 from nas.errors import DataError, unknown_name
-from nas.files.given import read_bounded
+from nas.files.given import read_table_text
 
 COLUMNS = ("path", "identity", "camera", "split")
 SPLITS = ("train", "query", "gallery")
@@ -47,23 +46,15 @@ def read_csv(path: Path) -> ReidDataset:
 
 def _rows(path: Path) -> Iterator[_Row]:
     try:
-        lines = _text(path).splitlines()
-        if lines and lines[0].lower().startswith("sep="):  # how a spreadsheet notes its separator
-            lines = lines[1:]
-        header = lines[0] if lines else ""
+        text = read_table_text(path)
+        header = text.partition("\n")[0]
         separator = next((s for s in SEPARATORS if not _missing(_cells(header, s))), ",")
         _check_header(path, _cells(header, separator))
-        reader = csv.DictReader(io.StringIO("\n".join(lines)), delimiter=separator, skipinitialspace=True)
+        reader = csv.DictReader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
         for line in reader:
             yield _parse(f"{path}:{reader.line_num}", line, path.parent)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"the table {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _text(path: Path) -> str:
-    content = read_bounded(path)
-    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return content.decode("utf-16" if wide else "utf-8-sig")
 
 
 def _cells(line: str, separator: str) -> list[str]:
@@ -83,6 +74,8 @@ def _check_header(path: Path, names: list[str]) -> None:
             f"Its first line must name the columns {', '.join(COLUMNS)} (and bbox, if wanted), separated by commas, "
             "semicolons or tabs.",
         )
+    if twice := [name for name in (*COLUMNS, "bbox") if names.count(name) > 1]:
+        raise DataError(f"the table {path} has two columns {twice[0]!r}", "Leave one of them out.")
 
 
 def _parse(place: str, line: dict[str | None, str | None], folder: Path) -> _Row:
