@@ -16,11 +16,11 @@ import pandas as pd
 
 from nas.progress import duration
 from nas.results.choice import most_accurate
-from nas.results.columns import MAP, Metric, comparable, finished
+from nas.results.columns import MAP, Metric, comparable, failed, finished
 from nas.results.cost_tables import time_quote
 from nas.results.costs import COSTS, Quote, Ratio, ratio
 from nas.results.differences import to_controls
-from nas.results.levels import Level, candidates, is_plain, levels, quoted_level
+from nas.results.levels import Level, candidates, controls_of, is_plain, levels, quoted_level
 from nas.results.noise import noise_of
 from nas.results.power import POWER, ComparisonDesign, blocks_needed, seen_by
 from nas.spaces.labels import short_label
@@ -93,11 +93,15 @@ def answer_of(table: pd.DataFrame, cost: str = "latency_ms", metric: Metric = MA
     """
     level = quoted_level(levels(table, metric))
     if level is None:
-        return Answer("no result", "No training has finished yet, so there is no answer so far.")
+        lost = len(failed(table, metric))
+        return Answer(
+            "no result",
+            f"No training has finished yet{f' ({lost} failed)' if lost else ''}, so there is no answer so far.",
+        )
     gaps = to_controls(level.rows(table), metric)
     found = Answer(
         "no control",
-        _no_control(gaps, level, _elsewhere(table, metric) if gaps.empty else 0),
+        _no_control(gaps, level, failed(level.rows(table), metric), _elsewhere(table, metric) if gaps.empty else 0),
         confirmed=level.confirmed,
         level=level.words,
         compared=int(gaps["difference"].notna().sum()),
@@ -302,7 +306,7 @@ def _elsewhere(table: pd.DataFrame, metric: Metric) -> int:
     return sum(not is_plain(str(name)) for name in names)
 
 
-def _no_control(gaps: pd.DataFrame, level: Level, elsewhere: int) -> str:
+def _no_control(gaps: pd.DataFrame, level: Level, lost: pd.DataFrame, elsewhere: int) -> str:
     if gaps.empty and elsewhere:
         few = "The one network" if elsewhere == 1 else f"All {elsewhere} networks"
         return (
@@ -311,9 +315,16 @@ def _no_control(gaps: pd.DataFrame, level: Level, elsewhere: int) -> str:
         )
     if gaps.empty:
         return f"Only networks without blocks have finished where numbers may be quoted ({level.words})."
+    controls = {control for name in gaps["notation"] for control in controls_of(str(name))}
+    what = (
+        "Every training of the plain network failed"
+        if lost["notation"].isin(controls).any()
+        else "The plain network was not trained"
+    )
+    others = f"{len(gaps)} network{'s' * (len(gaps) != 1)}"
     return (
-        f"The plain network was not trained beside the {len(gaps)} networks with blocks ({level.words}), so none of "
-        "them can be said to be better or worse than it."
+        f"{what} beside the {others} with blocks ({level.words}), so none of them can be said to be better or worse "
+        "than it."
     )
 
 

@@ -101,6 +101,9 @@ def test_without_a_control_or_a_result_the_answer_says_so() -> None:
     found = answer_of(trained(BLOCKS[0], [0.6, 0.61]))
     assert found.kind == "no control"
     assert "was not trained beside" in found.sentence
+    lost = pd.concat([trained(PLAIN, [None, None]), trained(BLOCKS[0], [0.6, 0.61])], ignore_index=True)
+    assert answer_of(lost).sentence.startswith("Every training of the plain network failed beside the 1 network with")
+    assert "No training has finished yet (2 failed)" in answer_of(trained(PLAIN, [None, None])).sentence
     beside = trained(BLOCKS[0], [0.6, 0.61], role="follows")
     found = answer_of(pd.concat([trained(PLAIN, [0.6, 0.61], role="baseline"), beside], ignore_index=True))
     assert found.kind == "no control"
