@@ -26,6 +26,7 @@ from nas.search.definition import PretrainStage, StageDefinition, StudyDefinitio
 from nas.search.environment import environment
 from nas.search.objectives import OwnTrainer
 from nas.search.replay import ReplayTable
+from nas.search.stage_results import TuneResult
 from nas.search.starts import identity_forms
 from nas.spaces import Candidate, DesignSpace, own_code
 from nas.spaces.plugins import code_names
@@ -347,8 +348,7 @@ class StudyContext(StudyParts):
             return {}
         if view == SOURCE and self.pretraining is not None and self.pretraining.recipe is not None:
             return {}  # a recipe that the file writes out for its sources
-        results = [s.result or {} for s in self.repository.stages(self.study_id) if s.kind == "tune"]
-        return dict(next((result["recipe"] for result in results if "recipe" in result), {}))
+        return TuneResult.recipe_of(self.repository.stages(self.study_id)) or {}
 
     def space_of(self, stage: StageInfo) -> DesignSpace:
         """The space a stage works in: the one that the stage before it left; kept, with all that it has counted."""

@@ -135,6 +135,6 @@ def reopen(repository: Repository, study_id: int, grown: Growth) -> None:
     for stage in repository.stages(study_id):
         later = stage.position > min(grown.stages) and stage.kind in DERIVED
         if (later or stage.position in grown.stages) and stage.status != "waiting":
-            kept = AutoShrinkResult.of(stage) if stage.kind == "auto_shrink" else None
+            kept = AutoShrinkResult.of(stage.result) if stage.kind == "auto_shrink" else None
             left = None if kept is None else AutoShrinkResult(rounds=kept.rounds).to_dict()
             repository.set_stage(stage.id, status="waiting", result=left)

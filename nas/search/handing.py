@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from nas.errors import StudyError, unknown_name
 from nas.files.plain import JsonDict
 from nas.search.definition import StudyDefinition
+from nas.search.stage_results import TuneResult
 from nas.search.starts import identity_forms
 from nas.spaces import DesignSpace, Finding, Rule, RuleSet, rule_from_dict
 from nas.spaces.ruleset import Provenance
@@ -81,10 +82,10 @@ def handed_recipe(definition: StudyDefinition, repository: Repository | None) ->
     if source is None or repository is None:
         return base
     _require_end(repository, source, "recipe")
-    results = [stage.result or {} for stage in repository.stages(source.id) if stage.kind == "tune"]
-    if not results:
+    tuned = TuneResult.recipe_of(repository.stages(source.id))
+    if tuned is None:
         raise StudyError(f"recipe: study {study!r} tuned no recipe", "it needs a `tune` stage; or name a recipe here")
-    return base.with_overrides({**results[0]["recipe"], "name": f"{study}-tuned"})
+    return base.with_overrides({**tuned, "name": f"{study}-tuned"})
 
 
 def origin(definition: StudyDefinition, repository: Repository) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Self
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import field
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, PlainSerializer, PlainValidator, TypeAdapter
 from pydantic.dataclasses import dataclass
@@ -38,9 +39,9 @@ class StageResult:
     why: str | None = None
 
     @classmethod
-    def of(cls, stage: StageInfo) -> Self | None:
-        """The result as it is stored; None before there is one."""
-        return None if stage.result is None else TypeAdapter(cls).validate_python(stage.result)
+    def of(cls, stored: Mapping[str, Any] | None) -> Self | None:
+        """The result of a stage as it is stored; None before there is one."""
+        return None if stored is None else TypeAdapter(cls).validate_python(stored)
 
     def to_dict(self) -> JsonDict:
         """Plain data, without what is not known."""
@@ -94,6 +95,36 @@ class AutoShrinkResult(StageResult):
 
     rounds: tuple[RoundResult, ...] = ()
     done: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneResult(StageResult):
+    """Recipes as candidates on one network: those tried once, and the finalists in fresh seeds.
+
+    Attributes:
+        drawn: what is tried, the recipe as it is first.
+        finalists: what is trained again, likewise.
+        chosen: the best finalist; None before it is known.
+        means: the metric's mean over the fresh seeds.
+        failed: finalists that failed in one of them.
+        difference, low, high: the chosen one minus the recipe as it is, paired by seed, with its 95 % interval.
+    """
+
+    drawn: tuple[Drawn, ...] = ()
+    finalists: tuple[Drawn, ...] = ()
+    chosen: Drawn | None = None
+    means: dict[Drawn, float] = field(default_factory=dict)
+    failed: tuple[Drawn, ...] = ()
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @staticmethod
+    def recipe_of(stages: Iterable[StageInfo]) -> dict[str, object] | None:
+        """The recipe values that a study's `tune` stage chose; None before it has, and without one."""
+        results = (TuneResult.of(stage.result) for stage in stages if stage.kind == "tune")
+        recipes: Iterator[dict[str, object]] = (dict(f.chosen.recipe) for f in results if f and f.chosen)
+        return next(recipes, None)
 
 
 @dataclass(frozen=True, kw_only=True)

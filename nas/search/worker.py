@@ -33,6 +33,7 @@ from nas.search.launchers.base import HUNG
 from nas.search.measuring import measure_trained
 from nas.search.mirror import Mirror
 from nas.search.objectives import LeftBehindError
+from nas.search.stage_results import StageResult
 from nas.search.stages import HANDLERS, settings_of
 from nas.storage.checkpoint_store import CheckpointStore
 from nas.training.failures import OutOfMemory, failure_kind, fault_of
@@ -262,8 +263,8 @@ class Worker:
         before = [s for s in self._stages() if s.position < stage.position]
         if not before:
             return self.context.space.id
-        left = (before[-1].result or {}).get("space_id")
-        return left or before[-1].space_id or self.context.space.id
+        left = StageResult.of(before[-1].result) or StageResult()
+        return left.space_id or before[-1].space_id or self.context.space.id
 
     # -- training
 

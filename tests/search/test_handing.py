@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,20 @@ import yaml
 from search_builders import open_study, study_file, work
 
 from nas.errors import NasError, StudyError
+from nas.reporting.document import Paragraph, Table
 from nas.reporting.loading import study_data
 from nas.reporting.rules_file import write_rules
+from nas.reporting.story.tuned import tuned_recipe
 from nas.search import checks
 from nas.search.checks import check_study
 from nas.search.context import StudyParts
 from nas.search.definition import StudyDefinition, load_study
+from nas.search.stage_results import TuneResult
 from nas.search.stages import HANDLERS
 from nas.search.stages.tune import check_tunable, conclude, draw_settings
 from nas.spaces import Candidate, DesignSpace
 from nas.storage import Repository, open_database
+from nas.storage.records import StageInfo
 
 TRIPLE = "resnet50+cnl@6,14"
 
@@ -174,13 +179,14 @@ def test_only_fresh_seeds_decide_which_recipe_is_handed_on() -> None:
         for name, values in maps.items()
         for seed, value in enumerate(values)
     ]
-    told = conclude(pd.DataFrame(rows), "resnet50")
-    assert told["recipe"] == {"base_lr": 0.0005}
-    assert told["difference"] == pytest.approx(0.03)
+    plan = TuneResult(finalists=tuple(map(Candidate.parse, maps)))
+    told = conclude(plan, pd.DataFrame(rows))
+    assert told.chosen == plan.finalists[1]
+    assert told.difference == pytest.approx(0.03)
     # paired by seed: differences .03, .04, .02; sd .01, t(2) 4.303
-    assert told["low"] == pytest.approx(0.03 - 4.302653 * 0.01 / 3**0.5, abs=1e-6)
+    assert told.low == pytest.approx(0.03 - 4.302653 * 0.01 / 3**0.5, abs=1e-6)
     worse = pd.DataFrame(rows).assign(map=[0.7, 0.7, 0.7, 0.6, 0.6, 0.6])
-    assert conclude(worse, "resnet50")["recipe"] == {}
+    assert conclude(plan, worse).chosen == plan.finalists[0]
 
 
 def test_a_recipe_that_failed_in_a_seed_is_not_chosen_for_those_that_it_survived() -> None:
@@ -192,12 +198,27 @@ def test_a_recipe_that_failed_in_a_seed_is_not_chosen_for_those_that_it_survived
         for name, values in maps.items()
         for seed, value in enumerate(values)
     ]
-    told = conclude(pd.DataFrame(rows), "resnet50")
+    plan = TuneResult(finalists=tuple(map(Candidate.parse, maps)))
+    told = conclude(plan, pd.DataFrame(rows)).to_dict()
     assert (told["chosen"], told["failed"]) == (kept, [broken])
     assert told["difference"] == pytest.approx(0.01)
     # Where the recipe as it is failed, others are compared with it in its other seeds only.
     lost = pd.DataFrame(rows).assign(status=["failed", *["finished"] * 5, *["failed"] * 2, "finished"])
-    assert conclude(lost, "resnet50")["means"] == pytest.approx({"resnet50": 0.66, kept: 0.67})
+    assert conclude(plan, lost).to_dict()["means"] == pytest.approx({"resnet50": 0.66, kept: 0.67})
+
+
+def test_what_a_tuning_stage_left_before_is_read_and_one_cut_short_tuned_nothing() -> None:
+    """Databases of before hold the recipe beside the candidate that has it; a spent budget leaves its words alone."""
+    chosen = "resnet50[base_lr=0.0005]"
+    before = {"plain": "resnet50", "drawn": ["resnet50", chosen], "finalists": ["resnet50", chosen]}
+    before |= {"chosen": chosen, "recipe": {"base_lr": 0.0005}, "means": {"resnet50": 0.6, chosen: 0.7}, "failed": []}
+    stage = StageInfo(1, 1, 0, "0-tune", "tune", {}, "finished", None, before, None, None)
+    assert TuneResult.recipe_of([stage]) == {"base_lr": 0.0005}
+    read = TuneResult.of(before)
+    assert read is not None
+    assert read.drawn == read.finalists == (Candidate.parse("resnet50"), Candidate.parse(chosen))
+    assert read.means[read.finalists[1]] == 0.7
+    assert TuneResult.recipe_of([replace(stage, result={"stopped": "its budget is spent"})]) is None
 
 
 def test_the_persons_that_recipes_are_chosen_on_are_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,8 +260,17 @@ def test_a_recipe_is_tuned_used_and_handed_on(tmp_path: Path, monkeypatch: pytes
     study = repository.study("own")
     result = repository.stages(study.id)[0].result
     assert result is not None
-    assert result["plain"] == "resnet50"
-    assert result["recipe"]["base_lr"] in (8e-4, 1e-3)  # equally good; the recipe as it is has 3.5e-4
+    recipe = TuneResult.recipe_of(repository.stages(study.id))
+    assert recipe is not None
+    assert recipe["base_lr"] in (8e-4, 1e-3)  # equally good; the recipe as it is has 3.5e-4
+    assert result["drawn"][0] == result["finalists"][0] == "resnet50"
+    told = tuned_recipe(study_data(repository, "own"))
+    assert told is not None
+    text, table, _ = told.blocks
+    assert isinstance(text, Paragraph)
+    assert "+0.0045 [" in text.text
+    assert isinstance(table, Table)
+    assert [row[2] for row in table.rows] == ["handed on", "", ""]
     assert result["difference"] == pytest.approx(0.0045)
     rows = repository.results("own")
     tried = rows[rows["role"] == "tune"]
@@ -249,7 +279,7 @@ def test_a_recipe_is_tuned_used_and_handed_on(tmp_path: Path, monkeypatch: pytes
     swept = rows[rows["stage"] == "sweep"]
     assert set(swept["notation"]) == {"resnet50", "resnet101", "resnet50+hac@4", "resnet50+hac@8"}
     used = {repository.training(int(i))["recipe"]["base_lr"] for i in swept["training_id"]}  # type: ignore[index]
-    assert used == {result["recipe"]["base_lr"]}
+    assert used == {recipe["base_lr"]}
     second = {**own, "name": "second", "space": space, "recipe": {"study": "own"}, "stages": [sweep]}
     nas.run(second, in_process=True, progress=False)
-    assert repository.study("second").definition["recipe"]["base_lr"] == result["recipe"]["base_lr"]
+    assert repository.study("second").definition["recipe"]["base_lr"] == recipe["base_lr"]

@@ -34,7 +34,7 @@ class AutoShrink:
 
     def advance(self, context: StudyContext, stage: StageInfo, settings: AutoShrinkStage) -> bool:
         """Moves the current round on by what can be done now; remembers rounds in the stage's result."""
-        state = AutoShrinkResult.of(stage) or AutoShrinkResult()
+        state = AutoShrinkResult.of(stage.result) or AutoShrinkResult()
         if state.done:
             return True
         rows = stage_rows(context, stage)

@@ -53,7 +53,7 @@ class RuleTest:
 
     def advance(self, context: StudyContext, stage: StageInfo, settings: RuleTestStage) -> bool:
         """Draws both halves once, trains them, compares them once."""
-        plan = RuleTestResult.of(stage)
+        plan = RuleTestResult.of(stage.result)
         if plan is None:
             plan = self._plan(context, stage, settings)
             context.repository.set_stage(stage.id, result=plan.to_dict())

@@ -65,7 +65,7 @@ class Shrink:
         settings = settings.model_copy(update={"start": start, **band})
         stop = first_rung(sweep) if settings.fidelity in (None, sweep.fidelity) else None
         step = ShrinkStep(context, stage, settings, settings.fidelity or sweep.fidelity, stop)
-        proposal = ShrinkResult.of(stage)
+        proposal = ShrinkResult.of(stage.result)
         if proposal is None:
             proposal = step.derive(list(settings.families), ShrinkResult())
             context.repository.set_stage(stage.id, result=proposal.to_dict())

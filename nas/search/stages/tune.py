@@ -9,6 +9,7 @@ stage leaves varies no recipe values any more.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -18,6 +19,7 @@ from nas.results.intervals import mean_interval
 from nas.search.context import SELECT, StudyContext, StudyParts
 from nas.search.definition import TuneStage
 from nas.search.proposals.base import random_draws
+from nas.search.stage_results import TuneResult
 from nas.search.stages.base import TUNE, Preview, Wish, all_terminal, ask, replicated, seed_of, stage_rows
 from nas.search.stages.shrink import store_space
 from nas.spaces import Candidate, DesignSpace
@@ -37,23 +39,23 @@ class Tune:
 
     def advance(self, context: StudyContext, stage: StageInfo, settings: TuneStage) -> bool:
         """Asks for the drawn settings, then for the finalists; concludes once."""
-        plan = dict(stage.result or {})
-        if "recipe" in plan:
+        plan = TuneResult.of(stage.result)
+        if plan is not None and plan.chosen is not None:
             return True
         space, plain = context.space_of(stage), tuned_network(context, settings)
-        if not plan:
+        if plan is None:
             drawn = draw_settings(space, plain, settings.trainings, _rng(context, stage, space))
-            plan = {"plain": plain.notation, "drawn": [c.notation for c in drawn]}
-            context.repository.set_stage(stage.id, result=plan)
+            plan = TuneResult(drawn=tuple(drawn))
+            context.repository.set_stage(stage.id, result=plan.to_dict())
             ask(context, stage, [_wish(c, settings) for c in drawn])
         rows = stage_rows(context, stage)
         if not all_terminal(rows):
             return False
-        if "finalists" not in plan:
-            plan["finalists"] = _best(rows, plan["plain"], settings.finalists)
-            context.repository.set_stage(stage.id, result=plan)
-        finals = replicated([_wish(Candidate.parse(n), settings, batch=1) for n in plan["finalists"]], settings.seeds)
-        wishes = [Wish(**{**vars(w), "replicate": FINAL_SEEDS + w.replicate}) for w in finals]
+        if not plan.finalists:
+            plan = replace(plan, finalists=_best(rows, plan.drawn, settings.finalists))
+            context.repository.set_stage(stage.id, result=plan.to_dict())
+        finals = replicated([_wish(c, settings, batch=1) for c in plan.finalists], settings.seeds)
+        wishes = [replace(wish, replicate=FINAL_SEEDS + wish.replicate) for wish in finals]
         rows = stage_rows(context, stage)
         if not (rows["batch"] == 1).any():
             ask(context, stage, wishes)
@@ -61,10 +63,10 @@ class Tune:
         if not all_terminal(rows):
             return False
         seeds = {seed_of(context, wish) for wish in wishes}
-        told = conclude(rows[rows["seed"].isin(seeds) & rows["notation"].isin(plan["finalists"])], plan["plain"])
+        told = conclude(plan, rows[rows["seed"].isin(seeds)])
         left = context.searched
         store_space(context.repository, left, space)
-        context.repository.set_stage(stage.id, result={**plan, **told, "space_id": left.id})
+        context.repository.set_stage(stage.id, result=replace(told, space_id=left.id).to_dict())
         return True
 
     def preview(self, context: StudyContext, space: DesignSpace, settings: TuneStage) -> Preview:
@@ -110,7 +112,7 @@ def draw_settings(space: DesignSpace, plain: Candidate, count: int, rng: random.
     return list(found)
 
 
-def conclude(rows: pd.DataFrame, plain: str) -> dict[str, object]:
+def conclude(plan: TuneResult, rows: pd.DataFrame) -> TuneResult:
     """The best finalist by mean mAP over the fresh seeds, and its difference to the recipe as it is, paired by seed.
 
     Means are over the seeds that the recipe as it is finished. A setting that failed in one of them is not chosen: its
@@ -119,34 +121,39 @@ def conclude(rows: pd.DataFrame, plain: str) -> dict[str, object]:
     Raises:
         StudyError: the recipe as it is finished in none of the seeds.
     """
-    done = rows[rows["status"] == "finished"].pivot_table(index="seed", columns="notation", values="map")
+    named = {candidate.notation: candidate for candidate in plan.finalists}
+    plain, *_ = named
+    done = rows[(rows["status"] == "finished") & rows["notation"].isin(named)]
+    done = done.pivot_table(index="seed", columns="notation", values="map")
     if plain not in done:
         raise StudyError("tune: every training of the recipe as it is failed", "see `nas status`")
     whole = done[done[plain].notna()].dropna(axis="columns")
     means = whole.mean()
     chosen = str(means.idxmax()) if means.max() > means[plain] else plain
-    told: dict[str, object] = {
-        "chosen": chosen,
-        "recipe": dict(Candidate.parse(chosen).recipe),
-        "means": {str(name): float(value) for name, value in means.items()},
-        "failed": sorted(set(map(str, rows["notation"])) - set(means.index)),
-    }
+    told = replace(
+        plan,
+        chosen=named[chosen],
+        means={named[str(name)]: float(value) for name, value in means.items()},
+        failed=tuple(candidate for name, candidate in named.items() if name not in means),
+    )
     gained = whole[chosen] - whole[plain]
-    if chosen != plain and len(gained) > 1:
-        low, high = mean_interval(gained)
-        told |= {"difference": float(gained.mean()), "low": low, "high": high}
-    return told
+    if chosen == plain or len(gained) < 2:
+        return told
+    low, high = mean_interval(gained)
+    return replace(told, difference=float(gained.mean()), low=low, high=high)
 
 
 def _wish(candidate: Candidate, settings: TuneStage, batch: int = 0) -> Wish:
     return Wish(candidate=candidate, role=TUNE, sampler="random", batch=batch, fidelity=settings.fidelity, view=SELECT)
 
 
-def _best(rows: pd.DataFrame, plain: str, count: int) -> list[str]:
+def _best(rows: pd.DataFrame, drawn: tuple[Candidate, ...], count: int) -> tuple[Candidate, ...]:
     """The recipe as it is, and the best others."""
-    done = rows[(rows["status"] == "finished") & (rows["notation"] != plain)]
-    ranked = done.sort_values(["map", "notation"], ascending=[False, True])["notation"]
-    return [plain, *dict.fromkeys(map(str, ranked.head(count)))]
+    plain, *others = drawn
+    named = {candidate.notation: candidate for candidate in others}
+    done = rows[(rows["status"] == "finished") & rows["notation"].isin(named)]
+    ranked = done.sort_values(["map", "notation"], ascending=[False, True])["notation"].drop_duplicates()
+    return plain, *(named[name] for name in ranked.head(count))
 
 
 def _rng(context: StudyContext, stage: StageInfo, space: DesignSpace) -> random.Random:
