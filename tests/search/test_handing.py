@@ -18,8 +18,9 @@ from nas.reporting.rules_file import write_rules
 from nas.reporting.story.tuned import tuned_recipe
 from nas.search import checks
 from nas.search.checks import check_study
-from nas.search.context import StudyParts
+from nas.search.context import StudyContext, StudyParts
 from nas.search.definition import StudyDefinition, load_study
+from nas.search.runner import register
 from nas.search.stage_results import TuneResult
 from nas.search.stages import HANDLERS
 from nas.search.stages.tune import check_tunable, conclude, draw_settings
@@ -240,6 +241,25 @@ def test_tuning_needs_domains_and_comes_first() -> None:
     with pytest.raises(ValueError, match="before everything else"):
         tunable(stages=[{"sweep": {"candidates": 3}}, {"tune": {}}])
     assert check_tunable is not None
+
+
+def test_a_planner_that_ends_before_it_asked_is_followed_by_one_that_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was to be tried stood in the stage's result, so that nobody asked for it, and nothing was tuned."""
+    objective = {"python": lambda candidate, seed: {"map": 0.5}}
+    definition = tunable(objective=objective, cost="params")
+    repository = Repository(open_database("sqlite://"))
+    context = StudyContext(definition, repository, register(definition, repository))
+    (stage,) = repository.stages(context.study_id)
+
+    def plan() -> None:
+        HANDLERS["tune"].advance(context, repository.stage(stage.id), definition.stages[0].settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nas.search.stages.tune.ask", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            plan()
+    plan()
+    assert repository.stage_trainings(stage.id)["waiting"] == 6
 
 
 def test_a_recipe_is_tuned_used_and_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,9 +45,9 @@ class Tune:
         space, plain = context.space_of(stage), tuned_network(context, settings)
         if plan is None:
             drawn = draw_settings(space, plain, settings.trainings, _rng(context, stage, space))
+            ask(context, stage, [_wish(c, settings) for c in drawn])
             plan = TuneResult(drawn=tuple(drawn))
             context.repository.set_stage(stage.id, result=plan.to_dict())
-            ask(context, stage, [_wish(c, settings) for c in drawn])
         rows = stage_rows(context, stage)
         if not all_terminal(rows):
             return False
