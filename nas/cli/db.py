@@ -128,6 +128,10 @@ def export(
     file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="The archive to write.")],
     db: DatabaseUrl = DEFAULT_URL,
     with_checkpoints: Annotated[bool, typer.Option(help="Put the checkpoints into the archive too.")] = True,
+    checkpoints: Annotated[
+        str | None,
+        typer.Option("--checkpoints", metavar="FOLDER", help="Put them there instead, named by content."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Write a whole study to one file: results, curves, latencies, rules, checkpoints; an older archive is replaced.
@@ -135,9 +139,11 @@ def export(
     Example: nas db export market1501 market1501.nas.zip
     """
     store = checkpoint_store(None) if with_checkpoints else None
+    beside = None if checkpoints is None else checkpoint_store(checkpoints)
     with storage.open_database(db, create=False, read_only=True) as database, progress_bar("export") as progress:
         check_outputs((file,), (database.path,), force=storage.is_archive(file))
-        done = storage.export_study(storage.Repository(database), study, file, store=store, progress=progress)
+        repository = storage.Repository(database)
+        done = storage.export_study(repository, study, file, store=store, beside=beside, progress=progress)
     _show_archived(done, f"wrote {file}", json)
 
 

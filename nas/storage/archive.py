@@ -1,8 +1,8 @@
 """What a study's archive is, and how one is written: whole or not at all, as the study is at one moment.
 
 An archive is a zip with `study.db`, an SQLite file of these very tables with the rows that belong to one study and
-nothing else, and `checkpoints/<sha256>`. So there is no format of our own: it opens with any SQLite program, and
-migrations apply to it. Reading one is in `nas.storage.archive_import`.
+nothing else, and `checkpoints/<sha256>`, unless these went to a store beside it. So there is no format of our own: it
+opens with any SQLite program, and migrations apply to it. Reading one is in `nas.storage.archive_import`.
 """
 
 from __future__ import annotations
@@ -98,13 +98,20 @@ def columns_of(model: type[Base]) -> list[Column[Any]]:
 
 
 def export_study(
-    repository: Repository, study: str, path: Path, *, store: CheckpointStore | None = None, progress: Progress = silent
+    repository: Repository,
+    study: str,
+    path: Path,
+    *,
+    store: CheckpointStore | None = None,
+    beside: CheckpointStore | None = None,
+    progress: Progress = silent,
 ) -> Archived:
     """Writes one study to an archive, whole or not at all.
 
     Args:
         path: the file to write; an older one is replaced.
         store: where the checkpoints are; without it they stay behind.
+        beside: where they go, named by their content, instead of into the archive; what is there stays.
 
     Raises:
         StudyError: there is no study of this name.
@@ -124,7 +131,7 @@ def export_study(
             raise damaged(repository.database.url, f"a row of the study {study!r} is not what it must be") from error
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.write(file, DATABASE)
-            stored = 0 if store is None else _write_checkpoints(archive, store, files, progress)
+            stored = 0 if store is None else _write_checkpoints(archive, store, beside, files, progress)
         os.replace(partial, path)
     return Archived(study, counts, stored, str(path))
 
@@ -164,19 +171,34 @@ def _copy(session: Session, into: Session, model: type[Base], belongs: ColumnEle
 
 
 def _write_checkpoints(
-    archive: zipfile.ZipFile, store: CheckpointStore, files: Mapping[str, str], progress: Progress
+    archive: zipfile.ZipFile,
+    store: CheckpointStore,
+    beside: CheckpointStore | None,
+    files: Mapping[str, str],
+    progress: Progress,
 ) -> int:
     written = 0
     for done, (sha256, uri) in enumerate(sorted(files.items())):
         progress(done, len(files), "checkpoints")
+        if beside is not None and beside.is_intact(beside.uri(key_of(sha256)), sha256):
+            written += 1
+            continue
         with tempfile.TemporaryDirectory() as folder:
             try:
                 local = store.fetch(uri, Path(folder) / "checkpoint", sha256)
             except StorageError:
                 continue  # it is gone; the training's result is not
-            archive.write(local, f"checkpoints/{sha256}", zipfile.ZIP_STORED)
+            if beside is None:
+                archive.write(local, f"checkpoints/{sha256}", zipfile.ZIP_STORED)
+            else:
+                beside.put(local, key_of(sha256))
             written += 1
     return written
+
+
+def key_of(sha256: str) -> str:
+    """The name of a checkpoint in a store that names them by content."""
+    return f"{sha256}.pt"
 
 
 def _belonging(session: Session, study_id: int) -> dict[type[Base], ColumnElement[bool]]:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from nas.errors import StorageError, StudyError
 from nas.progress import Progress, silent
-from nas.storage.archive import TABLES, Archived
+from nas.storage.archive import TABLES, Archived, key_of
 from nas.storage.archive_reader import NOTHING, Archive, ArchiveRow, IdOf, open_archive
 from nas.storage.base import chunks, insert_missing
 from nas.storage.checkpoint_store import CheckpointStore
@@ -60,7 +60,8 @@ def import_study(
 
     Args:
         name: what to call it here; None for its own name.
-        store: where its checkpoints go, named by their content; without it they are left in the archive.
+        store: where its checkpoints go, named by their content; those that are there are taken as they are. Without
+            it they are left in the archive.
         ids: see `open_archive`.
 
     Raises:
@@ -81,12 +82,14 @@ def import_study(
 
 
 def _unpack_checkpoints(archive: Archive, store: CheckpointStore, progress: Progress) -> dict[str, str]:
-    stored = {}
+    wanted = {row["checkpoint_sha256"] for row in archive.rows(Training)} - archive.checkpoints - {None}
+    stored = {sha256: store.uri(key_of(sha256)) for sha256 in sorted(wanted)}
+    stored = {sha256: uri for sha256, uri in stored.items() if store.is_intact(uri, sha256)}
     for done, sha256 in enumerate(sorted(archive.checkpoints)):
         progress(done, len(archive.checkpoints), "checkpoints")
         with tempfile.TemporaryDirectory() as folder:
             archive.unpack(sha256, Path(folder) / "checkpoint")
-            stored[sha256], _ = store.put(Path(folder) / "checkpoint", f"{sha256}.pt")
+            stored[sha256], _ = store.put(Path(folder) / "checkpoint", key_of(sha256))
     return stored
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,31 @@ def test_out_and_in_again(made_up: str, capsys: pytest.CaptureFixture[str]) -> N
     assert answer(capsys)["study"] == "again"
     with open_database("other.db", create=False) as database:
         assert Repository(database).results("again")["map"].notna().all()
+
+
+def test_checkpoints_go_to_a_folder_by_content_and_are_found_there(
+    made_up: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, sha256 = tmp_path / "weights.pt", hashlib.sha256(b"weights").hexdigest()
+    weights.write_bytes(b"weights")
+    with open_database(made_up) as database, database.engine.begin() as connection:
+        told = "UPDATE nas_training SET checkpoint_uri = :uri, checkpoint_sha256 = :sha256 WHERE id = 1"
+        connection.execute(text(told), {"uri": str(weights), "sha256": sha256})
+    kept = tmp_path / "kept" / f"{sha256}.pt"
+    for content in (None, b"damaged", b"weights"):  # what is there before: nothing, another file, the file itself
+        if content is not None:
+            kept.write_bytes(content)
+        assert main(["db", "export", "made_up", "a.nas.zip", "--checkpoints", "kept", "--json"]) == 0
+        assert answer(capsys)["checkpoints"] == 1
+        assert [kept] == list(kept.parent.iterdir())
+        assert kept.read_bytes() == b"weights"
+    assert zipfile.ZipFile("a.nas.zip").namelist() == ["study.db"]
+    for name, content, found in (("again", b"weights", [str(kept)]), ("without", b"damaged", [])):
+        kept.write_bytes(content)
+        assert main(["db", "import", "a.nas.zip", "--db", f"{name}.db", "--checkpoints", "kept", "--json"]) == 0
+        assert answer(capsys)["checkpoints"] == len(found)
+        with open_database(f"{name}.db", create=False) as database:
+            assert list(Repository(database).checkpoints_of("made_up")["checkpoint"].dropna()) == found
 
 
 @pytest.mark.parametrize(
