@@ -176,12 +176,8 @@ def _report(study: Study) -> dict[str, str]:
 
 def _estimate(definition: StudyDefinition, url: str, *, probe: bool = True) -> StudyEstimate:
     with commands.database_if_there(url) as database:
-        repository = storage.Repository(database)
-        known = {s.name: s.id for s in repository.studies()}
-        context = search.StudyContext(
-            definition, repository, known.get(definition.name, 0), device=search.training_device(definition)
-        )
-        return search.estimate(context, probe=probe)
+        device = search.training_device(definition)
+        return search.estimate(search.StudyParts(definition, storage.Repository(database), device=device), probe=probe)
 
 
 def _dry_run(definition: StudyDefinition, url: str, json: bool) -> None:

@@ -10,6 +10,7 @@ from .campaign import read_campaign as read_campaign
 from .checks import check_study as check_study
 from .checks import insertion_warnings as insertion_warnings
 from .context import StudyContext as StudyContext
+from .context import StudyParts as StudyParts
 from .context import cache_folder as cache_folder
 from .context import reference_candidate as reference_candidate
 from .context import training_device as training_device

@@ -20,7 +20,7 @@ from nas import training
 from nas.data.readers import PUBLISHED
 from nas.errors import DataError
 from nas.files.plain import JsonDict
-from nas.search.context import SELECT, SOURCE, StudyContext
+from nas.search.context import SELECT, SOURCE, StudyParts
 from nas.search.definition import StageDefinition
 from nas.search.launchers.local import usable_cores
 from nas.search.stages import HANDLERS, Preview
@@ -31,6 +31,7 @@ from nas.training.fidelity import Fidelity
 
 if TYPE_CHECKING:
     from nas.data import ReidDataset
+    from nas.storage import Repository
     from nas.training import Recipe, Speed
 
 MEASURE_OVERHEAD_S = 1.0
@@ -122,11 +123,11 @@ class StudyEstimate:
         return {**totals, "images_per_s": self.images_per_s, "basis": self.basis, "stages": stages}
 
 
-def estimate(context: StudyContext, *, probe: bool = True) -> StudyEstimate:
+def estimate(context: StudyParts, *, probe: bool = True) -> StudyEstimate:
     """Estimates a study without starting it.
 
     Args:
-        context: the study; its database may be empty.
+        context: the study; where it has begun in its database, its own trainings tell their speed.
         probe: time a few training steps when the database knows no speed. Nothing is timed where nothing
             trains, or where it is not known on how many images.
     """
@@ -146,7 +147,7 @@ def estimate(context: StudyContext, *, probe: bool = True) -> StudyEstimate:
     return StudyEstimate(context.space.size(), found, images, told, basis, context.definition.workers)
 
 
-def space_at(context: StudyContext, stage: StageDefinition) -> DesignSpace:
+def space_at(context: StudyParts, stage: StageDefinition) -> DesignSpace:
     """The space that a stage works in, as far as it is known: what a shrink leaves is not."""
     return context.space if stage.kind in ("profile", "tune") else context.searched
 
@@ -160,9 +161,15 @@ class _Costs:
         may_probe: whether steps may be timed here.
     """
 
-    context: StudyContext
+    context: StudyParts
     may_probe: bool = False
     _speeds: dict[str, Speed | None] = field(default_factory=dict)
+
+    @cached_property
+    def _database(self) -> Repository | None:
+        """Where the study has begun; None before."""
+        database, name = self.context.repository, self.context.definition.name
+        return database if database and any(study.name == name for study in database.studies()) else None
 
     def hours(self, stage: StageDefinition, preview: Preview) -> float | None:
         """Of a stage; None when nothing is known of a speed that it needs."""
@@ -174,9 +181,8 @@ class _Costs:
         parts = [None if timing is None else 3600 * timing]
         if preview.trainings:
             view, recipe = self._trained(stage, preview)
-            plain = {self.context.baselines[0]: preview.trainings - sum(preview.on.values())} | {
-                Candidate.parse(text): number for text, number in preview.on.items()
-            }
+            first = preview.trainings - sum(preview.on.values())
+            plain = {self.context.baselines[0]: first, **preview.on}
             share = self._fidelity(stage).identities_share * (self.slowdown if stage.kind in WITH_BLOCKS else 1.0)
             parts += [self._trainings(share * n, network, recipe, view) for network, n in plain.items() if n]
             parts.append(TRAINING_OVERHEAD_S * preview.trainings)
@@ -191,9 +197,9 @@ class _Costs:
 
     def _own_hours(self, preview: Preview) -> float | None:
         """From the median time that one's own trainer took so far; None before its first training."""
-        if not preview.trainings or not self.context.study_id:
+        if not preview.trainings or self._database is None:
             return None if preview.trainings else 0.0
-        known = self.context.results()["seconds"].dropna()
+        known = self._database.results(self.context.definition.name)["seconds"].dropna()
         return preview.trainings * float(known.median()) / 3600 if len(known) else None
 
     def _trained(self, stage: StageDefinition, preview: Preview) -> tuple[str, Recipe]:
@@ -250,9 +256,9 @@ class _Costs:
     @cached_property
     def _stored(self) -> dict[str, float]:
         """Median images a second of the study's own trainings, by plain network."""
-        if not self.context.study_id or self.context.replay is not None:
+        if self._database is None or self.context.replay is not None:
             return {}
-        rows = self.context.results().dropna(subset=["images_per_s"])
+        rows = self._database.results(self.context.definition.name).dropna(subset=["images_per_s"])
         plain = rows["notation"].map(lambda text: Candidate.parse(text).baseline.notation)
         return {str(name): float(v) for name, v in rows["images_per_s"].groupby(plain).median().items()}
 
@@ -309,8 +315,8 @@ class _Costs:
     def _batch_s(self) -> float | None:
         """Seconds of a timed batch of the plain network: as it was measured, else as fast as features are taken."""
         baseline = self.context.baselines[0]
-        if self.context.study_id:
-            costs = self.context.repository.costs(self.context.definition.name)
+        if self._database is not None:
+            costs = self._database.costs(self.context.definition.name)
             known = costs.loc[costs["notation"] == baseline.notation, "latency_ms"].dropna()
             if len(known):
                 return float(known.iloc[0]) / 1000

@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nas.search.context import StudyContext
+from nas.search.context import StudyParts
 from nas.search.estimate import MEASURE_OVERHEAD_S, space_at
 from nas.search.stages import HANDLERS, Preview
 
@@ -52,7 +52,7 @@ class Remaining:
         workers: trainings at a time.
     """
 
-    def __init__(self, context: StudyContext, workers: int) -> None:
+    def __init__(self, context: StudyParts, workers: int) -> None:
         stages = context.definition.named_stages()
         self._previews: list[Preview] = [
             HANDLERS[s.kind].preview(context, space_at(context, s), s.settings) for s in stages

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from nas import training
-from nas.search.context import StudyContext, StudyParts
+from nas.search.context import StudyParts
 from nas.search.definition import ShrinkStage, StudyDefinition, load_study
 from nas.search.estimate import TRAINING_OVERHEAD_S, StudyEstimate, estimate
 from nas.search.stages.shrink import expected_noise, will_see
@@ -43,7 +43,7 @@ def dry(monkeypatch: pytest.MonkeyPatch) -> Dry:
         cheap = {"backend": "eager", "device": "cpu", "time_budget_s": 1.0, "threads": 1}
         data = {"name": "s", "space": SPACE, "data": {"market1501": "nowhere"}, "latency": cheap, "stages": stages}
         definition = StudyDefinition.model_validate({**data, **changes})
-        found = estimate(StudyContext(definition, Repository(open_database("sqlite://")), 0))
+        found = estimate(StudyParts(definition, Repository(open_database("sqlite://"))))
         run.asked = list(asked)  # type: ignore[attr-defined]
         return found
 
@@ -113,7 +113,7 @@ def test_a_sampler_of_ones_own_draws_what_it_draws(dry: Dry, tmp_path: Path, mon
     own_code.trust(["halves:Half"])
     rows = [SimpleNamespace(identity=n // 8, camera=n % 2) for n in range(128)]
     known = SimpleNamespace(train=rows, query=rows[:10], gallery=rows[:20])
-    monkeypatch.setattr(StudyContext, "dataset", lambda self, view: known)
+    monkeypatch.setattr(StudyParts, "dataset", lambda self, view: known)
     stages = [{"sweep": {"blocks": 1, "candidates": 4, "baselines": False}}]
     recipe = {"extends": "quickstart", "identities": 8, "images": 4}
     assert dry(stages, recipe=recipe).images == 3 * 8 * 4

@@ -15,7 +15,7 @@ from search_builders import work
 import nas
 from nas.networks.backbones import build_backbone
 from nas.search.checks import check_study
-from nas.search.context import StudyContext
+from nas.search.context import StudyContext, StudyParts
 from nas.search.definition import load_study
 from nas.search.joining import stored_definition
 from nas.search.runner import register
@@ -114,9 +114,9 @@ def test_what_lies_beside_the_file_comes_first(project: Path, tmp_path: Path, mo
     shutil.copytree(project, root)
     monkeypatch.chdir(project)  # has data/own, too
     definition = load_study(written(root))
-    assert StudyContext(definition, None, 0).dataset("final").root == root / "data" / "own"  # type: ignore[arg-type]
+    assert StudyParts(definition).dataset("final").root == root / "data" / "own"
     shutil.copytree(project / "data", root / "studies" / "data")
-    assert StudyContext(definition, None, 0).dataset("final").root == root / "studies" / "data" / "own"  # type: ignore[arg-type]
+    assert StudyParts(definition).dataset("final").root == root / "studies" / "data" / "own"
     shutil.rmtree(root / "studies" / "data")
     shutil.rmtree(root / "data")
-    assert StudyContext(definition, None, 0).dataset("final").root == project / "data" / "own"  # type: ignore[arg-type]
+    assert StudyParts(definition).dataset("final").root == project / "data" / "own"

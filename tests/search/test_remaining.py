@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from course_builders import Course, Stretch
 
-from nas.search.context import StudyContext
+from nas.search.context import StudyParts
 from nas.search.definition import load_study
 from nas.search.remaining import Remaining
-from nas.storage import Repository, open_database
 
 LOOK_S = 5
 CLOSE = 0.3
@@ -21,7 +20,7 @@ QUICKSTART = Path(__file__).parents[2] / "studies" / "quickstart.yaml"
 @pytest.mark.parametrize("start_s", [80.0, 325.0])
 def test_from_a_quarter_on_it_is_within_30_percent(start_s: float, between: float) -> None:
     """A quickstart: two plain networks beside each other, then the short trainings."""
-    context = StudyContext(load_study(QUICKSTART), Repository(open_database("sqlite://")), 0)
+    context = StudyParts(load_study(QUICKSTART))
     stages = [Stretch("profile", 0, 0, 60.0), Stretch("start", 2, 24, start_s)]
     stages += [Stretch(kind, number, 4, 18.0) for kind, number in (("sweep", 26), ("shrink", 15), ("confirm", 4))]
     course, left = Course(stages, 2, between), Remaining(context, 2)
@@ -34,13 +33,13 @@ def test_from_a_quarter_on_it_is_within_30_percent(start_s: float, between: floa
 
 
 @pytest.fixture
-def quickstart() -> StudyContext:
-    return StudyContext(load_study(QUICKSTART), Repository(open_database("sqlite://")), 0)
+def quickstart() -> StudyParts:
+    return StudyParts(load_study(QUICKSTART))
 
 
 @pytest.mark.parametrize(("workers", "rounds"), [(2, 19 + 8 + 2), (8, 5 + 2 + 1), (19, 2 + 1 + 1), (37, 4), (38, 3)])
 def test_a_round_that_fills_some_places_only_takes_as_long_as_a_full_one(
-    quickstart: StudyContext, workers: int, rounds: int
+    quickstart: StudyParts, workers: int, rounds: int
 ) -> None:
     """Sweep of 38, shrink of 15, confirmation of 4: each 100 s, a sixth of what the plain network took."""
     stages = [Stretch("profile", 0, 0, 1.0), Stretch("start", 1, 24, 600.0), Stretch("sweep", 38, 4, 100.0)]
@@ -52,7 +51,7 @@ def test_a_round_that_fills_some_places_only_takes_as_long_as_a_full_one(
         assert said == pytest.approx(100.0 * rounds - 50.0 * half, abs=0.1)
 
 
-def test_a_machine_that_others_share_by_now_is_expected_to_stay_so(quickstart: StudyContext) -> None:
+def test_a_machine_that_others_share_by_now_is_expected_to_stay_so(quickstart: StudyParts) -> None:
     stages = [Stretch("profile", 0, 0, 1.0), Stretch("start", 1, 4, 10.0), Stretch("sweep", 38, 4, 10.0)]
     course = Course([*stages, Stretch("shrink", 15, 4, 10.0), Stretch("confirm", 4, 4, 10.0)], 1, 0.0, slower=3.0)
     left, now = Remaining(quickstart, 1), 0.0
@@ -61,7 +60,7 @@ def test_a_machine_that_others_share_by_now_is_expected_to_stay_so(quickstart: S
     assert said == pytest.approx(course.ends - now, rel=0.15)
 
 
-def test_trainings_of_workers_that_joined_from_elsewhere_are_waited_for(quickstart: StudyContext) -> None:
+def test_trainings_of_workers_that_joined_from_elsewhere_are_waited_for(quickstart: StudyParts) -> None:
     stages = [Stretch("profile", 0, 0, 1.0), Stretch("start", 1, 24, 600.0), Stretch("sweep", 38, 4, 100.0)]
     stages += [Stretch("shrink", 15, 4, 100.0), Stretch("confirm", 4, 4, 100.0)]
     status, left = Course(stages, 2, 0.0).at(601.0), Remaining(quickstart, 2)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from nas.search.context import StudyContext
+from nas.search.context import StudyContext, StudyParts
 from nas.search.definition import BAND, AutoShrinkStage, SweepStage
 from nas.search.stage_results import AutoShrinkResult, RoundResult
 from nas.search.stages.base import Preview, Wish, all_terminal, ask, beside, epochs_of, replicated, stage_rows, started
@@ -52,7 +52,7 @@ class AutoShrink:
             return round_.propose()
         return round_.decide(rows) if round_.fresh_done(rows) else False
 
-    def preview(self, context: StudyContext, space: DesignSpace, settings: AutoShrinkStage) -> Preview:
+    def preview(self, context: StudyParts, space: DesignSpace, settings: AutoShrinkStage) -> Preview:
         """At most the budget in trainings."""
         first = next_step(space, [], auto_settings(settings))
         a_round = settings.seeds * (first.candidates + 2 * first.draws) + first.replicated

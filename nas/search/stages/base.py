@@ -105,7 +105,7 @@ class Preview:
         epochs: epochs a training.
         measurements: networks timed.
         note: one sentence.
-        on: of the trainings, how many on other plain networks than the space's first, by notation.
+        on: of the trainings, how many on other plain networks than the space's first.
         networks: networks that are timed because they were trained.
     """
 
@@ -113,7 +113,7 @@ class Preview:
     epochs: int = 0
     measurements: int = 0
     note: str = ""
-    on: Mapping[str, int] = field(default_factory=dict)
+    on: Mapping[Candidate, int] = field(default_factory=dict)
     networks: int = 0
 
 
@@ -124,7 +124,7 @@ class StageHandler(Protocol):
         """Asks for what is missing; True when the stage is finished."""
         ...
 
-    def preview(self, context: StudyContext, space: DesignSpace, settings: Any) -> Preview:
+    def preview(self, context: StudyParts, space: DesignSpace, settings: Any) -> Preview:
         """What the stage will do, without doing it."""
         ...
 
@@ -362,17 +362,17 @@ def replicated(wishes: Iterable[Wish], seeds: int) -> list[Wish]:
     return [replace(wish, replicate=r) for r in range(seeds) for wish in chosen]
 
 
-def elsewhere(context: StudyContext, wishes: Iterable[Wish], seeds: int = 1) -> dict[str, int]:
-    """Trainings of wishes on other plain networks than the space's first, by notation, for a `Preview`."""
-    found: dict[str, int] = {}
+def elsewhere(context: StudyParts, wishes: Iterable[Wish], seeds: int = 1) -> dict[Candidate, int]:
+    """Trainings of wishes on other plain networks than the space's first, for a `Preview`."""
+    found: dict[Candidate, int] = {}
     for wish in wishes:
         plain = wish.candidate.baseline
         if plain != context.baselines[0]:
-            found[plain.notation] = found.get(plain.notation, 0) + seeds
+            found[plain] = found.get(plain, 0) + seeds
     return found
 
 
-def anchors(context: StudyContext, space: DesignSpace, **common: Unpack[Common]) -> list[Wish]:
+def anchors(context: StudyParts, space: DesignSpace, **common: Unpack[Common]) -> list[Wish]:
     """Wishes for the networks without attention: the space's baselines and the reference, if a table has it."""
     found = [Wish(candidate=c, role=BASELINE, sampler="fixed", **common) for c in space.baselines()]
     is_known = context.replay is None or context.replay.seeds(context.reference)
@@ -381,14 +381,14 @@ def anchors(context: StudyContext, space: DesignSpace, **common: Unpack[Common])
     return found
 
 
-def started(context: StudyContext, settings: object, wishes: Iterable[Wish]) -> list[Wish]:
+def started(context: StudyParts, settings: object, wishes: Iterable[Wish]) -> list[Wish]:
     """Wishes with the starts of their stage, dealt out to the replicates."""
     starts = context.definition.starts_of(settings)
     return [replace(wish, start=starts[wish.replicate % len(starts)]) for wish in wishes]
 
 
 def controls(
-    context: StudyContext,
+    context: StudyParts,
     settings: object,
     baselines: Sequence[Candidate],
     candidates: int,
@@ -414,7 +414,7 @@ def controls(
 
 
 def beside(
-    context: StudyContext, space: DesignSpace, settings: object, candidates: int, **common: Unpack[Common]
+    context: StudyParts, space: DesignSpace, settings: object, candidates: int, **common: Unpack[Common]
 ) -> list[Wish]:
     """What a stage trains beside its candidates: controls from a warm start, else the networks without attention."""
     return controls(context, settings, space.baselines(), candidates, **common) or anchors(context, space, **common)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from nas.errors import StudyError
-from nas.search.context import FINAL, StudyContext, reference_candidate
+from nas.search.context import FINAL, StudyContext, StudyParts, reference_candidate
 from nas.search.cost_model import Limits, paid
 from nas.search.definition import ConfirmStage
 from nas.search.history import front, observations, spread_over_cost
@@ -58,7 +58,7 @@ class Confirm:
             context.repository.set_stage(stage.id, result=ConfirmResult().to_dict())
         return all_terminal(stage_rows(context, stage))
 
-    def preview(self, context: StudyContext, space: DesignSpace, settings: ConfirmStage) -> Preview:
+    def preview(self, context: StudyParts, space: DesignSpace, settings: ConfirmStage) -> Preview:
         """At most: the front's largest number, the given candidates and the baselines."""
         front_count = settings.max_candidates if settings.front else 0
         named = len({*settings.candidates, *settings.named})
@@ -87,7 +87,7 @@ class Confirm:
             found = [o for o in found if limits.admit(o.candidate)]
         return [o.candidate for o in spread_over_cost(front(found), settings.max_candidates)]
 
-    def _beside(self, context: StudyContext, space: DesignSpace, settings: ConfirmStage, candidates: int) -> list[Wish]:
+    def _beside(self, context: StudyParts, space: DesignSpace, settings: ConfirmStage, candidates: int) -> list[Wish]:
         """The controls of a warm start, and the networks without attention that are wanted besides."""
         common: Common = {"fidelity": settings.fidelity, "view": FINAL}
         plain = beside(context, space, settings, candidates, **common)
@@ -97,14 +97,14 @@ class Confirm:
         fixed = self._named(context, settings, common)
         return [*(w for w in plain if w.role == CONTROL), *(w for w in fixed if w.candidate.id not in taken)]
 
-    def _named(self, context: StudyContext, settings: ConfirmStage, common: Common) -> list[Wish]:
+    def _named(self, context: StudyParts, settings: ConfirmStage, common: Common) -> list[Wish]:
         return [
             Wish(candidate=c, role=BASELINE if i == 0 else REFERENCE, sampler="fixed", **common)
             for i, c in enumerate(_network(text, context) for text in settings.baselines or ())
         ]
 
 
-def _network(text: str, context: StudyContext) -> Candidate:
+def _network(text: str, context: StudyParts) -> Candidate:
     candidate = reference_candidate(text, context.baselines[0])
     if candidate.placements:
         raise StudyError(f"confirm: baselines holds {text!r}, which has blocks", "list it under `candidates`")

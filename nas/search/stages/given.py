@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from nas.search.context import StudyContext
+from nas.search.context import StudyContext, StudyParts
 from nas.search.definition import ShrinkStage, TrainingStage
 from nas.search.stages.base import (
     GIVEN,
@@ -40,7 +40,7 @@ class WithGiven:
         ask_missing(context, stage, _wishes(context, settings))
         return done and all_terminal(asked_rows(context, stage))
 
-    def preview(self, context: StudyContext, space: DesignSpace, settings: TrainingStage) -> Preview:
+    def preview(self, context: StudyParts, space: DesignSpace, settings: TrainingStage) -> Preview:
         """What the stage costs, and the named networks."""
         own, named = self.handler.preview(context, space, settings), len(_wishes(context, settings))
         if not named:
@@ -48,7 +48,7 @@ class WithGiven:
         return replace(own, trainings=own.trainings + named, note=f"{own.note}; {named} trainings of named networks")
 
 
-def _wishes(context: StudyContext, settings: TrainingStage) -> list[Wish]:
+def _wishes(context: StudyParts, settings: TrainingStage) -> list[Wish]:
     if not settings.named:
         return []
     own: Any = settings

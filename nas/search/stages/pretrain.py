@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nas.errors import StudyError
-from nas.search.context import SOURCE, StudyContext
+from nas.search.context import SOURCE, StudyContext, StudyParts
 from nas.search.definition import PretrainStage
 from nas.search.stages.base import Preview, Wish, all_terminal, ask, replicated, stage_rows
 from nas.search.starts import SOURCE_ROLE
@@ -37,7 +37,7 @@ class Pretrain:
             )
         return True
 
-    def preview(self, context: StudyContext, space: DesignSpace, settings: PretrainStage) -> Preview:
+    def preview(self, context: StudyParts, space: DesignSpace, settings: PretrainStage) -> Preview:
         """Networks times seeds, at the source recipe."""
         count = len(_wishes(settings))
         note = f"{count} source networks x {settings.seeds} seeds"

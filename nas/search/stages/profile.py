@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nas.latency.placements import plan_profile
-from nas.search.context import StudyContext
+from nas.search.context import StudyContext, StudyParts
 from nas.search.definition import ProfileStage
 from nas.search.far_device import has_answered
 from nas.search.measuring import measure_networks
@@ -32,7 +32,7 @@ class Profile:
 
         return measure_networks(context, planned, context.stopping, told)
 
-    def preview(self, context: StudyContext, space: DesignSpace, settings: ProfileStage) -> Preview:
+    def preview(self, context: StudyParts, space: DesignSpace, settings: ProfileStage) -> Preview:
         """Networks timed: equal tensors once, and two of them again as a check."""
         if not context.times:
             return Preview(note="costs come from the table" if context.trainer is None else "costs are told")
@@ -40,7 +40,7 @@ class Profile:
         return Preview(measurements=wanted, note=f"{wanted} networks timed, equal tensor shapes once and on a sample")
 
 
-def networks_to_profile(context: StudyContext, space: DesignSpace, settings: ProfileStage) -> list[Candidate]:
+def networks_to_profile(context: StudyParts, space: DesignSpace, settings: ProfileStage) -> list[Candidate]:
     """The plan of `nas latency profile` with the study's seed: shuffled, shapes checked, baselines first."""
     return plan_profile(
         space,

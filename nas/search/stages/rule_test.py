@@ -75,14 +75,14 @@ class RuleTest:
         context.repository.set_stage(stage.id, result=replace(plan, tests=tests, sufficient=sufficient).to_dict())
         return True
 
-    def preview(self, context: StudyContext, space: DesignSpace, settings: RuleTestStage) -> Preview:
+    def preview(self, context: StudyParts, space: DesignSpace, settings: RuleTestStage) -> Preview:
         """Both halves of every backbone, at most."""
         plain = [b for space in context.rule_test_spaces(settings.spaces) for b in space.baselines()]
         backbones, each = [b.backbone for b in plain], 2 * settings.candidates * settings.seeds
         if settings.single:
             each += 2 * settings.single * settings.seeds + max(settings.seeds, settings.single)
         each += len(controls(context, settings, plain[:1], 2 * settings.candidates)) * settings.seeds
-        on = {b.notation: each for b in plain if b != context.baselines[0]}
+        on = {b: each for b in plain if b != context.baselines[0]}
         trainings, epochs = each * len(plain), epochs_of(context, settings, settings.fidelity)
         note = f"at most {settings.candidates} networks that follow the rules and as many that do not, on "
         return Preview(trainings, epochs, note=note + ", ".join(backbones), on=on, networks=trainings // settings.seeds)

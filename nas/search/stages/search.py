@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from nas.search.context import StudyContext
+from nas.search.context import StudyContext, StudyParts
 from nas.search.cost_model import Limits, paid
 from nas.search.definition import SearchStage
 from nas.search.history import observations, promoted, seed_noise, stagnant
@@ -61,7 +61,7 @@ class Search:
             return False
         return not self._promote(context, stage, settings, rows)
 
-    def preview(self, context: StudyContext, space: DesignSpace, settings: SearchStage) -> Preview:
+    def preview(self, context: StudyParts, space: DesignSpace, settings: SearchStage) -> Preview:
         """Trainings at the first rung and the shares promoted from it."""
         count = min(settings.trainings, space.size())
         epochs = epochs_of(context, settings, settings.fidelity)

@@ -80,7 +80,7 @@ class Shrink:
         context.repository.set_stage(stage.id, result=step.decided(proposal, rows).to_dict())
         return True
 
-    def preview(self, context: StudyContext, space: DesignSpace, settings: ShrinkStage) -> Preview:
+    def preview(self, context: StudyParts, space: DesignSpace, settings: ShrinkStage) -> Preview:
         """Fresh draws from parent and child; none when no rule passes."""
         drawn = 2 * min(settings.confirm, space.size())
         plain = len(controls(context, settings, space.baselines(), drawn)) if drawn else 0

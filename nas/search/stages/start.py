@@ -12,7 +12,7 @@ from nas.errors import StudyError
 from nas.results.columns import finished
 from nas.results.intervals import mean_of
 from nas.results.levels import levels
-from nas.search.context import StudyContext, reference_candidate
+from nas.search.context import StudyContext, StudyParts, reference_candidate
 from nas.search.definition import StartStage
 from nas.search.stages.base import Preview, Wish, all_terminal, ask_missing, stage_rows
 from nas.search.starts import PLAIN_SEEDS, START_ROLE
@@ -40,7 +40,7 @@ class TrainStarts:
             )
         return True
 
-    def preview(self, context: StudyContext, space: DesignSpace, settings: StartStage) -> Preview:
+    def preview(self, context: StudyParts, space: DesignSpace, settings: StartStage) -> Preview:
         """Backbones times the number of starts, at the full recipe."""
         count = len(_wishes(context, settings))
         note = f"{count} plain network{'s' * (count > 1)} at the full recipe, to start from"
@@ -64,7 +64,7 @@ def plain_scores(context: StudyContext) -> list[str]:
     return said
 
 
-def _wishes(context: StudyContext, settings: StartStage) -> list[Wish]:
+def _wishes(context: StudyParts, settings: StartStage) -> list[Wish]:
     return [
         Wish(
             candidate=baseline,
@@ -79,7 +79,7 @@ def _wishes(context: StudyContext, settings: StartStage) -> list[Wish]:
     ]
 
 
-def _backbones(context: StudyContext, before: str) -> list[Candidate]:
+def _backbones(context: StudyParts, before: str) -> list[Candidate]:
     """The plain networks that a stage's candidates are made from."""
     (stage,) = [stage for stage in context.definition.named_stages() if stage.name == before]
     found = list(context.baselines)

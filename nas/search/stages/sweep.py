@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nas.errors import StudyError
-from nas.search.context import StudyContext
+from nas.search.context import StudyContext, StudyParts
 from nas.search.cost_model import DRAW_ATTEMPTS, Limits
 from nas.search.definition import MOST, SweepStage
 from nas.search.proposals.base import random_draws
@@ -61,7 +61,7 @@ class Sweep:
         ask_missing(context, stage, started(context, settings, wishes))
         return not context.repository.has_open_trainings(stage.id)
 
-    def preview(self, context: StudyContext, space: DesignSpace, settings: SweepStage) -> Preview:
+    def preview(self, context: StudyParts, space: DesignSpace, settings: SweepStage) -> Preview:
         """Trainings: candidates and what stands beside them, times the seeds."""
         space = _within(space, settings)
         count = sweep_size(space, settings)

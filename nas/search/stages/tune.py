@@ -69,7 +69,7 @@ class Tune:
         context.repository.set_stage(stage.id, result=replace(told, space_id=left.id).to_dict())
         return True
 
-    def preview(self, context: StudyContext, space: DesignSpace, settings: TuneStage) -> Preview:
+    def preview(self, context: StudyParts, space: DesignSpace, settings: TuneStage) -> Preview:
         """Settings once, finalists and the recipe as it is in each fresh seed."""
         drawn = len(draw_settings(space, tuned_network(context, settings), settings.trainings, random.Random(0)))
         finals = min(settings.finalists + 1, drawn) * settings.seeds
