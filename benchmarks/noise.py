@@ -1,6 +1,7 @@
 """What does it cost to tell a placement from the plain network? Noise and price of the ways to compare them.
 
     python benchmarks/noise.py --minutes 30 --out benchmarks/results/noise      # goes on where it was cut off
+    python benchmarks/noise.py --rounds 3 --known benchmarks/results/noise.json     # what was trained, read again
 
 Trains a few networks in each way, and reports the sd of one training beside others of its seed (what is left in a
 difference taken within a seed) and over seeds (in a difference that is not), with intervals; then the CPU seconds that
@@ -10,11 +11,13 @@ counted. Ways:
 - scratch, unpaired: the full recipe from random weights, candidate and control in seeds of their own;
 - scratch, pairs: the same in one seed, with the same batches (common random numbers);
 - warm, published forms; warm, identity forms: fine-tuned from one trained plain network, within seeds;
-- two starts: identity forms from two plain networks, what a placement is worth to each of them counted as noise.
+- two starts: identity forms from two plain networks, what a placement is worth to each of them counted as noise; in the
+  placement table, too, where the same networks were trained in several seeds of one start and in one of each of two.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
@@ -23,7 +26,7 @@ from real_trainings import CONTROLS, Lab, OutOfTime, arguments, identity, writte
 
 from nas.results.intervals import Spread
 from nas.results.noise import noise_of
-from nas.search.starts import control_count
+from nas.search.starts import PLAIN_SEEDS, control_count
 from nas.testing import placement_table
 
 PLAIN = "resnet50(width=0.25)"
@@ -111,18 +114,60 @@ def ways(rows: pd.DataFrame, once: float) -> list[Way]:
     return found
 
 
+def starts_of_table(seconds: float, once: float) -> list[Way]:
+    """The same networks of the placement table in all seeds of one start, and in one seed of it beside another's.
+
+    Args:
+        seconds: CPU seconds a training; the table's own are of a busy machine.
+        once: CPU seconds of a start.
+    """
+    rows = placement_table("pedestrians")
+    rows = rows[rows["role"].ne("start") & rows["form"].ne("published")]
+    names = rows["start"].str.partition("+")[0]
+    first = names.eq(rows["seed"].groupby(names).nunique().idxmax())
+    seeds = rows[first].groupby("notation")["seed"].nunique()
+    same = rows["notation"].isin(seeds.index[seeds.eq(seeds.max())])
+    sides = {"one start": first, "two starts": ~first | rows["seed"].eq(rows["seed"].min())}
+    return [
+        Way(f"the table, {name}", noise_of(own := rows[same & side]).single, seconds, n * once, len(own))
+        for n, (name, side) in enumerate(sides.items(), 1)
+    ]
+
+
 def of_table() -> str:
     """The noise of the placement table, which has many more fine-tunings, by how blocks are put in."""
     rows = placement_table("pedestrians")
     rows = rows[rows["role"].ne("start")]
-    told = []
+    told, beside = [], starts_on_handwriting()
     for form, other in (("identity", "published"), ("published", "identity")):
         own = rows[rows["form"].ne(other)]
         noise, placed = noise_of(own).single, own[own["form"].eq(form)]
         if len(placed) and noise.known:
-            low, high = noise.interval()
-            told.append(f"{form} forms {noise.sd:.4f} [{low:.4f}, {high:.4f}] (df {noise.df:.0f})")
-    return f"The placement table's own noise of one training: {'; '.join(told) or 'not known yet'}."
+            told.append(f"{form} forms {spread(noise)} (df {noise.df:.0f})")
+    own = f"The placement table's own noise of one training: {'; '.join(told) or 'not known yet'}."
+    same = "`the table`: the same networks there in all seeds of one start, and in one seed each of two; the seconds of"
+    return f"{own} {same} a training are those of the warm identity forms above. {beside}"
+
+
+def starts_on_handwriting() -> str:
+    """The same comparison for two blocks as published, which six seeds of two starts hold whole."""
+    rows = placement_table("handwriting")
+    rows = rows[rows["role"].ne("start")]
+    names = rows["start"].str.partition("+")[0]
+    seeds = rows["seed"].groupby(names).transform("nunique")
+    rows, names = rows[seeds.eq(seeds.max())], names[seeds.eq(seeds.max())]
+    within = [noise_of(own).single for _, own in rows.groupby(names)]
+    df = sum(one.df for one in within)
+    pooled = Spread(math.sqrt(sum(one.df * one.sd**2 for one in within) / df), df)
+    one, both = map(spread, (pooled, noise_of(rows).single))
+    told = f"On handwriting, HAC and SE as published in {seeds.max()} seeds of each of {names.nunique()} starts"
+    return f"{told}: {one} within a start, {both} over all."
+
+
+def spread(noise: Spread) -> str:
+    """An sd with its interval."""
+    low, high = noise.interval()
+    return f"{noise.sd:.4f} [{low:.4f}, {high:.4f}]"
 
 
 def report(found: list[Way], whole: bool) -> str:
@@ -140,11 +185,11 @@ def report(found: list[Way], whole: bool) -> str:
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     prices = {way.name: way.price for way in found if way.noise.known}
     for way in found:
-        known, (low, high) = way.noise.known, way.noise.interval()
+        known = way.noise.known
         rivals = [
             prices[name] / way.price for name in ("scratch, unpaired", "scratch, pairs") if known and name in prices
         ]
-        cells = [way.name, way.trainings, f"{way.noise.sd:.4f} [{low:.4f}, {high:.4f}]" if known else "not known"]
+        cells = [way.name, way.trainings, spread(way.noise) if known else "not known"]
         cells += [f"{way.noise.df:.0f}", f"{way.seconds:.0f}"]
         cells += [f"{way.seeds:.1f}", f"{way.price:,.0f}"] if known else ["", ""]
         cells += [" and ".join(f"1/{r:.1f}" for r in rivals)]
@@ -164,14 +209,16 @@ def report(found: list[Way], whole: bool) -> str:
 
 def main() -> None:
     args = arguments(__doc__ or "").parse_args()
-    lab = Lab(args.folder, args.minutes, smoke=args.smoke)
+    lab = Lab.of(args)
     rows, whole = trained(lab, args.rounds)
     if not rows:
         raise SystemExit("nothing was trained: give it more --minutes")
-    once = float(next(row["seconds"] for key, row in lab.done.items() if key.startswith(f"{PLAIN}|1000000|")))
-    found = ways(pd.DataFrame(rows), once)
+    start = lab.trained("start", PLAIN, PLAIN_SEEDS)
+    found = ways(pd.DataFrame(rows), start["seconds"])
+    tuned = [way.seconds for way in found if way.name == "warm, identity forms"]
+    found += starts_of_table(tuned[0] if tuned else math.nan, start["seconds"])
     numbers = [asdict(way) | {"seeds": way.seeds, "price": way.price} for way in found]
-    written(args.out, report(found, whole), {"ways": numbers, "trainings": list(rows)})
+    written(args.out, report(found, whole), {"ways": numbers, "trainings": [start, *rows]})
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Sequence
 from functools import cached_property
@@ -57,6 +58,16 @@ class Lab:
         self.done: dict[str, dict[str, Any]] = {row["key"]: row for row in map(json.loads, lines)}
         torch.set_num_threads(1)
 
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> Lab:
+        """As the options of `arguments` say."""
+        lab = cls(args.folder, args.minutes, smoke=args.smoke)
+        if args.known:
+            lab.end = -math.inf
+        for file in args.known:
+            lab.done |= {row["key"]: row for row in json.loads(file.read_text())["trainings"]}
+        return lab
+
     @cached_property
     def data(self) -> PreparedData:
         """The test view, as the table's study selects on it."""
@@ -78,15 +89,16 @@ class Lab:
         start: int | None = None,
         moved: int = 0,
         epochs: int | None = None,
+        rate: float | None = None,
         checkpoint: Path | None = None,
     ) -> dict[str, Any]:
-        """One training, from the list or now.
+        """One training, from the list or now; `epochs` and `rate`, the highest, are the recipe's where none are told.
 
         Raises:
             OutOfTime: it would have to begin after the end.
         """
         begun = "scratch" if start is None else moved_start(f"plain:{start}", moved)
-        key = f"{notation}|{seed}|{begun}|{epochs or ''}"
+        key = f"{notation}|{seed}|{begun}|{epochs or ''}" + ("" if rate is None else f"|{rate:g}")
         if key not in self.done:
             source = None if start is None else self.start(start)
             if self.end is not None and time.monotonic() > self.end:
@@ -97,7 +109,7 @@ class Lab:
                 self.recipe,
                 self.data,
                 seed=seed,
-                fidelity=None if start is None and epochs is None else Fidelity(epochs=epochs),
+                fidelity=None if start is None and epochs is None else Fidelity(epochs=epochs, base_lr=rate),
                 init_from=source,
                 moved=moved,
                 checkpoint=checkpoint,
@@ -153,6 +165,9 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, help="nothing new is trained after so many; what is there is reported")
     parser.add_argument("--folder", type=Path, default=Path(".nas/real_trainings"), help="weights, list of trainings")
+    parser.add_argument(
+        "--known", type=Path, nargs="+", default=[], help="reads the trainings of such .json again, and trains nothing"
+    )
     parser.add_argument("--rounds", type=int, default=2, help="seeds")
     parser.add_argument("--smoke", action="store_true", help="tiny trainings, to see that it runs")
     parser.add_argument("--out", type=Path, help="writes OUT.md and OUT.json")

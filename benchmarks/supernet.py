@@ -285,7 +285,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="scores to look at; all by default")
     parser.add_argument("--epochs", type=int, default=SUPERNET_EPOCHS, help="of the supernet")
     args = parser.parse_args()
-    lab = Lab(args.folder, args.minutes, smoke=args.smoke)
+    lab = Lab.of(args)
     rows = placement_table("pedestrians")
     rows = rows[rows["role"].ne("start") & rows["form"].ne("published")]
     noise = noise_of(rows).single.sd
