@@ -30,10 +30,7 @@ def run_campaign(campaign: Campaign, run_one: RunOne, url_of: UrlOf, *, json: bo
     """Runs every study to its end, or until the budget is spent; writes the common report either way.
 
     Args:
-        campaign: the studies.
         run_one: runs one study; calls what it is given twice a second.
-        url_of: the database of a study.
-        json: machine-readable output.
 
     Raises:
         StudyError: a study cannot go on, or the budget is spent before the last one has ended.

@@ -104,11 +104,7 @@ def _options(
 
 
 def _take_trust(arguments: list[str]) -> list[str]:
-    """The arguments without `--trust NAME`, wherever it stands; what it, and candidates typed here, name is trusted.
-
-    Raises:
-        NasError: a `--trust` without a name, or with something that is none.
-    """
+    """The arguments without `--trust NAME`, wherever it stands; what it, and candidates typed here, name is trusted."""
     left: list[str] = []
     rest = iter(arguments)
     for argument in rest:

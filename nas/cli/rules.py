@@ -144,13 +144,7 @@ def schema() -> None:
 
 
 def open_rules(name: str, db: str | None = None) -> spaces.RuleSet:
-    """The rules of a file, of a report's folder, of a study's report in `reports/`, or as they stand in its database.
-
-    Raises:
-        SpaceError: when there are none, or something is wrong with them.
-        StorageError: when the database cannot be read.
-        StudyError: when it has no such study.
-    """
+    """The rules of a file, of a report's folder, of a study's report in `reports/`, or as they stand in a database."""
     if db is not None:
         return reporting.Study.open(db, name).rules()
     if (path := _file(name)) is not None:

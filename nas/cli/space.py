@@ -192,11 +192,7 @@ def find_file(name: str, folder: str) -> Path:
 
 
 def open_space(name: str) -> spaces.DesignSpace:
-    """The space of a file, or of a shipped name.
-
-    Raises:
-        SpaceError: when there is none, or something is wrong with it.
-    """
+    """The space of a file, or of a shipped name."""
     path = find_file(name, "search_spaces")
     if not path.exists():
         known = sorted(file.stem for file in project.shipped("search_spaces").glob("*.yaml"))

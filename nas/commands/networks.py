@@ -50,11 +50,7 @@ def prepared(
     use: Literal["train", "evaluate"] = "train",
     progress: Progress | None = None,
 ) -> PreparedData:
-    """The images behind `data`, packed at one size.
-
-    Raises:
-        DataError: says what is wrong with them.
-    """
+    """The images behind `data`, packed at one size."""
     if isinstance(data, PreparedData):
         return data
     return images.prepare(
@@ -103,7 +99,6 @@ def require_sources(
 
     Args:
         network: to train.
-        final: the recipe it is trained with (`training.final_recipe`).
         start: a trained plain network to go on from; None for none.
         progress: told the bytes of published weights that are loaded.
 
@@ -193,11 +188,7 @@ def _path(given: str | Path | None) -> Path | None:
 
 
 def loaded(trained: Trained) -> Checkpoint:
-    """The weights that are meant.
-
-    Raises:
-        TrainingError: there is no such file, or a training that kept no weights.
-    """
+    """The weights that are meant; a `TrainingError` where there is no such file, or a training that kept no weights."""
     if isinstance(trained, Checkpoint):
         return trained
     if not isinstance(trained, TrainingResult):

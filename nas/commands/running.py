@@ -136,11 +136,7 @@ def _task(context: search.StudyContext, url: str, lease_s: float) -> search.Work
 
 
 def _tell_of_the_stop(status: StudyStatus, tell: Callable[[str], object]) -> None:
-    """A study that was wished to stop: by a person, by its budget, or by too many failures.
-
-    Raises:
-        StudyError: too much failed.
-    """
+    """Says that a study was wished to stop, by a person or its budget; raises where too much failed."""
     name, why = status["study"], status["why"] or "it was asked to"
     if status["failed"]:
         raise StudyError(

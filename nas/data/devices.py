@@ -20,12 +20,8 @@ def card(device: str | torch.device) -> torch.device:
 def usable_device(name: str, error: type[NasError] = TrainingError) -> str:
     """The device of that name; `auto` is the GPU where torch can use one, else the CPU.
 
-    Args:
-        name: auto, cpu, cuda or cuda:N.
-        error: what is raised.
-
     Raises:
-        NasError: no such name, or no such device on this machine.
+        error: no such name, or no such device on this machine.
     """
     if name == "auto":
         return "cpu" if why_no_gpu() else "cuda"

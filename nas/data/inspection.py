@@ -64,13 +64,7 @@ class DataReport:
 
 
 def check_dataset(dataset: ReidDataset, *, decode: bool = True, progress: Progress | None = None) -> DataReport:
-    """Look a set over.
-
-    Args:
-        dataset: as read.
-        decode: open every image; the only slow part.
-        progress: told the number of opened images.
-    """
+    """Look a set over; `decode` opens every image, which is the only slow part."""
     looks = look_at_images(dataset, progress) if decode else []
     findings = [
         *_uses(dataset),

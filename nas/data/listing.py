@@ -30,8 +30,6 @@ def read_folders(root: Path, name: str, example: str, optional: bool = False) ->
     """Read a set laid out like Market-1501: three folders, names that begin with identity and camera.
 
     Args:
-        root: folder that holds the three.
-        name: of the set.
         example: a file name for the error that finds another.
         optional: a set without query and gallery folders, or with nothing else, is all right.
 
@@ -64,8 +62,6 @@ def labelled_dataset(
     """A set from images with their labels as text; junk is left out and counted.
 
     Args:
-        name: of the set.
-        root: folder it lives in.
         splits: path, identity, camera and box of every image, by split.
         where: what errors name.
         left_out: files that were not read, by reason.
@@ -101,14 +97,10 @@ class Listed:
 
 
 def list_images(folder: Path, *, nested: bool = False) -> Listed:
-    """The images in a folder: what every command that takes one reads.
+    """The images in a folder (`nested`: and in its sub-folders): what every command that takes one reads.
 
     Hidden files and folders (`.thumbnails`, `._a.jpg`), those that file servers keep (`@eaDir`) and files of other
     kinds are left out.
-
-    Args:
-        folder: to list.
-        nested: its sub-folders too.
 
     Raises:
         DataError: the folder cannot be listed.

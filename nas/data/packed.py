@@ -47,8 +47,6 @@ def open_pack(
     Args:
         records: images in the order of the rows.
         size: height and width in pixels.
-        cache: folder for packs (`default_cache()` when None).
-        progress: told the number of packed images.
 
     Raises:
         DataError: an image cannot be read (all are tried, the first few named), or no space left.

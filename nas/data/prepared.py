@@ -36,7 +36,6 @@ class PackedSplit:
         identities: int64 (N,), raw identities.
         labels: int64 (N,), 0..C-1 in the order of the raw identities.
         cameras: int64 (N,).
-        records: where the images came from.
     """
 
     store: Tensor
@@ -138,12 +137,9 @@ def prepare(
     """Pack (at first use) and label the images of a set or view.
 
     Args:
-        dataset: from `load_dataset` or `dataset_view`.
         size: height and width in pixels.
-        cache_dir: folder for packs; `.nas/cache` or `$NAS_CACHE` when None.
         identities_share: share of the training identities to keep; smaller shares are part of larger ones.
         seed: which identities the share keeps.
-        progress: told the number of packed images.
         device: where the pixels go when they fit; otherwise they stay memory-mapped.
         use: `train` needs training images too, `evaluate` query and gallery only.
 

@@ -89,9 +89,6 @@ class ReidDataset:
     Args:
         name: short name for tables, e.g. `market1501`.
         train: images to learn from; their identities are raw numbers, not labels.
-        query: test images searched for.
-        gallery: test images searched in.
-        root: folder the set lives in.
         spec: how the set was asked for, e.g. `{"market1501": "data/Market"}`.
         junk: images of identity -1 that were left out, by split.
         left_out: entries of the folders that are no images of the set, by reason.
@@ -189,7 +186,6 @@ def require_same_data(dataset: ReidDataset, wanted: str, counts: Mapping[str, Ma
     """Compare the data of this machine, as it is now, with the data that a training was asked for on.
 
     Args:
-        dataset: here.
         wanted: id of the set that the training belongs to.
         counts: of that set, by split, as stored.
 

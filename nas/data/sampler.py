@@ -29,7 +29,6 @@ class PKSampler:
         cameras: (N,) camera of each image.
         p: identities a batch, at least 1.
         k: images an identity, at least 1.
-        seed: same seed, same batches.
         camera_aware: deal each hand over as many different cameras as possible.
 
     Raises:

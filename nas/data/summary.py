@@ -36,8 +36,6 @@ class DataSummary:
     """A set in numbers.
 
     Args:
-        splits: persons, images, cameras and distractors a split.
-        junk: images left out, by split.
         images_a_person: of the training split.
         cameras_a_person: of the training split.
         positives: right answers a query, after same-camera removal (queries without any count 0).

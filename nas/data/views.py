@@ -35,7 +35,6 @@ def dataset_view(
     finds itself. The test split is not in the result.
 
     Args:
-        dataset: the set as read.
         view: `select` or `final`.
         val_share: share of the training identities to hold out, above 0 and below 1.
         val_identities: their number, instead of the share.

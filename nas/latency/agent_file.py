@@ -28,11 +28,7 @@ ONNX Runtime or TensorRT when a network asks for them.
 
 
 def agent_file() -> str:
-    """The text of the agent as one Python file.
-
-    Raises:
-        LatencyError: when two modules define the same name.
-    """
+    """The text of the agent as one Python file; a `LatencyError` when two modules define the same name."""
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in _sources()]
     imports = {ast.unparse(node) for tree in trees for node in tree.body if _is_import(node)}
     kept = [node for tree in trees for node in tree.body[1:] if not _is_import(node)]

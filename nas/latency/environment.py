@@ -23,10 +23,9 @@ LIBRARIES = ("torch", "torchvision", "timm", "numpy", "onnx", "onnxruntime", "on
 
 
 def read_environment(protocol: LatencyProtocol, versions: dict[str, str] | None = None) -> dict[str, object]:
-    """Everything known about the machine that measures.
+    """Everything known about the machine that measures; of a GPU where the protocol has one.
 
     Args:
-        protocol: decides whether a GPU is looked at.
         versions: versions of further libraries, from the backend (CUDA, cuDNN, the engine).
     """
     index = gpu_index(protocol.device)

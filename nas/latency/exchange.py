@@ -71,11 +71,6 @@ def request_jobs(
     """Leaves a job for each network, and for the reference it is told in, that has none yet for device and protocol.
 
     Args:
-        repository: of the study's database.
-        networks: candidates; their recipe does not matter.
-        protocol: how the device shall measure.
-        device: the device's name in the study.
-        progress: told the networks written.
         plain: the plain network that others are timed in turns with; default: that of the first network's backbone.
 
     Returns:
@@ -109,11 +104,7 @@ def request_jobs(
 
 
 def require_onnx(protocol: LatencyProtocol) -> None:
-    """Refuses a protocol whose jobs are ONNX files, where those cannot be written.
-
-    Raises:
-        LatencyError: ONNX is not installed.
-    """
+    """Refuses a protocol whose jobs are ONNX files, where those cannot be written."""
     missing = installed("onnx") if protocol.backend in ENGINE_BACKENDS else None
     if missing:
         raise LatencyError(f"jobs for a device are ONNX files, and {missing}", "pip install 'nas-reid[latency]'")
@@ -167,12 +158,8 @@ def answer_jobs(
     """Times on this machine what waits for a device, one job after the other; every backend that is here.
 
     Args:
-        repository: of the study's database.
         device: the name that the study calls this machine by.
         owner: who takes the jobs; of several workers on the device each job goes to one.
-        plain: see `request_jobs`.
-        stopping: asked between jobs.
-        measure_one: as `nas.latency.measure`.
     """
     done, store = Returned(), RepositoryStore(repository)
     for job in _open_jobs(repository, device):
@@ -208,9 +195,7 @@ class Bridge:
     """Carries jobs of one device from a study's database into an exchange folder, and its results back.
 
     Args:
-        repository: of the study's database.
         folder: a path, or an address that fsspec reads, such as `sftp://user@board/home/user/exchange`.
-        device: the device's name in the study.
 
     Raises:
         LatencyError: when the address cannot be reached.

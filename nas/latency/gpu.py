@@ -163,8 +163,7 @@ def idle_gpu_share(nvml: ModuleType, card: object) -> float | None:
 class GpuSampler:
     """Clocks, temperature and throttling of a GPU while it works, read between batches at most ten times a second.
 
-    Args:
-        index: of the card; None for a CPU, of which nothing is read.
+    `index` is the card's; None stands for a CPU, of which nothing is read.
     """
 
     def __init__(self, index: int | None) -> None:

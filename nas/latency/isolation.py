@@ -75,11 +75,7 @@ class FileLock:
         self._descriptor: int | None = None
 
     def try_acquire(self, *, exclusive: bool) -> bool:
-        """Takes the lock if it is free at once; tells whether it did.
-
-        Raises:
-            LatencyError: when the file cannot be used as a lock.
-        """
+        """Takes the lock if it is free at once; tells whether it did. A file that cannot be one is a `LatencyError`."""
         descriptor = self._open()
         try:
             fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
@@ -201,11 +197,7 @@ class TrainingPresence:
         self._wait = _Wait(timeout_s, while_waiting, "training")
 
     def __enter__(self) -> TrainingPresence:
-        """Waits until no measurement runs or waits, then takes the machine shared.
-
-        Raises:
-            LatencyError: after the time-out.
-        """
+        """Takes the machine shared once no measurement runs or waits; `LatencyError` after the time-out."""
         try:
             for gate, machine in self._locks:
                 self._wait.for_lock(gate, exclusive=False)
@@ -251,10 +243,8 @@ def exclusive_measurement(
 ) -> Iterator[None]:
     """Holds a device exclusively: no training and no other measurement of ours runs on it meanwhile.
 
-    Args:
-        timeout_s: the longest wait, for each lock; None waits as long as it takes.
-        while_waiting: called many times a second while waiting, once with whom for (may raise to stop).
-        device: `cpu` for the whole machine; a GPU's measurement lets trainings on other cards go on.
+    Takes what `TrainingPresence` takes. `cpu` is the whole machine; beside a GPU's measurement trainings on other cards
+    go on.
 
     Raises:
         LatencyError: after the time-out; names the processes that hold the machine.

@@ -28,12 +28,6 @@ def make_job(
 ) -> dict[str, Any]:
     """A job as the mailbox keeps it.
 
-    Args:
-        candidate: the network to time.
-        protocol: how.
-        device: whom the job is for.
-        reference: the network to time in turns with; None: alone.
-
     Returns:
         `device`, `architecture_id`, `notation`, `protocol_id`, `protocol`, `network` (see `pack`; None for a backend
         that rebuilds the networks) and `sha256` of it.

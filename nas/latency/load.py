@@ -88,11 +88,9 @@ def busiest(count: int = 3, span_s: float = PROBE_S) -> list[str]:
 
 
 def probe(gpu: int | None = None, span_s: float | None = None) -> Load:
-    """The load over a short span in which this process does nothing.
+    """The load over a short span in which this process does nothing, of a GPU too where its index is given.
 
-    Args:
-        gpu: index of the GPU to look at, None for none.
-        span_s: seconds to watch; None: as long as its readings need.
+    `span_s` None: as long as its readings need.
     """
     with LoadMeter() as meter:
         time.sleep(span_s or (PROBE_S if gpu is None else GPU_PROBE_S))

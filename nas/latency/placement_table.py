@@ -45,11 +45,7 @@ class ShapeCheck:
 
 @dataclass(frozen=True)
 class PlacementTable:
-    """Latencies of networks of one protocol and device, seen as placements.
-
-    Attributes:
-        records: record by architecture.
-    """
+    """Latencies of networks of one protocol and device by architecture, seen as placements."""
 
     records: Mapping[Candidate, LatencyRecord]
 

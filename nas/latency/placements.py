@@ -38,8 +38,6 @@ def plan_profile(
     """The networks of a profile: baselines, references, one single placement a distinct shape, and checks.
 
     Args:
-        space: its baselines and single placements are measured.
-        blocks: types of the single placements; None: all of the space.
         references: networks a good placement must beat.
         checks: single placements measured although an equal tensor is measured already.
         seed: draws the checks and the order of the singles, so that a drift of the machine does not follow the sites.
@@ -75,7 +73,6 @@ def reference_of(candidate: Candidate, plain: Candidate) -> Candidate | None:
     """The network that a candidate is timed in turns with.
 
     Args:
-        candidate: of any recipe.
         plain: the first plain network of a study, which all plain networks are compared with; itself has none.
 
     >>> reference_of(Candidate.parse("resnet50+se@8"), Candidate.parse("resnet18")).notation
@@ -88,14 +85,7 @@ def reference_of(candidate: Candidate, plain: Candidate) -> Candidate | None:
 
 @dataclass
 class ProfileOutcome:
-    """The outcome of a profile.
-
-    Attributes:
-        protocol: how it was measured.
-        device: on what.
-        records: what was measured, by architecture.
-        failures: why some were not, by architecture.
-    """
+    """How a profile was measured and on what, its records, and why some failed, both by architecture."""
 
     protocol: LatencyProtocol
     device: str
@@ -133,12 +123,8 @@ def profile(
     """Measures what the store does not have yet, and the references that takes.
 
     Args:
-        networks: of `plan_profile`.
-        protocol: how to measure.
         store: where records are found and kept.
-        progress: told the networks done.
         plain: the network that plain networks are timed in turns with; default: the first of `networks`.
-        should_stop: asked between networks; True ends the profile early, with what is there.
         measure_one: as `nas.latency.measure`, told candidate, protocol, reference and its best-known time.
         device: name records are kept under; default this machine's.
     """

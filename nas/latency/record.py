@@ -247,8 +247,6 @@ def pooled(
 
     Args:
         builds: milliseconds of every timed batch, a sequence a build: (network,) or (network, reference).
-        build_seconds: how long each build took.
-        reference: notation of the reference, when there is one.
 
     Returns:
         The fields median_ms, mean_ms, p5_ms, p95_ms, sd_ms, batches and builds of a `LatencyRecord`, and of a pair

@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 
 class RepositoryStore:
-    """Records in a study's database.
-
-    Args:
-        repository: of `nas.storage`.
-    """
+    """Records in a study's database."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository

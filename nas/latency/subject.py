@@ -24,7 +24,6 @@ class Subject:
     Attributes:
         name: for people; the notation of a candidate.
         make: builds the network, in evaluation mode, for float images (B, 3, H, W).
-        candidate: the candidate, when it is one.
     """
 
     name: str

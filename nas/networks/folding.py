@@ -47,11 +47,7 @@ class ScaleShift(nn.Module):
 def fold_batchnorm(network: ReidNetwork) -> ReidNetwork:
     """A copy of a network as deployed: evaluation mode, normalisation folded, no classifier.
 
-    Args:
-        network: any network; it is left as it is.
-
-    Returns:
-        A network whose embeddings equal those of `network` in evaluation mode up to rounding.
+    Its embeddings equal those of `network` in evaluation mode up to rounding; that one is left as it is.
     """
     folded = copy.deepcopy(network).eval()
     folded.classifier = None

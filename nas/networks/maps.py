@@ -28,8 +28,6 @@ class BlockMap:
     """What one block does to the maps of B images.
 
     Attributes:
-        site: number of the site.
-        block: name of the block.
         positions: (B, H, W) gain of each position.
         channels: (B, C) gain of each channel.
     """

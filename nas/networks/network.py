@@ -160,12 +160,7 @@ def _seeded(seed: int | None, stream: int) -> Iterator[None]:
 
 
 def replace_classifier(network: ReidNetwork, num_classes: int | None, seed: int | None = None) -> None:
-    """Gives a network a fresh classifier for other identities (None removes it), where the old one was.
-
-    Args:
-        num_classes: identities of the new training set.
-        seed: makes the new weights reproducible.
-    """
+    """Gives a network a fresh classifier for other identities (None removes it), where the old one was."""
     place = next(network.parameters())
     with _seeded(seed, -1):
         fresh = None if num_classes is None else network.make_classifier(num_classes)

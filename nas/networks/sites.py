@@ -77,8 +77,6 @@ class Call:
     """One call of a module.
 
     Attributes:
-        path: its name.
-        module: itself.
         node: number of the tensor it returned, in the order they were made.
         shape: of that tensor.
     """
@@ -381,12 +379,7 @@ def _pair(value: Any) -> tuple[Any, Any]:
 
 
 class BlockAfter:
-    """A forward hook: what a module returns goes through the block of its site.
-
-    Args:
-        blocks: all blocks of the network.
-        key: number of the site, as text.
-    """
+    """A forward hook: what a module returns goes through the block of its site, `key` among all of the network."""
 
     def __init__(self, blocks: nn.ModuleDict, key: str) -> None:
         self.blocks, self.key = blocks, key

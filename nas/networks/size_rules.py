@@ -43,7 +43,6 @@ def size_finding(
         singles: single placements (`DesignSpace.singles`) of one backbone.
         measure: a name of `SIZES`.
         limit: a network such as `resnet101`, or a number for one image.
-        input_size: (height, width) in pixels.
 
     Returns:
         An adopted rule, or a rejected one when no placement is over the limit.

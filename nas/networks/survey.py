@@ -48,7 +48,6 @@ def survey(backbone: str, backbone_params: Params = (), input_size: tuple[int, i
     [1, 4, 8, 14, 17]
 
     Args:
-        backbone: its name.
         backbone_params: pairs of `width`, `last_stride` and `stem`, as in a candidate.
         input_size: (height, width) in pixels.
 

@@ -9,15 +9,7 @@ from nas.errors import SpaceError
 
 
 def timm_module(name: str, what: str) -> Any:
-    """A module of timm.
-
-    Args:
-        name: of the module.
-        what: needs it, for the sentence.
-
-    Raises:
-        SpaceError: timm is not installed.
-    """
+    """A module of timm; where it is not installed, a `SpaceError` says that `what` needs it."""
     try:
         return importlib.import_module(name)
     except ImportError as error:

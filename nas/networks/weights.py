@@ -95,8 +95,6 @@ def require_weights(candidate: Candidate | str, weights: str | Path, progress: P
 
     Args:
         candidate: a candidate or its notation; only its backbone matters.
-        weights: as for `find_weights`.
-        progress: as for `find_weights`.
 
     Raises:
         TrainingError: see `find_weights`; also when the file does not fit, as published weights do at another width.
@@ -186,7 +184,6 @@ def load_weights(network: nn.Module, weights: str | Path, backbone: str | None =
     Args:
         network: a `ReidNetwork`, or a trunk when `backbone` names it.
         weights: `IMAGENET1K_V1` and the like, or the path of a file with a state dictionary (.pth, .pt, .safetensors).
-        backbone: name of the backbone, where `network` is a trunk.
 
     Raises:
         TrainingError: when the file is missing or broken, or does not fit; names the first parameters that differ.

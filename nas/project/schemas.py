@@ -32,14 +32,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def file_schema(kind: str) -> Schema:
-    """The JSON schema of a kind of file.
-
-    Args:
-        kind: a name of `FILE_KINDS`.
-
-    Raises:
-        NasError: for an unknown kind.
-    """
+    """The JSON schema of a kind of file, a name of `FILE_KINDS`; a `NasError` for any other."""
     if kind not in FILE_KINDS:
         raise NasError(unknown_name("kind of file", kind, FILE_KINDS))
     return {"$schema": DIALECT, **FILE_KINDS[kind]()}

@@ -46,14 +46,9 @@ def make_rank_lists(
     """Rank lists as `StudyData.rank_lists` holds them: notation -> rows (split, query, rank, identity, camera, ...).
 
     Args:
-        database: where the training and its checkpoint are recorded.
-        data: the study.
         notation: whose lists; the recommended candidate's by default.
         queries: how many, evenly spaced from the worst average precision to the best; or which, by their places.
         split: on which the candidate was judged, as in results; the test split where it was, by default.
-        ranks: gallery images a query.
-        device: `cpu` or `cuda`.
-        progress: told while features are extracted.
 
     Raises:
         StudyError: there is no such candidate, or none of its trainings (on that split) kept a checkpoint.

@@ -37,12 +37,7 @@ _NOT_TIMED_WITH = ("reference", "margin", "wait_for_device", "max_relative_error
 
 @dataclass(frozen=True)
 class Together:
-    """Studies whose networks stand in one figure.
-
-    Attributes:
-        studies: in the given order.
-        words: what they share.
-    """
+    """Studies whose networks stand in one figure, in the given order, and what they share, in words."""
 
     studies: Sequence[StudyData]
     words: str
@@ -66,11 +61,7 @@ def combine(studies: Sequence[StudyData], title: str = "", question: str = "", f
 
 
 def write_combined(studies: Sequence[StudyData], folder: Path, title: str = "", question: str = "") -> dict[str, Path]:
-    """Writes the report: `report.html`, `report.md`, `paper.csv`, figures as tables and, if possible, pictures.
-
-    Raises:
-        StudyError: see `combine`.
-    """
+    """Writes the report: `report.html`, `report.md`, `paper.csv`, figures as tables and, if possible, pictures."""
     document = combine(studies, title, question, folder)
     begin_report(folder)
     write_figure_tables(document.figures, folder / "figures")

@@ -82,7 +82,6 @@ def render_html(
     """The page.
 
     Args:
-        document: the report.
         plotlyjs: `inline` embeds plotly.js (4.8 MB), `directory` links to `plotly.min.js` beside the page.
         layout: `summary` for one page without navigation; None: the report's.
         pictures: figure name -> its still beside the page, for readers without scripts or plotly.js.

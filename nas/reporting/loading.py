@@ -19,14 +19,10 @@ CURVES = 40
 
 
 def load_study_data(database: Database, name: str) -> StudyData:
-    """Everything a report of a study needs.
-
-    Args:
-        database: from `nas.storage.open_database`, best opened read-only.
-        name: the study's name.
+    """Everything a report of a study needs, from its database.
 
     Raises:
-        StudyError: there is no such study; names those there are.
+        StudyError: there is no study of that name; names those there are.
     """
     return study_data(Repository(database), name)
 

@@ -26,12 +26,7 @@ from nas.reporting.document import (
 
 
 def render_markdown(document: Document, pictures: Mapping[str, PurePosixPath] | None = None) -> str:
-    """The report as Markdown text.
-
-    Args:
-        document: the report.
-        pictures: figure name -> path of its still, relative to the Markdown file.
-    """
+    """The report as Markdown; `pictures` leads from a figure's name to its still, relative to the Markdown file."""
     parts = [f"# {markdown_text(document.title)}", markdown_text(document.subtitle)]
     for section in document.sections:
         parts.append(f"## {markdown_text(section.title)}")

@@ -39,11 +39,9 @@ def write_report(
     """Writes the report of a study, finished or not.
 
     Args:
-        data: the study.
         folder: where to write; made when missing, files of an earlier report are replaced.
         formats: which of `FORMATS`; None: `DEFAULT_FORMATS`, the pictures where a browser is here to draw them.
         plotlyjs: `inline` (one file) or `directory` (plotly.min.js beside the page).
-        progress: told after every file and still.
 
     Returns:
         format -> file (`figures` -> folder).

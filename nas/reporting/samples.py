@@ -34,11 +34,8 @@ def shows_images(data: StudyData) -> bool:
 def with_samples(data: StudyData, images: bool = True) -> StudyData:
     """The study with one image of each of five persons, as far apart in the set as they are; or with why there is none.
 
-    Images are shown that are here and are the study's, by content: nothing is drawn or fetched for a report.
-
-    Args:
-        data: the study; one that trains nothing on images stays as it is.
-        images: False leaves them out.
+    Images are shown that are here and are the study's, by content: nothing is drawn or fetched for a report. A study
+    that trains nothing on images stays as it is, and without `images` they are left out.
     """
     if data.samples or data.definition.get("objective") or not data.definition.get("data"):
         return data

@@ -51,10 +51,6 @@ def pictures_of(
     """Writes report/figures/NAME.FORMAT for every drawn figure, light theme.
 
     Args:
-        figures: the report's figures.
-        report: the report's folder.
-        formats: of `png` and `svg`.
-        progress: told after every still.
         needed: False where a report without pictures does as well.
 
     Returns:

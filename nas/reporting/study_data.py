@@ -289,12 +289,7 @@ _MEASURED_COSTS = frozenset({"latency_ms", "latency_p95_ms", "peak_memory_mb", "
 
 
 def mark_front(table: pd.DataFrame, *costs: str) -> pd.DataFrame:
-    """Candidates with `on_front`: only those to quote, and none whose cost was predicted.
-
-    Args:
-        table: from `StudyData.candidates`, or a part of it.
-        costs: columns that are paid with.
-    """
+    """Candidates with `on_front` by these costs: only those to quote, and none whose cost was predicted."""
     known = table["quoted"].astype(bool)
     if _MEASURED_COSTS.intersection(costs):
         known &= table["latency_measured"].astype(bool)

@@ -30,10 +30,8 @@ def draw_rank_lists(
     """Draw rank lists below each other: the query, a gap, then its finds with rank and distance.
 
     Args:
-        lists: from `rank_lists`.
         query_image: uint8 (H, W, 3) of the query at a place, e.g. `lambda i: split.images[i].permute(1, 2, 0).numpy()`.
         gallery_image: the same for the gallery.
-        height: of each image in pixels.
     """
     rows = [_row(found, query_image, gallery_image, height) for found in lists]
     width = max((row.width for row in rows), default=1)

@@ -81,8 +81,6 @@ def single_shot(arguments: Six, draws: int = DRAWS, seed: int = 0, max_rank: int
     Args:
         arguments: as of `evaluate`. The gallery of a draw has one image of each identity; a query whose identity was
             drawn from its own camera is asked in the other draws.
-        draws: random galleries.
-        seed: of the draws.
         max_rank: length of the CMC.
 
     Returns:

@@ -48,12 +48,7 @@ class Rerank:
 
 
 class RerankedDistances:
-    """Re-ranked distances from queries to a gallery, some queries at a time.
-
-    Args:
-        distances: between query and gallery features.
-        rerank: the numbers.
-    """
+    """Re-ranked distances from queries to a gallery, some queries at a time."""
 
     def __init__(self, distances: Distances, rerank: Rerank) -> None:
         self._rerank = rerank

@@ -18,12 +18,7 @@ MARGIN = 52
 
 
 def draw_roc(roc: Roc, size: int = 480) -> Image.Image:
-    """Draws the curve.
-
-    Args:
-        roc: from `PairDistances.roc`.
-        size: of the square picture in pixels.
-    """
+    """Draws the curve (`PairDistances.roc`) as a square picture of `size` pixels."""
     picture = Image.new("RGB", (size, size), "white")
     ink = ImageDraw.Draw(picture)
     _axes(ink, size)

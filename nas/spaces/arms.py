@@ -21,14 +21,7 @@ from nas.spaces.space_file import SpaceFile
 
 @dataclass(frozen=True)
 class Arm:
-    """A backbone with one setting of its parameters.
-
-    Attributes:
-        backbone: name.
-        params: width and last stride.
-        lattice: the feasible placements.
-        recipe: the feasible settings of the recipe.
-    """
+    """A backbone with one setting of its parameters, its feasible placements, and the settings of the recipe."""
 
     backbone: str
     params: Params
@@ -51,11 +44,7 @@ class Arm:
         return counts[blocks] * self.recipe.count() if 0 <= blocks < len(counts) else 0
 
     def candidate(self, blocks: int, index: int, rng: random.Random | None = None) -> Candidate:
-        """The candidate of that number among those with so many blocks.
-
-        Raises:
-            IndexError: when there are fewer.
-        """
+        """The candidate of that number among those with so many blocks; an `IndexError` when there are fewer."""
         placements, setting = divmod(index, max(self.recipe.count(), 1))
         recipe = self.recipe.at(setting, rng)
         return Candidate(self.backbone, self.lattice.unrank(blocks, placements), self.params, recipe)

@@ -62,11 +62,7 @@ class ParamSpec:
         return self.default
 
     def choose(self, value: object, block: str) -> ParamValue:
-        """The legal choice equal to `value`.
-
-        Raises:
-            SpaceError: when it is none of the choices.
-        """
+        """The legal choice equal to `value`; a `SpaceError` where it is none of the choices."""
         plain = canonical_value(value)
         for choice in self.choices:
             if same_value(choice, plain):
@@ -140,11 +136,7 @@ class BlockSpec:
         )
 
     def param(self, name: str) -> ParamSpec:
-        """The hyperparameter of that name.
-
-        Raises:
-            SpaceError: when there is none.
-        """
+        """The hyperparameter of that name; a `SpaceError` where there is none."""
         for spec in self.settings:
             if spec.name == name:
                 return spec

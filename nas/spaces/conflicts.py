@@ -20,11 +20,7 @@ Impossible: TypeAlias = Callable[[Sequence[Rule]], bool]
 
 
 class EmptySpaceError(SpaceError):
-    """No candidate obeys all rules of a design space.
-
-    Attributes:
-        rules: rules in conflict, as few as possible.
-    """
+    """No candidate obeys all rules of a design space; `rules` are some in conflict, as few as possible."""
 
     def __init__(self, message: str, hint: str | None = None, rules: tuple[Rule, ...] = ()) -> None:
         super().__init__(message, hint)
@@ -36,12 +32,7 @@ class EmptySpaceError(SpaceError):
 
 @dataclass(frozen=True)
 class Contradiction:
-    """Rules that leave nothing of something.
-
-    Attributes:
-        rules: the rules, as few as possible.
-        sentence: what they leave nothing of.
-    """
+    """Rules, as few as possible, that leave nothing of what the sentence names."""
 
     rules: tuple[Rule, ...]
     sentence: str

@@ -119,11 +119,7 @@ class Domain:
         return [canonical_value(min(max(x, self.low), self.high)) for x in rounded if not same_value(x, value)]
 
     def narrowed(self, low: float | None, high: float | None) -> Domain:
-        """The part between two bounds.
-
-        Raises:
-            SpaceError: when the values are not numbers.
-        """
+        """The part between two bounds; a `SpaceError` when the values are not numbers."""
         low, high = -math.inf if low is None else low, math.inf if high is None else high
         if not self.values:
             return Domain((), max(self.low, low), min(self.high, high), self.scale, self.when)

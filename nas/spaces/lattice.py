@@ -94,11 +94,7 @@ class Lattice:
         return self.ways[0].get(self.start, [])
 
     def unrank(self, blocks: int, index: int) -> tuple[Placement, ...]:
-        """The placements with that many blocks and that number in the order.
-
-        Raises:
-            IndexError: when there are fewer.
-        """
+        """The placements with that many blocks and that number in the order; an `IndexError` when there are fewer."""
         if not 0 <= index < _at(self.counts, blocks):
             raise IndexError(index)
         placed: list[Placement] = []

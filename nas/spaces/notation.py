@@ -58,11 +58,7 @@ def _format_params(params: Params, brackets: str) -> str:
 
 
 def parse_candidate(text: str) -> Candidate:
-    """The candidate a text stands for.
-
-    Raises:
-        SpaceError: when the text is not in the notation, or what it names does not exist.
-    """
+    """The candidate a text stands for; a `SpaceError` where it is none, or what it names does not exist."""
     try:
         return _Reader(text).candidate()
     except SpaceError as error:
@@ -72,11 +68,7 @@ def parse_candidate(text: str) -> Candidate:
 
 
 def parse_block(text: str) -> tuple[str, Params]:
-    """A block with some hyperparameters, e.g. `agw(inner=one)`: its name and what is written, not looked up.
-
-    Raises:
-        SpaceError: when the text is not in the notation.
-    """
+    """A block with some hyperparameters, e.g. `agw(inner=one)`: its name and what is written, not looked up."""
     reader = _Reader(text, "block")
     name = reader.take(_NAME, "the name of a block")
     params = reader.params("()")

@@ -60,11 +60,7 @@ def _named(data: object) -> Iterator[str]:
 
 
 def trust(names: Iterable[str]) -> None:
-    """Allows these names to be imported: a person wrote them into what they run.
-
-    Raises:
-        SpaceError: for a name that is not `module:Class`.
-    """
+    """Allows these names (`module:Class`) to be imported: a person wrote them into what they run."""
     for name in names:
         if not is_own(name):
             raise SpaceError(f"{name!r} cannot be trusted: code of one's own is named module:Class")
@@ -77,15 +73,7 @@ def is_trusted(name: str) -> bool:
 
 
 def require_trusted(names: Iterable[str], where: str) -> None:
-    """Refuses code that nobody here asked for.
-
-    Args:
-        names: the `module:Class` in question.
-        where: what names them, for the sentence: `the study`.
-
-    Raises:
-        SpaceError: one of them is not trusted.
-    """
+    """Refuses code (`module:Class`) that nobody here asked for; `where` names it in the sentence: `the study`."""
     missing = sorted(name for name in names if not is_trusted(name))
     if missing:
         options = " ".join(f"--trust {name}" for name in missing)
@@ -153,11 +141,7 @@ def _timm_version() -> str | None:
 
 
 def sources(names: Iterable[str]) -> dict[str, Path]:
-    """The files that these names run, by module: their modules and what those import from their own folder.
-
-    Raises:
-        SpaceError: as `load`.
-    """
+    """The files that these names run, by module: their modules and what those import from their own folder."""
     files: dict[str, Path] = {}
     for name in sorted(set(names)):
         load(name)

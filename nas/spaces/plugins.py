@@ -32,11 +32,7 @@ GROUPS: Mapping[str, str] = {
 
 
 def find_part(kind: str, name: str, shipped: Mapping[str, object]) -> Any:
-    """The part of that name.
-
-    Raises:
-        SpaceError: the name is unknown, its module cannot be imported, or no person has named it here.
-    """
+    """The part of that name; a `SpaceError` where it is unknown, cannot be imported, or no person has named it here."""
     if name in shipped:
         return shipped[name]
     if own_code.is_own(name):

@@ -10,11 +10,7 @@ from nas.errors import SpaceError
 
 
 def as_random(source: object) -> random.Random:
-    """Python's generator (whole numbers of any size) from itself, a NumPy generator, or a seed.
-
-    Raises:
-        SpaceError: for anything else.
-    """
+    """Python's generator (whole numbers of any size) from itself, a NumPy generator, or a seed."""
     if isinstance(source, random.Random):
         return source
     if hasattr(source, "__index__") and not isinstance(source, bool):

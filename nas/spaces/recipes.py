@@ -64,11 +64,7 @@ class RecipeSpace:
         return self._count(0, ())
 
     def at(self, index: int, rng: random.Random | None = None) -> Params:
-        """The setting of that number; continuous hyperparameters are drawn, and left out without `rng`.
-
-        Raises:
-            IndexError: when there are fewer settings.
-        """
+        """The setting of that number; continuous hyperparameters are drawn, and left out without `rng`."""
         if not 0 <= index < self.count():
             raise IndexError(index)
         values: Values = {}

@@ -84,21 +84,13 @@ class Topology:
         return tuple(sorted({site.stage for site in self.sites} - {0}))
 
     def site(self, number: int) -> Site:
-        """The site of that number.
-
-        Raises:
-            SpaceError: when the backbone has no such site.
-        """
+        """The site of that number; a `SpaceError` where the backbone has none."""
         if not 1 <= number <= len(self.sites):
             raise SpaceError(f"{self.backbone} has no site {number}; its sites are 1 to {len(self.sites)}")
         return self.sites[number - 1]
 
     def of_stage(self, stage: int) -> tuple[Site, ...]:
-        """The sites of one stage.
-
-        Raises:
-            SpaceError: when the backbone has no such stage.
-        """
+        """The sites of one stage; a `SpaceError` where the backbone has no such stage."""
         sites = tuple(site for site in self.sites if site.stage == stage)
         if not sites:
             raise SpaceError(f"{self.backbone} has no stage {stage}; its stages are 0 (stem) to {self.stages[-1]}")
@@ -252,11 +244,7 @@ def foreign_title(backbone: str) -> str:
 
 
 def check_backbone(backbone: str) -> None:
-    """Refuses what is no name of a backbone; whether a foreign one exists is not asked.
-
-    Raises:
-        SpaceError: for an unknown backbone.
-    """
+    """Refuses what is no name of a backbone; whether a foreign one exists is not asked."""
     if backbone not in _BACKBONES and not is_foreign(backbone):
         hint = "One of timm's is written timm:NAME, a class of one's own module:Class."
         known = [*BACKBONES, *(point.name for point in installed("backbone"))]
@@ -322,11 +310,7 @@ def tell_sites(topologies: Mapping[int, Topology]) -> dict[str, list[tuple[int, 
 
 
 def be_told(space: object) -> None:
-    """Keeps what a stored space (or nothing) says of foreign backbones.
-
-    Raises:
-        SpaceError: that is no table of sites.
-    """
+    """Keeps what a stored space (or nothing) says of foreign backbones."""
     found = (space.get("found_sites") if isinstance(space, Mapping) else None) or {}
     if not isinstance(found, Mapping):
         raise SpaceError(f"the stored sites of backbones are damaged: {found!r:.100}")

@@ -36,12 +36,7 @@ from nas.spaces.sites import BACKBONES, Site, Topology, be_told, get_topology, i
 
 @dataclass(frozen=True)
 class BackboneDomain:
-    """A backbone of a design space, with the values its width and last stride may take.
-
-    Attributes:
-        name: the backbone.
-        params: for each parameter that is given: its values.
-    """
+    """A backbone of a design space, with the values of each of its parameters that is given."""
 
     name: str
     params: tuple[tuple[str, tuple[object, ...]], ...] = ()
@@ -198,14 +193,7 @@ _RecipeField = Annotated[
 
 
 class Parent(BaseModel):
-    """The space a space was cut from.
-
-    Attributes:
-        id: its id.
-        name: its name.
-        size: its number of candidates.
-        rules: the rules that were added.
-    """
+    """The space a space was cut from: its id, name, number of candidates, and the rules that were added."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

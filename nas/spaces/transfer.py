@@ -23,7 +23,6 @@ class Carried:
     """What became of one rule.
 
     Attributes:
-        source: the rule as it was learned.
         rules: what it is on the target's backbones; none when it was left out.
         sentence: what was done, for people.
     """
@@ -35,12 +34,7 @@ class Carried:
 
 @dataclass(frozen=True)
 class Application:
-    """A design space under carried rules.
-
-    Attributes:
-        space: the child space.
-        carried: what became of each rule.
-    """
+    """A design space under carried rules: the child space, and what became of each rule."""
 
     space: DesignSpace
     carried: tuple[Carried, ...]
@@ -128,8 +122,6 @@ def carry(rule: Rule, targets: Sequence[str], source: str | None = None) -> Carr
     """A rule for other backbones.
 
     Args:
-        rule: the rule; its own `backbone` says where it was learned.
-        targets: names of the backbones.
         source: where it was learned, for a rule that does not say.
 
     Raises:
@@ -173,10 +165,7 @@ def apply_rules(
     Rules on blocks and recipe values that the space does not have are left out, as are costs.
 
     Args:
-        rules: the rules.
-        space: the space to narrow.
         source: the backbone they were learned on, for rules that do not say.
-        name: name of the child space.
 
     Raises:
         EmptySpaceError: when no candidate is left.

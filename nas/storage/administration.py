@@ -24,8 +24,6 @@ class Deletion:
     """What deleting a study takes away.
 
     Attributes:
-        study: its name.
-        stages: how many.
         trainings: asked for by this study alone; they go.
         shared: asked for by other studies too; they stay.
         finished: how many of those that go are finished.
@@ -107,8 +105,7 @@ def rename_study(repository: Repository, old: str, new: str) -> None:
 def retry_failed(repository: Repository, study: str, kinds: Sequence[str] | None = None) -> int:
     """Lets failed trainings of a study be tried again (in all studies that share them); returns how many.
 
-    Args:
-        kinds: only failures of these kinds; None for all.
+    `kinds` are those of failures; None takes all.
     """
     study_id = repository.study(study).id
 

@@ -28,11 +28,7 @@ class RepositoryPart:
     """Runs work on a database; the parts of `Repository` derive from it.
 
     `read`, `write`, `rows` and `run` are for the modules of this floor; others use the methods that
-    say what they do.
-
-    Args:
-        database: from `open_database`.
-        patience_s: how long a database that is away is waited for, seconds.
+    say what they do. A database that is away is waited for, `patience_s` seconds.
     """
 
     def __init__(self, database: Database, *, patience_s: float = PATIENCE_S) -> None:

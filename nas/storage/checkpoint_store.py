@@ -143,11 +143,7 @@ class CheckpointStore:
         return digest.hexdigest() == sha256
 
     def delete(self, uri: str) -> bool:
-        """Removes a file of this store; False when it was not there.
-
-        Raises:
-            StorageError: the address is not in this store.
-        """
+        """Removes a file of this store; False when it was not there."""
         path = self._path(self.key(uri))
         with _reaching(self.root):
             if not self._fs.exists(path):
@@ -173,11 +169,7 @@ class CheckpointStore:
         return f"{self.root.rstrip('/')}/{key}"
 
     def key(self, uri: str) -> str:
-        """The key of an address.
-
-        Raises:
-            StorageError: the address is not in this store.
-        """
+        """The key of an address; a `StorageError` when it is not in this store."""
         start = self.root.rstrip("/") + "/"
         if not uri.startswith(start):
             raise StorageError(f"{uri} is not in the checkpoint store {self.root}")

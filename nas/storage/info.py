@@ -27,11 +27,7 @@ class DatabaseInfo(TypedDict):
 
 
 def describe_database(url: str) -> DatabaseInfo:
-    """Looks at a database without changing it.
-
-    Raises:
-        StorageError: it is not there or cannot be read.
-    """
+    """Looks at a database without changing it."""
     address = parse_url(url)
     check_file(address, create=False)
     with Database(address, read_only=True) as database:

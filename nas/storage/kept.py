@@ -59,10 +59,6 @@ class KeptResults:
     """Results and costs of one study, equal to those of `Repository`; safe to share between threads.
 
     Tables that were given out are not changed later; one that is the same object as before is the same in content.
-
-    Args:
-        repository: the database.
-        study: name of the study.
     """
 
     def __init__(self, repository: Repository, study: str) -> None:
@@ -78,11 +74,7 @@ class KeptResults:
         self._results: tuple[dict[_Key, _Row], pd.DataFrame, pd.DataFrame] | None = None
 
     def look(self) -> None:
-        """Brings what is kept up to date.
-
-        Raises:
-            StudyError: there is no study of this name any more.
-        """
+        """Brings what is kept up to date."""
         with self._lock:
             self._study, self._rows = self._repository.read(self._look)
 

@@ -82,11 +82,7 @@ class Latencies(RepositoryPart):
     def find_latencies(
         self, architecture_ids: Iterable[str] | None, protocol_id: str, device: str, *, measured_only: bool = True
     ) -> dict[str, LatencyInfo]:
-        """The newest figure of each architecture that has one, by architecture id.
-
-        Args:
-            architecture_ids: None for all that were timed under this protocol on this device.
-        """
+        """The newest figure of each architecture that has one, by its id; without ids of all under this protocol."""
         query = select(*_COLUMNS).where(Latency.protocol_id == protocol_id, Latency.device == device)
         if measured_only:
             query = query.where(Latency.measured)

@@ -141,11 +141,7 @@ class Reads(Studies):
         return table.assign(loss=[total_loss(losses) for losses in table["losses"]])
 
     def spaces_of(self, study: str, proposed: Sequence[str | None] = ()) -> list[SpaceInfo]:
-        """The study's spaces with their ancestors; parents first.
-
-        Args:
-            proposed: ids of further spaces, such as those that its stages proposed and left.
-        """
+        """The study's spaces with their ancestors, parents first; `proposed` ones that its stages left, too."""
         info = self.study(study)
         known = {row.id: space_info(row) for row in self.rows(select(*SPACE_COLUMNS))}
         found: dict[str, SpaceInfo] = {}

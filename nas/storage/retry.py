@@ -93,11 +93,8 @@ class Patience:
     """Waits out transient database errors of what it stands around: `while True: with patience: return work()`.
 
     The work is one whole transaction and must be safe to repeat, also when its commit went through and only the answer
-    was lost. An error that does not pass by itself, or lasts longer than patience, becomes a `StorageError`.
-
-    Args:
-        url: the database as it may be shown (password masked).
-        patience_s: seconds after which a transient error is given up.
+    was lost. An error that does not pass by itself, or lasts longer than `patience_s`, becomes a `StorageError`, which
+    names `url` (password masked).
     """
 
     def __init__(self, url: str, patience_s: float) -> None:

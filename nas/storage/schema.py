@@ -77,11 +77,7 @@ def _quiet() -> Iterator[None]:
 
 
 def version(connection: Connection) -> SchemaVersion:
-    """The schema version of a database, None when it holds no tables of ours.
-
-    Raises:
-        StorageError: it names several versions.
-    """
+    """The schema version of a database, None when it holds no tables of ours."""
     with _quiet():
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         heads = context.get_current_heads() if inspect(connection).has_table(VERSION_TABLE) else ()

@@ -28,11 +28,7 @@ _UNCHANGED: Any = object()
 
 
 def check_study_name(name: str) -> None:
-    """Refuses a name that no study file could have.
-
-    Raises:
-        StudyError: it is none.
-    """
+    """Refuses a name that no study file could have."""
     if not is_study_name(name):
         raise StudyError(f"{name!r} cannot be the name of a study", NAME_RULE)
 
@@ -94,11 +90,7 @@ class Studies(RepositoryPart):
         return self.write(work)
 
     def study(self, name: str) -> StudyInfo:
-        """A study by name.
-
-        Raises:
-            StudyError: there is none of this name (lists those there are).
-        """
+        """A study by name; a `StudyError` where there is none lists those there are."""
 
         def work(session: Session) -> StudyInfo:
             row = session.execute(select(*_STUDY_COLUMNS).where(StudyRow.name == name)).one_or_none()
@@ -165,11 +157,7 @@ class Studies(RepositoryPart):
         space_id: str | None = _UNCHANGED,
         result: JsonDict | None = _UNCHANGED,
     ) -> None:
-        """Changes what is given; `running` and `finished` set the stage's times (once) as well.
-
-        Raises:
-            StorageError: `status` is not one of waiting, running, finished, failed.
-        """
+        """Changes what is given; `running` and `finished` set the stage's times (once) as well."""
         if status is not _UNCHANGED and status not in STAGE_STATUSES:
             raise StorageError(unknown_name("stage status", str(status), STAGE_STATUSES))
 

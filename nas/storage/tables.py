@@ -77,9 +77,6 @@ class Tables(Studies):
         """One row a (stage, training), in the order they were planned.
 
         Costs are those of `costs`; `latencies` has times as they were measured.
-
-        Raises:
-            StudyError: there is no study of this name.
         """
         query = results_query(study, sizes(self.study(study).protocol_id))
         return with_costs(self._frame(query), self.costs(study)).reindex(columns=list(RESULT_COLUMNS))
@@ -88,11 +85,7 @@ class Tables(Studies):
         """What the study's networks cost, one row an architecture, by `architecture_id`.
 
         Columns as in `nas.results.cost_tables.time_table`; what follows from a network alone stands in the results.
-
         Times are those of the study's own protocol and device (`set_study_latency`), on a table those of the table.
-
-        Raises:
-            StudyError: there is no study of this name.
         """
         info = self.study(study)
         return self.costs_by(

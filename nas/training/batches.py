@@ -53,8 +53,6 @@ class TrainingBatches:
     Args:
         split: the training images, in memory, memory-mapped or on the device.
         recipe: sampler, P, K, camera awareness and augmentation.
-        seed: same seed, same batches.
-        device: where the batches are wanted.
 
     Raises:
         DataError: fewer identities than a batch needs, or a sampler of one's own that makes no batches.
@@ -110,11 +108,7 @@ class TrainingBatches:
 
 
 def sampler_of(recipe: Recipe, labels: ArrayLike, cameras: ArrayLike, seed: int = 0) -> Any:
-    """`PKSampler`, or one's own: a class with its arguments, whose `plan(epoch)` gives (batches, images) places.
-
-    Raises:
-        DataError: fewer identities than a batch needs, or a sampler of one's own that makes no batches.
-    """
+    """`PKSampler`, or one's own: a class with its arguments, whose `plan(epoch)` gives (batches, images) places."""
     make = find_part("sampler", recipe.sampler, {"pk": PKSampler})
     p, k, aware = recipe.identities, recipe.images, recipe.camera_aware
     if make is PKSampler:

@@ -28,7 +28,6 @@ class CapturedStep:
         Args:
             step: forward, losses, backward and update; nothing in it may wait for the GPU or draw on the CPU. Always
                 the same one.
-            batch: of the step.
 
         Returns:
             What the step returns; it stays in place, and must be used before the next step.

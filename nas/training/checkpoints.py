@@ -131,7 +131,6 @@ def load_checkpoint(path: str | Path, *, sha256: str | None = None) -> Checkpoin
     Args:
         path: a file written by `save_checkpoint`, or a re-identification network that others published
             (`nas.training.published`), which counts as trained to its end on data that are not known.
-        sha256: the digest the file must have, when it is known.
 
     Raises:
         TrainingError: the file is missing, damaged, of another kind or newer than this version; names it.
@@ -232,11 +231,7 @@ def _published(path: Path) -> Checkpoint:
 def network_from_checkpoint(
     source: str | Path | Checkpoint, device: str | torch.device = "cpu", form: str = "fast"
 ) -> ReidNetwork:
-    """The trained network of a checkpoint, in evaluation mode.
-
-    Raises:
-        TrainingError: see `load_checkpoint`; also when the weights do not fit the network.
-    """
+    """The trained network of a checkpoint, in evaluation mode; a `TrainingError` where the weights do not fit it."""
     checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source)
     network = build_network(
         checkpoint.candidate,

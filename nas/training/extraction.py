@@ -88,7 +88,6 @@ def check_features(features: Tensor, *, several: bool = True) -> None:
     """Refuse features (N, D) that say nothing, where they are made.
 
     Args:
-        features: of length 1.
         several: they are of different images, so that all alike mean a collapsed network.
 
     Raises:

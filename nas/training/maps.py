@@ -27,9 +27,7 @@ def draw_maps(checkpoint: str | Path, images: Sequence[Any], device: str = "cpu"
     """One row an image: the image, Grad-CAM over it, and the gain of every position in each block.
 
     Args:
-        checkpoint: file written by a training.
         images: paths, PIL images or uint8 arrays (H, W, 3).
-        device: where the network runs.
 
     Raises:
         TrainingError: the checkpoint is missing or damaged.

@@ -21,9 +21,7 @@ class LossMonitor:
     """Collects the losses of the steps of one epoch.
 
     Args:
-        epoch: for the message of `Diverged`.
         sums: totals so far, when an epoch goes on after an interruption.
-        steps: the number of steps in `sums`.
     """
 
     def __init__(self, epoch: int, sums: Mapping[str, float] | None = None, steps: int = 0) -> None:

@@ -20,8 +20,6 @@ def require_pretrained(
     Args:
         networks: everything that will be trained from `recipe.weights`, the reference network too; blocks do not
             matter.
-        recipe: names the weights.
-        progress: told about downloads.
         fetch: download published weights; else those that are not here are left out.
 
     Raises:

@@ -48,7 +48,6 @@ class Published(NamedTuple):
         candidate: the network, non-local blocks of AGW as `agw`.
         recipe: pooling, head and input; nothing in it says how the network was trained.
         weights: of that network, by our names; its classifier without a bias.
-        num_classes: identities of the classifier.
     """
 
     candidate: Candidate

@@ -49,9 +49,6 @@ class TrainingResult:
         evaluation_seconds: time of the last evaluation.
         images_per_second: over all epochs.
         precision: the number format used, with `auto` resolved.
-        checkpoint: file with the weights, or None when none is kept.
-        checkpoint_sha256: of that file.
-        seed: what it was trained with.
         trained: the weights themselves, where they were written to no file.
     """
 

@@ -64,7 +64,6 @@ def train(
 
     Args:
         candidate: or its notation; its own recipe values override the recipe's.
-        recipe: how to train.
         data: prepared at the recipe's input size.
         seed: everything random follows from it.
         fidelity: fewer epochs than the recipe says, applied after the candidate's own values; with a start, the
@@ -82,7 +81,6 @@ def train(
         on_epoch: told about each epoch.
         between_steps: called before each step, not timed; may wait, and may raise to end the training.
         should_stop: asked before each step; when true the training is written down and `TrainingInterrupted` raised.
-        progress: told the number of steps done.
 
     Raises:
         OutOfMemory: the device's memory was not enough.
@@ -131,9 +129,7 @@ def final_recipe(
     """The recipe a candidate is trained with: its own values over the given recipe, then the fidelity.
 
     Args:
-        candidate: its recipe values count.
         recipe: the full recipe; already final where neither changes it.
-        fidelity: what is cheaper; None: nothing.
         warm: whether the training goes on from a trained plain network.
 
     Raises:

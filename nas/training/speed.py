@@ -39,7 +39,6 @@ class Speed:
     Attributes:
         train: in training steps.
         infer: when features are taken, as an evaluation does.
-        batch: images of a timed batch.
     """
 
     train: float
@@ -51,9 +50,6 @@ def probe(candidate: Candidate, recipe: Recipe, device: str, threads: int | None
     """Times a network.
 
     Args:
-        candidate: the network.
-        recipe: of its training.
-        device: `cpu` or `cuda`.
         threads: CPU threads that one worker will have; None leaves them.
         limit_s: seconds that the steps should take at most; two steps of the smallest batch are always made.
     """

@@ -27,11 +27,9 @@ _MOVED = 0x40FED
 
 @dataclass(frozen=True)
 class StartingPoint:
-    """Where a training begins.
+    """Where a training begins: the checkpoint whose weights it takes over (None: from scratch).
 
-    Attributes:
-        path: the checkpoint whose weights it takes over; None: from scratch.
-        moved: number of a control, see `start_from`.
+    `moved` is the number of a control, see `start_from`.
     """
 
     path: Path | None = None
@@ -56,8 +54,6 @@ def start_from(network: ReidNetwork, path: Path, *, moved: int = 0) -> torch.Ten
     """Takes over everything but the blocks from the checkpoint of a trained plain network; returns what that has seen.
 
     Args:
-        network: a new network.
-        path: the checkpoint.
         moved: number of a control; each but 0 moves all weights by its own draw of `MOVE`.
 
     Raises:
@@ -81,10 +77,7 @@ def check_start(
     """Whether a candidate can go on from a checkpoint.
 
     Args:
-        source: the checkpoint.
-        candidate: what is to be trained.
         num_classes: identities it is trained on; None where that is not known.
-        what: names the checkpoint in messages.
         input_size: height and width of the images it is trained on; None where that is not known.
 
     Raises:

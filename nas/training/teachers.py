@@ -22,7 +22,6 @@ def check_teachers(
     """A recipe's teachers, if they can teach; none without distillation.
 
     Args:
-        recipe: with or without distillation.
         data_id: `PreparedData.dataset_id` of the images to train on; None: not known yet.
         input_size: height and width of these images; the recipe's, when None.
 
@@ -70,11 +69,7 @@ def _checked(saved: Checkpoint, recipe: Recipe, path: Path, data_id: str | None,
 
 
 def taught_code(recipe: Recipe) -> frozenset[str]:
-    """The code of backbone, blocks and head of the teachers that does not ship with this package.
-
-    Raises:
-        SourceError: a teacher is missing.
-    """
+    """The code of backbone, blocks and head of the teachers that does not ship with this package."""
     with_teachers(recipe)  # that they are here
     found = set[str]()
     for path in () if recipe.distil is None else recipe.distil.teacher:
@@ -90,11 +85,7 @@ def _code(path: Path, changed: int, size: int) -> frozenset[str]:
 
 
 def load_teachers(recipe: Recipe, data_id: str) -> list[ReidNetwork]:
-    """The teachers on the CPU, in evaluation mode and without gradients; none without distillation.
-
-    Raises:
-        TrainingError: see `check_teachers`.
-    """
+    """The teachers on the CPU, in evaluation mode and without gradients; none without distillation."""
     return [network_from_checkpoint(saved).requires_grad_(False) for saved in check_teachers(recipe, data_id)]
 
 

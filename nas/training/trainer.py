@@ -42,10 +42,8 @@ class Trainer:
 
     Args:
         candidate: what to train; its own recipe values must be in `recipe` already.
-        recipe: how.
         data: only the training split is used.
         seed: network, centres and batches all follow from it.
-        device: where.
         start: what it starts from, by content. Whose weights these are is not the trainer's affair.
 
     Attributes:

@@ -56,11 +56,7 @@ def check_source(path: Path, candidate: Candidate) -> Checkpoint:
 
 
 def finished_source(path: Path) -> Checkpoint:
-    """A checkpoint of a whole training.
-
-    Raises:
-        TrainingError: the file cannot be read, or holds half a training.
-    """
+    """A checkpoint of a whole training; a `TrainingError` where the file cannot be read, or holds half of one."""
     source = load_checkpoint(path)
     if not source.finished:
         raise TrainingError(
@@ -71,10 +67,7 @@ def finished_source(path: Path) -> Checkpoint:
 
 
 def load_source(network: ReidNetwork, path: Path) -> Tensor | None:
-    """Copies all weights but the classifier's from the source of a transfer.
-
-    Returns:
-        The images that the source has seen (`Checkpoint.seen`).
+    """Copies all weights but the classifier's from the source of a transfer; returns the images that it has seen.
 
     Raises:
         TrainingError: see `check_source`.

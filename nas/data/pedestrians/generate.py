@@ -223,13 +223,9 @@ def _write_images(settings: PedestrianSettings, folder: Path, progress: Progress
 
 
 def contact_sheet(settings: PedestrianSettings, persons: int = 8, images: int = 2, columns: int = 2) -> Image.Image:
-    """Draw the first persons of a set as every camera sees them.
+    """Draw the first persons of a set as every camera sees them, `images` a camera.
 
-    Args:
-        settings: the set.
-        persons: how many persons (rows; look-alikes stand below each other).
-        images: images a camera.
-        columns: put the rows side by side in this many columns.
+    A row is a person (look-alikes stand below each other); rows stand side by side in so many `columns`.
     """
     studio = Studio(settings)
     persons, images = min(persons, settings.persons), min(images, settings.images)

@@ -107,7 +107,6 @@ def draw(picture: Floats, solids: Solids, scale: float, origin: tuple[float, flo
 
     Args:
         picture: what is behind everything.
-        solids: what is drawn.
         scale: pixels a unit of view coordinates.
         origin: pixel (column, row) of the view's origin.
         shade: how much of the light is directed, 0 (flat) to 1.

@@ -34,7 +34,6 @@ def read_omniglot(
     """Read the characters below `root` (the folder given to torchvision, or `omniglot-py` in it).
 
     Args:
-        root: see above.
         alphabets: names of folders, as a list or separated by `+`; all of them by default.
         cameras: groups of drawers, 2 to 20; drawers are dealt out in turn.
         test_share: share of each alphabet's characters, its last ones in sorted order, that is held out for the test.

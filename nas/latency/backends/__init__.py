@@ -30,11 +30,7 @@ BACKENDS: Mapping[str, str] = MappingProxyType(
 
 
 def get_backend(name: str) -> LatencyBackend:
-    """The backend of that name.
-
-    Raises:
-        LatencyError: for an unknown name, and lists the known ones; or one's own is no backend.
-    """
+    """The backend of that name; a `LatencyError` lists the known ones, or says why one's own is no backend."""
     if name not in BACKENDS:
         return _own(name)
     module, _, kind = BACKENDS[name].partition(":")

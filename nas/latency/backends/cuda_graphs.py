@@ -39,11 +39,7 @@ class CudaGraphs:
         return cuda_versions()
 
     def open(self, subject: Subject, protocol: LatencyProtocol, build: int) -> Session:
-        """Runs a few batches on a side stream of the device, as capturing asks for, then records one there.
-
-        Raises:
-            LatencyError: when nothing was recorded.
-        """
+        """Runs a few batches on a side stream of the device, as capturing asks for, then records one there."""
         # The current device decides where a graph is captured: on another one it would come out empty.
         with torch.cuda.device(protocol.device), torch.cuda.stream(torch.cuda.Stream()), torch.inference_mode():  # type: ignore[no-untyped-call]
             before = allocated_before(protocol)

@@ -74,11 +74,7 @@ class OpenVinoSession:
 
 
 def _require_precision(compiled: openvino.CompiledModel, precision: str) -> None:
-    """Refuses a network that runs in another precision than asked: in fp32 on a processor without fp16 units.
-
-    Raises:
-        LatencyError: names the precision it would run in.
-    """
+    """Refuses a network that runs in another precision than asked: in fp32 on a processor without fp16 units."""
     used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
     if used != PRECISION[precision]:
         raise LatencyError(f"OpenVINO would run in {used} on this processor, not in {PRECISION[precision]}")

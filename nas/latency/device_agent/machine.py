@@ -39,11 +39,7 @@ def usable_cpus() -> int:
 
 
 def read_machine(root: str = "/") -> dict[str, object]:
-    """What can be read about the machine without any library; None for what cannot.
-
-    Args:
-        root: where the system's files are, `/` except in tests.
-    """
+    """What can be read about the machine without any library, below `root`; None for what cannot."""
     governor = read_text(os.path.join(root, "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"))
     return {
         "system": platform.platform(),

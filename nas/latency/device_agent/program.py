@@ -31,10 +31,8 @@ def serve(
     """Takes jobs one after the other; returns the number measured when there are no more.
 
     Args:
-        mailbox: where jobs come from.
         measure: the job and the paths of its ONNX files to a record.
         wait_s: seconds between looks for new jobs; None: end when there are none.
-        log: told one line a job.
     """
     measured = 0
     while True:

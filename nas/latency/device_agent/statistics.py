@@ -33,7 +33,6 @@ def block_medians(times: Sequence[float], blocks: int = BLOCKS_KEPT, multiple: i
     """Medians of at most `blocks` consecutive, nearly equal parts of the times.
 
     Args:
-        times: values in the order they were read.
         blocks: parts at most.
         multiple: parts but the last are a multiple of so many values.
 

@@ -15,12 +15,7 @@ ALARM_AGAIN_S = 10.0  # longer than what closes engines and frees memory takes, 
 
 
 def clocked(run: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> Callable[[], float]:
-    """A function that runs one batch and returns its milliseconds.
-
-    Args:
-        run: runs one batch and returns when it is finished.
-        clock: seconds, monotonic.
-    """
+    """A function that runs one batch (`run` returns when it is finished) and returns its milliseconds by `clock`."""
 
     def read() -> float:
         begun = clock()
@@ -57,10 +52,8 @@ def time_rounds(
     Args:
         reads: a function a network that runs one batch and returns its milliseconds (`clocked`).
         batches: rounds; None: until `budget_s` seconds are spent on all of them, at least `min_batches`.
-        budget_s: seconds of timing when `batches` is None.
         min_batches: see `batches`; of several networks 8 rounds at least, for an interval of their ratio.
         on_round: called between rounds, outside the timed part, with the number done and the total if known.
-        clock: seconds, monotonic.
     """
     times: list[tuple[float, ...]] = []
     least = max(min_batches, LEAST_PAIRS) if len(reads) > 1 else min_batches

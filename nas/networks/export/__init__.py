@@ -88,12 +88,8 @@ class ExportReport:
     """What was written.
 
     Attributes:
-        path: the file.
-        format: a name of `FORMATS`.
-        precision: fp32, fp16, bf16 or int8.
         parity: how it compares with PyTorch in fp32.
         metadata: what the file says about itself.
-        size_bytes: of the file.
         batch: images that it takes at a time; None: any number.
     """
 

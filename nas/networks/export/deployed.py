@@ -20,12 +20,7 @@ INT8 = "int8"
 
 
 class DeployedNetwork(nn.Module):
-    """A folded network whose weights have one precision.
-
-    Attributes:
-        network: the folded network.
-        dtype: of its weights.
-    """
+    """A folded network whose weights have one precision, `dtype`."""
 
     def __init__(self, network: ReidNetwork, precision: str) -> None:
         super().__init__()
@@ -43,12 +38,7 @@ class DeployedNetwork(nn.Module):
 
 
 class ExportedNetwork(nn.Module):
-    """An exported file in the place of its network, on the CPU: normalised images (B, 3, H, W) to embeddings (B, D).
-
-    Args:
-        run: the file, opened.
-        network: what was exported.
-    """
+    """An exported file (`run`) in place of its network, on the CPU: normalised images (B, 3, H, W) to (B, D)."""
 
     def __init__(self, run: Callable[[Tensor], Tensor], network: ReidNetwork) -> None:
         super().__init__()

@@ -29,7 +29,6 @@ def quantise(path: Path, images: Tensor, batch: int = CALIBRATION_BATCH) -> None
     """Replaces an fp32 ONNX file by its int8 form; its metadata stay.
 
     Args:
-        path: the file, with one input called `images`.
         images: (N, 3, H, W) normalised images, float32, that the ranges of activations are read from.
         batch: images at a time; for a file with a fixed batch that one, of which N is a multiple.
     """

@@ -18,9 +18,7 @@ INPUT_NAME, OUTPUT_NAME = "images", "embeddings"
 class Preprocessing:
     """What a crop goes through before the network: RGB, resized, divided by 255, minus mean, divided by std.
 
-    Attributes:
-        mean, std: of the channels, for values in 0..1; ImageNet's by default.
-        resize: interpolation.
+    Mean and std are of the channels, for values in 0..1; ImageNet's by default.
     """
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)

@@ -30,11 +30,7 @@ NEWEST_OPSET = 23
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """`FORMATS["onnx"]`: free batch, weights inside, metadata in `metadata_props`.
-
-    Attributes:
-        opset: operator set of the file, 17 or newer.
-    """
+    """`FORMATS["onnx"]`: free batch, weights inside, metadata in `metadata_props`, operator set 17 or newer."""
 
     opset: int = OPSET
     suffix: str = ".onnx"

@@ -91,10 +91,8 @@ def quantised(
     """A program in int8: weights channel by channel, activations by what they take on calibration images.
 
     Args:
-        program: in fp32.
         quantizer: of torchao's kind: which operators, and how.
         images: (N, 3, H, W), normalised.
-        batch: images at a time.
     """
     pt2e = importlib.import_module("torchao.quantization.pt2e.quantize_pt2e")
     prepared = pt2e.prepare_pt2e(program.module(), quantizer)

@@ -44,9 +44,7 @@ def create_app(*urls: str, token: str | None = None, refresh_s: float = REFRESH_
     """The dashboard of one database, or of several.
 
     Args:
-        urls: the databases; opened read-only.
         token: what visitors must bring; None serves this machine only.
-        refresh_s: seconds between looks at the database.
         below: path of its start page, where a reverse proxy serves it among others.
 
     Raises:

@@ -103,9 +103,6 @@ def _numbers(text: str) -> set[object]:
 
     >>> sorted(_numbers("5-7, 14"))
     [5, 6, 7, 14]
-
-    Raises:
-        StudyError: a part is neither.
     """
     found: set[object] = set()
     for part in filter(None, map(str.strip, text.replace(";", ",").split(","))):

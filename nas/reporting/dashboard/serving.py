@@ -30,19 +30,15 @@ def serve(
     tell: Callable[[str], None],
     below: str = "/",
 ) -> None:
-    """Serves until interrupted.
+    """Serves until interrupted; arguments and errors as of `create_app`.
 
     Args:
-        urls: the databases.
         host: address to listen on; one that others can reach gets a token in any case.
         port: port; 0 takes a free one.
         token: what visitors must bring; None makes one where it is needed.
-        refresh_s: seconds between looks at the database.
         tell: prints a line for the person at the terminal.
-        below: path of its start page, where a reverse proxy serves it among others.
 
     Raises:
-        StorageError: the only database cannot be read.
         NasError: the port is taken or may not be used.
     """
     secret = token or (None if is_loopback(host) else new_token())

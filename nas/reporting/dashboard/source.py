@@ -68,9 +68,6 @@ class StudySource:
 
     A study is asked for by its key: its name, where there are several databases behind a short id of its own
     (`1f2e3d4c~market1501`), which is made of the address without its password.
-
-    Args:
-        urls: the databases.
     """
 
     def __init__(self, *urls: str) -> None:
@@ -152,11 +149,7 @@ class StudySource:
         return sorted(rows, key=lambda row: -row["created_at"])
 
     def names(self) -> dict[str, str]:
-        """Key of every study, the newest first, and how it is told from the others.
-
-        Raises:
-            StorageError: the only database cannot be read.
-        """
+        """Key of every study, the newest first, and how it is told from the others."""
         found = self._everywhere(lambda queries: list(reversed(queries.studies())))
         return {
             _key(place, study.name): f"{study.name} ({self._shown(place)})" if place else study.name
@@ -172,12 +165,7 @@ class StudySource:
         return self._ask_of(key, lambda queries, name: (queries.status(name), queries.workers(queries.study(name).id)))
 
     def snapshot(self, key: str) -> Snapshot:
-        """The study now; its tables are read again only when its token changed.
-
-        Raises:
-            StudyError: there is no such study.
-            StorageError: the database cannot be read.
-        """
+        """The study now; its tables are read again only when its token changed."""
         status, workers = self.status(key)
         token, data = self._read(key)
         place, _ = self._place(key)

@@ -40,11 +40,8 @@ _LOG_FROM = 20.0
 def settings_table(data: StudyData, stage: str = "") -> pd.DataFrame:
     """One row a candidate: notation, map (mean), cost, and a column for each hyperparameter that varies.
 
-    Cells are empty where a candidate has no such hyperparameter, or several values of it at its sites.
-
-    Args:
-        data: the study.
-        stage: only what that stage asked for; the comparable set with most candidates by default.
+    Cells are empty where a candidate has no such hyperparameter, or several values of it at its sites. With a `stage`,
+    only what that one asked for counts; else the comparable set with most candidates.
     """
     rows = data.finished.iloc[:0] if data.widest is None else data.widest.rows(data.finished)
     rows = finished(data.results[data.results["stage"] == stage]) if stage else rows
@@ -217,9 +214,7 @@ def _spread(table: pd.DataFrame, name: str) -> float:
 class ParallelCoordinates(StudyFigure):
     """A line a candidate through its hyperparameters, its cost and what it reached; drag along an axis to keep some.
 
-    Args:
-        stage: only what that stage asked for; the comparable set with most candidates by default.
-        shown: hyperparameters at most: those whose means differ most.
+    `stage` and `shown` as of `Slices`.
     """
 
     stage: str = ""

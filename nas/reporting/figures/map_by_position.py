@@ -140,12 +140,7 @@ def _slow_and_no_better(row: pd.Series, reference: pd.Series, margin: float, cos
 
 
 def _best_setting(singles: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """One row a block and site; of several settings the best, as high as `best_of_several` lets it.
-
-    Args:
-        singles: candidates with one block.
-        rows: the trainings of their level.
-    """
+    """One row a block and site of candidates with one block; of several settings the best, by `best_of_several`."""
     sites = [
         placements_of(str(notation))[0][0] if placements_of(str(notation)) else 0 for notation in singles["notation"]
     ]

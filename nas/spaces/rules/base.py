@@ -31,7 +31,6 @@ class Violation:
     Attributes:
         rule: the rule it breaks; None when it leaves the space's own sites, blocks or values.
         path: the offending value in the candidate's dictionary form, e.g. `placements[1].site`.
-        message: one sentence.
     """
 
     rule: Rule | None
@@ -155,11 +154,7 @@ class Rule(BaseModel):
         return ()
 
     def check(self, topology: Topology) -> None:
-        """Refuses a rule that means nothing on a backbone.
-
-        Raises:
-            SpaceError: when it names sites the backbone lacks.
-        """
+        """Refuses a rule that means nothing on a backbone, which lacks the sites that it names."""
         for sites in self.places:
             sites.check(topology)
 

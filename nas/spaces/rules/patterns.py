@@ -50,11 +50,7 @@ def title(pattern: str) -> str:
 
 
 def check_block(pattern: str) -> None:
-    """Refuses a misspelt block or hyperparameter; an own block (`module:Class`) is not looked up.
-
-    Raises:
-        SpaceError: when there is no such block, hyperparameter or value.
-    """
+    """Refuses a misspelt block, hyperparameter or value; an own block (`module:Class`) is not looked up."""
     name, params = _split(pattern)
     if ":" in name:
         return

@@ -110,11 +110,7 @@ class RecipeRange(Rule):
 
 
 def check_bounds(values: tuple[ParamValue, ...] | None, low: float | None, high: float | None) -> None:
-    """Refuses a range that is none.
-
-    Raises:
-        ValueError: unless there are either values, or one or two bounds in order.
-    """
+    """Refuses what is neither values nor one or two bounds in order, with a `ValueError`."""
     bounds = low is not None or high is not None
     if (values is not None) == bounds or values == ():
         raise ValueError("give either values, or low, high or both")

@@ -16,7 +16,6 @@ def contrastive(features: Tensor, labels: Tensor, margin: float = 1.0) -> Tensor
 
     Args:
         features: (B, D), normalised here, so that distances d go from 0 to 2; fp32.
-        labels: (B,).
 
     Source: Hadsell et al., CVPR 2006, equation 4, without its factor 1/2.
     """

@@ -14,7 +14,6 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, margin: float = 0.3, *,
     Args:
         features: (B, D), not normalised; fp32.
         labels: (B,). Anchors without a positive or a negative in the batch do not count.
-        margin: ignored with `soft_margin`.
 
     Source: Hermans et al. 2017, equations 5 and following.
     """
