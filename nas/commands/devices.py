@@ -21,11 +21,7 @@ if TYPE_CHECKING:
 
 
 def protocol_of(written: latency.LatencyProtocol | None, settings: Mapping[str, object]) -> latency.LatencyProtocol:
-    """A protocol as given, or made from settings.
-
-    Raises:
-        LatencyError: unknown settings, or a backend that is not available here.
-    """
+    """A protocol as given, or from settings; a `LatencyError` where they are unknown, or the backend is not here."""
     chosen = latency.LatencyProtocol.from_dict(settings) if written is None else written
     reason = latency.unavailable(chosen)
     if reason is not None:

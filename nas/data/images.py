@@ -55,8 +55,7 @@ def read_image(record: ImageRecord, size: Size | None = None) -> Pixels:
 def as_rgb(image: Image.Image) -> Image.Image:
     """Any image as 8-bit RGB: upright, transparent pixels over `BACKGROUND`, 16 bits scaled by their range of 65 535.
 
-    Raises:
-        ValueError: 32-bit values, whose range nobody knows; names the mode.
+    The range of 32-bit values nobody knows: a `ValueError` names their mode.
     """
     upright, kind = ImageOps.exif_transpose(image), image.format
     if upright.mode.startswith("I;16") or (upright.mode == "I" and kind == "PPM"):

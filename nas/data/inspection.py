@@ -209,11 +209,7 @@ _DUPLICATES: tuple[tuple[str, str, Callable[[Alike], bool]], ...] = (
 
 
 def require_evaluation(dataset: ReidDataset) -> None:
-    """See before the first step that a set can be evaluated on.
-
-    Raises:
-        DataError: no query or gallery image, or no query with a right answer in another camera.
-    """
+    """A `DataError`, before the first step, where no query has a right answer in another camera."""
     if not dataset.query or not dataset.gallery:
         raise DataError(
             f"{dataset.name} has no query and gallery images to evaluate on",

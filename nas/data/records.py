@@ -164,11 +164,7 @@ def content_id(
 
 
 def image_keys(records: Records, cache: Path | None = None) -> NDArray[np.int64]:
-    """What tells images apart by content: one number for each file and box, sorted, none twice.
-
-    Raises:
-        DataError: an image cannot be read.
-    """
+    """What tells images apart by content: one number for each file and box, sorted, none twice."""
     pairs = {(d, r.bbox) for d, r in zip(digests([r.path for r in records], cache), records, strict=True)}
     return np.array(sorted(int(hash_of_data(list(pair))[:15], 16) for pair in pairs), np.int64)
 

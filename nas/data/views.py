@@ -106,11 +106,7 @@ def prepared_id(dataset: ReidDataset, size: tuple[int, int], identities_share: f
 
 
 def identity_share(records: Records, share: float, seed: int) -> Records:
-    """Images of a share of the identities; a smaller share is part of a larger one (same seed).
-
-    Raises:
-        DataError: the share is not above 0 and at most 1.
-    """
+    """Images of a share (above 0, at most 1) of the identities; a smaller one is part of a larger one (same seed)."""
     if not 0 < share <= 1:
         raise DataError(f"the share of identities must be above 0 and at most 1, not {share}")
     if share == 1:

@@ -23,11 +23,7 @@ LIBRARIES = ("torch", "torchvision", "timm", "numpy", "onnx", "onnxruntime", "on
 
 
 def read_environment(protocol: LatencyProtocol, versions: dict[str, str] | None = None) -> dict[str, object]:
-    """Everything known about the machine that measures; of a GPU where the protocol has one.
-
-    Args:
-        versions: versions of further libraries, from the backend (CUDA, cuDNN, the engine).
-    """
+    """Everything known about the machine that measures; `versions` are those of further libraries of the backend."""
     index = gpu_index(protocol.device)
     return {
         **read_machine(),
@@ -86,8 +82,7 @@ def _cpu_mhz() -> float | None:
 def device_name(protocol: LatencyProtocol) -> str:
     """The name figures are compared under: the processor with its threads, or the model of the GPU.
 
-    Raises:
-        LatencyError: for a GPU whose model nothing here can tell: figures of different cards must not look alike.
+    Figures of different cards must not look alike: a GPU whose model nothing here can tell is a `LatencyError`.
     """
     index = gpu_index(protocol.device)
     if index is not None:

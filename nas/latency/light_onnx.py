@@ -38,8 +38,7 @@ def without_weights(candidate: Candidate, protocol: LatencyProtocol) -> tuple[by
 def refer_to_noise(model: Any) -> str | None:
     """Replaces the large floating-point weights of an ONNX model by references into a noise file.
 
-    Returns:
-        The parts of the file, for `nas.latency.device_agent.noise.noise_file`; None when there is no large weight.
+    Returns the parts of that file (`device_agent.noise.noise_file`); None when there is no large weight.
     """
     kinds = {TensorProto.FLOAT: "f32", TensorProto.FLOAT16: "f16"}
     integers = [node for node in model.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]

@@ -135,8 +135,7 @@ class LatencyRecord:
     def beside(self, reference_ms: float | None) -> LatencyRecord:
         """The same record with its milliseconds told in a time of the reference; unchanged when it is no pair.
 
-        Args:
-            reference_ms: the best-known time of the reference; None: as it was read in these pairs.
+        `reference_ms` is the best-known time of the reference; None stands for what was read in these pairs.
         """
         if self.ratio is None:
             return self
@@ -160,11 +159,7 @@ class LatencyRecord:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LatencyRecord:
-        """The inverse of `to_dict`; records of earlier versions are read too.
-
-        Raises:
-            LatencyError: when the data is not a latency record.
-        """
+        """The inverse of `to_dict`, of records of earlier versions too; a `LatencyError` where the data is none."""
         derived = {"batches_per_s", "protocol_id"}
         try:
             values = {key: value for key, value in data.items() if key not in derived}

@@ -76,11 +76,7 @@ _NAMES = (
 
 
 def begin_report(folder: Path) -> None:
-    """Marks a folder as a report's.
-
-    Raises:
-        StudyError: it holds files of these names that no report left there; nothing of somebody else is replaced.
-    """
+    """Marks a folder as a report's; a `StudyError` where it holds files of these names that no report left there."""
     here = [folder / name for name in _NAMES if (folder / name).exists()]
     if here and not (folder / RECORD).exists() and not _is_page(folder / "report.html"):
         raise StudyError(f"{here[0]} exists already and is of no report", "Give another folder, or move it away.")

@@ -19,11 +19,7 @@ CURVES = 40
 
 
 def load_study_data(database: Database, name: str) -> StudyData:
-    """Everything a report of a study needs, from its database.
-
-    Raises:
-        StudyError: there is no study of that name; names those there are.
-    """
+    """Everything a report of a study needs, from its database; a `StudyError` names those there are."""
     return study_data(Repository(database), name)
 
 

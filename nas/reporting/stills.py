@@ -74,11 +74,7 @@ def pictures_of(
 
 
 def write_still(figure: go.Figure, path: Path) -> Path:
-    """Writes one figure as PNG or SVG, light theme.
-
-    Raises:
-        StudyError: kaleido or a browser is missing.
-    """
+    """Writes one figure as PNG or SVG, light theme; a `StudyError` where kaleido or a browser is missing."""
     _draw([figure], [path])
     return path
 

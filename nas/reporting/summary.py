@@ -44,11 +44,7 @@ def _short(block: FigureBlock) -> FigureBlock:
 
 
 def write_summary(data: StudyData, path: Path) -> Path:
-    """Writes the summary as `path` says: `.pdf`, or `.png` for the slide.
-
-    Raises:
-        StudyError: there is no browser here, or it did not draw the page.
-    """
+    """Writes the summary as `path` says, `.pdf` or `.png` for the slide; a `StudyError` where no browser draws it."""
     browser = find_browser()
     if browser is None:
         raise StudyError(f"no {path.suffix[1:]}: it needs a Chromium or Chrome", "install one or set BROWSER_PATH")

@@ -96,11 +96,7 @@ class Matches:
 
     @classmethod
     def find(cls, query: Persons, gallery: Persons) -> Matches:
-        """Compare identities and cameras; distractors (identity 0) are never right.
-
-        Raises:
-            DataError: junk (-1) among queries or gallery; it must be left out before.
-        """
+        """Compare identities and cameras; distractors (identity 0) are never right, junk (-1) is a `DataError`."""
         for name, persons in (("query", query), ("gallery", gallery)):
             if (persons.identities == JUNK).any():
                 raise DataError(f"the {name} holds junk images (identity -1); leave them out")

@@ -51,11 +51,7 @@ DistanceBlock = Callable[[Ints], Block]
 
 
 def evaluate_blocks(matches: Matches, block: DistanceBlock, rows: int, gallery: int) -> PerQuery:
-    """Rank every query with a right answer, `rows` queries at a time, with as many threads as torch uses.
-
-    Raises:
-        DataError: a distance is NaN or infinite.
-    """
+    """Rank every query with a right answer, `rows` queries at a time, with as many threads as torch uses."""
     counts = matches.positives.counts
     found = PerQuery(
         ap=np.full(len(counts), np.nan),

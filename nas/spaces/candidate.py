@@ -48,11 +48,7 @@ class Placement:
 
     @classmethod
     def make(cls, site: int, block: str, params: Mapping[str, object] | None = None) -> Placement:
-        """A canonical placement; missing hyperparameters take their defaults.
-
-        Raises:
-            SpaceError: for an unknown block or hyperparameter, or an illegal value.
-        """
+        """A canonical placement, with defaults; a `SpaceError` where block, hyperparameter or value does not exist."""
         return cls(int(site), block, get_block_spec(block).complete(params or {}))
 
     @property

@@ -37,11 +37,7 @@ _FUNCTIONS: Mapping[str, Callable[[list[Fraction]], Fraction]] = {"min": min, "m
 
 @dataclass(frozen=True)
 class Derived:
-    """An expression over `channels` and the other hyperparameters of a block.
-
-    Attributes:
-        text: the expression, with one space around its operators.
-    """
+    """An expression over `channels` and a block's other hyperparameters; `text` has one space around its operators."""
 
     text: str
 

@@ -49,11 +49,7 @@ class Domain:
 
     @classmethod
     def of(cls, data: object) -> Domain:
-        """A domain from what a person wrote.
-
-        Raises:
-            SpaceError: when it cannot be read as one, or is empty.
-        """
+        """A domain from what a person wrote; a `SpaceError` when it cannot be read as one, or is empty."""
         if isinstance(data, Domain):
             return data
         if not isinstance(data, Mapping):

@@ -21,11 +21,7 @@ Values = dict[str, ParamValue]
 
 @dataclass(frozen=True)
 class RecipeSpace:
-    """All settings of the recipe's hyperparameters that vary.
-
-    Attributes:
-        domains: by name; a domain that depends on another one comes after it (see `RecipeSpace.ordered`).
-    """
+    """All settings of the recipe's hyperparameters that vary; a dependent one comes after what it depends on."""
 
     domains: tuple[tuple[str, Domain], ...] = ()
 

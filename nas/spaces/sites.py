@@ -196,22 +196,14 @@ STEMS = ("standard", "no_relu", "no_padding")
 
 
 def require_stem(backbone: str, stem: object) -> None:
-    """Refuses a stem that a backbone does not have.
-
-    Raises:
-        SpaceError: with the ones it can be asked for.
-    """
+    """Refuses a stem that a backbone does not have; the `SpaceError` names those that it has."""
     known = STEMS if backbone in _BACKBONES and backbone.startswith("resnet") else STEMS[:1]
     if stem not in known:
         raise SpaceError(f"stem of {backbone} must be {' or '.join(known)}, not {stem!r}")
 
 
 def require_last_stride(backbone: str, last_stride: object) -> int:
-    """The last stride, where a backbone can be asked for it.
-
-    Raises:
-        SpaceError: with the ones it can be asked for.
-    """
+    """The last stride, where a backbone can be asked for it; the `SpaceError` names those it can be asked for."""
     known = last_strides(backbone)
     if isinstance(last_stride, bool) or not isinstance(last_stride, int) or last_stride not in known:
         raise SpaceError(f"last_stride of {backbone} must be {' or '.join(map(str, known))}, not {last_stride!r}")

@@ -89,11 +89,7 @@ class CheckpointStore:
         return self.uri(key), sha256
 
     def check(self) -> None:
-        """Refuses a store elsewhere that cannot be reached, before anything is worked out that should go there.
-
-        Raises:
-            StorageError: with the reason of its file system; there is no such bucket.
-        """
+        """Refuses a store elsewhere that cannot be reached, before anything is worked out that should go there."""
         if self._is_local:
             return
         bucket = self._base.split("/")[0]
@@ -109,11 +105,7 @@ class CheckpointStore:
                 raise StorageError(told, "make it, or name another") from error
 
     def fetch(self, uri: str, path: Path, sha256: str | None = None) -> Path:
-        """Copies a stored file to `path` (whole or not at all) and checks its hash.
-
-        Raises:
-            StorageError: it is not there, cannot be read, or is not what was stored.
-        """
+        """Copies a stored file to `path`, whole or not at all; a `StorageError` where it is not what was stored."""
         partial = path.with_name(f"{path.name}{_PARTIAL}{uuid.uuid4().hex}")
         try:
             self._download(uri, partial)

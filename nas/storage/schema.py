@@ -90,11 +90,7 @@ def version(connection: Connection) -> SchemaVersion:
 
 
 def prepare(engine: Engine, url: str, *, create: bool, read_only: bool) -> None:
-    """Makes sure that the database can be used: creates, upgrades or refuses it.
-
-    Raises:
-        StorageError: newer than this program, or old or empty and not to be changed.
-    """
+    """Makes sure that the database can be used: creates or upgrades it, refuses (`StorageError`) what may not be."""
     with engine.connect() as connection:
         found = version(connection)
     if found.is_newest:

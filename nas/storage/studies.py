@@ -118,11 +118,7 @@ class Studies(RepositoryPart):
         self.run(update(StudyRow).filter_by(id=study_id).values(values))
 
     def ensure_stage(self, study_id: int, position: int, name: str, kind: str, settings: JsonDict) -> int:
-        """Stores a stage or finds it again; returns its id.
-
-        Raises:
-            StudyError: the stage at this position is another one.
-        """
+        """Stores a stage or finds it again; returns its id. Another one at this position is a `StudyError`."""
         row = {"study_id": study_id, "position": position, "name": name, "kind": kind, "settings": clean(settings)}
 
         def work(session: Session) -> int:

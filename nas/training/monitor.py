@@ -18,11 +18,7 @@ READ_EVERY = {"cpu": 1}
 
 
 class LossMonitor:
-    """Collects the losses of the steps of one epoch.
-
-    Args:
-        sums: totals so far, when an epoch goes on after an interruption.
-    """
+    """Collects the losses of the steps of one epoch, from `sums` on where it was interrupted."""
 
     def __init__(self, epoch: int, sums: Mapping[str, float] | None = None, steps: int = 0) -> None:
         self.epoch, self.steps = epoch, steps

@@ -68,11 +68,7 @@ class _Parts(NamedTuple):
 
 
 def read_published(path: str | Path) -> Published:
-    """The network in a file of weights that another project published.
-
-    Raises:
-        TrainingError: the file cannot be read, or holds a network or parts that are not known here.
-    """
+    """The network in a file of weights that another project published; else a `TrainingError`."""
     path = Path(path)
     parts = _parts(_unwrapped(read_state(path)), path)
     plain = {name: value for name, value in parts.trunk.items() if not _NON_LOCAL.fullmatch(name)}

@@ -546,11 +546,7 @@ class RecipeError(TrainingError):
 
 
 def recipe_in(source: YamlSource, at: Location = ()) -> Recipe:
-    """The recipe that a YAML file is, or that stands in it.
-
-    Raises:
-        TrainingError: for an unknown name or key, or a value that cannot be; with file, line and column.
-    """
+    """The recipe that a YAML file is, or that stands in it; a `TrainingError` with file, line and column."""
     try:
         return load_recipe(reduce(getitem, at, source.data))
     except RecipeError as error:

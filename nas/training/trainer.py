@@ -257,11 +257,7 @@ class Trainer:
         }
 
     def resume(self, saved: Checkpoint, what: str) -> None:
-        """Takes over a checkpoint of the same training.
-
-        Raises:
-            TrainingError: it belongs to another candidate, recipe, data set or seed; says which and names `what`.
-        """
+        """Takes over a checkpoint of the same training; the `TrainingError` says what is another's and names `what`."""
         self._check_same(saved, what)
         restore(self.network, saved.network, what)
         self.seen_before = saved.seen

@@ -67,11 +67,7 @@ def finished_source(path: Path) -> Checkpoint:
 
 
 def load_source(network: ReidNetwork, path: Path) -> Tensor | None:
-    """Copies all weights but the classifier's from the source of a transfer; returns the images that it has seen.
-
-    Raises:
-        TrainingError: see `check_source`.
-    """
+    """Copies all weights but the classifier's from the source of a transfer; returns the images that it has seen."""
     source = check_source(path, network.candidate)
     copy_weights(network, source.weights, str(path), skip=lambda name: name.startswith("classifier."))
     return source.seen

@@ -168,11 +168,7 @@ def set_folder(settings: PedestrianSettings, cache: Path | None = None) -> Path:
 
 
 def generated_folder(settings: PedestrianSettings, cache: Path | None = None, progress: Progress | None = None) -> Path:
-    """The folder of a generated set in the cache; drawn when it is not there yet, by one worker only.
-
-    Raises:
-        DataError: no space left, or the cache cannot be written.
-    """
+    """The folder of a generated set in the cache; drawn when it is not there yet, by one worker only."""
     folder = set_folder(settings, cache)
     if not folder.is_dir():
         write_set(settings, folder, progress)
@@ -180,11 +176,7 @@ def generated_folder(settings: PedestrianSettings, cache: Path | None = None, pr
 
 
 def write_set(settings: PedestrianSettings, folder: Path, progress: Progress | None = None) -> None:
-    """Draw a set into `folder`, which must not exist; nothing is left behind when that fails.
-
-    Raises:
-        DataError: no space left, or the folder cannot be written.
-    """
+    """Draw a set into `folder`, which must not exist; nothing is left behind when that fails (`DataError`)."""
     partial = folder.with_name(folder.name + ".partial")
     total, tell = settings.images_total, progress or silent
     with writing(folder, _estimated_bytes(settings), total, tell):

@@ -228,8 +228,7 @@ class TensorRTEngine:
 def _on_accelerator(trt: Any, builder: Any, config: Any, network: Any, core: int) -> str:
     """Lets an engine be built for a core of the accelerator; tells how many layers it takes.
 
-    Raises:
-        EngineError: no such core, or it can run nothing of the network: what was timed would be the GPU.
+    Where it takes none, what was timed would be the GPU: an `EngineError`.
     """
     cores = builder.num_DLA_cores
     if core >= cores:
@@ -253,11 +252,7 @@ def normal_noise(values: int, code: str = "f", seed: int = 0) -> bytes:
 
 
 def open_engine(path: str, protocol: dict[str, Any]) -> Any:
-    """The engine a protocol asks for, with `run`, `peak_memory_mb` and `close`.
-
-    Raises:
-        EngineError: when this device cannot do it.
-    """
+    """The engine a protocol asks for, with `run`, `peak_memory_mb` and `close`; an `EngineError` says why not."""
     device, backend, fp16 = protocol["device"], protocol["backend"], protocol["precision"] == "fp16"
     try:
         if backend in ("onnxruntime", "onnxruntime-tensorrt"):

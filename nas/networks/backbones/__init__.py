@@ -102,11 +102,7 @@ def _fresh(name: str, width: float) -> nn.Module:
 
 
 def structure(name: str) -> Structure:
-    """Sites and strides of a backbone as published, found once.
-
-    Raises:
-        SpaceError: blocks cannot stand in it; the sentence says why.
-    """
+    """Sites and strides of a backbone as published, found once; a `SpaceError` says why blocks cannot stand in it."""
     return _structure(name, name if name in _BUILDERS else foreign_class(name))
 
 

@@ -133,11 +133,7 @@ def _in_opset(kind: ExportFormat, name: str, opset: int) -> ExportFormat:
 
 
 def check_target(path: str | Path) -> Path:
-    """The path, when a file can be written there.
-
-    Raises:
-        TrainingError: when its folder is missing, or it is a folder itself.
-    """
+    """The path, when a file can be written there; else a `TrainingError`."""
     target = Path(path)
     if not target.parent.is_dir():
         raise TrainingError(f"there is no folder {target.parent} to write {target.name} in")

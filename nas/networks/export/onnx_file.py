@@ -57,11 +57,7 @@ class OnnxFile:
             quantise(path, calibration)
 
     def program(self, network: DeployedNetwork) -> torch.onnx.ONNXProgram:
-        """The network in ONNX's operators, with a free batch.
-
-        Raises:
-            TrainingError: when an operator of an own block has no ONNX form.
-        """
+        """The network in ONNX's operators, with a free batch; a `TrainingError` where one of them has no ONNX form."""
         try:
             with quiet():
                 exported = torch.onnx.export(
@@ -104,8 +100,7 @@ class OnnxFile:
 def to_opset_17(model: Any) -> None:
     """Writes an ONNX model of operator set 18 in set 17, in place; onnx's own converter stops at Split.
 
-    Raises:
-        TrainingError: it holds an operator that set 17 lacks.
+    An operator that set 17 lacks is a `TrainingError`.
     """
     import onnx
 

@@ -53,11 +53,7 @@ class Filters:
         return found.get(self.level) or default_level(data)
 
     def mask(self, summary: pd.DataFrame, data: StudyData) -> pd.Series:
-        """Which candidates of a summary are shown; networks without blocks stay, as what to compare with.
-
-        Raises:
-            StudyError: positions or limit are no numbers.
-        """
+        """Which candidates of a summary are shown; networks without blocks stay, as what to compare with."""
         if summary.empty:
             return pd.Series(dtype=bool)
         shown = pd.Series(True, index=summary.index)

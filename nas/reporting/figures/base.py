@@ -20,6 +20,8 @@ Drawing: TypeAlias = go.Figure | str
 class StudyFigure(ABC):
     """One figure of a study.
 
+    Where one takes a `level`, it is the comparable set to draw: by default, the one with most candidates.
+
     >>> from nas.reporting.figures import ParetoFront
     >>> ParetoFront()(StudyData(name="empty"))
     'No candidate has finished training yet, so there is no front.'

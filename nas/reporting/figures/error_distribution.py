@@ -28,9 +28,6 @@ class ErrorDistribution(StudyFigure):
     curve a sweep, and one each for the fresh draws of parent and child of a shrink.
 
     F(e) = share of candidates with error <= e; failed candidates never count as below (Radosavovic et al. 2019).
-
-    Args:
-        level: which comparable set; the one with most candidates by default.
     """
 
     level: Level | None = None

@@ -137,9 +137,7 @@ def _few(table: pd.DataFrame) -> str:
 class Slices(StudyFigure):
     """A plot a hyperparameter: the mean of every candidate over its value, and the mean of each value.
 
-    Args:
-        stage: only what that stage asked for; the comparable set with most candidates by default.
-        shown: plots at most: those whose means differ most.
+    `stage` as of `settings_table`; `shown` plots at most: those whose means differ most.
     """
 
     stage: str = ""

@@ -26,9 +26,6 @@ class Hypervolume(StudyFigure):
     The reference point is the plain backbone's mAP (or the worst seen) at the reference network's cost (or the
     dearest seen); the cost is what the study pays with, usually time. A candidate counts from its first finished
     training on, with its mean over all its seeds.
-
-    Args:
-        level: which comparable set; the one with most candidates by default.
     """
 
     level: Level | None = None

@@ -37,7 +37,6 @@ class Importances(StudyFigure):
 
     Args:
         method: `ped_anova` (fast; what the best tenth has in common) or `fanova` (random forest; needs scikit-learn).
-        level: which comparable set; the one with most candidates by default.
         shown: how many parameters are drawn.
     """
 

@@ -21,9 +21,7 @@ _COLUMNS = ("notation", "latency_ms", "latency_low_ms", "latency_high_ms", "late
 class LatencySpread(StudyFigure):
     """A line a network: 5th to 95th percentile of single batches, thicker the 95 % interval of its time.
 
-    Args:
-        notations: which networks; those of the front and the plain ones by default.
-        rows: how many at most.
+    Of `notations`, or of the front and the plain networks; `rows` at most.
     """
 
     notations: tuple[str, ...] = ()

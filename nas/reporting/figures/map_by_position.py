@@ -41,11 +41,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class MapByPosition(StudyFigure):
-    """Accuracy of candidates with a single block over its site, as bars from the plain backbone's.
-
-    Args:
-        level: which comparable set to draw; the one with most candidates by default.
-    """
+    """Accuracy of candidates with a single block over its site, as bars from the plain backbone's."""
 
     level: Level | None = None
     name: ClassVar[str] = "map_by_position"

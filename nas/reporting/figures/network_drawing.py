@@ -26,9 +26,7 @@ _STAGE_TONES = ("#c9d1db", "#b7c2cf", "#a5b2c2", "#93a3b5", "#8193a8")
 class NetworkDrawing(StudyFigure):
     """One row a candidate: modules as bars as tall as their feature map, blocks as coloured marks after them.
 
-    Args:
-        notations: candidates to draw; the most accurate of the front by default.
-        rows: how many at most.
+    Of `notations`, or of the most accurate of the front; `rows` at most.
     """
 
     notations: tuple[str, ...] = ()

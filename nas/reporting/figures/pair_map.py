@@ -23,12 +23,7 @@ _COLUMNS = ("first", "second", "effect", "low", "high", "candidates")
 
 @dataclass(frozen=True)
 class PairMap(StudyFigure):
-    """Site x site: mean of the candidates with exactly two blocks there, over the plain backbone.
-
-    Args:
-        block: only candidates of this one block type; all by default.
-        level: which comparable set; the one with most candidates by default.
-    """
+    """Site x site: mean of the candidates with exactly two blocks there (both a `block`), over the plain backbone."""
 
     block: str | None = None
     level: Level | None = None

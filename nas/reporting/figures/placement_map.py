@@ -34,7 +34,6 @@ class PlacementMap(StudyFigure):
         kind: `single` compares candidates with one block to the plain backbone; `marginal` compares all
             candidates with the block at the site to those with as many blocks; `auto` takes `single` where
             most cells were trained alone.
-        level: which comparable set; the one with most candidates by default.
     """
 
     kind: str = "auto"

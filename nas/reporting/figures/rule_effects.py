@@ -25,11 +25,7 @@ _LABEL_WIDTH = 34
 
 @dataclass(frozen=True)
 class RuleEffects(StudyFigure):
-    """A forest plot: one row a rule with an estimated effect, adopted ones first.
-
-    Args:
-        shown: how many rules at most.
-    """
+    """A forest plot: one row a rule with an estimated effect, adopted ones first, `shown` at most."""
 
     shown: int = 30
     name: ClassVar[str] = "rule_effects"

@@ -25,8 +25,7 @@ _COLUMNS = ("notation", "seed", "mean", "deviation", "level")
 class SeedNoise(StudyFigure):
     """What is left of each training's result beside its candidate's mean and its seed's shift; the band is one sd.
 
-    Args:
-        level: which comparable set; the one with most replicated trainings by default.
+    By default of the level with most replicated trainings.
     """
 
     level: Level | None = None

@@ -19,11 +19,7 @@ _ROW_PX = 64
 
 @dataclass(frozen=True)
 class SpaceLineage(StudyFigure):
-    """One bar a space on a logarithmic axis, parents first; the new rules of a child under its bar.
-
-    Args:
-        rules_shown: how many new rules are written out; the others are counted.
-    """
+    """One bar a space on a logarithmic axis, parents first; under a child's bar the first `rules_shown` new rules."""
 
     rules_shown: int = 2
     name: ClassVar[str] = "space_lineage"

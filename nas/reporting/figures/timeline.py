@@ -22,11 +22,7 @@ MANY = 1500
 
 @dataclass(frozen=True)
 class BestSoFar(StudyFigure):
-    """Every finished training in the order in which they ended, the best so far, and the plain network.
-
-    Args:
-        level: which comparable set; the one with most candidates by default.
-    """
+    """Every finished training in the order in which they ended, the best so far, and the plain network."""
 
     level: Level | None = None
     name: ClassVar[str] = "best_so_far"

@@ -173,11 +173,7 @@ class Rule(BaseModel):
         return self
 
     def sentence(self, topology: Topology | None = None) -> str:
-        """The rule as a person says it.
-
-        Args:
-            topology: the backbone that is spoken of, to say of how many sites; the rule's own, when it has one.
-        """
+        """The rule as a person says it; of how many sites, where a backbone is spoken of, or is the rule's own."""
         about = topology or (get_topology(self.backbone) if self.backbone else None)
         text = self.as_constraint(about) if self.is_hard else self.as_preference(about)
         return text if topology or not self.backbone else f"{text}, on {get_topology(self.backbone).title}"
