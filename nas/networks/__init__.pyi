@@ -18,7 +18,6 @@ from .maps import block_maps as block_maps
 from .maps import grad_cam as grad_cam
 from .network import ReidNetwork as ReidNetwork
 from .network import build_network as build_network
-from .network import replace_classifier as replace_classifier
 from .sites import FoundSite as FoundSite
 from .sites import find_sites as find_sites
 from .size_rules import size_finding as size_finding

@@ -62,7 +62,6 @@ class ReidNetwork(nn.Module):
         self.backbone = backbone
         self.blocks = nn.ModuleDict({str(number): block for number, block in blocks.items()})
         self.pool, self.bnneck = head.pool, head.neck
-        self.make_classifier = head.classifier
         self.classifier = None if num_classes is None else head.classifier(num_classes)
         for number in blocks:
             place = backbone.get_submodule(sites[number - 1].path)
@@ -157,11 +156,3 @@ def _seeded(seed: int | None, stream: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed((seed * 1_000_003 + stream) % 2**63)
         yield
-
-
-def replace_classifier(network: ReidNetwork, num_classes: int | None, seed: int | None = None) -> None:
-    """Gives a network a fresh classifier for other identities (None removes it), where the old one was."""
-    place = next(network.parameters())
-    with _seeded(seed, -1):
-        fresh = None if num_classes is None else network.make_classifier(num_classes)
-    network.classifier = None if fresh is None else fresh.to(device=place.device, dtype=place.dtype)

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from nas.errors import SpaceError
-from nas.networks import ReidOutputs, build_network, replace_classifier
+from nas.networks import ReidOutputs, build_network
 from nas.networks.export import export_network
 from nas.networks.folding import fold_batchnorm
 from nas.networks.head import HEADS, POOLINGS, PartPool, make_head
@@ -58,9 +58,6 @@ def test_sizes_of_what_a_head_returns(
     assert found.logits.shape == logits
     assert (network.pooled_dim, network.embedding_dim, network.num_classes) == (pooled, embedding, 5)
     assert network.eval()(images).shape == (4, embedding)
-    replace_classifier(network, 7)
-    assert network.num_classes == 7
-    assert network.train()(images).logits.shape == (*logits[:-1], 7)
 
 
 def test_a_part_is_classified_from_its_own_stripe() -> None:

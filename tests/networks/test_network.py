@@ -10,7 +10,7 @@ from torch import nn
 
 import nas
 from nas.errors import SpaceError, TrainingError
-from nas.networks import ReidNetwork, ReidOutputs, build_network, replace_classifier
+from nas.networks import ReidNetwork, ReidOutputs, build_network
 from nas.networks.head import GeneralizedMeanPool
 from nas.spaces import Candidate
 
@@ -103,17 +103,6 @@ def test_gem_pools_between_mean_and_maximum() -> None:
     assert (pooled < x.amax((2, 3))).all()
     torch.testing.assert_close(pooled, (x.clamp(min=1e-6) ** 3).mean((2, 3)) ** (1 / 3))
     assert small(pooling="gem").pool.exponent.requires_grad
-
-
-def test_replacing_the_classifier() -> None:
-    network = small(num_classes=4).double()
-    replace_classifier(network, 9, seed=1)
-    assert network.num_classes == 9
-    assert network.classifier is not None
-    assert network.classifier.weight.dtype == torch.float64
-    assert torch.equal(network.classifier.weight, small(num_classes=9, seed=1).double().classifier.weight)
-    replace_classifier(network, None)
-    assert network.train()(images().double()).logits is None
 
 
 def test_channels_last_and_copies() -> None:
