@@ -25,10 +25,7 @@ QUIET_EVERY_S = 60.0
 class StudyView:
     """Shows status snapshots; live on a terminal, a line an event in a log.
 
-    Args:
-        context: the study, for the sizes of stages that have not begun.
-        workers: number of workers, for the time left.
-        out: where to; default: stderr.
+    The study tells the sizes of stages that have not begun, the number of workers the time left.
     """
 
     def __init__(self, context: StudyContext, workers: int, out: Console | None = None) -> None:

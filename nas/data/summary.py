@@ -37,7 +37,6 @@ class DataSummary:
 
     Args:
         images_a_person: of the training split.
-        cameras_a_person: of the training split.
         positives: right answers a query, after same-camera removal (queries without any count 0).
         batches: of an epoch at P 16 and K 4; None with fewer than 16 persons.
         pack_bytes: of all splits at 256x128.

@@ -47,13 +47,7 @@ _OPEN = ("waiting", "running")
 
 @dataclass
 class Returned:
-    """What came back from a device.
-
-    Attributes:
-        records: figures filed, by architecture.
-        failures: why the device could not measure some, by architecture.
-        unusable: files of an exchange folder that were not believed, with the reason.
-    """
+    """What came back from a device: records and reasons of failures by architecture, and files not believed."""
 
     records: dict[Candidate, LatencyRecord] = field(default_factory=dict)
     failures: dict[Candidate, str] = field(default_factory=dict)

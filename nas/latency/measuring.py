@@ -58,7 +58,6 @@ def measure(
 
     Args:
         what: a candidate, its notation, or a function that makes a network for images (B, 3, H, W).
-        protocol: how to measure; the default is PyTorch on the CPU. Batches and seconds are those of all pairs.
         reference: a network to time in turns with, batch by batch, in both orders; the record then holds the ratio.
         reference_ms: the best-known time of the reference, in which the record's milliseconds are told; None: as it
             was read beside this network.

@@ -30,13 +30,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class ShapeCheck:
-    """A placement measured although an equal tensor was: how far the two figures are apart.
-
-    Attributes:
-        candidate: the placement measured again.
-        same_as: the one whose figure would have stood for it.
-        percent: difference of the two in percent of the network's time.
-    """
+    """A placement measured although an equal tensor was (of `same_as`): how far the two are apart, in percent."""
 
     candidate: Candidate
     same_as: Candidate

@@ -26,7 +26,6 @@ class BuildTiming:
     """The timing of one build (one engine, one compilation).
 
     Attributes:
-        batches: batches timed.
         median_ms, mean_ms, sd_ms: of the batches, in milliseconds; the sd is None for a single batch.
         block_medians_ms: medians of up to 20 consecutive blocks of batches, in the order timed.
         build_s: seconds the build took, export included; None when not read.
@@ -60,7 +59,6 @@ class LatencyRecord:
     """One latency and how it was measured.
 
     Attributes:
-        protocol: how it was measured.
         device_name: what it was measured on; with the protocol's id, what makes two figures comparable.
         median_ms: milliseconds a batch: of a pair, `ratio` times `reference_ms`; else the median of all timed batches,
             drift not corrected.
@@ -68,7 +66,6 @@ class LatencyRecord:
             (so the medians of `builds` too).
         sd_ms: standard deviation over batches; None for a single batch.
         batches: batches timed, all builds together.
-        builds: each build by itself.
         peak_memory_mb: memory the network needs while it runs, in MB (10^6 bytes): weights and activations.
         energy_mj: energy a batch in millijoule, the whole device's.
         clocks: clocks (MHz), temperatures (deg C) and throttling as the device reports them.
@@ -77,7 +74,6 @@ class LatencyRecord:
             this time than at the session's start (0.01 = 1 %); None since.
         environment: machine, libraries, driver, threads, governor, load.
         measured_at: UTC time, ISO 8601.
-        notation: the candidate, when it was one.
         reference: notation of the network timed in turns with this one; None when it was timed alone.
         ratio: median over the pairs of this network's time over the reference's.
         ratio_low, ratio_high: its 95 % interval, from blocks of pairs or from builds; None with too few.

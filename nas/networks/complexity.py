@@ -22,14 +22,7 @@ from nas.spaces.candidate import Candidate, as_candidate
 
 @dataclass(frozen=True)
 class Complexity:
-    """Cost of one image.
-
-    Attributes:
-        params: learned values of backbone, blocks and head.
-        macs: multiply-accumulates of convolutions and matrix products.
-        activation_elements: elements in the outputs of these.
-        body_params, body_macs: of the backbone alone.
-    """
+    """Cost of one image, in the terms of `ImageCost`; `body_params` and `body_macs` are of the backbone alone."""
 
     params: int
     macs: int

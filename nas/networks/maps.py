@@ -39,12 +39,7 @@ class BlockMap:
 
 
 def block_maps(network: ReidNetwork, images: Tensor) -> list[BlockMap]:
-    """The own maps of all blocks, in the order of their sites.
-
-    Args:
-        network: in any mode, which is left as it was.
-        images: normalised, (B, 3, H, W).
-    """
+    """The own maps of all blocks for normalised images (B, 3, H, W), in the order of their sites; the mode stays."""
     seen: dict[int, tuple[Tensor, Tensor]] = {}
     blocks = {p.site: p.block for p in network.candidate.placements}
     with ExitStack() as hooks, _evaluating(network), torch.inference_mode():

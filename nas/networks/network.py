@@ -31,15 +31,12 @@ class ReidNetwork(nn.Module):
     In training mode `forward` returns `ReidOutputs`, in evaluation mode the embedding (B, D).
 
     Attributes:
-        candidate: what was built.
         input_size: (height, width) that shapes were computed for; other sizes run too, unless a block refuses them.
         form: "fast" or "plain", of all blocks.
         backbone: trunk with its authors' parameter names.
         sites: of the backbone, with the shapes of their maps.
-        blocks: the blocks, by site number as text.
         pool: from the last feature map to (B, pooled_dim).
         bnneck: the head's neck, to (B, embedding_dim): the strong baseline's is batch normalisation with a frozen bias.
-        classifier: bias-free linear layer, or one a part, or None.
         pooled_dim, embedding_dim: P and D.
     """
 

@@ -22,13 +22,7 @@ SMALLEST_INPUT = 8
 
 @dataclass(frozen=True)
 class Survey:
-    """A backbone at one input size.
-
-    Attributes:
-        sites: all sites, with the shapes of their feature maps.
-        out: shape of the last feature map.
-        cost: of the backbone alone, for one image.
-    """
+    """A backbone at one input size: its sites, the shape of its last feature map, and what it alone costs an image."""
 
     sites: tuple[FoundSite, ...]
     out: FeatureShape

@@ -75,9 +75,7 @@ class RetrievalMetrics:
         map, minp: mean AP and mean INP in 0-1.
         cmc: (max_rank,) cumulative matches; `rank1` is its first.
         queries: all queries asked. valid_queries: those with a right answer left.
-        protocol: how it was measured, in words; names re-ranking where used.
         per_query: results of single queries, when asked for.
-        own: metrics of one's own, by name.
     """
 
     map: float

@@ -27,11 +27,8 @@ def draw_rank_lists(
     gallery_image: Callable[[int], Pixels],
     height: int = 128,
 ) -> Image.Image:
-    """Draw rank lists below each other: the query, a gap, then its finds with rank and distance.
-
-    Args:
-        query_image: uint8 (H, W, 3) of the query at a place, e.g. `lambda i: split.images[i].permute(1, 2, 0).numpy()`.
-        gallery_image: the same for the gallery.
+    """Draw rank lists below each other, in images of `height` pixels: the query, a gap, then its finds with rank and
+    distance. The images at a place are uint8 (H, W, 3), e.g. `lambda i: split.images[i].permute(1, 2, 0).numpy()`.
     """
     rows = [_row(found, query_image, gallery_image, height) for found in lists]
     width = max((row.width for row in rows), default=1)

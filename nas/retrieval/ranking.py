@@ -88,7 +88,6 @@ def rank_positives(matches: Matches, block: Block, comparisons: int = 0) -> Ints
 
     Args:
         matches: of these queries alone; each has a right answer.
-        block: their distances.
         comparisons: of the whole evaluation (see `count_before`).
 
     Raises:

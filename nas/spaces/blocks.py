@@ -34,7 +34,6 @@ class ParamSpec:
         name: as written in space files and in the notation.
         choices: the legal values, in the order they are listed to people.
         default: the value that is taken, and not written, when none is given.
-        doc: one sentence.
         active_if: `(other, values)`: the hyperparameter exists only while `other` has one of the values.
         default_if: `((other, value, default), ...)`: defaults that depend on another hyperparameter.
             A hyperparameter with such defaults accepts `auto` for "the default".
@@ -91,11 +90,8 @@ class BlockSpec:
 
     Attributes:
         name: short name, as in `resnet50+cnl@8`.
-        title: name for people and figures.
         family: what the attention relates: channels, positions, or both.
         params: hyperparameters; one that depends on another comes after it.
-        source: the publication.
-        summary: one sentence.
         identity: when a newly built block returns its input as it is: for each of these hyperparameters one of these
             values. Nothing: always. None: never.
         unit_gate: whether the block can start with doubled gates that are 1.

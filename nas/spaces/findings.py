@@ -31,12 +31,8 @@ class Evidence(BaseModel):
         low, high: 95 % interval of the effect.
         p: probability of such an effect by chance.
         p_adjusted: the same after correction for all hypotheses of the stage (Benjamini-Hochberg).
-        trainings: number of trainings looked at.
-        training_ids: their ids.
         latency_ms: difference in milliseconds per batch that following the rule makes; above 0 is slower.
-        stage: the study's stage.
         confirmation: what fresh draws from parent and child space said.
-        method: how the effect was estimated.
         unit: what stands behind the effect: mAP (0 to 1), or the unit or name of what else trainings are judged by.
     """
 
@@ -95,8 +91,6 @@ class Finding(BaseModel):
     """A rule, its evidence, and the decision about it.
 
     Attributes:
-        rule: the rule.
-        evidence: what it rests on.
         verdict: `adopted`, `rejected` or `not enough data`.
         reason: why, in a sentence; may be empty for an adopted rule.
     """

@@ -39,14 +39,9 @@ class Provenance(BaseModel):
     """Where rules come from; what is not known is left out.
 
     Attributes:
-        study: name of the study.
         backbone: the backbone they were learned on.
-        space_id, space: id and name of the design space.
         data, split: the data set, and `val` or `test`.
-        trainings: number of trainings in all.
         created: date and time, ISO 8601.
-        package: version of this program.
-        details: anything else.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -87,7 +82,6 @@ class Admission:
     """Whether rules admit a candidate; true when they do.
 
     Attributes:
-        admitted: the answer.
         reasons: one sentence a broken rule; empty when admitted.
         score: how well it follows the preferences, 0 to 1; 1 without preferences.
         notes: rules that were carried over from another backbone for this answer, or left out.

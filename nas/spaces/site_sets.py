@@ -82,7 +82,6 @@ class SiteSet:
 
     Attributes:
         numbers: absolute site numbers, ascending.
-        relative: relative parts.
         everything: all sites of any backbone.
     """
 

@@ -61,13 +61,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Topology:
-    """The sites of one backbone.
-
-    Attributes:
-        backbone: name.
-        title: name for people.
-        sites: all sites in order.
-    """
+    """The sites of one backbone, in order; `title` is its name for people."""
 
     backbone: str
     title: str

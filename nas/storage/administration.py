@@ -21,14 +21,8 @@ from nas.storage.studies import check_study_name
 
 @dataclass(frozen=True)
 class Deletion:
-    """What deleting a study takes away.
-
-    Attributes:
-        trainings: asked for by this study alone; they go.
-        shared: asked for by other studies too; they stay.
-        finished: how many of those that go are finished.
-        running: trainings of the study that a worker is believed to run at this moment.
-        checkpoints: addresses of the files that go.
+    """What deleting a study takes away: `trainings` that it alone asked for, of which so many are `finished`, and the
+    addresses of their checkpoints. `shared` ones stay; `running` are those that a worker is believed to run now.
     """
 
     study: str

@@ -47,7 +47,6 @@ class Spent:
         hours: of training in those that are finished, all workers together.
         gpu_hours: of these, on a GPU.
         failures: trainings that failed for good.
-        running: trainings that somebody holds.
         failure: the most frequent kind of failure, with a reason; empty without any.
     """
 

@@ -29,7 +29,6 @@ class Check:
     """One thing that can be wrong.
 
     Attributes:
-        kind: its short name.
         sentence: what is wrong, with `{n}` for the number of rows.
         find: query whose first column is the key of each wrong row.
         repair: makes the statement that puts given rows right; None when a person has to decide.

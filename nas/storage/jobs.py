@@ -23,9 +23,8 @@ class LatencyJobs(RepositoryPart):
     def request_latency_jobs(self, jobs: Sequence[Mapping[str, object]]) -> list[int]:
         """Leaves jobs; one for the same device, architecture and protocol is left once. Returns their ids.
 
-        Args:
-            jobs: mappings with `device`, `architecture_id`, `notation`, `protocol_id`, `protocol` (plain
-                data), `network` (bytes, packed) and `sha256`.
+        A job has `device`, `architecture_id`, `notation`, `protocol_id`, `protocol` (plain data), `network` (bytes) and
+        `sha256` of it.
         """
         rows = [{**job, "protocol": json.dumps(clean(job["protocol"]), sort_keys=True)} for job in jobs]
         self.write(lambda session: insert_missing(session, LatencyJob, rows))

@@ -51,11 +51,7 @@ class Notes(Studies):
         tags: Sequence[str] | None = None,
         comment: str | None = None,
     ) -> NoteInfo:
-        """Notes something of a candidate and returns all that is noted of it; what is None stays as it is.
-
-        Args:
-            study: its name.
-            candidate: its notation or id.
+        """Notes something of a candidate (its notation or id); returns all that is noted. What is None stays as it is.
 
         Raises:
             StudyError: the study has no such candidate, or a tag or comment is too long.

@@ -26,7 +26,6 @@ class TrainingRequest:
         recipe_id: hash of `recipe`, every number of the training recipe as it will be used.
         dataset_id: of a data-set view stored before by `ensure_dataset`.
         fidelity: what is cheaper than the full recipe; `fidelity_label` names it ("e60").
-        seed: of the training itself.
         role: "candidate", "baseline" or "reference".
         sampler: who proposed it ("random", "nsga2", ...); adaptive samples are biased, so it is kept.
         batch: number of the proposal round inside the stage; one (role, batch) is planned once.

@@ -17,12 +17,7 @@ class Findings(RepositoryPart):
     """Stores what a stage found out and gives it back."""
 
     def store_findings(self, study_id: int, stage_id: int, findings: Sequence[JsonDict]) -> None:
-        """Replaces the findings of a stage.
-
-        Args:
-            findings: findings as plain data: `rule` (with `kind` and `strength`), `verdict`, `reason`,
-                and `sentence`; the whole mapping is kept.
-        """
+        """Replaces the findings of a stage by others, plain data: `rule`, `verdict`, `reason`, `sentence`, and more."""
         place = {"study_id": study_id, "stage_id": stage_id}
         rows = [{**place, "position": position, **_row(finding)} for position, finding in enumerate(findings)]
 

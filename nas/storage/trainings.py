@@ -42,9 +42,7 @@ class Trainings(RepositoryPart):
     def ensure_candidates(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Stores candidates that are not there yet.
 
-        Args:
-            rows: mappings with `id`, `architecture_id`, `notation`, `backbone`, `n_blocks` and
-                `definition` (the candidate as plain data).
+        A row has `id`, `architecture_id`, `notation`, `backbone`, `n_blocks` and `definition` (plain data).
         """
         stored = [{**row, "definition": clean(row["definition"])} for row in rows]
         self.write(lambda session: insert_missing(session, CandidateRow, stored))

@@ -42,10 +42,8 @@ class Checkpoint:
     """A training at a step boundary.
 
     Attributes:
-        candidate: what is trained.
         recipe: how, overrides of the candidate included.
         dataset_id: on what (`PreparedData.dataset_id`).
-        seed: with which random numbers.
         input_size: (height, width).
         num_classes: identities of the classifier.
         epoch: whole epochs done.
@@ -54,7 +52,6 @@ class Checkpoint:
         averaged: averaged weights (`AveragedWeights.state_dict`) or None.
         training: what only a resumed training needs (optimisers, scaler, random numbers, sums); empty once it is done.
         records: the epochs so far.
-        versions: package and torch that wrote it.
         start: what it started from, by content; `scratch` for fresh or published weights.
         seen: int64, `nas.data.records.image_keys` of the images it was trained on, and of those that what it started
             from tells of (checkpoints of before 0.2 and published networks tell none); None where none are known.

@@ -21,7 +21,6 @@ class EpochRecord:
         lr: learning rate of its last step.
         losses: mean of each unweighted term over the epoch, and `total`, their weighted sum.
         seconds: time in training steps, over all processes that worked on the epoch.
-        images: training images seen.
         map: mAP after the epoch where the recipe's `evaluate_every` asked for it, else None.
     """
 

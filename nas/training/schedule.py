@@ -20,7 +20,6 @@ def learning_rate(recipe: Recipe, epoch: int, step: int = 1, steps: int = 1) -> 
         recipe: its `base_lr`, `schedule`, `per`, warm-up and transfer fields are used.
         epoch: 1 .. `recipe.total_epochs`; transfer's head epochs come first and have a constant rate.
         step: 1 .. steps, only looked at with `per: step`.
-        steps: steps in an epoch.
 
     >>> from nas.training.recipe import Recipe
     >>> [f"{learning_rate(Recipe(), epoch):.4g}" for epoch in (1, 2, 10, 39, 40, 69, 70, 120)]

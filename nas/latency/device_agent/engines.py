@@ -23,10 +23,8 @@ class OnnxRuntimeEngine:
     """An ONNX file in ONNX Runtime; the batch stays where the provider wants it.
 
     Args:
-        path: the ONNX file; its one input has a fixed shape.
         device: `cpu`, `cuda` or `cuda:N`.
         threads: threads on a CPU; None: all usable ones.
-        tensorrt: use the TensorRT provider on a CUDA device.
         fp16: let the TensorRT provider use half precision.
     """
 

@@ -30,9 +30,7 @@ def serve(
 ) -> int:
     """Takes jobs one after the other; returns the number measured when there are no more.
 
-    Args:
-        measure: the job and the paths of its ONNX files to a record.
-        wait_s: seconds between looks for new jobs; None: end when there are none.
+    `wait_s` are seconds between looks for new jobs; None: it ends when there are none.
     """
     measured = 0
     while True:

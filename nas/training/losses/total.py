@@ -130,7 +130,6 @@ class TotalLoss(nn.Module):
         recipe: `loss` names the terms, the section of each its numbers.
         num_classes: identities C, for the centres.
         dim: size D of embeddings.
-        generator: draws the centres' first positions.
         taught_dims: feature dimension E of each teacher; where it is not D, `features` learn a linear map to it.
         pooled_dim: size P of pooled features, for the centres; None: D.
     """
