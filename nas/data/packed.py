@@ -46,7 +46,6 @@ def open_pack(
 
     Args:
         records: images in the order of the rows.
-        size: height and width in pixels.
 
     Raises:
         DataError: an image cannot be read (all are tried, the first few named), or no space left.

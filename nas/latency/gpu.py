@@ -136,7 +136,6 @@ def others_gpu_share(nvml: ModuleType, card: object, begun: float, own_pid: int)
     a worker of ours that stepped aside) counts as nothing.
 
     Args:
-        nvml: the library.
         card: its handle of the GPU; who asks gives the index instead of the two.
         begun: seconds since the epoch at which the span began.
         own_pid: process that is left out. In a container NVML knows other numbers than the processes themselves; where

@@ -50,7 +50,6 @@ def complexity(
     (23508032, 4.053)
 
     Args:
-        candidate: a candidate or its notation.
         input_size: (height, width) in pixels.
         form: of the blocks; the plain form of some computes more.
         pooling, head, head_settings: as `build_network` takes them.

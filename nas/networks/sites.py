@@ -38,7 +38,6 @@ class FoundSite:
         number: from 1 (after the stem), in the order the network runs.
         stage: 0 for the stem, then counted: the units of one resolution.
         place: from 1 within the stage.
-        path: name of the module that the site follows.
         stage_length: sites in the stage.
         shape: of the feature map there.
         stride: pixels of the input for one position there.
@@ -95,7 +94,6 @@ class Trace:
         calls: every call of a module that returned one tensor, in the order they ended.
         whole: numbers of the tensors through which everything passes.
         output: shape of what came out.
-        input_shape: of what went in.
     """
 
     calls: list[Call]

@@ -73,7 +73,6 @@ def find_weights(backbone: str, weights: str | Path, progress: Progress | None =
     """The local file of the weights; published ones are downloaded into torch's own cache when they are not there.
 
     Args:
-        backbone: name of the backbone.
         weights: `IMAGENET1K_V1` and the like, `DEFAULT`, or the path of a file; of a foreign backbone a path alone.
         progress: called with bytes read and in all.
 

@@ -37,7 +37,6 @@ def count_before(
     Args:
         distances: (N, G), float32 or float64, C-contiguous; left as they are.
         rows: (B,), the row of each query in `distances`.
-        matches: of these B queries.
         comparisons: of the whole evaluation, to choose between compiling and NumPy.
         divisor, offset: (G,) of the type of `distances`: divided by the one, the other added, while they are
             counted; None: they are distances already.

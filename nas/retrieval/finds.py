@@ -56,10 +56,8 @@ def rank_lists(
 
     Args:
         query_features, query_ids, query_cameras: (Q, D), (Q,), (Q,) as in `evaluate`.
-        gallery_features, gallery_ids, gallery_cameras: (G, D), (G,), (G,).
         queries: places of the queries to list, e.g. `metrics.per_query.worst(5)`.
         top: last rank listed.
-        metric: `cosine` or `euclidean`.
 
     Raises:
         DataError: as `evaluate`.

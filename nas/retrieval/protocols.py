@@ -38,7 +38,6 @@ def expand_queries(
     Args:
         query: (Q, D) of length 1.
         gallery: (G, D) of length 1. No identity is looked at, so images that the evaluation removes take part.
-        neighbours: how many.
         power: weight of a neighbour is its cosine similarity (0 where negative) to this power.
 
     Returns:
@@ -133,12 +132,9 @@ def evaluate_as(
     """`evaluate` by cosine, with what was done to the features named in the protocol.
 
     Args:
-        arguments: of `evaluate`; features of length 1.
         expansion: neighbours of average query expansion; 0: none.
         multi_query: the images of one identity and camera are one query.
         flipped: the features are means over images and their mirror images (named only).
-        per_query: keep the results of single queries.
-        rerank: a `Rerank`, or None.
     """
     named = ["mirror images averaged"] if flipped else []
     if multi_query:

@@ -37,7 +37,6 @@ class Placement:
     """A block at a site.
 
     Attributes:
-        site: number of the site, from 1.
         block: name of the block, or `module:Class`.
         params: all active hyperparameters, defaults filled in, sorted by name.
     """

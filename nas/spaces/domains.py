@@ -154,7 +154,6 @@ class BlockDomain:
     """A block type of a design space, with the values its hyperparameters may take.
 
     Attributes:
-        name: the block.
         params: for each hyperparameter that varies or is not at its default: its legal values here.
         derived: those that are computed from the site's channels and other hyperparameters.
     """

@@ -418,7 +418,6 @@ def with_paths(recipe: Recipe, find: Callable[[Path], Path], candidate: Candidat
     """The recipe with the paths of teachers, first weights and transfer as they are on this machine.
 
     Args:
-        recipe: with the paths as they are written.
         find: gives the place of what a path names.
         candidate: whose transfer is meant where its path holds `{id}`.
     """

@@ -47,12 +47,10 @@ class Trainer:
         start: what it starts from, by content. Whose weights these are is not the trainer's affair.
 
     Attributes:
-        network: the network that is trained.
         teachers: trained networks that it learns from too.
         averaged: its averaged weights, or None.
         recorded: the step as a CUDA graph, where the recipe asks for one.
         epoch, step: whole epochs done, and steps done of the one after.
-        records: the epochs done.
         sums, seconds: losses and time of the unfinished epoch, for a checkpoint in the middle of it.
 
     Raises:

@@ -137,8 +137,6 @@ class TensorRTEngine:
     """An ONNX file built by TensorRT 8.0 or later.
 
     Args:
-        path: the ONNX file; its inputs have fixed shapes.
-        device: `cuda` or `cuda:N`.
         fp16: allow half precision. TensorRT 11 takes precisions from the file alone: export it in half precision.
         dla: core of the board's deep-learning accelerator; None: the GPU. What it cannot run, the GPU does.
 

@@ -20,7 +20,6 @@ def noise_file(folder: str, parts: str) -> str:
     to itself, as it would have memory to itself: weights that share memory would share caches too.
 
     Args:
-        folder: where the network is.
         parts: the kind of numbers, then `EXPONENT:BYTES` for each weight in order, such as `f32 -4:36864 -6:4096`:
             normal numbers with standard deviation 2**EXPONENT.
     """

@@ -118,7 +118,6 @@ class OmniScaleBlock(nn.Module):
     """relu(shortcut(x) + expand(sum of gated streams of reduce(x))); (B, inputs, H, W) to (B, outputs, H, W).
 
     Args:
-        inputs, outputs: channels; a projection is the shortcut where they differ.
         normalised: None: OSNet's block. AIN's: whether the branch ends in instance instead of batch normalisation.
     """
 

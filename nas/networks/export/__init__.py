@@ -160,8 +160,6 @@ def export_network(
 
     Args:
         network: a trained network, on any device; it is left as it is.
-        path: file to write; replaced when it exists.
-        format: a name of `FORMATS`.
         precision: of the weights and the arithmetic; input and output are float32 always.
         crops: normalised images (N, 3, H, W) to compare on, beside random ones.
         calibration: normalised training images (N, 3, H, W) that int8 reads the ranges of activations from.
@@ -169,7 +167,6 @@ def export_network(
         extra: further entries for the file's metadata.
         opset: ONNX operator set; None: 17.
         accept: given the file, opened, before it takes its place; what it raises keeps it from being written.
-        progress: told of the steps.
 
     Raises:
         TrainingError: when the format is not available, or the file's embeddings differ: fp32 needs a cosine above

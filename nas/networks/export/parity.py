@@ -20,7 +20,6 @@ class Parity:
         min_cosine, mean_cosine: between the two embeddings of an image.
         max_difference: largest absolute difference of an embedding's value, over the largest value.
         top1_agreement: share of images whose nearest other image is the same.
-        images: number of images compared.
         given: how many of them were given, the others are random.
     """
 
