@@ -49,15 +49,12 @@ class Automaton(Protocol):
     @property
     def start(self) -> State:
         """The state before the first site."""
-        ...
 
     def step(self, state: State, site: Site, block: str | None) -> State:
         """The state after a site with a block, or without one; None when the rule is broken for good."""
-        ...
 
     def accepts(self, state: State) -> bool:
         """Whether the rule holds when no site is left."""
-        ...
 
 
 class Edge(NamedTuple):

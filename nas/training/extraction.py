@@ -141,7 +141,9 @@ class FeatureExtractor:
         Raises:
             DataError: it cannot be read.
         """
-        return self._pixels(image)
+        if isinstance(image, (str, Path)):
+            return read_image(ImageRecord(Path(image), 0, 0), self.size)
+        return _resized(image, self.size)
 
     def normalised(self, batch: Tensor) -> Tensor:
         """uint8 images (B, 3, H, W) as the network takes them, on its device."""
@@ -194,16 +196,11 @@ class FeatureExtractor:
             pixels = []
             for place, image in enumerate(images[begin : begin + self.batch], start=begin):
                 try:
-                    pixels.append(self._pixels(image))
+                    pixels.append(self.pixels(image))
                 except DataError as error:
                     unreadable[place] = error.message
             if pixels:
                 yield torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
-
-    def _pixels(self, image: Any) -> NDArray[np.uint8]:
-        if isinstance(image, (str, Path)):
-            return read_image(ImageRecord(Path(image), 0, 0), self.size)
-        return _resized(image, self.size)
 
 
 def _several(images: Any) -> Sequence[Any]:
