@@ -64,6 +64,11 @@ def read_route(pathname: str | None, search: str | None = None) -> Route:
     return Route(page if page in PAGES and len(parts) < 4 else "unknown", parts[1], query=query)
 
 
+def study_at(pathname: str | None) -> str:
+    """The study that an address is of; empty for a page of all."""
+    return read_route(pathname).study or ""
+
+
 def href(study: str, page: str = "overview", candidate: str | None = None, **query: str) -> str:
     """The address of a page.
 

@@ -14,7 +14,7 @@ from nas.reporting.combined import combine
 from nas.reporting.compare import Comparison, compare_studies
 from nas.reporting.dashboard.components import View, blocks, problem, sections
 from nas.reporting.dashboard.parts import dcc, html
-from nas.reporting.dashboard.routing import Route, read_route
+from nas.reporting.dashboard.routing import Route, study_at
 from nas.reporting.dashboard.source import Snapshot, StudySource
 from nas.reporting.document import Block, Bullets, Cell, Paragraph, Section, Table, code, words
 from nas.reporting.numbers import fixed, interval, signed
@@ -93,7 +93,7 @@ def register(app: Any, source: StudySource) -> None:
 
     def pair(first: str, second: str, version: Any, view: View | None, pathname: str) -> object:
         try:
-            return pair_of(source.data(read_route(pathname).study or ""), first, second, view or {})
+            return pair_of(source.data(study_at(pathname)), first, second, view or {})
         except NasError as error:
             return [problem(error.message, error.hint)]
 
@@ -101,14 +101,14 @@ def register(app: Any, source: StudySource) -> None:
         if not clicks:
             return no_update
         try:
-            study = read_route(pathname).study or ""
+            study = study_at(pathname)
             both = with_lists(source.database(study), source.data(study), first, second)
             return blocks(lists_beside(both, first, second), view or {})
         except NasError as error:
             return [problem(error.message, error.hint)]
 
     def offered(typed: str | None, chosen: str, pathname: str) -> object:
-        known = choices(source.data(read_route(pathname).study or ""))
+        known = choices(source.data(study_at(pathname)))
         return options_of(known, chosen, typed) if len(known) > _MOST_CHOICES else no_update
 
     def studies(names: Sequence[str] | None, version: Any, view: View | None) -> object:

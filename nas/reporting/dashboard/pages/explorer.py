@@ -16,7 +16,7 @@ from nas.reporting import style
 from nas.reporting.dashboard.components import NARROW_PX, View, figure_for, graph_id, problem
 from nas.reporting.dashboard.filters import Filters, level_key
 from nas.reporting.dashboard.parts import dcc, html
-from nas.reporting.dashboard.routing import Route, href, read_route
+from nas.reporting.dashboard.routing import Route, href, study_at
 from nas.reporting.dashboard.source import Snapshot, StudySource
 from nas.reporting.figures import ParetoFront
 from nas.reporting.figures.pareto_front import SPEEDS, own_axis
@@ -172,13 +172,13 @@ def register(app: Any, source: StudySource) -> None:
         causes = {str(cause["prop_id"]).partition(".")[0] for cause in ctx.triggered}
         nothing: tuple[Any, Any] = (no_update, no_update)
         try:
-            data, filters = source.data(_study(pathname)), filters_of(given)
+            data, filters = source.data(study_at(pathname)), filters_of(given)
             seen = cast("View", {**(view or {}), "scope": pathname, "zooms": zooms or {}})
             drawn = nothing if causes and causes <= _TABLE_ONLY else draw_front(data, filters, seen, selected or [])
             table = (
                 nothing
                 if causes == {"view"}
-                else tabulate_front(data, filters, selected or [], order, _study(pathname))
+                else tabulate_front(data, filters, selected or [], order, study_at(pathname))
             )
         except NasError as error:
             return no_update, problem(error.message, error.hint), *nothing
@@ -188,7 +188,7 @@ def register(app: Any, source: StudySource) -> None:
         *given, selected, pathname = values
         if not clicks:
             return no_update
-        rows = _chosen(source.data(_study(pathname)), filters_of(given), selected or [])
+        rows = _chosen(source.data(study_at(pathname)), filters_of(given), selected or [])
         public = rows[[column for column in rows.columns if not column.startswith("_")]]
         return dcc.send_string(csv_text(public), "candidates.csv")
 
@@ -235,10 +235,6 @@ def _register_browser_side(app: Any) -> None:
         ("clear", kept, [Input("front-clear", "n_clicks")], []),
     ):
         app.clientside_callback(f"window.nas.{name}", outputs, inputs, states, prevent_initial_call=True)
-
-
-def _study(pathname: str | None) -> str:
-    return read_route(pathname).study or ""
 
 
 def filters_of(values: Sequence[Any]) -> Filters:

@@ -13,7 +13,7 @@ from nas.errors import NasError
 from nas.reporting.dashboard.components import View, blocks, component, problem
 from nas.reporting.dashboard.filters import default_level
 from nas.reporting.dashboard.parts import dcc, html
-from nas.reporting.dashboard.routing import Route, read_route
+from nas.reporting.dashboard.routing import Route, study_at
 from nas.reporting.dashboard.source import Snapshot, StudySource
 from nas.reporting.figures import ParetoFront
 from nas.reporting.finding_rows import VERDICTS, finding_table
@@ -64,7 +64,7 @@ def register(app: Any, source: StudySource) -> None:
 
     def listed(verdict: str, version: Any, view: View | None, pathname: str, known: int) -> object:
         try:
-            data = source.data(_study(pathname))
+            data = source.data(study_at(pathname))
         except NasError as error:
             return no_update, no_update, no_update, problem(error.message, error.hint), no_update
         # A new finding begins with the study's verdict; while there is none, the reader's ticks stay.
@@ -74,7 +74,7 @@ def register(app: Any, source: StudySource) -> None:
 
     def outcome(taken: Sequence[int] | None, version: Any, view: View | None, pathname: str) -> object:
         try:
-            return outcome_of(source.data(_study(pathname)), taken or [], view or {})
+            return outcome_of(source.data(study_at(pathname)), taken or [], view or {})
         except NasError as error:
             return problem(error.message, error.hint)
 
@@ -83,7 +83,7 @@ def register(app: Any, source: StudySource) -> None:
         name = str(ctx.triggered_id or "").rpartition("-")[2]
         if name not in FORMATS or not any(values[: len(FORMATS)]):
             return no_update
-        chosen = chosen_rules(source.data(_study(pathname)), taken or [])
+        chosen = chosen_rules(source.data(study_at(pathname)), taken or [])
         return dcc.send_string(FORMATS[name](chosen), f"rules.{_SUFFIX.get(name, name)}")
 
     place = State("url", "pathname")
@@ -112,10 +112,6 @@ def register(app: Any, source: StudySource) -> None:
         [*[Input(f"rules-export-{name}", "n_clicks") for name in FORMATS], State("rules-ticks", "value"), place],
         prevent_initial_call=True,
     )(export)
-
-
-def _study(pathname: str | None) -> str:
-    return read_route(pathname).study or ""
 
 
 def adopted(data: StudyData) -> list[int]:
