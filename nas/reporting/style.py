@@ -1,6 +1,6 @@
 """One look for every figure, page and still: fonts, colours, one colour a block, light and dark.
 
-Figures are drawn with the light tokens below; `themed` swaps every token for its dark twin, so a
+Figures are drawn with the light tokens below; pages swap every token for its dark twin (`DARK`), so a
 figure never has to know the theme. Block colours are the same in both themes: each has a contrast of
 at least 3:1 on both surfaces, and they stay apart (CIEDE2000 of at least 10, `mixed` and own blocks among them) for
 readers with and without protanopia, deuteranopia or tritanopia (simulated as by Machado et al. 2009; a test
@@ -257,11 +257,3 @@ def said(sentence: str) -> go.Figure:
     figure.update_yaxes(visible=False)
     figure.add_annotation(text=plain(sentence), showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
     return figure
-
-
-def themed(figure_json: str, theme: str) -> str:
-    """The figure's JSON with the tokens of a theme (`light` or `dark`)."""
-    if theme == "dark":
-        for light, dark in DARK.items():
-            figure_json = figure_json.replace(light, dark)
-    return figure_json
