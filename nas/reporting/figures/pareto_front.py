@@ -38,11 +38,6 @@ _HOVER = (
 )
 
 
-def _cost_name(column: str) -> str:
-    """What a column holds; batches a second are a latency the other way round."""
-    return COSTS[column].title
-
-
 def own_axis(data: StudyData) -> str:
     """The key of `SPEEDS` that the study pays with."""
     return next(key for key, (column, _, _) in SPEEDS.items() if column == data.cost)
@@ -78,7 +73,7 @@ class ParetoFront(StudyFigure):
         column, axis, _ = SPEEDS[self._axis(table)]
         placed = table.dropna(subset=[column])
         if placed.empty:
-            return f"{plural(len(table), 'candidate')} finished training, but no {_cost_name(column)} is known yet."
+            return f"{plural(len(table), 'candidate')} finished training, but no {COSTS[column].title} is known yet."
         figure = style.new_figure(520)
         self._add_candidates(figure, placed[placed["n_blocks"] > 0], column)
         self._add_front(figure, placed, column)
@@ -95,7 +90,7 @@ class ParetoFront(StudyFigure):
     def caption(self, table: pd.DataFrame) -> str:
         column = SPEEDS[self._axis(table)][0]
         unplaced = int(table[column].isna().sum())
-        what = f"{plural(unplaced, 'candidate')} without a known {_cost_name(column)}"
+        what = f"{plural(unplaced, 'candidate')} without a known {COSTS[column].title}"
         left_out = f" {what} cannot be drawn." if unplaced else ""
         return (
             "Each dot is a candidate (mean over its seeds; bars: one standard deviation where there are two seeds or "
