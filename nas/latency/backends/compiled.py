@@ -24,13 +24,13 @@ from torch._inductor.cpp_builder import get_cpp_compiler
 from torch._inductor.exc import InvalidCxxCompiler
 
 from nas.latency.backends.base import Session, installed
-from nas.latency.backends.eager import TorchSession, allocated_before
+from nas.latency.backends.eager import OfTorch, TorchSession, allocated_before
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.subject import Subject
-from nas.latency.torch_side import cuda_versions, load_network, no_cuda
+from nas.latency.torch_side import load_network, no_cuda
 
 
-class Compile:
+class Compile(OfTorch):
     """The network compiled by Inductor."""
 
     name = "compile"
@@ -40,10 +40,6 @@ class Compile:
         if protocol.on_gpu:
             return no_cuda(protocol) or installed("triton") or _triton_needs()
         return None if _has_compiler() else "torch.compile on a CPU needs a C++ compiler (g++ or clang++)"
-
-    def versions(self) -> dict[str, str]:
-        """CUDA and cuDNN."""
-        return cuda_versions()
 
     def open(self, subject: Subject, protocol: LatencyProtocol, build: int) -> Session:
         """Compiles; the first batch is run here so that compiling counts as building."""

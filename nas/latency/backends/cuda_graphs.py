@@ -15,17 +15,17 @@ from torch import nn
 
 from nas.errors import LatencyError
 from nas.latency.backends.base import Session
-from nas.latency.backends.eager import TorchSession, allocated_before
+from nas.latency.backends.eager import OfTorch, TorchSession, allocated_before
 from nas.latency.protocol import LatencyProtocol
 from nas.latency.subject import Subject
-from nas.latency.torch_side import cuda_versions, load_network, no_cuda
+from nas.latency.torch_side import load_network, no_cuda
 
 WARMUP_BEFORE_CAPTURE = 3  # as PyTorch's documentation of CUDA graphs does: libraries choose kernels meanwhile
 READING_MS = 2.0  # events resolve half a microsecond and starting a graph takes some: under 1 % of such a reading
 MOST_REPLAYS = 50  # networks under 0.04 ms are read a little less exactly
 
 
-class CudaGraphs:
+class CudaGraphs(OfTorch):
     """The network as a recorded graph."""
 
     name = "cuda_graphs"
@@ -33,10 +33,6 @@ class CudaGraphs:
     def unavailable(self, protocol: LatencyProtocol) -> str | None:
         """Graphs exist on CUDA devices only."""
         return no_cuda(protocol) if protocol.on_gpu else "CUDA graphs need a CUDA device"
-
-    def versions(self) -> dict[str, str]:
-        """CUDA and cuDNN."""
-        return cuda_versions()
 
     def open(self, subject: Subject, protocol: LatencyProtocol, build: int) -> Session:
         """Runs a few batches on a side stream of the device, as capturing asks for, then records one there."""

@@ -23,7 +23,6 @@ class TorchSession:
 
     Args:
         network: the network the callable was made from; its parameters count as memory.
-        images: the batch, (B, 3, H, W), on the device.
         forward: what is timed; the network itself when None.
         before: bytes the CUDA allocator had given away before the network was made; what is above them is its.
     """
@@ -108,7 +107,15 @@ def _quiet_profiler() -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-class Eager:
+class OfTorch:
+    """What the backends that run in PyTorch share."""
+
+    def versions(self) -> dict[str, str]:
+        """CUDA and cuDNN."""
+        return cuda_versions()
+
+
+class Eager(OfTorch):
     """The network as written."""
 
     name = "eager"
@@ -116,10 +123,6 @@ class Eager:
     def unavailable(self, protocol: LatencyProtocol) -> str | None:
         """Only a missing CUDA device stands in the way."""
         return no_cuda(protocol)
-
-    def versions(self) -> dict[str, str]:
-        """CUDA and cuDNN."""
-        return cuda_versions()
 
     def open(self, subject: Subject, protocol: LatencyProtocol, build: int) -> Session:
         """The network itself."""
