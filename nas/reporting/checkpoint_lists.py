@@ -6,8 +6,6 @@ matter of course.
 
 from __future__ import annotations
 
-import base64
-import io
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +19,7 @@ from nas.data import PackedSplit, PreparedData, ReidDataset, dataset_view, load_
 from nas.errors import StudyError
 from nas.files.places import folders_of
 from nas.progress import Progress
-from nas.reporting.samples import shows_images
+from nas.reporting.samples import data_address, shows_images
 from nas.reporting.study_data import StudyData
 from nas.retrieval import evaluate
 from nas.retrieval.finds import rank_lists
@@ -59,7 +57,10 @@ def make_rank_lists(
     with tempfile.TemporaryDirectory() as folder:
         extractor = _extractor(training, Path(folder), device)
         prepared = _images(data, str(training["split"]), extractor.size, progress)
-        features = [_features(extractor, split, progress) for split in (prepared.query, prepared.gallery)]
+        features = [
+            extractor([pixels_of(split, place) for place in range(len(split))], progress)
+            for split in (prepared.query, prepared.gallery)
+        ]
     rows = _rows(prepared, features[0], features[1], queries, ranks)
     return {wanted: [{"split": str(training["split"]), **row} for row in rows]}
 
@@ -84,9 +85,7 @@ def make_maps(
         query = _images(data, str(training["split"]), extractor.size, progress).query
         places = np.linspace(0, len(query) - 1, min(images, len(query))).round().astype(int)
         picture = maps_of(extractor, [pixels_of(query, int(place)) for place in places])
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
-    return {wanted: "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")}
+    return {wanted: data_address(picture, "png")}
 
 
 def _recommended(data: StudyData) -> str:
@@ -147,10 +146,6 @@ def pixels_of(split: PackedSplit, place: int) -> NDArray[np.uint8]:
     return np.asarray(split.gather(np.array([place]))[0].permute(1, 2, 0).cpu().numpy())
 
 
-def _features(extractor: FeatureExtractor, split: PackedSplit, progress: Progress | None) -> NDArray[np.float32]:
-    return extractor([pixels_of(split, place) for place in range(len(split))], progress)
-
-
 def _rows(
     prepared: PreparedData,
     query: NDArray[np.float32],
@@ -197,6 +192,4 @@ def thumbnail(pixels: NDArray[np.uint8]) -> str:
     """An image as a small JPEG in a data address."""
     picture = Image.fromarray(pixels)
     picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-    buffer = io.BytesIO()
-    picture.save(buffer, format="JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return data_address(picture, "jpeg", quality=80)

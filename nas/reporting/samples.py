@@ -50,9 +50,14 @@ def with_samples(data: StudyData, images: bool = True) -> StudyData:
         strip = _strip(whole)
     except Exception:  # a reader of one's own fails in its own way: a report does without
         return replace(data, no_samples=NOT_HERE)
+    return replace(data, samples=data_address(strip, "jpeg", quality=85))
+
+
+def data_address(picture: Image.Image, format: str, **settings: Any) -> str:
+    """A picture as a data address, which a page holds in itself."""
     buffer = io.BytesIO()
-    strip.save(buffer, format="JPEG", quality=85)
-    return replace(data, samples="data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii"))
+    picture.save(buffer, format=format, **settings)
+    return f"data:image/{format};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 def _generated(spec: Any) -> Iterator[Mapping[str, Any]]:
