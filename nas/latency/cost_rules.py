@@ -20,15 +20,12 @@ METHOD = "profile alone: 95 % interval of the network's time over the reference'
 _VERDICTS = {True: "adopted", False: "rejected", None: "not enough data"}
 
 
-def cost_findings(
-    table: PlacementTable, reference: str | Candidate, stage: str | None = None, margin: float = SLOWER
-) -> list[Finding]:
+def cost_findings(table: PlacementTable, reference: str | Candidate, margin: float = SLOWER) -> list[Finding]:
     """The cost rule of each block with its numbers, its verdict and its reason.
 
     Args:
         table: a profile with the reference in it.
         reference: the network a placement must not be slower than, e.g. `resnet101`.
-        stage: name of the study's stage, kept with the evidence.
         margin: share of the reference's time up to which two networks count as equally fast.
 
     Raises:
@@ -43,25 +40,21 @@ def cost_findings(
     for backbone, pattern in sorted({(b.network.baseline.notation, b.pattern) for b in placed}):
         rows = [b for b in placed if (b.network.baseline.notation, b.pattern) == (backbone, pattern)]
         scope = rows[0].network.backbone if len(backbones) > 1 else None
-        findings += _findings(rows, limit.notation, table.times[limit], stage, scope)
+        findings += _findings(rows, limit.notation, table.times[limit], scope)
     return findings
 
 
-def _findings(
-    rows: Sequence[Beside], reference: str, time: Quote, stage: str | None, backbone: str | None
-) -> list[Finding]:
+def _findings(rows: Sequence[Beside], reference: str, time: Quote, backbone: str | None) -> list[Finding]:
     """What is slower, and what may be; a block that is neither anywhere is a rule that does not hold."""
     parts = {slower: [row for row in rows if row.slower is slower] for slower in (True, None)}
     chosen = {slower: part for slower, part in parts.items() if part} or {False: list(rows)}
-    return [_finding(part, _VERDICTS[slower], reference, time, stage, backbone) for slower, part in chosen.items()]
+    return [_finding(part, _VERDICTS[slower], reference, time, backbone) for slower, part in chosen.items()]
 
 
-def _finding(
-    rows: Sequence[Beside], verdict: str, reference: str, time: Quote, stage: str | None, backbone: str | None
-) -> Finding:
+def _finding(rows: Sequence[Beside], verdict: str, reference: str, time: Quote, backbone: str | None) -> Finding:
     rule = Cost(reference=reference, placements={rows[0].pattern: [row.site for row in rows]}, backbone=backbone)
     over = [row.quote.value - time.value for row in rows if row.quote.value is not None and time.value is not None]
-    evidence = Evidence(latency_ms=-sum(over) / len(over) if over else None, stage=stage, method=METHOD)
+    evidence = Evidence(latency_ms=-sum(over) / len(over) if over else None, method=METHOD)
     reason = _reason(rows, reference, time)
     return Finding.model_validate({"rule": rule, "evidence": evidence, "verdict": verdict, "reason": reason})
 

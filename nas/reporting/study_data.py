@@ -57,10 +57,8 @@ def empty_table(columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame({column: pd.Series(dtype="object") for column in columns})
 
 
-def with_columns(table: pd.DataFrame | None, columns: Sequence[str]) -> pd.DataFrame:
+def with_columns(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """The table with every named column present (missing ones empty), named ones first."""
-    if table is None:
-        return empty_table(columns)
     extra = [column for column in table.columns if column not in columns]
     return table.reindex(columns=[*columns, *extra])
 
@@ -71,13 +69,11 @@ class StudyData:
 
     Args:
         name: the study's name, as its user wrote it (escape it before it meets any markup).
-        definition: the study file as plain data.
         results: one row a (stage, training), columns `RESULT_COLUMNS`; mAP as a fraction, times in ms a batch.
         latencies: one row a measured network, columns `LATENCY_COLUMNS`.
         spaces: dictionaries with id, name, size, parent_id, stage and rules (sentences), parents first.
         findings: findings as dictionaries (`Finding.to_dict()`), with an optional `sentence`.
         stages: dictionaries with position, name, kind, status, settings and result, in order.
-        environment: how the numbers were made: versions, devices, commit, hashes.
         epochs: one row an epoch of a training, columns `EPOCH_COLUMNS`; None when not loaded.
         workers: who is training what now, columns `WORKER_COLUMNS`.
         dataset: name, id, counts and view of the data.

@@ -11,7 +11,6 @@ from nas.reporting.document import Badge, Cell, Link, Stacked, Table, code, word
 from nas.reporting.numbers import MISSING, count, fixed, is_missing, mean_sd, scaled
 from nas.reporting.study_data import StudyData, records_of, rows_of
 from nas.results.costs import COSTS
-from nas.results.levels import Level
 from nas.spaces.candidate import Candidate
 from nas.spaces.labels import short_label
 from nas.training.recipe import LOSS_SETUPS, load_recipe
@@ -103,9 +102,9 @@ def _standing(row: dict[str, object]) -> Badge:
     return Badge(str(row["role"]) if row["role"] != "candidate" else "", "quiet")
 
 
-def systems_rows(data: StudyData, level: Level | None = None) -> pd.DataFrame:
+def systems_rows(data: StudyData) -> pd.DataFrame:
     """The rows of a table like the paper's Table I: system, loss, mean and sd, batches/s; fewest blocks first."""
-    summary = data.candidates(level or data.quoted)
+    summary = data.candidates(data.quoted)
     if summary.empty:
         return pd.DataFrame(columns=["system", "loss", "map_mean", "map_sd", "seeds", "batches_per_s", "notation"])
     summary = summary[summary["quoted"].astype(bool)]

@@ -203,7 +203,8 @@ def _unloaded(name: str) -> UnloadedSpec:
     return UnloadedSpec(name, title, "mixed", (), "code of one's own", "Its class was not imported here.")
 
 
-def _reduction(default: int, doc: str) -> ParamSpec:
+def _reduction(default: int) -> ParamSpec:
+    doc = "channels of the hidden layer are divided by this"
     return ParamSpec("reduction", (1, 2, 4, 8, 16, 32), default, doc)
 
 
@@ -212,7 +213,7 @@ _CATALOGUE = (
         "se",
         "SE",
         "channel-wise",
-        (_reduction(16, "channels of the hidden layer are divided by this"),),
+        (_reduction(16),),
         "Hu et al., Squeeze-and-Excitation Networks, CVPR 2018",
         "A gate a channel, from two fully connected layers on the pooled features.",
         unit_gate=True,
@@ -221,7 +222,7 @@ _CATALOGUE = (
         "hac",
         "HAC",
         "channel-wise",
-        (_reduction(16, "channels of the hidden layer are divided by this"),),
+        (_reduction(16),),
         "Li et al., Harmonious Attention Network for Person Re-Identification, CVPR 2018 (channel branch)",
         "A gate a channel, from two normalised 1x1 convolutions on the pooled features.",
         unit_gate=True,
@@ -294,7 +295,7 @@ _CATALOGUE = (
         "GC",
         "non-local",
         (
-            _reduction(8, "channels of the hidden layer are divided by this"),
+            _reduction(8),
             ParamSpec("fuse", ("scale", "add"), "scale", "context as a gate, or added"),
         ),
         "Cao et al., GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond, 2019 (timm's layer)",
@@ -304,7 +305,7 @@ _CATALOGUE = (
         "cbam",
         "CBAM",
         "mixed",
-        (_reduction(16, "channels of the hidden layer are divided by this"),),
+        (_reduction(16),),
         "Woo et al., CBAM: Convolutional Block Attention Module, ECCV 2018 (timm's layer)",
         "A channel gate, then a spatial gate.",
     ),
