@@ -537,6 +537,9 @@ class StudyDefinition(Settings):
         columns = [COSTS[name].column for name in (self.cost, *self.more_costs)]
         if len(set(columns)) < len(columns):
             raise ValueError(f"more_costs: {', '.join(self.more_costs)} beside {self.cost} count one thing twice")
+        told = set(self.objective.costs) if self.objective else set()
+        if self.cost == "slowdown_percent" and self.cost in told and not told & {"latency_ms", "batches_per_s"}:
+            raise ValueError("objective.costs: of slow-downs alone there is no front; tell latency_ms beside them")
         return self
 
     @model_validator(mode="after")

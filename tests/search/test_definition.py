@@ -109,3 +109,13 @@ def test_a_profile_replaces_data_but_merges_the_protocol() -> None:
 def test_a_seed_that_no_database_holds_is_refused(seed: int) -> None:
     with pytest.raises(ValidationError, match="seed"):
         StudyDefinition.model_validate({"name": "s", "space": "x.yaml", "stages": ["sweep"], "seed": seed})
+
+
+def test_slow_downs_that_a_trainer_tells_need_a_time_beside_them() -> None:
+    """A slow-down alone has no time: such a study trained everything, and its front was empty."""
+    study = {"name": "s", "space": "x.yaml", "stages": [{"sweep": {"candidates": 4}}], "cost": "slowdown_percent"}
+    alone = {"python": "a:b", "costs": ["slowdown_percent"]}
+    with pytest.raises(ValidationError, match="of slow-downs alone there is no front"):
+        StudyDefinition.model_validate(study | {"objective": alone})
+    timed = {"python": "a:b", "costs": ["slowdown_percent", "latency_ms"]}
+    assert StudyDefinition.model_validate(study | {"objective": timed}).cost == "slowdown_percent"
