@@ -15,11 +15,10 @@ from scipy.stats import kendalltau
 
 from nas.errors import StudyError
 from nas.reporting.numbers import fixed, p_value, plural
-from nas.reporting.paper import gap
 from nas.reporting.study_data import StudyData, records_of
 from nas.results.columns import MAP, Metric
 from nas.results.differences import verdict_of
-from nas.results.intervals import Estimate
+from nas.results.intervals import Estimate, mean_from, mean_of
 from nas.results.levels import Level
 from nas.spaces.findings import Finding
 from nas.spaces.rules import rule_from_dict
@@ -109,15 +108,12 @@ def compare_studies(first: StudyData, second: StudyData) -> Comparison:
     if len(networks) >= LEAST:
         found = kendalltau(networks["map_first"], networks["map_second"])
         tau, p = float(found.statistic), float(found.pvalue)
-    gaps = networks["difference"].dropna().astype(float)
-    error = float(gaps.std()) / math.sqrt(len(gaps)) if len(gaps) > 1 else math.nan
-    shift = Estimate(float(gaps.mean()), error, len(gaps) - 1.0)
     rules = [_adopted(data) for data in (first, second)]
     return Comparison(
         (first.name, second.name),
         tuple(differs),
         networks,
-        shift,
+        mean_of(networks["difference"]),
         tau,
         p,
         tuple(words for key, words in rules[0].items() if key in rules[1]),
@@ -141,14 +137,15 @@ def _differs(first: StudyData, second: StudyData, a: Level, b: Level) -> list[st
 def _networks(both: pd.DataFrame, comparable: bool, metric: Metric) -> pd.DataFrame:
     rows = []
     for row in records_of(both):
-        values = [row[f"{name}_{side}"] for side in ("first", "second") for name in ("map_mean", "map_sd", "seeds")]
-        found = gap(*values)
+        told = ("map_mean", "map_sd", "seeds")
+        first, second = (mean_from(*(row[f"{name}_{side}"] for name in told)) for side in ("first", "second"))
+        found = first - second
         ends = found.interval()
         rows.append(
             {
                 "notation": row["notation"],
-                "map_first": values[0],
-                "map_second": values[3],
+                "map_first": first.value,
+                "map_second": second.value,
                 "difference": found.value if comparable else math.nan,
                 "low": ends[0] if comparable else math.nan,
                 "high": ends[1] if comparable else math.nan,

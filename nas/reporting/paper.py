@@ -7,7 +7,6 @@ of different devices are compared as slow-down over ResNet-50 only.
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +18,7 @@ from nas.errors import NasError
 from nas.reporting.study_data import StudyData, records_of
 from nas.reporting.tables import loss_of
 from nas.results.columns import MAP
-from nas.results.intervals import Estimate
+from nas.results.intervals import Estimate, mean_from
 from nas.results.levels import Level
 from nas.spaces.candidate import Candidate, Placement
 from nas.training.recipe import Recipe, load_recipe
@@ -97,7 +96,7 @@ def deviations(data: StudyData, level: Level | None, notation: str) -> list[str]
     found += [] if level.epochs == EPOCHS else ["other epochs"]
     found += [] if level.start == "scratch" else ["another start"]
     plain = Candidate.make(candidate.backbone, candidate.placements)
-    if plain.backbone_params != candidate.backbone_params or plain.notation != as_paper(notation):
+    if plain.backbone_params != candidate.backbone_params or plain.notation != as_paper(candidate):
         found.append("another network")
     if recipe is None or tuple(recipe.input) != INPUT:
         found.append("another size")
@@ -113,29 +112,14 @@ def _recipe(data: StudyData) -> Recipe | None:
         return None
 
 
-def as_paper(notation: str) -> str:
+def as_paper(own: Candidate) -> str:
     """The paper's name of a system: without width, recipe values, and how a block is put in.
 
-    >>> as_paper("resnet50(width=0.125)+se(start=identity)@4[base_lr=0.001]")
+    >>> as_paper(Candidate.parse("resnet50(width=0.125)+se(start=identity)@4[base_lr=0.001]"))
     'resnet50+se@4'
     """
-    own = Candidate.parse(notation)
     placed = [Placement.make(p.site, p.block, {k: v for k, v in p.params if k != "start"}) for p in own.placements]
     return Candidate.make(own.backbone, placed).notation
-
-
-def gap(mean: float, sd: float, runs: float, other: float, other_sd: float, other_runs: float) -> Estimate:
-    """Mean minus another one, unequal variances (Welch); not known from fewer than two runs of either.
-
-    >>> found = gap(0.88, 0.001, 3, 0.88, 0.001, 3)
-    >>> round(found.df), round(found.interval()[1], 4)
-    (4, 0.0023)
-    """
-    if not (runs > 1 and other_runs > 1) or not (sd == sd and other_sd == other_sd) or sd + other_sd == 0:
-        return Estimate(mean - other)
-    a, b = sd**2 / runs, other_sd**2 / other_runs
-    df = (a + b) ** 2 / (a**2 / (runs - 1) + b**2 / (other_runs - 1))
-    return Estimate(mean - other, math.sqrt(a + b), df)
 
 
 def standing(difference: Estimate, same: bool) -> Standing:
@@ -174,7 +158,7 @@ def beside(data: StudyData, level: Level | None = None) -> pd.DataFrame:
     ours = summary.assign(
         ours=summary["notation"],
         loss=[loss_of(str(n), data) for n in summary["notation"]],
-        notation=[as_paper(str(n)) for n in summary["notation"]],
+        notation=[as_paper(Candidate.parse(str(n))) for n in summary["notation"]],
     )
     base = ours[ours["notation"] == BACKBONE]["latency_ms"]
     zero = float(base.iloc[0]) if len(base) else float("nan")
@@ -185,9 +169,8 @@ def beside(data: StudyData, level: Level | None = None) -> pd.DataFrame:
     return _judged(both, data, level)
 
 
-def _is_whole(notation: str) -> bool:
+def _is_whole(own: Candidate) -> bool:
     """Whether a network has its backbone's own width and stride."""
-    own = Candidate.parse(notation)
     return own.backbone_params == Candidate.make(own.backbone).backbone_params
 
 
@@ -196,8 +179,8 @@ def speeds_beside(data: StudyData) -> pd.DataFrame:
     timed = data.latencies.dropna(subset=["median_ms"])
     if timed.empty:
         return pd.DataFrame()
-    names = [as_paper(str(notation)) for notation in timed["notation"]]
-    ours = timed.assign(notation=names)[[_is_whole(str(notation)) for notation in timed["notation"]]]
+    networks = [Candidate.parse(str(notation)) for notation in timed["notation"]]
+    ours = timed.assign(notation=[as_paper(n) for n in networks])[[_is_whole(n) for n in networks]]
     ours = ours[["notation", "median_ms"]].astype({"median_ms": float}).drop_duplicates("notation")
     base = ours.loc[ours["notation"] == BACKBONE, "median_ms"]
     if base.empty:
@@ -217,7 +200,8 @@ def _judged(both: pd.DataFrame, data: StudyData, level: Level | None) -> pd.Data
         why = deviations(data, level, str(row["ours"]))
         why += [] if row["map"] == row["map"] else ["no mAP in the paper"]
         same = not why
-        found = gap(row["map_mean"], row["map_sd"], row["seeds"], row["map"], row["map_sd_paper"], RUNS)
+        ours = mean_from(row["map_mean"], row["map_sd"], row["seeds"])
+        found = ours - mean_from(row["map"], row["map_sd_paper"], RUNS)
         low, high = found.interval() if same else (np.nan, np.nan)
         ends = {"difference": found.value, "low": low, "high": high}
         told.append({**ends, "standing": standing(found, same), "why": ", ".join(why)})

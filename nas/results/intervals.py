@@ -38,6 +38,21 @@ class Estimate:
         """The same seen from the other side: of A minus B, B minus A."""
         return Estimate(-self.value, self.se, self.df)
 
+    def __sub__(self, other: Estimate) -> Estimate:
+        """Minus an independent one, unequal variances (Welch and Satterthwaite); not known where one of them is not.
+
+        df = (v1 + v2)^2 / (v1^2 / df1 + v2^2 / df2), v = se^2.
+
+        >>> found = mean_from(0.88, 0.001, 3) - mean_from(0.88, 0.001, 3)
+        >>> round(found.df), round(found.interval()[1], 4)
+        (4, 0.0023)
+        """
+        value, v1, v2 = self.value - other.value, self.se**2, other.se**2
+        if not (self.known and other.known):
+            return Estimate(value)
+        scale = v1**2 / self.df + v2**2 / other.df
+        return Estimate(value, math.sqrt(v1 + v2), (v1 + v2) ** 2 / scale if scale > 0 else self.df + other.df)
+
     @property
     def known(self) -> bool:
         """Whether anything is known of its error."""
@@ -115,6 +130,11 @@ def mean_of(values: npt.ArrayLike) -> Estimate:
     if len(known) < 2:
         return Estimate(float(known.mean()) if len(known) else math.nan)
     return Estimate(float(known.mean()), float(known.std(ddof=1)) / math.sqrt(len(known)), len(known) - 1)
+
+
+def mean_from(mean: float, sd: float, n: float) -> Estimate:
+    """The mean of n independent values, from what is told of them; not known from fewer than two, or equal ones."""
+    return Estimate(mean, sd / math.sqrt(n), n - 1) if n > 1 and sd > 0 else Estimate(mean)
 
 
 def mean_interval(values: npt.ArrayLike) -> Interval:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import t as student
 
-from nas.results.intervals import Estimate, Floats
+from nas.results.intervals import NOT_KNOWN, Estimate, Floats
 from nas.results.power import POWER
 from nas.shrinking.sample import Ints
 
@@ -20,33 +20,26 @@ def stratified_difference(
 ) -> Estimate:
     """Weighted mean of the first minus that of the second; each side has one variance within strata.
 
-    Degrees of freedom by Welch and Satterthwaite: (v1 + v2)^2 / (v1^2 / df1 + v2^2 / df2).
-
     Args:
         first, second: (n,) and (k,) values.
         weights: of the values; need not sum to 1.
         strata: within which the values vary; None: one for all.
     """
     groups = strata or (np.zeros(len(first), dtype=np.int64), np.zeros(len(second), dtype=np.int64))
-    sides = [_weighted_mean(*side) for side in zip((first, second), weights, groups, strict=True)]
-    (a, v1, df1), (b, v2, df2) = sides
-    if min(df1, df2) < 1:
-        return Estimate(a - b)
-    total = v1 + v2
-    return Estimate(a - b, float(np.sqrt(total)), total**2 / (v1**2 / df1 + v2**2 / df2) if total > 0 else df1 + df2)
+    return _weighted_mean(first, weights[0], groups[0]) - _weighted_mean(second, weights[1], groups[1])
 
 
-def _weighted_mean(values: Floats, weights: Floats, strata: Ints) -> tuple[float, float, float]:
-    """Mean, its variance and the degrees of freedom of that; rows without weight tell nothing."""
+def _weighted_mean(values: Floats, weights: Floats, strata: Ints) -> Estimate:
+    """Rows without weight tell nothing."""
     used = weights > 0
     if not used.any():
-        return float("nan"), float("nan"), 0.0
+        return NOT_KNOWN
     values, share = values[used], weights[used] / weights[used].sum()
     _, group = np.unique(strata[used], return_inverse=True)
     means = np.bincount(group, values) / np.bincount(group)
     df = float(len(values) - len(means))
     variance = float(((values - means[group]) ** 2).sum()) / df if df else float("nan")
-    return float(values @ share), variance * float(share @ share), df
+    return Estimate(float(values @ share), float(np.sqrt(variance * (share @ share))), df)
 
 
 def no_worse(difference: Estimate, margin: float, level: float = 0.05) -> bool:

@@ -14,22 +14,24 @@ from nas.reporting.combined import combine, systems, together
 from nas.reporting.compare import compare_studies
 from nas.reporting.document import Bullets, Link, Table
 from nas.reporting.markdown import render_markdown
-from nas.reporting.paper import as_paper, beside, deviations, gap, speeds_beside, standing
+from nas.reporting.paper import as_paper, beside, deviations, speeds_beside, standing
 from nas.reporting.story.paper import beside_the_paper, systems_beside
 from nas.reporting.study_data import StudyData
-from nas.results.intervals import Estimate
+from nas.results.intervals import Estimate, mean_from
+from nas.spaces import Candidate
 
 
 def renamed(data: StudyData, name: str, **changes: object) -> StudyData:
     return replace(data, name=name, **changes)
 
 
-def test_the_gap_is_welchs() -> None:
-    found = gap(0.881, 0.001, 3, 0.880, 0.002, 5)
+def test_means_are_held_against_each_other_by_welch() -> None:
+    found = mean_from(0.881, 0.001, 3) - mean_from(0.880, 0.002, 5)
+    assert found.value == pytest.approx(0.001)
     variance = 0.001**2 / 3 + 0.002**2 / 5
     assert found.se == pytest.approx(math.sqrt(variance))
     assert found.df == pytest.approx(variance**2 / ((0.001**2 / 3) ** 2 / 2 + (0.002**2 / 5) ** 2 / 4))
-    assert not gap(0.8, math.nan, 1, 0.8, 0.001, 3).known
+    assert not (mean_from(0.8, math.nan, 1) - mean_from(0.8, 0.001, 3)).known
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ def test_what_is_not_the_papers_is_said_once_below_the_table(full: StudyData) ->
 
 
 def test_names_of_narrow_networks_are_the_papers() -> None:
-    assert as_paper("resnet50(width=0.25)+cnl(start=identity)@6,8,14") == "resnet50+cnl@6,8,14"
+    assert as_paper(Candidate.parse("resnet50(width=0.25)+cnl(start=identity)@6,8,14")) == "resnet50+cnl@6,8,14"
 
 
 def test_a_study_that_only_timed_shows_the_papers_speeds_beside(full: StudyData) -> None:

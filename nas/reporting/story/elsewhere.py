@@ -10,6 +10,7 @@ import pandas as pd
 from nas.reporting.document import Badge, Bullets, Cell, Paragraph, Section, Table, code, words
 from nas.reporting.numbers import MISSING, fixed, interval, mean_sd, p_value, signed
 from nas.reporting.study_data import StudyData, records_of
+from nas.results.levels import Level, candidates, levels, quoted_level
 from nas.spaces.labels import short_label
 
 _TONES = {"hold": "good", "mislead": "bad"}
@@ -47,24 +48,19 @@ def transfer_table(data: StudyData) -> pd.DataFrame:
     unknown).
     """
     finished = data.finished
-    sources = finished[finished["role"] == "source"]
-    if sources.empty:
-        return pd.DataFrame()
-    level = data.quoted
-    tuned = finished.iloc[:0] if level is None else level.rows(finished)
-    direct = _by_architecture(sources, "direct")
-    table = direct.join(_by_architecture(tuned, "tuned"), how="left").reset_index()
-    notation = sources.drop_duplicates("architecture_id").set_index("architecture_id")["notation"]
-    return table.assign(
-        notation=table["architecture_id"].map(notation), gain=table["tuned_mean"] - table["direct_mean"]
-    )
+    sources = finished[finished["role"] == "source"].assign(role="candidate")
+    direct = _scores(sources, quoted_level(levels(sources)), "direct")
+    table = direct.join(_scores(finished, data.quoted, "tuned"), how="left").reset_index()
+    return table.assign(gain=table["tuned_mean"] - table["direct_mean"])
 
 
-def _by_architecture(rows: pd.DataFrame, prefix: str) -> pd.DataFrame:
-    grouped = rows.groupby("architecture_id", sort=False)["map"]
-    return pd.DataFrame(
-        {f"{prefix}_mean": grouped.mean(), f"{prefix}_sd": grouped.std(), f"{prefix}_best": grouped.max()}
-    )
+def _scores(rows: pd.DataFrame, level: Level | None, prefix: str) -> pd.DataFrame:
+    """Mean, sd and best of each network of a level, by its notation without recipe values."""
+    own = rows.iloc[:0] if level is None else level.rows(rows)
+    own = own.assign(notation=own["notation"].astype(str).str.split("[").str[0])
+    found = candidates(own, level).set_index("notation")[["map_mean", "map_sd"]]
+    found = found.assign(best=own.groupby("notation")["map"].max())
+    return found.set_axis([f"{prefix}_{name}" for name in ("mean", "sd", "best")], axis="columns")
 
 
 def rule_tests(data: StudyData) -> list[str]:

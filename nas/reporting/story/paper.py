@@ -11,6 +11,7 @@ from nas.reporting.numbers import MISSING, fixed, interval, is_missing, mean_sd,
 from nas.reporting.paper import MARGIN, as_paper, beside, is_the_papers, paper_transfer, speeds_beside
 from nas.reporting.story.elsewhere import transfer_table
 from nas.reporting.study_data import StudyData, records_of
+from nas.spaces import Candidate
 from nas.spaces.labels import short_label
 
 TONES = {"reproduced": "good", "contradicted": "bad", "not told apart": "warn", "form only": "quiet"}
@@ -103,7 +104,7 @@ def transfer_beside(studies: Sequence[StudyData]) -> Section | None:
         return None
     rows: list[list[Cell]] = []
     for data, row in ours:
-        name = as_paper(str(row["notation"]))
+        name = as_paper(Candidate.parse(str(row["notation"])))
         best = theirs[theirs["notation"] == name].set_index("fine_tuning")["map"]
         for tuning, prefix in (("none", "direct"), ("two-step", "tuned")):
             mine = mean_sd(row[f"{prefix}_mean"], row[f"{prefix}_sd"])

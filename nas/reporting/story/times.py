@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ from nas.reporting.story.drawn import figure_block
 from nas.reporting.story.setting import value_words
 from nas.reporting.study_data import StudyData, rows_of
 from nas.results.costs import HOW_WORDS
+from nas.results.levels import plain_row
 
 _SHOWN = 80
 
@@ -28,9 +30,8 @@ def times(data: StudyData) -> Section:
 
 def _table(data: StudyData) -> Table:
     latencies = data.latencies.dropna(subset=["median_ms"])
-    plain = (latencies["n_blocks"] == 0) & (latencies["backbone"] == data.backbone)
-    base = latencies[plain & (latencies["role"] != "reference")]["median_ms"]
-    zero = float(base.iloc[0]) if len(base) else float("nan")
+    plain = plain_row(latencies, data.backbone)
+    zero = math.nan if plain is None else float(plain["median_ms"])
     ordered = latencies.assign(_ms=pd.to_numeric(latencies["median_ms"])).sort_values("_ms")
     rows = [_row(row, zero) for row in rows_of(ordered.head(_SHOWN))]
     heads = ["network", "median (ms)", "5–95 % (ms)", "batches/s", "over plain (ms)", "batches"]
