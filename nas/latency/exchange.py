@@ -125,14 +125,14 @@ def _open_jobs(repository: Repository, device: str) -> list[LatencyJobInfo]:
     return [job for job in repository.latency_jobs(device=device) if job["status"] in _OPEN]
 
 
-def _file(repository: Repository, job: LatencyJobInfo, record: LatencyRecord) -> LatencyRecord:
+def _file(repository: Repository, candidate: Candidate, job: LatencyJobInfo, record: LatencyRecord) -> LatencyRecord:
     """Stores a figure, told in the best-known time of its reference, and closes its job."""
     store, known = RepositoryStore(repository), None
     if record.reference is not None:
         reference = Candidate.parse(record.reference)
         known = store.find([reference], record.protocol, record.device_name).get(reference.architecture)
     record = record.beside(None if known is None else known.corrected_ms)
-    store.save(Candidate.parse(job["notation"]), record)
+    store.save(candidate, record)
     repository.finish_latency_job(job["id"], record.to_dict())
     return record
 
@@ -178,7 +178,7 @@ def answer_jobs(
             repository.release_latency_job(job["id"], owner)
             raise
         else:
-            done.records[candidate] = _file(repository, job, replace(record, device_name=device))
+            done.records[candidate] = _file(repository, candidate, job, replace(record, device_name=device))
     return done
 
 
@@ -289,7 +289,7 @@ class Bridge:
         candidate = Candidate.parse(job["notation"])
         if "record" in payload:
             record = self._believed(job, payload["record"])
-            done.records[candidate] = _file(self._repository, job, record)
+            done.records[candidate] = _file(self._repository, candidate, job, record)
         else:
             reason = str(payload.get("reason") or "no reason given")[:2000]
             self._repository.finish_latency_job(job["id"], None, reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass
 from textwrap import wrap
@@ -60,9 +61,8 @@ COSTS_BY_COLUMN = {cost.column: cost.title for cost in COSTS.values()}
 
 
 def _settings(notation: str, data: StudyData) -> dict[str, Any]:
-    try:
-        candidate = Candidate.parse(notation)
-    except NasError:  # an own block that is not installed here
+    candidate = _candidates(data).get(notation)
+    if candidate is None:  # an own block that is not installed here
         return {}
     found: dict[str, Any] = {BLOCKS: float(len(candidate.placements)), BLOCK: block_title(block_label(notation))}
     found |= dict(candidate.backbone_params)
@@ -75,14 +75,12 @@ def _settings(notation: str, data: StudyData) -> dict[str, Any]:
     return found | {key: own.get(key, _recipe_value(data, key)) for key in _recipe_keys(data)}
 
 
-def _candidates(data: StudyData) -> list[Candidate]:
-    def parsed() -> list[Candidate]:
-        found = []
+def _candidates(data: StudyData) -> dict[str, Candidate]:
+    def parsed() -> dict[str, Candidate]:
+        found = {}
         for name in data.results["notation"].dropna().unique():
-            try:
-                found.append(Candidate.parse(str(name)))
-            except NasError:
-                continue
+            with contextlib.suppress(NasError):
+                found[str(name)] = Candidate.parse(str(name))
         return found
 
     return data.once("parsed candidates", parsed)
@@ -93,7 +91,7 @@ def _params_of(data: StudyData, block: str) -> frozenset[str]:
 
     def seen() -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
-        for candidate in _candidates(data):
+        for candidate in _candidates(data).values():
             for placement in candidate.placements:
                 found.setdefault(placement.block, set()).update(key for key, _ in placement.params)
         return found
@@ -102,7 +100,7 @@ def _params_of(data: StudyData, block: str) -> frozenset[str]:
 
 
 def _recipe_keys(data: StudyData) -> list[str]:
-    return data.once("recipe keys", lambda: sorted({key for c in _candidates(data) for key, _ in c.recipe}))
+    return data.once("recipe keys", lambda: sorted({key for c in _candidates(data).values() for key, _ in c.recipe}))
 
 
 def _recipe_value(data: StudyData, key: str) -> Any:
