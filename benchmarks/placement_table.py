@@ -8,9 +8,9 @@
     python benchmarks/placement_table.py --picture docs/images/placement_table.png
 
 The database is only read, and may be in use: trainings that have not ended are left out and counted. Several databases
-(another machine, another start) and several studies make one table. A start is known by its file, which differs from
-run to run where the network does not: `--start` gives it the name that the table has for it, after a look at whether
-trainings that both have are the same. `--picture` draws the map of the single placements.
+(another machine, another start) and several studies make one table. A start is named by its weights, but those of the
+tables by their files, of which no second is alike: `--start` gives a network the name that the table has for it, after
+a look at whether trainings that both have are the same. `--picture` draws the map of the single placements.
 Columns, sources and limits: `benchmarks/placement_table/README.md`.
 """
 

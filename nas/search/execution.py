@@ -21,7 +21,7 @@ from nas.results.costs import COSTS
 from nas.search.context import SOURCE, StudyContext
 from nas.search.energy import metered
 from nas.search.objectives import OwnTrainer, Told
-from nas.search.starts import CHECKPOINT, file_of, split_start
+from nas.search.starts import CHECKPOINT, SOURCE_ROLE, START_ROLE, WEIGHTS, file_of, split_start
 from nas.spaces import Candidate
 from nas.storage import Repository
 from nas.storage.records import ClaimedTraining, TrainingOutcome
@@ -128,12 +128,15 @@ class Execution:
         finally:
             self._deliver(claim)
         self._context.repository.record_epochs(claim.id, self._undelivered)
+        told: dict[str, object] = {"precision": result.precision, "told": dict(result.metrics.own)}
+        if claim.role in (START_ROLE, SOURCE_ROLE) and result.checkpoint is not None:
+            told[WEIGHTS] = training.load_checkpoint(result.checkpoint).weights_sha256
         uri, sha256 = self._files.finish(claim, result.checkpoint)
         return TrainingOutcome(
             map=result.metrics.map,
             rank1=result.metrics.rank1,
             minp=result.metrics.minp,
-            metrics=_plain(asdict(result.metrics)) | {"precision": result.precision, "told": dict(result.metrics.own)},
+            metrics=_plain(asdict(result.metrics)) | told,
             seconds=result.seconds,
             images_per_s=result.images_per_second,
             epochs=result.epochs[-1].epoch if result.epochs else None,

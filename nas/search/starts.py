@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from nas import training
 from nas.errors import StudyError
 from nas.files.hashes import sha256_of
 from nas.spaces import DesignSpace, get_block_spec
@@ -29,6 +30,8 @@ PLAIN_SEEDS = 1_000_000
 """Seeds of the plain networks begin here: the same in all studies, which so share them, and those of no sweep."""
 LEAST_CONTROLS = 2
 """One control has no spread: candidates could not be told from its noise."""
+WEIGHTS = "weights_sha256"
+"""Key of a training's metrics: SHA-256 of the weights that it left for others to go on with."""
 _SPLITS = {"select": "val", "final": "test", "own": "own"}
 
 
@@ -163,18 +166,30 @@ def find_start(context: StudyContext, start: Start, candidate: Candidate, view: 
     if not start.is_warm:
         return FoundStart(SCRATCH)
     if start.kind == CHECKPOINT:
-        return FoundStart(f"{CHECKPOINT}:{file_hash(start_file(start))}")
+        own, former = names_of(context, start_file(start))
+        return FoundStart(former if context.repository.knows_start(former) else own)  # what is trained stays shared
     if context.replay is not None:
         return FoundStart(f"{PLAIN}:{context.replay.id}" + (f"-{start.number}" if start.number else ""))
     training = plain_training(context, start.number, candidate, view, fidelity)
-    sha256 = None if training is None else context.repository.training(training)["checkpoint_sha256"]  # type: ignore[index]
-    if training is None or sha256 is None:
+    left = None if training is None else left_by(context.repository.training(training))
+    if training is None or left is None:
         said = "is not trained" if training is None else "was trained without keeping its weights"
         raise StudyError(
             f"the start of {candidate}, the plain network {candidate.baseline}, {said}",
             "see `nas status`; a study with a start needs a recipe that keeps weights (keep: last)",
         )
-    return FoundStart(f"{PLAIN}:{sha256[:16]}", training)
+    return FoundStart(f"{PLAIN}:{left[:16]}", training)
+
+
+def left_by(training: Mapping[str, Any] | None) -> str | None:
+    """SHA-256 of what others go on with of a stored training: of its weights, where they were told apart from its file.
+
+    They are not where one's own trainer wrote the file, and of trainings made when files counted whole, whose name
+    stays. None: no file was kept.
+    """
+    stored = training or {}
+    sha256: str | None = stored.get("checkpoint_sha256")
+    return sha256 and (stored.get("metrics") or {}).get(WEIGHTS, sha256)
 
 
 def plain_training(
@@ -200,10 +215,19 @@ def start_file(start: Start) -> Path:
     return path
 
 
+def names_of(context: StudyParts, path: Path) -> tuple[str, str]:
+    """The names of a checkpoint as a start: by its weights, and by its whole file.
+
+    The latter was the name of all once, and is where one's own trainer reads the file.
+    """
+    at = path.stat()
+    return _names(path, context.trains, at.st_mtime_ns, at.st_size)
+
+
 @lru_cache(maxsize=64)
-def file_hash(path: Path) -> str:
-    """First 16 digits of a file's SHA-256; a file is taken not to change while a process works on it."""
-    return sha256_of(path)[:16]
+def _names(path: Path, of_weights: bool, changed: int, size: int) -> tuple[str, str]:
+    by_file = f"{CHECKPOINT}:{sha256_of(path)[:16]}"
+    return f"{CHECKPOINT}:{training.load_checkpoint(path).weights_sha256[:16]}" if of_weights else by_file, by_file
 
 
 def file_of(context: StudyParts, start_id: str) -> Path:
@@ -212,14 +236,14 @@ def file_of(context: StudyParts, start_id: str) -> Path:
     Raises:
         StudyError: no start of the study is a file of this content on this machine.
     """
-    wanted = split_start(start_id)[0].partition(":")[2]
+    wanted = split_start(start_id)[0]
     for start in checkpoint_starts(context):
         path = start_file(start)
-        if file_hash(path) == wanted:
+        if wanted in names_of(context, path):
             return path
     raise StudyError(
-        f"the checkpoint with SHA-256 {wanted}..., which this training starts from, is not on this machine",
-        "put it where the study's `start` says, unchanged",
+        f"{wanted}, which this training starts from, is not on this machine",
+        "put the checkpoint where the study's `start` says, unchanged",
     )
 
 

@@ -94,6 +94,11 @@ class Trainings(RepositoryPart):
         """
         return self.write(lambda session: _request(session, stage_id, requests))
 
+    def knows_start(self, start: str) -> bool:
+        """Whether a training of any study goes on from a start, moved or not."""
+        query = select(Training.id).where(Training.start.startswith(start, autoescape=True)).limit(1)
+        return bool(self.rows(query))
+
     def stage_trainings(self, stage_id: int) -> dict[str, int]:
         """How many trainings of a stage are waiting, running, finished and failed."""
         query = (

@@ -6,6 +6,7 @@ or not at all (`nas.files.whole`).
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
@@ -81,6 +82,15 @@ class Checkpoint:
         if self.averaged is None:
             return self.network
         return {name: value for name, value in self.averaged.items() if name != "updates"}
+
+    @property
+    def weights_sha256(self) -> str:
+        """SHA-256 of the weights that are evaluated: names, types, shapes and values, whatever else a file holds."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.weights.items()):
+            digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+            digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
 
     @property
     def finished(self) -> bool:
@@ -175,7 +185,8 @@ def _check_types(content: Mapping[str, Any]) -> None:
         weights = content[name]
         if weights is None and name == "averaged":
             continue
-        if not isinstance(weights, dict) or not all(isinstance(key, str) for key in weights):
+        held = weights.items() if isinstance(weights, dict) else [(None, None)]
+        if not all(isinstance(key, str) and (isinstance(value, Tensor) or key == "updates") for key, value in held):
             raise ValueError(f"{name} holds no weights")
 
 

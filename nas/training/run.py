@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -221,6 +222,8 @@ class _Run:
             trainer.compute_in(saved.training["precision"])
         trainer.prepare()
         if saved is not None:
+            if saved.start == self.start.former_id:
+                saved = replace(saved, start=self.start.id)
             trainer.resume(saved, str(source))
             if source is not None and source == self.checkpoint and trainer.step == 0:
                 self.sha256 = sha256_of(source)

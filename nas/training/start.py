@@ -37,7 +37,12 @@ class StartingPoint:
 
     @cached_property
     def id(self) -> str:
-        """The start by content: `scratch`, or the first 16 digits of the file's SHA-256 and the number of the move."""
+        """The start by content: `scratch`, or 16 digits of `Checkpoint.weights_sha256` and the number of the move."""
+        return SCRATCH if self.path is None else start_id(load_checkpoint(self.path).weights_sha256, self.moved)
+
+    @property
+    def former_id(self) -> str:
+        """As checkpoints name it that were written when a start was known by its whole file."""
         return SCRATCH if self.path is None else start_id(sha256_of(self.path), self.moved)
 
 

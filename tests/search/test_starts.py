@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from search_builders import open_study, small_space, study_file, work, write_table
+from sqlalchemy import text
 
 from nas.cli.main import main
 from nas.errors import NasError, StudyError
+from nas.files.hashes import sha256_of
 from nas.search.checks import check_study, insertion_warnings
 from nas.search.definition import StudyDefinition, load_study
 from nas.search.stages.start import plain_scores
 from nas.search.starts import PLAIN_SEEDS, Start, control_count, identity_forms, parse_starts, split_start
 from nas.spaces import DesignSpace
+from nas.storage import Repository
+from nas.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 
 STAGES = [
     {"sweep": {"design": "stratified", "candidates": 16, "seeds": 2}},
@@ -167,6 +172,12 @@ def test_several_starts_are_dealt_out_to_the_seeds(tmp_path: Path) -> None:
     assert starts.nunique() == 2
 
 
+def left(repository: Repository, row: Any) -> tuple[Checkpoint, str]:
+    """The checkpoint that a training left, and the hash of its weights."""
+    kept = load_checkpoint(repository.training(int(row["training_id"]))["checkpoint_uri"].removeprefix("file://"))
+    return kept, kept.weights_sha256
+
+
 @pytest.mark.slow
 def test_plain_networks_are_trained_once_for_all_seeds_and_studies(tmp_path: Path) -> None:
     path = tiny_study(tmp_path)
@@ -181,8 +192,7 @@ def test_plain_networks_are_trained_once_for_all_seeds_and_studies(tmp_path: Pat
         f"plain ResNet-18 (width=0.125): {plain['map']:.4f} mAP (one seed, no interval; test split, 2 epochs)"
     ]
     swept = results[results["stage"] == "sweep"]
-    sha256 = repository.training(plain["training_id"])["checkpoint_sha256"]
-    assert {split_start(start)[0] for start in swept["start"]} == {f"plain:{sha256[:16]}"}
+    assert {split_start(start)[0] for start in swept["start"]} == {f"plain:{left(repository, plain)[1][:16]}"}
     assert (swept["role"] == "control").sum() == 2 * control_count(4)
     shorter = [{"sweep": {"candidates": 1, "fidelity": {"epochs": 1}}}]
     _, repository, context = open_study(tiny_study(tmp_path, name="other", seed=8, stages=shorter))
@@ -196,20 +206,29 @@ def test_plain_networks_are_trained_once_for_all_seeds_and_studies(tmp_path: Pat
 def test_a_checkpoint_is_a_start_by_its_content(tmp_path: Path) -> None:
     _, repository, context = open_study(tiny_study(tmp_path))
     work(context)
-    (plain,) = repository.results("tiny").query("role == 'start'")["training_id"]
-    stored = repository.training(plain)
+    (plain,) = repository.results("tiny").query("role == 'start'").to_dict("records")
+    kept, weights = left(repository, plain)
     start = tmp_path / "plain.pt"
-    start.write_bytes(Path(stored["checkpoint_uri"].removeprefix("file://")).read_bytes())
+    save_checkpoint(replace(kept, records=()), start)  # without its seconds: another file with the same weights
     path = tiny_study(tmp_path, name="from-file", start="plain.pt")
     check_study(load_study(path))
     _, repository, context = open_study(path)
     work(context)
     results = repository.results("from-file")
     assert results["status"].eq("finished").all()
-    assert {split_start(s)[0] for s in results["start"]} == {f"checkpoint:{stored['checkpoint_sha256'][:16]}"}
+    own, former = f"checkpoint:{weights[:16]}", f"checkpoint:{sha256_of(start)[:16]}"
+    assert {split_start(s)[0] for s in results["start"]} == {own}
     first, again = (repository.results(name).set_index(["notation", "seed", "role"]) for name in ("tiny", "from-file"))
     row = ("resnet18(width=0.125)+agw@3", 5, "candidate")
     assert first.loc[[row], "map"].tolist() == again.loc[[row], "map"].tolist()
+    with repository.database.engine.begin() as connection:  # as when a start was called by its whole file
+        connection.execute(text(f"UPDATE nas_training SET start = replace(start, '{own}', '{former}')"))
+    stages = [{"sweep": {**TINY["stages"][0]["sweep"], "seeds": 3}}]
+    _, repository, context = open_study(tiny_study(tmp_path, name="from-file", start="plain.pt", stages=stages))
+    work(context)
+    grown = repository.results("from-file")
+    assert len(grown) == 1.5 * len(results)
+    assert {split_start(s)[0] for s in grown["start"]} == {former}
 
 
 @pytest.mark.parametrize(

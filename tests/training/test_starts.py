@@ -12,6 +12,7 @@ from training.conftest import make_split
 
 from nas.data.prepared import PreparedData
 from nas.errors import TrainingError
+from nas.files.hashes import sha256_of
 from nas.networks import build_network
 from nas.training.checkpoints import load_checkpoint, network_from_checkpoint, save_checkpoint
 from nas.training.ema import AveragedWeights
@@ -217,6 +218,14 @@ def test_a_fine_tuning_goes_on_from_its_start_and_is_resumed_from_no_other(
         with pytest.raises(TrainingError, match="belongs to another training: its start is"):
             train(IDENTITY, still, data, seed=1, init_from=start, moved=moved, checkpoint=path)
     assert len(train(IDENTITY, still, data, seed=1, init_from=source, checkpoint=path).epochs) == 2
+    # The same weights in another file are the same start; so are they where a checkpoint knew it by its whole file.
+    again = tmp_path / "again.pt"
+    save_checkpoint(replace(load_checkpoint(source), records=()), again)
+    assert sha256_of(again) != sha256_of(source)
+    assert StartingPoint(again, 2).id == StartingPoint(source, 2).id != StartingPoint(path, 2).id
+    half = replace(load_checkpoint(path), start=StartingPoint(again).former_id)
+    save_checkpoint(half, path)
+    assert train(IDENTITY, still, data, seed=1, init_from=again, checkpoint=path).checkpoint_sha256
     with pytest.raises(TrainingError, match="transfer and a start both say"):
         train(IDENTITY, transfer_recipe(still, source, 1), data, seed=1, init_from=source)
 

@@ -23,6 +23,7 @@ from nas.search.starts import (
     Start,
     control_count,
     find_start,
+    left_by,
     moved_start,
     split_start,
 )
@@ -156,8 +157,7 @@ def _request(
     init_from = found.training
     if sources is not None and recipe.transfer is not None and recipe.transfer.from_pretraining:
         init_from = source_training(sources, wish)
-        left = context.repository.training(init_from)
-        recipe = recipe.with_overrides({"begins": (left or {}).get("checkpoint_sha256") or ""})
+        recipe = recipe.with_overrides({"begins": left_by(context.repository.training(init_from)) or ""})
     return TrainingRequest(
         candidate_id=wish.candidate.id,
         code=context.code_of(wish.candidate, recipe),
