@@ -181,7 +181,8 @@ def _estimate(definition: StudyDefinition, url: str, *, probe: bool = True) -> S
 
 
 def _dry_run(definition: StudyDefinition, url: str, json: bool) -> None:
-    problem = _problem(definition, url)  # known before anything is timed; data need not be here to count a set's hours
+    # Known before anything is timed; data need not be here to count a set's hours.
+    problem, standing = _standing(definition, url)
     with slow_steps(note) as begin:
         begin("estimating how long it takes")
         found = _estimate(definition, url, probe=problem is None or isinstance(problem, DataError))
@@ -189,23 +190,26 @@ def _dry_run(definition: StudyDefinition, url: str, json: bool) -> None:
             warnings = [] if problem else search.insertion_warnings(definition, storage.Repository(database))
     if json:
         said = None if problem is None else problem.message
-        emit_json({"study": definition.name, **found.to_dict(), "problem": said, "warnings": warnings})
+        told = {"problem": said, "standing": standing, "warnings": warnings}
+        emit_json({"study": definition.name, **found.to_dict(), **told})
     else:
         _tell_estimate(definition, found)
+        if standing is not None:
+            note(standing)
         for warning in warnings:
             note(f"Mind: {warning}.")
     if problem is not None:
         raise problem
 
 
-def _problem(definition: StudyDefinition, url: str) -> NasError | None:
-    """What would keep the study from being started here."""
+def _standing(definition: StudyDefinition, url: str) -> tuple[NasError | None, str | None]:
+    """What would keep the study from being run here, and what a run would do with the one of its name that is there."""
     try:
         with commands.database_if_there(url) as database, slow_steps(note) as begin:
             search.check_study(definition, storage.Repository(database), fetch=False, begin=begin)
+            return None, search.would_do(definition, storage.Repository(database))
     except NasError as error:
-        return error
-    return None
+        return error, None
 
 
 def _tell_estimate(definition: StudyDefinition, found: StudyEstimate) -> None:

@@ -44,6 +44,7 @@ from .runner import reconcile as reconcile
 from .runner import register as register
 from .runner import run_workers as run_workers
 from .runner import tidy as tidy
+from .runner import would_do as would_do
 from .settings import Objective as Objective
 from .stages import HANDLERS as HANDLERS
 from .stages.start import plain_scores as plain_scores

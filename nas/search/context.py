@@ -368,24 +368,32 @@ class StudyContext(StudyParts):
         """Id of what this process runs on, stored once."""
         return self.repository.ensure_environment(environment(self.device))
 
-    @cached_property
-    def table_id(self) -> str:
-        """Id of the replayed table as a data set, stored once with all it says of costs.
+    def data_id(self, view: str) -> str:
+        """Id of the data of a view: of the table that is replayed, of what one's own trainer trains on, of the images.
 
         Raises:
             StudyError: the study began on another table.
         """
+        if self.replay is not None:
+            name = f"{TABLE}-{self.replay.id}"
+            if self.repository.replayed_table(self.definition.name) not in (None, name):
+                raise StudyError(
+                    f"objective: {self.replay.name} holds other values than when {self.definition.name!r} began",
+                    "an edited table is another one: give the study a new name, or put the former table back",
+                )
+            return name
+        if self.trainer is not None:
+            told = f"-{hash_of_data(self.definition.name)}" if self.trainer.settings.ask else ""
+            return f"{OWN}-{self.trainer.meaning}{told}"
+        return self.dataset(view).id
+
+    @cached_property
+    def table_id(self) -> str:
+        """Id of the replayed table as a data set, stored once with all it says of costs."""
         if self.replay is None:
             raise StudyError("this study trains its candidates; it replays no table")
-        name = f"{TABLE}-{self.replay.id}"
-        begun = self.repository.replayed_table(self.definition.name)
-        if begun not in (None, name):
-            raise StudyError(
-                f"objective: {self.replay.name} holds other values than when {self.definition.name!r} began",
-                "an edited table is another one: give the study a new name, or put the former table back",
-            )
         spec = {"table": self.replay.name, "costs": self.replay.costs}
-        self.repository.ensure_dataset(name, TABLE, spec, {})
+        self.repository.ensure_dataset(name := self.data_id(TABLE), TABLE, spec, {})
         return name
 
     @cached_property
@@ -393,9 +401,7 @@ class StudyContext(StudyParts):
         """Id of what one's own trainer trains on, as a data set: what its numbers mean, stored once."""
         if self.trainer is None:
             raise StudyError("this study has no trainer of its own")
-        told = f"-{hash_of_data(self.definition.name)}" if self.trainer.settings.ask else ""
-        name = f"{OWN}-{self.trainer.meaning}{told}"
-        self.repository.ensure_dataset(name, OWN, {"objective": self.trainer.what}, {})
+        self.repository.ensure_dataset(name := self.data_id(OWN), OWN, {"objective": self.trainer.what}, {})
         return name
 
     @cached_property

@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING, Any, cast
 from nas import training
 from nas.errors import StorageError, StudyError
 from nas.search import own_function
-from nas.search.context import FINAL, SPLITS, StudyContext, StudyParts, cache_folder, training_device
+from nas.search.context import FINAL, SPLITS, TABLE, StudyContext, StudyParts, cache_folder, training_device
 from nas.search.definition import START, StudyDefinition
 from nas.search.environment import who
 from nas.search.growth import Growth, growth, reopen
 from nas.search.handing import is_handed_recipe
 from nas.search.joining import stored_definition
-from nas.search.launchers.base import Job, JobPool, Launcher, end_words
+from nas.search.launchers.base import Job, JobPool, Launcher, end_words, trainings_words
 from nas.search.mirror import Mirror
-from nas.search.stages.base import TUNE, register_dataset
+from nas.search.stages.base import TUNE
 from nas.search.stages.shrink import store_space
 from nas.search.starts import CONTROL
 from nas.spaces import own_code
@@ -58,21 +58,8 @@ def register(definition: StudyDefinition, repository: Repository) -> int:
         StudyError: a study of this name with other settings is in the database.
     """
     parts = StudyParts(definition, repository)
-    space = parts.space
+    space, stored, known = parts.space, _stored(parts), _known(parts)
     store_space(repository, space)
-    stored = {**definition.stored(), "space": space.to_dict()}
-    stored["file"] = str(definition.folder / Path(definition.source or definition.name).name)
-    if definition.profile is not None:
-        stored["profile"] = definition.profile
-    if is_handed_recipe(definition.recipe):
-        stored["recipe"] = parts.recipe.to_dict()
-    recipes = [parts.here(recipe) for recipe in (parts.recipe, parts.source_recipe)] if parts.trains else []
-    names = space.own_code if parts.replay is None else frozenset[str]()
-    names |= code_names("metric", definition.metrics, ())
-    names = names.union(*(recipe.own_code | training.taught_code(recipe) for recipe in recipes))
-    stored["code"] = own_function.code_hashes(stored) | {name: own_code.code_hash([name]) for name in names}
-    stored["sources"] = {name: content for recipe in recipes for name, content in files_of(recipe).items()}
-    known = next((s for s in repository.studies() if s.name == definition.name), None)
     grown = Growth() if known is None else _grown(StudyContext(definition, repository, known.id), known, stored)
     stored["history"] = _history(known, grown)
     stored["by"] = _people(known)
@@ -88,6 +75,49 @@ def register(definition: StudyDefinition, repository: Repository) -> int:
     elif context.times:
         repository.set_study_latency(study_id, context.protocol.id, context.device_name)
     return study_id
+
+
+def _stored(parts: StudyParts) -> dict[str, Any]:
+    """The content of the study file with all that its numbers depend on: own code, files."""
+    definition, space = parts.definition, parts.space
+    stored = {**definition.stored(), "space": space.to_dict()}
+    stored["file"] = str(definition.folder / Path(definition.source or definition.name).name)
+    if definition.profile is not None:
+        stored["profile"] = definition.profile
+    if is_handed_recipe(definition.recipe):
+        stored["recipe"] = parts.recipe.to_dict()
+    recipes = [parts.here(recipe) for recipe in (parts.recipe, parts.source_recipe)] if parts.trains else []
+    names = space.own_code if parts.replay is None else frozenset[str]()
+    names |= code_names("metric", definition.metrics, ())
+    names = names.union(*(recipe.own_code | training.taught_code(recipe) for recipe in recipes))
+    stored["code"] = own_function.code_hashes(stored) | {name: own_code.code_hash([name]) for name in names}
+    stored["sources"] = {name: content for recipe in recipes for name, content in files_of(recipe).items()}
+    return stored
+
+
+def _known(parts: StudyParts) -> StudyInfo | None:
+    """The study of this name in the database."""
+    known = [] if parts.repository is None else parts.repository.studies()
+    return next((study for study in known if study.name == parts.definition.name), None)
+
+
+def would_do(definition: StudyDefinition, repository: Repository) -> str | None:
+    """What a run would do with the study of this name in the database, in one sentence; None where there is none.
+
+    Raises:
+        StudyError: it would refuse, as the file means another study.
+    """
+    parts = StudyParts(definition, repository)
+    if (known := _known(parts)) is None:
+        return None
+    context = StudyContext(definition, repository, known.id)
+    grown = _grown(context, known, _stored(parts))
+    if context.replay is not None:
+        context.data_id(TABLE)  # refuses a table that was edited since the study began
+    status = repository.status(definition.name)
+    more = "does nothing, as it is finished" if status["finished"] else "goes on with it"
+    more = f"goes on with it as it has grown ({'; '.join(grown.words)})" if grown.words else more
+    return f"Study {definition.name!r} is in the database ({trainings_words(status)}): a run {more}."
 
 
 def _precision(definition: StudyDefinition) -> str:
@@ -121,10 +151,8 @@ def _grown(context: StudyContext, known: StudyInfo, stored: dict[str, Any]) -> G
             "bring the old file back, or give the study another name: half of its trainings would be of each file",
         )
     stored["sources"] = {**sources, **stored["sources"]}
-    plain = json.loads(json.dumps(stored))
-    return growth(
-        stored_definition(known.definition), stored_definition(plain), lambda: _same_data(context, known.name)
-    )
+    before, now = stored_definition(known.definition), stored_definition(json.loads(json.dumps(stored)))
+    return growth(before, now, lambda: _same_data(context, known.name))
 
 
 def _same_data(context: StudyContext, study: str) -> bool:
@@ -136,7 +164,7 @@ def _same_data(context: StudyContext, study: str) -> bool:
     known = rows[rows["split"].isin(list(views))].drop_duplicates("split")
     asked = dict(zip(known["split"].astype(str), known["training_id"].astype(int), strict=True))
     return bool(asked) and all(
-        context.repository.training(training)["dataset_id"] == register_dataset(context, views[split])  # type: ignore[index]
+        context.repository.training(training)["dataset_id"] == context.data_id(views[split])  # type: ignore[index]
         for split, training in asked.items()
     )
 
@@ -144,7 +172,7 @@ def _same_data(context: StudyContext, study: str) -> bool:
 def _same_table(context: StudyContext, study: str) -> bool:
     """Whether the table that a study replays, wherever it lay, holds what that of the file now holds."""
     if (begun := context.repository.replayed_table(study)) is not None:
-        return begun == context.table_id
+        return begun == context.data_id(TABLE)
     before = StudyParts(stored_definition(context.repository.study(study).definition), context.repository)
     return before.replay is not None and context.replay is not None and before.replay.id == context.replay.id
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
-from search_builders import study_file
+from search_builders import open_study, study_file, work
 
 from nas import reporting, training
 from nas.cli import campaign, common, run
@@ -119,6 +119,29 @@ def test_a_dry_run_leaves_nothing_behind(folder: Path, capfd: pytest.CaptureFixt
     assert [s["stage"] for s in plan["stages"]] == ["profile", "sweep", "confirm"]
     assert plan["stages"][1]["trainings"] == 8
     assert sorted(folder.rglob("*")) == before
+
+
+def test_a_dry_run_says_what_a_run_would_do_with_the_study_of_that_name(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def dry(code: int, candidates: int = 6, **changes: object) -> dict[str, object]:
+        stages = [{"sweep": {"design": "stratified", "candidates": candidates}}]
+        path = study_file(folder, stages, **changes)
+        assert main(["run", str(path), "--dry-run", "--json"]) == code
+        return json.loads(capfd.readouterr().out)  # type: ignore[no-any-return]
+
+    assert dry(0)["standing"] is None
+    open_study(folder / "study.yaml")
+    begun = "Study 'replayed' is in the database (0 trainings): a run "
+    assert dry(0)["standing"] == begun + "goes on with it."
+    assert dry(0, 9)["standing"] == begun + "goes on with it as it has grown (sweep.candidates: 6 to 9)."
+    assert dry(2, seed=4)["problem"] == "study 'replayed' was begun with seed 3, not 4: a study grows with its own seed"
+    assert "changed: cost" in str(dry(2, cost="params")["problem"])
+    _, _, context = open_study(study_file(folder, [{"sweep": {"design": "stratified", "candidates": 6}}]))
+    work(context)
+    assert dry(0)["standing"] == begun.replace("0", "8") + "does nothing, as it is finished."
+    (folder / "table.csv").write_text((folder / "table.csv").read_text().replace("0.86", "0.85"))
+    assert "holds other values" in str(dry(2)["problem"])
 
 
 def test_a_dry_run_that_takes_long_says_what_it_is_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
