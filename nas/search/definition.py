@@ -7,7 +7,7 @@ This module only says what a valid study is and resolves its paths; what the sta
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args
@@ -723,20 +723,33 @@ def with_contents(study: StudyDefinition) -> StudyDefinition:
         item if item.test_rules is None else item.model_copy(update={"test_rules": _read(study, item.test_rules)})
         for item in study.stages
     ]
-    stages = [
-        item.model_copy(update={item.kind: item.settings.model_copy(update={"start": _found(study, written)})})
-        if (written := getattr(item.settings, "start", None)) is not None
-        else item
-        for item in stages
-    ]
-    return study.model_copy(
-        update={
-            "stages": stages,
-            "start": _found(study, study.start),
-            "space": _with_files(study, study.space),
-            "objective": _with_table(study, study.objective),
-        }
+    return with_starts(
+        study.model_copy(
+            update={
+                "stages": stages,
+                "space": _with_files(study, study.space),
+                "objective": _with_table(study, study.objective),
+            }
+        ),
+        lambda path: str(study.beside(path).resolve()),
     )
+
+
+def with_starts(study: StudyDefinition, name: Callable[[str], str]) -> StudyDefinition:
+    """The study with the paths of the checkpoints that it starts from replaced."""
+
+    def named(start: object) -> object:
+        if isinstance(start, (list, tuple)):
+            return [named(item) for item in start]
+        return name(start) if isinstance(start, str) and start not in ("scratch", "plain") else start
+
+    stages = [
+        item.model_copy(update={item.kind: item.settings.model_copy(update={"start": named(item.settings.start)})})
+        if getattr(item.settings, "start", None) is not None
+        else item
+        for item in study.stages
+    ]
+    return study.model_copy(update={"stages": stages, "start": named(study.start)})
 
 
 def _with_table(study: StudyDefinition, objective: ObjectiveSettings | None) -> ObjectiveSettings | None:
@@ -759,15 +772,6 @@ def _with_files(study: StudyDefinition, space: str | dict[str, object]) -> str |
         if isinstance(text := space.get(key), str)
     }
     return {**space, **paths}
-
-
-def _found(study: StudyDefinition, start: object) -> object:
-    """A start as it is written, with the paths of checkpoints from the root."""
-    if isinstance(start, (list, tuple)):
-        return [_found(study, item) for item in start]
-    if not isinstance(start, str) or start in ("scratch", "plain"):
-        return start
-    return str(study.beside(start).resolve())
 
 
 def _read(study: StudyDefinition, stage: RuleTestStage) -> RuleTestStage:

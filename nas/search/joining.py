@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nas.storage import Repository, StudyInfo
 
 
-ADDED = frozenset({"by", "code", "file", "history", "precision", "profile", "sources"})
+ADDED = frozenset({"by", "code", "file", "history", "precision", "profile", "sources", "starts"})
 """What `register` adds to the content of a study file; `file` is where it lay, `profile` what was laid over it."""
 
 

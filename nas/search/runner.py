@@ -23,7 +23,7 @@ from nas import training
 from nas.errors import StorageError, StudyError
 from nas.search import own_function
 from nas.search.context import FINAL, SPLITS, TABLE, StudyContext, StudyParts, cache_folder, training_device
-from nas.search.definition import START, StudyDefinition
+from nas.search.definition import START, StudyDefinition, with_starts
 from nas.search.environment import who
 from nas.search.growth import Growth, growth, reopen
 from nas.search.handing import is_handed_recipe
@@ -32,7 +32,7 @@ from nas.search.launchers.base import Job, JobPool, Launcher, end_words, trainin
 from nas.search.mirror import Mirror
 from nas.search.stages.base import TUNE
 from nas.search.stages.shrink import store_space
-from nas.search.starts import CONTROL
+from nas.search.starts import CONTROL, checkpoint_starts, names_of, start_names
 from nas.spaces import own_code
 from nas.spaces.plugins import code_names
 from nas.storage.checkpoint_store import CheckpointStore
@@ -78,7 +78,7 @@ def register(definition: StudyDefinition, repository: Repository) -> int:
 
 
 def _stored(parts: StudyParts) -> dict[str, Any]:
-    """The content of the study file with all that its numbers depend on: own code, files."""
+    """The content of the study file with all that its numbers depend on: own code, files, checkpoints by content."""
     definition, space = parts.definition, parts.space
     stored = {**definition.stored(), "space": space.to_dict()}
     stored["file"] = str(definition.folder / Path(definition.source or definition.name).name)
@@ -92,6 +92,7 @@ def _stored(parts: StudyParts) -> dict[str, Any]:
     names = names.union(*(recipe.own_code | training.taught_code(recipe) for recipe in recipes))
     stored["code"] = own_function.code_hashes(stored) | {name: own_code.code_hash([name]) for name in names}
     stored["sources"] = {name: content for recipe in recipes for name, content in files_of(recipe).items()}
+    stored["starts"] = start_names(parts)
     return stored
 
 
@@ -152,7 +153,18 @@ def _grown(context: StudyContext, known: StudyInfo, stored: dict[str, Any]) -> G
         )
     stored["sources"] = {**sources, **stored["sources"]}
     before, now = stored_definition(known.definition), stored_definition(json.loads(json.dumps(stored)))
-    return growth(before, now, lambda: _same_data(context, known.name))
+    begun = known.definition.get("starts") or {  # not kept by earlier versions
+        start.path: names_of(context, Path(start.path))[0]
+        for start in checkpoint_starts(StudyParts(before))
+        if Path(start.path).is_file()
+    }
+    paths = {name: path for path, name in begun.items()}
+
+    def as_begun(path: str) -> str:
+        name = stored["starts"].get(path, path)
+        return path if begun.get(path) == name else paths.get(name, name)
+
+    return growth(before, with_starts(now, as_begun), lambda: _same_data(context, known.name))
 
 
 def _same_data(context: StudyContext, study: str) -> bool:

@@ -247,6 +247,21 @@ def file_of(context: StudyParts, start_id: str) -> Path:
     )
 
 
+def start_names(context: StudyParts) -> dict[str, str]:
+    """The checkpoints that the study's stages start from: path and name.
+
+    Raises:
+        StudyError: one is not there, or two of a stage hold the same network.
+    """
+    found = {start.path: names_of(context, start_file(start))[0] for start in checkpoint_starts(context)}
+    for stage in context.definition.named_stages():
+        first: dict[str, str] = {}
+        for start in context.definition.starts_of(stage.settings):
+            if start.kind == CHECKPOINT and (other := first.setdefault(found[start.path], start.path)) != start.path:
+                raise StudyError(f"start: {other} and {start.path} hold the same network", "name one of them")
+    return found
+
+
 def checkpoint_starts(context: StudyParts) -> list[Start]:
     """All checkpoints that the study's stages start from."""
     definition = context.definition

@@ -115,6 +115,27 @@ def test_a_table_of_the_same_content_is_the_same_wherever_the_study_was_register
         open_study(file)
 
 
+def test_a_start_is_the_same_wherever_its_file_lies(tmp_path: Path) -> None:
+    first, moved = tmp_path / "first.pt", tmp_path / "moved.pt"
+    first.write_bytes(b"weights")
+    definition, repository, _ = open_study(study_file(tmp_path, STAGES, start="first.pt"))
+    moved.write_bytes(b"weights")
+    stored = repository.study("replayed").definition
+    earlier = {key: value for key, value in stored.items() if key != "starts"}
+    repository.ensure_study("replayed", earlier, definition.seed, None)  # as before they were kept
+    open_study(study_file(tmp_path, STAGES, start="moved.pt"))
+    moved.rename(first)
+    open_study(study_file(tmp_path, STAGES, start="first.pt"))
+    found = repository.study("replayed").definition
+    assert (found["history"], list(found["starts"])) == ([], [str(first)])
+    first.write_bytes(b"others")
+    with pytest.raises(StudyError, match=r"made from another file .changed: start"):
+        open_study(study_file(tmp_path, STAGES, start="first.pt"))
+    moved.write_bytes(b"others")
+    with pytest.raises(StudyError, match=r"first.pt and .*moved.pt hold the same network"):
+        open_study(study_file(tmp_path, STAGES, start=["first.pt", "moved.pt"]))
+
+
 def test_another_table_before_the_first_training_is_another_study(tmp_path: Path) -> None:
     file = study_file(tmp_path, STAGES)
     open_study(file)
