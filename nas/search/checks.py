@@ -22,9 +22,10 @@ from nas.search.proposals import SAMPLERS
 from nas.search.stages.base import epochs_of
 from nas.search.stages.rule_test import given_rules
 from nas.search.stages.shrink import check_answerable
+from nas.search.stages.start import plain_networks
 from nas.search.stages.sweep import check_sweep
 from nas.search.stages.tune import check_tunable
-from nas.search.starts import CHECKPOINT, start_file
+from nas.search.starts import checkpoint_starts, start_file
 from nas.spaces import Candidate
 from nas.spaces.notation import format_block
 from nas.spaces.plugins import find_part, metric_name
@@ -176,18 +177,19 @@ def _check_starts(context: StudyParts) -> None:
         raise StudyError("transfer and a start both say where a training begins", "give one of them")
     if context.recipe.keep == "none":
         raise StudyError("a start needs a recipe that keeps weights", "set keep: last")
-    for stage in context.definition.named_stages():
-        for start in context.definition.starts_of(stage.settings):
-            if start.kind == CHECKPOINT:
-                _check_start_file(context, stage, start_file(start))
+    for start in checkpoint_starts(context):
+        path = start_file(start)
+        saved = training.load_checkpoint(path)
+        for stage in context.definition.named_stages():
+            if start in context.definition.starts_of(stage.settings):
+                _check_start_file(context, stage, path, saved)
 
 
-def _check_start_file(context: StudyParts, stage: StageDefinition, path: Path) -> None:
-    saved, view, fidelity = training.load_checkpoint(path), context.view_of(stage), _fidelity_of(stage)
+def _check_start_file(context: StudyParts, stage: StageDefinition, path: Path, saved: Checkpoint) -> None:
+    view, fidelity = context.view_of(stage), _fidelity_of(stage)
     size, seed = fidelity.input or context.recipe.input, context.definition.validation.seed
     identities = _trained_on(context, view, fidelity)
-    baselines = _tested_baselines(context) if stage.kind == "test_rules" else context.baselines
-    for baseline in baselines:
+    for baseline in plain_networks(context, stage):
         training.check_start(saved, baseline, identities, str(path), size)
     if saved.dataset_id != prepared_id(context.dataset(view), size, fidelity.identities_share, seed):
         raise StudyError(
@@ -276,7 +278,8 @@ def _check_weights(context: StudyParts, fetch: bool) -> None:
             for view in _views(context):
                 _check_unseen(context, training.finished_source(source), view, said)
     elif recipe.transfer is None:
-        plain = (*context.baselines, context.reference, *_tested_baselines(context))
+        stages = context.definition.named_stages()
+        plain = [*(network for stage in stages for network in plain_networks(context, stage)), context.reference]
         training.require_pretrained(plain, recipe, fetch=fetch)
 
 
@@ -305,12 +308,6 @@ def _views(context: StudyParts) -> list[str]:
     """Views that the study trains on, and reads its candidates on."""
     stages = context.definition.named_stages()
     return list(dict.fromkeys(context.view_of(stage) for stage in stages if stage.kind != "profile"))
-
-
-def _tested_baselines(context: StudyParts) -> list[Candidate]:
-    """Backbones of the spaces that rules are tested in."""
-    stages = [stage.settings for stage in context.definition.named_stages() if stage.kind == "test_rules"]
-    return [b for settings in stages for space in context.rule_test_spaces(settings.spaces) for b in space.baselines()]
 
 
 def _check_data(context: StudyParts) -> None:

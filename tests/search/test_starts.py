@@ -11,6 +11,7 @@ import yaml
 from search_builders import open_study, small_space, study_file, work, write_table
 from sqlalchemy import text
 
+from nas import training
 from nas.cli.main import main
 from nas.errors import NasError, StudyError
 from nas.files.hashes import sha256_of
@@ -52,6 +53,10 @@ TINY: dict[str, Any] = {
     "seed": 5,
     "stages": [{"sweep": {"design": "exhaustive", "seeds": 2, "fidelity": {"epochs": 1}}}],
 }
+
+
+OTHER = {**TINY["space"], "name": "other", "backbones": {"resnet34": {"width": 0.125}}}
+TESTED = {"test_rules": {"rules": [{"sites": "3"}], "spaces": [OTHER], "candidates": 2, "fidelity": {"epochs": 1}}}
 
 
 @pytest.fixture(autouse=True)
@@ -248,21 +253,24 @@ def test_starts_that_cannot_be_are_found_before_anything_trains(
         check_study(load_study(tiny_study(tmp_path, **changes)))
 
 
-def test_a_checkpoint_must_fit_what_each_stage_trains(tmp_path: Path) -> None:
+def test_a_checkpoint_must_fit_what_each_stage_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A share of the persons, another backbone, other persons: trainings would fail, or go on as somebody else's."""
     data = "generated:train_identities=8,test_identities=4,images=2"
     recipe = ["--recipe", "quickstart", "--set", "input=[32,16]", "--set", "identities=4", "--set", "images=2"]
     assert main(["train", "resnet18(width=0.125)", "--data", data, *recipe, "--epochs", "1", "--out", "plain.pt"]) == 0
     (stage,) = TINY["stages"]
     few = [{"sweep": {**stage["sweep"], "fidelity": {"epochs": 1, "identities": 0.5}}}]
-    rules = {"sites": "3"}
-    other = {**TINY["space"], "name": "other", "backbones": {"resnet34": {"width": 0.125}}}
-    tested = [{"test_rules": {"rules": [rules], "spaces": [other], "candidates": 2, "fidelity": {"epochs": 1}}}]
+    confirmed = [{"confirm": {"front": False, "baselines": ["resnet18(width=0.125)", "resnet34"]}}]
+    named = [{"sweep": {**stage["sweep"], "named": ["resnet34(width=0.125)+se@3"]}}]
     others = {"generated": {**TINY["data"]["generated"], "seed": 1}}
-    check_study(load_study(tiny_study(tmp_path, start="plain.pt")))
+    read: list[Any] = []
+    load = training.load_checkpoint
+    monkeypatch.setattr(training, "load_checkpoint", lambda path: read.append(path) or load(path))  # type: ignore[func-returns-value]
+    check_study(load_study(tiny_study(tmp_path, start="plain.pt", stages=[stage, {**stage, "name": "again"}])))
+    assert len(read) == 1
     for changes, words in (
         ({"stages": few}, "was trained on 8 identities, but there are 4 here"),
-        ({"stages": tested}, "resnet34.* cannot start from .*plain.pt"),
+        *(({"stages": stages}, "resnet34.* cannot start from .*plain.pt") for stages in ([TESTED], confirmed, named)),
         ({"data": others}, "was trained on other images than stage 'sweep' trains on"),
     ):
         with pytest.raises(NasError, match=words):

@@ -13,7 +13,7 @@ from nas.results.columns import finished
 from nas.results.intervals import mean_of
 from nas.results.levels import levels
 from nas.search.context import StudyContext, StudyParts, reference_candidate
-from nas.search.definition import StartStage
+from nas.search.definition import StageDefinition, StartStage
 from nas.search.stages.base import Preview, Wish, all_terminal, ask_missing, stage_rows
 from nas.search.starts import PLAIN_SEEDS, START_ROLE
 from nas.spaces import Candidate, DesignSpace
@@ -65,6 +65,7 @@ def plain_scores(context: StudyContext) -> list[str]:
 
 
 def _wishes(context: StudyParts, settings: StartStage) -> list[Wish]:
+    (stage,) = [stage for stage in context.definition.named_stages() if stage.name == settings.before]
     return [
         Wish(
             candidate=baseline,
@@ -75,17 +76,17 @@ def _wishes(context: StudyParts, settings: StartStage) -> list[Wish]:
             view=settings.view,
         )
         for number in range(settings.plain)
-        for baseline in _backbones(context, settings.before)
+        for baseline in plain_networks(context, stage)
     ]
 
 
-def _backbones(context: StudyParts, before: str) -> list[Candidate]:
+def plain_networks(context: StudyParts, stage: StageDefinition) -> list[Candidate]:
     """The plain networks that a stage's candidates are made from."""
-    (stage,) = [stage for stage in context.definition.named_stages() if stage.name == before]
-    found = list(context.baselines)
+    found, settings = list(context.baselines), stage.settings
     if stage.kind == "test_rules":
-        found = [b for space in context.rule_test_spaces(stage.settings.spaces) for b in space.baselines()]
+        found = [b for space in context.rule_test_spaces(settings.spaces) for b in space.baselines()]
     elif stage.kind == "confirm":
-        found += [reference_candidate(text, found[0]) for text in stage.settings.baselines or ()]
-        found += [Candidate.parse(text).baseline for text in stage.settings.candidates]
+        found += [reference_candidate(text, found[0]) for text in settings.baselines or ()]
+        found += [Candidate.parse(text).baseline for text in settings.candidates]
+    found += [Candidate.parse(text).baseline for text in getattr(settings, "named", ())]
     return list(dict.fromkeys(found))
