@@ -553,16 +553,18 @@ class StudyDefinition(Settings):
     def named_stages(self) -> list[StageDefinition]:
         """The stages in order; a kind that comes again gets a number: `sweep`, `sweep-2`.
 
-        Before a stage that starts from plain networks stands one that trains them, `start`, unless they are trained.
+        Before a stage that starts from plain networks stands one that trains them, `start`, unless they are trained by
+        then; before one that may have other backbones than the space always, which shares what is trained.
         """
         found: list[StageDefinition] = []
         trained: dict[tuple[str, Fidelity], int] = {}
         for place, item in enumerate(self.stages):
             name = item.name or _numbered(item.kind, found)
             need = self._plain_networks(place, name)
-            if need is not None and trained.get((need.view, need.fidelity), 0) < need.plain:
+            apart = _has_other_backbones(item)
+            if need is not None and (apart or trained.get((need.view, need.fidelity), 0) < need.plain):
                 found.append(StageDefinition(len(found), _numbered(START, found), START, need))
-                if not _has_other_backbones(item):
+                if not apart:
                     trained[need.view, need.fidelity] = need.plain
             found.append(StageDefinition(len(found), name, item.kind, item.settings))
         return found

@@ -117,6 +117,9 @@ def test_plain_networks_are_trained_before_the_first_stage_that_needs_them(tmp_p
     apart = [{"sweep": {"candidates": 4}}, {"sweep": {"candidates": 4, "start": "plain"}, "name": "warm"}]
     study = load_study(tiny_study(tmp_path, start="scratch", stages=apart))
     assert [stage.name for stage in study.named_stages()] == ["sweep", "start", "warm"]
+    # Rules are tested on other backbones, whose plain networks nothing before has trained.
+    study = load_study(tiny_study(tmp_path, stages=[apart[0], TESTED, apart[0]]))
+    assert [stage.name for stage in study.named_stages()] == ["start", "sweep", "start-2", "test_rules", "sweep-2"]
 
 
 def test_under_a_warm_start_blocks_take_their_identity_forms_unless_the_space_says_otherwise() -> None:
