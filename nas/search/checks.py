@@ -173,11 +173,12 @@ def _check_starts(context: StudyParts) -> None:
     """What trainings start from must be there, whole, trained to its end, and fit every backbone."""
     if not context.definition.is_warm:
         return
-    if context.recipe.transfer is not None:
-        raise StudyError("transfer and a start both say where a training begins", "give one of them")
+    starts = checkpoint_starts(context)
+    if context.recipe.transfer is not None and starts:
+        raise StudyError("transfer and a start both say where a training begins", "give one of them, or start: plain")
     if context.recipe.keep == "none":
         raise StudyError("a start needs a recipe that keeps weights", "set keep: last")
-    for start in checkpoint_starts(context):
+    for start in starts:
         path = start_file(start)
         saved = training.load_checkpoint(path)
         for stage in context.definition.named_stages():

@@ -207,7 +207,9 @@ class _Costs:
         view = self.context.view_of(stage)
         recipe = self.context.recipe_of(view)
         size = self._fidelity(stage).input or recipe.input
-        return view, recipe.with_overrides({"epochs": preview.epochs, "input": size})
+        warm = any(start.is_warm for start in self.context.definition.starts_of(stage.settings))
+        changes = {"epochs": preview.epochs, "input": size} | ({"transfer": None} if warm else {})
+        return view, recipe.with_overrides(changes)
 
     def _fidelity(self, stage: StageDefinition) -> Fidelity:
         if stage.kind == "shrink":

@@ -382,7 +382,7 @@ class Recipe(SettingsSection):
         return self.with_overrides(changes)
 
     def fine_tuned(self, fidelity: Fidelity | None = None) -> Recipe:
-        """The recipe of a short training that goes on from a trained network.
+        """The recipe of a short training that goes on from a trained network, which a transfer may have led to.
 
         What the fidelity leaves open: four epochs, the first of them warm-up, a third of the rate. The rate falls to
         nothing by cosine from step to step, whatever the recipe's own schedule. Measured on generated pedestrians: one
@@ -396,7 +396,7 @@ class Recipe(SettingsSection):
         epochs = given.epochs or FINE_TUNING_EPOCHS
         schedule = {"schedule": "cosine", "per": "step", "final_lr_factor": min(self.final_lr_factor, 0.01)}
         own = {"base_lr": FINE_TUNING_RATE * self.base_lr, "warmup_epochs": int(epochs > 1)}
-        return self.with_overrides(schedule | {"epochs": epochs} | own).at(given)
+        return self.with_overrides(schedule | {"epochs": epochs, "transfer": None} | own).at(given)
 
     def _shrunk_schedule(self, epochs: int) -> dict[str, object]:
         share = epochs / self.epochs

@@ -239,13 +239,34 @@ def test_a_checkpoint_is_a_start_by_its_content(tmp_path: Path) -> None:
     assert {split_start(s)[0] for s in grown["start"]} == {former}
 
 
+@pytest.mark.slow
+def test_the_plain_network_that_is_a_start_may_itself_come_from_other_data(tmp_path: Path) -> None:
+    """With `transfer` each of its trainings, and the plain network's, was refused."""
+    plain = "resnet18(width=0.125)"
+    source = {"data": {"generated": {**TINY["data"]["generated"], "seed": 1}}, "candidates": [plain]}
+    stages = [{"pretrain": source}, {"sweep": {"candidates": 1, "fidelity": {"epochs": 1}}}]
+    recipe = {**TINY["recipe"], "epochs": 1, "transfer": {"from": "pretrained", "head_epochs": 1}}
+    path = tiny_study(tmp_path, recipe=recipe, stages=stages)
+    check_study(load_study(path))
+    _, repository, context = open_study(path)
+    work(context)
+    results = repository.results("tiny").set_index("role")
+    assert results["status"].eq("finished").all()
+    assert results["epochs"].to_dict() == {"source": 1, "start": 2, "candidate": 1, "control": 1}
+    starts = results.loc[["candidate", "control"], "start"].map(lambda start: split_start(start)[0])
+    assert set(starts) == {f"plain:{left(repository, results.loc['start'])[1][:16]}"}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"start": "missing.pt"}, "no such file"),
         ({"start": "damaged.pt"}, "is no checkpoint of this program"),
         ({"recipe": {**TINY["recipe"], "keep": "none"}}, "keeps weights"),
-        ({"recipe": {**TINY["recipe"], "transfer": {"from": "a.pt"}}}, "both say where a training begins"),
+        (
+            {"start": "damaged.pt", "recipe": {**TINY["recipe"], "transfer": {"from": "a.pt"}}},
+            "both say where a training begins",
+        ),
     ],
 )
 def test_starts_that_cannot_be_are_found_before_anything_trains(
