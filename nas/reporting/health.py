@@ -9,6 +9,7 @@ from nas.progress import duration
 from nas.reporting.numbers import count, plural, signed
 from nas.reporting.study_data import StudyData
 from nas.reporting.words import words
+from nas.results.columns import at_rung, left_behind
 from nas.results.costs import DISTURBED
 from nas.results.power import POWER
 from nas.spaces.labels import short_label
@@ -66,6 +67,19 @@ def _selection(data: StudyData) -> list[Limit]:
                 "the test split yet.",
                 "They must not be compared with published results.",
                 "A `confirm` stage trains on all and judges on the test split.",
+            )
+        ]
+    if len(ended := left_behind(data.results)):
+        asked = data.results[at_rung(data.results) & data.results["stage"].isin(ended["stage"])]
+        begun = plural(asked["notation"].nunique(), "network")
+        return [
+            Limit(
+                "selection",
+                f"Of {begun} that the `confirm` stage began, it ended {ended['notation'].nunique()} at a rung: by the "
+                "test split, they were behind.",
+                "So the others were chosen by data that they are judged on; intervals for all compared count those "
+                "that were ended.",
+                "`confirm` without `rungs` reads the test split once.",
             )
         ]
     return []

@@ -16,7 +16,7 @@ import pandas as pd
 
 from nas.progress import duration
 from nas.results.choice import most_accurate
-from nas.results.columns import MAP, Metric, comparable, failed, finished
+from nas.results.columns import MAP, Metric, comparable, failed, finished, left_behind
 from nas.results.cost_tables import time_quote
 from nas.results.costs import COSTS, Quote, Ratio, ratio
 from nas.results.differences import to_controls
@@ -43,6 +43,7 @@ class Answer:
         compared: networks compared to a control.
         worse: how many of them are told to be worse.
         failed: networks with failed trainings.
+        ended: networks that the confirm stage ended at a rung; the intervals are for them together with the others.
         seeds: seeds (and starts) that the comparison rests on, where networks differ, of those with the most.
         fewest: the same of those with the fewest; 0: compared over different ones.
         named: the network named, or that with the largest difference still possible.
@@ -62,6 +63,7 @@ class Answer:
     compared: int = 0
     worse: int = 0
     failed: int = 0
+    ended: int = 0
     seeds: int = 0
     fewest: int = 0
     named: str | None = None
@@ -98,14 +100,17 @@ def answer_of(table: pd.DataFrame, cost: str = "latency_ms", metric: Metric = MA
             "no result",
             f"No training has finished yet{f' ({lost} failed)' if lost else ''}, so there is no answer so far.",
         )
-    gaps = to_controls(level.rows(table), metric)
+    rows = level.rows(table)
+    ended = len(set(left_behind(table)["notation"]) - set(rows["notation"])) if level.confirmed else 0
+    gaps = to_controls(rows, metric, ended=ended)
     found = Answer(
         "no control",
-        _no_control(gaps, level, failed(level.rows(table), metric), _elsewhere(table, metric) if gaps.empty else 0),
+        _no_control(gaps, level, failed(rows, metric), _elsewhere(table, metric) if gaps.empty else 0),
         confirmed=level.confirmed,
         level=level.words,
         compared=int(gaps["difference"].notna().sum()),
         failed=int(gaps["failed"].gt(0).sum()),
+        ended=ended,
     )
     if gaps.empty or gaps["control"].isna().all():
         return found
@@ -251,6 +256,7 @@ def _basis(found: Answer) -> str:
     fewer = "" if found.fewest == found.seeds else f"{found.fewest} to " if found.fewest else "at most "
     seeds = f"{fewer}{_seeds(found.seeds)}" if found.seeds else "different seeds"
     lost = f", {found.failed} with failed trainings" if found.failed else ""
+    lost += f", {found.ended} more ended at a rung" if found.ended else ""
     return f"{found.compared} compared in {seeds}{lost}; {found.level}"
 
 

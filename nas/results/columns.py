@@ -156,8 +156,24 @@ def needed(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
 
 
 def confirming(table: pd.DataFrame) -> pd.Series:
-    """Which rows a `confirm` stage asked for."""
-    return table["stage_kind"].eq(CONFIRM) if "stage_kind" in table else pd.Series(False, index=table.index)
+    """Which rows a `confirm` stage asked for, without those that stopped at a rung: nothing is confirmed there."""
+    if "stage_kind" not in table:
+        return pd.Series(False, index=table.index)
+    return table["stage_kind"].eq(CONFIRM) & ~at_rung(table)
+
+
+def at_rung(table: pd.DataFrame) -> pd.Series:
+    """Which rows stopped at a rung, before the end of their schedule or where it was planned to end: by fidelity."""
+    if "fidelity" not in table:
+        return pd.Series(False, index=table.index)
+    return table["fidelity"].astype(str).str.contains(r"(?:^|-)to\d+$")
+
+
+def left_behind(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of networks that `confirm` stages ended at a rung: trained to it, and not confirmed."""
+    asked = table["stage_kind"].eq(CONFIRM) if "stage_kind" in table else pd.Series(False, index=table.index)
+    on = set(table.loc[confirming(table), "notation"])
+    return table[asked & at_rung(table) & table["status"].eq("finished") & ~table["notation"].isin(on)]
 
 
 def comparable(table: pd.DataFrame) -> pd.Series:

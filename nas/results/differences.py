@@ -94,22 +94,27 @@ CONTROL_COLUMNS = (
 )
 
 
-def to_controls(rows: pd.DataFrame, metric: Metric = MAP, margin: float | None = None) -> pd.DataFrame:
+def to_controls(rows: pd.DataFrame, metric: Metric = MAP, margin: float | None = None, ended: int = 0) -> pd.DataFrame:
     """Every network with blocks against its control, in the order of the table; see `compare_all`.
 
     Args:
         rows: of one level.
         metric: what is compared.
         margin: differences within it count as equal.
+        ended: networks that began beside them and were ended at a rung.
     """
-    ended = pd.concat([finished(rows, metric), failed(rows, metric)])
+    done = pd.concat([finished(rows, metric), failed(rows, metric)])
     trained = frozenset(finished(rows, metric)["notation"].astype(str))
-    names = [str(name) for name in ended["notation"].unique() if not is_plain(str(name))]
-    return compare_all(rows, {name: control_in(name, trained) for name in names}, metric, margin)
+    names = [str(name) for name in done["notation"].unique() if not is_plain(str(name))]
+    return compare_all(rows, {name: control_in(name, trained) for name in names}, metric, margin, ended)
 
 
 def compare_all(
-    rows: pd.DataFrame, pairs: Mapping[str, str | None], metric: Metric = MAP, margin: float | None = None
+    rows: pd.DataFrame,
+    pairs: Mapping[str, str | None],
+    metric: Metric = MAP,
+    margin: float | None = None,
+    ended: int = 0,
 ) -> pd.DataFrame:
     """Each A minus its B, one row a pair.
 
@@ -122,13 +127,16 @@ def compare_all(
         pairs: B of each A, by notation.
         metric: what is compared.
         margin: differences within it count as equal.
+        ended: further networks that were to be compared, had they not been ended for being behind. Of intervals that
+            hold for all together, those of the ones that are left hold too, whoever chose them by what.
     """
     table = _differences(rows, pairs, metric)
     known = table["df"].gt(0) & table["difference"].notna()
     table = table.assign(**dict.fromkeys(("low", "high", "low_all", "high_all"), math.nan))
     if known.any():
         half = table["se"] * student.ppf(0.5 + CONFIDENCE / 2, table["df"].where(known))
-        wide = table["se"] * simultaneous_quantile(table["shared"][known], float(table["df"][known].min()))
+        shared = np.append(table["shared"][known], np.full(ended, table["shared"][known].min()))
+        wide = table["se"] * simultaneous_quantile(shared, float(table["df"][known].min()))
         value = table["difference"].where(known)
         table = table.assign(low=value - half, high=value + half, low_all=value - wide, high_all=value + wide)
     ends = zip(table["low_all"], table["high_all"], strict=True)

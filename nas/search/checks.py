@@ -16,7 +16,7 @@ from nas.errors import StudyError, TrainingError, unknown_name
 from nas.latency.backends import get_backend
 from nas.results.columns import RESULTS
 from nas.search.context import FINAL, SELECT, StudyParts, training_device
-from nas.search.definition import RuleTestStage, RungStage, StageDefinition, StudyDefinition
+from nas.search.definition import ConfirmStage, RuleTestStage, RungStage, StageDefinition, StudyDefinition
 from nas.search.far_device import check_far_device
 from nas.search.proposals import SAMPLERS
 from nas.search.stages.base import epochs_of
@@ -148,12 +148,14 @@ def _check_stages(context: StudyParts) -> None:
 
 
 def _check_rungs(context: StudyParts, name: str, settings: RungStage) -> None:
-    """No rung stands beyond the end of a training."""
+    """No rung stands beyond the end of a training; what is confirmed is trained to it."""
     epochs = epochs_of(context, settings, settings.fidelity)  # type: ignore[attr-defined]
-    if context.replay is None and settings.rungs is not None and settings.rungs[-1] > epochs:
+    last = settings.rungs[-1] if settings.rungs is not None and context.replay is None else epochs
+    if last > epochs or (last < epochs and isinstance(settings, ConfirmStage)):
+        where = "beyond" if last > epochs else "before the end of"
         raise StudyError(
-            f"stage {name!r}: the last of its rungs {settings.rungs} is beyond its {epochs} epochs",
-            f"end them at {epochs}, or give it fidelity: {{epochs: {settings.rungs[-1]}}}",
+            f"stage {name!r}: the last of its rungs {settings.rungs} is {where} its {epochs} epochs",
+            f"end them at {epochs}, or give it fidelity: {{epochs: {last}}}",
         )
 
 

@@ -281,8 +281,8 @@ class SearchStage(RungStage):
     )
 
 
-class ConfirmStage(TrainingStage):
-    """The front and the baselines at the full recipe; the test split is read here, once."""
+class ConfirmStage(RungStage):
+    """The front and the baselines at the full recipe; the test split is read here, once, or at each of its rungs."""
 
     front: bool = Field(True, description="confirm the Pareto front found so far")
     candidates: list[str] = Field([], description="candidates confirmed besides, in notation")

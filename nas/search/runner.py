@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from nas import training
 from nas.errors import StorageError, StudyError
+from nas.results.columns import confirming
 from nas.search import own_function
 from nas.search.context import FINAL, SPLITS, TABLE, StudyContext, StudyParts, cache_folder, training_device
 from nas.search.definition import START, StudyDefinition, with_starts
@@ -304,7 +305,7 @@ def tidy(repository: Repository, definition: StudyDefinition) -> int:
     Whatever was confirmed or is a baseline stays: those are the networks people go on with.
     """
     results = repository.results(definition.name)
-    wanted = results[(results["stage_kind"] == "confirm") | ~results["role"].isin(["candidate", TUNE, CONTROL])]
+    wanted = results[confirming(results) | ~results["role"].isin(["candidate", TUNE, CONTROL])]
     store = CheckpointStore(definition.checkpoints or cache_folder() / "checkpoints")
     kept = {int(i) for i in wanted["training_id"]}
     policy = definition.keep_checkpoints

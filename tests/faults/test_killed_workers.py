@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from fault_builders import CLOCK_AHEAD, DIE_BEFORE_TELLING, WAIT_S, FaultStudy, Row, workers_of
+from fault_builders import CLOCK_AHEAD, DIE_BEFORE_TELLING, WAIT_S, FaultStudy, Row, undisturbed, workers_of
 from private_postgres import PrivatePostgres
 
 from nas.storage import Repository, open_database
@@ -57,6 +57,26 @@ def test_kill_9_of_the_runner_and_running_again(tmp_path: Path, expected: list[R
         _, alive = psutil.wait_procs(orphans, timeout=WAIT_S)
         assert not alive, "workers outlive their runner"
         study.finish(study.run())
+    counts = study.counts(expected)
+    assert counts.whole, counts.sentence()
+
+
+def test_kill_9_between_rungs_promotes_the_same(tmp_path: Path) -> None:
+    stages = [
+        {"sweep": {"design": "stratified", "candidates": 12, "rungs": [2, 8], "keep": 0.34}},
+        {"confirm": {"max_candidates": 4, "candidates": ["resnet50+hac@1", "resnet50+cnl@2"], "rungs": [10, 120]}},
+    ]
+    expected = undisturbed(tmp_path / "undisturbed", stages)
+    study = FaultStudy.replayed(tmp_path, stages=stages, seconds=0.15, workers=2)
+    rng = random.Random(1)
+    with study.watched():
+        with study.held("confirm"):
+            runner = study.run()
+            while study.killed < 2 and runner.poll() is None:
+                study.wait_for(6 * study.killed + 6, runner)
+                study.kill_one(runner, rng)
+        study.finish(runner)
+    assert study.killed == 2
     counts = study.counts(expected)
     assert counts.whole, counts.sentence()
 

@@ -13,7 +13,8 @@ from reporting_builders import ResultsBuilder
 from nas.cli.main import main
 from nas.reporting.health import health
 from nas.reporting.story import tell
-from nas.reporting.story.setting import protocol
+from nas.reporting.story.setting import data_section, protocol
+from nas.reporting.story.tried import rungs
 from nas.reporting.study_data import StudyData
 
 
@@ -46,6 +47,22 @@ def sick() -> StudyData:
 def test_a_time_that_is_not_known_is_some_networks() -> None:
     facts = [limit.fact for limit in health(sick()) if limit.kind == "times"]
     assert facts == ["The times of 1 network are not known (such as: b, too few pairs for an interval)."]
+
+
+def test_networks_left_at_a_rung_of_a_confirmation_are_told_and_have_not_failed() -> None:
+    build = ResultsBuilder()
+    for name in ("resnet50+se@1", "resnet50+se@2", "resnet50+se@3"):
+        build.add(name, stage="2-confirm", kind="confirm", split="test", fidelity="full-to10", epochs=10, seeds=2)
+    for name in ("resnet50", "resnet50+se@1"):
+        build.add(name, stage="2-confirm", kind="confirm", split="test", fidelity="full", epochs=60, seeds=2)
+    data = StudyData("x", results=build.table())
+    (limit,) = [limit for limit in health(data) if limit.kind == "selection"]
+    begun = "Of 3 networks that the `confirm` stage began, it ended 2 at a rung: by the test split, they were behind."
+    assert limit.fact == begun
+    assert not [limit for limit in health(data) if limit.kind == "failures"]
+    assert "the test split is read at each rung of the `confirm` stage" in str(data_section(data))
+    (table,) = rungs(data)
+    assert [row[:3] for row in table.rows] == [["`2-confirm`", "10", "6"], ["`2-confirm`", "the end", "2"]]
 
 
 def test_seeds_are_counted_among_trainings_that_are_alike() -> None:

@@ -44,6 +44,22 @@ def test_a_network_is_named_when_the_interval_for_all_compared_excludes_zero() -
     assert "5 compared in 3 seeds" in found.sentence
 
 
+def test_networks_that_a_confirmation_left_at_a_rung_count_in_the_intervals_of_those_that_went_on() -> None:
+    """Of intervals that hold for all that began together, those of some hold too, whoever chose them by what."""
+    rung = CONFIRM | {"fidelity": "e60-to10", "epochs": 10}
+    begun = [BLOCKS[0], *(f"resnet50+hac@{site}" for site in range(1, 8))]
+    low = pd.concat([trained(name, [0.5, 0.51, 0.52], **rung) for name in begun])
+    alone, found = answer_of(study(0.01)), answer_of(pd.concat([low, study(0.01)], ignore_index=True))
+    assert (found.ended, found.compared, found.failed, found.named) == (7, 5, 0, BLOCKS[0])
+    assert found.difference == alone.difference
+    assert "5 compared in 3 seeds, 7 more ended at a rung; test split, 60 epochs" in found.sentence
+    all_of_them = to_controls(study(0.01), ended=7).set_index("notation").loc[BLOCKS[0]]
+    assert (found.low, found.high) == (all_of_them["low_all"], all_of_them["high_all"])
+    assert alone.low is not None
+    assert all_of_them["low_all"] < alone.low
+    assert answer_of(low).confirmed is False, "nothing is confirmed at a rung"
+
+
 def test_otherwise_no_placement_is_told_apart_and_the_sentence_says_what_is_possible_and_what_it_takes() -> None:
     table = study(0.0, sd=0.004)
     found = answer_of(table)

@@ -12,6 +12,7 @@ from nas.progress import duration
 from nas.reporting.document import Block, Facts, Paragraph, Picture, Section, Table, code, words
 from nas.reporting.numbers import count, plural
 from nas.reporting.study_data import StudyData
+from nas.results.columns import left_behind
 from nas.results.energy import joules_spent
 
 _SPLITS = ("train", "query", "gallery")
@@ -99,8 +100,9 @@ def _view_words(data: StudyData) -> str:
         return "Nothing was trained for this study: accuracies and costs are the table's, candidate by candidate."
     if data.definition.get("select_on") == "test":
         return "Candidates were selected on the test split, as the paper did (`select_on: test`)."
+    read = "at each rung of" if len(left_behind(data.results)) else "once, by"
     return (
-        "Candidates are selected on identities held out of the training set; the test split is read once, by the "
+        f"Candidates are selected on identities held out of the training set; the test split is read {read} the "
         "`confirm` stage. Per query, gallery images of the same identity and camera are removed; queries without a "
         "remaining positive are skipped and counted."
     )

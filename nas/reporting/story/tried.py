@@ -7,17 +7,36 @@ from typing import Any
 
 import pandas as pd
 
-from nas.reporting.document import Badge, Section, Table, code
+from nas.reporting.document import Badge, Block, Section, Table, code
 from nas.reporting.numbers import count, hours
 from nas.reporting.story.setting import value_words
 from nas.reporting.study_data import StudyData
+from nas.results.columns import at_rung
 
 STATUS_TONES = {"finished": "good", "failed": "bad", "running": "warn", "waiting": "quiet"}
 
 
 def tried(data: StudyData) -> Section:
-    """Stages with their counts."""
-    return Section("tried", "What was tried", [_stage_table(data)])
+    """Stages with their counts, and how many trainings went on at each rung."""
+    return Section("tried", "What was tried", [_stage_table(data), *rungs(data)])
+
+
+def rungs(data: StudyData) -> list[Block]:
+    """Trainings of candidates by rung, where a stage trains only its better candidates on."""
+    with_rungs = data.results.loc[at_rung(data.results), "stage"].unique()
+    rows = data.results[data.results["stage"].isin(with_rungs) & data.results["role"].eq("candidate")]
+    if rows.empty:
+        return []
+    label = rows["fidelity"].astype(str).str.extract(r"-to(\d+)$", expand=False)
+    rung = label.where(label.notna(), "the end").rename("rung")
+    counted = rows.groupby(["stage", rung, "status"], sort=False).size().unstack(fill_value=0)
+    counted = counted.reindex(columns=list(STATUS_TONES), fill_value=0).reset_index()
+    cells = [[code(stage), at, *map(count, numbers)] for stage, at, *numbers in counted.itertuples(index=False)]
+    caption = (
+        "What is not taken on was behind the others there; it did not fail. Results of two rungs are never averaged."
+    )
+    heads = ["stage", "rung (epochs)", *STATUS_TONES]
+    return [Table(heads, cells, caption, name="rungs", numeric=frozenset(range(2, 6)))]
 
 
 def _stage_table(data: StudyData) -> Table:

@@ -1,4 +1,4 @@
-"""`confirm`: the front and the baselines at the full recipe; the test split is read here, once."""
+"""`confirm`: the front and the baselines at the full recipe; the test split is read here, once, or at each rung."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from nas.search.stages.base import (
     stage_rows,
     started,
 )
+from nas.search.stages.rungs import promote_ranks, rung_preview
 from nas.search.starts import CONTROL
 from nas.spaces import Candidate, DesignSpace
 
@@ -56,7 +57,7 @@ class Confirm:
                 )
             ask_missing(context, stage, wishes)
             context.repository.set_stage(stage.id, result=ConfirmResult().to_dict())
-        return all_terminal(stage_rows(context, stage))
+        return all_terminal(stage_rows(context, stage)) and not promote_ranks(context, stage, settings)
 
     def preview(self, context: StudyParts, space: DesignSpace, settings: ConfirmStage) -> Preview:
         """At most: the front's largest number, the given candidates and the baselines."""
@@ -64,10 +65,13 @@ class Confirm:
         named = len({*settings.candidates, *settings.named})
         chosen = front_count + named
         fixed = self._beside(context, space, settings, chosen)
-        count = chosen + len(fixed)
-        note = f"at most {count} networks x {settings.seeds} seeds, test split"
         epochs, on = epochs_of(context, settings, settings.fidelity), elsewhere(context, fixed, settings.seeds)
-        return Preview(count * settings.seeds, epochs, note=note, on=on, networks=named)
+        run = Preview(chosen, epochs) if settings.rungs is None else rung_preview(chosen, settings.rungs, settings.keep)
+        count = run.trainings + len(fixed)
+        mean = round((run.trainings * run.epochs + len(fixed) * epochs) / max(1, count))
+        note = f"at most {chosen + len(fixed)} networks x {settings.seeds} seeds, test split"
+        note += f"; {run.note}" if run.note else ""
+        return Preview(count * settings.seeds, mean, note=note, on=on, networks=named)
 
     def _wishes(self, context: StudyContext, stage: StageInfo, settings: ConfirmStage) -> list[Wish]:
         chosen = [Candidate.parse(text) for text in (*settings.candidates, *settings.named)]
@@ -76,8 +80,9 @@ class Confirm:
         fixed = self._beside(context, context.space_of(stage), settings, len(chosen))
         taken = {wish.candidate.id for wish in fixed}
         fresh = [c for c in dict.fromkeys(chosen) if c.id not in taken]
-        fidelity = settings.fidelity
-        return fixed + [Wish(candidate=c, sampler="front", batch=1, fidelity=fidelity, view=FINAL) for c in fresh]
+        common: Common = {"batch": 1, "fidelity": settings.fidelity, "view": FINAL}
+        common["stop_epoch"] = settings.rungs[0] if settings.rungs else None
+        return fixed + [Wish(candidate=c, sampler="front", **common) for c in fresh]
 
     def _front(self, context: StudyContext, settings: ConfirmStage) -> list[Candidate]:
         rows = deepest(context.results())

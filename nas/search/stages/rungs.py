@@ -3,24 +3,30 @@
 A sweep promotes asynchronously (ASHA, Li et al., MLSys 2020): nobody waits for a rung to fill. Arrivals are taken in
 the order in which candidates were drawn, not in which they happened to end, so that promotions are the same whatever
 ran where. What stands above the first rung was selected: effects are read at the first one, which all reached.
+A search and a confirmation are about fronts: of a full rung the best by non-domination rank go on.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from itertools import count as counting
+from typing import TYPE_CHECKING, TypeAlias
 
 import pandas as pd
 
-from nas.search.context import StudyContext
-from nas.search.definition import SweepStage
+from nas.search.context import OWN_VIEWS, StudyContext
+from nas.search.cost_model import paid
+from nas.search.definition import ConfirmStage, SearchStage, SweepStage
+from nas.search.history import observations, promoted
 from nas.search.stages.base import CANDIDATE, RUNG_BATCHES, TERMINAL, Preview, Wish, ask, stage_rows, started
 from nas.search.starts import split_start
 from nas.spaces import Candidate
 
 if TYPE_CHECKING:
     from nas.storage import StageInfo
+
+    WithRungs: TypeAlias = SweepStage | SearchStage | ConfirmStage
 
 
 def rung_preview(count: int, rungs: Sequence[int], keep: float, always: int = 0) -> Preview:
@@ -87,32 +93,51 @@ def promote(context: StudyContext, stage: StageInfo, settings: SweepStage) -> No
         order = promotions(order, {str(n): float(v) for n, v in done.items()}, ended, settings.keep, last=last)
         last = last and not open_ and len(ended) == len(set(own["notation"]))
         beside = here[here["role"].ne(CANDIDATE) & here["status"].eq("finished")]
-        above = rows[rows["batch"] // RUNG_BATCHES == rung + 1]
-        known = set(zip(above["notation"], above["seed"], above["start"], strict=True))
         wanted = [*own[own["notation"].isin(order) & own["status"].eq("finished")].index, *beside.index]
-        wishes = list(_resumed(context, here.loc[wanted], settings, rung + 1, known))
-        if wishes:
-            ask(context, stage, started(context, settings, wishes))
+        if _ask_on(context, stage, settings, rung + 1, here.loc[wanted]):
             rows = stage_rows(context, stage)
 
 
-def _resumed(
-    context: StudyContext, rows: pd.DataFrame, settings: SweepStage, rung: int, known: set[tuple[str, int, str]]
-) -> Iterator[Wish]:
-    """Wishes that take trainings on to a rung, without those that were asked for."""
+def promote_ranks(context: StudyContext, stage: StageInfo, settings: SearchStage | ConfirmStage) -> bool:
+    """Asks for the next rung of a stage whose trainings have all ended; False when there is none left."""
+    rows = stage_rows(context, stage)
+    rows = rows[rows["role"] == CANDIDATE]
+    cost, *more = (model.cost for model in paid(context))
+    for rung in range(len(settings.rungs or ()) - 1):
+        here = rows[rows["batch"] // RUNG_BATCHES == rung]
+        found = observations(here, cost, more=more)
+        best = {o.candidate.id for o in promoted(found, max(1, math.ceil(len(found) * settings.keep)))}
+        on = here[here["candidate_id"].isin(best) & here["status"].eq("finished")]
+        if _ask_on(context, stage, settings, rung + 1, on.sort_values("seed", kind="stable")):
+            return True
+    return False
+
+
+def _ask_on(context: StudyContext, stage: StageInfo, settings: WithRungs, rung: int, rows: pd.DataFrame) -> bool:
+    """Takes trainings on to a rung; False where all of them were asked for."""
+    asked = stage_rows(context, stage)
+    above = asked[asked["batch"] // RUNG_BATCHES == rung]
+    known = set(zip(above["notation"], above["seed"], above["start"], strict=True))
+    # A batch is planned once: who is promoted later is in one of his own.
+    later = 0 if above.empty else int((above["batch"] % RUNG_BATCHES).max()) + 1
+    # A confirmed training is a whole one, like any other of its recipe.
+    whole = stage.kind == "confirm" and rung == len(settings.rungs or ()) - 1
+    wishes = []
     for row in rows.itertuples():
         if (row.notation, row.seed, row.start) in known:
             continue
         candidate = Candidate.parse(str(row.notation))
-        replicate = next(r for r in range(settings.seeds) if context.seed(candidate, r) == row.seed)
-        yield Wish(
+        wish = Wish(
             candidate=candidate,
-            replicate=replicate,
+            replicate=next(r for r in counting() if context.seed(candidate, r) == row.seed),
             role=str(row.role),
             sampler=str(row.sampler),
-            batch=rung * RUNG_BATCHES,
+            batch=rung * RUNG_BATCHES + later,
             fidelity=settings.fidelity,
-            stop_epoch=(settings.rungs or [])[rung],
+            stop_epoch=None if whole else (settings.rungs or [])[rung],
             resume_from=int(row.training_id),  # type: ignore[arg-type]
             moved=split_start(str(row.start))[1],
+            view=OWN_VIEWS.get(stage.kind),
         )
+        wishes.append(wish)
+    return bool(ask(context, stage, started(context, settings, wishes)))

@@ -6,7 +6,6 @@ not wait for each other and the candidates are the same whatever was killed in b
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ import pandas as pd
 from nas.search.context import StudyContext, StudyParts
 from nas.search.cost_model import Limits, paid
 from nas.search.definition import SearchStage
-from nas.search.history import observations, promoted, seed_noise, stagnant
+from nas.search.history import observations, seed_noise, stagnant
 from nas.search.proposals import Request, propose
 from nas.search.stages.base import (
     BASELINE,
@@ -35,7 +34,7 @@ from nas.search.stages.base import (
     stage_rows,
     started,
 )
-from nas.search.stages.rungs import rung_preview
+from nas.search.stages.rungs import promote_ranks, rung_preview
 from nas.search.starts import CONTROL
 from nas.spaces import Candidate, DesignSpace
 
@@ -59,7 +58,7 @@ class Search:
             return False
         if not all_terminal(rows):
             return False
-        return not self._promote(context, stage, settings, rows)
+        return not promote_ranks(context, stage, settings)
 
     def preview(self, context: StudyParts, space: DesignSpace, settings: SearchStage) -> Preview:
         """Trainings at the first rung and the shares promoted from it."""
@@ -109,39 +108,6 @@ class Search:
             for p in proposals
         ]
         return bool(ask(context, stage, started(context, settings, replicated(wishes, settings.seeds))))
-
-    def _promote(self, context: StudyContext, stage: StageInfo, settings: SearchStage, rows: pd.DataFrame) -> bool:
-        """Asks for the next rung; False when there is none left."""
-        if not settings.rungs:
-            return False
-        rows = rows[rows["role"] == CANDIDATE]
-        reached = int(rows["batch"].max()) // RUNG_BATCHES if len(rows) else 0
-        if reached + 1 >= len(settings.rungs):
-            return False
-        here = rows[rows["batch"] // RUNG_BATCHES == reached]
-        cost, *more = (model.cost for model in paid(context))
-        found = observations(here, cost, more=more)
-        chosen = promoted(found, max(1, math.ceil(len(found) * settings.keep)))
-        if not chosen:
-            return False
-        keys = zip(here["candidate_id"], here["seed"], strict=True)
-        ids = dict(zip(keys, here["training_id"].tolist(), strict=True))
-        wishes = [
-            Wish(
-                candidate=o.candidate,
-                replicate=replicate,
-                sampler=settings.sampler,
-                batch=(reached + 1) * RUNG_BATCHES,
-                fidelity=settings.fidelity,
-                stop_epoch=settings.rungs[reached + 1],
-                resume_from=ids.get((o.candidate.id, context.seed(o.candidate, replicate))),
-                attrs=dict(o.attrs),
-            )
-            for replicate in range(settings.seeds)
-            for o in chosen
-        ]
-        ask(context, stage, started(context, settings, wishes))
-        return True
 
 
 def request_for(

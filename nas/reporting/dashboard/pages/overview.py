@@ -15,9 +15,8 @@ from nas.reporting.document import Badge, Bar, Block, Bullets, Cell, Paragraph, 
 from nas.reporting.numbers import count, hours
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.story.question import answered
-from nas.reporting.story.tried import STATUS_TONES
+from nas.reporting.story.tried import STATUS_TONES, rungs
 from nas.reporting.story.trust import failures
-from nas.reporting.study_data import StudyData
 from nas.search import launch_lines, stage_state
 from nas.storage.standing import StudyStatus
 
@@ -29,7 +28,7 @@ def render(snapshot: Snapshot, route: Route, view: View) -> list[object]:
     data, status = snapshot.data, snapshot.status
     bar = progress_bar(status["trainings"], data.name)
     course = [figure_block(name, data) for name in ("best_so_far", "hypervolume", "training_curves")]
-    stages: list[Block] = [_tiles(snapshot), Table((), [[bar]], name="whole"), _stages(status), *_rungs(data)]
+    stages: list[Block] = [_tiles(snapshot), Table((), [[bar]], name="whole"), _stages(status), *rungs(data)]
     return [
         html.Div([html.H1(data.name), badge(study_state(status))], className="title"),
         html.P(["Database ", html.Code(snapshot.database)], className="subtitle") if snapshot.database else None,
@@ -83,19 +82,6 @@ def _stage_progress(stage: Mapping[str, Any]) -> Bar | str:
     if stage["status"] == "finished" and not any(stage["trainings"].values()):
         return "needed no training"
     return progress_bar(stage["trainings"], stage["stage"])
-
-
-def _rungs(data: StudyData) -> list[Block]:
-    """Trainings by rung, where a stage promotes its better candidates to longer trainings."""
-    searched = data.results[data.results["stage_kind"] == "search"]
-    rungs = searched[searched["fidelity"].astype(str).str.contains(r"(?:^|-)to\d+", regex=True)]
-    if rungs.empty:
-        return []
-    counted = rungs.groupby(["stage", "epochs", "status"]).size().unstack(fill_value=0)
-    statuses = ["finished", "running", "waiting", "failed"]
-    table = counted.reindex(columns=statuses, fill_value=0).reset_index()
-    rows = [[code(stage), *map(count, numbers)] for stage, *numbers in table.itertuples(index=False)]
-    return [Table(["stage", "rung (epochs)", *statuses], rows, "Rungs", name="rungs", numeric=frozenset(range(1, 6)))]
 
 
 def _launched(status: StudyStatus) -> list[Block]:
