@@ -29,16 +29,20 @@ Db = Annotated[
     str | None,
     typer.Option("--db", metavar="URL", help="Take the rules of a study from a database instead of its report."),
 ]
+Stage = Annotated[
+    str | None,
+    typer.Option("--stage", metavar="NAME", help="Only what this stage found, as of one band of costs."),
+]
 Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="File to write; default: stdout.")]
 
 
-def show(rules: Rules, format: Format = "text", db: Db = None, json: Json = False) -> None:
+def show(rules: Rules, format: Format = "text", db: Db = None, stage: Stage = None, json: Json = False) -> None:
     """Show rules with their evidence and verdicts.
 
     Example: nas rules show reports/quickstart/rules.yaml
     """
     write = _writer(format)
-    found = open_rules(rules, db)
+    found = open_rules(rules, db, stage)
     if json:
         sentences = [finding.sentence() for finding in found]
         emit_json({**found.to_dict(), "sentences": sentences})
@@ -46,13 +50,20 @@ def show(rules: Rules, format: Format = "text", db: Db = None, json: Json = Fals
         emit(write(found))
 
 
-def export(rules: Rules, format: Format = "text", output: Output = None, db: Db = None, force: Force = False) -> None:
+def export(
+    rules: Rules,
+    format: Format = "text",
+    output: Output = None,
+    db: Db = None,
+    stage: Stage = None,
+    force: Force = False,
+) -> None:
     """Write rules as text, Markdown, YAML, JSON or LaTeX.
 
     Example: nas rules export quickstart --format latex -o rules.tex
     """
     check_outputs((output,), (Path(rules), _file(rules)), force=force)
-    _write(_writer(format)(open_rules(rules, db)), output)
+    _write(_writer(format)(open_rules(rules, db, stage)), output)
 
 
 def _writer(name: str) -> Callable[[RuleSet], str]:
@@ -68,6 +79,7 @@ def apply(
         str | None, typer.Option("--from", metavar="BACKBONE", help="Where the rules were learned, if they do not say.")
     ] = None,
     output: Output = None,
+    stage: Stage = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -81,7 +93,7 @@ def apply(
         spaces.check_backbone(source)
     check_outputs((output,), (_file(rules), Path(space)), force=force)
     parent = open_space(space)
-    given = open_rules(rules)
+    given = open_rules(rules, stage=stage)
     result = given.apply(parent, source)
     child = result.space
     if not given.rules:
@@ -100,12 +112,12 @@ def apply(
         _write(child.to_yaml(), output)
 
 
-def admits(rules: Rules, candidate: Notation, json: Json = False) -> None:
+def admits(rules: Rules, candidate: Notation, stage: Stage = None, json: Json = False) -> None:
     """Say whether the adopted rules admit a candidate, and why not; the exit code is 2 when they do not.
 
     Example: nas rules admits quickstart resnet50+cnl@6,8,14
     """
-    said = open_rules(rules).admits(candidate)
+    said = open_rules(rules, stage=stage).of_one_band().admits(candidate)
     if json:
         rows = [violation.to_dict() for violation in said.violations]
         notes = list(said.notes)
@@ -120,12 +132,12 @@ def admits(rules: Rules, candidate: Notation, json: Json = False) -> None:
         raise typer.Exit(EXIT_USER)
 
 
-def check(rules: Rules, space: Space, json: Json = False) -> None:
+def check(rules: Rules, space: Space, stage: Stage = None, json: Json = False) -> None:
     """Look for rules that cannot hold together in a space.
 
     Example: nas rules check quickstart resnet50_attention
     """
-    found = open_rules(rules).contradictions(open_space(space))
+    found = open_rules(rules, stage=stage).of_one_band().contradictions(open_space(space))
     if json:
         emit_json([{"sentence": row.sentence, "rules": [rule.to_dict() for rule in row.rules]} for row in found])
         return
@@ -143,8 +155,17 @@ def schema() -> None:
     emit_json(spaces.RuleSet.json_schema())
 
 
-def open_rules(name: str, db: str | None = None) -> spaces.RuleSet:
-    """The rules of a file, of a report's folder, of a study's report in `reports/`, or as they stand in a database."""
+def open_rules(name: str, db: str | None = None, stage: str | None = None) -> spaces.RuleSet:
+    """The rules of a file, of a report's folder, of a study's report in `reports/`, or as they stand in a database.
+
+    Raises:
+        SpaceError: the stage that is named has none.
+    """
+    found = _all_rules(name, db)
+    return found if stage is None else found.of_stage(stage)
+
+
+def _all_rules(name: str, db: str | None) -> spaces.RuleSet:
     if db is not None:
         return reporting.Study.open(db, name).rules()
     if (path := _file(name)) is not None:

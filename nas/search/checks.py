@@ -21,7 +21,7 @@ from nas.search.far_device import check_far_device
 from nas.search.proposals import SAMPLERS
 from nas.search.stages.base import epochs_of
 from nas.search.stages.rule_test import given_rules
-from nas.search.stages.shrink import check_answerable
+from nas.search.stages.shrink import band_of, check_answerable
 from nas.search.stages.start import plain_networks
 from nas.search.stages.sweep import check_sweep
 from nas.search.stages.tune import check_tunable
@@ -138,7 +138,7 @@ def _check_stages(context: StudyParts) -> None:
         if stage.kind == "tune":
             check_tunable(context, stage.name, stage.settings)
         if stage.kind == "test_rules":
-            _check_rule_test(context, stage.settings)
+            _check_rule_test(context, stage)
         if getattr(stage.settings, "rungs", None):
             _check_rungs(context, stage.name, stage.settings)
         if stage.kind == "shrink":
@@ -239,9 +239,17 @@ def insertion_warnings(definition: StudyDefinition, repository: Repository | Non
     ]
 
 
-def _check_rule_test(context: StudyParts, settings: RuleTestStage) -> None:
+def _check_rule_test(context: StudyParts, stage: StageDefinition) -> None:
+    settings: RuleTestStage = stage.settings
     context.rule_test_spaces(settings.spaces)
-    given_rules(context, settings)
+    given = given_rules(context, settings)
+    before = [s for s in context.definition.named_stages() if s.position < stage.position]
+    bands = {tuple(band_of(context, s).items()) for s in before if s.kind in ("shrink", "auto_shrink")} - {()}
+    if given is None and len(bands) > 1:
+        raise StudyError(
+            f"stage {stage.name!r}: rules of different bands of costs are not tested together",
+            "`nas rules export STUDY --stage NAME -o FILE` writes those of one; name them: rules: FILE",
+        )
 
 
 def _check_pretraining(context: StudyParts) -> None:

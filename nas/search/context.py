@@ -217,7 +217,7 @@ class StudyParts:
         if self.trainer is None:
             return self.replay is None
         stages = [stage.settings for stage in self.definition.named_stages()]
-        limited = [name for stage in stages if isinstance(stage, TrainingStage) for name in stage.limited_costs]
+        limited = [name for stage in stages if isinstance(stage, TrainingStage) for name in stage.band]
         wanted = {
             self.definition.cost,
             *self.definition.more_costs,

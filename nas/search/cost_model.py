@@ -148,11 +148,7 @@ class Limits:
         Raises:
             LatencyError: a slow-down is limited, but the baseline's latency is not known.
         """
-        most = dict(settings.limits)
-        for unit, value in (("latency_ms", settings.max_latency_ms), ("slowdown_percent", settings.max_slowdown)):
-            if value is not None:
-                most[unit] = min(value, most.get(unit, value))
-        if not most:
+        if not (most := settings.band):
             return None
         models = {unit: CostModel.of(context, unit) for unit in most}
         slowdown = models.get("slowdown_percent")

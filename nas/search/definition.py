@@ -161,15 +161,13 @@ class TrainingStage(Settings):
         return {**rest, "named": [*rest.get("named", ()), *listed]}
 
     @property
-    def limited_costs(self) -> list[str]:
-        """Costs that candidates may not have as much of as they like."""
-        named = {"slowdown_percent": self.max_slowdown, "latency_ms": self.max_latency_ms}
-        return [*self.limits, *(name for name, limit in named.items() if limit is not None)]
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether there are any."""
-        return bool(self.limited_costs)
+    def band(self) -> dict[str, float]:
+        """The most of each cost that candidates may have, where there is a limit."""
+        most = dict(self.limits)
+        for cost, limit in (("latency_ms", self.max_latency_ms), ("slowdown_percent", self.max_slowdown)):
+            if limit is not None:
+                most[cost] = min(limit, most.get(cost, limit))
+        return most
 
 
 class RungStage(TrainingStage):

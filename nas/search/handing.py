@@ -132,14 +132,15 @@ def _handed_rules(
 
 def _adopted(repository: Repository, source: StudyInfo, within: DesignSpace) -> tuple[RuleSet, str]:
     """What a study adopted, as far as it may be said of the space that asks."""
-    findings: list[Finding] = [f for f in as_findings(repository.findings(source.id)) if f.adopted]
+    told = RuleSet(tuple(as_findings(repository.findings(source.id))), name=source.name).of_one_band()
+    findings: list[Finding] = [f for f in told if f.adopted]
     learned = DesignSpace.from_dict(source.definition["space"])
     most = max(learned.size_by_blocks())
     rules, how = _for_more_blocks([finding.rule for finding in findings], most, within)
     confirmed = sum(finding.evidence.confirmation is not None for finding in findings)
-    told = f"Under {len(rules)} rules that study {source.name!r} adopted, {confirmed} of them confirmed{how}."
+    words = f"Under {len(rules)} rules that study {source.name!r} adopted, {confirmed} of them confirmed{how}."
     (backbone, *_) = learned.backbones
-    return RuleSet.of(rules, Provenance(study=source.name, backbone=backbone), source.name), told
+    return RuleSet.of(rules, Provenance(study=source.name, backbone=backbone), source.name), words
 
 
 def _for_more_blocks(rules: Sequence[Rule], most: int | None, within: DesignSpace) -> tuple[list[Rule], str]:

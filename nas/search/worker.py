@@ -35,6 +35,7 @@ from nas.search.mirror import Mirror
 from nas.search.objectives import LeftBehindError
 from nas.search.stage_results import StageResult
 from nas.search.stages import HANDLERS, settings_of
+from nas.search.stages.shrink import band_of, is_inside
 from nas.storage.checkpoint_store import CheckpointStore
 from nas.training.failures import OutOfMemory, failure_kind, fault_of
 
@@ -259,12 +260,20 @@ class Worker:
         return repository.stage_trainings(stage.id), repository.stage(stage.id).result
 
     def _space_before(self, stage: StageInfo) -> str | None:
-        """The space that the stage before left: its child if it shrank, else its own."""
-        before = [s for s in self._stages() if s.position < stage.position]
-        if not before:
-            return self.context.space.id
-        left = StageResult.of(before[-1].result) or StageResult()
-        return left.space_id or before[-1].space_id or self.context.space.id
+        """The space that the stages before left in the narrowest band of costs that this one keeps to, the last there.
+
+        Of networks beyond the band that rules were found in, they say nothing.
+        """
+        bands = {s.position: band_of(self.context, s) for s in self.context.definition.named_stages()}
+        left = [
+            (bands[before.position], result.space_id)
+            for before in reversed(self._stages())
+            if before.position < stage.position and (result := StageResult.of(before.result)) and result.space_id
+            if is_inside(bands[stage.position], bands[before.position])
+        ]
+        wider = [any(other != band and is_inside(other, band) for other, _ in left) for band, _ in left]
+        narrowest = (space for (_, space), is_wider in zip(left, wider, strict=True) if not is_wider)
+        return next(narrowest, self.context.space.id)
 
     # -- training
 

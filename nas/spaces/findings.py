@@ -34,6 +34,7 @@ class Evidence(BaseModel):
         latency_ms: difference in milliseconds per batch that following the rule makes; above 0 is slower.
         confirmation: what fresh draws from parent and child space said.
         unit: what stands behind the effect: mAP (0 to 1), or the unit or name of what else trainings are judged by.
+        within: the band of costs that all networks kept to, most by cost; of networks beyond it nothing is said.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +51,17 @@ class Evidence(BaseModel):
     confirmation: dict[str, object] | None = None
     method: str = ""
     unit: str = "mAP"
+    within: dict[str, FiniteFloat] = Field(default_factory=dict)
+
+    def band_words(self) -> str:
+        """The networks that it is about; empty for all of the space.
+
+        >>> Evidence(within={"slowdown_percent": 5.0, "params": 26e6}).band_words()
+        'networks at most 5 % slower than the plain one, of at most 26,000,000 params'
+        """
+        said = {cost: _LIMITS.get(cost, f"of at most {{}} {cost}") for cost in self.within}
+        limits = [said[cost].format(f"{most:,.10g}") for cost, most in self.within.items()]
+        return f"networks {', '.join(limits)}" if limits else ""
 
     def effect_words(self, sign: float = 1.0) -> str:
         """The effect with its interval; empty when not known.
@@ -81,6 +93,12 @@ class Evidence(BaseModel):
         parts = [] if self.p_adjusted is None else [f"adjusted p {_p_words(self.p_adjusted)}"]
         parts += [f"{self.trainings} training{'s' * (self.trainings != 1)}"] if self.trainings else []
         return ", ".join(parts)
+
+
+_LIMITS: Mapping[str, str] = MappingProxyType(
+    {"slowdown_percent": "at most {} % slower than the plain one", "latency_ms": "of at most {} ms per batch"}
+)
+"""How limits are said; those on other costs by the cost's name."""
 
 
 def _p_words(p: float) -> str:
@@ -119,7 +137,9 @@ class Finding(BaseModel):
             topology: the backbone spoken of, to say of how many sites.
         """
         numbers = _FAMILIES.get(type(self.rule), _gain)(self.rule, self.evidence)
-        return f"{self.rule.sentence(topology)}{f': {numbers}' if numbers else ''}"
+        band = self.evidence.band_words()
+        said = f"{self.rule.sentence(topology)}{f' (among {band})' if band else ''}"
+        return f"{said}: {numbers}" if numbers else said
 
     def sentence(self, topology: Topology | None = None) -> str:
         """The claim, what it rests on and the decision, as a person says it.

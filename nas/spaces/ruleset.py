@@ -18,7 +18,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from nas.errors import SpaceError
+from nas.errors import SpaceError, unknown_name
 from nas.files.hashes import hash_of_data
 from nas.files.model_errors import sentence_for
 from nas.files.whole import write_text
@@ -130,6 +130,34 @@ class RuleSet:
         """The adopted rules."""
         return tuple(finding.rule for finding in self.findings if finding.adopted)
 
+    def of_stage(self, stage: str) -> RuleSet:
+        """What one stage found: of a study with a shrink a band of costs, the rules of one band.
+
+        Raises:
+            SpaceError: no finding is of that stage; names those that there are.
+        """
+        found = tuple(finding for finding in self.findings if finding.evidence.stage == stage)
+        if not found:
+            raise SpaceError(
+                unknown_name("stage", stage, {f.evidence.stage for f in self.findings if f.evidence.stage})
+            )
+        return RuleSet(found, self.provenance, f"{self.name}-{stage}")
+
+    def of_one_band(self) -> RuleSet:
+        """The set itself, whose adopted rules can hold together.
+
+        Raises:
+            SpaceError: they are of several bands of costs: of networks beyond its own a rule says nothing.
+        """
+        adopted = [f.evidence for f in self.findings if f.adopted]
+        bands = {e.band_words(): e.stage for e in adopted if e.within}
+        if len(bands) > 1:
+            stages = ", ".join(f"{stage} ({words})" for words, stage in bands.items())
+            raise SpaceError(
+                f"{self.name}: rules of different bands of costs do not hold together", f"take one stage's: {stages}"
+            )
+        return self
+
     @cached_property
     def hash(self) -> str:
         """16 hexadecimal digits of name, origin and findings."""
@@ -223,9 +251,11 @@ class RuleSet:
 
         Raises:
             EmptySpaceError: when no candidate is left.
-            SpaceError: when it is not known where a rule with site numbers was learned.
+            SpaceError: when it is not known where a rule with site numbers was learned, or they are of several bands.
         """
-        return apply_rules(self.rules, space, source or self.provenance.backbone, f"{space.name}/{self.name}")
+        return apply_rules(
+            self.of_one_band().rules, space, source or self.provenance.backbone, f"{space.name}/{self.name}"
+        )
 
     def contradictions(self, space: DesignSpace) -> list[Contradiction]:
         """What the adopted rules cannot say together in a space."""

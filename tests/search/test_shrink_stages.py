@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from search_builders import SPACE, open_study, small_space, study_file, true_map, true_ms, work, write_table
 
+from nas.errors import SpaceError
+from nas.reporting import Study
 from nas.reporting.loading import load_study_data
 from nas.reporting.markdown import render_markdown
 from nas.reporting.story import tell
@@ -19,7 +21,7 @@ from nas.search.stage_results import ShrinkResult
 from nas.search.stages.reopening import replace_reopened
 from nas.search.stages.shrink import FRESH, ShrinkStep, store_space
 from nas.search.starts import identity_forms
-from nas.spaces import Candidate
+from nas.spaces import Candidate, RuleSet
 from nas.spaces.rules import MinDistance
 from nas.storage import open_database
 from nas.training.fidelity import Fidelity
@@ -227,3 +229,47 @@ def test_a_warm_sweep_is_shrunk_among_its_like_with_controls_beside_the_fresh_dr
     assert fresh.empty or set(fresh["role"]) == {FRESH, "control"}
     (finding, *_) = repository.findings(context.study_id)
     assert finding["evidence"]["trainings"] > 0
+
+
+def test_each_band_of_costs_has_rules_of_its_own_that_hold_within_it(tmp_path: Path) -> None:
+    """C-NL alone keeps to 38 ms, and has other good sites than HAC, which is dearer."""
+    best = {"cnl": (2, 5, 8, 11, 14, 17), "hac": (3, 6, 9, 12, 15)}
+
+    def value(candidate: Candidate, seed: int) -> float:
+        good = sum(p.site in best[p.block] for p in candidate.placements)
+        return 0.6 + 0.02 * good + 0.00001 * (hash_of(candidate.notation, seed) % 21)
+
+    table_of(tmp_path, value)
+    stages = [
+        {"sweep": {"design": "stratified", "candidates": 240}},
+        {"name": "fast", "shrink": {"families": ["sites"], "confirm": 12, "max_latency_ms": 38.0}},
+        {"name": "any", "shrink": {"families": ["sites"], "confirm": 12, "max_latency_ms": 40.0}},
+        {"name": "quick", "search": {"sampler": "random", "trainings": 2, "max_latency_ms": 37.5}},
+        {"name": "free", "search": {"sampler": "random", "trainings": 2}},
+    ]
+    path = study_file(tmp_path, stages)
+    _, repository, context = open_study(path)
+    work(context)
+    _, fast, wide, quick, free = repository.stages(context.study_id)
+    assert fast.result is not None
+    assert quick.space_id == fast.result["space_id"] == fast.result["child_id"]
+    assert {fast.space_id, wide.space_id, free.space_id} == {context.space.id}
+    times = repository.results("replayed").drop_duplicates("training_id").set_index("training_id")["latency_ms"]
+    for stage, most in (("fast", 38.0), ("any", 40.0)):
+        found = [f for f in repository.findings(context.study_id) if f["evidence"]["stage"] == stage]
+        assert found
+        for finding in found:
+            assert finding["evidence"]["within"] == {"latency_ms": most}
+            assert f"(among networks of at most {most:g} ms per batch)" in finding["sentence"]
+            assert times[finding["evidence"]["training_ids"]].max() <= most
+    assert "among networks of at most 38 ms per batch" in told(path)
+    rules = Study.open(f"sqlite:///{tmp_path / 'study.db'}", "replayed").rules()
+    own = rules.of_stage("fast")
+    assert RuleSet.load(own.save(tmp_path / "fast.yaml")) == own
+    assert [f.evidence.within for f in own] == [{"latency_ms": 38.0}] * len(own)
+    assert own.apply(context.space).space.size() < context.space.size()
+    with pytest.raises(SpaceError, match="rules of different bands of costs do not hold together") as caught:
+        rules.apply(context.space)
+    assert "fast (networks of at most 38 ms per batch)" in (caught.value.hint or "")
+    with pytest.raises(SpaceError, match="unknown stage 'slow'"):
+        rules.of_stage("slow")

@@ -47,26 +47,31 @@ def moved_edges(edges: Sequence[Reopening]) -> tuple[MovedEdge, ...]:
     )
 
 
-def replace_reopened(context: StudyContext, stage: StageInfo, batch: int, edges: Sequence[MovedEdge]) -> None:
-    """The rules whose edges were moved no longer hold; the moved ones do. Both say why."""
+def replace_reopened(
+    context: StudyContext, stage: StageInfo, batch: int, edges: Sequence[MovedEdge], band: Mapping[str, float] = {}
+) -> None:
+    """In a band of costs, the rules whose edges were moved no longer hold; the moved ones do. Both say why."""
     if not edges:
         return
     reasons = {rule_from_dict(edge.rule): edge.reason for edge in edges}
     rows = context.repository.findings(context.study_id)
     for stage_id in dict.fromkeys([*(row["stage_id"] for row in rows), stage.id]):
-        own = [_undone(row, reasons) for row in rows if row["stage_id"] == stage_id]
+        own = [_undone(row, reasons, band) for row in rows if row["stage_id"] == stage_id]
         if stage_id == stage.id:
-            own += [_moved(rule_from_dict(e.relaxed), e, stage.name, batch) for e in edges if e.relaxed is not None]
+            opened = [(rule_from_dict(edge.relaxed), edge) for edge in edges if edge.relaxed is not None]
+            own += [_moved(rule, edge, stage.name, batch, band) for rule, edge in opened]
         context.repository.store_findings(context.study_id, stage_id, own)
 
 
-def _undone(row: Mapping[str, Any], reasons: Mapping[Rule, str]) -> JsonDict:
+def _undone(row: Mapping[str, Any], reasons: Mapping[Rule, str], band: Mapping[str, float]) -> JsonDict:
     kept = {key: value for key, value in row.items() if key not in ("stage_id", "stage")}
-    why = reasons.get(rule_from_dict(row["rule"])) if row["verdict"] == "adopted" else None
+    held = row["verdict"] == "adopted" and (row.get("evidence") or {}).get("within", {}) == band
+    why = reasons.get(rule_from_dict(row["rule"])) if held else None
     return kept if why is None else {**kept, "verdict": "rejected", "reason": f"re-opened: {why}"}
 
 
-def _moved(rule: Rule, edge: MovedEdge, stage: str, batch: int) -> JsonDict:
-    evidence = Evidence(p=edge.p, stage=stage, method="winners at the edge of a rule, permutation null")
+def _moved(rule: Rule, edge: MovedEdge, stage: str, batch: int, band: Mapping[str, float]) -> JsonDict:
+    method = "winners at the edge of a rule, permutation null"
+    evidence = Evidence(p=edge.p, stage=stage, method=method, within=dict(band))
     found = Finding(rule=rule, evidence=evidence, reason=f"re-opened: {edge.reason}")
     return {**found.to_dict(), "sentence": found.sentence(), "round": batch}

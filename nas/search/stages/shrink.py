@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,7 +12,7 @@ from nas.errors import StudyError
 from nas.results.columns import MAP
 from nas.search.context import StudyContext, StudyParts
 from nas.search.cost_model import DRAW_ATTEMPTS, CostModel, Limits
-from nas.search.definition import BAND, ShrinkStage, SweepStage
+from nas.search.definition import BAND, ShrinkStage, StageDefinition, SweepStage, TrainingStage
 from nas.search.handing import as_findings
 from nas.search.proposals.base import random_draws
 from nas.search.stage_results import ShrinkResult
@@ -61,7 +61,7 @@ class Shrink:
         """Derives once, asks for fresh draws once, decides once."""
         sweep = last_sweep(context, stage)
         start = sweep.start if settings.start is None else settings.start
-        band = {} if settings.is_limited else sweep.model_dump(include=BAND)
+        band = {} if settings.band else sweep.model_dump(include=BAND)
         settings = settings.model_copy(update={"start": start, **band})
         stop = first_rung(sweep) if settings.fidelity in (None, sweep.fidelity) else None
         step = ShrinkStep(context, stage, settings, settings.fidelity or sweep.fidelity, stop)
@@ -90,6 +90,23 @@ class Shrink:
         networks = drawn if max(space.size_by_blocks()) > 1 else 0
         note = "; ".join([asked, *cannot_tell(context, space, settings), *will_see(context, space, settings)])
         return Preview((drawn + plain) * settings.seeds, epochs, note=note, networks=networks)
+
+
+def band_of(context: StudyParts, stage: StageDefinition) -> dict[str, float]:
+    """The band of costs that a stage works in; of a shrink that says none, that of the sweep before it."""
+    if not isinstance(stage.settings, TrainingStage):
+        return {}
+    before = [s for s in context.definition.named_stages() if s.kind == "sweep" and s.position < stage.position]
+    return stage.settings.band or (before[-1].settings.band if before and stage.kind == "shrink" else {})
+
+
+def is_inside(band: Mapping[str, float], wide: Mapping[str, float]) -> bool:
+    """Whether what keeps to a band keeps to another one.
+
+    >>> is_inside({"latency_ms": 30.0, "params": 26e6}, {"latency_ms": 40.0}), is_inside({}, {"latency_ms": 40.0})
+    (True, False)
+    """
+    return all(cost in band and band[cost] <= most for cost, most in wide.items())
 
 
 def sweep_settings(context: StudyParts, settings: ShrinkStage) -> list[SweepStage]:
@@ -214,6 +231,8 @@ class ShrinkStep:
             stage=self.stage.name,
             seed=self._seed,
         )
+        band = self.settings.band
+        findings = [f.model_copy(update={"evidence": f.evidence.model_copy(update={"within": band})}) for f in findings]
         self.store(findings, batch)
         told = replace(into, alpha=alpha, questions=tuple(sight.to_dict() for sight in sights))
         wide, edges = widened(self.context, space, samples, self._seed)
@@ -244,12 +263,15 @@ class ShrinkStep:
         return float(self.settings.alpha) / max(1, kinds.count("shrink"))
 
     def samples(self) -> pd.DataFrame:
-        """Rows that statistics may use: sweeps and fresh draws at this fidelity, no adaptive proposals."""
+        """Rows that statistics may use: sweeps and fresh draws at this fidelity and in this band, nothing adaptive."""
         (start, *_) = self.context.definition.starts_of(self.settings)
         plain = self.context.baselines[0]
         wish = Wish(candidate=plain, fidelity=self.fidelity, start=start, stop_epoch=self.stop_epoch)
         rows = alike(self.context, self.context.results(), wish)
         rows = rows[rows["stage_kind"].isin(["sweep", "shrink", "auto_shrink"]) & (rows["role"] != GIVEN)]
+        if (limits := Limits.of(self.context, self.settings)) is not None:
+            inside = {name for name in rows["notation"].unique() if limits.admit(Candidate.parse(str(name)))}
+            rows = rows[rows["n_blocks"].eq(0) | rows["notation"].isin(inside)]
         return rows[rows["status"].isin(["finished", "failed"])].drop_duplicates("training_id")
 
     def ask_fresh(self, proposal: ShrinkResult, batch: int) -> bool:
@@ -318,7 +340,7 @@ class ShrinkStep:
             decision = replace(decision, reason=f"{decision.reason} ({few})")
         self.store(confirmed_findings(self.findings(batch), decision), batch)
         if decision.accepted:
-            replace_reopened(self.context, self.stage, batch, proposal.reopened)
+            replace_reopened(self.context, self.stage, batch, proposal.reopened, self.settings.band)
         left = proposal.child_id if decision.accepted else proposal.parent_id
         return replace(proposal, space_id=left, why=decision.reason, confirmation=decision)
 

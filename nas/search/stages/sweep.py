@@ -176,7 +176,7 @@ def _drawn(
 ) -> list[Candidate]:
     """What the stage has, and draws for what is missing; draws over a limit are drawn again."""
     wanted, found = sweep_size(space, settings), dict.fromkeys(kept)
-    for attempt in range(DRAW_ATTEMPTS if kept or settings.is_limited else 1):
+    for attempt in range(DRAW_ATTEMPTS if kept or settings.band else 1):
         if len(found) >= wanted:
             break
         purpose = "sweep" if not kept and not attempt else f"sweep-{len(kept)}-{attempt}"
