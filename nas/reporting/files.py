@@ -18,13 +18,14 @@ from nas.reporting.study_data import StudyData
 
 PARETO_COLUMNS: tuple[str, ...] = (
     *("split", "fidelity", "start", "notation", "role", "n_blocks", "quoted", "on_front"),
-    *("map_mean", "map_sd", "map_low", "map_high", "map_adjusted", "seeds", "failed", "rank1", "minp"),
+    *("map_mean", "map_sd", "map_low", "map_high", "map_beside", "map_adjusted", "seeds", "failed", "rank1", "minp"),
     *("latency_ms", "latency_p5_ms", "latency_p95_ms", "batches_per_s", "latency_measured"),
     *("params", "macs", "star", "tags", "comment", "candidate_id"),
 )
 """Columns of pareto.csv, and what else the study pays with behind them: one row a candidate and comparable level; empty
-cells are not measured. The front goes by `map_adjusted`: the mean, less what other seeds than those of most to quote
-move for all alike."""
+cells are not measured. `map_sd` and the interval hold what seeds move for all alike; `map_beside`, half of the interval
+beside others of the same seeds, does not. The front goes by `map_adjusted`: the mean, less what other seeds than those
+of most to quote move for all alike."""
 
 
 def pareto_table(data: StudyData) -> pd.DataFrame:

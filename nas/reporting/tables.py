@@ -56,8 +56,13 @@ def candidate_table(summary: pd.DataFrame, data: StudyData, caption: str, name: 
     summary = pd.concat([summary[summary["trainings"] > 0], summary[summary["trainings"] == 0]])
     heads, rows = candidate_heads(data), candidate_rows(summary.head(SHOWN_ROWS), data)
     cut = len(summary) - len(rows)
-    note = f"{count(cut)} more rows are in pareto.csv." if cut > 0 else ""
+    more = f"{count(cut)} more rows are in pareto.csv." if cut > 0 else ""
+    note = " ".join(filter(None, (_spread_words(summary), more)))
     return Table(heads, rows, caption, note, name, frozenset(range(FIRST_NUMBER, len(heads))))
+
+
+def _spread_words(summary: pd.DataFrame) -> str:
+    return "± is the sd over seeds, with what a seed moves for all alike." if summary["map_sd"].notna().any() else ""
 
 
 def candidate_rows(
@@ -141,4 +146,4 @@ def systems_table(data: StudyData) -> Table:
         f"{level.words if level else ''}) and speed."
     )
     headings = ["attention @ positions", "loss", data.metric.title, "seeds", "batches/s"]
-    return Table(headings, rows, caption, name="systems", numeric=frozenset({2, 3, 4}))
+    return Table(headings, rows, caption, _spread_words(frame), name="systems", numeric=frozenset({2, 3, 4}))

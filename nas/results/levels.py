@@ -188,8 +188,9 @@ def candidates(table: pd.DataFrame, level: Level | None, metric: Metric = MAP) -
     Columns: the candidate's own (notation, backbone, costs, sizes), `role`, `seeds` (blocks of finished trainings),
     `trainings` (finished), `failed`, `<metric>_mean` (over blocks, each with the mean of its trainings: a control has
     many in one), `_sd` (between blocks), `_low`, `_high` (95 % interval of the mean, from the noise of the whole level;
-    not known from one seed), means of rank1 and minp, and `quoted`: whether its numbers are to quote (a confirm stage
-    asked for it, or the level has none).
+    not known from one seed), `_beside` (half of the mean's 95 % interval beside others of its blocks: without what a
+    block moves for all alike, where two candidates share two blocks), means of rank1 and minp, and `quoted`: whether
+    its numbers are to quote (a confirm stage asked for it, or the level has none).
 
     Means over different blocks are not to be compared: `<metric>_adjusted` is the mean less what the candidate's blocks
     moved for all alike, told for the blocks that most of those to quote were trained in. It is their mean; what ranks,
@@ -202,8 +203,8 @@ def candidates(table: pd.DataFrame, level: Level | None, metric: Metric = MAP) -
         return _no_candidates(metric)
     noise = noise_of(done, metric)
     scores = [name for name in (metric.column, "rank1", "minp") if name in done]
-    cells = done.assign(block=_blocks_of(done)).groupby(["notation", "block"], sort=False)[scores].mean()
-    grouped = cells.groupby("notation", sort=False)
+    blocks = done.assign(block=_blocks_of(done)).groupby(["notation", "block"], sort=False)
+    grouped = blocks[scores].mean().groupby("notation", sort=False)
     value = grouped[metric.column]
     summary = _carried(both).assign(
         seeds=value.size(),
@@ -216,9 +217,12 @@ def candidates(table: pd.DataFrame, level: Level | None, metric: Metric = MAP) -
     summary = summary.assign(**counted)
     half = student_quantile(noise.whole.df) * noise.whole.sd / np.sqrt(summary["seeds"].where(summary["seeds"] > 0))
     mean = summary[f"{metric.column}_mean"]
+    beside = noise.single if noise.single.known else noise.whole
+    shares = np.sqrt((1 / blocks.size()).groupby("notation").sum()) / summary["seeds"]
     asked = set(both["notation"][confirming(both)])
     summary = summary.assign(
         **{f"{metric.column}_low": mean - half, f"{metric.column}_high": mean + half},
+        **{f"{metric.column}_beside": student_quantile(beside.df) * beside.sd * shares},
         quoted=summary.index.isin(asked) if level is not None and level.confirmed else True,
     )
     moved = _moved(done, set(summary.index[summary["quoted"].astype(bool)]), metric)
@@ -273,6 +277,6 @@ def _moved(done: pd.DataFrame, quoted: Container[str], metric: Metric) -> pd.Ser
 
 
 def _no_candidates(metric: Metric) -> pd.DataFrame:
-    spread = [f"{metric.column}_{name}" for name in ("mean", "sd", "low", "high", "adjusted")]
+    spread = [f"{metric.column}_{name}" for name in ("mean", "sd", "low", "high", "beside", "adjusted")]
     names = ["candidate_id", *_CARRIED, "role", "seeds", "trainings", "failed", *spread, "rank1", "minp", "quoted"]
     return pd.DataFrame({name: pd.Series(dtype="object") for name in names})

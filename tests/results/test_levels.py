@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from results_builders import trained
+from scipy.stats import t as student
 
 from nas.errors import StudyError
 from nas.results.choice import most_accurate
@@ -15,6 +16,7 @@ from nas.results.columns import failed, finished, trainings
 from nas.results.levels import Level, candidates, is_plain, levels, quoted_level, widest_level
 
 PLAIN, BLOCK = "resnet50", "resnet50+se@8"
+SHIFTS = np.array([0.0, 0.1, 0.2])
 SWEEP = {"split": "val", "fidelity": "e20", "epochs": 20, "stage_kind": "sweep"}
 CONFIRM = {"split": "test", "fidelity": "e60", "epochs": 60, "stage_kind": "confirm"}
 
@@ -114,6 +116,24 @@ def test_what_other_seeds_moved_is_taken_out_before_means_are_compared() -> None
     assert (ranked[quoted] == found["map_mean"][quoted]).all()  # their numbers are what they are
     alone = candidates(table[table["seed"] == 1], levels(table[table["seed"] == 1])[0])
     assert (alone["map_adjusted"] == alone["map_mean"]).all()
+
+
+def test_bars_beside_others_hold_what_is_left_when_seeds_move_all_alike() -> None:
+    """Three seeds lie 0.1 apart for all; two networks depart from that by 0.001, up and down."""
+    left = np.array([0.001, -0.001, 0.0])
+    table = pd.concat(
+        [trained(PLAIN, list(0.5 + SHIFTS + left)), trained(BLOCK, list(0.6 + SHIFTS - left))], ignore_index=True
+    )
+    found = candidates(table, levels(table)[0]).set_index("notation")
+    rest = math.sqrt(4e-6 / 2)  # sum of squares over 6 - 2 - 2 degrees of freedom
+    assert found["map_beside"].to_list() == pytest.approx([student.ppf(0.975, 2) * rest / math.sqrt(3)] * 2)
+    assert (found["map_sd"] > 0.099).all()
+    alone = candidates(table[table["notation"] == PLAIN], levels(table)[0])  # nothing tells what is moved for all
+    assert alone["map_beside"].tolist() == pytest.approx((alone["map_high"] - alone["map_mean"]).tolist())
+    controls = candidates(in_unequal_blocks(), quoted_level(levels(in_unequal_blocks()))).set_index("notation")
+    wide = controls["map_beside"] / controls.loc["resnet50+se@2", "map_beside"]  # one training, in one seed
+    assert wide[BLOCK] == pytest.approx(math.sqrt(1 / 3))
+    assert wide[PLAIN] == pytest.approx(math.sqrt(1 / 9 + 2) / 3)
 
 
 def test_with_select_on_test_only_the_confirmed_are_to_quote() -> None:

@@ -19,6 +19,7 @@ from nas.reporting.notations import block_label
 from nas.reporting.study_data import StudyData
 from nas.results.columns import finished
 from nas.results.costs import COSTS
+from nas.results.noise import block_effects
 from nas.spaces.candidate import Candidate
 from nas.spaces.labels import block_title
 from nas.training.recipe import load_recipe
@@ -39,14 +40,17 @@ _LOG_FROM = 20.0
 
 
 def settings_table(data: StudyData, stage: str = "") -> pd.DataFrame:
-    """One row a candidate: notation, map (mean), cost, and a column for each hyperparameter that varies.
+    """One row a candidate: notation, map (mean, less what its seeds and starts move for all alike), cost, and a column
+    for each hyperparameter that varies.
 
     Cells are empty where a candidate has no such hyperparameter, or several values of it at its sites. With a `stage`,
     only what that one asked for counts; else the comparable set with most candidates.
     """
     rows = data.finished.iloc[:0] if data.widest is None else data.widest.rows(data.finished)
     rows = finished(data.results[data.results["stage"] == stage]) if stage else rows
-    means = rows.groupby("notation", sort=False).agg(map=("map", "mean"), cost=(data.cost, "first")).reset_index()
+    moved = block_effects(rows, data.metric, shrunk=True)
+    grouped = rows.assign(map=rows["map"] - moved).groupby("notation", sort=False)
+    means = grouped.agg(map=("map", "mean"), cost=(data.cost, "first")).reset_index()
     if len(means) > MOST_CANDIDATES:
         means = means.sample(MOST_CANDIDATES, random_state=0)
     settings = pd.DataFrame([_settings(str(name), data) for name in means["notation"]], index=means.index)
@@ -54,6 +58,8 @@ def settings_table(data: StudyData, stage: str = "") -> pd.DataFrame:
     table = pd.concat([means, settings[varying]], axis=1)
     table.attrs = {"parameters": varying, "cost": COSTS_BY_COLUMN[data.cost]}
     table.attrs["of"] = f"stage {stage}" if stage else data.widest.words if data.widest else ""
+    if moved.any():
+        table.attrs["of"] += "; mean less what its seeds and starts move for all alike"
     return table
 
 

@@ -45,7 +45,7 @@ def own_axis(data: StudyData) -> str:
 
 @dataclass(frozen=True)
 class ParetoFront(StudyFigure):
-    """Accuracy over speed, one dot a candidate, baselines and front line, seed spread as bars.
+    """Accuracy over speed, one dot a candidate, baselines and front line, intervals beside each other as bars.
 
     Args:
         speed: a key of `SPEEDS`: `ms` (time of a batch), `batches_per_s` (the paper's axis), `memory`, ...; what the
@@ -93,10 +93,11 @@ class ParetoFront(StudyFigure):
         what = f"{plural(unplaced, 'candidate')} without a known {COSTS[column].title}"
         left_out = f" {what} cannot be drawn." if unplaced else ""
         return (
-            "Each dot is a candidate (mean over its seeds; bars: one standard deviation where there are two seeds or "
-            "more). The line joins the candidates that no other beats in both cost and "
-            f"{style.metric_of(table).words}; the others are open. Colour is the block type, shape the number of "
-            f"blocks.{_grey_words(table)}{_moved_words(table)}{left_out}"
+            "Each dot is a candidate: the mean over its seeds. Bars are 95 % intervals of that mean beside others of "
+            "the same seeds: from the noise of all trainings, without what a seed or start moves for all alike (with "
+            "it where no two candidates share two seeds). The line joins the candidates that no other beats in both "
+            f"cost and {style.metric_of(table).words}; the others are open. Colour is the block type, shape the "
+            f"number of blocks.{_grey_words(table)}{_moved_words(table)}{left_out}"
         )
 
     def _axis(self, table: pd.DataFrame) -> str:
@@ -135,13 +136,13 @@ class ParetoFront(StudyFigure):
             "size": 11 if front else 8 if not many else 6,
             "line": {"width": 1.2, **({"color": style.SURFACE} if front else {})},
         }
-        bars = None if (many and not front) or rows["map_sd"].isna().all() else rows["map_sd"]
+        bars = None if (many and not front) or rows["map_beside"].isna().all() else rows["map_beside"]
         return make(
             x=rows[column].to_numpy(),
             y=rows["map_adjusted"].to_numpy(),
             mode="markers",
             marker=marker,
-            error_y=None if bars is None else _seed_bars(bars, style.block_colour(block), 1.0 if front else 0.6),
+            error_y=None if bars is None else _bars(bars, style.block_colour(block), 1.0 if front else 0.6),
             customdata=rows[list(HOVER_COLUMNS)].to_numpy(),
             legendgroup=block,
             showlegend=False,
@@ -189,7 +190,7 @@ class ParetoFront(StudyFigure):
                 textposition=_label_sides(rows[column]),
                 textfont={"size": 12, "color": style.INK},
                 marker=marker,
-                error_y=None if rows["map_sd"].isna().all() else _seed_bars(rows["map_sd"], style.INK, 1.0),
+                error_y=None if rows["map_beside"].isna().all() else _bars(rows["map_beside"], style.INK, 1.0),
                 customdata=rows[list(HOVER_COLUMNS)].to_numpy(),
                 name="without attention",
                 cliponaxis=False,
@@ -258,11 +259,11 @@ def _label_sides(values: pd.Series) -> list[str]:
     return ["bottom left" if value > middle else "bottom right" for value in values]
 
 
-def _seed_bars(sd: pd.Series, colour: str, opacity: float) -> dict[str, Any]:
+def _bars(half: pd.Series, colour: str, opacity: float) -> dict[str, Any]:
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     faded = colour if opacity == 1.0 else f"rgba({red},{green},{blue},{opacity})"
-    # NaN, not 0: the spread of one seed is not known, and draws no bar.
-    return {"type": "data", "array": sd.to_numpy(dtype=float), "color": faded, "thickness": 1.2, "width": 3}
+    # NaN, not 0: noise that nothing tells draws no bar.
+    return {"type": "data", "array": half.to_numpy(dtype=float), "color": faded, "thickness": 1.2, "width": 3}
 
 
 def _legend_entry(label: str, colour: str, symbol: str, group: str) -> go.Scatter:
