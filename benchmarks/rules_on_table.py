@@ -21,7 +21,9 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +141,8 @@ def shrunk_networks(found: pd.DataFrame) -> tuple[dict[str, float], float]:
 
 def inside(notations: Sequence[str], space: DesignSpace) -> list[bool]:
     """Which networks belong to the complete subspace."""
-    return [subspace(space).contains(Candidate.parse(str(notation))) for notation in notations]
+    whole = subspace(space)
+    return [whole.contains(Candidate.parse(str(notation))) for notation in notations]
 
 
 def subspace(space: DesignSpace) -> DesignSpace:
@@ -211,6 +214,12 @@ class TableStudy:
         score = truth.score(adopted)
         found = sum(any(covers(made, claim) for made in claims) for claim in wanted)
         return Outcome(seeds, self.seed, len(adopted), len(claims), sum(score.false.values()), len(wanted), found)
+
+
+def outcome_of(judged: Judged, job: tuple[int, int]) -> Outcome:
+    """One study, by its number of seeds and its own."""
+    seeds, study = job
+    return TableStudy(judged, study).outcome(seeds)
 
 
 def visible_claims(truth: Truth, seen: dict[str, float]) -> list[Claim]:
@@ -339,15 +348,11 @@ def costs_of(judged: Judged, space: DesignSpace) -> dict[str, float]:
     return {c.notation: float(complexity(c, input_size=(64, 32)).params) for c in candidates}
 
 
-def searches(judged: Judged, seeds: int, gp_seeds: int) -> list[Score]:
-    """Every strategy on every seed's own noise."""
-    found: list[Score] = []
-    for seed in range(seeds):
-        task = search_task(judged, seed)
-        for name in ("placement", *RIVALS):
-            if name != "gp" or seed < gp_seeds:
-                found += strategy_of(name)(task, CHECKPOINTS)
-    return found
+def searched(judged: Judged, gp_seeds: int, seed: int) -> list[Score]:
+    """Every strategy on a seed's own noise; GP on the first seeds only."""
+    task = search_task(judged, seed)
+    names = [name for name in ("placement", *RIVALS) if name != "gp" or seed < gp_seeds]
+    return [score for name in names for score in strategy_of(name)(task, CHECKPOINTS)]
 
 
 def goal(scores: pd.DataFrame) -> str:
@@ -433,12 +438,15 @@ def main() -> None:
     parser.add_argument("--in-seeds", type=int, nargs="+", default=[1, 2, 6], help="seeds of a study")
     parser.add_argument("--seeds", type=int, default=20, help="searches a strategy")
     parser.add_argument("--gp-seeds", type=int, default=5, help="of GP, which takes its time")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--out", type=Path, help="writes OUT.md and OUT.json")
     args = parser.parse_args()
     space = study_space(args.name, args.published)
     rows = planted_table(space) if args.planted else placement_table(args.name)
     judged = replace(Judged.of(of_form(rows, args.published), space), own_starts=args.own_starts)
-    outcomes = [TableStudy(judged, study).outcome(n) for n in args.in_seeds for study in range(args.studies)]
+    with ProcessPoolExecutor(args.jobs) as pool:
+        jobs = [(n, study) for n in args.in_seeds for study in range(args.studies)]
+        outcomes = list(pool.map(partial(outcome_of, judged), jobs))
     parts = ["# Rules and searches on the table of real trainings", "\n".join(judged.told)]
     parts += ["## Rules\n\n" + rule_table(outcomes), "## The table's own seeds\n\n" + split_table(judged)]
     found: list[Score] = []
@@ -446,7 +454,9 @@ def main() -> None:
     if args.published:
         parts.append("## Search\n\nNot searched: the complete subspace is of blocks put in as the identity.")
     elif len(judged.networks) == whole:
-        found = searches(judged, args.seeds, args.gp_seeds)
+        with ProcessPoolExecutor(args.jobs) as pool:
+            each = pool.map(partial(searched, judged, args.gp_seeds), range(args.seeds))
+            found = [score for scores in each for score in scores]
         frame = pd.DataFrame([asdict(score) for score in found])
         parts += ["## Search\n\n" + overall(frame), goal(frame), table(frame, "reached")]
     else:
