@@ -46,7 +46,7 @@ def describe(
         emit_json(_declaration(spec) | _networks_part(block) | {"costs": costs})
         return
     emit(f"{spec.title} ({spec.name}), {spec.family}\n{spec.summary}\n{_definition(block)}\n")
-    legal = [(p.name, _legal(p), _default(p), p.doc) for p in spec.settings]
+    legal = [(p.name, ", ".join(map(spaces.format_value, p.choices)), _default(p), p.doc) for p in spec.settings]
     print_table(("hyperparameter", "values", "default", "meaning"), legal)
     emit("")
     emit(f"parameters   {block.params_text}\nMACs         {block.macs_text}")
@@ -165,10 +165,6 @@ def _cost(block: type[AttentionBlock], number: int) -> dict[str, int | str | Non
 
 def _defaults(spec: BlockSpec) -> str:
     return ", ".join(f"{p.name}={_default(p)}" for p in spec.params if p.active_if is None)
-
-
-def _legal(param: ParamSpec) -> str:
-    return ", ".join(spaces.format_value(choice) for choice in param.choices)
 
 
 def _default(param: ParamSpec) -> str:

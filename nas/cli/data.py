@@ -13,7 +13,6 @@ from nas.errors import DataError
 
 if TYPE_CHECKING:
     from nas.data.inspection import DataReport
-    from nas.data.pedestrians.settings import PedestrianSettings
     from nas.data.records import ReidDataset, SplitCounts
     from nas.data.summary import CountSpread, DataSummary
 
@@ -86,7 +85,7 @@ def synth(
         "width": width,
         "seed": seed,
     }
-    settings = _settings(given)
+    settings = data.parse_settings({key: value for key, value in given.items() if value is not None})
     if folder.exists():
         raise DataError(f"{folder} exists already", "Give a folder that does not exist yet; nothing is overwritten.")
     with progress_bar("draw") as progress:
@@ -127,10 +126,6 @@ def pack(
 def _load(source: str, cache: Path | None) -> ReidDataset:
     with progress_bar("draw") as progress:
         return data.load_dataset(data.parse_source(source), cache=cache, progress=progress)
-
-
-def _settings(given: dict[str, int | None]) -> PedestrianSettings:
-    return data.parse_settings({key: value for key, value in given.items() if value is not None})
 
 
 def _show_report(report: DataReport) -> None:

@@ -233,12 +233,9 @@ def cell_html(cell: Cell) -> object:
         case Bar():
             widths = [(tone, f"width:{100 * number / cell.total:.2f}%") for tone, number in cell.parts]
             parts = [tag("span", style=width, class_=f"bar-{tone}") for tone, width in widths]
-            done = {"aria_valuemin": "0", "aria_valuemax": cell.total, "aria_valuenow": _done(cell)}
+            ended = sum(number for tone, number in cell.parts if tone != "warn")
+            done = {"aria_valuemin": "0", "aria_valuemax": cell.total, "aria_valuenow": ended}
             return tag(
                 "div", parts, class_="progress", role="progressbar", title=cell.words, aria_label=cell.words, **done
             )
     return inline(cell)
-
-
-def _done(bar: Bar) -> int:
-    return sum(number for tone, number in bar.parts if tone != "warn")

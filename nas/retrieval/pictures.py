@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from nas.retrieval.finds import Find, RankList
+from nas.retrieval.finds import RankList
 
 Pixels = NDArray[np.uint8]
 FRAMES = {"right": (38, 140, 68), "wrong": (196, 52, 46), "removed": (150, 150, 150), "query": (40, 70, 150)}
@@ -42,7 +42,10 @@ def _row(
     found: RankList, query_image: Callable[[int], Pixels], gallery_image: Callable[[int], Pixels], height: int
 ) -> Image.Image:
     tiles = [_tile(query_image(found.query), f"{found.right} right", FRAMES["query"], height)]
-    tiles += [_tile(gallery_image(f.place), _caption(f), FRAMES[f.verdict], height) for f in found.finds]
+    tiles += [
+        _tile(gallery_image(f.place), f"{f.rank or '-'}: {f.distance:.2f}", FRAMES[f.verdict], height)
+        for f in found.finds
+    ]
     width = sum(tile.width + GAP for tile in tiles) + 2 * GAP
     row = Image.new("RGB", (width, tiles[0].height), "white")
     x = 0
@@ -50,10 +53,6 @@ def _row(
         row.paste(tile, (x, 0))
         x += tile.width + (3 * GAP if number == 0 else GAP)
     return row
-
-
-def _caption(find: Find) -> str:
-    return f"{find.rank or '-'}: {find.distance:.2f}"
 
 
 def _tile(pixels: Pixels, caption: str, colour: tuple[int, int, int], height: int) -> Image.Image:

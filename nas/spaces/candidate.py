@@ -125,7 +125,7 @@ class Candidate:
             SpaceError: for unknown names, illegal values, sites the backbone lacks, or two blocks at one site.
         """
         settings, topology = _backbone_params(backbone, backbone_params or {})
-        placed = sorted(item if isinstance(item, Placement) else _placed(item) for item in placements)
+        placed = sorted(item if isinstance(item, Placement) else Placement.make(*item) for item in placements)
         _check_sites(backbone, topology, placed)
         values = {str(key): canonical_value(value) for key, value in (recipe or {}).items()}
         return cls(backbone, tuple(placed), settings, tuple(sorted(values.items())))
@@ -240,10 +240,6 @@ def _backbone_params(backbone: str, given: Mapping[str, object]) -> tuple[Params
     if values["stem"] == BACKBONE_DEFAULTS["stem"]:
         del values["stem"]  # it came later: ids of networks without it stay
     return tuple(sorted(values.items())), find_topology(backbone, require_last_stride(backbone, last_stride))
-
-
-def _placed(item: Placed) -> Placement:
-    return Placement.make(item[0], item[1], item[2] if len(item) == 3 else None)
 
 
 def _check_sites(backbone: str, topology: Topology | None, placed: list[Placement]) -> None:

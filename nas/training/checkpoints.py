@@ -236,9 +236,7 @@ def _published(path: Path) -> Checkpoint:
     )
 
 
-def network_from_checkpoint(
-    source: str | Path | Checkpoint, device: str | torch.device = "cpu", form: str = "fast"
-) -> ReidNetwork:
+def network_from_checkpoint(source: str | Path | Checkpoint, device: str | torch.device = "cpu") -> ReidNetwork:
     """The trained network of a checkpoint, in evaluation mode; a `TrainingError` where the weights do not fit it."""
     checkpoint = source if isinstance(source, Checkpoint) else load_checkpoint(source)
     network = build_network(
@@ -246,7 +244,6 @@ def network_from_checkpoint(
         num_classes=checkpoint.num_classes,
         input_size=checkpoint.input_size,
         **network_settings(checkpoint.recipe),
-        form=form,  # type: ignore[arg-type]
     )
     restore(network, checkpoint.weights, f"the checkpoint of {checkpoint.candidate}")
     return network.to(device).eval()
@@ -262,7 +259,8 @@ def restore(network: nn.Module, weights: Weights, what: str) -> None:
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise TrainingError(f"{what} does not fit its network: {_last_line(error)}") from error
+        last = str(error).strip().splitlines()[-1].strip()
+        raise TrainingError(f"{what} does not fit its network: {last}") from error
 
 
 def copy_weights(network: nn.Module, weights: Weights, what: str, skip: Callable[[str], bool]) -> None:
@@ -278,7 +276,3 @@ def copy_weights(network: nn.Module, weights: Weights, what: str, skip: Callable
     if misfits:
         raise TrainingError(f"{what} does not fit {type(network).__name__}: {misfits[0]} and {len(misfits) - 1} more")
     network.load_state_dict({**own, **{name: weights[name] for name in wanted}})
-
-
-def _last_line(error: RuntimeError) -> str:
-    return str(error).strip().splitlines()[-1].strip()

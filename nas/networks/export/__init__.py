@@ -192,7 +192,8 @@ def export_network(
             with islands(kept):
                 kind.write(DeployedNetwork(folded, precision), draft, metadata, ranges)
             tell(3, 4, "comparing with PyTorch")
-            parity = compare(reference, _run(kind.load(draft), images), images=len(images), given=_count(crops))
+            given = 0 if crops is None else len(crops)
+            parity = compare(reference, _run(kind.load(draft), images), images=len(images), given=given)
             if kept or _answers_alike(parity, precision):
                 break
         _refuse_if_different(parity, target, format, precision)
@@ -221,10 +222,6 @@ def _calibration(images: Tensor | None, input_size: tuple[int, int]) -> Tensor:
     if images.ndim != 4 or tuple(images.shape[1:]) != (3, *input_size):
         raise TrainingError(f"calibration images must be (N, 3, {input_size[0]}, {input_size[1]})")
     return images.cpu().float()
-
-
-def _count(crops: Tensor | None) -> int:
-    return 0 if crops is None else len(crops)
 
 
 def _embed(network: ReidNetwork, images: Tensor) -> Tensor:

@@ -50,7 +50,8 @@ class SeedNoise(StudyFigure):
     def draw(self, table: pd.DataFrame) -> Drawing:
         if table.empty:
             return "No candidate has been trained with two seeds yet, so the seed noise is not known."
-        sd = _band(table.attrs["noise"]).sd
+        noise: Noise = table.attrs["noise"]
+        sd = (noise.single if noise.single.known else noise.whole).sd
         figure = style.new_figure(380)
         figure.add_hrect(y0=-sd, y1=sd, fillcolor=style.ACCENT, opacity=0.12, line_width=0, layer="below")
         figure.add_hline(y=0, line={"color": style.MUTED, "width": 1})
@@ -94,10 +95,6 @@ class SeedNoise(StudyFigure):
             "candidates with three common seeds differ by "
             f"more than {_difference_seen(noise.single, 3):.4f} before a 95 % interval leaves zero out."
         )
-
-
-def _band(noise: Noise) -> Spread:
-    return noise.single if noise.single.known else noise.whole
 
 
 def _spread(spread: Spread, suffix: str) -> str:

@@ -61,7 +61,7 @@ class SpaceLineage(StudyFigure):
         for place, row in zip(places, rows_of(known), strict=True):
             self._annotate(figure, place, row)
         figure.update_xaxes(type="log", title_text="Candidates in the space (log scale)", rangemode="tozero")
-        end = _log_end(known["size"].max())
+        end = float(len(str(int(known["size"].max()))))
         figure.update_xaxes(range=[0, end], exponentformat="power", dtick=max(1, round(end / 8)))
         figure.update_yaxes(visible=False, range=[len(known) - 0.4, -0.72])
         figure.update_layout(margin={"l": 20})
@@ -103,7 +103,3 @@ def _rules_words(rules: list[str], shown: int) -> str:
 
 def _rules_hover(rules: list[str]) -> str:
     return "".join(f"<br>{style.plain(rule)}" for rule in rules[:12])
-
-
-def _log_end(size: float) -> float:
-    return float(max(len(str(int(size))), 1))

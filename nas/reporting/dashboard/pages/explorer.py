@@ -53,7 +53,7 @@ def layout(snapshot: Snapshot, route: Route) -> list[object]:
 
 
 def _filter_panel(data: StudyData, filters: Filters) -> object:
-    used = {name for notation in data.results["notation"].dropna().unique() for name in _blocks_of(str(notation))}
+    used = {block for name in data.results["notation"].dropna().unique() for _, block in placements_of(str(name))}
     blocks = [{"label": block_title(name), "value": name} for name in style.block_order(used)]
     counts = sorted({int(n) for n in data.results["n_blocks"].dropna() if n > 0})
     stages = [str(name) for name in data.results["stage"].dropna().unique()]
@@ -108,10 +108,6 @@ def _axes(data: StudyData, chosen: str) -> list[dict[str, str]]:
         for key, (_, _, unit) in SPEEDS.items()
         if key in known | {own_axis(data), chosen}
     ]
-
-
-def _blocks_of(notation: str) -> list[str]:
-    return [block for _, block in placements_of(notation)]
 
 
 def _listed(text: str) -> list[str]:
