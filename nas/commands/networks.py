@@ -64,11 +64,9 @@ def dataset(data: Data, cache: Path | None = None, progress: Progress | None = N
         return data
     if isinstance(data, PreparedData):
         raise DataError("prepared data have no files any more", "give the data set that they were prepared from")
-    if isinstance(data, (list, tuple)):
-        specs = [images.parse_source(str(one)) if isinstance(one, (str, Path)) else one for one in data]
-        return images.load_dataset(specs if len(specs) > 1 else specs[0], cache=cache, progress=progress)
-    spec = images.parse_source(str(data)) if isinstance(data, (str, Path)) else data
-    return images.load_dataset(spec, cache=cache, progress=progress)  # type: ignore[arg-type]
+    given = data if isinstance(data, (list, tuple)) else [data]
+    specs = [images.parse_source(str(one)) if isinstance(one, (str, Path)) else one for one in given]
+    return images.load_dataset(specs if len(specs) > 1 else specs[0], cache=cache, progress=progress)  # type: ignore[arg-type]
 
 
 def recipe_of(
