@@ -15,7 +15,8 @@ from reporting_builders import hostile_study
 
 from nas.storage import Repository, open_database
 
-Serve, Open = Callable[..., str], Callable[..., Any]
+Serve = Callable[..., str]
+Open = Callable[..., Any]
 PAGES = {
     "/": "Studies",
     "/study/market1501": "market1501",

@@ -12,7 +12,8 @@ from reporting_builders import empty_study, full_study, hostile_study
 from nas.reporting import write_report
 from nas.reporting.study_data import StudyData
 
-Reports, Open = Callable[[str], str], Callable[..., Any]
+Reports = Callable[[str], str]
+Open = Callable[..., Any]
 STUDIES: dict[str, Callable[[], StudyData]] = {"empty": empty_study, "hostile": hostile_study}
 
 

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from nas.storage import Repository, open_database
+from nas.storage.standing import StudyStatus
 
 pytestmark = [pytest.mark.slow, pytest.mark.heavy, pytest.mark.timeout(900)]
 
@@ -59,7 +60,7 @@ def run(file: Path, **values: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def told(file: Path) -> dict[str, Any]:
+def told(file: Path) -> StudyStatus:
     with open_database(f"sqlite:///{file.parent / 'study.db'}", read_only=True) as database:
         return Repository(database).status("cards")
 

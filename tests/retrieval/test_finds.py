@@ -52,4 +52,4 @@ def test_picture_has_a_row_a_query_and_the_frames_colours() -> None:
 
 
 def test_no_lists_an_empty_picture() -> None:
-    assert draw_rank_lists([], lambda _: np.empty(0), lambda _: np.empty(0)).size == (1, 1)
+    assert draw_rank_lists([], lambda _: np.empty(0, np.uint8), lambda _: np.empty(0, np.uint8)).size == (1, 1)

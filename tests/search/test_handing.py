@@ -193,7 +193,11 @@ def test_only_fresh_seeds_decide_which_recipe_is_handed_on() -> None:
 def test_a_recipe_that_failed_in_a_seed_is_not_chosen_for_those_that_it_survived() -> None:
     """Seed 2 is good to all: its mean over the one seed that it finished would be the best."""
     kept, broken = "resnet50[base_lr=0.0005]", "resnet50[base_lr=0.001]"
-    maps = {"resnet50": [0.60, 0.62, 0.70], kept: [0.61, 0.63, 0.71], broken: [None, None, 0.69]}
+    maps: dict[str, list[float | None]] = {
+        "resnet50": [0.60, 0.62, 0.70],
+        kept: [0.61, 0.63, 0.71],
+        broken: [None, None, 0.69],
+    }
     rows = [
         {"notation": name, "seed": seed, "map": value, "status": "failed" if value is None else "finished"}
         for name, values in maps.items()
@@ -211,7 +215,7 @@ def test_a_recipe_that_failed_in_a_seed_is_not_chosen_for_those_that_it_survived
 def test_what_a_tuning_stage_left_before_is_read_and_one_cut_short_tuned_nothing() -> None:
     """Databases of before hold the recipe beside the candidate that has it; a spent budget leaves its words alone."""
     chosen = "resnet50[base_lr=0.0005]"
-    before = {"plain": "resnet50", "drawn": ["resnet50", chosen], "finalists": ["resnet50", chosen]}
+    before: dict[str, Any] = {"plain": "resnet50", "drawn": ["resnet50", chosen], "finalists": ["resnet50", chosen]}
     before |= {"chosen": chosen, "recipe": {"base_lr": 0.0005}, "means": {"resnet50": 0.6, chosen: 0.7}, "failed": []}
     stage = StageInfo(1, 1, 0, "0-tune", "tune", {}, "finished", None, before, None, None)
     assert TuneResult.recipe_of([stage]) == {"base_lr": 0.0005}

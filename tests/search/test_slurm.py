@@ -21,6 +21,7 @@ from nas.search.launchers.base import WorkerTask
 from nas.search.launchers.settings import SlurmSettings, minutes
 from nas.storage import Repository, open_database
 from nas.storage.models import Training
+from nas.storage.standing import StudyStatus
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres]
 SWEEP: list[Any] = [{"sweep": {"candidates": 10, "baselines": False}}]
@@ -71,7 +72,7 @@ def until(holds: Callable[[], Any], words: str, study: FaultStudy) -> Any:
     return found
 
 
-def status(study: FaultStudy) -> dict[str, Any]:
+def status(study: FaultStudy) -> StudyStatus:
     with open_database(study.url) as database:
         return Repository(database).status(study.name)
 
@@ -92,7 +93,7 @@ def test_a_whole_study_and_what_status_says_of_its_jobs(study: FaultStudy) -> No
     assert [p.name for p in held] == ["study.yaml"]
 
 
-def _begun(study: FaultStudy) -> dict[str, Any] | None:
+def _begun(study: FaultStudy) -> StudyStatus | None:
     try:
         found = status(study)
     except Exception:  # not registered yet

@@ -113,9 +113,10 @@ def test_numbers_may_come_from_numpy_and_nan_is_not_measured() -> None:
 
 def test_wrong_data_is_refused() -> None:
     good = Finding(rule=MaxBlocks(count=3)).to_dict()
-    for change, words in [
+    changes: list[tuple[dict[str, object], str]] = [
         ({"verdict": "maybe"}, "'adopted', 'rejected' or 'not enough data'"),
         ({"rul": 1}, "did you mean 'rule'"),
-    ]:
+    ]
+    for change, words in changes:
         with pytest.raises(SpaceError, match=words):
             Finding.from_dict({**good, **change})
