@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from nas.errors import StudyError, unknown_name
 from nas.files.plain import JsonDict
 from nas.search.definition import StudyDefinition
-from nas.search.stage_results import TuneResult
 from nas.search.starts import identity_forms
 from nas.spaces import DesignSpace, Finding, Rule, RuleSet, rule_from_dict
 from nas.spaces.ruleset import Provenance
@@ -82,6 +81,8 @@ def handed_recipe(definition: StudyDefinition, repository: Repository | None) ->
     if source is None or repository is None:
         return base
     _require_end(repository, source, "recipe")
+    from nas.search.stage_results import TuneResult  # loads pandas, which reading a study file does not need
+
     tuned = TuneResult.recipe_of(repository.stages(source.id))
     if tuned is None:
         raise StudyError(f"recipe: study {study!r} tuned no recipe", "it needs a `tune` stage; or name a recipe here")
