@@ -74,7 +74,11 @@ def recipe_of(
     transfer: str | Path | None = None,
     changes: Mapping[str, object] | None = None,
 ) -> training.Recipe:
-    """A recipe by name, from a YAML file or from its keys, with changes over it and the source of a transfer."""
+    """A recipe by name, from a YAML file or from its keys, with changes over it and the source of a transfer.
+
+    Raises:
+        TrainingError: a key or value is not valid.
+    """
     if isinstance(written, (str, Path)) and str(written).endswith(FILE_ENDINGS):
         chosen = training.recipe_in(load_yaml(written, TrainingError))
     else:

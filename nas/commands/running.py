@@ -154,7 +154,11 @@ def _warn_of_network(url: str, tell: Callable[[str], object]) -> None:
 
 
 def database_if_there(url: str) -> storage.Database:
-    """The database, or an empty one in memory: what is only looked at leaves nothing behind."""
+    """The database, or an empty one in memory: what is only looked at leaves nothing behind.
+
+    Raises:
+        StorageError: no database can have this address.
+    """
     storage.parse_url(url)
     try:
         return storage.open_database(url, create=False, read_only=True)

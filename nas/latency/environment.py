@@ -83,6 +83,9 @@ def device_name(protocol: LatencyProtocol) -> str:
     """The name figures are compared under: the processor with its threads, or the model of the GPU.
 
     Figures of different cards must not look alike: a GPU whose model nothing here can tell is a `LatencyError`.
+
+    Raises:
+        LatencyError: for a GPU whose model nothing here can tell: figures of different cards must not look alike.
     """
     index = gpu_index(protocol.device)
     if index is not None:

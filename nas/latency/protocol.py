@@ -192,7 +192,11 @@ class LatencyProtocol:
         return asdict(self) | {"input": list(self.input), "head": head}
 
     def of_code(self, names: Iterable[str]) -> LatencyProtocol:
-        """The same for networks that run this code (named as for `own_code.code_hash`): edited, it is timed anew."""
+        """The same for networks that run this code (named as for `own_code.code_hash`): edited, it is timed anew.
+
+        Raises:
+            SpaceError: one of them is not trusted, or cannot be imported.
+        """
         backend = [self.backend] if own_code.is_own(self.backend) else []
         return replace(self, code=own_code.code_hash([*names, *backend]) or None)
 

@@ -19,7 +19,11 @@ IGNORED = "# made by nas runs\n.nas/\n*.db\n*.db-wal\n*.db-shm\n/reports/\n/data
 
 
 def shipped(folder: str) -> Path:
-    """The shipped folder of that name: in the wheel, or in a checkout."""
+    """The shipped folder of that name: in the wheel, or in a checkout.
+
+    Raises:
+        NasError: the package was installed without its files.
+    """
     package = Path(nas.__file__).resolve().parent
     for place in (package / "shipped" / folder, package.parent / folder):
         if place.is_dir():

@@ -61,7 +61,11 @@ def combine(studies: Sequence[StudyData], title: str = "", question: str = "", f
 
 
 def write_combined(studies: Sequence[StudyData], folder: Path, title: str = "", question: str = "") -> dict[str, Path]:
-    """Writes the report: `report.html`, `report.md`, `paper.csv`, figures as tables and, if possible, pictures."""
+    """Writes the report: `report.html`, `report.md`, `paper.csv`, figures as tables and, if possible, pictures.
+
+    Raises:
+        StudyError: see `combine`.
+    """
     document = combine(studies, title, question, folder)
     begin_report(folder)
     write_figure_tables(document.figures, folder / "figures")

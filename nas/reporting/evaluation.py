@@ -63,7 +63,11 @@ def draw_distances(found: DistanceHistogram) -> go.Figure:
 
 
 def write_distances(found: DistanceHistogram, path: Path) -> Path:
-    """The histogram as numbers (.csv), as a page of its own (.html) or, with kaleido and a browser, as a picture."""
+    """The histogram as numbers (.csv), as a page of its own (.html) or, with kaleido and a browser, as a picture.
+
+    Raises:
+        StudyError: a picture is asked for where kaleido or a browser is missing.
+    """
     if path.suffix == ".csv":
         columns = {"from": found.edges[:-1], "to": found.edges[1:]}
         table = pd.DataFrame({**columns, "same_person": found.positive, "other_person": found.negative})

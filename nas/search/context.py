@@ -389,7 +389,11 @@ class StudyContext(StudyParts):
 
     @cached_property
     def table_id(self) -> str:
-        """Id of the replayed table as a data set, stored once with all it says of costs."""
+        """Id of the replayed table as a data set, stored once with all it says of costs.
+
+        Raises:
+            StudyError: the study began on another table.
+        """
         if self.replay is None:
             raise StudyError("this study trains its candidates; it replays no table")
         spec = {"table": self.replay.name, "costs": self.replay.costs}

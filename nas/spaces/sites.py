@@ -230,7 +230,11 @@ def foreign_title(backbone: str) -> str:
 
 
 def check_backbone(backbone: str) -> None:
-    """Refuses what is no name of a backbone; whether a foreign one exists is not asked."""
+    """Refuses what is no name of a backbone; whether a foreign one exists is not asked.
+
+    Raises:
+        SpaceError: for an unknown backbone.
+    """
     if backbone not in _BACKBONES and not is_foreign(backbone):
         hint = "One of timm's is written timm:NAME, a class of one's own module:Class."
         known = [*BACKBONES, *(point.name for point in installed("backbone"))]

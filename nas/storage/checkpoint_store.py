@@ -89,7 +89,11 @@ class CheckpointStore:
         return self.uri(key), sha256
 
     def check(self) -> None:
-        """Refuses a store elsewhere that cannot be reached, before anything is worked out that should go there."""
+        """Refuses a store elsewhere that cannot be reached, before anything is worked out that should go there.
+
+        Raises:
+            StorageError: with the reason of its file system; there is no such bucket.
+        """
         if self._is_local:
             return
         bucket = self._base.split("/")[0]
@@ -135,7 +139,11 @@ class CheckpointStore:
         return digest.hexdigest() == sha256
 
     def delete(self, uri: str) -> bool:
-        """Removes a file of this store; False when it was not there."""
+        """Removes a file of this store; False when it was not there.
+
+        Raises:
+            StorageError: the address is not in this store.
+        """
         path = self._path(self.key(uri))
         with _reaching(self.root):
             if not self._fs.exists(path):

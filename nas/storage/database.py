@@ -133,6 +133,9 @@ class Database:
         """Held by one process at a time among all that use this database; freed when its holder dies.
 
         `patience_s` is how long another is waited for before a `NasError`; None: as long as it takes.
+
+        Raises:
+            NasError: another has held it for longer than `patience_s`; None: it is waited for.
         """
         with _file_lock(self.path, patience_s) if self.is_sqlite else _advisory_lock(self, name, patience_s):
             yield

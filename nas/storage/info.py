@@ -27,7 +27,11 @@ class DatabaseInfo(TypedDict):
 
 
 def describe_database(url: str) -> DatabaseInfo:
-    """Looks at a database without changing it."""
+    """Looks at a database without changing it.
+
+    Raises:
+        StorageError: it is not there or cannot be read.
+    """
     address = parse_url(url)
     check_file(address, create=False)
     with Database(address, read_only=True) as database:

@@ -74,7 +74,11 @@ class KeptResults:
         self._results: tuple[dict[_Key, _Row], pd.DataFrame, pd.DataFrame] | None = None
 
     def look(self) -> None:
-        """Brings what is kept up to date."""
+        """Brings what is kept up to date.
+
+        Raises:
+            StudyError: there is no study of this name any more.
+        """
         with self._lock:
             self._study, self._rows = self._repository.read(self._look)
 

@@ -77,7 +77,11 @@ def _quiet() -> Iterator[None]:
 
 
 def version(connection: Connection) -> SchemaVersion:
-    """The schema version of a database, None when it holds no tables of ours."""
+    """The schema version of a database, None when it holds no tables of ours.
+
+    Raises:
+        StorageError: it names several versions.
+    """
     with _quiet():
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         heads = context.get_current_heads() if inspect(connection).has_table(VERSION_TABLE) else ()

@@ -153,7 +153,11 @@ class Studies(RepositoryPart):
         space_id: str | None = _UNCHANGED,
         result: JsonDict | None = _UNCHANGED,
     ) -> None:
-        """Changes what is given; `running` and `finished` set the stage's times (once) as well."""
+        """Changes what is given; `running` and `finished` set the stage's times (once) as well.
+
+        Raises:
+            StorageError: `status` is not one of waiting, running, finished, failed.
+        """
         if status is not _UNCHANGED and status not in STAGE_STATUSES:
             raise StorageError(unknown_name("stage status", str(status), STAGE_STATUSES))
 

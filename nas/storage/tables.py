@@ -77,6 +77,9 @@ class Tables(Studies):
         """One row a (stage, training), in the order they were planned.
 
         Costs are those of `costs`; `latencies` has times as they were measured.
+
+        Raises:
+            StudyError: there is no study of this name.
         """
         query = results_query(study, sizes(self.study(study).protocol_id))
         return with_costs(self._frame(query), self.costs(study)).reindex(columns=list(RESULT_COLUMNS))
@@ -86,6 +89,9 @@ class Tables(Studies):
 
         Columns as in `nas.results.cost_tables.time_table`; what follows from a network alone stands in the results.
         Times are those of the study's own protocol and device (`set_study_latency`), on a table those of the table.
+
+        Raises:
+            StudyError: there is no study of this name.
         """
         info = self.study(study)
         return self.costs_by(

@@ -26,7 +26,11 @@ class Workers(RepositoryPart):
     def register_worker(
         self, worker_id: str, study_id: int, *, host: str, pid: int | None = None, device: str | None = None
     ) -> None:
-        """Says that a worker begins; `worker_id` (200 characters at most) is the owner of its claims."""
+        """Says that a worker begins; `worker_id` (200 characters at most) is the owner of its claims.
+
+        Raises:
+            StudyError: the name is longer than 200 characters.
+        """
         if len(worker_id) > LONGEST_NAME:
             raise StudyError(f"a worker's name has {len(worker_id)} characters", f"use {LONGEST_NAME} at most")
         row = {

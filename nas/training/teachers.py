@@ -69,7 +69,11 @@ def _checked(saved: Checkpoint, recipe: Recipe, path: Path, data_id: str | None,
 
 
 def taught_code(recipe: Recipe) -> frozenset[str]:
-    """The code of backbone, blocks and head of the teachers that does not ship with this package."""
+    """The code of backbone, blocks and head of the teachers that does not ship with this package.
+
+    Raises:
+        SourceError: a teacher is missing.
+    """
     with_teachers(recipe)  # that they are here
     found = set[str]()
     for path in () if recipe.distil is None else recipe.distil.teacher:

@@ -154,7 +154,11 @@ class Rule(BaseModel):
         return ()
 
     def check(self, topology: Topology) -> None:
-        """Refuses a rule that means nothing on a backbone, which lacks the sites that it names."""
+        """Refuses a rule that means nothing on a backbone, which lacks the sites that it names.
+
+        Raises:
+            SpaceError: when it names sites the backbone lacks.
+        """
         for sites in self.places:
             sites.check(topology)
 
