@@ -118,6 +118,7 @@ def test_half_a_training_is_not_measured_however_long_it_waited(
         seed=0,
         start="scratch",
         stop_epoch=None,
+        role="candidate",
     )
     told = Execution(context, files).run(claim, lambda: False)
     assert ("energy" in told.metrics) == (not resumed)

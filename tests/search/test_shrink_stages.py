@@ -231,6 +231,7 @@ def test_a_warm_sweep_is_shrunk_among_its_like_with_controls_beside_the_fresh_dr
     assert finding["evidence"]["trainings"] > 0
 
 
+@pytest.mark.slow
 def test_each_band_of_costs_has_rules_of_its_own_that_hold_within_it(tmp_path: Path) -> None:
     """C-NL alone keeps to 38 ms, and has other good sites than HAC, which is dearer."""
     best = {"cnl": (2, 5, 8, 11, 14, 17), "hac": (3, 6, 9, 12, 15)}
