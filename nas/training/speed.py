@@ -16,6 +16,7 @@ import torch
 from nas.networks import build_network
 from nas.spaces import Candidate
 from nas.training.checkpoints import network_settings
+from nas.training.layout import channels_last
 from nas.training.losses import LossInputs, TotalLoss
 from nas.training.optimisers import centre_optimiser, network_optimiser
 from nas.training.precision import autocast, resolve_precision
@@ -64,7 +65,7 @@ def probe(candidate: Candidate, recipe: Recipe, device: str, threads: int | None
 
 def _timed(candidate: Candidate, recipe: Recipe, device: torch.device, limit_s: float) -> Speed:
     network = build_network(candidate, num_classes=CLASSES, input_size=recipe.input, seed=0, **network_settings(recipe))
-    network.to(device).to(memory_format=torch.channels_last).train()
+    channels_last(network.to(device).train())
     classifier = network.classifier
     if classifier is None:
         raise RuntimeError("a network without classifier cannot be trained")

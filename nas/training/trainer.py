@@ -26,6 +26,7 @@ from nas.training.capture import CapturedStep
 from nas.training.checkpoints import SCRATCH, Checkpoint, network_settings, restore
 from nas.training.ema import AveragedWeights
 from nas.training.fresh import initialise_classifier, zero_residual_branches
+from nas.training.layout import channels_last
 from nas.training.losses import LossInputs, TotalLoss
 from nas.training.optimisers import centre_optimiser, network_optimiser, set_learning_rate
 from nas.training.precision import autocast, gradient_scaler, resolve_precision
@@ -116,7 +117,7 @@ class Trainer:
         for network in (self.network, *self.teachers):
             network.to(self.device)
             if self.recipe.channels_last:
-                network.to(memory_format=torch.channels_last)
+                channels_last(network)
         if self.recipe.compile:
             self.network.compile()
         self._parameters = list(self.network.parameters())
