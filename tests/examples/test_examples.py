@@ -12,7 +12,7 @@ import nas
 
 FOLDER = Path(__file__).parents[2] / "examples"
 SAYS = {
-    "any_function": "compared in 2 seeds",
+    "any_function": "compared in 1 to 2 seeds",
     "ask_and_tell": "map_mean",
     "own_module": "resnet18(width=0.25)+se@5",
     "own_network": "__main__:Trunk(last_stride=2)+se@3",
