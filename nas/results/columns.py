@@ -157,9 +157,11 @@ def needed(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
 
 def confirming(table: pd.DataFrame) -> pd.Series:
     """Which rows a `confirm` stage asked for, without those that stopped at a rung: nothing is confirmed there."""
-    if "stage_kind" not in table:
-        return pd.Series(False, index=table.index)
-    return table["stage_kind"].eq(CONFIRM) & ~at_rung(table)
+    return _of_confirm(table) & ~at_rung(table)
+
+
+def _of_confirm(table: pd.DataFrame) -> pd.Series:
+    return table["stage_kind"].eq(CONFIRM) if "stage_kind" in table else pd.Series(False, index=table.index)
 
 
 def at_rung(table: pd.DataFrame) -> pd.Series:
@@ -171,9 +173,8 @@ def at_rung(table: pd.DataFrame) -> pd.Series:
 
 def left_behind(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of networks that `confirm` stages ended at a rung: trained to it, and not confirmed."""
-    asked = table["stage_kind"].eq(CONFIRM) if "stage_kind" in table else pd.Series(False, index=table.index)
     on = set(table.loc[confirming(table), "notation"])
-    return table[asked & at_rung(table) & table["status"].eq("finished") & ~table["notation"].isin(on)]
+    return table[_of_confirm(table) & at_rung(table) & table["status"].eq("finished") & ~table["notation"].isin(on)]
 
 
 def comparable(table: pd.DataFrame) -> pd.Series:
