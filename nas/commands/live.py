@@ -108,9 +108,10 @@ class StudyView:
                 count = f", {here.words}" if here.total or here.most else ""
                 lines.append(f"{name} {state}{count}" + (f", {failed} failed" if failed else ""))
                 self._told[name] = state
-                scores = [line for line in self._plain_scores(status) if line not in self._told]
-                self._told |= dict.fromkeys(scores, "told")
-                lines += scores
+                if stage["kind"] == search.START:  # below the stage that trained them, on a run that goes on too
+                    scores = [line for line in self._plain_scores(status) if line not in self._told]
+                    self._told |= dict.fromkeys(scores, "told")
+                    lines += scores
         for owner, words in status["doing"].items():
             if "waiting" in words and self._told.get(owner) != words:
                 lines.append(words)

@@ -50,7 +50,7 @@ class TrainStarts:
 def plain_scores(context: StudyContext) -> list[str]:
     """What the trained plain networks reach that a study starts from: a sentence each, with Student's 95 % interval.
 
-    The interval is over the seeds that they were trained in; one training has none, and the sentence says so.
+    The interval is over the seeds that they were trained in; one training, or equal ones, have none, which is said.
     """
     rows, metric = context.results(), context.metric
     rows = finished(rows[rows["role"] == START_ROLE], metric).drop_duplicates("training_id")
@@ -59,7 +59,8 @@ def plain_scores(context: StudyContext) -> list[str]:
         for notation, values in level.rows(rows).groupby("notation", sort=False)[metric.column]:
             mean = mean_of(values)
             low, high = mean.interval()
-            sure = f"[{low:.4f}, {high:.4f}], 95 % from {len(values)} seeds" if mean.known else "one seed, no interval"
+            seeds = f"{len(values)} seeds" if mean.known else "one seed"
+            sure = f"[{low:.4f}, {high:.4f}], 95 % from {seeds}" if high > low else f"{seeds}, no interval"
             said.append(f"plain {short_label(str(notation))}: {mean.value:.4f} {metric.suffix} ({sure}; {level.words})")
     return said
 
