@@ -172,9 +172,15 @@ def at_rung(table: pd.DataFrame) -> pd.Series:
 
 
 def left_behind(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of networks that `confirm` stages ended at a rung: trained to it, and not confirmed."""
-    on = set(table.loc[confirming(table), "notation"])
-    return table[_of_confirm(table) & at_rung(table) & table["status"].eq("finished") & ~table["notation"].isin(on)]
+    """Rows of networks that `confirm` stages ended at a rung: trained to it, and not confirmed.
+
+    None before the last rung was asked for: until then others may still go on.
+    """
+    on = table[confirming(table)]
+    if "role" in table and not on["role"].eq("candidate").any():
+        return table.iloc[:0]
+    over = table["status"].eq("finished") & ~table["notation"].isin(set(on["notation"]))
+    return table[_of_confirm(table) & at_rung(table) & over]
 
 
 def comparable(table: pd.DataFrame) -> pd.Series:

@@ -144,6 +144,9 @@ def test_a_confirmation_ends_what_is_behind_and_confirms_the_rest(tmp_path: Path
     assert set(results["status"]) == {"finished"}
     behind = begun - high["notation"].nunique()
     assert left_behind(results)["notation"].nunique() == behind
+    last = results["stage"].eq("confirm") & results["role"].eq("candidate") & results["fidelity"].eq("full")
+    assert last.any()
+    assert left_behind(results[~last]).empty, "before the last rung others may still go on"
     level = quoted_level(levels(results))
     assert level is not None
     assert set(level.rows(results)["notation"]) == {*high["notation"], *plain["notation"]}
