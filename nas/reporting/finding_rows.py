@@ -12,7 +12,6 @@ import pandas as pd
 
 from nas.errors import NasError
 from nas.spaces.findings import Finding
-from nas.spaces.rules import rule_from_dict
 
 VERDICTS: dict[str, str] = {"adopted": "good", "rejected": "bad", "not enough data": "quiet"}
 """Verdict -> tone, in the order they are shown."""
@@ -24,10 +23,15 @@ FINDING_COLUMNS = (
 
 
 def finding_sentence(finding: Mapping[str, Any]) -> str:
-    """The rule in words; as stored when this version cannot read the rule."""
+    """The rule in words, with the band of costs that it was found in; as stored when this version cannot read it.
+
+    >>> finding_sentence({"rule": {"max_blocks": 3}, "evidence": {"within": {"latency_ms": 12.0}}})
+    'no more than 3 blocks (among networks of at most 12 ms per batch)'
+    """
     rule = dict(finding.get("rule") or {})
     try:
-        return rule_from_dict(rule).sentence()
+        within = (finding.get("evidence") or {}).get("within") or {}
+        return Finding.from_dict({"rule": rule, "evidence": {"within": within}}).rule_words()
     except NasError:
         return str(finding.get("sentence") or ", ".join(f"{key}: {value}" for key, value in rule.items()))
 

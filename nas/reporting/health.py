@@ -114,7 +114,9 @@ def _undecided(data: StudyData) -> list[Limit]:
     if not open_:
         return []
     fact = f"{count(open_)} of {plural(len(data.findings), 'rule')} looked at could not be decided."
-    cure = "More candidates, or `seeds`, in the stages before `shrink` decide them; each rule says what it takes."
+    cure = (
+        "Each rule says what would decide it: more candidates, other ones, or `seeds`, in the stages before `shrink`."
+    )
     return [Limit("too few trainings", fact, "The rules found may not be all there are.", cure)]
 
 

@@ -19,21 +19,21 @@ def is_missing(value: Any) -> bool:
 
 
 def fixed(value: Any, digits: int = 1) -> str:
-    """A number with that many decimals, or a dash.
+    """A number with that many decimals, or a dash; what is rounded to zero has no sign of its own.
 
-    >>> fixed(3.14159, 2), fixed(None), fixed(float("nan"))
-    ('3.14', '–', '–')
+    >>> fixed(3.14159, 2), fixed(-0.001, 2), fixed(None), fixed(float("nan"))
+    ('3.14', '0.00', '–', '–')
     """
-    return MISSING if is_missing(value) else f"{float(value):,.{digits}f}".replace(",", "\u202f")
+    return MISSING if is_missing(value) else f"{float(value):z,.{digits}f}".replace(",", "\u202f")
 
 
 def signed(value: Any, digits: int = 4) -> str:
     """A difference with its sign.
 
-    >>> signed(0.0021), signed(-1.5, 1)
-    ('+0.0021', '−1.5')
+    >>> signed(0.0021), signed(-1.5, 1), signed(-0.001, 2)
+    ('+0.0021', '−1.5', '+0.00')
     """
-    return MISSING if is_missing(value) else f"{float(value):+.{digits}f}".replace("-", "−")
+    return MISSING if is_missing(value) else f"{float(value):+z.{digits}f}".replace("-", "−")
 
 
 def count(value: Any) -> str:

@@ -160,6 +160,13 @@ class TrainingStage(Settings):
         rest = {key: value for key, value in data.items() if key != "candidates"}
         return {**rest, "named": [*rest.get("named", ()), *listed]}
 
+    @field_validator("limits")
+    @classmethod
+    def _most(cls, limits: dict[str, float]) -> dict[str, float]:
+        if falling := [name for name in limits if COSTS[name].more_is_better]:
+            raise ValueError(f"{falling[0]} has no upper limit, as more is better; limit latency_ms in its place")
+        return limits
+
     @property
     def band(self) -> dict[str, float]:
         """The most of each cost that candidates may have, where there is a limit."""

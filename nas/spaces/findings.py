@@ -125,6 +125,11 @@ class Finding(BaseModel):
         """Whether the rule holds from here on."""
         return self.verdict == "adopted"
 
+    def rule_words(self, topology: Topology | None = None) -> str:
+        """The rule alone, with the band of costs that it was found in, where there was one."""
+        band = self.evidence.band_words()
+        return f"{self.rule.sentence(topology)}{f' (among {band})' if band else ''}"
+
     def claim(self, topology: Topology | None = None) -> str:
         """The rule with its numbers: what is adopted, rejected or left open.
 
@@ -137,8 +142,7 @@ class Finding(BaseModel):
             topology: the backbone spoken of, to say of how many sites.
         """
         numbers = _FAMILIES.get(type(self.rule), _gain)(self.rule, self.evidence)
-        band = self.evidence.band_words()
-        said = f"{self.rule.sentence(topology)}{f' (among {band})' if band else ''}"
+        said = self.rule_words(topology)
         return f"{said}: {numbers}" if numbers else said
 
     def sentence(self, topology: Topology | None = None) -> str:

@@ -630,6 +630,14 @@ def test_rule_names_stand_beside_the_plot(full: StudyData) -> None:
     assert len(drawing.layout.yaxis.ticktext) == sum(len(trace.x) for trace in drawing.data)
 
 
+def test_a_rule_of_a_band_of_costs_is_named_with_it(full: StudyData) -> None:
+    finding = dict(full.findings[0])
+    finding["evidence"] = {**finding["evidence"], "within": {"slowdown_percent": 5.0}}
+    drawing = drawn(FIGURES["rule_effects"](), replace(full, findings=[finding]))
+    (label,) = drawing.layout.yaxis.ticktext
+    assert "at most 5 % slower" in label.replace("<br>", " ")
+
+
 def test_the_best_of_several_settings_is_shown_without_its_luck() -> None:
     from nas.reporting.figures.map_by_position import best_of_several
 

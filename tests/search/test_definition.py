@@ -119,3 +119,10 @@ def test_slow_downs_that_a_trainer_tells_need_a_time_beside_them() -> None:
         StudyDefinition.model_validate(study | {"objective": alone})
     timed = {"python": "a:b", "costs": ["slowdown_percent", "latency_ms"]}
     assert StudyDefinition.model_validate(study | {"objective": timed}).cost == "slowdown_percent"
+
+
+def test_what_is_better_the_more_there_is_of_it_has_no_upper_limit() -> None:
+    """`limits: {batches_per_s: 40}` kept to networks of at most 40 ms."""
+    study = {"name": "s", "space": "x.yaml", "stages": [{"sweep": {"limits": {"batches_per_s": 40.0}}}]}
+    with pytest.raises(ValidationError, match="batches_per_s has no upper limit, as more is better; limit latency_ms"):
+        StudyDefinition.model_validate(study)

@@ -16,6 +16,7 @@ from nas.search.checkpoints import CheckpointFiles
 from nas.search.checks import check_study
 from nas.search.definition import load_study
 from nas.search.history import observations, promoted
+from nas.search.stages import HANDLERS
 from nas.search.stages.rungs import promotions
 from nas.search.starts import identity_forms
 from nas.search.worker import Worker
@@ -224,3 +225,12 @@ def test_rungs_of_a_warm_start_keep_starts_seeds_and_controls(tmp_path: Path) ->
         assert own.groupby("notation")["seed"].agg(set).eq({*rows["seed"]}).all()
         assert set(high.loc[high["role"] == "control", "seed"]) == {*rows["seed"]}
         assert own.merge(low, on=["notation", "seed", "start"])["notation"].size == len(own)
+
+
+def test_a_preview_counts_controls_that_are_trained_to_the_end_once(tmp_path: Path) -> None:
+    """They were counted once a rung: nine trainings a seed, and four controls."""
+    search = {"sampler": "random", "trainings": 6, "seeds": 2, "rungs": [2, 4], "keep": 0.5}
+    write_table(tmp_path / "table.csv", identity_forms(small_space()), seeds=2)
+    _, _, context = open_study(study_file(tmp_path, [{"search": search}], start="plain"))
+    told = HANDLERS["search"].preview(context, context.space, context.definition.stages[-1].settings)
+    assert (told.trainings, told.epochs) == (2 * (6 + 3 + 2), round((6 * 2 + 3 * 2 + 2 * 4) / 11))

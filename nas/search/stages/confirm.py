@@ -66,12 +66,12 @@ class Confirm:
         chosen = front_count + named
         fixed = self._beside(context, space, settings, chosen)
         epochs, on = epochs_of(context, settings, settings.fidelity), elsewhere(context, fixed, settings.seeds)
-        run = Preview(chosen, epochs) if settings.rungs is None else rung_preview(chosen, settings.rungs, settings.keep)
-        count = run.trainings + len(fixed)
-        mean = round((run.trainings * run.epochs + len(fixed) * epochs) / max(1, count))
+        run = Preview(chosen + len(fixed), epochs)
+        if settings.rungs is not None:
+            run = rung_preview(chosen, settings.rungs, settings.keep, whole=len(fixed))
         note = f"at most {chosen + len(fixed)} networks x {settings.seeds} seeds, test split"
         note += f"; {run.note}" if run.note else ""
-        return Preview(count * settings.seeds, mean, note=note, on=on, networks=named)
+        return Preview(run.trainings * settings.seeds, run.epochs, note=note, on=on, networks=named)
 
     def _wishes(self, context: StudyContext, stage: StageInfo, settings: ConfirmStage) -> list[Wish]:
         chosen = [Candidate.parse(text) for text in (*settings.candidates, *settings.named)]

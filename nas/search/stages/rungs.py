@@ -29,21 +29,22 @@ if TYPE_CHECKING:
     WithRungs: TypeAlias = SweepStage | SearchStage | ConfirmStage
 
 
-def rung_preview(count: int, rungs: Sequence[int], keep: float, always: int = 0) -> Preview:
+def rung_preview(count: int, rungs: Sequence[int], keep: float, *, always: int = 0, whole: int = 0) -> Preview:
     """Trainings and mean epochs of a seed; only the epochs beyond the rung before are trained at each rung.
 
     Args:
         count: candidates at the first rung.
         rungs: epochs.
         keep: share promoted.
-        always: networks that go to the last rung whatever they score.
+        always: networks that go from rung to rung whatever they score.
+        whole: networks that are trained to the last rung at once.
     """
     sizes = [count]
     for _ in rungs[1:]:
         sizes.append(max(1, math.ceil(sizes[-1] * keep)))
     steps = [b - a for a, b in zip([0, *rungs], rungs, strict=False)]
-    total = sum((n + always) * e for n, e in zip(sizes, steps, strict=True))
-    trainings = sum(sizes) + always * len(rungs)
+    total = sum((n + always) * e for n, e in zip(sizes, steps, strict=True)) + whole * rungs[-1]
+    trainings = sum(sizes) + always * len(rungs) + whole
     note = "rungs " + " -> ".join(f"{n} to epoch {e}" for n, e in zip(sizes, rungs, strict=True))
     return Preview(trainings, max(1, round(total / trainings)), note=note)
 

@@ -68,7 +68,7 @@ class Search:
         if not settings.rungs:
             note = f"{count} candidates proposed by {settings.sampler}" + (f", {len(plain)} controls" if plain else "")
             return Preview((count + len(plain)) * settings.seeds, epochs, note=note)
-        seed = rung_preview(count, settings.rungs, settings.keep, len(plain))
+        seed = rung_preview(count, settings.rungs, settings.keep, whole=len(plain))
         return replace(seed, trainings=seed.trainings * settings.seeds)
 
     def _ask_controls(self, context: StudyContext, stage: StageInfo, settings: SearchStage) -> None:

@@ -71,7 +71,7 @@ class Sweep:
         note = f"{kind} {count} candidates and {len(extra)} {names} x {settings.seeds} seeds"
         on, networks = elsewhere(context, extra, settings.seeds), _several(space, settings, count)
         if settings.rungs:
-            seed = rung_preview(count, settings.rungs, settings.keep, len(extra))
+            seed = rung_preview(count, settings.rungs, settings.keep, always=len(extra))
             return replace(seed, trainings=seed.trainings * settings.seeds, on=on, networks=networks)
         epochs = epochs_of(context, settings, settings.fidelity)
         return Preview((count + len(extra)) * settings.seeds, epochs, note=note, on=on, networks=networks)
