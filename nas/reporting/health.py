@@ -98,6 +98,9 @@ def _seeds(data: StudyData) -> list[Limit]:
     if found.kind == "one seed":
         fact, consequence = "Each network was trained with one seed.", "What chance moves is not known."
         return [Limit("one seed", fact, consequence, "2 `seeds` in the stage, better 3, tell it.")]
+    if found.kind == "equal scores":
+        fact, consequence = "Repeated trainings scored exactly alike.", "What chance moves is not known."
+        return [Limit("too few trainings", fact, consequence, "More test images, longer trainings or `seeds` tell it.")]
     if found.kind != "none better" or found.visible is None:
         return []
     cure = "More `seeds` in the stage show smaller ones."

@@ -27,7 +27,7 @@ from nas.spaces.labels import short_label
 
 MOST_NAMES = 5
 """Networks that a sentence names beside the one it is about; `Answer.equal` has all of them."""
-Kind = Literal["no result", "no control", "one seed", "better", "none better"]
+Kind = Literal["no result", "no control", "one seed", "equal scores", "better", "none better"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Answer:
 
     Attributes:
         kind: `better`: a network is named; `none better`: none is told to be better than its control; `one seed`,
-            `no control`, `no result`: what is missing to say anything.
+            `equal scores` (repeated trainings show no noise), `no control`, `no result`: why nothing can be said.
         sentence: all of it in words.
         confirmed: whether a confirm stage asked for these trainings.
         level: what was compared, in words.
@@ -116,7 +116,9 @@ def answer_of(table: pd.DataFrame, cost: str = "latency_ms", metric: Metric = MA
         return found
     known = gaps[gaps["high_all"].notna()]
     if known.empty:
-        return replace(found, kind="one seed", sentence=_one_seed(gaps, level, metric))
+        repeated = bool(finished(rows, metric)["notation"].duplicated().any())
+        kind: Kind = "equal scores" if repeated else "one seed"
+        return replace(found, kind=kind, sentence=_noise_unknown(gaps, level, metric, repeated))
     blocks = known["blocks"].astype(int)
     found = replace(found, worse=int(known["verdict"].eq("worse").sum()), seeds=max(blocks), fewest=min(blocks))
     quoted = candidates(table, level, metric).query("quoted and failed == 0")["notation"]
@@ -334,8 +336,12 @@ def _no_control(gaps: pd.DataFrame, level: Level, lost: pd.DataFrame, elsewhere:
     )
 
 
-def _one_seed(gaps: pd.DataFrame, level: Level, metric: Metric) -> str:
+def _noise_unknown(gaps: pd.DataFrame, level: Level, metric: Metric, repeated: bool) -> str:
+    why, cure = "no network was trained twice", "Train each in 3 seeds, 2 at least"
+    if repeated:
+        why = "trainings of one network beside each other scored exactly alike"
+        cure = "More test images or longer trainings show it, or more seeds"
     return (
-        f"How much a training moves by itself is not known, as no network was trained twice ({len(gaps)} with blocks; "
-        f"{level.words}): no difference in {metric.words} can be told from chance. Train each in 3 seeds, 2 at least."
+        f"How much a training moves by itself is not known, as {why} ({len(gaps)} with blocks; {level.words}): no "
+        f"difference in {metric.words} can be told from chance. {cure}."
     )

@@ -131,7 +131,7 @@ def compare_all(
             hold for all together, those of the ones that are left hold too, whoever chose them by what.
     """
     table = _differences(rows, pairs, metric)
-    known = table["df"].gt(0) & table["difference"].notna()
+    known = table["df"].gt(0) & table["se"].gt(0) & table["difference"].notna()
     table = table.assign(**dict.fromkeys(("low", "high", "low_all", "high_all"), math.nan))
     if known.any():
         half = table["se"] * student.ppf(0.5 + CONFIDENCE / 2, table["df"].where(known))

@@ -18,6 +18,9 @@ Interval = tuple[float, float]
 UNKNOWN: Interval = (math.nan, math.nan)
 CONFIDENCE = 0.95
 """Of every interval, unless one says otherwise: what the field prints."""
+ROUNDING = 1e-12
+"""A spread below so much of the largest value is what rounding leaves of equal values. Equal scores show that the data
+are too few, or the trainings too short, for any noise to be seen, never that there is none."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,12 @@ class Estimate:
         value, v1, v2 = self.value - other.value, self.se**2, other.se**2
         if not (self.known and other.known):
             return Estimate(value)
-        scale = v1**2 / self.df + v2**2 / other.df
-        return Estimate(value, math.sqrt(v1 + v2), (v1 + v2) ** 2 / scale if scale > 0 else self.df + other.df)
+        return Estimate(value, math.sqrt(v1 + v2), (v1 + v2) ** 2 / (v1**2 / self.df + v2**2 / other.df))
 
     @property
     def known(self) -> bool:
-        """Whether anything is known of its error."""
-        return self.df > 0 and math.isfinite(self.se) and math.isfinite(self.value)
+        """Whether anything is known of its error; one of 0 rests on equal values, and is not."""
+        return self.df > 0 and 0 < self.se < math.inf and math.isfinite(self.value)
 
     def interval(self, confidence: float = CONFIDENCE, quantile: float | None = None) -> Interval:
         """value -+ t(df) se; not known without degrees of freedom.
@@ -74,15 +76,15 @@ class Estimate:
         return self.value - half, self.value + half
 
     def p_above(self, bound: float = 0.0) -> float:
-        """One-sided p value against "it is `bound` or less"; NaN where the error is not known or 0."""
-        return float(student.sf((self.value - bound) / self.se, self.df)) if self.known and self.se > 0 else math.nan
+        """One-sided p value against "it is `bound` or less"; NaN where the error is not known."""
+        return float(student.sf((self.value - bound) / self.se, self.df)) if self.known else math.nan
 
     def p_below(self, bound: float = 0.0) -> float:
-        """One-sided p value against "it is `bound` or more"; NaN where the error is not known or 0."""
-        return float(student.cdf((self.value - bound) / self.se, self.df)) if self.known and self.se > 0 else math.nan
+        """One-sided p value against "it is `bound` or more"; NaN where the error is not known."""
+        return float(student.cdf((self.value - bound) / self.se, self.df)) if self.known else math.nan
 
     def p_two_sided(self) -> float:
-        """p value against "it is 0"; NaN where the error is not known or 0."""
+        """p value against "it is 0"; NaN where the error is not known."""
         return float(np.minimum(1.0, 2.0 * np.minimum(self.p_above(), self.p_below())))
 
 
@@ -107,15 +109,20 @@ class Spread:
         return self.df > 0
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval:
-        """sd sqrt(df / chi2): of normal values.
+        """sd sqrt(df / chi2): of normal values; not known where no spread was seen.
 
         >>> [round(end, 3) for end in Spread(1.0, 10).interval()]
         [0.699, 1.755]
         """
-        if not self.known:
+        if not (self.known and self.sd > 0):
             return UNKNOWN
         upper, lower = chi2.ppf([0.5 + confidence / 2, 0.5 - confidence / 2], self.df)
         return self.sd * math.sqrt(self.df / upper), self.sd * math.sqrt(self.df / lower)
+
+    @property
+    def reach(self) -> float:
+        """Half of the 95 % interval of one value of this spread; NaN where none was seen."""
+        return student_quantile(self.df) * self.sd if self.sd > 0 else math.nan
 
 
 def student_quantile(df: float, confidence: float = CONFIDENCE) -> float:
@@ -124,17 +131,22 @@ def student_quantile(df: float, confidence: float = CONFIDENCE) -> float:
 
 
 def mean_of(values: npt.ArrayLike) -> Estimate:
-    """The mean of independent values; NaN are left out."""
+    """The mean of independent values; NaN are left out.
+
+    >>> mean_of([0.3, 0.3]).interval()
+    (nan, nan)
+    """
     known = np.asarray(values, dtype=np.float64)
     known = known[np.isfinite(known)]
     if len(known) < 2:
         return Estimate(float(known.mean()) if len(known) else math.nan)
-    return Estimate(float(known.mean()), float(known.std(ddof=1)) / math.sqrt(len(known)), len(known) - 1)
+    return mean_from(float(known.mean()), float(known.std(ddof=1)), len(known))
 
 
 def mean_from(mean: float, sd: float, n: float) -> Estimate:
-    """The mean of n independent values, from what is told of them; not known from fewer than two, or equal ones."""
-    return Estimate(mean, sd / math.sqrt(n), n - 1) if n > 1 and sd > 0 else Estimate(mean)
+    """The mean of n independent values, from what is told of them; its error is not known from fewer than two, or
+    equal ones."""
+    return Estimate(mean, sd / math.sqrt(n), n - 1) if n > 1 and sd > ROUNDING * abs(mean) else Estimate(mean)
 
 
 def mean_interval(values: npt.ArrayLike) -> Interval:
@@ -147,8 +159,10 @@ def mean_interval(values: npt.ArrayLike) -> Interval:
 
 
 def half_widths(sd: npt.ArrayLike, n: npt.ArrayLike, confidence: float = CONFIDENCE) -> Floats:
-    """Half of Student's interval of means of n independent values each, from their sd; NaN for fewer than two."""
+    """Half of Student's interval of means of n independent values each, from their sd; NaN for fewer than two, or
+    equal ones."""
     spread, count = np.asarray(sd, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    spread = np.where(spread > ROUNDING, spread, np.nan)
     quantile = student.ppf(0.5 + confidence / 2, np.where(count > 1, count - 1, np.nan))
     return np.asarray(quantile * spread / np.sqrt(count))
 

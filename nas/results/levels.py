@@ -20,7 +20,6 @@ import pandas as pd
 from nas.errors import NasError
 from nas.results.columns import MAP, Metric, comparable, confirming, failed, finished
 from nas.results.cost_tables import COST_COLUMNS
-from nas.results.intervals import student_quantile
 from nas.results.noise import BLOCKS, block_codes, block_effects, noise_of
 from nas.spaces.candidate import Candidate
 
@@ -215,14 +214,14 @@ def candidates(table: pd.DataFrame, level: Level | None, metric: Metric = MAP) -
     )
     counted = {name: summary[name].fillna(0).astype(int) for name in ("seeds", "trainings", "failed")}
     summary = summary.assign(**counted)
-    half = student_quantile(noise.whole.df) * noise.whole.sd / np.sqrt(summary["seeds"].where(summary["seeds"] > 0))
+    half = noise.whole.reach / np.sqrt(summary["seeds"].where(summary["seeds"] > 0))
     mean = summary[f"{metric.column}_mean"]
     beside = noise.single if noise.single.known else noise.whole
     shares = np.sqrt((1 / blocks.size()).groupby("notation").sum()) / summary["seeds"]
     asked = set(both["notation"][confirming(both)])
     summary = summary.assign(
         **{f"{metric.column}_low": mean - half, f"{metric.column}_high": mean + half},
-        **{f"{metric.column}_beside": student_quantile(beside.df) * beside.sd * shares},
+        **{f"{metric.column}_beside": beside.reach * shares},
         quoted=summary.index.isin(asked) if level is not None and level.confirmed else True,
     )
     moved = _moved(done, set(summary.index[summary["quoted"].astype(bool)]), metric)

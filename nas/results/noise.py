@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from nas.results.columns import MAP, Metric, finished
-from nas.results.intervals import Floats, Spread
+from nas.results.intervals import ROUNDING, Floats, Spread
 
 BLOCKS = ("start", "seed")
 """Columns whose combinations are blocks; one that a table lacks is the same for all."""
@@ -64,8 +64,8 @@ def noise_of(table: pd.DataFrame, metric: Metric = MAP) -> Noise:
     single^2 = RSS / (n - c - r) of the two-way fit; shared^2 = max(0, (SS_blocks - r single^2) / trace), with r the
     blocks' rank and trace that of the blocks' design within candidates (Henderson's third method, Biometrics 1953);
     the degrees of freedom of both together by Satterthwaite. Where no two candidates share two blocks, only the sum of
-    both is known: the sd within candidates. With one training a candidate nothing is known. Failed trainings are left
-    out.
+    both is known: the sd within candidates. With one training a candidate nothing is known. An sd of 0 is what equal
+    scores show: no interval rests on it (see `nas.results.intervals.ROUNDING`). Failed trainings are left out.
     """
     rows = finished(table, metric)
     blocks = len(np.unique(block_codes(rows)))
@@ -156,10 +156,12 @@ def _fit(rows: pd.DataFrame, metric: Metric, blocks: npt.NDArray[np.intp] | None
     centred = _centred(value[:, None], candidate)[:, 0]
     effects, _, rank, _ = np.linalg.lstsq(design, centred, rcond=1e-9)
     weights = np.bincount(column) / len(column)
+    least = len(value) * (ROUNDING * np.abs(value).max()) ** 2
+    total, left = float(centred @ centred), float(np.square(centred - design @ effects).sum())
     return _Fit(
-        total=float(centred @ centred),
+        total=total if total > least else 0.0,
         explained=float(np.square(design @ effects).sum()),
-        left=float(np.square(centred - design @ effects).sum()),
+        left=left if left > least else 0.0,
         within=len(value) - int(candidate.max()) - 1,
         rank=int(rank),
         trace=float(np.square(design).sum()),

@@ -111,6 +111,19 @@ def test_one_seed_names_nobody_however_large_the_difference() -> None:
     assert "(1 with blocks; all trainings)" in found.sentence  # the table says nothing of splits and lengths
 
 
+@pytest.mark.parametrize("control", [[0.268708, 0.268708], [0.1 + 0.2, 0.3]], ids=["equal", "rounded"])
+def test_equal_scores_are_no_noise_of_zero(control: list[float]) -> None:
+    """Two controls of one seed that scored alike named a network with the interval [+0.0018, +0.0018]."""
+    table = pd.concat([trained(PLAIN, control), trained(BLOCKS[0], [control[0] + 0.0018])], ignore_index=True)
+    found = answer_of(table.assign(seed=1, start=["plain:ab", "plain:ab+1", "plain:ab"]))
+    assert (found.kind, found.named) == ("equal scores", None)
+    assert "scored exactly alike" in found.sentence
+    assert "0.0018" not in found.sentence
+    alike = to_controls(study(0.01, sd=0.0))
+    assert alike["low_all"].isna().all()
+    assert alike["verdict"].eq("not told apart").all()
+
+
 def test_without_a_control_or_a_result_the_answer_says_so() -> None:
     assert answer_of(trained(PLAIN, [None])).kind == "no result"
     assert answer_of(trained(PLAIN, [0.6, 0.61])).kind == "no control"

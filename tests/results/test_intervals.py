@@ -10,6 +10,7 @@ from scipy import stats
 
 from nas.results.intervals import (
     Estimate,
+    Spread,
     half_widths,
     mean_interval,
     simultaneous_quantile,
@@ -29,6 +30,18 @@ def test_fewer_than_two_values_give_not_known_never_a_width_of_zero(values: list
     assert all(math.isnan(end) for end in mean_interval(values))
     assert np.isnan(half_widths([0.0, 0.1], [1, 0])).all()
     assert all(math.isnan(end) for end in Estimate(0.6, 0.0, 0).interval())
+
+
+@pytest.mark.parametrize("value", [0.3, 0.1 + 0.2, 1 / 3])
+def test_equal_values_give_not_known_never_a_width_of_zero(value: float) -> None:
+    """Equal scores show that nothing could be seen, not that there is nothing; rounding is no noise either."""
+    for count in (2, 3, 7):
+        assert all(math.isnan(end) for end in mean_interval([value] * count))
+    assert np.isnan(half_widths([0.0, 1e-17], [4, 4])).all()
+    assert not Estimate(0.6, 0.0, 3).known
+    assert math.isnan(Estimate(0.6, 0.0, 3).p_above())
+    assert all(math.isnan(end) for end in Spread(0.0, 3).interval())
+    assert math.isnan(Spread(0.0, 3).reach)
 
 
 @pytest.mark.parametrize(("treatments", "n"), [(3, 4), (6, 3)])

@@ -141,7 +141,7 @@ def test_controls_of_every_stage_are_counted(dry: Dry, start: str, of_12: int, o
     found = {s.name: s.preview.trainings for s in dry(stages, start=start, select_on="test").stages}
     assert found["shrink"] == 2 * (12 + of_12)
     assert found["search"] == 3 * (6 + of_6)
-    assert found["rungs"] == 6 + 3 + 2 * of_6
+    assert found["rungs"] == 6 + 3 + of_6  # to the last rung at once
     assert found["test_rules"] == 2 * (8 + of_8)
 
 

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
 from nas.reporting.study_data import StudyData, rows_of
-from nas.results.intervals import Spread, student_quantile
+from nas.results.intervals import Spread
 from nas.results.levels import Level
 from nas.results.noise import Noise, block_effects, noise_of
 from nas.spaces.labels import short_label
@@ -89,22 +89,20 @@ class SeedNoise(StudyFigure):
                 "so what a seed moves for all alike is part of it."
             )
         shared = f" A seed moves all candidates alike by {_spread(noise.shared, suffix)}." if noise.shared.known else ""
+        left = "Standard deviation of what is left for one training beside others of its seed: "
+        if noise.single.sd == 0:
+            return f"{left}none was seen, as trainings scored exactly alike; no interval rests on that.{shared}"
+        seen = noise.single.reach * math.sqrt(2 / 3)  # of a difference of two means of three
         return (
-            "Standard deviation of what is left for one training beside others of its seed: "
-            f"{_spread(noise.single, suffix)}.{shared} Differences within seeds hold the first alone: two "
-            "candidates with three common seeds differ by "
-            f"more than {_difference_seen(noise.single, 3):.4f} before a 95 % interval leaves zero out."
+            f"{left}{_spread(noise.single, suffix)}.{shared} Differences within seeds hold the first alone: two "
+            f"candidates with three common seeds differ by more than {seen:.4f} before a 95 % interval leaves zero out."
         )
 
 
 def _spread(spread: Spread, suffix: str) -> str:
     low, high = spread.interval()
-    return f"{spread.sd:.4f} {suffix} (95 % interval {low:.4f} to {high:.4f}, {spread.df:.0f} degrees of freedom)"
-
-
-def _difference_seen(spread: Spread, seeds: int) -> float:
-    """Half width of the 95 % interval of a difference of two means: t s sqrt(2 / n)."""
-    return student_quantile(spread.df) * spread.sd * math.sqrt(2 / seeds)
+    sure = f"95 % interval {low:.4f} to {high:.4f}, " if spread.sd > 0 else ""
+    return f"{spread.sd:.4f} {suffix} ({sure}{spread.df:.0f} degrees of freedom)"
 
 
 def _most_replicated(data: StudyData) -> Level | None:

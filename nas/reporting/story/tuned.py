@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nas.reporting.document import Cell, Paragraph, Section, Table, code
 from nas.reporting.figures import Slices
-from nas.reporting.numbers import MISSING, fixed, interval, signed
+from nas.reporting.numbers import MISSING, fixed, interval, is_missing, signed
 from nas.reporting.story.drawn import figure_block
 from nas.reporting.study_data import StudyData
 from nas.search.stage_results import TuneResult
@@ -38,8 +38,10 @@ def _gain(result: TuneResult, suffix: str) -> str:
         return "No setting was better on average, so the recipe stays as it is."
     if result.difference is None:
         return "The best one is handed on; two paired trainings are needed to say how sure that is."
-    told = f"{signed(result.difference)} {interval(result.low, result.high)}"
-    return f"The best one is handed on: {told} {suffix} against the recipe as it is, paired by seed (95 %)."
+    told = f"The best one is handed on: {signed(result.difference)}"
+    if is_missing(result.low):
+        return f"{told} {suffix} against the recipe as it is, the same in every seed, so no interval is known."
+    return f"{told} {interval(result.low, result.high)} {suffix} against the recipe as it is, paired by seed (95 %)."
 
 
 def _values(candidate: Candidate) -> str:

@@ -59,8 +59,8 @@ def plain_scores(context: StudyContext) -> list[str]:
         for notation, values in level.rows(rows).groupby("notation", sort=False)[metric.column]:
             mean = mean_of(values)
             low, high = mean.interval()
-            seeds = f"{len(values)} seeds" if mean.known else "one seed"
-            sure = f"[{low:.4f}, {high:.4f}], 95 % from {seeds}" if high > low else f"{seeds}, no interval"
+            seeds = f"{len(values)} seeds" if len(values) > 1 else "one seed"
+            sure = f"[{low:.4f}, {high:.4f}], 95 % from {seeds}" if mean.known else f"{seeds}, no interval"
             said.append(f"plain {short_label(str(notation))}: {mean.value:.4f} {metric.suffix} ({sure}; {level.words})")
     return said
 
