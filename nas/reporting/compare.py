@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from scipy.stats import kendalltau
+import scipy
 
 from nas.errors import StudyError
 from nas.reporting.numbers import fixed, p_value, plural
@@ -106,7 +106,7 @@ def compare_studies(first: StudyData, second: StudyData) -> Comparison:
     )
     tau, p = math.nan, math.nan
     if len(networks) >= LEAST:
-        found = kendalltau(networks["map_first"], networks["map_second"])
+        found = scipy.stats.kendalltau(networks["map_first"], networks["map_second"])
         tau, p = float(found.statistic), float(found.pvalue)
     rules = [_adopted(data) for data in (first, second)]
     return Comparison(

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from nas.results.columns import MAP, Metric, failed, finished
 from nas.results.intervals import CONFIDENCE, Estimate, Interval, simultaneous_quantile
@@ -134,7 +134,7 @@ def compare_all(
     known = table["df"].gt(0) & table["se"].gt(0) & table["difference"].notna()
     table = table.assign(**dict.fromkeys(("low", "high", "low_all", "high_all"), math.nan))
     if known.any():
-        half = table["se"] * student.ppf(0.5 + CONFIDENCE / 2, table["df"].where(known))
+        half = table["se"] * stdtrit(table["df"].where(known), 0.5 + CONFIDENCE / 2)
         shared = np.append(table["shared"][known], np.full(ended, table["shared"][known].min()))
         wide = table["se"] * simultaneous_quantile(shared, float(table["df"][known].min()))
         value = table["difference"].where(known)

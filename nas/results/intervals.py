@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
-from scipy.special import ndtr
-from scipy.stats import chi, chi2
-from scipy.stats import t as student
+from scipy.special import chdtri, gammaincinv, ndtr, stdtr, stdtrit
 
 Floats = npt.NDArray[np.float64]
 Interval = tuple[float, float]
@@ -77,11 +75,11 @@ class Estimate:
 
     def p_above(self, bound: float = 0.0) -> float:
         """One-sided p value against "it is `bound` or less"; NaN where the error is not known."""
-        return float(student.sf((self.value - bound) / self.se, self.df)) if self.known else math.nan
+        return float(stdtr(self.df, (bound - self.value) / self.se)) if self.known else math.nan
 
     def p_below(self, bound: float = 0.0) -> float:
         """One-sided p value against "it is `bound` or more"; NaN where the error is not known."""
-        return float(student.cdf((self.value - bound) / self.se, self.df)) if self.known else math.nan
+        return float(stdtr(self.df, (self.value - bound) / self.se)) if self.known else math.nan
 
     def p_two_sided(self) -> float:
         """p value against "it is 0"; NaN where the error is not known."""
@@ -116,7 +114,7 @@ class Spread:
         """
         if not (self.known and self.sd > 0):
             return UNKNOWN
-        upper, lower = chi2.ppf([0.5 + confidence / 2, 0.5 - confidence / 2], self.df)
+        upper, lower = chdtri(self.df, [0.5 - confidence / 2, 0.5 + confidence / 2])
         return self.sd * math.sqrt(self.df / upper), self.sd * math.sqrt(self.df / lower)
 
     @property
@@ -127,7 +125,7 @@ class Spread:
 
 def student_quantile(df: float, confidence: float = CONFIDENCE) -> float:
     """Half width of a two-sided interval in standard errors; NaN without degrees of freedom."""
-    return float(student.ppf(0.5 + confidence / 2, df)) if df > 0 else math.nan
+    return float(stdtrit(df, 0.5 + confidence / 2)) if df > 0 else math.nan
 
 
 def mean_of(values: npt.ArrayLike) -> Estimate:
@@ -163,7 +161,7 @@ def half_widths(sd: npt.ArrayLike, n: npt.ArrayLike, confidence: float = CONFIDE
     equal ones."""
     spread, count = np.asarray(sd, dtype=np.float64), np.asarray(n, dtype=np.float64)
     spread = np.where(spread > ROUNDING, spread, np.nan)
-    quantile = student.ppf(0.5 + confidence / 2, np.where(count > 1, count - 1, np.nan))
+    quantile = stdtrit(np.where(count > 1, count - 1, np.nan), 0.5 + confidence / 2)
     return np.asarray(quantile * spread / np.sqrt(count))
 
 
@@ -190,7 +188,7 @@ def simultaneous_quantile(shared: npt.ArrayLike, df: float, confidence: float = 
     nodes, weights = np.polynomial.hermite_e.hermegauss(48)
     weights = weights / weights.sum()
     unit, mass = np.polynomial.legendre.leggauss(48)
-    scale = chi.ppf((unit + 1) / 2, df) / math.sqrt(df)
+    scale = np.sqrt(2 * gammaincinv(df / 2, (unit + 1) / 2) / df)
     centre = np.sqrt(levels)[:, None, None] * nodes[None, :, None]
     own = np.sqrt(1 - levels)[:, None, None]
 

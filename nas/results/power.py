@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from scipy.optimize import brentq
-from scipy.stats import nct, norm
+from scipy.special import nctdtr, ndtri
 
 from nas.results.intervals import CONFIDENCE, simultaneous_quantile
 
@@ -90,8 +90,8 @@ def seen_by(error: float, quantile: float, df: float, power: float = POWER) -> f
 @lru_cache(maxsize=4096)
 def _noncentrality(quantile: float, df: float, power: float) -> float:
     """The noncentrality at which Student's t passes the quantile with that power."""
-    most = quantile + float(norm.ppf(power)) * math.sqrt(1.0 + quantile**2 / df) + 10.0
-    return float(brentq(lambda shift: nct.sf(quantile, df, shift) - power, 0.0, most))
+    most = quantile + float(ndtri(power)) * math.sqrt(1.0 + quantile**2 / df) + 10.0
+    return float(brentq(lambda shift: 1 - nctdtr(df, shift, quantile) - power, 0.0, most))
 
 
 def blocks_needed(sd: float, wished: float, design: ComparisonDesign, power: float = POWER) -> int | None:

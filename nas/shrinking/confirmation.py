@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import ks_2samp
+import scipy
 
 from nas.results.columns import MAP
 from nas.results.intervals import Estimate, Floats
@@ -149,7 +149,7 @@ def _word(verdict: ConfirmationVerdict) -> str:
 
 
 def _compare(parent: Draws, child: Draws, alpha: float, unit: str) -> _Comparison:
-    p = float(ks_2samp(child.error, parent.error, alternative="less").pvalue)
+    p = float(scipy.stats.ks_2samp(child.error, parent.error, alternative="less").pvalue)
     return _Comparison(p, edf_area(parent, child), alpha, unit)
 
 

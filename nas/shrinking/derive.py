@@ -13,7 +13,7 @@ from typing import NamedTuple, TypedDict, TypeVar, Unpack
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
+import scipy
 
 from nas.progress import Progress, silent
 from nas.results.placement_costs import Times, placement_costs, time_of
@@ -126,7 +126,7 @@ def adjust(p_values: Mapping[H, float]) -> dict[H, float]:
         p_values: p value by hypothesis; NaN (could not be tested) is left out of the count and stays NaN.
     """
     known = {key: min(max(p, 0.0), 1.0) for key, p in p_values.items() if not np.isnan(p)}
-    found = false_discovery_control(list(known.values())) if known else ()
+    found = scipy.stats.false_discovery_control(list(known.values())) if known else ()
     return dict.fromkeys(p_values, math.nan) | dict(zip(known, map(float, found), strict=True))
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.stats import f as fisher
+from scipy.special import fdtrc
 
 from nas.results.intervals import NOT_KNOWN, Estimate, Floats
 from nas.shrinking.design import SEEDS, Design, DesignChoice, Term, build_design
@@ -113,7 +113,7 @@ class Fit:
             return float("nan")
         values = contrasts @ self.beta
         statistic = float(values @ np.linalg.pinv(covariance, rcond=1e-10) @ values) / rank
-        return float(fisher.sf(statistic, rank, df.min()))
+        return float(fdtrc(rank, df.min(), max(0.0, statistic)))
 
 
 def fit_effects(sample: Sample, choice: DesignChoice | None = None) -> Fit:
@@ -132,10 +132,10 @@ def differ(coarse: Fit, fine: Fit, level: float = 0.01) -> bool:
     within, beyond = (float((f.residuals**2).sum()) for f in (fine, coarse))
     if fine.repeated and fine.enough:  # no candidates are left over to tell it: their trainings do
         extra = int(np.subtract(*(np.linalg.matrix_rank(f.design.matrix) for f in (fine, coarse))))
-        return extra > 0 and bool(fisher.sf(beyond / extra / float(fine.expected[0]), extra, fine.df) < level)
+        return extra > 0 and bool(fdtrc(extra, fine.df, beyond / extra / float(fine.expected[0])) < level)
     if extra <= 0 or within <= 0 or not fine.enough:
         return False
-    return bool(fisher.sf((beyond - within) / extra / (within / fine.df), extra, fine.df) < level)
+    return bool(fdtrc(extra, fine.df, (beyond - within) / extra / (within / fine.df)) < level)
 
 
 def repeated(fit: Fit, sample: Sample) -> Fit | None:

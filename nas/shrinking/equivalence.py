@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from nas.results.intervals import NOT_KNOWN, Estimate, Floats
 from nas.results.power import POWER
@@ -64,4 +64,4 @@ def visible(difference: Estimate, level: float, power: float = POWER) -> float:
     """
     if not difference.known:
         return float("nan")
-    return difference.se * float(student.ppf(1 - level / 2, difference.df) + student.ppf(power, difference.df))
+    return difference.se * float(stdtrit(difference.df, [1 - level / 2, power]).sum())

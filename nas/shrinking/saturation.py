@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from scipy.stats import f as fisher
+from scipy.special import fdtrc
 
 from nas.results.intervals import Floats
 from nas.shrinking.design import Design
@@ -59,7 +59,7 @@ def _placement_matters(design: Design, sample: Sample) -> bool:
     if not extra or df <= 0:
         return False
     within, beyond = _squares(design.matrix, sample.score), _squares(without, sample.score)
-    return within > 0 and bool(fisher.sf((beyond - within) / extra / (within / df), extra, df) < _MATTERS_LEVEL)
+    return within > 0 and bool(fdtrc(extra, df, (beyond - within) / extra / (within / df)) < _MATTERS_LEVEL)
 
 
 def scaled(design: Design, sample: Sample, scale: Mapping[int, float]) -> Design:

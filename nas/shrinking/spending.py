@@ -11,13 +11,14 @@ Armitage, McPherson and Rowe, Repeated significance tests on accumulating data, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.integrate import simpson
+import scipy
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from nas.results.intervals import Floats
 
@@ -61,7 +62,7 @@ def next_level(alpha: float, looks: Sequence[Look], size: int, total: int) -> fl
     for look in looks:
         process = process.moved_to(look.size)
         if process.step > 0 and look.level > 0:
-            boundary = float(norm.isf(look.level)) * look.size**0.5
+            boundary = -float(ndtri(look.level)) * look.size**0.5
             spent += process.beyond(boundary)
             process = process.cut_at(boundary)
     target = alpha * min(1.0, size / total) - spent
@@ -74,7 +75,7 @@ def next_level(alpha: float, looks: Sequence[Look], size: int, total: int) -> fl
     if process.beyond(-highest) <= target:  # nothing that is left could err more often
         return alpha
     boundary = brentq(lambda c: process.beyond(c) - target, -highest, highest, xtol=1e-9)
-    return min(alpha, float(norm.sf(boundary / size**0.5)))
+    return min(alpha, float(ndtr(-boundary / size**0.5)))
 
 
 @dataclass(frozen=True)
@@ -105,14 +106,19 @@ class _Process:
         """Probability of a sum over the boundary now, and under all boundaries before."""
         sd = self.step**0.5
         if not len(self.points):
-            return float(norm.sf(boundary / sd))
-        return float(simpson(self.density * norm.sf((boundary - self.points) / sd), x=self.points))
+            return float(ndtr(-boundary / sd))
+        return float(scipy.integrate.simpson(self.density * ndtr((self.points - boundary) / sd), x=self.points))
 
     def cut_at(self, boundary: float) -> _Process:
         """Those at or under the boundary, from here on."""
         sd = self.step**0.5
         points = np.linspace(-TAIL * self.size**0.5, boundary, GRID)
         if not len(self.points):
-            return _Process(self.size, points, norm.pdf(points / sd) / sd, 0)
-        steps = norm.pdf((points[:, None] - self.points[None, :]) / sd) / sd
-        return _Process(self.size, points, simpson(steps * self.density, x=self.points, axis=1), 0)
+            return _Process(self.size, points, _density(points / sd) / sd, 0)
+        steps = _density((points[:, None] - self.points[None, :]) / sd) / sd
+        return _Process(self.size, points, scipy.integrate.simpson(steps * self.density, x=self.points, axis=1), 0)
+
+
+def _density(x: Floats) -> Floats:
+    """Of the standard normal distribution."""
+    return np.asarray(np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi))

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import fisher_exact
+import scipy
 
 from nas.results.intervals import NOT_KNOWN, Estimate, Floats
 from nas.shrinking.analysis import Analysis, FamilyTests, Judgement, Key
@@ -179,7 +179,7 @@ def _fails_often(analysis: Analysis, block: str | None, site: int) -> bool:
         [sample.failed[here].sum(), sample.finished[here].sum()],
         [sample.failed[~here].sum(), sample.finished[~here].sum()],
     ]
-    return bool(sample.failed[here].sum() and fisher_exact(table, alternative="greater").pvalue < 0.05)
+    return bool(sample.failed[here].sum() and scipy.stats.fisher_exact(table, alternative="greater").pvalue < 0.05)
 
 
 def _rows(analysis: Analysis, block: str | None, chosen: set[int]) -> Flags:
