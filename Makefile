@@ -35,7 +35,7 @@ test: $(BIN)/nas  ## the tests, browser and PostgreSQL included, without the slo
 test-slow: $(BIN)/nas  ## the slow tests: killed workers, outages, full disks, whole studies
 	$(TESTS) -m 'slow and not heavy'
 
-test-heavy: $(BIN)/nas  ## whole Slurm and Ray clusters, studies on the stand-in for CUDA: minutes each, not in CI yet
+test-heavy: $(BIN)/nas  ## whole Slurm and Ray clusters, studies on the stand-in for CUDA, the tutorial's walk: minutes each, not in CI
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m heavy
 
 test-all: $(BIN)/nas  ## all tests
@@ -44,12 +44,13 @@ test-all: $(BIN)/nas  ## all tests
 lint: $(BIN)/nas  ## ruff, mypy and the floors of the house
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/mypy --config-file tests/mypy.ini tests docs/build_reference.py
+	$(BIN)/mypy -n 2
+	$(BIN)/mypy -n 2 --config-file tests/mypy.ini tests docs/build_reference.py
 	$(BIN)/lint-imports
 
-smoke: $(BIN)/nas  ## short studies from file to report
-	cd $$(mktemp -d) && for study in $(CURDIR)/studies/*.yaml; do $(CURDIR)/$(BIN)/nas run $$study --profile smoke || exit 1; done
+STUDIES ?= $(basename $(notdir $(wildcard studies/*.yaml)))
+smoke: $(BIN)/nas  ## the shipped studies from file to report, in their shortest form (STUDIES="quickstart published": those)
+	cd $$(mktemp -d) && for study in $(STUDIES); do $(CURDIR)/$(BIN)/nas run $(CURDIR)/studies/$$study.yaml --profile smoke || exit 1; done
 
 reference: $(BIN)/nas  ## the reference pages in docs/, from the code
 	$(BIN)/python docs/build_reference.py

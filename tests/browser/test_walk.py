@@ -109,6 +109,7 @@ def test_readme(walk: Walk, serve: Callable[..., str]) -> None:
     walk.looks("dashboard", f"{serve(walk.folder / 'smoke.db')}/study/quickstart-smoke")
 
 
+@pytest.mark.heavy  # every command of it runs among the documentation's blocks, too
 def test_tutorial(walk: Walk, serve: Callable[..., str]) -> None:
     assert "written: search_spaces/deeper_by_rules.yaml" in walk.follows(ROOT / "docs" / "tutorial.md")
     for turn, study in enumerate(("tutorial", "known")):

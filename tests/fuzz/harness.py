@@ -34,13 +34,13 @@ _NOISE = re.compile(r"Traceback|\wWarning:|internal error")  # our own warnings 
 
 
 def parts(cases: int, chunks: int = 1, few: int = FEW) -> pytest.MarkDecorator:
-    """Parametrises a test by (chunk, cases): a few cases always, all of them in chunks among the slow tests.
+    """Parametrises a test by (chunk, cases): a few cases always, a quarter of all in chunks among the slow tests.
 
-    `NAS_FUZZ=10 make test-slow` tries ten times as many.
+    `NAS_FUZZ=1 make test-slow` tries all, `NAS_FUZZ=10` ten times as many.
     """
     # Hundreds of commands in one test: longer than the time a single test may take on a busy machine.
     marks = (pytest.mark.slow, pytest.mark.timeout(900))
-    each = cases * int(os.environ.get("NAS_FUZZ", "1")) // chunks
+    each = round(cases * float(os.environ.get("NAS_FUZZ", "0.25")) / chunks)
     whole = [pytest.param(n, each, id=str(n), marks=marks) for n in range(chunks)]
     return pytest.mark.parametrize(("chunk", "cases"), [pytest.param(chunks, few, id="few"), *whole])
 
