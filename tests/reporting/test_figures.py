@@ -194,7 +194,7 @@ def test_parallel_coordinates_hold_every_candidate_and_end_in_the_score() -> Non
     drawing = ParallelCoordinates()(tuned())
     assert isinstance(drawing, go.Figure)
     (lines,) = drawing.data
-    assert [axis.label for axis in lines.dimensions][-1] == "mAP"
+    assert [axis.label for axis in lines.dimensions][-2:] == ["latency (ms)", "mAP"]
     assert all(len(axis["values"]) == 7 for axis in lines.dimensions)
     form = next(axis for axis in lines.dimensions if axis.label == "C-NL: fuse")
     assert list(form.ticktext) == ["gate", "gate2", "none"]

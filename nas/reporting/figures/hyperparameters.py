@@ -56,14 +56,11 @@ def settings_table(data: StudyData, stage: str = "") -> pd.DataFrame:
     settings = pd.DataFrame([_settings(str(name), data) for name in means["notation"]], index=means.index)
     varying = [name for name in settings if settings[name].dropna().nunique() > 1]
     table = pd.concat([means, settings[varying]], axis=1)
-    table.attrs = {"parameters": varying, "cost": COSTS_BY_COLUMN[data.cost]}
+    table.attrs = {"parameters": varying, "cost": data.cost}
     table.attrs["of"] = f"stage {stage}" if stage else data.widest.words if data.widest else ""
     if moved.any():
         table.attrs["of"] += "; mean less what its seeds and starts move for all alike"
     return table
-
-
-COSTS_BY_COLUMN = {cost.column: cost.title for cost in COSTS.values()}
 
 
 def _settings(notation: str, data: StudyData) -> dict[str, Any]:
@@ -232,7 +229,8 @@ class ParallelCoordinates(StudyFigure):
             return said
         axes = [_axis(name, table[name]) for name in table.attrs["shown"]]
         if table["cost"].notna().sum() > 1:
-            axes.append({"label": style.plain(table.attrs["cost"]), "values": table["cost"].astype(float)})
+            cost = COSTS[table.attrs["cost"]]
+            axes.append({"label": f"{cost.title} ({cost.unit})", "values": table["cost"].astype(float) / cost.scale})
         axes.append({"label": style.metric_title(table), "values": table["map"], "tickformat": ".4~f"})
         scale = [[0.0, style.DIVERGING[1][1]], [0.5, style.DIVERGING[3][1]], [1.0, style.DIVERGING[4][1]]]
         figure = style.new_figure(460)

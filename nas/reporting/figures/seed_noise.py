@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from nas.reporting import style
 from nas.reporting.figures.base import Drawing, StudyFigure
+from nas.reporting.numbers import plural
 from nas.reporting.study_data import StudyData, rows_of
 from nas.results.intervals import Spread
 from nas.results.levels import Level
@@ -102,7 +103,7 @@ class SeedNoise(StudyFigure):
 def _spread(spread: Spread, suffix: str) -> str:
     low, high = spread.interval()
     sure = f"95 % interval {low:.4f} to {high:.4f}, " if spread.sd > 0 else ""
-    return f"{spread.sd:.4f} {suffix} ({sure}{spread.df:.0f} degrees of freedom)"
+    return f"{spread.sd:.4f} {suffix} ({sure}{plural(round(spread.df), 'degree')} of freedom)"
 
 
 def _most_replicated(data: StudyData) -> Level | None:
