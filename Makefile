@@ -35,7 +35,7 @@ test: $(BIN)/nas  ## the tests, browser and PostgreSQL included, without the slo
 test-slow: $(BIN)/nas  ## the slow tests: killed workers, outages, full disks, whole studies
 	$(TESTS) -m 'slow and not heavy'
 
-test-heavy: $(BIN)/nas  ## whole Slurm and Ray clusters, studies on the stand-in for CUDA, the tutorial's walk: minutes each, not in CI
+test-heavy: $(BIN)/nas  ## whole clusters, studies on the stand-in for CUDA, long walks: minutes each, not in .ci/run
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m heavy
 
 test-all: $(BIN)/nas  ## all tests

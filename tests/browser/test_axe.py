@@ -37,7 +37,7 @@ def faults(page: Any) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.heavy)])
 def test_the_dashboard_has_no_serious_fault(theme: str, site: str, open_page: Open) -> None:
     page = open_page(site, theme=theme)
     page.get_by_role("heading", name="Studies").wait_for()
@@ -54,7 +54,7 @@ def test_the_dashboard_has_no_serious_fault(theme: str, site: str, open_page: Op
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.heavy)])
 def test_the_report_has_no_serious_fault(theme: str, tmp_path: Path, open_page: Open) -> None:
     write_report(full_study(), tmp_path, ("html",))
     page = open_page((tmp_path / "report.html").as_uri(), theme=theme)

@@ -91,8 +91,15 @@ def file_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return stored
 
 
+MANY = ("running", "huge")
+"""States whose pages are those of a finished study, with more or fewer rows; test_pages.py has that in every view."""
+LOOKED_AT = [
+    pytest.param(state, marks=[pytest.mark.heavy] * (state in MANY)) for state in STATES if state != "finished"
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("state", [state for state in STATES if state != "finished"])  # test_pages.py: in every view
+@pytest.mark.parametrize("state", LOOKED_AT)
 def test_every_page_in_every_state(
     state: str, file_of: Callable[[str], Path], site_of: Callable[[Path], str], pictures: Any
 ) -> None:

@@ -119,6 +119,7 @@ def test_tutorial(walk: Walk, serve: Callable[..., str]) -> None:
         walk.looks(f"dashboard {study}", f"{site}/study/{study}", turn + 2)
 
 
+@pytest.mark.heavy
 def test_own_images(walk: Walk, serve: Callable[..., str]) -> None:
     """A folder of images, here drawn ones; then a robot's table of them, with names."""
     walk.types("nas data synth people --train-identities 16 --test-identities 6 --images 2")

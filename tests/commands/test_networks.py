@@ -135,7 +135,7 @@ def test_an_export_to_int8_says_what_it_costs(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["torch-export", "executorch"])
+@pytest.mark.parametrize("kind", ["torch-export", pytest.param("executorch", marks=pytest.mark.heavy)])
 def test_int8_of_torch_s_own_says_what_it_costs_too(
     trained: TrainingResult, evaluated: Evaluation, folder: Path, kind: str
 ) -> None:

@@ -22,7 +22,8 @@ SAYS = {
     "int8_export": "ms in int8, one thread",
     "mlflow_runs": "5 runs, the last of",
 }
-SLOW = {"any_function", "int8_export", "mlflow_runs", "osnet_sweep", "timm_backbone"}
+MARKS = dict.fromkeys(("any_function", "int8_export", "mlflow_runs", "timm_backbone"), (pytest.mark.slow,))
+MARKS["osnet_sweep"] = (pytest.mark.slow, pytest.mark.heavy)  # 2,720 pictures
 HANDWRITING = Path(__file__).resolve().parents[3] / "shared" / "data" / "handwriting"
 NEEDS = {"any_function": "sklearn", "int8_export": "onnxruntime", "mlflow_runs": "mlflow"}
 
@@ -31,7 +32,7 @@ def test_every_example_is_tested() -> None:
     assert {path.stem for path in FOLDER.glob("*.py")} == set(SAYS)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in SAYS])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in SAYS])
 def test_it_runs(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -52,7 +52,7 @@ def test_a_training_goes_on_on_another_machine(tmp_path: Path, expected_real: li
     assert counts.whole, counts.sentence()
 
 
-@pytest.mark.parametrize("how", ["cut off", "changed"])
+@pytest.mark.parametrize("how", ["cut off", pytest.param("changed", marks=pytest.mark.heavy)])
 def test_a_damaged_checkpoint_costs_time_only(tmp_path: Path, how: str, expected_real: list[Row]) -> None:
     study = FaultStudy.real(tmp_path)
     folder = tmp_path / ".nas" / "work"

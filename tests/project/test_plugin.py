@@ -131,7 +131,7 @@ def test_the_how_tos_bring_every_kind_of_part(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # two programs, of which one trains, beside the other tests
-@pytest.mark.parametrize("form", [0, 1], ids=["entry-points", "module-name"])
+@pytest.mark.parametrize("form", [0, pytest.param(1, marks=pytest.mark.heavy)], ids=["entry-points", "module-name"])
 def test_a_study_uses_all_of_an_installed_package(form: int, tmp_path: Path) -> None:
     package, installed = write_package(tmp_path / "package"), tmp_path / "installed"
     install(package, installed)

@@ -97,6 +97,7 @@ def test_the_papers_numbers_are_there_without_a_checkout(environment: Path, proj
     assert found.stdout.split() == ["14", "4"]
 
 
+@pytest.mark.heavy
 def test_a_report_stands_beside_the_paper_without_a_checkout(environment: Path, tmp_path: Path) -> None:
     tables = next(environment.glob("lib/python*/site-packages/nas/shipped/benchmarks/placement_table"))
     studies = [str(tables / f"gallery_{name}.yaml") for name in ("circle", "transfer")]
