@@ -114,11 +114,11 @@ def answer_of(table: pd.DataFrame, cost: str = "latency_ms", metric: Metric = MA
     )
     if gaps.empty or gaps["control"].isna().all():
         return found
-    known = gaps[gaps["high_all"].notna()]
-    if known.empty:
-        repeated = bool(finished(rows, metric)["notation"].duplicated().any())
-        kind: Kind = "equal scores" if repeated else "one seed"
-        return replace(found, kind=kind, sentence=_noise_unknown(gaps, level, metric, repeated))
+    known, noise = gaps[gaps["high_all"].notna()], noise_of(rows, metric)
+    # Controls repeated in one seed show a training's chaos, not what another seed would have said of a network.
+    if known.empty or not noise.whole.known:
+        kind: Kind = "equal scores" if noise.whole.known else "one seed"
+        return replace(found, kind=kind, sentence=_noise_unknown(kind, gaps, level, metric))
     blocks = known["blocks"].astype(int)
     found = replace(found, worse=int(known["verdict"].eq("worse").sum()), seeds=max(blocks), fewest=min(blocks))
     quoted = candidates(table, level, metric).query("quoted and failed == 0")["notation"]
@@ -336,9 +336,9 @@ def _no_control(gaps: pd.DataFrame, level: Level, lost: pd.DataFrame, elsewhere:
     )
 
 
-def _noise_unknown(gaps: pd.DataFrame, level: Level, metric: Metric, repeated: bool) -> str:
-    why, cure = "no network was trained twice", "Train each in 3 seeds, 2 at least"
-    if repeated:
+def _noise_unknown(kind: Kind, gaps: pd.DataFrame, level: Level, metric: Metric) -> str:
+    why, cure = "no network was trained in two seeds", "Train each in 3 seeds, 2 at least"
+    if kind == "equal scores":
         why = "trainings of one network beside each other scored exactly alike"
         cure = "More test images or longer trainings show it, or more seeds"
     return (

@@ -113,15 +113,31 @@ def test_one_seed_names_nobody_however_large_the_difference() -> None:
 
 @pytest.mark.parametrize("control", [[0.268708, 0.268708], [0.1 + 0.2, 0.3]], ids=["equal", "rounded"])
 def test_equal_scores_are_no_noise_of_zero(control: list[float]) -> None:
-    """Two controls of one seed that scored alike named a network with the interval [+0.0018, +0.0018]."""
-    table = pd.concat([trained(PLAIN, control), trained(BLOCKS[0], [control[0] + 0.0018])], ignore_index=True)
-    found = answer_of(table.assign(seed=1, start=["plain:ab", "plain:ab+1", "plain:ab"]))
+    """Controls of two seeds that scored alike in each named a network with an interval of width 0."""
+    seeds = [(seed, [score + 0.01 * seed for score in control]) for seed in (1, 2)]
+    rows = [
+        (PLAIN, seed, f"plain:ab{move}", score)
+        for seed, own in seeds
+        for move, score in zip(("", "+1"), own, strict=True)
+    ]
+    rows += [(BLOCKS[0], seed, "plain:ab", own[0] + 0.0018) for seed, own in seeds]
+    table = pd.DataFrame(rows, columns=["notation", "seed", "start", "map"]).assign(status="finished")
+    found = answer_of(table.assign(training_id=range(len(table))))
     assert (found.kind, found.named) == ("equal scores", None)
     assert "scored exactly alike" in found.sentence
     assert "0.0018" not in found.sentence
     alike = to_controls(study(0.01, sd=0.0))
     assert alike["low_all"].isna().all()
     assert alike["verdict"].eq("not told apart").all()
+
+
+def test_controls_repeated_in_one_seed_name_nobody() -> None:
+    """They show a training's chaos, at rounding level after an epoch, and not what another seed would say."""
+    table = pd.concat([trained(PLAIN, [0.2687, 0.2688]), trained(BLOCKS[0], [0.2787])], ignore_index=True)
+    found = answer_of(table.assign(seed=1, start=["plain:ab", "plain:ab+1", "plain:ab"]))
+    assert (found.kind, found.named) == ("one seed", None)
+    assert "no network was trained in two seeds" in found.sentence
+    assert "0.0100" not in found.sentence
 
 
 def test_without_a_control_or_a_result_the_answer_says_so() -> None:
