@@ -143,6 +143,7 @@ def test_own_images(walk: Walk, serve: Callable[..., str]) -> None:
     assert "nas run studies/robot.yaml" in walk.types("nas init my-robot --data robot.csv").text
 
 
+@pytest.mark.heavy  # test_states.py: thousands of candidates keep no browser busy
 def test_ten_thousand_replayed_trainings(walk: Walk, serve: Callable[..., str]) -> None:
     with open_database(f"sqlite:///{walk.folder}/large.db") as database:
         store_study(Repository(database), replayed_study("large"))
