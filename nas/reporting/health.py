@@ -96,7 +96,7 @@ def _data(data: StudyData) -> list[Limit]:
 def _seeds(data: StudyData) -> list[Limit]:
     found = data.answer
     if found.kind == "one seed":
-        fact, consequence = "Each network was trained with one seed.", "What chance moves is not known."
+        fact, consequence = "No two networks were trained in the same two seeds.", "What chance moves is not known."
         return [Limit("one seed", fact, consequence, "2 `seeds` in the stage, better 3, tell it.")]
     if found.kind == "equal scores":
         fact, consequence = "Repeated trainings scored exactly alike.", "What chance moves is not known."

@@ -117,7 +117,7 @@ def answer_of(table: pd.DataFrame, cost: str = "latency_ms", metric: Metric = MA
     known, noise = gaps[gaps["high_all"].notna()], noise_of(rows, metric)
     # Controls repeated in one seed show a training's chaos, not what another seed would have said of a network.
     if known.empty or not noise.whole.known:
-        kind: Kind = "equal scores" if noise.whole.known else "one seed"
+        kind: Kind = "equal scores" if noise.whole.known and 0 in (noise.single.sd, noise.whole.sd) else "one seed"
         return replace(found, kind=kind, sentence=_noise_unknown(kind, gaps, level, metric))
     blocks = known["blocks"].astype(int)
     found = replace(found, worse=int(known["verdict"].eq("worse").sum()), seeds=max(blocks), fewest=min(blocks))
@@ -337,7 +337,7 @@ def _no_control(gaps: pd.DataFrame, level: Level, lost: pd.DataFrame, elsewhere:
 
 
 def _noise_unknown(kind: Kind, gaps: pd.DataFrame, level: Level, metric: Metric) -> str:
-    why, cure = "no network was trained in two seeds", "Train each in 3 seeds, 2 at least"
+    why, cure = "no two networks were trained in the same two seeds", "Train each in 3 seeds, 2 at least"
     if kind == "equal scores":
         why = "trainings of one network beside each other scored exactly alike"
         cure = "More test images or longer trainings show it, or more seeds"

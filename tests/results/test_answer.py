@@ -136,7 +136,11 @@ def test_controls_repeated_in_one_seed_name_nobody() -> None:
     table = pd.concat([trained(PLAIN, [0.2687, 0.2688]), trained(BLOCKS[0], [0.2787])], ignore_index=True)
     found = answer_of(table.assign(seed=1, start=["plain:ab", "plain:ab+1", "plain:ab"]))
     assert (found.kind, found.named) == ("one seed", None)
-    assert "no network was trained in two seeds" in found.sentence
+    assert "no two networks were trained in the same two seeds" in found.sentence
+    twice = pd.concat([trained(PLAIN, [0.60, 0.61]), trained(BLOCKS[0], [0.63])], ignore_index=True)
+    found = answer_of(twice.assign(seed=[1, 2, 1]))  # the control alone in a second seed: nothing scored alike
+    assert (found.kind, found.named) == ("one seed", None)
+    assert "alike" not in found.sentence
     assert "0.0100" not in found.sentence
 
 
